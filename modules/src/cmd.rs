@@ -1,0 +1,307 @@
+//! A command for a member, and what came back: plain data that every transport understands.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::OpError;
+
+/// How long a command may take unless it says otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A program with its arguments, to be run on a member. Never a shell string.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cmd {
+    /// Program (an absolute path, since login shells differ in `PATH`) and arguments.
+    pub argv: Vec<String>,
+    /// Whether it must run as root; `sudo -n` is put in front where the login user isn't.
+    pub root: bool,
+    /// Fed to standard input. Without it the program reads `/dev/null`.
+    pub stdin: Option<String>,
+    /// After this the member itself ends the program.
+    pub timeout: Duration,
+    /// The output holds keys or certificates: it isn't written to transcripts.
+    pub private: bool,
+}
+
+impl Cmd {
+    /// A command that any user of the member may run.
+    pub fn user<I, S>(argv: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            root: false,
+            stdin: None,
+            timeout: DEFAULT_TIMEOUT,
+            private: false,
+        }
+    }
+
+    /// A command that needs root.
+    pub fn root<I, S>(argv: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        Self {
+            root: true,
+            ..Self::user(argv)
+        }
+    }
+
+    /// Ends the program after `timeout` (whole seconds on the member, rounded up).
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Feeds `text` to standard input.
+    #[must_use]
+    pub fn stdin(mut self, text: impl Into<String>) -> Self {
+        self.stdin = Some(text.into());
+        self
+    }
+
+    /// Keeps the output out of transcripts.
+    #[must_use]
+    pub fn private(mut self) -> Self {
+        self.private = true;
+        self
+    }
+
+    /// The command as one could paste it into a shell on the member.
+    #[must_use]
+    pub fn display(&self) -> String {
+        let words: Vec<String> = self.argv.iter().map(|word| quote(word)).collect();
+        let sudo = if self.root { "sudo " } else { "" };
+        format!("{sudo}{}", words.join(" "))
+    }
+}
+
+/// Quotes a word for a POSIX shell, leaving plain words as they are.
+#[must_use]
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// It exited with this status.
+    Exit(i32),
+    /// It was ended by this signal.
+    Signal(i32),
+    /// It was ended because its time was up.
+    TimedOut,
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "exit {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::TimedOut => f.write_str("timed out"),
+        }
+    }
+}
+
+/// What a program printed and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// How it ended.
+    pub end: End,
+    /// Standard output, up to the transport's cap.
+    pub stdout: String,
+    /// Standard error, up to the transport's cap.
+    pub stderr: String,
+    /// Whether anything was cut off by the cap.
+    pub truncated: bool,
+}
+
+impl Output {
+    /// A program that exited with `code`.
+    pub fn exit(code: i32, stdout: impl Into<String>, stderr: impl Into<String>) -> Self {
+        Self {
+            end: End::Exit(code),
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+            truncated: false,
+        }
+    }
+
+    /// Whether the program exited with 0. That alone is never the proof of an effect.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.end == End::Exit(0)
+    }
+
+    /// Standard output of a program that exited with 0 and whose output is whole.
+    ///
+    /// # Errors
+    /// With the command, how it ended and the end of what it said, otherwise.
+    pub fn text(&self, cmd: &Cmd, member: &str) -> Result<&str, OpError> {
+        if self.truncated {
+            return Err(self.failure(cmd, member, "printed more than lockstep keeps"));
+        }
+        if self.success() {
+            return Ok(&self.stdout);
+        }
+        Err(self.failure(cmd, member, &last_line(&self.stderr, &self.stdout)))
+    }
+
+    /// Standard output read as JSON. Ceph's begins with an empty line, which JSON allows.
+    ///
+    /// # Errors
+    /// As [`Output::text`], and where the output isn't the JSON that `T` expects.
+    pub fn json<T: serde::de::DeserializeOwned>(
+        &self,
+        cmd: &Cmd,
+        member: &str,
+    ) -> Result<T, OpError> {
+        let text = self.text(cmd, member)?;
+        serde_json::from_str(text).map_err(|e| {
+            self.failure(
+                cmd,
+                member,
+                &format!("printed something else than the JSON expected of it ({e})"),
+            )
+        })
+    }
+
+    /// The error for this output, with the evidence attached.
+    #[must_use]
+    pub fn failure(&self, cmd: &Cmd, member: &str, reason: &str) -> OpError {
+        let program = cmd
+            .argv
+            .first()
+            .map_or("", |p| p.rsplit('/').next().unwrap_or(p));
+        let message = match self.end {
+            End::Exit(0) => format!("{program} {reason}"),
+            End::TimedOut => format!(
+                "{program} did not answer within {} s",
+                cmd.timeout.as_secs()
+            ),
+            end if reason.is_empty() => format!("{program} failed ({end})"),
+            end => format!("{program} failed ({end}): {reason}"),
+        };
+        let error = match self.end {
+            End::TimedOut => OpError::timeout(message),
+            _ => OpError::command(message),
+        };
+        let error = error
+            .on(member)
+            .with("command", cmd.display())
+            .with("end", self.end.to_string());
+        if cmd.private {
+            return error;
+        }
+        let error = if self.stderr.is_empty() {
+            error
+        } else {
+            error.with("stderr", tail(&self.stderr))
+        };
+        if self.success() {
+            error.with("stdout", tail(&self.stdout))
+        } else {
+            error
+        }
+    }
+}
+
+/// The last 2,000 bytes of a text, from a character boundary on.
+#[must_use]
+pub fn tail(text: &str) -> &str {
+    let from = text.len().saturating_sub(2000);
+    let from = (from..=text.len())
+        .find(|i| text.is_char_boundary(*i))
+        .unwrap_or(text.len());
+    &text[from..]
+}
+
+/// The line of a failed program's output that most likely says why: the first one marked as an error, or the last.
+fn last_line(stderr: &str, stdout: &str) -> String {
+    let said = if stderr.trim().is_empty() {
+        stdout
+    } else {
+        stderr
+    };
+    let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let marked = said
+        .lines()
+        .map(str::trim)
+        .find(|line| line.to_ascii_lowercase().contains("error:"));
+    marked
+        .or_else(|| lines.next_back())
+        .unwrap_or_default()
+        .chars()
+        .take(400)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_displayed_command_can_be_pasted() {
+        let cmd = Cmd::root(["/snap/bin/lxc", "query", "-d", r#"{"action":"it's"}"#]);
+        assert_eq!(
+            cmd.display(),
+            r#"sudo /snap/bin/lxc query -d '{"action":"it'\''s"}'"#
+        );
+    }
+
+    #[test]
+    fn a_failure_names_program_end_and_reason() {
+        let cmd = Cmd::root(["/usr/bin/snap", "refresh", "lxd"]);
+        let output = Output::exit(
+            1,
+            "",
+            "WARNING: x\nerror: cannot refresh \"lxd\": too many requests\n",
+        );
+        let error = output.text(&cmd, "micro2").unwrap_err();
+        assert_eq!(
+            error.message,
+            "snap failed (exit 1): error: cannot refresh \"lxd\": too many requests"
+        );
+        assert_eq!(error.member.as_deref(), Some("micro2"));
+        assert_eq!(error.detail["command"], "sudo /usr/bin/snap refresh lxd");
+    }
+
+    #[test]
+    fn ceph_prints_an_empty_line_before_its_json() {
+        let output = Output::exit(0, "\n{\"a\":1}\n", "");
+        let value: serde_json::Value = output.json(&Cmd::root(["x"]), "m").unwrap();
+        assert_eq!(value["a"], 1);
+    }
+
+    #[test]
+    fn garbage_is_a_command_error_that_quotes_it() {
+        let output = Output::exit(0, "Welcome to Ubuntu", "");
+        let error = output
+            .json::<serde_json::Value>(&Cmd::root(["/snap/bin/lxc"]), "m")
+            .unwrap_err();
+        assert!(
+            error
+                .message
+                .starts_with("lxc printed something else than the JSON expected of it")
+        );
+        assert_eq!(error.detail["stdout"], "Welcome to Ubuntu");
+    }
+
+    #[test]
+    fn the_tail_starts_at_a_character() {
+        let text = format!("{}é{}", "x".repeat(10), "y".repeat(1999));
+        assert_eq!(tail(&text).len(), 1999);
+    }
+}

@@ -1,0 +1,262 @@
+//! What an op is given: the cluster, a way to run commands, its deadline, and a place to leave witnesses.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::cluster::Cluster;
+use crate::cmd::{Cmd, Output};
+use crate::error::OpError;
+use crate::schema::{Member, Span};
+use crate::transport::{ContactError, Facts, Transport};
+
+/// The runner, as an op sees it.
+pub trait Host {
+    /// The cluster that the run is about.
+    fn cluster(&self) -> &Cluster;
+    /// The way to its members.
+    fn transport(&self) -> &dyn Transport;
+    /// The time, which is virtual against the twin.
+    fn now(&self) -> Timestamp;
+    /// Makes `data` durable under the step `path` before it resolves.
+    fn witness<'a>(&'a self, path: &'a str, data: Value)
+    -> LocalBoxFuture<'a, Result<(), OpError>>;
+    /// Tells whoever watches. Bears no correctness.
+    fn note(&self, path: &str, note: Note<'_>);
+}
+
+/// Something worth showing while a step runs.
+#[derive(Debug)]
+pub enum Note<'a> {
+    /// How far it is.
+    Progress {
+        /// Units done, of `total`.
+        done: u64,
+        /// Units in all, where known.
+        total: Option<u64>,
+        /// What is being done or waited for.
+        text: String,
+    },
+    /// A command went to a member and this came back.
+    Command {
+        /// The member.
+        member: &'a str,
+        /// The command.
+        cmd: &'a Cmd,
+        /// What came back.
+        result: Result<&'a Output, &'a ContactError>,
+        /// How long it took.
+        took: Duration,
+    },
+    /// Contact with a member was lost; the step waits for it.
+    Away {
+        /// The member.
+        member: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
+}
+
+/// What one look at the world gave.
+#[derive(Debug)]
+pub enum Look<T> {
+    /// It is as wanted.
+    Yes(T),
+    /// It isn't yet, because of this.
+    NotYet(String),
+}
+
+/// The context of one attempt of one step.
+pub struct Cx {
+    host: Rc<dyn Host>,
+    path: String,
+    timeout: Span,
+    deadline: Instant,
+    left: RefCell<Vec<Value>>,
+}
+
+impl Cx {
+    /// A context for the step `path`, which has until `timeout` from now. `left` are the witnesses of earlier attempts.
+    pub fn new(
+        host: Rc<dyn Host>,
+        path: impl Into<String>,
+        timeout: Span,
+        left: Vec<Value>,
+    ) -> Self {
+        Self {
+            host,
+            path: path.into(),
+            timeout,
+            deadline: Instant::now() + timeout.0,
+            left: RefCell::new(left),
+        }
+    }
+
+    /// The cluster that the run is about.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        self.host.cluster()
+    }
+
+    /// All members, in the cluster's order.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        self.cluster()
+            .members
+            .iter()
+            .map(|m| Member(m.name.clone()))
+            .collect()
+    }
+
+    /// The step's path, for example `MicroCeph/micro2/snap.refresh#1`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The time, which is virtual against the twin.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.host.now()
+    }
+
+    /// When the step's time is up.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// What is known of `member` since it was reached.
+    ///
+    /// # Errors
+    /// Where it can't be reached.
+    pub async fn facts(&self, member: &Member) -> Result<Facts, OpError> {
+        let facts = self.host.transport().facts(member.as_str()).await;
+        facts.map_err(|e| OpError::contact(member.as_str(), &e))
+    }
+
+    /// Runs a command on a member. The output is returned whatever its exit status.
+    ///
+    /// # Errors
+    /// Where the member can't be reached, or contact was lost before the command's end was known.
+    pub async fn cmd(&self, member: &Member, cmd: &Cmd) -> Result<Output, OpError> {
+        let mut outputs = self.batch(member, std::slice::from_ref(cmd)).await?;
+        outputs
+            .pop()
+            .ok_or_else(|| OpError::command("the transport returned no output").on(member.as_str()))
+    }
+
+    /// Runs several commands on a member in one exec, one after the other.
+    ///
+    /// # Errors
+    /// As [`Cx::cmd`].
+    pub async fn batch(&self, member: &Member, batch: &[Cmd]) -> Result<Vec<Output>, OpError> {
+        let began = Instant::now();
+        let result = self.host.transport().run(member.as_str(), batch).await;
+        let took = began.elapsed();
+        for (i, cmd) in batch.iter().enumerate() {
+            let result = result.as_ref().map(|outputs| &outputs[i]);
+            self.host.note(
+                &self.path,
+                Note::Command {
+                    member: member.as_str(),
+                    cmd,
+                    result,
+                    took,
+                },
+            );
+        }
+        result.map_err(|e| OpError::contact(member.as_str(), &e))
+    }
+
+    /// Runs a command on the first of `members` that answers with success, and says which that was.
+    ///
+    /// # Errors
+    /// With the last member's failure, if none did.
+    pub async fn ask(&self, members: &[Member], cmd: &Cmd) -> Result<(Member, Output), OpError> {
+        let mut last = OpError::refused("there is no member to ask");
+        for member in members {
+            match self.cmd(member, cmd).await {
+                Ok(output) => match output.text(cmd, member.as_str()) {
+                    Ok(_) => return Ok((member.clone(), output)),
+                    Err(e) => last = e,
+                },
+                Err(e) => last = e,
+            }
+        }
+        Err(last)
+    }
+
+    /// Leaves a witness: once this returns, a later probe finds `data` in [`Cx::left`], whatever happens to lockstep.
+    ///
+    /// # Errors
+    /// Where the journal can't be written.
+    pub async fn witness(&self, data: &impl Serialize) -> Result<(), OpError> {
+        let data = serde_json::to_value(data)
+            .map_err(|e| OpError::command(format!("a witness can't be written: {e}")))?;
+        self.host.witness(&self.path, data.clone()).await?;
+        self.left.borrow_mut().push(data);
+        Ok(())
+    }
+
+    /// The last witness left by this step, in this attempt or an earlier one, that reads as a `T`.
+    #[must_use]
+    pub fn left<T: DeserializeOwned>(&self) -> Option<T> {
+        self.left
+            .borrow()
+            .iter()
+            .rev()
+            .find_map(|data| T::deserialize(data).ok())
+    }
+
+    /// All witnesses of this step, oldest first.
+    #[must_use]
+    pub fn witnesses(&self) -> Vec<Value> {
+        self.left.borrow().clone()
+    }
+
+    /// Tells whoever watches how far the step is.
+    pub fn progress(&self, done: u64, total: Option<u64>, text: impl Into<String>) {
+        self.host.note(
+            &self.path,
+            Note::Progress {
+                done,
+                total,
+                text: text.into(),
+            },
+        );
+    }
+
+    /// Looks again and again, `every` so often, until a look says yes.
+    ///
+    /// # Errors
+    /// The look's own, at once; or, when the step's time is up, a timeout that names what was missing last.
+    pub async fn until<T>(
+        &self,
+        every: Duration,
+        mut look: impl AsyncFnMut() -> Result<Look<T>, OpError>,
+    ) -> Result<T, OpError> {
+        loop {
+            match look().await? {
+                Look::Yes(value) => return Ok(value),
+                Look::NotYet(missing) => {
+                    if Instant::now() + every > self.deadline {
+                        return Err(OpError::timeout(format!(
+                            "not within {}: {missing}",
+                            self.timeout
+                        )));
+                    }
+                    self.progress(0, None, missing);
+                }
+            }
+            tokio::time::sleep(every).await;
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! How a command reaches a member. One method; a transport knows nothing of steps.
+
+pub mod connect;
+pub mod local;
+pub mod ssh;
+pub mod wire;
+
+use futures_util::future::LocalBoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::cmd::{Cmd, Output};
+
+/// What a transport learns of a member when it first reaches it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// What the machine calls itself.
+    pub hostname: String,
+    /// Whether the login user is root.
+    pub root: bool,
+    /// The kernel's id of this boot: the only sign of a reboot that containers don't fake.
+    pub boot_id: String,
+    /// Path of `curl`, where the member has it; otherwise snapd's API is read through `snap debug api`.
+    pub curl: Option<String>,
+}
+
+/// Reaches members. `ssh`, `local` and the twin implement it.
+pub trait Transport {
+    /// Connects if need be, and tells what the member is.
+    fn facts<'a>(&'a self, member: &'a str) -> LocalBoxFuture<'a, Result<Facts, ContactError>>;
+
+    /// Runs `batch` on `member`, one command after the other in a single exec, and returns as many outputs.
+    ///
+    /// A command that fails doesn't stop the ones behind it. An error means that the outputs are not known:
+    /// any of the commands may or may not have run.
+    fn run<'a>(
+        &'a self,
+        member: &'a str,
+        batch: &'a [Cmd],
+    ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>>;
+
+    /// Opens connections to all of `members` at once, so that later steps find them warm.
+    fn warm<'a>(
+        &'a self,
+        members: &'a [String],
+    ) -> LocalBoxFuture<'a, Vec<(String, Result<Facts, ContactError>)>> {
+        Box::pin(futures_util::future::join_all(
+            members
+                .iter()
+                .map(|m| async move { (m.clone(), self.facts(m).await) }),
+        ))
+    }
+}
+
+/// Why a member could not be reached, or contact was lost.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContactError {
+    /// The cluster file has no such member.
+    #[error("there is no member {0:?} in this cluster")]
+    NoSuchMember(String),
+    /// The name of the host doesn't resolve.
+    #[error("the name doesn't resolve: {0}")]
+    Resolve(String),
+    /// Nothing listens on the port.
+    #[error("the connection was refused: {reason}")]
+    Refused {
+        /// What ssh said.
+        reason: String,
+        /// The member was reached before in this run.
+        known: bool,
+    },
+    /// No answer in time, or no route.
+    #[error("no answer: {reason}")]
+    TimedOut {
+        /// What ssh said.
+        reason: String,
+        /// The member was reached before in this run.
+        known: bool,
+    },
+    /// The host's key is unknown or isn't the one on record.
+    #[error("the host key was not accepted: {0}")]
+    HostKey(String),
+    /// The server refused every credential.
+    #[error("the login was refused: {0}")]
+    Auth(String),
+    /// A jump host or proxy command failed.
+    #[error("the jump host or proxy failed: {reason}")]
+    JumpHost {
+        /// What ssh said.
+        reason: String,
+        /// The member was reached before in this run.
+        known: bool,
+    },
+    /// `sudo -n` doesn't let the login user become root.
+    #[error("sudo asks for a password or refuses: {0}")]
+    Sudo(String),
+    /// The login works, but no POSIX shell answers.
+    #[error("the login shell doesn't run commands: {0}")]
+    Shell(String),
+    /// The connection broke while a command ran.
+    #[error("contact was lost: {0}")]
+    Lost(String),
+    /// `ssh` itself could not be started, or failed in a way without a name.
+    #[error("ssh failed: {0}")]
+    Ssh(String),
+}
+
+impl ContactError {
+    /// One word for scripts.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NoSuchMember(_) => "no-such-member",
+            Self::Resolve(_) => "resolve",
+            Self::Refused { .. } => "refused",
+            Self::TimedOut { .. } => "timed-out",
+            Self::HostKey(_) => "host-key",
+            Self::Auth(_) => "auth",
+            Self::JumpHost { .. } => "jump-host",
+            Self::Sudo(_) => "sudo",
+            Self::Shell(_) => "shell",
+            Self::Lost(_) => "lost",
+            Self::Ssh(_) => "ssh",
+        }
+    }
+
+    /// Whether the same member may well answer in a while: it answered before, so it is rebooting or its link is down.
+    #[must_use]
+    pub fn transient(&self) -> bool {
+        match self {
+            Self::Lost(_) => true,
+            Self::Refused { known, .. }
+            | Self::TimedOut { known, .. }
+            | Self::JumpHost { known, .. } => *known,
+            _ => false,
+        }
+    }
+}

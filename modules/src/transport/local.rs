@@ -1,0 +1,139 @@
+//! The machine that lockstep runs on, when it is itself a member.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+use super::wire::{self, Cut, Frames};
+use super::{ContactError, Facts, Transport};
+use crate::cmd::{Cmd, Output};
+
+/// Marks frames. Nobody else writes to these pipes, so it need not be a secret.
+const NONCE: &str = "lockstep-local-frame";
+
+/// Runs commands through `/bin/sh` on this machine, in the frames that `ssh` uses too.
+#[derive(Debug, Default)]
+pub struct Local {
+    facts: OnceCell<Facts>,
+}
+
+impl Local {
+    async fn known(&self) -> Result<&Facts, ContactError> {
+        let ask = async || {
+            let outputs = execute(&wire::hello(NONCE, false), 1, wire::deadline(&[])).await;
+            let facts = outputs.ok().and_then(|o| wire::facts(&o.first()?.stdout));
+            facts.ok_or_else(|| ContactError::Shell("/bin/sh does not answer".to_owned()))
+        };
+        self.facts.get_or_try_init(ask).await
+    }
+}
+
+impl Transport for Local {
+    fn facts<'a>(&'a self, _member: &'a str) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
+        Box::pin(async move { self.known().await.cloned() })
+    }
+
+    fn run<'a>(
+        &'a self,
+        _member: &'a str,
+        batch: &'a [Cmd],
+    ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {
+        Box::pin(async move {
+            let script = wire::script(batch, self.known().await?.root, NONCE);
+            let outputs = execute(&script, batch.len(), wire::deadline(batch)).await;
+            outputs.map_err(|cut| match cut {
+                Cut::Sudo(reason) => ContactError::Sudo(reason),
+                Cut::Short => {
+                    ContactError::Lost("the shell that ran the command was ended".to_owned())
+                }
+            })
+        })
+    }
+}
+
+async fn execute(line: &str, count: usize, limit: Duration) -> Result<Vec<Output>, Cut> {
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", line])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|_| Cut::Short)?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let streams =
+        async { tokio::join!(collect(stdout, NONCE, count), collect(stderr, NONCE, count)) };
+    let (stdout, stderr) = tokio::time::timeout(limit, streams)
+        .await
+        .map_err(|_| Cut::Short)?;
+    wire::outputs(count, stdout, stderr)
+}
+
+/// Reads a stream until `count` frames have closed, or it ends.
+pub(super) async fn collect(
+    stream: Option<impl AsyncRead + Unpin>,
+    nonce: &str,
+    count: usize,
+) -> Frames {
+    let mut frames = Frames::new(nonce);
+    let Some(mut stream) = stream else {
+        return frames;
+    };
+    let mut buffer = vec![0; 64 * 1024];
+    while frames.complete() < count {
+        // An error ends the stream as its end does: missing frames tell that it wasn't whole.
+        match stream.read(&mut buffer).await {
+            Ok(n @ 1..) => frames.push(&buffer[..n]),
+            _ => break,
+        }
+    }
+    frames
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::End;
+
+    async fn run(batch: &[Cmd]) -> Vec<Output> {
+        Local::default().run("here", batch).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_batch_runs_in_order_and_a_failure_doesn_t_stop_it() {
+        let batch = [
+            Cmd::user(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"]),
+            Cmd::user(["/bin/cat"]).stdin("it's fed"),
+            Cmd::user(["/bin/cat"]),
+            Cmd::user(["/nonexistent/program"]),
+        ];
+        let outputs = run(&batch).await;
+        assert_eq!(outputs[0], Output::exit(3, "out\n", "err\n"));
+        assert_eq!(outputs[1], Output::exit(0, "it's fed", ""));
+        assert_eq!(outputs[2], Output::exit(0, "", ""));
+        assert_eq!(outputs[3].end, End::Exit(127));
+    }
+
+    #[tokio::test]
+    async fn a_command_is_ended_when_its_time_is_up() {
+        let cmd = Cmd::user(["/bin/sleep", "60"]).timeout(Duration::from_millis(200));
+        assert_eq!(run(&[cmd]).await[0].end, End::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn an_exit_by_signal_is_told() {
+        let cmd = Cmd::user(["/bin/sh", "-c", "kill -9 $$"]);
+        assert_eq!(run(&[cmd]).await[0].end, End::Signal(9));
+    }
+
+    #[tokio::test]
+    async fn the_machine_tells_its_facts() {
+        let facts = Local::default().facts("here").await.unwrap();
+        assert!(!facts.hostname.is_empty());
+        assert_eq!(facts.boot_id.len(), 36);
+    }
+}

@@ -1,0 +1,359 @@
+//! What travels over a connection: one POSIX shell line for a batch of commands, and frames around their outputs.
+//!
+//! Login shells may print anything before and after (`.bashrc`, banners), so nothing outside a frame is believed.
+//! A frame is a line that begins with a nonce of this connection, on both streams:
+//!
+//! ```text
+//! NONCE B            a command begins
+//! NONCE E 0          it ended, with this status; S instead of a number: sudo refused
+//! ```
+//!
+//! A batch whose last frame is missing was cut off: the connection was lost, or its shell was killed. This is how a lost
+//! connection is told from a failed command, which the mux protocol can't do (an exit by signal has no message in it).
+
+use std::time::Duration;
+
+use super::Facts;
+use crate::cmd::{Cmd, End, Output, quote};
+
+/// What is kept of each stream of a command. The rest is read and dropped.
+pub const CAP: usize = 8 * 1024 * 1024;
+
+/// How long after a command's own time-out the member's `timeout` waits before it kills it for good.
+const KILL_AFTER: u64 = 5;
+
+/// How long the network may add to a batch before the connection counts as lost.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// The line to be run by the member's login shell, whichever that is: one word list for `/bin/sh`.
+#[must_use]
+pub fn script(batch: &[Cmd], is_root: bool, nonce: &str) -> String {
+    let sudo_checks = if is_root || !batch.iter().any(|c| c.root) {
+        String::new()
+    } else {
+        // Exit 1 is also what sudo itself ends with: ask it again whether it was the one.
+        "[ $r = 1 ] && { sudo -n true 2>/dev/null || r=S; }; ".to_owned()
+    };
+    let mut line = format!(
+        "f() {{ printf \"\\n{nonce} %s\\n\" \"$*\"; printf \"\\n{nonce} %s\\n\" \"$*\" >&2; }}; e() {{ r=$1; {sudo_checks}f E $r; }}"
+    );
+    for cmd in batch {
+        line.push_str("; f B; ");
+        if let Some(text) = &cmd.stdin {
+            line.push_str(&format!("printf %s {} | ", quote(text)));
+        }
+        if cmd.root && !is_root {
+            line.push_str("sudo -n ");
+        }
+        let secs = cmd.timeout.as_millis().div_ceil(1000);
+        line.push_str(&format!(
+            "/usr/bin/env LC_MESSAGES=C LANG=C /usr/bin/timeout -k {KILL_AFTER} {secs}"
+        ));
+        for word in &cmd.argv {
+            line.push(' ');
+            line.push_str(&quote(word));
+        }
+        if cmd.stdin.is_none() {
+            line.push_str(" </dev/null");
+        }
+        line.push_str("; e $?");
+    }
+    format!("/bin/sh -c {}", quote(&line))
+}
+
+/// The line that a connection begins with: it prints the member's facts in a frame and then, if `hold`, stays until its
+/// standard input ends, so that the connection ends with lockstep however that ends.
+#[must_use]
+pub fn hello(nonce: &str, hold: bool) -> String {
+    let hold = if hold { "; exec cat >/dev/null" } else { "" };
+    let line = format!(
+        "f() {{ printf \"\\n{nonce} %s\\n\" \"$*\"; printf \"\\n{nonce} %s\\n\" \"$*\" >&2; }}; f B; uname -n; id -u; \
+         cat /proc/sys/kernel/random/boot_id || echo; command -v curl || echo; f E 0{hold}"
+    );
+    format!("/bin/sh -c {}", quote(&line))
+}
+
+/// Reads what [`hello`] printed.
+#[must_use]
+pub fn facts(text: &str) -> Option<Facts> {
+    let mut lines = text.lines().map(str::to_owned);
+    let (hostname, uid, boot_id, curl) =
+        (lines.next()?, lines.next()?, lines.next()?, lines.next()?);
+    Some(Facts {
+        hostname,
+        root: uid == "0",
+        boot_id,
+        curl: Some(curl).filter(|path| path.starts_with('/')),
+    })
+}
+
+/// After this without a last frame, a batch counts as lost.
+#[must_use]
+pub fn deadline(batch: &[Cmd]) -> Duration {
+    batch
+        .iter()
+        .map(|c| c.timeout + Duration::from_secs(KILL_AFTER))
+        .sum::<Duration>()
+        + GRACE
+}
+
+/// One stream's frames, fed as bytes arrive.
+#[derive(Debug)]
+pub struct Frames {
+    mark: Vec<u8>,
+    pending: Vec<u8>,
+    open: Option<Body>,
+    closed: Vec<(Body, String)>,
+}
+
+#[derive(Debug, Default)]
+struct Body {
+    bytes: Vec<u8>,
+    truncated: bool,
+}
+
+impl Frames {
+    /// A stream framed with `nonce`.
+    #[must_use]
+    pub fn new(nonce: &str) -> Self {
+        Self {
+            mark: format!("\n{nonce} ").into_bytes(),
+            pending: Vec::new(),
+            open: None,
+            closed: Vec::new(),
+        }
+    }
+
+    /// How many commands have ended so far.
+    #[must_use]
+    pub fn complete(&self) -> usize {
+        self.closed.len()
+    }
+
+    /// Takes what has arrived.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+        while let Some(at) = find(&self.pending, &self.mark) {
+            let after = at + self.mark.len();
+            let Some(end) = self.pending[after..].iter().position(|b| *b == b'\n') else {
+                break;
+            };
+            let word = String::from_utf8_lossy(&self.pending[after..after + end]).into_owned();
+            let before: Vec<u8> = self.pending.drain(..=after + end).take(at).collect();
+            match word.strip_prefix("E ") {
+                Some(status) => {
+                    let mut body = self.open.take().unwrap_or_default();
+                    body.keep(&before);
+                    self.closed.push((body, status.to_owned()));
+                }
+                // What came before a beginning is noise of the shell.
+                None => self.open = Some(Body::default()),
+            }
+        }
+        self.settle();
+    }
+
+    /// Moves what can't be part of a mark any more out of the way, so that a long output isn't searched again and again.
+    fn settle(&mut self) {
+        let from = find(&self.pending, &self.mark)
+            .unwrap_or_else(|| self.pending.len().saturating_sub(self.mark.len()));
+        let sure: Vec<u8> = self.pending.drain(..from).collect();
+        if let Some(body) = &mut self.open {
+            body.keep(&sure);
+        }
+    }
+
+    /// What the command of this number printed, once it has ended.
+    #[must_use]
+    pub fn text(&self, number: usize) -> Option<String> {
+        self.closed
+            .get(number)
+            .map(|(body, _)| String::from_utf8_lossy(&body.bytes).into_owned())
+    }
+
+    fn into_bodies(self) -> impl Iterator<Item = (String, bool, String)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        self.closed
+            .into_iter()
+            .map(move |(body, status)| (text(&body.bytes), body.truncated, status))
+    }
+}
+
+impl Body {
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = CAP.saturating_sub(self.bytes.len());
+        self.truncated |= bytes.len() > room;
+        self.bytes
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|w| w == needle)
+}
+
+/// Why the two streams of a batch don't make as many outputs as it had commands.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Frames are missing.
+    Short,
+    /// sudo refused; what it said.
+    Sudo(String),
+}
+
+/// The outputs of a batch of `count` commands.
+///
+/// # Errors
+/// Where a frame is missing, or sudo refused one of them.
+pub fn outputs(count: usize, stdout: Frames, stderr: Frames) -> Result<Vec<Output>, Cut> {
+    if stdout.complete() != count || stderr.complete() != count {
+        return Err(Cut::Short);
+    }
+    let pairs = stdout.into_bodies().zip(stderr.into_bodies());
+    pairs
+        .map(|((stdout, cut_out, status), (stderr, cut_err, _))| {
+            let end = match status.as_str() {
+                "S" => return Err(Cut::Sudo(stderr.trim().to_owned())),
+                status => end_of(status.parse().map_err(|_| Cut::Short)?),
+            };
+            Ok(Output {
+                end,
+                stdout,
+                stderr,
+                truncated: cut_out || cut_err,
+            })
+        })
+        .collect()
+}
+
+/// What a shell's `$?` says: 124 is `timeout`'s, and 128 + n is a signal.
+fn end_of(status: i32) -> End {
+    match status {
+        124 => End::TimedOut,
+        129..=192 => End::Signal(status - 128),
+        code => End::Exit(code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(text: &str) -> Frames {
+        let mut frames = Frames::new("N");
+        frames.push(text.as_bytes());
+        frames
+    }
+
+    #[test]
+    fn the_script_is_one_line_that_shows_the_commands() {
+        let batch = [
+            Cmd::root(["/usr/bin/snap", "refresh", "--no-wait", "lxd"]),
+            Cmd::user(["/usr/bin/curl", "http://x/?a=1&b"]).stdin("it's"),
+        ];
+        insta::assert_snapshot!(script(&batch[..1], true, "N"));
+        insta::assert_snapshot!(script(&batch, false, "N"));
+    }
+
+    #[test]
+    fn facts_are_read_from_the_hello() {
+        let known = facts("micro1\n1000\n5e0c\n/usr/bin/curl\n").unwrap();
+        let expected = Facts {
+            hostname: "micro1".to_owned(),
+            root: false,
+            boot_id: "5e0c".to_owned(),
+            curl: Some("/usr/bin/curl".to_owned()),
+        };
+        assert_eq!(known, expected);
+        assert_eq!(facts("micro1\n0\n5e0c\n\n").unwrap().curl, None);
+        assert_eq!(facts("This account is currently not available.\n"), None);
+    }
+
+    #[test]
+    fn noise_outside_the_frames_is_dropped() {
+        let out = frames("Welcome!\n\nN B\nhello\n\nN E 0\nlogout");
+        let err = frames("motd\nN B\n\nN E 0\n");
+        let outputs = outputs(1, out, err).unwrap();
+        assert_eq!(outputs, [Output::exit(0, "hello\n", "")]);
+    }
+
+    #[test]
+    fn output_without_a_last_newline_is_kept_as_it_is() {
+        let outputs = outputs(
+            1,
+            frames("\nN B\nno newline\nN E 3\n"),
+            frames("\nN B\n\nN E 3\n"),
+        )
+        .unwrap();
+        assert_eq!(outputs, [Output::exit(3, "no newline", "")]);
+    }
+
+    #[test]
+    fn an_exit_by_signal_and_a_time_out_are_told_apart() {
+        let end = |status: &str| {
+            let text = format!("\nN B\n\nN E {status}\n");
+            outputs(1, frames(&text), frames(&text)).unwrap()[0].end
+        };
+        assert_eq!(end("137"), End::Signal(9));
+        assert_eq!(end("124"), End::TimedOut);
+        assert_eq!(end("127"), End::Exit(127));
+    }
+
+    #[test]
+    fn a_missing_frame_means_that_contact_was_lost() {
+        let whole = "\nN B\nx\nN E 0\n";
+        assert_eq!(
+            outputs(1, frames("\nN B\nx"), frames(whole)),
+            Err(Cut::Short)
+        );
+        assert_eq!(outputs(2, frames(whole), frames(whole)), Err(Cut::Short));
+        assert_eq!(
+            outputs(1, frames("\nN B\nx\nN E 0"), frames(whole)),
+            Err(Cut::Short)
+        );
+    }
+
+    #[test]
+    fn sudo_is_told_from_the_command_behind_it() {
+        let out = frames("\nN B\n\nN E S\n");
+        let err = frames("\nN B\nsudo: a password is required\n\nN E S\n");
+        assert_eq!(
+            outputs(1, out, err),
+            Err(Cut::Sudo("sudo: a password is required".to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_flood_is_cut_and_its_end_still_found() {
+        let mut out = Frames::new("N");
+        out.push(b"\nN B\n");
+        let chunk = vec![b'x'; 1024 * 1024];
+        (0..10).for_each(|_| out.push(&chunk));
+        out.push(b"\nN E 0\n");
+        let outputs = outputs(1, out, frames("\nN B\n\nN E 0\n")).unwrap();
+        assert!(outputs[0].truncated);
+        assert_eq!(outputs[0].stdout.len(), CAP);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn frames_don_t_depend_on_how_the_bytes_arrive(
+            cuts in proptest::collection::vec(1_usize..9, 1..200),
+            body in "[NBE0-9 \n]{0,60}",
+        ) {
+            // A body that could itself hold a frame proves nothing: the nonce of a connection can't be guessed.
+            proptest::prop_assume!(!format!("\n{body}\n").contains("\nN "));
+            let text = format!("noise\nN B\n{body}\nN E 7\n");
+            let mut pieces = Frames::new("N");
+            let mut rest = text.as_bytes();
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() { break; }
+                let (piece, more) = rest.split_at((*cut).min(rest.len()));
+                pieces.push(piece);
+                rest = more;
+            }
+            let outputs = outputs(1, pieces, frames(&text)).unwrap();
+            proptest::prop_assert_eq!(&outputs[0].stdout, &body);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The failure of a step, as playbooks, journals and people meet it.
+
+use lockstep_modules::error::{Kind, OpError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// An op's failure together with where it happened. This is the record that `try` hands to a playbook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The class of the failure.
+    pub kind: Kind,
+    /// What happened, for a person: a fragment that reads after "micro2: snap.refresh: ".
+    pub message: String,
+    /// The op that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub op: Option<String>,
+    /// The step that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// The member it happened on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
+    /// The line of the playbook, as `file:line`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// Evidence: the command, how it ended, the end of its output.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub detail: Map<String, Value>,
+    /// What failed in which strand, where several did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failure>,
+    /// The strand's label, inside `failures`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The playbook's own frames, innermost first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceback: Option<String>,
+}
+
+impl Failure {
+    /// A failure of this class with this message, nowhere in particular.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            op: None,
+            step: None,
+            member: None,
+            site: None,
+            detail: Map::new(),
+            failures: Vec::new(),
+            label: None,
+            traceback: None,
+        }
+    }
+
+    /// The failure of an op in a step.
+    #[must_use]
+    pub fn of_step(error: OpError, op: &str, step: &str, member: Option<&str>, site: &str) -> Self {
+        Self {
+            op: Some(op.to_owned()),
+            step: Some(step.to_owned()),
+            member: error.member.or_else(|| member.map(str::to_owned)),
+            site: Some(site.to_owned()),
+            detail: error.detail,
+            ..Self::new(error.kind, error.message)
+        }
+    }
+
+    /// A mistake in a playbook.
+    pub fn script(message: impl Into<String>) -> Self {
+        Self::new(Kind::Script, message)
+    }
+
+    /// At this line.
+    #[must_use]
+    pub fn at(mut self, site: impl Into<String>) -> Self {
+        self.site = Some(site.into());
+        self
+    }
+}
+
+/// One line: who, what, why. The line of the playbook is left to those who show an excerpt.
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(member) = &self.member {
+            write!(f, "{member}: ")?;
+        }
+        if let Some(op) = &self.op {
+            write!(f, "{op}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}

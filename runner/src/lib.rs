@@ -1,0 +1,5 @@
+//! lockstep: the runner.
+
+pub mod call;
+pub mod failure;
+pub mod script;

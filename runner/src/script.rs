@@ -1,0 +1,455 @@
+//! The script machine: a playbook as a state machine without IO, clock or async.
+//!
+//! Loaded from sources and parameters, it is polled for what it wants done, and told of completions one at a time. Its
+//! state is a function of the sources, the parameters, the seed and the order of completions; nothing else gets in.
+//!
+//! A *strand* is a Lua coroutine. `parallel` and `rolling` fork strands; each is running, waiting for a step or for its
+//! forks, or done. Runnable strands run first in, first out.
+
+mod convert;
+mod playbook;
+mod sandbox;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use lockstep_modules::error::Kind;
+use lockstep_modules::op::Registry;
+use mlua::{Function, Lua, MultiValue, Table, Thread, Value as LuaValue};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub use playbook::{API, Param, ParamKind, Playbook};
+
+use crate::call::{Call, Options};
+use crate::failure::Failure;
+use convert::{ToLua, to_json};
+use sandbox::{Shared, Site};
+
+/// The text of a Lua module, and the name under which its lines are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// A path that a person can open, for example `playbooks/update.lua`.
+    pub chunk: String,
+    /// The text.
+    pub text: String,
+}
+
+/// Finds the Lua modules of a playbook. Looking is all it may do.
+pub trait Sources {
+    /// The module of this name, as `require` gives it.
+    ///
+    /// # Errors
+    /// With a sentence that says where it was looked for.
+    fn find(&self, name: &str) -> Result<Source, String>;
+}
+
+/// What a strand asks for, beside waiting.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Demand {
+    /// A step is to be done. The strand waits for its completion.
+    Step(Call),
+    /// A line for whoever watches.
+    Log {
+        /// `info` or `warn`.
+        level: String,
+        /// What it says.
+        message: String,
+        /// The scope it was said in, for example `MicroCeph/micro2`.
+        scope: String,
+    },
+}
+
+/// A playbook, loaded and perhaps running.
+pub struct Script {
+    lua: Lua,
+    prelude: Table,
+    registry: Registry,
+    shared: Rc<RefCell<Shared>>,
+    playbook: Playbook,
+    entry: Function,
+    strands: Vec<Strand>,
+    ready: VecDeque<(usize, MultiValue)>,
+    waiting: BTreeMap<String, Waiting>,
+    counts: BTreeMap<String, u32>,
+    outcome: Option<Result<Value, Failure>>,
+}
+
+struct Strand {
+    thread: Thread,
+    parent: Option<(usize, usize)>,
+    fork: Option<Fork>,
+}
+
+/// The strands that another one waits for.
+struct Fork {
+    labels: Vec<String>,
+    body: Function,
+    started: usize,
+    results: Vec<Option<Table>>,
+}
+
+/// A strand that waits for a step.
+struct Waiting {
+    strand: usize,
+    op: String,
+}
+
+impl Script {
+    /// Loads the module `main` and everything that it requires.
+    ///
+    /// # Errors
+    /// With the line, for anything wrong with the sources; and for a playbook that was written for a newer lockstep.
+    pub fn load(
+        main: &str,
+        sources: Box<dyn Sources>,
+        registry: &Registry,
+        seed: u64,
+    ) -> Result<Self, Failure> {
+        let shared = Rc::new(RefCell::new(Shared::new(sources)));
+        let (lua, prelude) = sandbox::build(&shared, registry, seed).map_err(|e| internal(&e))?;
+        let (playbook, entry) = playbook::load(&lua, &prelude, &shared, main)?;
+        shared.borrow_mut().loading = false;
+        Ok(Self {
+            lua,
+            prelude,
+            registry: registry.clone(),
+            shared,
+            playbook,
+            entry,
+            strands: Vec::new(),
+            ready: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            outcome: None,
+        })
+    }
+
+    /// What the playbook says about itself.
+    #[must_use]
+    pub fn playbook(&self) -> &Playbook {
+        &self.playbook
+    }
+
+    /// The sources that were loaded, by module name: what a run must keep in order to be resumed.
+    #[must_use]
+    pub fn loaded(&self) -> BTreeMap<String, Source> {
+        self.shared.borrow().loaded.clone()
+    }
+
+    /// Readies the first strand. `params` have passed [`Playbook::params`].
+    ///
+    /// # Errors
+    /// Only where Lua has no memory left.
+    pub fn start(&mut self, cluster: &Value, params: &Value) -> Result<(), Failure> {
+        let args = self.start_args(cluster, params).map_err(|e| internal(&e))?;
+        let entry = self.entry.clone();
+        self.spawn(entry, None, Vec::new(), 0, args)
+            .map_err(|e| internal(&e))
+    }
+
+    fn start_args(&self, cluster: &Value, params: &Value) -> mlua::Result<Vec<LuaValue>> {
+        let cluster_schema = json!({"type": "object", "properties": {"name": {}, "members": {}}});
+        let params_schema = self.playbook.schema();
+        Ok(vec![
+            self.to_lua(cluster, &cluster_schema)?,
+            self.to_lua(params, &params_schema)?,
+        ])
+    }
+
+    fn to_lua(&self, value: &Value, schema: &Value) -> mlua::Result<LuaValue> {
+        let strict: Function = self.prelude.raw_get("strict")?;
+        ToLua {
+            lua: &self.lua,
+            strict: &strict,
+        }
+        .value(value, schema)
+    }
+
+    fn spawn(
+        &mut self,
+        body: Function,
+        parent: Option<(usize, usize)>,
+        scope: Vec<String>,
+        catching: u32,
+        args: Vec<LuaValue>,
+    ) -> mlua::Result<()> {
+        let thread = self.lua.create_thread(self.prelude.raw_get("strand")?)?;
+        sandbox::watch(&thread, &self.shared)?;
+        let id = self.strands.len();
+        self.strands.push(Strand {
+            thread,
+            parent,
+            fork: None,
+        });
+        self.shared
+            .borrow_mut()
+            .strands
+            .push(sandbox::StrandState { scope, catching });
+        let mut all = vec![LuaValue::Function(body)];
+        all.extend(args);
+        self.ready.push_back((id, MultiValue::from_vec(all)));
+        Ok(())
+    }
+
+    /// Runs every strand that can run, until all of them wait or the playbook has ended; returns what they asked for on
+    /// the way, in order.
+    ///
+    /// # Errors
+    /// Where a strand runs on and on without a step, which nothing inside Lua can be told about.
+    pub fn poll(&mut self) -> Result<Vec<Demand>, Failure> {
+        let mut demands = Vec::new();
+        while let Some((id, args)) = self.ready.pop_front() {
+            self.shared.borrow_mut().enter_strand(id);
+            let result = self.strands[id].thread.resume::<MultiValue>(args);
+            self.take_logs(&mut demands);
+            if let Some(site) = self.shared.borrow().runaway.clone() {
+                let millions = sandbox::BUDGET / 1_000_000;
+                let failure = Failure::script(format!(
+                    "no step for {millions} million instructions: an endless loop?"
+                ));
+                return Err(failure.at(site.to_string()));
+            }
+            let values = result.map_err(|e| internal(&e))?;
+            let done = self.strands[id].thread.is_finished();
+            let next = if done {
+                self.finish(id, values)
+            } else {
+                self.waits(id, values, &mut demands)
+            };
+            next.map_err(|e| internal(&e))?;
+        }
+        Ok(demands)
+    }
+
+    /// The playbook's result, once it has ended.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&Result<Value, Failure>> {
+        self.outcome.as_ref()
+    }
+
+    /// Whether a strand waits for this step.
+    #[must_use]
+    pub fn waits_for(&self, path: &str) -> bool {
+        self.waiting.contains_key(path)
+    }
+
+    /// Delivers the completion of a step. The strand that waits for it runs at the next [`Script::poll`].
+    ///
+    /// # Errors
+    /// Where no strand waits for `path`.
+    pub fn complete(&mut self, path: &str, result: &Result<Value, Failure>) -> Result<(), Failure> {
+        let Some(Waiting { strand, op }) = self.waiting.remove(path) else {
+            return Err(Failure::script(format!(
+                "a completion of {path} arrived, for which nothing waits"
+            )));
+        };
+        let args = match result {
+            Ok(value) => {
+                let out = self
+                    .registry
+                    .op(&op)
+                    .map_or(Value::Null, |op| op.out.clone());
+                self.to_lua(value, &out)
+                    .map(|value| vec![LuaValue::Boolean(true), value])
+            }
+            Err(failure) => self
+                .raised(failure)
+                .map(|e| vec![LuaValue::Boolean(false), e]),
+        };
+        self.ready.push_back((
+            strand,
+            MultiValue::from_vec(args.map_err(|e| internal(&e))?),
+        ));
+        Ok(())
+    }
+
+    fn raised(&self, failure: &Failure) -> mlua::Result<LuaValue> {
+        let fields = serde_json::to_value(failure).map_err(mlua::Error::external)?;
+        let make: Function = self.prelude.raw_get("failure")?;
+        make.call(self.to_lua(&fields, &Value::Null)?)
+    }
+
+    /// A strand has yielded: it waits for a step, or for strands of its own.
+    fn waits(
+        &mut self,
+        id: usize,
+        values: MultiValue,
+        demands: &mut Vec<Demand>,
+    ) -> mlua::Result<()> {
+        let mut values = values.into_iter();
+        let word = values
+            .next()
+            .and_then(|v| v.as_string().map(|s| s.to_string_lossy()));
+        match word.as_deref() {
+            Some("step") => {
+                let args = MultiValue::from_iter(values);
+                let (op, args, site): (String, LuaValue, String) = self.lua.unpack_multi(args)?;
+                match self.call(id, &op, &args, &site) {
+                    Ok(call) => {
+                        self.waiting
+                            .insert(call.path.clone(), Waiting { strand: id, op });
+                        demands.push(Demand::Step(call));
+                    }
+                    Err(failure) => {
+                        let raised = self.raised(&failure)?;
+                        self.ready.push_back((
+                            id,
+                            MultiValue::from_vec(vec![LuaValue::Boolean(false), raised]),
+                        ));
+                    }
+                }
+                Ok(())
+            }
+            Some("fork") => {
+                let args = MultiValue::from_iter(values);
+                let (labels, limit, body): (Vec<String>, usize, Function) =
+                    self.lua.unpack_multi(args)?;
+                let results = vec![None; labels.len()];
+                self.strands[id].fork = Some(Fork {
+                    labels,
+                    body,
+                    started: 0,
+                    results,
+                });
+                (0..limit).try_for_each(|_| self.start_next(id))
+            }
+            other => Err(mlua::Error::runtime(format!("a strand yielded {other:?}"))),
+        }
+    }
+
+    /// Starts the next strand of a fork, if one is left.
+    fn start_next(&mut self, parent: usize) -> mlua::Result<()> {
+        let Some(fork) = &mut self.strands[parent].fork else {
+            return Ok(());
+        };
+        let number = fork.started;
+        let Some(label) = fork.labels.get(number).cloned() else {
+            return Ok(());
+        };
+        fork.started += 1;
+        let body = fork.body.clone();
+        let (mut scope, catching) = {
+            let shared = self.shared.borrow();
+            let state = &shared.strands[parent];
+            (state.scope.clone(), state.catching)
+        };
+        scope.push(label);
+        let index = LuaValue::Integer(i64::try_from(number).unwrap_or(i64::MAX).saturating_add(1));
+        self.spawn(body, Some((parent, number)), scope, catching, vec![index])
+    }
+
+    /// A strand has ended.
+    fn finish(&mut self, id: usize, values: MultiValue) -> mlua::Result<()> {
+        let (ok, value): (bool, LuaValue) = self.lua.unpack_multi(values)?;
+        let Some((parent, number)) = self.strands[id].parent else {
+            self.outcome = Some(self.conclude(ok, &value));
+            return Ok(());
+        };
+        let result = self.lua.create_table()?;
+        result.raw_set("ok", ok)?;
+        result.raw_set(if ok { "value" } else { "error" }, value)?;
+        let Some(fork) = &mut self.strands[parent].fork else {
+            return Ok(());
+        };
+        fork.results[number] = Some(result);
+        if fork.results.iter().any(Option::is_none) {
+            return self.start_next(parent);
+        }
+        let results = self
+            .lua
+            .create_sequence_from(std::mem::take(&mut fork.results).into_iter().flatten())?;
+        self.strands[parent].fork = None;
+        self.ready
+            .push_back((parent, MultiValue::from_vec(vec![LuaValue::Table(results)])));
+        Ok(())
+    }
+
+    fn conclude(&self, ok: bool, value: &LuaValue) -> Result<Value, Failure> {
+        if ok {
+            return to_json(value)
+                .map_err(|what| Failure::script(format!("the playbook's result: {what}")));
+        }
+        Err(read_failure(value))
+    }
+
+    /// The step that a strand asks for, with its place in the run.
+    fn call(&mut self, id: usize, op: &str, args: &LuaValue, site: &str) -> Result<Call, Failure> {
+        let complain = |what: String| Failure {
+            op: Some(op.to_owned()),
+            ..Failure::new(Kind::Args, what).at(site)
+        };
+        let def = self
+            .registry
+            .op(op)
+            .map_err(|e| complain(e.to_string()))?
+            .clone();
+        let mut args = to_json(args).map_err(|what| complain(format!("argument {what}")))?;
+        let options = Options::take_from(&mut args).map_err(complain)?;
+        let args = def.fit(args).map_err(|e| complain(e.message))?;
+        let (scope, catching) = {
+            let shared = self.shared.borrow();
+            let state = &shared.strands[id];
+            (state.scope.join("/"), state.catching)
+        };
+        let stem = if scope.is_empty() {
+            op.to_owned()
+        } else {
+            format!("{scope}/{op}")
+        };
+        let count = self.counts.entry(stem.clone()).or_insert(0);
+        *count += 1;
+        Ok(Call {
+            path: format!("{stem}#{count}"),
+            op: op.to_owned(),
+            effect: def.call.effect(&args),
+            args,
+            options,
+            caught: catching > 0,
+            site: site.to_owned(),
+        })
+    }
+
+    fn take_logs(&self, demands: &mut Vec<Demand>) {
+        let logs = std::mem::take(&mut self.shared.borrow_mut().logs);
+        demands.extend(logs.into_iter().map(|(level, message, scope)| Demand::Log {
+            level,
+            message,
+            scope,
+        }));
+    }
+}
+
+/// A failure as Lua holds it. Fields that a playbook has put there itself and that don't fit are left out.
+fn read_failure(value: &LuaValue) -> Failure {
+    let as_json = to_json(value).ok();
+    let whole = as_json
+        .as_ref()
+        .and_then(|json| Failure::deserialize(json).ok());
+    whole.unwrap_or_else(|| {
+        let message = as_json.and_then(|json| json.get("message")?.as_str().map(str::to_owned));
+        Failure::script(
+            message
+                .unwrap_or_else(|| "the playbook raised an error that is no plain data".to_owned()),
+        )
+    })
+}
+
+/// Something that only a mistake of lockstep's own, or an exhausted memory, leads to.
+fn internal(error: &mlua::Error) -> Failure {
+    Failure::script(match error {
+        mlua::Error::MemoryError(_) => {
+            "the playbook uses more memory than it is given (64 MiB)".to_owned()
+        }
+        other => other.to_string(),
+    })
+}
+
+impl std::fmt::Display for Site {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.chunk, self.line)
+    }
+}

@@ -1,0 +1,245 @@
+//! What a playbook says about itself: the table that its file returns.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use lockstep_modules::error::Kind;
+use lockstep_modules::schema;
+use mlua::{Function, Lua, MultiValue, Table, Value as LuaValue};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::convert::to_json;
+use super::sandbox::{self, Shared};
+use super::{internal, read_failure};
+use crate::failure::Failure;
+
+/// The newest playbook API that this lockstep knows.
+pub const API: i64 = 1;
+
+/// What a playbook is for and what it takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Playbook {
+    /// What it does, for `--help` and listings.
+    pub about: String,
+    /// Its parameters, by name.
+    pub params: Vec<(String, Param)>,
+}
+
+/// A parameter of a playbook: `evacuate = { "boolean", default = false, about = "…" }`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Param {
+    /// What values it takes.
+    pub kind: ParamKind,
+    /// Its value unless given; null where there is none.
+    pub default: Value,
+    /// What it is for.
+    pub about: String,
+    /// The only values allowed, if there are any.
+    pub one_of: Vec<String>,
+}
+
+/// The values a parameter takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ParamKind {
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number.
+    Integer,
+    /// A text.
+    String,
+    /// A list of texts; on the command line, separated by commas.
+    List,
+}
+
+impl Playbook {
+    /// The schema of the parameters, as a record.
+    #[must_use]
+    pub fn schema(&self) -> Value {
+        let properties: Map<String, Value> = self
+            .params
+            .iter()
+            .map(|(name, p)| (name.clone(), p.schema()))
+            .collect();
+        json!({"type": "object", "properties": properties, "additionalProperties": false})
+    }
+
+    /// The values of all parameters: what was given, and defaults for the rest.
+    ///
+    /// # Errors
+    /// For a parameter that doesn't exist (with a near match) or a value that doesn't fit.
+    pub fn params(&self, given: &Map<String, Value>) -> Result<Value, Failure> {
+        let names: Vec<&str> = self.params.iter().map(|(name, _)| name.as_str()).collect();
+        if let Some(unknown) = given.keys().find(|key| !names.contains(&key.as_str())) {
+            let hint = schema::hint(unknown, &names);
+            return Err(Failure::new(
+                Kind::Args,
+                format!("there is no parameter {unknown:?}{hint}"),
+            ));
+        }
+        let value = |name: &String, param: &Param| match given.get(name) {
+            Some(Value::String(text)) => param.kind.read(text),
+            Some(value) => value.clone(),
+            None => param.default.clone(),
+        };
+        let all: Map<String, Value> = self
+            .params
+            .iter()
+            .map(|(name, p)| (name.clone(), value(name, p)))
+            .collect();
+        schema::coerce(&self.schema(), Value::Object(all))
+            .map_err(|e| Failure::new(Kind::Args, format!("parameter {e}")))
+    }
+}
+
+impl Param {
+    fn schema(&self) -> Value {
+        let text = if self.one_of.is_empty() {
+            json!({"type": "string"})
+        } else {
+            json!({"enum": self.one_of})
+        };
+        let mut schema = match self.kind {
+            ParamKind::Boolean => json!({"type": "boolean"}),
+            ParamKind::Integer => json!({"type": "integer"}),
+            ParamKind::String => text,
+            ParamKind::List => json!({"type": "array", "items": text}),
+        };
+        schema["description"] = Value::from(self.about.as_str());
+        schema
+    }
+}
+
+impl ParamKind {
+    /// A value from the command line. What can't be read stays a text, and is refused against the schema.
+    fn read(self, text: &str) -> Value {
+        match self {
+            Self::Boolean => text.parse().map_or_else(|_| Value::from(text), Value::Bool),
+            Self::Integer => text
+                .parse::<i64>()
+                .map_or_else(|_| Value::from(text), Value::from),
+            Self::String => Value::from(text),
+            Self::List => text
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .map(Value::from)
+                .collect(),
+        }
+    }
+}
+
+/// Loads the module `main`, and reads the table that it returns.
+pub(super) fn load(
+    lua: &Lua,
+    prelude: &Table,
+    shared: &Rc<RefCell<Shared>>,
+    main: &str,
+) -> Result<(Playbook, Function), Failure> {
+    let values = run_file(lua, prelude, shared, main).map_err(|e| internal(&e))?;
+    if let Some(site) = shared.borrow().runaway.clone() {
+        return Err(Failure::script("an endless loop at the top of the file").at(site.to_string()));
+    }
+    let (ok, value): (bool, LuaValue) = lua.unpack_multi(values).map_err(|e| internal(&e))?;
+    if !ok {
+        return Err(read_failure(&value));
+    }
+    let chunk = shared
+        .borrow()
+        .loaded
+        .get(main)
+        .map_or_else(|| main.to_owned(), |source| source.chunk.clone());
+    let table = match value {
+        LuaValue::Table(table) => table,
+        other => {
+            let got = other.type_name();
+            let what =
+                format!("a playbook returns a table with api and run, this file returns {got}");
+            return Err(Failure::script(what).at(format!("{chunk}:1")));
+        }
+    };
+    read(&table).map_err(|what| Failure::script(what).at(format!("{chunk}:1")))
+}
+
+fn run_file(
+    lua: &Lua,
+    prelude: &Table,
+    shared: &Rc<RefCell<Shared>>,
+    main: &str,
+) -> mlua::Result<MultiValue> {
+    let thread = lua.create_thread(prelude.raw_get("strand")?)?;
+    sandbox::watch(&thread, shared)?;
+    thread.resume((prelude.raw_get::<Function>("load")?, main))
+}
+
+fn read(table: &Table) -> Result<(Playbook, Function), String> {
+    let field = |name: &str| table.raw_get::<LuaValue>(name).map_err(|e| e.to_string());
+    match field("api")? {
+        LuaValue::Integer(api) if api > API => {
+            return Err(format!(
+                "this playbook is written for API {api}, and this lockstep knows {API}: update lockstep"
+            ));
+        }
+        LuaValue::Integer(1..) => {}
+        _ => {
+            return Err(format!(
+                "the playbook doesn't say which API it is written for: add \"api = {API}\""
+            ));
+        }
+    }
+    let LuaValue::Function(run) = field("run")? else {
+        return Err("the playbook has no function \"run\"".to_owned());
+    };
+    let about = match field("about")? {
+        LuaValue::String(text) => text.to_string_lossy(),
+        _ => String::new(),
+    };
+    let params = match to_json(&field("params")?).map_err(|what| format!("params: {what}"))? {
+        Value::Object(params) => params
+            .iter()
+            .map(|(name, spec)| Ok((name.clone(), param(name, spec)?)))
+            .collect(),
+        Value::Null => Ok(Vec::new()),
+        _ => Err("params: a table of parameters by name is expected".to_owned()),
+    };
+    Ok((
+        Playbook {
+            about,
+            params: params?,
+        },
+        run,
+    ))
+}
+
+fn param(name: &str, spec: &Value) -> Result<Param, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Spec {
+        #[serde(rename = "type")]
+        kind: ParamKind,
+        #[serde(default)]
+        default: Value,
+        #[serde(default)]
+        about: String,
+        #[serde(default)]
+        one_of: Vec<String>,
+    }
+    let spec = Spec::deserialize(spec).map_err(|e| {
+        format!(
+            "parameter {name}: {e}; write for example {{ type = \"boolean\", default = false }}"
+        )
+    })?;
+    let param = Param {
+        kind: spec.kind,
+        default: spec.default,
+        about: spec.about,
+        one_of: spec.one_of,
+    };
+    if param.default.is_null() {
+        return Ok(param);
+    }
+    let default = schema::coerce(&param.schema(), param.default.clone());
+    let default = default.map_err(|e| format!("parameter {name}: its default doesn't fit: {e}"))?;
+    Ok(Param { default, ..param })
+}

@@ -1,0 +1,570 @@
+-- What playbooks see of lockstep, built over the primitives that the host hands in.
+-- There are two ways out of here, both by `yield`: a step, and a fork of strands. All else is plain Lua.
+local host = ...
+
+local yield, isyieldable = coroutine.yield, coroutine.isyieldable
+local raw_pcall, raw_xpcall, raw_tostring, raw_load = pcall, xpcall, tostring, load
+local raw_getmetatable, raw_setmetatable, raw_format = getmetatable, setmetatable, string.format
+local pack, unpack, sort = table.pack, table.unpack, table.sort
+
+local prelude = {}
+
+-- Errors: a record with a metatable of its own, so that it is one good line when printed.
+
+local Failure = {}
+
+function Failure.__tostring(e)
+	local who = e.member and (e.member .. ": ") or ""
+	local what = e.op and (e.op .. ": ") or ""
+	local where = e.site and (" (" .. e.site .. ")") or ""
+	return who .. what .. raw_tostring(e.message) .. where
+end
+
+function prelude.failure(fields)
+	for _, inner in ipairs(fields.failures or {}) do
+		prelude.failure(inner)
+	end
+	return raw_setmetatable(fields, Failure)
+end
+
+local function raise(kind, message)
+	error(prelude.failure { kind = kind, message = message, site = host.site() }, 0)
+end
+
+-- Where errors came from, by error. Rethrowing one (as sections do) would lose it.
+local tracebacks = raw_setmetatable({}, { __mode = "k" })
+
+local function traced(e)
+	if e ~= nil and not tracebacks[e] then
+		tracebacks[e] = host.traceback()
+	end
+	return e
+end
+
+local function safe_tostring(v)
+	local mt = raw_getmetatable(v)
+	if (type(v) == "table" or type(v) == "function") and not (type(mt) == "table" and mt.__tostring) then
+		return type(v)
+	end
+	return raw_tostring(v)
+end
+
+-- Any error as a record.
+local function normal(e)
+	if raw_getmetatable(e) == Failure then
+		return e
+	end
+	local fields = { kind = "script" }
+	if type(e) == "table" then
+		fields.message = type(e.message) == "string" and e.message or "the playbook raised a table"
+	else
+		fields.message = safe_tostring(e)
+		local site, rest = fields.message:match "^([^\n:]+:%d+): (.*)$"
+		if site then
+			fields.site, fields.message = site, rest
+		end
+	end
+	return prelude.failure(fields)
+end
+
+-- Scopes: the labels that make up a step's path.
+
+local function scoped(label, fn, ...)
+	local depth = host.depth()
+	host.enter(label)
+	local r = pack(raw_xpcall(fn, traced, ...))
+	host.leave(depth)
+	if not r[1] then
+		error(r[2], 0)
+	end
+	return unpack(r, 2, r.n)
+end
+
+local function callable(fn)
+	local mt = raw_getmetatable(fn)
+	return type(fn) == "function" or (type(mt) == "table" and mt.__call ~= nil)
+end
+
+local function check_label(who, label)
+	if type(label) ~= "string" or label == "" or label:find "[/#%c]" then
+		raise("script", who .. ": a label is a text without '/', '#' and line breaks, got " .. raw_format("%q", safe_tostring(label)))
+	end
+	return label
+end
+
+local function check_function(who, fn)
+	if not callable(fn) then
+		raise("script", who .. ": expected a function, got " .. type(fn))
+	end
+end
+
+-- One label an item: a text stands for itself, a record is known by its name.
+local function labels_of(who, list)
+	if type(list) ~= "table" then
+		raise("script", who .. ": expected a list, got " .. type(list))
+	end
+	local labels, seen = {}, {}
+	for i, item in ipairs(list) do
+		local label = item
+		if type(item) == "table" then
+			label = rawget(item, "name") or rawget(item, "label")
+		elseif type(item) == "number" then
+			label = raw_tostring(item)
+		end
+		check_label(who, label)
+		if seen[label] then
+			raise("script", who .. ": the label " .. raw_format("%q", label) .. " stands twice in the list")
+		end
+		seen[label], labels[i] = true, label
+	end
+	return labels
+end
+
+local function check_options(who, options, known)
+	for key in pairs(options or {}) do
+		if not known[key] then
+			raise("script", who .. ": unknown option " .. raw_format("%q", safe_tostring(key)) .. host.hint(safe_tostring(key), known))
+		end
+	end
+	return options or {}
+end
+
+local function check_count(who, name, value, least)
+	if value ~= nil and (math.type(value) ~= "integer" or value < least) then
+		raise("script", who .. ": " .. name .. " is a whole number from " .. least .. " on")
+	end
+end
+
+-- Steps.
+
+local function may_wait(what)
+	if host.loading() then
+		raise("script", what .. " can't be called while a file is being loaded: wrap it in a function")
+	end
+	if not isyieldable() then
+		raise("script", what .. " can't be called here: Lua can't wait inside a sort comparator, a gsub callback or __tostring")
+	end
+end
+
+local function step(op, args)
+	may_wait(op)
+	local ok, result = yield("step", op, args, host.site())
+	if ok then
+		return result
+	end
+	error(result, 0)
+end
+
+local function confirm(question)
+	if type(question) ~= "string" then
+		raise("args", "confirm: expected a question, got " .. type(question))
+	end
+	step("confirm", { question = question })
+end
+
+-- Flow.
+
+local function section(name, fn)
+	check_label("section", name)
+	check_function("section", fn)
+	return scoped(name, fn)
+end
+
+local function each(list, fn)
+	local labels = labels_of("each", list)
+	check_function("each", fn)
+	for i, label in ipairs(labels) do
+		scoped(label, fn, list[i], i)
+	end
+end
+
+local function fork(who, list, fn, limit)
+	local labels = labels_of(who, list)
+	check_function(who, fn)
+	may_wait(who)
+	if #labels == 0 then
+		return labels, {}
+	end
+	local results = yield("fork", labels, limit or #labels, function(i)
+		return fn(list[i], i)
+	end)
+	return labels, results
+end
+
+local function several(labels, results)
+	local failures = {}
+	for i, label in ipairs(labels) do
+		if results[i] and not results[i].ok then
+			local failure = results[i].error
+			failure.label = label
+			failures[#failures + 1] = failure
+		end
+	end
+	return failures
+end
+
+local function raise_several(failures, of)
+	local first = failures[1]
+	local more = #failures > 1 and raw_format(" and %d more", #failures - 1) or ""
+	error(
+		prelude.failure {
+			kind = "several",
+			message = raw_format("%d of %d failed: %s: %s%s", #failures, of, first.label, first.message, more),
+			failures = failures,
+			site = host.site(),
+		},
+		0
+	)
+end
+
+local function values(results)
+	local out = {}
+	for i, result in ipairs(results) do
+		out[i] = result.value
+	end
+	return out
+end
+
+local function parallel(list, fn, options)
+	options = check_options("parallel", options, { limit = true })
+	check_count("parallel", "limit", options.limit, 1)
+	local labels, results = fork("parallel", list, fn, options.limit)
+	local failures = several(labels, results)
+	if #failures > 0 then
+		raise_several(failures, #labels)
+	end
+	return values(results)
+end
+
+local function rolling(list, fn, options)
+	options = check_options("rolling", options, { batch = true, max_failed = true, between = true })
+	check_count("rolling", "batch", options.batch, 1)
+	check_count("rolling", "max_failed", options.max_failed, 0)
+	local all, batch, max_failed = labels_of("rolling", list), options.batch or 1, options.max_failed or 0
+	local failures, out = {}, {}
+	for first = 1, #all, batch do
+		local part = { unpack(list, first, math.min(first + batch - 1, #all)) }
+		-- As long as a failure more would be put up with, failures are data and not a reason to hold.
+		local tolerant = #failures < max_failed
+		if tolerant then
+			host.catch(1)
+		end
+		local labels, results = fork("rolling", part, fn)
+		if tolerant then
+			host.catch(-1)
+		end
+		for _, failure in ipairs(several(labels, results)) do
+			failures[#failures + 1] = failure
+			if #failures <= max_failed then
+				host.log("warn", raw_tostring(failure))
+			end
+		end
+		for i, value in pairs(values(results)) do
+			out[first + i - 1] = value
+		end
+		if #failures > max_failed then
+			raise_several(failures, #all)
+		end
+		if options.between and first + batch <= #all then
+			scoped("between", options.between, part)
+		end
+	end
+	return out
+end
+
+-- Errors as data.
+
+local function catching(protected, fn, ...)
+	local depth = host.depth()
+	host.catch(1)
+	local r = pack(protected(fn, ...))
+	host.leave(depth)
+	host.catch(-1)
+	return r
+end
+
+local function try(fn, ...)
+	check_function("try", fn)
+	local r = catching(raw_xpcall, fn, traced, ...)
+	if r[1] then
+		return { ok = true, value = r[2] }
+	end
+	return { ok = false, error = normal(r[2]) }
+end
+
+local function finally(body, cleanup)
+	check_function("finally", body)
+	check_function("finally", cleanup)
+	local depth = host.depth()
+	local r = pack(raw_xpcall(body, traced))
+	host.leave(depth)
+	scoped("finally", cleanup, r[1])
+	if not r[1] then
+		error(r[2], 0)
+	end
+	return unpack(r, 2, r.n)
+end
+
+-- Order: what depends on hash seeds or addresses elsewhere doesn't here.
+
+local function sorted_keys(t)
+	local keys = {}
+	for key in next, t do
+		if type(key) ~= "number" and type(key) ~= "string" then
+			raise("script", "a table with a " .. type(key) .. " as a key has no order")
+		end
+		keys[#keys + 1] = key
+	end
+	sort(keys, function(a, b)
+		if type(a) ~= type(b) then
+			return type(a) == "number"
+		end
+		return a < b
+	end)
+	return keys
+end
+
+local function ordered_next(t, key)
+	for _, candidate in ipairs(sorted_keys(t)) do
+		local behind = key == nil
+			or type(candidate) == type(key) and candidate > key
+			or type(candidate) == "string" and type(key) == "number"
+		if behind then
+			return candidate, rawget(t, candidate)
+		end
+	end
+	return nil
+end
+
+local function ordered_pairs(t)
+	local mt = raw_getmetatable(t)
+	if type(mt) == "table" and mt.__pairs then
+		return mt.__pairs(t)
+	end
+	if type(t) ~= "table" then
+		raise("script", "pairs: expected a table, got " .. type(t))
+	end
+	local keys, i = sorted_keys(t), 0
+	return function()
+		while true do
+			i = i + 1
+			local key = keys[i]
+			if key == nil or rawget(t, key) ~= nil then
+				return key, rawget(t, key)
+			end
+		end
+	end,
+		t,
+		nil
+end
+
+local function guarded_setmetatable(t, mt)
+	if type(mt) == "table" and (rawget(mt, "__gc") ~= nil or rawget(mt, "__mode") ~= nil) then
+		raise("script", "setmetatable: __gc and __mode depend on the collector's timing")
+	end
+	return raw_setmetatable(t, mt)
+end
+
+-- A table that can only be read, and only where something is.
+local function frozen(name, t)
+	return raw_setmetatable({}, {
+		__index = function(_, key)
+			local value = t[key]
+			if value == nil then
+				raise("script", raw_format("there is no %s.%s%s", name, safe_tostring(key), host.hint(safe_tostring(key), t)))
+			end
+			return value
+		end,
+		__newindex = function(_, key)
+			raise("script", raw_format("%s.%s can't be set: %s belongs to lockstep", name, safe_tostring(key), name))
+		end,
+		__pairs = function()
+			return ordered_pairs(t)
+		end,
+		__metatable = false,
+	})
+end
+
+-- A result: reading a field that the op doesn't have is a mistake, not nil. Optional fields that are absent are nil.
+function prelude.strict(names)
+	return {
+		__index = function(_, key)
+			if names[key] then
+				return nil
+			end
+			raise("script", raw_format("there is no field %q here%s", safe_tostring(key), host.hint(safe_tostring(key), names)))
+		end,
+	}
+end
+
+local function without(t, removed, replaced)
+	local copy = {}
+	for key, value in pairs(t) do
+		copy[key] = value
+	end
+	for _, key in ipairs(removed) do
+		copy[key] = nil
+	end
+	for key, value in pairs(replaced or {}) do
+		copy[key] = value
+	end
+	return copy
+end
+
+local function format(template, ...)
+	if type(template) == "string" and template:gsub("%%%%", ""):find "%%[-+ #0-9.]*p" then
+		raise("script", "string.format: %p prints an address, which differs from run to run")
+	end
+	local args = pack(...)
+	for i = 1, args.n do
+		if type(args[i]) == "table" or type(args[i]) == "function" then
+			args[i] = safe_tostring(args[i])
+		end
+	end
+	return raw_format(template, unpack(args, 1, args.n))
+end
+
+-- The environment of playbooks.
+
+local safe_string = frozen("string", without(string, { "dump" }, { format = format }))
+raw_getmetatable("").__index = safe_string
+
+local function say(level)
+	return function(...)
+		local words = pack(...)
+		for i = 1, words.n do
+			words[i] = safe_tostring(words[i])
+		end
+		host.log(level, table.concat(words, "\t"))
+	end
+end
+
+local known = {
+	assert = assert,
+	confirm = confirm,
+	each = each,
+	error = error,
+	finally = finally,
+	getmetatable = getmetatable,
+	ipairs = ipairs,
+	log = frozen("log", { info = say "info", warn = say "warn" }),
+	math = frozen("math", without(math, { "randomseed" })),
+	next = ordered_next,
+	pairs = ordered_pairs,
+	parallel = parallel,
+	print = say "info",
+	rawequal = rawequal,
+	rawget = rawget,
+	rawlen = rawlen,
+	rolling = rolling,
+	section = section,
+	select = select,
+	setmetatable = guarded_setmetatable,
+	string = safe_string,
+	table = frozen("table", without(table, {})),
+	tonumber = tonumber,
+	tostring = safe_tostring,
+	try = try,
+	type = type,
+	utf8 = frozen("utf8", utf8),
+}
+
+function known.pcall(fn, ...)
+	local r = catching(raw_pcall, fn, ...)
+	return unpack(r, 1, r.n)
+end
+
+function known.xpcall(fn, handler, ...)
+	local r = catching(raw_xpcall, fn, handler, ...)
+	return unpack(r, 1, r.n)
+end
+
+-- Modules of ops; a module of one op of its own name is that function.
+for module, names in pairs(host.ops) do
+	local functions = {}
+	for _, name in ipairs(names) do
+		local verb = name:match "%.(.*)$"
+		local function call(args, ...)
+			if select("#", ...) > 0 or (args ~= nil and type(args) ~= "table") then
+				raise("args", name .. ": takes one table of named arguments")
+			end
+			return step(name, args or {})
+		end
+		if verb then
+			functions[verb] = call
+		else
+			known[name] = call
+		end
+	end
+	if next(functions) then
+		known[module] = frozen(module, functions)
+	end
+end
+
+local env = raw_setmetatable({}, {
+	__index = function(_, name)
+		local value = known[name]
+		if value == nil then
+			local why = host.removed[name]
+			if why then
+				raise("script", raw_format("%s isn't there in playbooks: %s", safe_tostring(name), why))
+			end
+			raise("script", raw_format("there is no %q%s", safe_tostring(name), host.hint(safe_tostring(name), known)))
+		end
+		return value
+	end,
+	__newindex = function(_, name)
+		raise("script", raw_format("%q is assigned but not declared: write \"local %s\"", safe_tostring(name), safe_tostring(name)))
+	end,
+	__metatable = false,
+})
+
+-- require: ours. A file is loaded once, in the environment above, and may not wait for anything.
+
+local loaded, being_loaded = {}, {}
+
+function prelude.load(name)
+	if loaded[name] then
+		return loaded[name].value
+	end
+	if being_loaded[name] then
+		raise("script", raw_format("require: %q requires itself", name))
+	end
+	if not host.loading() then
+		raise("script", raw_format("require %q: only at the top of a file, so that it is captured with the run", name))
+	end
+	local chunk, text = host.source(name)
+	if not chunk then
+		raise("script", raw_format("require: %s", text))
+	end
+	local fn, complaint = raw_load(text, "@" .. chunk, "t", env)
+	if not fn then
+		local placed = complaint:sub(1, #chunk + 1) == chunk .. ":"
+		error(placed and complaint or raw_format("%s:1: %s", chunk, complaint), 0)
+	end
+	being_loaded[name] = true
+	loaded[name] = { value = fn(name) }
+	being_loaded[name] = nil
+	return loaded[name].value
+end
+
+function known.require(name)
+	if type(name) ~= "string" then
+		raise("script", "require: expected the name of a module, got " .. type(name))
+	end
+	return prelude.load(name)
+end
+
+-- The root of every strand: errors become records here at the latest.
+function prelude.strand(fn, ...)
+	local r = pack(raw_xpcall(fn, traced, ...))
+	if r[1] then
+		return true, r[2]
+	end
+	local record, traceback = normal(r[2]), tracebacks[r[2]]
+	record.traceback = record.traceback or traceback
+	record.site = record.site or (traceback or ""):match "^[^\n]+"
+	return false, record
+end
+
+return prelude

@@ -1,0 +1,307 @@
+//! The Lua state that playbooks run in: what it holds, what it lacks, and the hook that ends endless loops.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use lockstep_modules::op::Registry;
+use lockstep_modules::schema;
+use mlua::{HookTriggers, Lua, LuaOptions, StdLib, Table, Thread, VmState};
+
+use super::{Source, Sources};
+
+/// Lua instructions that a strand may run between two steps.
+pub(super) const BUDGET: u64 = 50_000_000;
+
+/// How often the hook looks.
+const EVERY: u32 = 100_000;
+
+/// Memory for a playbook and all its values.
+const MEMORY: usize = 64 * 1024 * 1024;
+
+/// What is missing from a playbook's world on purpose, and why.
+const REMOVED: [(&str, &str); 13] = [
+    ("collectgarbage", "results must not depend on the collector"),
+    (
+        "coroutine",
+        "use parallel, each or rolling: lockstep has to know every strand",
+    ),
+    (
+        "debug",
+        "it sees through everything that makes a run repeatable",
+    ),
+    (
+        "dofile",
+        "use require, so that the file is captured with the run",
+    ),
+    (
+        "io",
+        "files are read and written by steps (exec), so that a resumed run finds the same",
+    ),
+    (
+        "load",
+        "code comes from files, which are captured with the run",
+    ),
+    (
+        "loadfile",
+        "use require, so that the file is captured with the run",
+    ),
+    (
+        "loadstring",
+        "code comes from files, which are captured with the run",
+    ),
+    ("module", "return a table from the file instead"),
+    (
+        "os",
+        "the clock is a step (time.now), programs are steps (exec), settings are parameters",
+    ),
+    ("package", "use require"),
+    (
+        "rawset",
+        "it would go around the checks on tables that belong to lockstep",
+    ),
+    ("unpack", "it is called table.unpack"),
+];
+
+/// A line of a playbook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Site {
+    pub(super) chunk: String,
+    pub(super) line: usize,
+}
+
+/// What Rust knows of a strand that Lua asks it for.
+pub(super) struct StrandState {
+    pub(super) scope: Vec<String>,
+    pub(super) catching: u32,
+}
+
+/// What the machine and its Lua callbacks share.
+pub(super) struct Shared {
+    sources: Box<dyn Sources>,
+    pub(super) loaded: BTreeMap<String, Source>,
+    pub(super) loading: bool,
+    pub(super) strands: Vec<StrandState>,
+    current: usize,
+    pub(super) logs: Vec<(String, String, String)>,
+    instructions: u64,
+    pub(super) runaway: Option<Site>,
+}
+
+impl Shared {
+    pub(super) fn new(sources: Box<dyn Sources>) -> Self {
+        Self {
+            sources,
+            loaded: BTreeMap::new(),
+            loading: true,
+            strands: Vec::new(),
+            current: 0,
+            logs: Vec::new(),
+            instructions: 0,
+            runaway: None,
+        }
+    }
+
+    /// `id` runs next, with a full budget.
+    pub(super) fn enter_strand(&mut self, id: usize) {
+        self.current = id;
+        self.instructions = 0;
+    }
+
+    fn strand(&mut self) -> Option<&mut StrandState> {
+        self.strands.get_mut(self.current)
+    }
+}
+
+/// A Lua state with the prelude in it. Returns both.
+pub(super) fn build(
+    shared: &Rc<RefCell<Shared>>,
+    registry: &Registry,
+    seed: u64,
+) -> mlua::Result<(Lua, Table)> {
+    let libs = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8 | StdLib::COROUTINE;
+    let lua = Lua::new_with(libs, LuaOptions::default())?;
+    lua.set_memory_limit(MEMORY)?;
+    let host = host(&lua, shared, registry)?;
+    let globals = lua.globals();
+    let math: Table = globals.get("math")?;
+    math.get::<mlua::Function>("randomseed")?
+        .call::<()>(seed.cast_signed())?;
+    let prelude = lua
+        .load(include_str!("prelude.lua"))
+        .set_name("=prelude")
+        .set_mode(mlua::chunk::ChunkMode::Text);
+    let prelude: Table = prelude.call(host)?;
+    Ok((lua, prelude))
+}
+
+/// Counts a thread's instructions and ends it when it has used up its budget. An error could be caught by the playbook's
+/// `pcall` for ever; a yield can't. Only where Lua can't yield (a sort comparator) the hook falls back to errors.
+pub(super) fn watch(thread: &Thread, shared: &Rc<RefCell<Shared>>) -> mlua::Result<()> {
+    let shared = Rc::clone(shared);
+    thread.set_hook(
+        HookTriggers::new().every_nth_instruction(EVERY),
+        move |lua, _| {
+            let mut shared = shared.borrow_mut();
+            shared.instructions += u64::from(EVERY);
+            if shared.instructions < BUDGET {
+                return Ok(VmState::Continue);
+            }
+            let first = shared.runaway.is_none();
+            shared.runaway.get_or_insert_with(|| {
+                site(lua, 0).unwrap_or(Site {
+                    chunk: "?".to_owned(),
+                    line: 0,
+                })
+            });
+            if first {
+                Ok(VmState::Yield)
+            } else {
+                Err(mlua::Error::runtime("an endless loop"))
+            }
+        },
+    )
+}
+
+fn host(lua: &Lua, shared: &Rc<RefCell<Shared>>, registry: &Registry) -> mlua::Result<Table> {
+    let host = lua.create_table()?;
+
+    host.set(
+        "site",
+        lua.create_function(
+            |lua, ()| Ok(site(lua, 1).map_or_else(String::new, |s| s.to_string())),
+        )?,
+    )?;
+    host.set(
+        "traceback",
+        lua.create_function(|lua, ()| Ok(traceback(lua)))?,
+    )?;
+    host.set(
+        "hint",
+        lua.create_function(|_, (word, table): (String, Table)| {
+            let names: Vec<String> = table
+                .pairs::<String, mlua::Value>()
+                .filter_map(|pair| pair.ok().map(|(name, _)| name))
+                .collect();
+            let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+            names.sort_unstable();
+            Ok(schema::hint(&word, &names))
+        })?,
+    )?;
+
+    let s = Rc::clone(shared);
+    host.set(
+        "loading",
+        lua.create_function(move |_, ()| Ok(s.borrow().loading))?,
+    )?;
+    let s = Rc::clone(shared);
+    host.set(
+        "source",
+        lua.create_function(move |_, name: String| {
+            let found = s.borrow().sources.find(&name);
+            Ok(match found {
+                Ok(source) => {
+                    s.borrow_mut().loaded.insert(name, source.clone());
+                    (Some(source.chunk), source.text)
+                }
+                Err(tried) => (None, tried),
+            })
+        })?,
+    )?;
+
+    let s = Rc::clone(shared);
+    host.set(
+        "depth",
+        lua.create_function(move |_, ()| {
+            Ok(s.borrow_mut()
+                .strand()
+                .map_or(0, |strand| strand.scope.len()))
+        })?,
+    )?;
+    let s = Rc::clone(shared);
+    host.set(
+        "enter",
+        lua.create_function(move |_, label: String| {
+            if let Some(strand) = s.borrow_mut().strand() {
+                strand.scope.push(label);
+            }
+            Ok(())
+        })?,
+    )?;
+    let s = Rc::clone(shared);
+    host.set(
+        "leave",
+        lua.create_function(move |_, depth: usize| {
+            if let Some(strand) = s.borrow_mut().strand() {
+                strand.scope.truncate(depth);
+            }
+            Ok(())
+        })?,
+    )?;
+    let s = Rc::clone(shared);
+    host.set(
+        "catch",
+        lua.create_function(move |_, by: i32| {
+            if let Some(strand) = s.borrow_mut().strand() {
+                strand.catching = strand.catching.saturating_add_signed(by);
+            }
+            Ok(())
+        })?,
+    )?;
+    let s = Rc::clone(shared);
+    host.set(
+        "log",
+        lua.create_function(move |_, (level, message): (String, String)| {
+            let mut shared = s.borrow_mut();
+            let scope = shared
+                .strand()
+                .map_or_else(String::new, |strand| strand.scope.join("/"));
+            shared.logs.push((level, message, scope));
+            Ok(())
+        })?,
+    )?;
+
+    let ops = lua.create_table()?;
+    for module in registry.modules() {
+        ops.set(
+            module.name.as_str(),
+            module
+                .ops
+                .iter()
+                .map(|op| op.name.clone())
+                .collect::<Vec<_>>(),
+        )?;
+    }
+    host.set("ops", ops)?;
+    host.set("removed", lua.create_table_from(REMOVED)?)?;
+    Ok(host)
+}
+
+/// The innermost line of a playbook from `level` of the stack on. Frames of C and of the prelude are not the author's.
+pub(super) fn site(lua: &Lua, level: usize) -> Option<Site> {
+    frames(lua, level).next()
+}
+
+fn frames(lua: &Lua, level: usize) -> impl Iterator<Item = Site> {
+    let frame = |level: usize| {
+        lua.inspect_stack(level, |debug| {
+            let source = debug.source();
+            let chunk = source
+                .source
+                .as_deref()
+                .and_then(|name| name.strip_prefix('@'))
+                .map(str::to_owned);
+            chunk
+                .zip(debug.current_line())
+                .map(|(chunk, line)| Site { chunk, line })
+        })
+    };
+    (level..).map_while(frame).flatten()
+}
+
+fn traceback(lua: &Lua) -> String {
+    frames(lua, 1)
+        .map(|site| site.to_string())
+        .collect::<Vec<_>>()
+        .join("\n")
+}

@@ -1,0 +1,433 @@
+//! The machine by itself: what it asks for, in which order, and what it refuses.
+
+use lockstep_modules::cx::Cx;
+use lockstep_modules::error::OpError;
+use lockstep_modules::op::{Effect, Module, Op, OpDef};
+use lockstep_modules::schema::Member;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::*;
+
+/// Do something.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DoArgs {
+    member: Option<Member>,
+    n: Option<i64>,
+    #[serde(default)]
+    list: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct DoOut {
+    changed: bool,
+    note: Option<String>,
+}
+
+struct Do;
+
+impl Op for Do {
+    const NAME: &'static str = "demo.act";
+    const EFFECT: Effect = Effect::Once;
+    type Args = DoArgs;
+    type Out = DoOut;
+
+    fn headline(_: &DoArgs) -> String {
+        String::new()
+    }
+
+    fn summary(_: &DoOut) -> String {
+        String::new()
+    }
+
+    async fn run(_: &Cx, _: DoArgs) -> Result<DoOut, OpError> {
+        Err(OpError::refused("never run here"))
+    }
+}
+
+struct Texts(BTreeMap<String, String>);
+
+impl Sources for Texts {
+    fn find(&self, name: &str) -> Result<Source, String> {
+        let text = self
+            .0
+            .get(name)
+            .ok_or_else(|| format!("there is no module {name:?}"))?;
+        Ok(Source {
+            chunk: format!("{name}.lua"),
+            text: text.clone(),
+        })
+    }
+}
+
+fn load_files(files: &[(&str, &str)]) -> Result<Script, Failure> {
+    let texts = files
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+        .collect();
+    let registry = Registry::new([Module::new("demo", "For tests.", vec![OpDef::of::<Do>()])]);
+    Script::load("main", Box::new(Texts(texts)), &registry, 7)
+}
+
+fn load(body: &str) -> Result<Script, Failure> {
+    let text =
+        format!("local M = {{ api = 1 }}\nfunction M.run(cluster, p)\n{body}\nend\nreturn M\n");
+    load_files(&[("main", &text)])
+}
+
+/// Plays a script to its end. `answer` says how a step ends; the trace has a line for everything that was asked for.
+fn play(
+    mut script: Script,
+    mut answer: impl FnMut(&Call) -> Result<Value, Failure>,
+) -> (Vec<String>, Result<Value, Failure>) {
+    let cluster = json!({"name": "lab", "members": ["m1", "m2", "m3"]});
+    script.start(&cluster, &json!({})).unwrap();
+    let mut trace = Vec::new();
+    let mut open = VecDeque::new();
+    loop {
+        match script.poll() {
+            Err(failure) => return (trace, Err(failure)),
+            Ok(demands) => {
+                for demand in demands {
+                    match demand {
+                        Demand::Step(call) => {
+                            let caught = if call.caught { " caught" } else { "" };
+                            trace.push(format!("{} {}{caught}", call.path, canonical(&call.args)));
+                            open.push_back(call);
+                        }
+                        Demand::Log {
+                            level,
+                            message,
+                            scope,
+                        } => trace.push(format!("{level} [{scope}] {message}")),
+                    }
+                }
+            }
+        }
+        if let Some(outcome) = script.outcome() {
+            return (trace, outcome.clone());
+        }
+        let call = open
+            .pop_front()
+            .expect("a script that hasn't ended waits for a step");
+        script.complete(&call.path, &answer(&call)).unwrap();
+    }
+}
+
+use crate::call::canonical;
+
+fn yes(_: &Call) -> Result<Value, Failure> {
+    Ok(json!({"changed": true}))
+}
+
+fn trace(body: &str) -> String {
+    let (trace, outcome) = play(load(body).unwrap(), yes);
+    format!("{}\n{}", trace.join("\n"), shown(&outcome))
+}
+
+fn shown(outcome: &Result<Value, Failure>) -> String {
+    match outcome {
+        Ok(value) => format!("ended with {}", canonical(value)),
+        Err(failure) => complaint(failure),
+    }
+}
+
+fn complaint(failure: &Failure) -> String {
+    format!(
+        "{}: {failure} at {}",
+        failure.kind.word(),
+        failure.site.as_deref().unwrap_or("?")
+    )
+}
+
+/// The error of a playbook with this body.
+fn wrong(body: &str) -> String {
+    match load(body) {
+        Err(failure) => complaint(&failure),
+        Ok(script) => shown(&play(script, yes).1),
+    }
+}
+
+#[test]
+fn paths_are_made_of_labels_and_counts() {
+    insta::assert_snapshot!(trace(
+        r#"
+        section("A", function()
+            each(cluster.members, function(m) demo.act { member = m } demo.act { member = m } end)
+        end)
+        demo.act {}
+        section("A", function() each({ "m1" }, function(m) demo.act { n = 2.0 } end) end)
+        "#
+    ));
+}
+
+#[test]
+fn strands_run_first_in_first_out() {
+    insta::assert_snapshot!(trace(
+        r#"
+        local r = parallel(cluster.members, function(m)
+            demo.act { member = m, n = 1 }
+            demo.act { member = m, n = 2 }
+            return m .. "!"
+        end, { limit = 2 })
+        return r
+        "#
+    ));
+}
+
+#[test]
+fn rolling_goes_in_order_in_batches_with_a_gate_between() {
+    insta::assert_snapshot!(trace(
+        r#"
+        rolling(cluster.members, function(m) demo.act { member = m } end, {
+            batch = 2,
+            between = function(part) demo.act { list = part } end,
+        })
+        "#
+    ));
+}
+
+fn m2_fails(call: &Call) -> Result<Value, Failure> {
+    if call.args["member"] == "m2" {
+        let error = OpError::command("it broke").with("code", 1);
+        return Err(Failure::of_step(
+            error,
+            &call.op,
+            &call.path,
+            Some("m2"),
+            &call.site,
+        ));
+    }
+    yes(call)
+}
+
+#[test]
+fn a_delivered_failure_stops_a_rolling_and_names_the_member() {
+    let script =
+        load(r#"rolling(cluster.members, function(m) demo.act { member = m } end)"#).unwrap();
+    let (trace, outcome) = play(script, m2_fails);
+    assert_eq!(trace.len(), 2);
+    let failure = outcome.unwrap_err();
+    assert_eq!(failure.message, "1 of 3 failed: m2: it broke");
+    assert_eq!(failure.failures[0].detail["code"], 1);
+    assert_eq!(failure.failures[0].step.as_deref(), Some("m2/demo.act#1"));
+}
+
+#[test]
+fn a_rolling_that_puts_up_with_failures_takes_them_as_data() {
+    let script = load(
+        r#"rolling(cluster.members, function(m) demo.act { member = m } end, { max_failed = 1 })"#,
+    );
+    let (trace, outcome) = play(script.unwrap(), m2_fails);
+    insta::assert_snapshot!(format!("{}\n{}", trace.join("\n"), shown(&outcome)));
+}
+
+#[test]
+fn failures_are_data_inside_try_and_pcall_and_in_their_forks() {
+    let body = r#"
+        local r = try(demo.act, { member = "m2" })
+        print(r.ok, r.error.kind, r.error.message, r.error.detail.code, tostring(r.error))
+        local ok, e = pcall(parallel, cluster.members, function(m) demo.act { member = m } end)
+        print(ok, e.kind, e.failures[1].label)
+        demo.act {}
+    "#;
+    let (trace, outcome) = play(load(body).unwrap(), m2_fails);
+    insta::assert_snapshot!(format!("{}\n{}", trace.join("\n"), shown(&outcome)));
+}
+
+#[test]
+fn finally_cleans_up_and_passes_the_error_on() {
+    let body = r#"
+        finally(function() section("work", function() demo.act { member = "m2" } end) end,
+            function(ok) demo.act { n = ok and 1 or 0 } end)
+    "#;
+    let (trace, outcome) = play(load(body).unwrap(), m2_fails);
+    insta::assert_snapshot!(format!("{}\n{}", trace.join("\n"), shown(&outcome)));
+}
+
+/// Every playbook with its complaint below it.
+fn table(bodies: &[&str]) -> String {
+    bodies
+        .iter()
+        .map(|body| format!("{body}\n    {}\n", wrong(body)))
+        .collect()
+}
+
+#[test]
+fn mistakes_are_named_with_their_line() {
+    insta::assert_snapshot!(table(&[
+        "demo.act { membr = 1 }",
+        "demo.akt {}",
+        "dmo.act {}",
+        "demo.act('m1')",
+        "demo.act { timeout = 15 }",
+        "demo.act { n = print }",
+        "local r = demo.act {}\nif r.chnged then end",
+        "count = 1",
+        "os.time()",
+        "coroutine.wrap(print)",
+        "snap = 1",
+        "demo.act = nil",
+        "string.format('%p', {})",
+        "for k in pairs({ [{}] = 1 }) do end",
+        "setmetatable({}, { __gc = print })",
+        "table.sort({ 1, 2, 3 }, function() demo.act {} return true end)",
+        "('x'):gsub('x', function() demo.act {} end)",
+        "each({ 'a', 'a' }, print)",
+        "section('a/b', print)",
+        "parallel({ 'a' }, print, { limt = 1 })",
+        "rolling({ 'a' }, print, { max_failed = -1 })",
+        "require 'late'",
+        "local x = nil + 1",
+        "error('my own words')",
+        "error { code = 3 }",
+        "return { f = print }",
+    ]));
+}
+
+#[test]
+fn endless_loops_end() {
+    insta::assert_snapshot!(table(&[
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "table.sort({ 3, 2, 1 }, function() while true do end end)",
+    ]));
+
+    let top = load_files(&[("main", "while true do end")])
+        .map(drop)
+        .unwrap_err();
+    insta::assert_snapshot!("at_the_top", complaint(&top));
+}
+
+#[test]
+fn too_much_memory_is_a_failure() {
+    let message = wrong("local t = {} while true do t[#t + 1] = ('x'):rep(1e6 // 1) .. #t end");
+    assert!(message.contains("memory"), "{message}");
+}
+
+#[test]
+fn files_are_checked_when_they_are_loaded() {
+    let cases: &[&[(&str, &str)]] = &[
+        &[("main", "local x = = 1")],
+        &[("main", "demo.act {}")],
+        &[("main", "require 'lib'"), ("lib", "\ndemo.act {}")],
+        &[("main", "require 'lib'")],
+        &[("main", "require 'main'")],
+        &[("main", "return 1")],
+        &[("main", "return {}")],
+        &[("main", "return { api = 2, run = print }")],
+        &[("main", "return { api = 1 }")],
+        &[(
+            "main",
+            "return { api = 1, run = print, params = { a = 'boolean' } }",
+        )],
+        &[(
+            "main",
+            "return { api = 1, run = print, params = { a = { type = 'bool' } } }",
+        )],
+        &[(
+            "main",
+            "return { api = 1, run = print, params = { a = { type = 'integer', default = 'x' } } }",
+        )],
+        &[("main", "\x1bLua")],
+    ];
+    let complaints = cases.iter().map(|files| {
+        let sources: Vec<String> = files
+            .iter()
+            .map(|(name, text)| format!("{name}: {text:?}"))
+            .collect();
+        format!(
+            "{}\n    {}\n",
+            sources.join(", "),
+            complaint(&load_files(files).map(drop).unwrap_err())
+        )
+    });
+    insta::assert_snapshot!(complaints.collect::<String>());
+}
+
+#[test]
+fn parameters_are_checked_and_filled_in() {
+    let text = r#"return { api = 1, run = print, params = {
+        evacuate = { type = "boolean", default = false },
+        only = { type = "list", one_of = { "lxd", "microceph" } },
+        soak = { type = "integer", default = 3 },
+    } }"#;
+    let script = load_files(&[("main", text)]).unwrap();
+    let params = |given: Value| script.playbook().params(given.as_object().unwrap());
+    let filled = params(json!({"evacuate": "true", "only": "lxd, microceph"})).unwrap();
+    assert_eq!(
+        filled,
+        json!({"evacuate": true, "only": ["lxd", "microceph"], "soak": 3})
+    );
+    let cases = [
+        json!({"evacuat": true}),
+        json!({"evacuate": "maybe"}),
+        json!({"only": ["lxx"]}),
+        json!({"soak": "three"}),
+    ];
+    let complaints =
+        cases.map(|given| format!("{given}\n    {}\n", params(given.clone()).unwrap_err()));
+    insta::assert_snapshot!(complaints.concat());
+}
+
+#[test]
+fn order_doesn_t_depend_on_hash_seeds() {
+    let body = r#"
+        local t = { 10, 20 }
+        for _, k in ipairs { "pear", "fig", "apple", "kiwi", "plum", "lime", "date" } do t[k] = k end
+        local seen = {}
+        for k, v in pairs(t) do seen[#seen + 1] = tostring(k) end
+        local k = next(t)
+        while k do seen[#seen + 1] = tostring(k) k = next(t, k) end
+        print(table.concat(seen, " "), tostring(t), math.random(1000))
+    "#;
+    let once = trace(body);
+    assert!(
+        once.contains(
+            "1 2 apple date fig kiwi lime pear plum 1 2 apple date fig kiwi lime pear plum\ttable\t"
+        ),
+        "{once}"
+    );
+    assert_eq!(once, trace(body));
+}
+
+#[test]
+fn optional_fields_of_results_are_nil_and_others_are_mistakes() {
+    let out = trace(
+        "local r = demo.act {} print(r.changed, r.note) for k, v in pairs(r) do print(k, v) end",
+    );
+    assert!(out.contains("true\tnil"), "{out}");
+    assert!(out.contains("info [] changed\ttrue"), "{out}");
+}
+
+#[test]
+fn a_script_failure_carries_the_author_s_frames() {
+    let failure = play(
+        load("local function f() error('x') end\nsection('s', function() f() end)").unwrap(),
+        yes,
+    )
+    .1;
+    let failure = failure.unwrap_err();
+    assert_eq!(failure.site.as_deref(), Some("main.lua:3"));
+    assert_eq!(
+        failure.traceback.as_deref(),
+        Some("main.lua:3\nmain.lua:4\nmain.lua:4")
+    );
+}
+
+#[test]
+fn yields_cross_everything_a_person_writes() {
+    let body = r#"
+        local mt = {
+            __index = function(_, k) return demo.act { n = 1 }.changed end,
+            __add = function() demo.act { n = 2 } return 3 end,
+            __close = function() demo.act { n = 4 } end,
+        }
+        local t = setmetatable({}, mt)
+        print(t.x, t + 1)
+        for i in function(_, i) i = (i or 0) + 1 demo.act { n = 10 + i } if i < 3 then return i end end do end
+        do local c <close> = t end
+    "#;
+    insta::assert_snapshot!(trace(body));
+}
