@@ -208,20 +208,23 @@ impl Output {
         let error = if self.stderr.is_empty() {
             error
         } else {
-            error.with("stderr", tail(&self.stderr))
+            error.with("stderr", tail(&self.stderr, EVIDENCE))
         };
         if self.success() {
-            error.with("stdout", tail(&self.stdout))
+            error.with("stdout", tail(&self.stdout, EVIDENCE))
         } else {
             error
         }
     }
 }
 
-/// The last 2,000 bytes of a text, from a character boundary on.
+/// How much of a failed program's output goes into the error.
+const EVIDENCE: usize = 2000;
+
+/// The last `bytes` of a text, from a character boundary on.
 #[must_use]
-pub fn tail(text: &str) -> &str {
-    let from = text.len().saturating_sub(2000);
+pub fn tail(text: &str, bytes: usize) -> &str {
+    let from = text.len().saturating_sub(bytes);
     let from = (from..=text.len())
         .find(|i| text.is_char_boundary(*i))
         .unwrap_or(text.len());
@@ -302,6 +305,6 @@ mod tests {
     #[test]
     fn the_tail_starts_at_a_character() {
         let text = format!("{}é{}", "x".repeat(10), "y".repeat(1999));
-        assert_eq!(tail(&text).len(), 1999);
+        assert_eq!(tail(&text, 2000).len(), 1999);
     }
 }

@@ -28,6 +28,8 @@ pub trait Host {
     /// Makes `data` durable under the step `path` before it resolves.
     fn witness<'a>(&'a self, path: &'a str, data: Value)
     -> LocalBoxFuture<'a, Result<(), OpError>>;
+    /// Asks the operator. None where nobody is there to be asked.
+    fn ask<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Option<bool>>;
     /// Tells whoever watches. Bears no correctness.
     fn note(&self, path: &str, note: Note<'_>);
 }
@@ -125,6 +127,11 @@ impl Cx {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.host.now()
+    }
+
+    /// Asks the operator. None where nobody is there to be asked.
+    pub async fn ask_operator(&self, question: &str) -> Option<bool> {
+        self.host.ask(question).await
     }
 
     /// When the step's time is up.

@@ -283,7 +283,7 @@ impl Script {
         let mut values = values.into_iter();
         let word = values
             .next()
-            .and_then(|v| v.as_string().map(|s| s.to_string_lossy()));
+            .and_then(|v| v.as_string().map(mlua::LuaString::to_string_lossy));
         match word.as_deref() {
             Some("step") => {
                 let args = MultiValue::from_iter(values);

@@ -1,0 +1,70 @@
+//! `confirm`: a question to the operator.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cx::Cx;
+use crate::error::OpError;
+use crate::op::{Effect, Module, Op, OpDef};
+use crate::schema::Span;
+
+/// The module.
+#[must_use]
+pub fn module() -> Module {
+    Module::new(
+        "confirm",
+        "A question to the operator.",
+        vec![OpDef::of::<Confirm>()],
+    )
+}
+
+/// Ask the operator. The run goes on after "yes", and pauses here after "no" or where nobody is there to answer.
+///
+/// `--yes` answers every question with yes.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmArgs {
+    /// The question.
+    pub question: String,
+}
+
+/// The answer was yes.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ConfirmOut {
+    /// Always true.
+    pub yes: bool,
+}
+
+/// `confirm`
+pub struct Confirm;
+
+impl Op for Confirm {
+    const NAME: &'static str = "confirm";
+    const EFFECT: Effect = Effect::Read;
+    /// People sleep.
+    const TIMEOUT: Span = Span::secs(7 * 24 * 3600);
+    type Args = ConfirmArgs;
+    type Out = ConfirmOut;
+
+    fn headline(args: &ConfirmArgs) -> String {
+        args.question.clone()
+    }
+
+    fn summary(_: &ConfirmOut) -> String {
+        "yes".to_owned()
+    }
+
+    async fn run(cx: &Cx, args: ConfirmArgs) -> Result<ConfirmOut, OpError> {
+        match cx.ask_operator(&args.question).await {
+            Some(true) => Ok(ConfirmOut { yes: true }),
+            Some(false) => Err(OpError::refused(format!(
+                "answered with no: {}",
+                args.question
+            ))),
+            None => Err(OpError::refused(format!(
+                "nobody is there to answer: {} Resume with --yes.",
+                args.question
+            ))),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! `exec`: any other program on a member.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cmd::{Cmd, End, tail};
+use crate::cx::Cx;
+use crate::error::OpError;
+use crate::op::{Effect, Module, Op, OpDef};
+use crate::schema::{Member, Span};
+
+/// How much of each stream a playbook gets to see.
+const KEPT: usize = 32 * 1024;
+
+/// The module.
+#[must_use]
+pub fn module() -> Module {
+    Module::new(
+        "exec",
+        "Any other program on a member.",
+        vec![OpDef::of::<Exec>()],
+    )
+}
+
+/// Run a program on a member. It fails unless the program exits with 0, or with a status that is allowed.
+///
+/// The program is a list of words, never a shell line. `effect` says what running it a second time would mean, because
+/// lockstep can't know: after a crash a `read` or `converge` is simply run again, and about a `once` the operator is asked.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExecArgs {
+    /// Member to run it on.
+    pub member: Member,
+    /// The program, by its absolute path, and its arguments.
+    #[schemars(length(min = 1))]
+    pub argv: Vec<String>,
+    /// What running it a second time would mean.
+    pub effect: Effect,
+    /// Run it as root.
+    #[serde(default)]
+    pub root: bool,
+    /// Text for its standard input.
+    pub stdin: Option<String>,
+    /// Exit statuses beside 0 that aren't failures.
+    #[serde(default)]
+    pub allow: Vec<i32>,
+}
+
+/// What the program did.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ExecOut {
+    /// Its exit status.
+    pub code: i32,
+    /// The end of its standard output, 32 KiB at most.
+    pub stdout: String,
+    /// The end of its standard error, 32 KiB at most.
+    pub stderr: String,
+}
+
+/// `exec`
+pub struct Exec;
+
+impl Op for Exec {
+    const NAME: &'static str = "exec";
+    const EFFECT: Effect = Effect::Once;
+    const TIMEOUT: Span = Span::secs(60);
+    type Args = ExecArgs;
+    type Out = ExecOut;
+
+    fn effect(args: &ExecArgs) -> Effect {
+        args.effect
+    }
+
+    fn headline(args: &ExecArgs) -> String {
+        Cmd::user(args.argv.iter().cloned()).display()
+    }
+
+    fn summary(out: &ExecOut) -> String {
+        out.stdout
+            .lines()
+            .next_back()
+            .map_or_else(|| format!("exit {}", out.code), str::to_owned)
+    }
+
+    async fn run(cx: &Cx, args: ExecArgs) -> Result<ExecOut, OpError> {
+        if args.argv.is_empty() {
+            return Err(OpError::new(
+                crate::error::Kind::Args,
+                "argv: the list is empty",
+            ));
+        }
+        let left = cx
+            .deadline()
+            .saturating_duration_since(tokio::time::Instant::now());
+        let mut cmd = Cmd {
+            root: args.root,
+            ..Cmd::user(args.argv)
+        }
+        .timeout(left);
+        cmd.stdin = args.stdin;
+        let output = cx.cmd(&args.member, &cmd).await?;
+        let kept = |text: &str| tail(text, KEPT).to_owned();
+        match output.end {
+            End::Exit(code) if code == 0 || args.allow.contains(&code) => Ok(ExecOut {
+                code,
+                stdout: kept(&output.stdout),
+                stderr: kept(&output.stderr),
+            }),
+            _ => {
+                let reason = output
+                    .stderr
+                    .trim()
+                    .lines()
+                    .next_back()
+                    .unwrap_or_default()
+                    .to_owned();
+                Err(output
+                    .failure(&cmd, args.member.as_str(), &reason)
+                    .with("stdout", kept(&output.stdout)))
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! `lxd`: instances and the cluster they run in.
+//!
+//! Never the verbs of `lxc cluster`, whose flags changed their meaning in 6.9, and never `snap revert`, `restart` or
+//! `stop` of the lxd snap, which stop every instance of the member. `lxc` reads its standard input and prints a hint at
+//! its first use: it gets `/dev/null`, and only standard output is read.
+
+mod instances;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub use instances::{Instance, Instances, Unharmed};
+
+use crate::cmd::Cmd;
+use crate::cx::{Cx, Look};
+use crate::error::{Kind, OpError};
+use crate::op::{Effect, Module, Op, OpDef};
+use crate::schema::{Member, Span};
+
+/// Without quorum `lxc` hangs, and after a leader died it was seen to take more than 10 s, or 40 s on a blocked member.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Pause between two looks of a gate.
+const EVERY: Duration = Duration::from_secs(3);
+
+/// Good looks in a row before a gate opens: after a change of leader healthy members were seen as offline for a moment.
+const SAMPLES: u32 = 2;
+
+/// The module.
+#[must_use]
+pub fn module() -> Module {
+    let ops = vec![
+        OpDef::of::<Members>(),
+        OpDef::of::<Wait>(),
+        OpDef::of::<Instances>(),
+        OpDef::of::<Unharmed>(),
+    ];
+    Module::new("lxd", "Instances: LXD and its cluster.", ops)
+}
+
+/// List the members of the LXD cluster and how LXD sees them.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MembersArgs {}
+
+/// The members of the LXD cluster.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MembersOut {
+    /// The members.
+    pub members: Vec<LxdMember>,
+}
+
+/// A member, as LXD sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LxdMember {
+    /// Its name.
+    #[serde(alias = "server_name")]
+    pub name: String,
+    /// `Online`, `Offline`, `Blocked` (versions differ) or `Evacuated` (which hides the other two).
+    pub status: String,
+    /// Why.
+    pub message: String,
+    /// Its part in the database.
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
+/// `lxd.members`
+pub struct Members;
+
+impl Op for Members {
+    const NAME: &'static str = "lxd.members";
+    const EFFECT: Effect = Effect::Read;
+    type Args = MembersArgs;
+    type Out = MembersOut;
+
+    fn headline(_: &MembersArgs) -> String {
+        String::new()
+    }
+
+    fn summary(out: &MembersOut) -> String {
+        out.members
+            .iter()
+            .map(|m| format!("{} {}", m.name, m.status))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    async fn run(cx: &Cx, _: MembersArgs) -> Result<MembersOut, OpError> {
+        Ok(MembersOut {
+            members: members(cx).await?,
+        })
+    }
+}
+
+/// `lxc query` of a path, asked of the first member that answers.
+///
+/// # Errors
+/// Where none of them does.
+async fn query<T: DeserializeOwned>(cx: &Cx, path: &str) -> Result<T, OpError> {
+    let cmd = Cmd::root(["/snap/bin/lxc", "query", path]).timeout(TIMEOUT);
+    let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
+    output.json(&cmd, asked.as_str())
+}
+
+/// The cluster's members.
+///
+/// # Errors
+/// Where no member answers.
+pub async fn members(cx: &Cx) -> Result<Vec<LxdMember>, OpError> {
+    query(cx, "/1.0/cluster/members?recursion=1").await
+}
+
+/// Wait until LXD is ready on every member, with networks and storage, and all members are online with one version.
+///
+/// The gate behind a refresh. While versions differ, members are blocked and refreshed ones serve no API, so there is no
+/// gate between two members: all are refreshed, and then this is asked for.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitArgs {}
+
+/// What the gate saw when it opened.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct WaitOut {
+    /// The members.
+    pub members: Vec<LxdMember>,
+}
+
+/// `lxd.wait`
+pub struct Wait;
+
+impl Op for Wait {
+    const NAME: &'static str = "lxd.wait";
+    const EFFECT: Effect = Effect::Read;
+    const TIMEOUT: Span = Span::secs(15 * 60);
+    type Args = WaitArgs;
+    type Out = WaitOut;
+
+    fn headline(_: &WaitArgs) -> String {
+        "ready on every member".to_owned()
+    }
+
+    fn summary(out: &WaitOut) -> String {
+        format!(
+            "{} members online, with networks and storage",
+            out.members.len()
+        )
+    }
+
+    async fn run(cx: &Cx, _: WaitArgs) -> Result<WaitOut, OpError> {
+        let mut good = 0;
+        cx.until(EVERY, async || match look(cx).await? {
+            Look::Yes(members) => {
+                good += 1;
+                if good >= SAMPLES {
+                    return Ok(Look::Yes(WaitOut { members }));
+                }
+                Ok(Look::NotYet(format!("good, {good} of {SAMPLES} looks")))
+            }
+            Look::NotYet(missing) => {
+                good = 0;
+                Ok(Look::NotYet(missing))
+            }
+        })
+        .await
+    }
+}
+
+async fn look(cx: &Cx) -> Result<Look<Vec<LxdMember>>, OpError> {
+    let all = cx.members();
+    let ready = join_all(all.iter().map(|member| ready(cx, member))).await;
+    let mut waiting = Vec::new();
+    for ready in ready {
+        waiting.extend(ready?);
+    }
+    if !waiting.is_empty() {
+        return Ok(Look::NotYet(waiting.join("; ")));
+    }
+    match health(cx).await {
+        Ok((members, problems)) if problems.is_empty() => Ok(Look::Yes(members)),
+        Ok((_, problems)) => Ok(Look::NotYet(problems.join("; "))),
+        Err(error) if error.kind == Kind::Unreachable => Err(error),
+        Err(error) => Ok(Look::NotYet(error.to_string())),
+    }
+}
+
+/// Why LXD isn't ready on a member, if it isn't. A member without LXD is none of the gate's business.
+async fn ready(cx: &Cx, member: &Member) -> Result<Option<String>, OpError> {
+    // Networks and storage are tried again with pauses of up to 60 s when they failed at first; the next look sees that.
+    let cmd = |flags: &[&str]| {
+        let head = ["/snap/bin/lxd", "waitready", "--timeout=10"];
+        Cmd::root(head.iter().chain(flags).copied()).timeout(Duration::from_secs(40))
+    };
+    let full = cmd(&["--network", "--storage"]);
+    let mut output = cx.cmd(member, &full).await?;
+    if output.stderr.contains("unknown flag") {
+        // Before 5.21.
+        output = cx.cmd(member, &cmd(&[])).await?;
+    }
+    let absent = output.end == crate::cmd::End::Exit(127);
+    if output.success() || absent {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "{member}: {}",
+        output
+            .failure(&full, member.as_str(), output.stderr.trim())
+            .message
+    )))
+}
+
+/// The members, and what speaks against the cluster.
+///
+/// # Errors
+/// Where no member answers.
+pub async fn health(cx: &Cx) -> Result<(Vec<LxdMember>, Vec<String>), OpError> {
+    let members = members(cx).await?;
+    let mut problems: Vec<String> = members
+        .iter()
+        .filter(|member| member.status != "Online")
+        .map(|member| format!("{} is {} ({})", member.name, member.status, member.message))
+        .collect();
+    if let Some(versions) = versions(cx).await? {
+        let pairs: BTreeSet<(i64, i64)> = versions.iter().map(|v| (v.1, v.2)).collect();
+        if pairs.len() > 1 {
+            let each = versions
+                .iter()
+                .map(|(name, schema, count)| format!("{name} {schema}/{count}"));
+            problems.push(format!(
+                "versions differ: {}",
+                each.collect::<Vec<_>>().join(", ")
+            ));
+        }
+    }
+    Ok((members, problems))
+}
+
+/// What decides whether members block each other: schema, and how many API extensions, of each. Nothing where LXD is too
+/// old to print it as JSON (before 5.21.3); then only the members' states tell.
+async fn versions(cx: &Cx) -> Result<Option<Vec<(String, i64, i64)>>, OpError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        rows: Vec<(String, i64, i64)>,
+    }
+    let sql = "SELECT name, schema, api_extensions FROM nodes";
+    let cmd = Cmd::root(["/snap/bin/lxd", "sql", "global", "--format=json", sql]).timeout(TIMEOUT);
+    match cx.ask(&cx.members(), &cmd).await {
+        Ok((asked, output)) => Ok(Some(output.json::<Answer>(&cmd, asked.as_str())?.rows)),
+        Err(error)
+            if error
+                .detail
+                .get("stderr")
+                .is_some_and(|s| s.to_string().contains("unknown flag")) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,213 @@
+//! What runs where, and whether it was left alone.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::query;
+use crate::cx::Cx;
+use crate::error::OpError;
+use crate::op::{Effect, Op};
+
+/// An instance and where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    /// Its name.
+    pub name: String,
+    /// Its project.
+    pub project: String,
+    /// The member that it is on.
+    pub location: String,
+    /// `Running`, `Stopped`, `Frozen`; `Error` where its member gave no answer.
+    pub status: String,
+    /// When it was last started.
+    pub started: String,
+}
+
+/// An instance, as LXD lists it.
+#[derive(Deserialize)]
+struct Listed {
+    name: String,
+    project: String,
+    location: String,
+    status: String,
+    last_used_at: Option<Timestamp>,
+}
+
+impl From<Listed> for Instance {
+    fn from(listed: Listed) -> Self {
+        let Listed {
+            name,
+            project,
+            location,
+            status,
+            last_used_at,
+        } = listed;
+        Self {
+            name,
+            project,
+            location,
+            status,
+            started: last_used_at.map_or_else(String::new, |at| at.to_string()),
+        }
+    }
+}
+
+/// List all instances of the cluster: where each is, how it is, and when it was started.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InstancesArgs {}
+
+/// All instances.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct InstancesOut {
+    /// The instances, by project and name.
+    pub instances: Vec<Instance>,
+}
+
+/// `lxd.instances`
+pub struct Instances;
+
+impl Op for Instances {
+    const NAME: &'static str = "lxd.instances";
+    const EFFECT: Effect = Effect::Read;
+    type Args = InstancesArgs;
+    type Out = InstancesOut;
+
+    fn headline(_: &InstancesArgs) -> String {
+        String::new()
+    }
+
+    fn summary(out: &InstancesOut) -> String {
+        let running = out
+            .instances
+            .iter()
+            .filter(|i| i.status == "Running")
+            .count();
+        format!("{} instances, {running} running", out.instances.len())
+    }
+
+    async fn run(cx: &Cx, _: InstancesArgs) -> Result<InstancesOut, OpError> {
+        Ok(InstancesOut {
+            instances: instances(cx).await?,
+        })
+    }
+}
+
+async fn instances(cx: &Cx) -> Result<Vec<Instance>, OpError> {
+    let listed: Vec<Listed> = query(cx, "/1.0/instances?recursion=1&all-projects=true").await?;
+    let mut instances: Vec<Instance> = listed.into_iter().map(Into::into).collect();
+    instances.sort_by(|a, b| (&a.project, &a.name).cmp(&(&b.project, &b.name)));
+    Ok(instances)
+}
+
+/// Check that every instance is where and how it was, and that none was restarted. Refuses to go on otherwise.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnharmedArgs {
+    /// The instances as they were: what `lxd.instances` returned before.
+    pub since: Vec<Instance>,
+}
+
+/// `lxd.unharmed`
+pub struct Unharmed;
+
+impl Op for Unharmed {
+    const NAME: &'static str = "lxd.unharmed";
+    const EFFECT: Effect = Effect::Read;
+    type Args = UnharmedArgs;
+    type Out = InstancesOut;
+
+    fn headline(args: &UnharmedArgs) -> String {
+        format!("{} instances", args.since.len())
+    }
+
+    fn summary(out: &InstancesOut) -> String {
+        let running = out
+            .instances
+            .iter()
+            .filter(|i| i.status == "Running")
+            .count();
+        format!("all as they were, {running} running")
+    }
+
+    async fn run(cx: &Cx, args: UnharmedArgs) -> Result<InstancesOut, OpError> {
+        let now = instances(cx).await?;
+        let differences = differences(&args.since, &now);
+        if differences.is_empty() {
+            return Ok(InstancesOut { instances: now });
+        }
+        Err(OpError::refused(format!(
+            "instances are not as they were: {}",
+            differences.join("; ")
+        )))
+    }
+}
+
+/// What became different. Instances that are new are nobody's harm.
+fn differences(then: &[Instance], now: &[Instance]) -> Vec<String> {
+    let mut differences = Vec::new();
+    for was in then {
+        let name = if was.project == "default" {
+            was.name.clone()
+        } else {
+            format!("{}/{}", was.project, was.name)
+        };
+        let is = now
+            .iter()
+            .find(|i| (&i.project, &i.name) == (&was.project, &was.name));
+        let Some(is) = is else {
+            differences.push(format!("{name} is gone"));
+            continue;
+        };
+        if is.location != was.location {
+            differences.push(format!(
+                "{name} is on {} instead of {}",
+                is.location, was.location
+            ));
+        }
+        if is.status != was.status {
+            differences.push(format!("{name} is {} instead of {}", is.status, was.status));
+        } else if is.started != was.started {
+            differences.push(format!("{name} was restarted at {}", is.started));
+        }
+    }
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(name: &str, location: &str, status: &str, started: &str) -> Instance {
+        let own = |text: &str| text.to_owned();
+        let project = own("default");
+        Instance {
+            name: own(name),
+            project,
+            location: own(location),
+            status: own(status),
+            started: own(started),
+        }
+    }
+
+    #[test]
+    fn what_became_different_is_named() {
+        let then = ["a", "b", "c", "d", "e"].map(|name| instance(name, "m1", "Running", "1"));
+        let now = [
+            instance("a", "m1", "Running", "1"),
+            instance("b", "m2", "Running", "1"),
+            instance("c", "m1", "Stopped", "1"),
+            instance("d", "m1", "Running", "2"),
+            instance("new", "m1", "Running", "9"),
+        ];
+        let expected = [
+            "b is on m2 instead of m1",
+            "c is Stopped instead of Running",
+            "d was restarted at 2",
+            "e is gone",
+        ];
+        assert_eq!(differences(&then, &now), expected);
+    }
+}

@@ -1,0 +1,130 @@
+//! `microcloud`: the cluster of clusters.
+//!
+//! `microcloud status` has no machine format, exits with 0 even where it says ERROR, and hangs while its own daemon waits;
+//! `microcloud waitready` exits with 0 where LXD isn't ready. Neither decides anything here: `cluster list` does.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cx::{Cx, Look};
+use crate::error::OpError;
+use crate::microcluster::{self, MICROCLOUD, Row, State};
+use crate::op::{Effect, Module, Op, OpDef};
+use crate::schema::{Member, Span};
+
+/// Pause between two looks of a gate.
+const EVERY: Duration = Duration::from_secs(3);
+
+/// The module.
+#[must_use]
+pub fn module() -> Module {
+    let ops = vec![OpDef::of::<Members>(), OpDef::of::<Wait>()];
+    Module::new(
+        "microcloud",
+        "The cluster of clusters: MicroCloud itself.",
+        ops,
+    )
+}
+
+/// List the members of the MicroCloud, as one of them sees them.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MembersArgs {
+    /// Member to ask.
+    pub member: Member,
+}
+
+/// The members of the MicroCloud.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MembersOut {
+    /// The members.
+    pub members: Vec<Row>,
+}
+
+/// `microcloud.members`
+pub struct Members;
+
+impl Op for Members {
+    const NAME: &'static str = "microcloud.members";
+    const EFFECT: Effect = Effect::Read;
+    type Args = MembersArgs;
+    type Out = MembersOut;
+
+    fn headline(_: &MembersArgs) -> String {
+        String::new()
+    }
+
+    fn summary(out: &MembersOut) -> String {
+        out.members
+            .iter()
+            .map(|m| format!("{} {}", m.name, m.status))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    async fn run(cx: &Cx, args: MembersArgs) -> Result<MembersOut, OpError> {
+        Ok(MembersOut {
+            members: microcluster::list(cx, MICROCLOUD, &args.member).await?,
+        })
+    }
+}
+
+/// Wait until MicroCloud's daemon is online: on a member, or waiting there for members without the release; without a
+/// member, on all of them.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitArgs {
+    /// The member that was just refreshed.
+    pub member: Option<Member>,
+}
+
+/// What the gate saw when it opened.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct WaitOut {
+    /// How MicroCloud's database stands.
+    pub database: State,
+}
+
+/// `microcloud.wait`
+pub struct Wait;
+
+impl Op for Wait {
+    const NAME: &'static str = "microcloud.wait";
+    const EFFECT: Effect = Effect::Read;
+    const TIMEOUT: Span = Span::secs(10 * 60);
+    type Args = WaitArgs;
+    type Out = WaitOut;
+
+    fn headline(args: &WaitArgs) -> String {
+        args.member.as_ref().map_or_else(
+            || "online on every member".to_owned(),
+            |_| "online".to_owned(),
+        )
+    }
+
+    fn summary(out: &WaitOut) -> String {
+        match out.database {
+            State::Online => "online".to_owned(),
+            State::Waiting => "waits for the others".to_owned(),
+        }
+    }
+
+    async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
+        cx.until(EVERY, async || {
+            let look = match &args.member {
+                Some(member) => microcluster::look(cx, MICROCLOUD, member).await?,
+                None => microcluster::look_everywhere(cx, MICROCLOUD).await?,
+            };
+            Ok(match look {
+                Look::Yes(State::Waiting) if args.member.is_none() => Look::NotYet(
+                    "MicroCloud still waits for members without the release".to_owned(),
+                ),
+                Look::Yes(database) => Look::Yes(WaitOut { database }),
+                Look::NotYet(missing) => Look::NotYet(missing),
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,189 @@
+//! The database that MicroCeph, MicroOVN and MicroCloud each keep among their members (dqlite, through microcluster).
+//!
+//! What its list of members says depends on who is asked, in the middle of an upgrade with a newer schema: a refreshed
+//! member waits and shows `UPGRADING` / `NEEDS UPGRADE` from stored versions; an older one goes on working and shows the
+//! refreshed ones as `UNREACHABLE`. `ONLINE` for all comes only after the last member (`internal/db/db.go`).
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cmd::Cmd;
+use crate::cx::{Cx, Look};
+use crate::error::{Kind, OpError};
+use crate::schema::Member;
+
+/// Each member that doesn't answer costs the one that is asked 30 s, one after the other.
+const TIMEOUT: Duration = Duration::from_secs(100);
+
+/// One of the three programs that keep such a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct App {
+    /// The snap, and the program in it.
+    pub snap: &'static str,
+    /// As people write it.
+    pub title: &'static str,
+}
+
+/// MicroCeph.
+pub const MICROCEPH: App = App {
+    snap: "microceph",
+    title: "MicroCeph",
+};
+/// MicroOVN.
+pub const MICROOVN: App = App {
+    snap: "microovn",
+    title: "MicroOVN",
+};
+/// MicroCloud.
+pub const MICROCLOUD: App = App {
+    snap: "microcloud",
+    title: "MicroCloud",
+};
+
+/// A member, as the database knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// Its address and port.
+    pub address: String,
+    /// `voter`, `stand-by`, `spare`, or `PENDING` until the next heartbeat.
+    pub role: String,
+    /// `ONLINE`, `UNREACHABLE`, `UPGRADING` or `NEEDS UPGRADE`, as the member that was asked sees it.
+    pub status: String,
+}
+
+/// How a database stands, as one member sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// All members are online.
+    Online,
+    /// It waits until the members that lag behind have the new release too. That is how a wave looks from within.
+    Waiting,
+}
+
+/// The members, as `member` sees them.
+///
+/// # Errors
+/// Where `member` can't be reached, or its daemon doesn't answer as expected.
+pub async fn list(cx: &Cx, app: App, member: &Member) -> Result<Vec<Row>, OpError> {
+    let program = format!("/snap/bin/{}", app.snap);
+    // The list holds certificates and a secret.
+    let cmd = Cmd::root([program.as_str(), "cluster", "list", "-f", "json"])
+        .timeout(TIMEOUT)
+        .private();
+    cx.cmd(member, &cmd).await?.json(&cmd, member.as_str())
+}
+
+/// What the members' statuses amount to.
+#[must_use]
+pub fn judge(app: App, rows: &[Row]) -> Look<State> {
+    if rows.is_empty() {
+        return Look::NotYet(format!("{} lists no members", app.title));
+    }
+    if rows.iter().any(|row| row.status == "NEEDS UPGRADE") {
+        return Look::Yes(State::Waiting);
+    }
+    let odd: Vec<String> = rows
+        .iter()
+        .filter(|r| r.status != "ONLINE")
+        .map(|r| format!("{} is {}", r.name, r.status))
+        .collect();
+    if odd.is_empty() {
+        return Look::Yes(State::Online);
+    }
+    Look::NotYet(format!("{}: {}", app.title, odd.join(", ")))
+}
+
+/// How the database stands as `member` sees it. A daemon that doesn't answer as expected is a reason to look again; a
+/// member that can't be reached is an error.
+///
+/// # Errors
+/// Where `member` can't be reached.
+pub async fn look(cx: &Cx, app: App, member: &Member) -> Result<Look<State>, OpError> {
+    match list(cx, app, member).await {
+        Ok(rows) => Ok(judge(app, &rows)),
+        Err(error) if error.kind == Kind::Unreachable => Err(error),
+        Err(error) => Ok(Look::NotYet(format!("{} on {member}: {error}", app.title))),
+    }
+}
+
+/// How the database stands as all of its members see it: online only if it is for each of them.
+///
+/// # Errors
+/// Where a member can't be reached.
+pub async fn look_everywhere(cx: &Cx, app: App) -> Result<Look<State>, OpError> {
+    let members = match members(cx, app).await {
+        Ok(members) => members,
+        Err(error) if error.kind == Kind::Unreachable => return Err(error),
+        Err(error) => return Ok(Look::NotYet(error.to_string())),
+    };
+    let looks = join_all(members.iter().map(|member| look(cx, app, member))).await;
+    let mut missing = Vec::new();
+    let mut waiting = false;
+    for look in looks {
+        match look? {
+            Look::Yes(State::Online) => {}
+            Look::Yes(State::Waiting) => waiting = true,
+            Look::NotYet(what) => missing.push(what),
+        }
+    }
+    missing.dedup();
+    // Members that wait are why others seem unreachable.
+    Ok(match (waiting, missing.is_empty()) {
+        (true, _) => Look::Yes(State::Waiting),
+        (false, true) => Look::Yes(State::Online),
+        (false, false) => Look::NotYet(missing.join("; ")),
+    })
+}
+
+/// The members that the database lists, as the first one that answers has it.
+async fn members(cx: &Cx, app: App) -> Result<Vec<Member>, OpError> {
+    let mut last = OpError::refused(format!("no member runs {}", app.title));
+    for member in cx.members() {
+        match list(cx, app, &member).await {
+            Ok(rows) => return Ok(rows.into_iter().map(|row| Member(row.name)).collect()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(statuses: &[&str]) -> Vec<Row> {
+        let row = |(i, status): (usize, &&str)| Row {
+            name: format!("micro{}", i + 1),
+            address: String::new(),
+            role: "voter".to_owned(),
+            status: (*status).to_owned(),
+        };
+        statuses.iter().enumerate().map(row).collect()
+    }
+
+    #[test]
+    fn statuses_are_judged() {
+        let shown = |statuses: &[&str]| format!("{:?}", judge(MICROOVN, &rows(statuses)));
+        assert_eq!(shown(&["ONLINE", "ONLINE"]), "Yes(Online)");
+        assert_eq!(shown(&["UPGRADING", "NEEDS UPGRADE"]), "Yes(Waiting)");
+        assert_eq!(
+            shown(&["UPGRADING", "UPGRADING"]),
+            r#"NotYet("MicroOVN: micro1 is UPGRADING, micro2 is UPGRADING")"#
+        );
+        assert_eq!(
+            shown(&["ONLINE", "UNREACHABLE"]),
+            r#"NotYet("MicroOVN: micro2 is UNREACHABLE")"#
+        );
+        assert_eq!(
+            shown(&["ONLINE", "NOT TRUSTED"]),
+            r#"NotYet("MicroOVN: micro2 is NOT TRUSTED")"#
+        );
+        assert_eq!(shown(&[]), r#"NotYet("MicroOVN lists no members")"#);
+    }
+}

@@ -1,0 +1,422 @@
+//! `snap.refresh`: the one effect that everything else is about.
+//!
+//! The change belongs to snapd: it outlives the command, the connection and the controller. So the command only asks for
+//! it (`--no-wait`), its id is the witness, and whoever comes back finds it by that.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{COHORT, look, settled, to_channel};
+use crate::cmd::{Cmd, End};
+use crate::cx::{Cx, Look};
+use crate::error::{Kind, OpError};
+use crate::op::{Effect, Observation, Op, Probe};
+use crate::schema::{Channel, Member, Span};
+use crate::snapd::{self, Change, Snap};
+
+/// How often a change is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Asking for a refresh takes as long as the store does: up to 38 s of attempts, and more through a slow proxy.
+const ASK: Duration = Duration::from_secs(120);
+
+/// How often a request that met another change is made again.
+const CONFLICTS: u32 = 5;
+
+/// Refresh a snap on a member: to the newest revision of the channel it follows, or of another one.
+///
+/// Joins the cohort, so that all members get the same revision. Does nothing where the member has that revision already.
+/// A change of the same snap that goes on (an LXD that refreshes itself, for example) is waited for first. The result is
+/// judged by what snapd says afterwards: revision, channel, cohort, and whether the snap is enabled.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshArgs {
+    /// Member to act on.
+    pub member: Member,
+    /// Snap to refresh.
+    pub snap: String,
+    /// Channel to move to, for example `squid/stable`. Without it, the one that the snap follows.
+    pub channel: Option<Channel>,
+}
+
+/// What a refresh did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RefreshOut {
+    /// Whether the revision is another one than before.
+    pub changed: bool,
+    /// The revision before.
+    pub from: String,
+    /// The revision now.
+    pub to: String,
+    /// The version now.
+    pub version: String,
+    /// The channel it follows now.
+    pub channel: String,
+    /// snapd's change, if one was made.
+    pub change: Option<String>,
+}
+
+/// What is left for whoever has to find out how a refresh ended.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+enum Left {
+    /// The state that the refresh started from.
+    Before(Before),
+    /// The id of snapd's change.
+    Change(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Before {
+    revision: String,
+    /// The highest id among the snap's changes so far: ours will be higher.
+    last_change: u64,
+}
+
+/// What the witnesses say.
+struct Past {
+    /// The revision before the first attempt: `changed` is told against it, however many attempts it took.
+    from: Option<String>,
+    /// The highest change before the last attempt.
+    last_change: u64,
+    /// The change that the last attempt made, if it came to that.
+    change: Option<String>,
+}
+
+impl Past {
+    fn of(cx: &Cx) -> Self {
+        let mut past = Self {
+            from: None,
+            last_change: 0,
+            change: None,
+        };
+        for left in cx
+            .witnesses()
+            .iter()
+            .filter_map(|data| Left::deserialize(data).ok())
+        {
+            match left {
+                Left::Before(before) => {
+                    past.from.get_or_insert(before.revision);
+                    past.last_change = before.last_change;
+                    past.change = None;
+                }
+                Left::Change(id) => past.change = Some(id),
+            }
+        }
+        past
+    }
+}
+
+/// `snap.refresh`
+pub struct Refresh;
+
+impl Op for Refresh {
+    const NAME: &'static str = "snap.refresh";
+    const EFFECT: Effect = Effect::Once;
+    /// Stopping alone may take 10 minutes (lxd's stop-timeout), and a download as long as it likes.
+    const TIMEOUT: Span = Span::secs(30 * 60);
+    type Args = RefreshArgs;
+    type Out = RefreshOut;
+
+    fn headline(args: &RefreshArgs) -> String {
+        format!("{}{}", args.snap, to_channel(args.channel.as_ref()))
+    }
+
+    fn summary(out: &RefreshOut) -> String {
+        if out.changed {
+            format!("{} → {} ({})", out.from, out.to, out.version)
+        } else {
+            format!("{} already", out.to)
+        }
+    }
+
+    fn observed(args: &RefreshArgs, out: &RefreshOut) -> Observation {
+        let key = |field: &str| format!("{}/{}/{field}", args.member, args.snap);
+        Observation::from([
+            (key("revision"), out.to.clone()),
+            (key("channel"), out.channel.clone()),
+            (key("cohort"), COHORT.to_owned()),
+        ])
+    }
+
+    fn touches(args: &RefreshArgs) -> Vec<String> {
+        vec![format!("{}/{}/", args.member, args.snap)]
+    }
+
+    async fn run(cx: &Cx, args: RefreshArgs) -> Result<RefreshOut, OpError> {
+        let member = &args.member;
+        for _ in 0..CONFLICTS {
+            let (snap, changes) = settled(cx, member, &args.snap).await?;
+            check_enabled(&snap, member)?;
+            let last_change = changes.iter().map(Change::number).max().unwrap_or(0);
+            cx.witness(&Left::Before(Before {
+                revision: snap.revision,
+                last_change,
+            }))
+            .await?;
+            let from = Past::of(cx).from.unwrap_or_default();
+            match ask(cx, &args).await? {
+                Asked::Change(id) => {
+                    cx.witness(&Left::Change(id.clone())).await?;
+                    follow(cx, member, &id).await?;
+                    return result(cx, &args, &from, Some(id)).await;
+                }
+                Asked::Nothing => return result(cx, &args, &from, None).await,
+                Asked::Conflict => tokio::time::sleep(LOOK).await,
+            }
+        }
+        let message = format!("other changes of {} kept coming in between", args.snap);
+        Err(OpError::new(Kind::Conflict, message).on(member.as_str()))
+    }
+
+    async fn probe(cx: &Cx, args: RefreshArgs) -> Result<Probe<RefreshOut>, OpError> {
+        let Past {
+            from: Some(from),
+            last_change,
+            change,
+        } = Past::of(cx)
+        else {
+            // Nothing is asked for before this is written down.
+            return Ok(Probe::NotStarted);
+        };
+        let (snap, changes) = look(cx, &args.member, &args.snap).await?;
+        let refreshes = ["refresh-snap", "auto-refresh", "install-snap"];
+        let ours = |c: &&Change| {
+            change.as_ref().map_or(
+                c.number() > last_change && refreshes.contains(&c.kind.as_str()),
+                |id| c.id == *id,
+            )
+        };
+        match changes.iter().filter(ours).max_by_key(|c| c.number()) {
+            Some(change) if !change.ready => {
+                let (done, total, text) = change.current();
+                cx.progress(done, Some(total), text);
+                Ok(Probe::Running)
+            }
+            Some(change) => match verdict(change, &args.member) {
+                Ok(()) => Ok(Probe::Done(
+                    result(cx, &args, &from, Some(change.id.clone())).await?,
+                )),
+                Err(error) => Ok(Probe::Failed(error)),
+            },
+            // snapd forgets changes after a day; the revision remembers.
+            None if snap.revision != from => Ok(Probe::Done(result(cx, &args, &from, None).await?)),
+            None => Ok(Probe::NotStarted),
+        }
+    }
+}
+
+enum Asked {
+    Change(String),
+    Nothing,
+    Conflict,
+}
+
+/// Asks snapd for the refresh.
+async fn ask(cx: &Cx, args: &RefreshArgs) -> Result<Asked, OpError> {
+    let mut argv = vec![
+        "/usr/bin/snap".to_owned(),
+        "refresh".to_owned(),
+        "--no-wait".to_owned(),
+    ];
+    argv.extend(args.channel.iter().map(|c| format!("--channel={c}")));
+    argv.extend([format!("--cohort={COHORT}"), args.snap.clone()]);
+    let cmd = Cmd::root(argv).timeout(ASK);
+    let output = cx.cmd(&args.member, &cmd).await?;
+    match output.end {
+        End::Exit(0) => {
+            let id = output.stdout.trim();
+            let is_id = !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit());
+            Ok(if is_id {
+                Asked::Change(id.to_owned())
+            } else {
+                Asked::Nothing
+            })
+        }
+        // The one exit code with a meaning: another change of this snap, or snapd itself, is in the way.
+        End::Exit(10) => Ok(Asked::Conflict),
+        _ => Err(output.failure(&cmd, args.member.as_str(), &unwrapped(&output.stderr))),
+    }
+}
+
+/// snapd wraps its errors to the terminal's width and indents what follows.
+fn unwrapped(stderr: &str) -> String {
+    let words: Vec<&str> = stderr.split_whitespace().collect();
+    let text = words.join(" ");
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    text.chars().take(400).collect()
+}
+
+/// Follows a change to its end.
+async fn follow(cx: &Cx, member: &Member, id: &str) -> Result<(), OpError> {
+    let path = format!("/v2/changes/{id}");
+    let change = cx
+        .until(LOOK, async || {
+            let mut answers = snapd::get(cx, member, &[&path]).await?;
+            let change: Change = snapd::read(member, answers.remove(0))?;
+            if change.ready || change.status == "Wait" {
+                return Ok(Look::Yes(change));
+            }
+            let (done, total, text) = change.current();
+            cx.progress(done, Some(total), text.clone());
+            Ok(Look::NotYet(format!("change {id} goes on: {text}")))
+        })
+        .await?;
+    verdict(&change, member)
+}
+
+/// What a change that goes no further means.
+fn verdict(change: &Change, member: &Member) -> Result<(), OpError> {
+    let failed = |message: String| {
+        OpError::command(message)
+            .on(member.as_str())
+            .with("change", change.id.as_str())
+            .with("status", change.status.as_str())
+    };
+    match change.status.as_str() {
+        "Done" => Ok(()),
+        "Error" => Err(failed(format!(
+            "snapd undid the refresh: {}",
+            reason(&change.err)
+        ))),
+        "Wait" => Err(failed(format!(
+            "change {} waits for the machine to be rebooted",
+            change.id
+        ))),
+        "Undone" | "Hold" => Err(failed(format!(
+            "change {} was aborted by someone (it ended as {})",
+            change.id, change.status
+        ))),
+        other => Err(failed(format!("change {} ended as {other}", change.id))),
+    }
+}
+
+/// The tasks that failed, without the log of a hook that may follow.
+fn reason(err: &str) -> String {
+    let lines = err
+        .lines()
+        .skip_while(|l| l.starts_with("cannot perform"))
+        .map(|l| l.trim_start_matches("- ").trim());
+    let lines: Vec<&str> = lines
+        .take_while(|l| *l != "-----")
+        .filter(|l| !l.is_empty())
+        .collect();
+    let text = if lines.is_empty() {
+        err.trim().to_owned()
+    } else {
+        lines.join("; ")
+    };
+    text.chars().take(400).collect()
+}
+
+fn check_enabled(snap: &Snap, member: &Member) -> Result<(), OpError> {
+    if snap.status == "active" {
+        return Ok(());
+    }
+    let message = format!(
+        "{0} is disabled; enable it with: sudo snap enable {0}",
+        snap.name
+    );
+    Err(OpError::refused(message).on(member.as_str()))
+}
+
+/// What the refresh came to, judged by the snap and not by anything that was printed.
+async fn result(
+    cx: &Cx,
+    args: &RefreshArgs,
+    from: &str,
+    change: Option<String>,
+) -> Result<RefreshOut, OpError> {
+    let (snap, _) = look(cx, &args.member, &args.snap).await?;
+    let wrong = |what: String| {
+        let how = change.as_ref().map_or_else(
+            || "nothing to refresh".to_owned(),
+            |id| format!("change {id} done"),
+        );
+        Err(OpError::command(format!("snapd says {how}, but {what}")).on(args.member.as_str()))
+    };
+    check_enabled(&snap, &args.member)?;
+    if snap.cohort_key != COHORT {
+        return wrong(format!(
+            "{} is in cohort {:?} instead of {COHORT:?}",
+            snap.name, snap.cohort_key
+        ));
+    }
+    match &args.channel {
+        Some(channel) if channel.as_str() != snap.tracking_channel => wrong(format!(
+            "{} follows {} instead of {channel}",
+            snap.name, snap.tracking_channel
+        )),
+        _ => Ok(RefreshOut {
+            changed: snap.revision != from,
+            from: from.to_owned(),
+            to: snap.revision,
+            version: snap.version,
+            channel: snap.tracking_channel,
+            change,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrapped_errors_are_one_line() {
+        let stderr = "error: cannot refresh \"microcloud\": cannot query the store for\n       updates: got unexpected HTTP status code 503 via POST to\n       \"http://10.77.0.1:11028/v2/snaps/refresh\"\n";
+        insta::assert_snapshot!(unwrapped(stderr), @r#"cannot refresh "microcloud": cannot query the store for updates: got unexpected HTTP status code 503 via POST to "http://10.77.0.1:11028/v2/snaps/refresh""#);
+    }
+
+    #[test]
+    fn a_hook_s_log_isn_t_part_of_the_reason() {
+        let err = "cannot perform the following tasks:\n- Run post-refresh hook of \"lxd\" snap if present (run hook \"post-refresh\": \n-----\nlogger.go:184: DEBUG: noise\n-----)";
+        assert_eq!(
+            reason(err),
+            "Run post-refresh hook of \"lxd\" snap if present (run hook \"post-refresh\":"
+        );
+        assert_eq!(
+            reason("cannot perform the following tasks:\n- Start (x)\n- Stop (y)"),
+            "Start (x); Stop (y)"
+        );
+        assert_eq!(reason("odd"), "odd");
+    }
+
+    #[test]
+    fn every_end_of_a_change_has_a_verdict() {
+        let change = |status: &str| Change {
+            id: "12".to_owned(),
+            kind: "refresh-snap".to_owned(),
+            summary: String::new(),
+            status: status.to_owned(),
+            ready: true,
+            err: "cannot perform the following tasks:\n- Mount (no space)".to_owned(),
+            tasks: Vec::new(),
+            data: Default::default(),
+            spawn_time: None,
+            ready_time: None,
+        };
+        let verdict = |status: &str| {
+            verdict(&change(status), &"micro1".into())
+                .err()
+                .map(|e| e.message)
+        };
+        assert_eq!(verdict("Done"), None);
+        assert_eq!(
+            verdict("Error").unwrap(),
+            "snapd undid the refresh: Mount (no space)"
+        );
+        assert_eq!(
+            verdict("Wait").unwrap(),
+            "change 12 waits for the machine to be rebooted"
+        );
+        assert_eq!(
+            verdict("Undone").unwrap(),
+            "change 12 was aborted by someone (it ended as Undone)"
+        );
+        assert!(verdict("Strange").is_some());
+    }
+}

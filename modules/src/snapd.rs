@@ -1,0 +1,266 @@
+//! snapd's REST API, read over its socket on a member.
+//!
+//! Only JSON decides anything here: texts of the `snap` program are translated, wrapped and reworded between releases.
+//! Reads need no root (`daemon/access.go`); `snap debug api` serves members without curl (snapd 2.64 and later).
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::cmd::Cmd;
+use crate::cx::Cx;
+use crate::error::OpError;
+use crate::schema::Member;
+
+/// snapd answers reads at once, unless it has to ask the store: that takes up to 38 s (`store/store.go`).
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An installed snap (`client/packages.go`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Snap {
+    /// Name.
+    pub name: String,
+    /// Version, as its publisher writes it.
+    pub version: String,
+    /// Revision: a number, or `x1` for local ones. A JSON string.
+    pub revision: String,
+    /// `active`, or `installed` where it is disabled or in mid-refresh.
+    pub status: String,
+    /// The channel it follows. Absent for local snaps.
+    #[serde(default)]
+    pub tracking_channel: String,
+    /// Absent where it is in no cohort.
+    #[serde(default)]
+    pub cohort_key: String,
+    /// Refreshes are held until then. snapd goes on showing it when it has passed.
+    pub hold: Option<Timestamp>,
+}
+
+/// A change (`overlord/hookstate/ctlcmd/helpers.go`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Change {
+    /// A number, as a string; they only grow.
+    pub id: String,
+    /// For example `refresh-snap`.
+    pub kind: String,
+    /// In the daemon's language.
+    pub summary: String,
+    /// `Do`, `Doing`, `Done`, `Error`, `Undone`, `Hold`, `Wait` and so on.
+    pub status: String,
+    /// Whether nothing of it goes on.
+    #[serde(default)]
+    pub ready: bool,
+    /// Why it failed, with status `Error`.
+    #[serde(default)]
+    pub err: String,
+    /// Its tasks, in order.
+    #[serde(default)]
+    pub tasks: Vec<Task>,
+    /// What it is about.
+    #[serde(default)]
+    pub data: Data,
+    /// When it began.
+    pub spawn_time: Option<Timestamp>,
+    /// When it ended.
+    pub ready_time: Option<Timestamp>,
+}
+
+/// What a change is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Data {
+    /// The snaps that it concerns.
+    #[serde(default)]
+    pub snap_names: Vec<String>,
+}
+
+/// A task of a change.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Task {
+    /// For example `download-snap`.
+    pub kind: String,
+    /// In the daemon's language.
+    #[serde(default)]
+    pub summary: String,
+    /// As a change's.
+    pub status: String,
+    /// How far it is.
+    #[serde(default)]
+    pub progress: Progress,
+}
+
+/// How far a task is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Progress {
+    /// Units done.
+    #[serde(default)]
+    pub done: u64,
+    /// Units in all.
+    #[serde(default)]
+    pub total: u64,
+}
+
+impl Change {
+    /// The id as a number, 0 where it isn't one.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.id.parse().unwrap_or(0)
+    }
+
+    /// The task that is being done, and how many are.
+    #[must_use]
+    pub fn current(&self) -> (u64, u64, String) {
+        let done = self.tasks.iter().filter(|t| t.status == "Done").count();
+        // Two tasks of every refresh are "Doing" all the time and say nothing of how far it is.
+        let waits = [
+            "check-rerefresh",
+            "process-delayed-security-backend-effects",
+        ];
+        let doing = self
+            .tasks
+            .iter()
+            .find(|t| t.status == "Doing" && !waits.contains(&t.kind.as_str()));
+        let text = doing.map_or_else(
+            || self.status.clone(),
+            |task| match task.progress {
+                Progress { done, total } if total > 1 => {
+                    format!("{} ({}%)", task.summary, done * 100 / total)
+                }
+                _ => task.summary.clone(),
+            },
+        );
+        (done as u64, self.tasks.len() as u64, text)
+    }
+}
+
+/// An error that snapd answered with.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ApiError {
+    /// What it says.
+    #[serde(default)]
+    pub message: String,
+    /// Its class, for example `snap-not-found`; often empty.
+    #[serde(default)]
+    pub kind: String,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    result: Value,
+}
+
+/// Reads several paths of the API in one exec.
+///
+/// # Errors
+/// Where the member can't be reached, or something other than snapd answers.
+pub async fn get(
+    cx: &Cx,
+    member: &Member,
+    paths: &[&str],
+) -> Result<Vec<Result<Value, ApiError>>, OpError> {
+    let facts = cx.facts(member).await?;
+    let batch: Vec<Cmd> = paths
+        .iter()
+        .map(|path| request(facts.curl.as_deref(), path))
+        .collect();
+    let outputs = cx.batch(member, &batch).await?;
+    let answers = batch.iter().zip(&outputs).map(|(cmd, output)| {
+        let envelope: Envelope = output.json(cmd, member.as_str())?;
+        if envelope.kind != "error" {
+            return Ok(Ok(envelope.result));
+        }
+        Ok(Err(ApiError::deserialize(&envelope.result).unwrap_or_else(
+            |e| ApiError {
+                message: format!("an error that can't be read: {e}"),
+                kind: String::new(),
+            },
+        )))
+    });
+    answers.collect()
+}
+
+fn request(curl: Option<&str>, path: &str) -> Cmd {
+    let cmd = match curl {
+        Some(curl) => {
+            let url = format!("http://localhost{path}");
+            Cmd::user([
+                curl,
+                "-sS",
+                "--max-time",
+                "55",
+                "--unix-socket",
+                "/run/snapd.socket",
+                &url,
+            ])
+        }
+        None => Cmd::user(["/usr/bin/snap", "debug", "api", path]),
+    };
+    cmd.timeout(TIMEOUT)
+}
+
+/// A result as a `T`.
+///
+/// # Errors
+/// Where snapd answered with an error, or something else than a `T`.
+pub fn read<T: DeserializeOwned>(
+    member: &Member,
+    answer: Result<Value, ApiError>,
+) -> Result<T, OpError> {
+    let value = answer.map_err(|e| refused(member, &e))?;
+    T::deserialize(&value).map_err(|e| {
+        OpError::command(format!("snapd answered with something unexpected ({e})"))
+            .on(member.as_str())
+    })
+}
+
+/// The error for one that snapd answered with.
+#[must_use]
+pub fn refused(member: &Member, error: &ApiError) -> OpError {
+    OpError::command(format!("snapd says: {}", error.message))
+        .on(member.as_str())
+        .with("kind", error.kind.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_names_the_task_that_is_being_done() {
+        let change: Change = serde_json::from_str(
+            r#"{"id":"12","kind":"refresh-snap","summary":"Refresh","status":"Doing","tasks":[
+                {"kind":"prerequisites","status":"Done","summary":"Ensure"},
+                {"kind":"check-rerefresh","status":"Doing","summary":"Handling re-refresh"},
+                {"kind":"download-snap","status":"Doing","summary":"Download snap \"lxd\"","progress":{"label":"lxd","done":30,"total":120}}]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            change.current(),
+            (1, 3, "Download snap \"lxd\" (25%)".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_snap_is_read_as_snapd_writes_it() {
+        let snap: Snap = serde_json::from_str(
+            r#"{"id":"x","title":"microceph","name":"microceph","status":"active","type":"app","version":"19.2.0+snap3ac2a9b",
+                "channel":"squid/stable","tracking-channel":"squid/stable","revision":"1500","cohort-key":"+",
+                "hold":"2319-03-04T22:56:23.098128643Z","apps":[{"snap":"microceph","name":"ceph"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            (snap.revision.as_str(), snap.cohort_key.as_str()),
+            ("1500", "+")
+        );
+        assert!(snap.hold.is_some());
+    }
+}

@@ -1,0 +1,217 @@
+//! `status`: the whole cluster as one record.
+
+mod component;
+mod require;
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use component::{Component, Health};
+pub use require::Require;
+
+use crate::cx::Cx;
+use crate::error::{Kind, OpError};
+use crate::op::{Effect, Module, Observation, Op, OpDef};
+use crate::schema::{Member, Span};
+use crate::snap::Installed;
+use crate::snapd::{self, Change, Snap};
+
+/// The snaps that make up a MicroCloud, in the order in which they are refreshed.
+pub const COMPONENTS: [(&str, &str); 4] = [
+    ("microceph", "MicroCeph"),
+    ("microovn", "MicroOVN"),
+    ("lxd", "LXD"),
+    ("microcloud", "MicroCloud"),
+];
+
+/// The module.
+#[must_use]
+pub fn module() -> Module {
+    let ops = vec![OpDef::of::<Read>(), OpDef::of::<Require>()];
+    Module::new("status", "The whole cluster as one record.", ops)
+}
+
+/// Look at the whole cluster: what is installed on each member, whether all members are in step, and how each component is.
+///
+/// It doesn't fail because something is wrong or a member can't be reached; that is part of the record.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadArgs {}
+
+/// The whole cluster.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Whether all members run the same revision of each component, from the same channel, in the cohort.
+    pub in_step: bool,
+    /// Whether every component that is there is well.
+    pub healthy: bool,
+    /// The members, in the cluster's order.
+    pub members: Vec<MemberStatus>,
+    /// The components, in the order in which they are refreshed.
+    pub components: Vec<Component>,
+}
+
+/// A member.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MemberStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it answered.
+    pub reachable: bool,
+    /// Why it didn't, or what was wrong with its answer.
+    pub problem: Option<String>,
+    /// The components that are installed, by snap.
+    pub snaps: BTreeMap<String, Installed>,
+    /// Changes of these snaps that go on.
+    pub changes: Vec<String>,
+}
+
+/// `status.read`
+pub struct Read;
+
+impl Op for Read {
+    const NAME: &'static str = "status.read";
+    const EFFECT: Effect = Effect::Read;
+    const TIMEOUT: Span = Span::secs(5 * 60);
+    type Args = ReadArgs;
+    type Out = Status;
+
+    fn headline(_: &ReadArgs) -> String {
+        String::new()
+    }
+
+    fn summary(out: &Status) -> String {
+        out.brief()
+    }
+
+    fn observed(_: &ReadArgs, out: &Status) -> Observation {
+        out.observation()
+    }
+
+    async fn run(cx: &Cx, _: ReadArgs) -> Result<Status, OpError> {
+        read(cx).await
+    }
+}
+
+/// The whole cluster.
+///
+/// # Errors
+/// None at present: what can't be seen is part of the record.
+pub async fn read(cx: &Cx) -> Result<Status, OpError> {
+    let names = cx.members();
+    let members = join_all(names.iter().map(|member| member_status(cx, member))).await;
+    let each = COMPONENTS.map(|(snap, title)| component::read(cx, snap, title, &members));
+    let components = join_all(each).await;
+    Ok(Status {
+        cluster: cx.cluster().name.clone(),
+        in_step: components.iter().all(|c| c.in_step),
+        healthy: components
+            .iter()
+            .all(|c| matches!(c.health, Health::Ok | Health::Absent)),
+        members,
+        components,
+    })
+}
+
+async fn member_status(cx: &Cx, member: &Member) -> MemberStatus {
+    let mut status = MemberStatus {
+        name: member.0.clone(),
+        reachable: true,
+        problem: None,
+        snaps: BTreeMap::new(),
+        changes: Vec::new(),
+    };
+    match installed(cx, member).await {
+        Ok((snaps, changes)) => {
+            status.snaps = snaps;
+            status.changes = changes;
+        }
+        Err(error) => {
+            status.reachable = error.kind != Kind::Unreachable;
+            status.problem = Some(error.message);
+        }
+    }
+    status
+}
+
+async fn installed(
+    cx: &Cx,
+    member: &Member,
+) -> Result<(BTreeMap<String, Installed>, Vec<String>), OpError> {
+    let names = COMPONENTS.map(|(snap, _)| snap).join(",");
+    let paths = [
+        format!("/v2/snaps?snaps={names}"),
+        "/v2/changes?select=in-progress".to_owned(),
+    ];
+    let answers = snapd::get(cx, member, &[&paths[0], &paths[1]]).await?;
+    let [snaps, changes] =
+        <[_; 2]>::try_from(answers).map_err(|_| OpError::command("two answers were expected"))?;
+    let (snaps, changes): (Vec<Snap>, Vec<Change>) =
+        (snapd::read(member, snaps)?, snapd::read(member, changes)?);
+    let now = cx.now();
+    let snaps = snaps
+        .into_iter()
+        .map(|snap| (snap.name.clone(), Installed::of(snap, now)));
+    // A host without a serial vault has a change that never ends ("Initialize device"): only those of our snaps count.
+    let ours = |change: &Change| {
+        COMPONENTS
+            .iter()
+            .any(|(snap, _)| change.data.snap_names.iter().any(|name| name == snap))
+    };
+    let changes = changes
+        .iter()
+        .filter(|c| ours(c))
+        .map(|c| format!("{} ({})", c.summary, c.status));
+    Ok((snaps.collect(), changes.collect()))
+}
+
+impl Status {
+    /// The cluster in a sentence.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let mut parts = vec![format!("{} members", self.members.len())];
+        parts.push(if self.in_step {
+            "in step".to_owned()
+        } else {
+            "out of step".to_owned()
+        });
+        let away: Vec<&str> = self
+            .members
+            .iter()
+            .filter(|m| !m.reachable)
+            .map(|m| m.name.as_str())
+            .collect();
+        if !away.is_empty() {
+            parts.push(format!("{} not reachable", away.join(", ")));
+        }
+        let unwell = |c: &&Component| !matches!(c.health, Health::Ok | Health::Absent);
+        parts.extend(
+            self.components
+                .iter()
+                .filter(unwell)
+                .map(|c| format!("{} {}", c.title, c.health.word())),
+        );
+        if self.healthy {
+            parts.push("healthy".to_owned());
+        }
+        parts.join(", ")
+    }
+
+    /// What this says about the cluster, as facts.
+    #[must_use]
+    pub fn observation(&self) -> Observation {
+        let mut observation = Observation::new();
+        for member in self.members.iter().filter(|m| m.reachable) {
+            observation.insert(format!("{}/reachable", member.name), "yes".to_owned());
+            for (snap, installed) in &member.snaps {
+                observation.extend(installed.observation(&member.name, snap));
+            }
+        }
+        observation
+    }
+}

@@ -1,0 +1,236 @@
+//! One component across all members.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::MemberStatus;
+use crate::cx::{Cx, Look};
+use crate::error::OpError;
+use crate::microcluster::{self, App, MICROCEPH, MICROCLOUD, MICROOVN, State};
+use crate::snap::{COHORT, Installed};
+use crate::{lxd, microceph, microovn};
+
+/// A component, across all members.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Component {
+    /// The snap.
+    pub name: String,
+    /// As people write it.
+    pub title: String,
+    /// The members that have it.
+    pub members: Vec<String>,
+    /// Whether they all run the same revision, from the same channel, in the cohort.
+    pub in_step: bool,
+    /// The channels that are followed; one, unless they differ.
+    pub channels: Vec<String>,
+    /// What differs between members.
+    pub skew: Vec<String>,
+    /// How it is.
+    pub health: Health,
+    /// What is wrong with it.
+    pub problems: Vec<String>,
+}
+
+/// How a component is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// Nothing speaks against going on.
+    Ok,
+    /// Members that have a release wait for the others to have it too.
+    Waiting,
+    /// Something is wrong.
+    Bad,
+    /// It can't be told, which is not the same as well.
+    Unknown,
+    /// No member has it.
+    Absent,
+}
+
+impl Health {
+    /// One word for people.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Waiting => "waiting",
+            Self::Bad => "bad",
+            Self::Unknown => "unknown",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+/// Looks at a component.
+pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStatus]) -> Component {
+    let installed: Vec<(&str, &Installed)> = members
+        .iter()
+        .filter_map(|m| Some((m.name.as_str(), m.snaps.get(snap)?)))
+        .collect();
+    let skew = skew(&installed);
+    let (health, problems) = if installed.is_empty() {
+        let all_seen = members.iter().all(|m| m.reachable && m.problem.is_none());
+        (
+            if all_seen {
+                Health::Absent
+            } else {
+                Health::Unknown
+            },
+            Vec::new(),
+        )
+    } else {
+        let judged = match snap {
+            "microceph" => microceph(cx).await,
+            "microovn" => microovn(cx).await,
+            "lxd" => lxd(cx).await,
+            _ => database(cx, MICROCLOUD).await,
+        };
+        judged.unwrap_or_else(|error| (Health::Unknown, vec![said(&error)]))
+    };
+    let channels: BTreeSet<String> = installed.iter().map(|(_, i)| i.channel.clone()).collect();
+    Component {
+        name: snap.to_owned(),
+        title: title.to_owned(),
+        members: installed
+            .iter()
+            .map(|(member, _)| (*member).to_owned())
+            .collect(),
+        in_step: skew.is_empty(),
+        channels: channels.into_iter().collect(),
+        skew,
+        health,
+        problems,
+    }
+}
+
+fn said(error: &OpError) -> String {
+    error
+        .member
+        .as_ref()
+        .map_or_else(|| error.to_string(), |member| format!("{member}: {error}"))
+}
+
+type Judged = Result<(Health, Vec<String>), OpError>;
+
+async fn microceph(cx: &Cx) -> Judged {
+    let health = microceph::health(cx, &cx.members()).await?;
+    if !health.ok {
+        return Ok((Health::Bad, health.problems));
+    }
+    database(cx, MICROCEPH).await
+}
+
+async fn microovn(cx: &Cx) -> Judged {
+    let health = microovn::health(cx).await?;
+    if !health.ok {
+        return Ok((Health::Bad, health.problems));
+    }
+    database(cx, MICROOVN).await
+}
+
+async fn lxd(cx: &Cx) -> Judged {
+    let (members, problems) = lxd::health(cx).await?;
+    let skewed = |m: &lxd::LxdMember| m.status == "Blocked";
+    let fine = |m: &lxd::LxdMember| m.status == "Online" || skewed(m);
+    Ok(if problems.is_empty() {
+        (Health::Ok, problems)
+    } else if members.iter().all(fine) {
+        (Health::Waiting, problems)
+    } else {
+        (Health::Bad, problems)
+    })
+}
+
+async fn database(cx: &Cx, app: App) -> Judged {
+    Ok(match microcluster::look_everywhere(cx, app).await? {
+        Look::Yes(State::Online) => (Health::Ok, Vec::new()),
+        Look::Yes(State::Waiting) => (
+            Health::Waiting,
+            vec![format!(
+                "{} waits for members without the release",
+                app.title
+            )],
+        ),
+        Look::NotYet(missing) => (Health::Bad, vec![missing]),
+    })
+}
+
+/// What differs between members that have a component.
+fn skew(installed: &[(&str, &Installed)]) -> Vec<String> {
+    let mut skew = Vec::new();
+    let by = |field: fn(&Installed) -> &str| {
+        let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (member, installed) in installed {
+            values.entry(field(installed)).or_default().push(member);
+        }
+        values
+    };
+    for (what, values) in [
+        ("revision", by(|i| &i.revision)),
+        ("channel", by(|i| &i.channel)),
+    ] {
+        if values.len() > 1 {
+            let each = values
+                .iter()
+                .map(|(value, members)| format!("{value} on {}", members.join(", ")));
+            skew.push(format!("{what} {}", each.collect::<Vec<_>>().join(", ")));
+        }
+    }
+    let outside: Vec<&str> = installed
+        .iter()
+        .filter(|(_, i)| i.cohort != COHORT)
+        .map(|(member, _)| *member)
+        .collect();
+    if !outside.is_empty() {
+        skew.push(format!(
+            "not in cohort {COHORT:?} on {}",
+            outside.join(", ")
+        ));
+    }
+    let disabled: Vec<&str> = installed
+        .iter()
+        .filter(|(_, i)| !i.active)
+        .map(|(member, _)| *member)
+        .collect();
+    if !disabled.is_empty() {
+        skew.push(format!("not active on {}", disabled.join(", ")));
+    }
+    skew
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn installed(revision: &str, channel: &str, cohort: &str, active: bool) -> Installed {
+        let own = |text: &str| text.to_owned();
+        let version = own("1");
+        Installed {
+            revision: own(revision),
+            version,
+            channel: own(channel),
+            cohort: own(cohort),
+            held: true,
+            active,
+        }
+    }
+
+    #[test]
+    fn what_differs_between_members_is_named() {
+        let base = installed("1", "2/stable", "+", true);
+        let odd = installed("2", "2/edge", "", false);
+        assert!(skew(&[("m1", &base), ("m2", &base)]).is_empty());
+        let expected = [
+            "revision 1 on m1, m2, 2 on m3",
+            "channel 2/edge on m3, 2/stable on m1, m2",
+            "not in cohort \"+\" on m3",
+            "not active on m3",
+        ];
+        assert_eq!(
+            skew(&[("m1", &base), ("m2", &base), ("m3", &odd)]),
+            expected
+        );
+    }
+}

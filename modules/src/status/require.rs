@@ -1,0 +1,117 @@
+//! `status.require`: go on only if the cluster is as it must be.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Component, Health, Status, read};
+use crate::cx::Cx;
+use crate::error::OpError;
+use crate::op::{Effect, Observation, Op};
+use crate::schema::Span;
+
+/// Go on only if the cluster is as it must be. Everything that isn't is named, not only the first thing.
+///
+/// All members must be reachable, and no change of a component may go on.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequireArgs {
+    /// How well every component must be.
+    pub health: Wanted,
+    /// All members must run the same revision of each component, from the same channel, in the cohort.
+    #[serde(default)]
+    pub in_step: bool,
+    /// All members must follow the same channel, for each component.
+    #[serde(default)]
+    pub same_channels: bool,
+}
+
+/// How well every component must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wanted {
+    /// Nothing may be wrong.
+    Ok,
+    /// Members may wait for others that don't have a release yet: what an interrupted update leaves behind.
+    Converging,
+}
+
+/// `status.require`
+pub struct Require;
+
+impl Op for Require {
+    const NAME: &'static str = "status.require";
+    const EFFECT: Effect = Effect::Read;
+    const TIMEOUT: Span = Span::secs(5 * 60);
+    type Args = RequireArgs;
+    type Out = Status;
+
+    fn headline(args: &RequireArgs) -> String {
+        match (args.health, args.in_step) {
+            (Wanted::Ok, true) => "all well and in step".to_owned(),
+            (Wanted::Ok, false) => "all well".to_owned(),
+            (Wanted::Converging, _) => "fit to be updated".to_owned(),
+        }
+    }
+
+    fn summary(out: &Status) -> String {
+        out.brief()
+    }
+
+    fn observed(_: &RequireArgs, out: &Status) -> Observation {
+        out.observation()
+    }
+
+    async fn run(cx: &Cx, args: RequireArgs) -> Result<Status, OpError> {
+        let status = read(cx).await?;
+        let reasons = reasons(&args, &status);
+        if reasons.is_empty() {
+            return Ok(status);
+        }
+        Err(OpError::refused(reasons.join("; ")).with("reasons", reasons))
+    }
+}
+
+fn reasons(args: &RequireArgs, status: &Status) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for member in &status.members {
+        if let Some(problem) = &member.problem {
+            reasons.push(format!("{}: {problem}", member.name));
+        }
+        reasons.extend(
+            member
+                .changes
+                .iter()
+                .map(|change| format!("{}: snapd is busy: {change}", member.name)),
+        );
+    }
+    let fine = |c: &Component| match c.health {
+        Health::Ok | Health::Absent => true,
+        Health::Waiting => args.health == Wanted::Converging,
+        Health::Bad | Health::Unknown => false,
+    };
+    for component in &status.components {
+        if !fine(component) {
+            let why = if component.problems.is_empty() {
+                format!("its state is {}", component.health.word())
+            } else {
+                component.problems.join("; ")
+            };
+            reasons.push(format!("{}: {why}", component.title));
+        }
+        if args.in_step {
+            reasons.extend(
+                component
+                    .skew
+                    .iter()
+                    .map(|skew| format!("{}: {skew}", component.title)),
+            );
+        } else if args.same_channels && component.channels.len() > 1 {
+            reasons.push(format!(
+                "{}: members follow {}",
+                component.title,
+                component.channels.join(" and ")
+            ));
+        }
+    }
+    reasons
+}

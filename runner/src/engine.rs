@@ -1,0 +1,602 @@
+//! The engine: one loop between the script, the journal and the effects.
+//!
+//! It runs every strand until all of them wait, appends what they asked for as one group, begins the effects, takes *one*
+//! completion, appends it, delivers it, and so on. A resumed run is the same loop with the journal as the source of its
+//! first completions. Nothing is spawned: effects live in one `FuturesUnordered` and end with the engine.
+
+mod attempt;
+mod host;
+mod replay;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use lockstep_modules::cluster::Cluster;
+use lockstep_modules::op::{OpDef, Registry};
+use lockstep_modules::transport::Transport;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+
+use crate::call::Call;
+use crate::clock::Clock;
+use crate::event::{Event, Events};
+use crate::failure::Failure;
+use crate::journal::{By, Choice, Head, Journal, JournalError, Record};
+use crate::script::{Demand, Script};
+use attempt::{Attempt, Verdict};
+use host::{RunHost, Witness};
+
+pub use host::{Answer, Asker};
+pub use replay::{Decisions, Divergence, Resume};
+
+/// How far the operator wants the run to be stopped. Ordered: a later interrupt only ever asks for more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// Not at all.
+    #[default]
+    No,
+    /// Begin nothing new; wait for what runs, and record it.
+    Drain,
+    /// Leave what runs to itself; a resume will find out what became of it.
+    Now,
+}
+
+/// What the engine works with.
+pub struct Tools {
+    /// All ops.
+    pub registry: Registry,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The way to its members.
+    pub transport: Rc<dyn Transport>,
+    /// The time.
+    pub clock: Clock,
+    /// Whoever watches.
+    pub events: Events,
+    /// Whoever answers questions.
+    pub asker: Rc<dyn Asker>,
+    /// How far the operator wants the run to be stopped.
+    pub stop: watch::Receiver<Stop>,
+    /// A failure is delivered to the playbook instead of holding the run.
+    pub deliver_failures: bool,
+    /// Who runs it, as `user@host`.
+    pub who: String,
+}
+
+/// How a run ended, or paused.
+#[derive(Debug)]
+pub enum Finish {
+    /// The playbook ended; this is its result.
+    Done(Value),
+    /// A failure ended the playbook.
+    Failed(Failure),
+    /// It pauses at these steps.
+    Held(Vec<Held>),
+    /// It pauses, for this reason. Nothing is wrong with any step.
+    Suspended(String),
+}
+
+/// A step that the run pauses at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// The step.
+    pub path: String,
+    /// Why.
+    pub failure: Failure,
+    /// Whether its effect may exist or still go on.
+    pub in_doubt: bool,
+}
+
+/// Why a run can't go on at all.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The journal can't be written or read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The playbook isn't the one that the journal was written by.
+    #[error(transparent)]
+    Divergence(Box<Divergence>),
+    /// A decision doesn't fit the run.
+    #[error("{0}")]
+    Decision(String),
+}
+
+/// From where a run starts.
+pub enum Start {
+    /// From the beginning.
+    Fresh(Box<Head>),
+    /// From where its journal ends.
+    Resumed(Box<Resume>),
+}
+
+/// A run in motion.
+pub struct Engine {
+    script: Script,
+    journal: Box<dyn Journal>,
+    tools: Tools,
+    host: Rc<RunHost>,
+    witnesses: mpsc::UnboundedReceiver<Witness>,
+    steps: BTreeMap<String, Live>,
+    effects: FuturesUnordered<LocalBoxFuture<'static, (String, Verdict)>>,
+    held: Vec<Held>,
+    /// Asked for while the run was held or drained: recorded, and not begun.
+    parked: usize,
+    /// What the operator decided and the playbook hasn't seen yet.
+    operator: replay::Decided,
+    stop: Stop,
+}
+
+/// A step that has no result yet.
+struct Live {
+    call: Call,
+    def: OpDef,
+    attempts: u32,
+    restarts: u32,
+    left: Vec<Value>,
+    began: tokio::time::Instant,
+}
+
+/// Where a step is on its way into the world.
+enum Begin {
+    /// An attempt.
+    Run,
+    /// The world is asked first what became of an earlier attempt.
+    Probe,
+}
+
+impl Engine {
+    /// An engine for `script`, which has been started.
+    #[must_use]
+    pub fn new(script: Script, journal: Box<dyn Journal>, tools: Tools) -> Self {
+        let (sender, witnesses) = mpsc::unbounded_channel();
+        let host = RunHost::new(&tools, sender);
+        Self {
+            script,
+            journal,
+            tools,
+            host: Rc::new(host),
+            witnesses,
+            steps: BTreeMap::new(),
+            effects: FuturesUnordered::new(),
+            held: Vec::new(),
+            parked: 0,
+            operator: replay::Decided::new(),
+            stop: Stop::No,
+        }
+    }
+
+    /// Plays the script until it ends or pauses.
+    ///
+    /// # Errors
+    /// Where the journal can't be written, or doesn't fit the playbook.
+    pub async fn run(mut self, start: Start) -> Result<Finish, EngineError> {
+        let paused = match start {
+            Start::Fresh(head) => {
+                self.append(&[Record::Run(head.clone())])?;
+                self.announce(&head, 0);
+                None
+            }
+            Start::Resumed(resume) => self.replay(*resume).await?,
+        };
+        let finish = match paused {
+            Some(finish) => finish,
+            None => self.play().await?,
+        };
+        self.tools.events.emit(finish.event());
+        Ok(finish)
+    }
+
+    fn announce(&self, head: &Head, replayed: usize) {
+        self.tools.events.emit(Event::RunStarted {
+            run: head.id.clone(),
+            playbook: head.playbook.clone(),
+            cluster: head.cluster.name.clone(),
+            members: self.tools.cluster.names(),
+            replayed,
+        });
+    }
+
+    async fn play(&mut self) -> Result<Finish, EngineError> {
+        loop {
+            let demands = match self.script.poll() {
+                Ok(demands) => demands,
+                Err(failure) => return self.end(&Err(failure)),
+            };
+            self.take(demands)?;
+            if let Some(outcome) = self.script.outcome().cloned() {
+                return self.end(&outcome);
+            }
+            if self.deliver_decided()? {
+                continue;
+            }
+            if self.effects.is_empty() {
+                return self.pause();
+            }
+            if let Some(finish) = self.next().await? {
+                return Ok(finish);
+            }
+        }
+    }
+
+    /// Waits for the next thing to happen, and deals with it. The order is fixed, so that a run against the twin is the
+    /// same every time: what the operator wants, then what has to be on disk, then one completion.
+    async fn next(&mut self) -> Result<Option<Finish>, EngineError> {
+        tokio::select! {
+            biased;
+            Ok(()) = self.tools.stop.changed() => self.interrupted(),
+            Some(witness) = self.witnesses.recv() => self.witnessed(witness).map(|()| None),
+            Some((path, verdict)) = self.effects.next() => self.settle(&path, verdict).map(|()| None),
+        }
+    }
+
+    fn append(&mut self, records: &[Record]) -> Result<(), EngineError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.journal
+            .append(self.tools.clock.now(), records)
+            .map_err(EngineError::Journal)
+    }
+
+    fn interrupted(&mut self) -> Result<Option<Finish>, EngineError> {
+        let level = *self.tools.stop.borrow_and_update();
+        self.stop = self.stop.max(level);
+        let word = if self.stop == Stop::Now {
+            "stop-waiting"
+        } else {
+            "drain"
+        };
+        self.tools.events.emit(Event::Interrupted {
+            level: word.to_owned(),
+        });
+        if self.stop < Stop::Now {
+            return Ok(None);
+        }
+        let running: Vec<&str> = self.steps.keys().map(String::as_str).collect();
+        self.suspend(format!(
+            "interrupted while these were under way: {}",
+            running.join(", ")
+        ))
+        .map(Some)
+    }
+
+    fn witnessed(&mut self, witness: Witness) -> Result<(), EngineError> {
+        let Witness {
+            path,
+            data,
+            written,
+        } = witness;
+        self.append(&[Record::Witness {
+            path: path.clone(),
+            data: data.clone(),
+        }])?;
+        if let Some(live) = self.steps.get_mut(&path) {
+            live.left.push(data);
+        }
+        // The op may be gone already; the witness stays.
+        let _ = written.send(());
+        Ok(())
+    }
+
+    /// Records what the strands asked for, and begins it unless the run is pausing.
+    fn take(&mut self, demands: Vec<Demand>) -> Result<(), EngineError> {
+        let mut calls = Vec::new();
+        for demand in demands {
+            match demand {
+                Demand::Step(call) => calls.push(call),
+                Demand::Log {
+                    level,
+                    message,
+                    scope,
+                } => self.tools.events.emit(Event::Log {
+                    level,
+                    scope,
+                    message,
+                }),
+            }
+        }
+        let pausing = !self.held.is_empty() || self.stop > Stop::No;
+        let mut group = Vec::new();
+        for call in &calls {
+            group.push(Record::Intent {
+                path: call.path.clone(),
+                op: call.op.clone(),
+                args: call.args.clone(),
+                effect: call.effect,
+                site: call.site.clone(),
+            });
+        }
+        if !pausing {
+            group.extend(calls.iter().map(|call| Record::Start {
+                path: call.path.clone(),
+                attempt: 1,
+            }));
+        }
+        self.append(&group)?;
+        for call in calls {
+            if pausing {
+                self.parked += 1;
+                continue;
+            }
+            let path = call.path.clone();
+            self.admit(call, 1, Vec::new());
+            self.begin(&path, Begin::Run, Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    /// Makes a step live.
+    fn admit(&mut self, call: Call, attempts: u32, left: Vec<Value>) {
+        // The script has checked that the op exists.
+        let Ok(def) = self.tools.registry.op(&call.op).cloned() else {
+            return;
+        };
+        let began = tokio::time::Instant::now();
+        self.steps.insert(
+            call.path.clone(),
+            Live {
+                call,
+                def,
+                attempts,
+                restarts: 0,
+                left,
+                began,
+            },
+        );
+    }
+
+    /// Sets a live step going. Its start is on disk.
+    fn begin(&mut self, path: &str, how: Begin, after: Duration) {
+        let Some(live) = self.steps.get(path) else {
+            return;
+        };
+        let (member, headline) = (live.member(), live.headline());
+        let timeout = live.call.options.timeout.unwrap_or(live.def.timeout);
+        self.tools.events.emit(match how {
+            Begin::Run => Event::StepStarted {
+                path: path.to_owned(),
+                op: live.call.op.clone(),
+                member,
+                headline,
+                effect: live.call.effect,
+                attempt: live.attempts,
+                timeout: timeout.0.as_secs(),
+            },
+            Begin::Probe => Event::StepProbed {
+                path: path.to_owned(),
+                op: live.call.op.clone(),
+                member,
+                headline,
+            },
+        });
+        let attempt = Attempt {
+            host: Rc::clone(&self.host),
+            def: live.def.clone(),
+            path: path.to_owned(),
+            args: live.call.args.clone(),
+            effect: live.call.effect,
+            timeout,
+            left: live.left.clone(),
+            patience: self.tools.cluster.ssh.patience,
+        };
+        let path = path.to_owned();
+        self.effects.push(Box::pin(async move {
+            tokio::time::sleep(after).await;
+            let verdict = match how {
+                Begin::Run => attempt.run().await,
+                Begin::Probe => attempt.probe().await,
+            };
+            (path, verdict)
+        }));
+    }
+
+    /// An attempt has come to an end.
+    fn settle(&mut self, path: &str, verdict: Verdict) -> Result<(), EngineError> {
+        let Some(live) = self.steps.get_mut(path) else {
+            return Ok(());
+        };
+        match verdict {
+            Verdict::Done(value, by) => self.deliver(path, &Ok(value), by),
+            Verdict::NotStarted(why) => {
+                live.restarts += 1;
+                if live.restarts > 3 || self.stop > Stop::No {
+                    return self.hold(path, live_failure(&self.steps, path, why), false);
+                }
+                self.again(path, Duration::ZERO)
+            }
+            Verdict::InDoubt(error) => {
+                let failure = live.failure(error);
+                self.hold(path, failure, true)
+            }
+            Verdict::Failed(error) => {
+                let failure = live.failure(error);
+                let retry = live.call.options.retry.clone();
+                let (attempts, caught) = (live.attempts, live.call.caught);
+                if let Some(retry) = retry.filter(|r| attempts <= r.times && self.stop == Stop::No)
+                {
+                    self.tools.events.emit(Event::StepRetried {
+                        path: path.to_owned(),
+                        failure,
+                        attempt: attempts + 1,
+                        wait: retry.every.0.as_secs(),
+                    });
+                    return self.again(path, retry.every.0);
+                }
+                if caught || self.tools.deliver_failures {
+                    return self.deliver(path, &Err(failure), By::Run);
+                }
+                self.hold(path, failure, false)
+            }
+        }
+    }
+
+    /// Another attempt.
+    fn again(&mut self, path: &str, after: Duration) -> Result<(), EngineError> {
+        let Some(live) = self.steps.get_mut(path) else {
+            return Ok(());
+        };
+        live.attempts += 1;
+        let attempt = live.attempts;
+        self.append(&[Record::Start {
+            path: path.to_owned(),
+            attempt,
+        }])?;
+        self.begin(path, Begin::Run, after);
+        Ok(())
+    }
+
+    /// Records a result and lets the playbook have it.
+    fn deliver(
+        &mut self,
+        path: &str,
+        result: &Result<Value, Failure>,
+        by: By,
+    ) -> Result<(), EngineError> {
+        self.append(&[match result {
+            Ok(value) => Record::Done {
+                path: path.to_owned(),
+                value: value.clone(),
+                by,
+            },
+            Err(failure) => Record::Failed {
+                path: path.to_owned(),
+                failure: failure.clone(),
+            },
+        }])?;
+        if let Some(live) = self.steps.remove(path) {
+            self.tools.events.emit(match result {
+                Ok(value) => Event::StepDone {
+                    path: path.to_owned(),
+                    op: live.call.op.clone(),
+                    member: live.member(),
+                    headline: live.headline(),
+                    summary: live.def.call.summary(value),
+                    effect: live.call.effect,
+                    by,
+                    ms: u64::try_from(live.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                },
+                Err(failure) => Event::StepFailed {
+                    path: path.to_owned(),
+                    failure: failure.clone(),
+                },
+            });
+        }
+        self.script
+            .complete(path, result)
+            .map_err(|failure| EngineError::Decision(failure.to_string()))
+    }
+
+    /// Pauses the run at a step: the playbook has seen nothing, and the cluster stays as it is.
+    fn hold(&mut self, path: &str, failure: Failure, in_doubt: bool) -> Result<(), EngineError> {
+        self.append(&[Record::Hold {
+            path: path.to_owned(),
+            failure: failure.clone(),
+            in_doubt,
+        }])?;
+        self.steps.remove(path);
+        self.tools.events.emit(Event::StepHeld {
+            path: path.to_owned(),
+            failure: failure.clone(),
+            in_doubt,
+        });
+        self.held.push(Held {
+            path: path.to_owned(),
+            failure,
+            in_doubt,
+        });
+        Ok(())
+    }
+
+    /// Nothing runs any more, and the playbook waits: the run is held, or was drained.
+    fn pause(&mut self) -> Result<Finish, EngineError> {
+        if self.held.is_empty() {
+            let asked = if self.parked == 1 {
+                "1 step was".to_owned()
+            } else {
+                format!("{} steps were", self.parked)
+            };
+            return self.suspend(format!("interrupted; {asked} asked for and not begun"));
+        }
+        let paths: Vec<&str> = self.held.iter().map(|held| held.path.as_str()).collect();
+        self.append(&[Record::Suspend {
+            why: format!("held at {}", paths.join(", ")),
+        }])?;
+        Ok(Finish::Held(std::mem::take(&mut self.held)))
+    }
+
+    fn suspend(&mut self, why: String) -> Result<Finish, EngineError> {
+        self.append(&[Record::Suspend { why: why.clone() }])?;
+        Ok(Finish::Suspended(why))
+    }
+
+    fn end(&mut self, result: &Result<Value, Failure>) -> Result<Finish, EngineError> {
+        self.append(&[Record::End {
+            result: result.clone(),
+        }])?;
+        Ok(match result.clone() {
+            Ok(value) => Finish::Done(value),
+            Err(failure) => Finish::Failed(failure),
+        })
+    }
+
+    /// Records what the operator decided about a step.
+    fn decided(&mut self, path: &str, choice: Choice) -> Record {
+        Record::Decide {
+            path: path.to_owned(),
+            choice,
+            who: self.tools.who.clone(),
+        }
+    }
+}
+
+fn live_failure(steps: &BTreeMap<String, Live>, path: &str, why: String) -> Failure {
+    use lockstep_modules::error::{Kind, OpError};
+    let error = OpError::new(Kind::Unreachable, why);
+    steps.get(path).map_or_else(
+        || Failure::new(Kind::Unreachable, ""),
+        |live| live.failure(error),
+    )
+}
+
+impl Live {
+    fn member(&self) -> Option<String> {
+        self.def.member(&self.call.args).map(str::to_owned)
+    }
+
+    fn headline(&self) -> String {
+        self.def.call.headline(&self.call.args)
+    }
+
+    fn failure(&self, error: lockstep_modules::error::OpError) -> Failure {
+        let member = self.member();
+        Failure::of_step(
+            error,
+            &self.call.op,
+            &self.call.path,
+            member.as_deref(),
+            &self.call.site,
+        )
+    }
+}
+
+impl Finish {
+    fn event(&self) -> Event {
+        let (outcome, detail) = match self {
+            Self::Done(value) => ("done", value.clone()),
+            Self::Failed(failure) => ("failed", Value::from(failure.to_string())),
+            Self::Held(held) => (
+                "held",
+                held.iter().map(|h| Value::from(h.path.as_str())).collect(),
+            ),
+            Self::Suspended(why) => ("suspended", Value::from(why.as_str())),
+        };
+        Event::RunEnded {
+            outcome: outcome.to_owned(),
+            detail,
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! One attempt at a step, to the point where its end is known, or known to be unknowable.
+//!
+//! A dropped connection, a time-out and a dead controller are the same situation: the effect may exist. What follows
+//! depends only on what doing it twice would mean.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use lockstep_modules::cx::{Cx, Host, Note};
+use lockstep_modules::error::{Kind, OpError};
+use lockstep_modules::op::{Effect, OpDef, Probe};
+use lockstep_modules::schema::Span;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::host::RunHost;
+use crate::journal::By;
+
+/// How long an op may go on after its own deadline before it is cut off.
+const GRACE: Duration = Duration::from_secs(120);
+
+/// Pause between two looks at an effect that still goes on.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Pauses between attempts to reach a member again.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// What an attempt came to.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// It is done.
+    Done(Value, By),
+    /// It failed, and nothing of it goes on.
+    Failed(OpError),
+    /// It never began, so it can be begun again.
+    NotStarted(String),
+    /// The effect may exist or still go on, and nobody can tell.
+    InDoubt(OpError),
+}
+
+pub(super) struct Attempt {
+    pub(super) host: Rc<RunHost>,
+    pub(super) def: OpDef,
+    pub(super) path: String,
+    pub(super) args: Value,
+    pub(super) effect: Effect,
+    pub(super) timeout: Span,
+    pub(super) left: Vec<Value>,
+    pub(super) patience: Span,
+}
+
+impl Attempt {
+    /// Does it.
+    pub(super) async fn run(self) -> Verdict {
+        let mut away = Away::new(&self);
+        let mut left = self.left.clone();
+        loop {
+            let began = Instant::now();
+            let cx = Rc::new(Cx::new(
+                Rc::clone(&self.host) as Rc<dyn Host>,
+                &self.path,
+                self.timeout,
+                left,
+            ));
+            let result = limited(
+                &cx,
+                self.timeout,
+                self.def.call.run(Rc::clone(&cx), self.args.clone()),
+            )
+            .await;
+            left = cx.witnesses();
+            match result {
+                Ok(value) => return Verdict::Done(value, By::Run),
+                Err(error) if !error.kind.in_doubt() => return Verdict::Failed(error),
+                Err(error) if self.effect == Effect::Once => {
+                    return self.find_out(left, error).await;
+                }
+                Err(error) => {
+                    if began.elapsed() > 2 * LONGEST_PAUSE {
+                        away.back();
+                    }
+                    if !away.wait(&error).await {
+                        return Verdict::Failed(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Finds out what became of an attempt of an earlier process, of which only witnesses are left.
+    pub(super) async fn probe(self) -> Verdict {
+        let left = self.left.clone();
+        self.find_out(
+            left,
+            OpError::command("lockstep ended while this step was under way"),
+        )
+        .await
+    }
+
+    /// Asks the world what became of the effect, for as long as that may take.
+    async fn find_out(&self, left: Vec<Value>, error: OpError) -> Verdict {
+        let mut away = Away::new(self);
+        if error.transient() && !away.wait(&error).await {
+            return Verdict::InDoubt(error);
+        }
+        let cx = Rc::new(Cx::new(
+            Rc::clone(&self.host) as Rc<dyn Host>,
+            &self.path,
+            self.timeout,
+            left,
+        ));
+        loop {
+            let probe = self.def.call.probe(Rc::clone(&cx), self.args.clone());
+            match limited(&cx, self.timeout, probe).await {
+                Ok(Probe::Done(value)) => return Verdict::Done(value, By::Probe),
+                Ok(Probe::Failed(error)) => return Verdict::Failed(error),
+                // Time ran out before it even began: beginning again would only run out once more.
+                Ok(Probe::NotStarted) if error.kind == Kind::Timeout => {
+                    return Verdict::Failed(error);
+                }
+                Ok(Probe::NotStarted) => return Verdict::NotStarted(error.message),
+                Ok(Probe::Unknown(why)) => {
+                    return Verdict::InDoubt(OpError {
+                        message: why,
+                        ..error
+                    });
+                }
+                Ok(Probe::Running) if Instant::now() + LOOK > cx.deadline() => {
+                    let message = format!(
+                        "it still goes on after {}; resume to go on waiting for it",
+                        self.timeout
+                    );
+                    return Verdict::InDoubt(OpError::timeout(message));
+                }
+                Ok(Probe::Running) => {
+                    away.back();
+                    tokio::time::sleep(LOOK).await;
+                }
+                Err(error) => {
+                    if !away.wait(&error).await {
+                        return Verdict::InDoubt(error);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Cuts off an op that doesn't keep to its own deadline.
+async fn limited<T>(
+    cx: &Cx,
+    timeout: Span,
+    future: impl Future<Output = Result<T, OpError>>,
+) -> Result<T, OpError> {
+    let late = || OpError::timeout(format!("not done within {timeout}"));
+    tokio::time::timeout_at(cx.deadline() + GRACE, future)
+        .await
+        .unwrap_or_else(|_| Err(late()))
+}
+
+/// A member that doesn't answer, and the patience with it.
+struct Away<'a> {
+    attempt: &'a Attempt,
+    since: Option<Instant>,
+    pause: Duration,
+}
+
+impl<'a> Away<'a> {
+    fn new(attempt: &'a Attempt) -> Self {
+        Self {
+            attempt,
+            since: None,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// Waits a while, if waiting may help and there is patience left.
+    async fn wait(&mut self, error: &OpError) -> bool {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if !error.transient() || since.elapsed() >= self.attempt.patience.0 {
+            return false;
+        }
+        let note = Note::Away {
+            member: error.member.as_deref().unwrap_or_default(),
+            reason: &error.message,
+        };
+        self.attempt.host.note(&self.attempt.path, note);
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        true
+    }
+
+    /// The member answers again.
+    fn back(&mut self) {
+        self.since = None;
+        self.pause = FIRST_PAUSE;
+    }
+}

@@ -1,0 +1,158 @@
+//! The run, as ops see it.
+
+use std::rc::Rc;
+
+use futures_util::future::LocalBoxFuture;
+use jiff::Timestamp;
+use lockstep_modules::cluster::Cluster;
+use lockstep_modules::cx::{Host, Note};
+use lockstep_modules::error::{Kind, OpError};
+use lockstep_modules::transport::Transport;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Tools;
+use crate::clock::Clock;
+use crate::event::{Event, Events};
+
+/// Something that must be on disk before the op that left it goes on.
+pub(super) struct Witness {
+    pub(super) path: String,
+    pub(super) data: Value,
+    pub(super) written: oneshot::Sender<()>,
+}
+
+/// What was answered to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Yes.
+    Yes,
+    /// No.
+    No,
+    /// Nobody is there to be asked.
+    Nobody,
+}
+
+/// Answers the questions of a playbook's `confirm`.
+pub trait Asker {
+    /// Asks a person, or says that there is none.
+    fn ask<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Answer>;
+}
+
+/// Always the same answer.
+impl Asker for Answer {
+    fn ask<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, Answer> {
+        Box::pin(std::future::ready(*self))
+    }
+}
+
+pub(super) struct RunHost {
+    cluster: Cluster,
+    transport: Rc<dyn Transport>,
+    clock: Clock,
+    events: Events,
+    asker: Rc<dyn Asker>,
+    witnesses: mpsc::UnboundedSender<Witness>,
+}
+
+impl RunHost {
+    pub(super) fn new(tools: &Tools, witnesses: mpsc::UnboundedSender<Witness>) -> Self {
+        Self {
+            cluster: tools.cluster.clone(),
+            transport: Rc::clone(&tools.transport),
+            clock: tools.clock,
+            events: tools.events.clone(),
+            asker: Rc::clone(&tools.asker),
+            witnesses,
+        }
+    }
+}
+
+impl Host for RunHost {
+    fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    fn transport(&self) -> &dyn Transport {
+        &*self.transport
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn witness<'a>(
+        &'a self,
+        path: &'a str,
+        data: Value,
+    ) -> LocalBoxFuture<'a, Result<(), OpError>> {
+        Box::pin(async move {
+            let gone = || OpError::new(Kind::Cancelled, "the run is ending");
+            let (written, on_disk) = oneshot::channel();
+            let witness = Witness {
+                path: path.to_owned(),
+                data,
+                written,
+            };
+            self.witnesses.send(witness).map_err(|_| gone())?;
+            on_disk.await.map_err(|_| gone())
+        })
+    }
+
+    fn ask<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Option<bool>> {
+        Box::pin(async move {
+            match self.asker.ask(question).await {
+                Answer::Yes => Some(true),
+                Answer::No => Some(false),
+                Answer::Nobody => None,
+            }
+        })
+    }
+
+    fn note(&self, path: &str, note: Note<'_>) {
+        let path = path.to_owned();
+        self.events.emit(match note {
+            Note::Progress { done, total, text } => Event::Progress {
+                path,
+                done,
+                total,
+                text,
+            },
+            Note::Away { member, reason } => Event::Away {
+                path,
+                member: member.to_owned(),
+                reason: reason.to_owned(),
+            },
+            Note::Command {
+                member,
+                cmd,
+                result,
+                took,
+            } => {
+                let (end, stdout, stderr) = match result {
+                    Ok(output) => (
+                        output.end.to_string(),
+                        output.stdout.clone(),
+                        output.stderr.clone(),
+                    ),
+                    Err(error) => (error.to_string(), String::new(), String::new()),
+                };
+                let (stdout, stderr) = if cmd.private {
+                    Default::default()
+                } else {
+                    (stdout, stderr)
+                };
+                let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                Event::Command {
+                    path,
+                    member: member.to_owned(),
+                    command: cmd.display(),
+                    end,
+                    ms,
+                    stdout,
+                    stderr,
+                }
+            }
+        });
+    }
+}

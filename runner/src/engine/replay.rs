@@ -1,0 +1,411 @@
+//! Going on with a run: the journal's completions are played back in their order, the cluster is looked at, and what was
+//! under way is dealt with. *Replay decides where we were; observation decides what is true.*
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use lockstep_modules::error::{Kind, OpError};
+use lockstep_modules::op::{Effect, Observation};
+use lockstep_modules::schema;
+use serde_json::{Value, json};
+
+use super::attempt::{Attempt, Verdict};
+use super::{Begin, Engine, EngineError, Finish};
+use crate::call::{Call, canonical};
+use crate::failure::Failure;
+use crate::journal::{By, Choice, History, Phase, Record, Step};
+use crate::script::Demand;
+
+/// The op that shows what the cluster is like. A resumed run looks with it before it does anything.
+const LOOK: &str = "status.read";
+
+/// What is needed to go on with a run.
+pub struct Resume {
+    /// The journal, read and folded.
+    pub history: History,
+    /// What the operator decided.
+    pub decisions: Decisions,
+    /// Don't compare the cluster with what the run knows of it.
+    pub trust_cluster: bool,
+}
+
+/// What the operator decided about steps that the run pauses at.
+#[derive(Clone, Debug, Default)]
+pub struct Decisions {
+    /// Do these again, whatever became of them.
+    pub retry: BTreeSet<String>,
+    /// Take these as done, with these results.
+    pub assume_done: BTreeMap<String, Value>,
+    /// Let the playbook have the failures of all held steps.
+    pub deliver: bool,
+}
+
+/// Where the playbook and the journal part.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("the playbook does not do what this run did: {what}\n  then: {then}\n  now:  {now}")]
+pub struct Divergence {
+    /// In which way.
+    pub what: String,
+    /// What the journal says, with the line that asked for it.
+    pub then: String,
+    /// What the playbook does now, with its line.
+    pub now: String,
+}
+
+fn diverged(what: &str, then: String, now: String) -> EngineError {
+    EngineError::Divergence(Box::new(Divergence {
+        what: what.to_owned(),
+        then,
+        now,
+    }))
+}
+
+fn changed(call: &Call, step: &Step) -> EngineError {
+    if call.op != step.op {
+        let then = format!("{} ({})", step.op, step.site);
+        let now = format!("{} ({})", call.op, call.site);
+        return diverged(&format!("{} is another op", call.path), then, now);
+    }
+    let (key, then, now) = first_difference(&step.args, &call.args);
+    diverged(
+        &format!("{} has another {key}", call.path),
+        format!("{key} = {then} ({})", step.site),
+        format!("{key} = {now} ({})", call.site),
+    )
+}
+
+/// The first argument in which two calls of an op differ.
+fn first_difference(then: &Value, now: &Value) -> (String, String, String) {
+    let shown = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), canonical);
+    let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
+    let (old, new) = (fields(then), fields(now));
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let different = keys
+        .into_iter()
+        .find(|key| shown(old.get(*key)) != shown(new.get(*key)));
+    let key = different.cloned().unwrap_or_default();
+    let (then, now) = (shown(old.get(&key)), shown(new.get(&key)));
+    (key, then, now)
+}
+
+impl Engine {
+    /// Plays the journal back, and sets going what it leaves. Returns an end where the run pauses again at once.
+    pub(super) async fn replay(&mut self, resume: Resume) -> Result<Option<Finish>, EngineError> {
+        let Resume {
+            history,
+            decisions,
+            trust_cluster,
+        } = resume;
+        let pending = self.play_back(&history)?;
+        check_decisions(&decisions, &pending, &history)?;
+        if let Some(outcome) = self.script.outcome().cloned() {
+            return self.end(&outcome).map(Some);
+        }
+        let who = self.tools.who.clone();
+        if trust_cluster || self.tools.registry.op(LOOK).is_err() {
+            self.append(&[Record::Resume {
+                who,
+                observed: Observation::new(),
+            }])?;
+        } else if let Some(reason) = self.fence(&history, &pending).await? {
+            return self.suspend(reason).map(Some);
+        }
+        self.go_on(pending, &history, &decisions)?;
+        Ok(None)
+    }
+
+    /// Delivers the journal's completions in their order, holding every step that is asked for against the journal.
+    /// Returns the steps that wait, in the order in which they were asked for.
+    fn play_back(&mut self, history: &History) -> Result<Vec<Call>, EngineError> {
+        let mut completions = history.completions.iter();
+        let mut pending: Vec<Call> = Vec::new();
+        loop {
+            // What the playbook said was said then.
+            let demands = match self.script.poll() {
+                Ok(demands) => demands,
+                Err(failure) => return Err(EngineError::Decision(failure.to_string())),
+            };
+            for demand in demands {
+                let Demand::Step(call) = demand else { continue };
+                match history.steps.get(&call.path) {
+                    Some(step) if !call.is_same(&step.op, &step.args) => {
+                        return Err(changed(&call, step));
+                    }
+                    None if completions.len() > 0 => {
+                        let next = completions.next().map_or("", |c| c.path.as_str());
+                        let now = format!("{} ({})", call.path, call.site);
+                        return Err(diverged(
+                            "it asks for a new step",
+                            format!("{next} followed"),
+                            now,
+                        ));
+                    }
+                    _ => pending.push(call),
+                }
+            }
+            let Some(completion) = completions.next() else {
+                break;
+            };
+            if !self.script.waits_for(&completion.path) {
+                return Err(not_asked(
+                    &completion.path,
+                    history,
+                    self.script.outcome().is_some(),
+                ));
+            }
+            pending.retain(|call| call.path != completion.path);
+            let delivered = self.script.complete(&completion.path, &completion.result);
+            delivered.map_err(|failure| EngineError::Decision(failure.to_string()))?;
+        }
+        let open = |step: &Step| !matches!(step.phase, Phase::Done | Phase::Failed);
+        let asked = |path: &String| pending.iter().any(|call| call.path == *path);
+        let lost = history
+            .steps
+            .iter()
+            .find(|(path, step)| open(step) && !asked(path));
+        match lost {
+            Some((path, _)) => Err(not_asked(path, history, self.script.outcome().is_some())),
+            None => Ok(pending),
+        }
+    }
+
+    /// Looks at the cluster and compares it with what the run knows. Returns the differences, if nothing explains them.
+    async fn fence(
+        &mut self,
+        history: &History,
+        pending: &[Call],
+    ) -> Result<Option<String>, EngineError> {
+        let who = self.tools.who.clone();
+        let observed = match self.look().await {
+            Ok(observed) => observed,
+            Err(error) => {
+                self.append(&[Record::Resume {
+                    who,
+                    observed: Observation::new(),
+                }])?;
+                let on = error
+                    .member
+                    .as_deref()
+                    .map_or_else(String::new, |m| format!("{m}: "));
+                return Ok(Some(format!("the cluster can't be looked at: {on}{error}")));
+            }
+        };
+        let registry = self.tools.registry.clone();
+        let known = history.expectation(|step, value| {
+            registry.op(&step.op).map_or_else(
+                |_| Observation::new(),
+                |op| op.call.observed(&step.args, value),
+            )
+        });
+        let explained: Vec<String> = pending
+            .iter()
+            .filter_map(|call| Some(registry.op(&call.op).ok()?.call.touches(&call.args)))
+            .flatten()
+            .collect();
+        let unexplained = |key: &String| !explained.iter().any(|prefix| key.starts_with(prefix));
+        let differences: Vec<String> = known
+            .iter()
+            .filter(|(key, then)| observed.get(*key) != Some(then) && unexplained(key))
+            .map(|(key, then)| {
+                format!(
+                    "{key}: {then} → {}",
+                    observed.get(key).map_or("unknown", String::as_str)
+                )
+            })
+            .collect();
+        if differences.is_empty() {
+            self.append(&[Record::Resume { who, observed }])?;
+            return Ok(None);
+        }
+        // What is not accepted must not become what the next resume compares with.
+        self.append(&[Record::Resume {
+            who,
+            observed: Observation::new(),
+        }])?;
+        Ok(Some(format!(
+            "the cluster was changed by something else since this run last saw it:\n  {}\nresume with --trust-cluster to go on all the same",
+            differences.join("\n  ")
+        )))
+    }
+
+    async fn look(&self) -> Result<Observation, OpError> {
+        let def = self
+            .tools
+            .registry
+            .op(LOOK)
+            .map_err(|e| OpError::refused(e.to_string()))?
+            .clone();
+        let args = json!({});
+        let attempt = Attempt {
+            host: std::rc::Rc::clone(&self.host),
+            def: def.clone(),
+            path: "resume".to_owned(),
+            args: args.clone(),
+            effect: Effect::Read,
+            timeout: def.timeout,
+            left: Vec::new(),
+            patience: self.tools.cluster.ssh.patience,
+        };
+        match attempt.run().await {
+            Verdict::Done(value, _) => Ok(def.call.observed(&args, &value)),
+            Verdict::Failed(error) | Verdict::InDoubt(error) => Err(error),
+            Verdict::NotStarted(why) => Err(OpError::new(Kind::Unreachable, why)),
+        }
+    }
+
+    /// Sets going every step that waits, as its past and the operator's decisions ask for.
+    fn go_on(
+        &mut self,
+        pending: Vec<Call>,
+        history: &History,
+        decisions: &Decisions,
+    ) -> Result<(), EngineError> {
+        self.announce(&history.head, history.completions.len());
+        let mut records = Vec::new();
+        let mut beginning = Vec::new();
+        for call in pending {
+            let path = call.path.clone();
+            let step = history.steps.get(&path);
+            if step.is_none() {
+                records.push(Record::Intent {
+                    path: path.clone(),
+                    op: call.op.clone(),
+                    args: call.args.clone(),
+                    effect: call.effect,
+                    site: call.site.clone(),
+                });
+            }
+            let attempts = step.map_or(0, |s| s.attempts);
+            let left = step.map_or_else(Vec::new, |s| s.witnesses.clone());
+            let way = Way::of(
+                &path,
+                call.effect,
+                step.map_or(&Phase::Issued, |s| &s.phase),
+                decisions,
+            );
+            records.extend(way.decision().map(|choice| self.decided(&path, choice)));
+            match way {
+                Way::Assume(value) => self.operator.push_back((path.clone(), Ok(value))),
+                Way::Deliver(failure) => self.operator.push_back((path.clone(), Err(failure))),
+                Way::Run { .. } => {
+                    records.push(Record::Start {
+                        path: path.clone(),
+                        attempt: attempts + 1,
+                    });
+                    self.admit(call, attempts + 1, left);
+                    beginning.push((path, Begin::Run));
+                    continue;
+                }
+                Way::Probe { .. } => {
+                    self.admit(call, attempts, left);
+                    beginning.push((path, Begin::Probe));
+                    continue;
+                }
+            }
+            self.admit(call, attempts, left);
+        }
+        self.append(&records)?;
+        for (path, how) in beginning {
+            self.begin(&path, how, Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    /// Delivers what the operator decided, one at a time: strands must run in the order in which a replay will run them.
+    pub(super) fn deliver_decided(&mut self) -> Result<bool, EngineError> {
+        let Some((path, result)) = self.operator.pop_front() else {
+            return Ok(false);
+        };
+        self.deliver(&path, &result, By::Operator)?;
+        Ok(true)
+    }
+}
+
+/// What the operator decided and the playbook hasn't seen yet.
+pub(super) type Decided = VecDeque<(String, Result<Value, Failure>)>;
+
+/// What is done with a step that waits.
+enum Way {
+    Run { decided: bool },
+    Probe { decided: bool },
+    Assume(Value),
+    Deliver(Failure),
+}
+
+impl Way {
+    fn of(path: &str, effect: Effect, phase: &Phase, decisions: &Decisions) -> Self {
+        if let Some(value) = decisions.assume_done.get(path) {
+            return Self::Assume(value.clone());
+        }
+        if decisions.retry.contains(path) {
+            return Self::Run {
+                decided: *phase != Phase::Issued,
+            };
+        }
+        match phase {
+            Phase::Held { failure, .. } if decisions.deliver => {
+                Self::Deliver(Failure::clone(failure))
+            }
+            Phase::Held { in_doubt: true, .. } if effect == Effect::Once => {
+                Self::Probe { decided: true }
+            }
+            Phase::Held { .. } => Self::Run { decided: true },
+            Phase::Running if effect == Effect::Once => Self::Probe { decided: false },
+            Phase::Running | Phase::Issued | Phase::Done | Phase::Failed => {
+                Self::Run { decided: false }
+            }
+        }
+    }
+
+    fn decision(&self) -> Option<Choice> {
+        match self {
+            Self::Run { decided } | Self::Probe { decided } => decided.then_some(Choice::Retry),
+            Self::Assume(_) => Some(Choice::AssumeDone),
+            Self::Deliver(_) => Some(Choice::Deliver),
+        }
+    }
+}
+
+fn not_asked(path: &str, history: &History, ended: bool) -> EngineError {
+    let site = history
+        .steps
+        .get(path)
+        .map_or("", |step| step.site.as_str());
+    let now = if ended {
+        "the playbook ends before it"
+    } else {
+        "the playbook doesn't ask for it"
+    };
+    diverged(
+        "a step is missing",
+        format!("{path} ({site})"),
+        now.to_owned(),
+    )
+}
+
+fn check_decisions(
+    decisions: &Decisions,
+    pending: &[Call],
+    history: &History,
+) -> Result<(), EngineError> {
+    let open: Vec<&str> = pending.iter().map(|call| call.path.as_str()).collect();
+    for path in decisions.retry.iter().chain(decisions.assume_done.keys()) {
+        if open.contains(&path.as_str()) {
+            continue;
+        }
+        let done = history
+            .steps
+            .get(path)
+            .is_some_and(|s| matches!(s.phase, Phase::Done | Phase::Failed));
+        let why = if done {
+            "has ended already".to_owned()
+        } else {
+            format!("does not wait{}", schema::hint(path, &open))
+        };
+        return Err(EngineError::Decision(format!(
+            "the step {path} {why}; these wait: {}",
+            open.join(", ")
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! Events: what whoever watches a run gets to see. One stream feeds every reporter and `events.jsonl`.
+//!
+//! Events bear no correctness. If one can't be written the run goes on, and deleting `events.jsonl` changes nothing.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use jiff::Timestamp;
+use lockstep_modules::op::Effect;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::journal::By;
+
+/// The version of the stream.
+pub const VERSION: u32 = 1;
+
+/// Something that happened in a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(
+    tag = "event",
+    rename_all = "kebab-case",
+    rename_all_fields = "snake_case"
+)]
+pub enum Event {
+    /// The run begins, or goes on.
+    RunStarted {
+        /// Its name.
+        run: String,
+        /// The playbook's module name.
+        playbook: String,
+        /// The cluster's name.
+        cluster: String,
+        /// Its members.
+        members: Vec<String>,
+        /// How many steps are already done, where the run is resumed.
+        replayed: usize,
+    },
+    /// An attempt at a step begins.
+    StepStarted {
+        /// The step.
+        path: String,
+        /// Its op.
+        op: String,
+        /// The member it is about, if one.
+        member: Option<String>,
+        /// Its object, in a few words.
+        headline: String,
+        /// What doing it twice would mean.
+        effect: Effect,
+        /// Counted from 1.
+        attempt: u32,
+        /// Seconds that it may take.
+        timeout: u64,
+    },
+    /// The world is asked what became of a step whose end was missed.
+    StepProbed {
+        /// The step.
+        path: String,
+        /// Its op.
+        op: String,
+        /// The member it is about, if one.
+        member: Option<String>,
+        /// Its object, in a few words.
+        headline: String,
+    },
+    /// How far a step is.
+    Progress {
+        /// The step.
+        path: String,
+        /// Units done.
+        done: u64,
+        /// Units in all, where known.
+        total: Option<u64>,
+        /// What is being done or waited for.
+        text: String,
+    },
+    /// A command was run on a member.
+    Command {
+        /// The step.
+        path: String,
+        /// The member.
+        member: String,
+        /// The command, as one could paste it.
+        command: String,
+        /// How it ended, or why that isn't known.
+        end: String,
+        /// How long it took, in milliseconds.
+        ms: u64,
+        /// What it printed on standard output.
+        stdout: String,
+        /// What it printed on standard error.
+        stderr: String,
+    },
+    /// Contact with a member was lost; the step waits for it.
+    Away {
+        /// The step.
+        path: String,
+        /// The member.
+        member: String,
+        /// Why.
+        reason: String,
+    },
+    /// A step is done.
+    StepDone {
+        /// The step.
+        path: String,
+        /// Its op.
+        op: String,
+        /// The member it is about, if one.
+        member: Option<String>,
+        /// Its object, in a few words.
+        headline: String,
+        /// Its result, in a few words.
+        summary: String,
+        /// What doing it twice would mean.
+        effect: Effect,
+        /// How the end is known.
+        by: By,
+        /// How long it took, in milliseconds.
+        ms: u64,
+    },
+    /// An attempt failed, and another follows.
+    StepRetried {
+        /// The step.
+        path: String,
+        /// Why it failed.
+        failure: Failure,
+        /// The attempt that follows.
+        attempt: u32,
+        /// Seconds until then.
+        wait: u64,
+    },
+    /// A step failed, and the playbook is told.
+    StepFailed {
+        /// The step.
+        path: String,
+        /// Why.
+        failure: Failure,
+    },
+    /// The run pauses at this step.
+    StepHeld {
+        /// The step.
+        path: String,
+        /// Why.
+        failure: Failure,
+        /// Whether its effect may exist or still go on.
+        in_doubt: bool,
+    },
+    /// The playbook says something.
+    Log {
+        /// `info` or `warn`.
+        level: String,
+        /// Where, for example `MicroCeph/micro2`.
+        scope: String,
+        /// What.
+        message: String,
+    },
+    /// The operator interrupts.
+    Interrupted {
+        /// What follows: `drain` or `stop-waiting`.
+        level: String,
+    },
+    /// The run stops, or has ended.
+    RunEnded {
+        /// `done`, `failed`, `held` or `suspended`.
+        outcome: String,
+        /// Why, in a sentence; or the playbook's result.
+        detail: Value,
+    },
+}
+
+/// An event with its place in time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// The version of the stream.
+    pub v: u32,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Shows events, or keeps them.
+pub trait Reporter {
+    /// Takes one event.
+    fn take(&mut self, event: &Stamped);
+}
+
+/// The way of events to reporters.
+#[derive(Clone)]
+pub struct Events {
+    clock: Clock,
+    reporters: Rc<RefCell<Vec<Box<dyn Reporter>>>>,
+}
+
+impl Events {
+    /// A stream to these reporters.
+    #[must_use]
+    pub fn new(clock: Clock, reporters: Vec<Box<dyn Reporter>>) -> Self {
+        Self {
+            clock,
+            reporters: Rc::new(RefCell::new(reporters)),
+        }
+    }
+
+    /// Tells every reporter.
+    pub fn emit(&self, event: Event) {
+        let stamped = Stamped {
+            v: VERSION,
+            at: self.clock.now(),
+            event,
+        };
+        for reporter in self.reporters.borrow_mut().iter_mut() {
+            reporter.take(&stamped);
+        }
+    }
+}
+
+/// Keeps all events, for tests and for plans.
+#[derive(Clone, Debug, Default)]
+pub struct Kept(pub Rc<RefCell<Vec<Stamped>>>);
+
+impl Reporter for Kept {
+    fn take(&mut self, event: &Stamped) {
+        self.0.borrow_mut().push(event.clone());
+    }
+}

@@ -1,0 +1,422 @@
+//! The journal: small, strict, versioned. Everything that correctness rests on is in here, and nothing else.
+//!
+//! One JSON line a record, appended, and on disk before anything follows from it: *no start on disk, no effect; no result
+//! on disk, no result for Lua.* A last line that was torn by a crash is cut; anything else that is wrong is refused.
+
+mod file;
+mod history;
+mod memory;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use lockstep_modules::cluster::Cluster;
+use lockstep_modules::op::{Effect, Observation};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+pub use file::FileJournal;
+pub use history::{History, Phase, Step};
+pub use memory::{Crash, MemoryJournal};
+
+use crate::failure::Failure;
+
+/// The version of the format. A journal of another one is refused.
+pub const FORMAT: u32 = 1;
+
+/// One fact about a run. Adding a kind means a new [`FORMAT`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Record {
+    /// What is run. First, and once.
+    Run(Box<Head>),
+    /// The playbook asks for a step. Nothing has been done yet.
+    Intent {
+        /// The step.
+        path: String,
+        /// Its op.
+        op: String,
+        /// Its arguments.
+        args: Value,
+        /// What doing it twice would mean.
+        effect: Effect,
+        /// The line that asks for it.
+        site: String,
+    },
+    /// An attempt begins. From here on its effect may exist.
+    Start {
+        /// The step.
+        path: String,
+        /// Counted from 1.
+        attempt: u32,
+    },
+    /// What the op left in the world, by which its end can be told later.
+    Witness {
+        /// The step.
+        path: String,
+        /// A snapd change id, for example.
+        data: Value,
+    },
+    /// The step is done, and this is delivered to the playbook.
+    Done {
+        /// The step.
+        path: String,
+        /// Its result.
+        value: Value,
+        /// How that is known.
+        by: By,
+    },
+    /// The step has failed, and this is delivered to the playbook.
+    Failed {
+        /// The step.
+        path: String,
+        /// Why.
+        failure: Failure,
+    },
+    /// The run pauses at this step; the playbook has seen nothing.
+    Hold {
+        /// The step.
+        path: String,
+        /// Why.
+        failure: Failure,
+        /// Whether its effect may exist or still go on.
+        in_doubt: bool,
+    },
+    /// What was decided about a held step.
+    Decide {
+        /// The step.
+        path: String,
+        /// What.
+        choice: Choice,
+        /// By whom, as `user@host`.
+        who: String,
+    },
+    /// The run stopped before its end and can be resumed.
+    Suspend {
+        /// Why.
+        why: String,
+    },
+    /// The run goes on.
+    Resume {
+        /// By whom, as `user@host`.
+        who: String,
+        /// What the cluster looked like; empty where nobody looked.
+        #[serde(default)]
+        observed: Observation,
+    },
+    /// The playbook ended. Nothing follows.
+    End {
+        /// Its result, or the failure that ended it.
+        result: Result<Value, Failure>,
+    },
+}
+
+/// What is run: everything that a resume needs to play the same playbook against the same cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// The format of the journal.
+    pub format: u32,
+    /// The run's name, for example `update-14`.
+    pub id: String,
+    /// The playbook's module name.
+    pub playbook: String,
+    /// Its parameters, all of them.
+    pub params: Value,
+    /// The lockstep that began the run.
+    pub lockstep: String,
+    /// How the cluster was named on the command line: a file, or `twin:4`.
+    pub target: String,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The captured Lua modules: chunk name and SHA-256, by module name.
+    pub bundle: BTreeMap<String, (String, String)>,
+    /// Who began it, as `user@host`.
+    pub who: String,
+}
+
+/// How the end of a step is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// The op itself returned it.
+    Run,
+    /// Contact or lockstep was lost on the way; the world was asked.
+    Probe,
+    /// The operator said so.
+    Operator,
+}
+
+/// What can be decided about a held step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Choice {
+    /// Try it again.
+    Retry,
+    /// Take it as done, with the value of the `done` record that follows.
+    AssumeDone,
+    /// Let the playbook have the failure.
+    Deliver,
+}
+
+impl Record {
+    /// The step that the record is about, if one.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Intent { path, .. }
+            | Self::Start { path, .. }
+            | Self::Witness { path, .. }
+            | Self::Done { path, .. }
+            | Self::Failed { path, .. }
+            | Self::Hold { path, .. }
+            | Self::Decide { path, .. } => Some(path),
+            Self::Run(_) | Self::Suspend { .. } | Self::Resume { .. } | Self::End { .. } => None,
+        }
+    }
+}
+
+/// A journal being written.
+pub trait Journal {
+    /// Appends `records` and returns once they are on disk.
+    ///
+    /// # Errors
+    /// Where they can't be written; then the run must stop.
+    fn append(&mut self, at: Timestamp, records: &[Record]) -> Result<(), JournalError>;
+}
+
+/// What is wrong with a journal.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// It can't be read or written.
+    #[error("the journal {path} can't be {verb}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried: "read" or "written".
+        verb: &'static str,
+        /// Why it didn't work.
+        source: std::io::Error,
+    },
+    /// A line isn't what was written there.
+    #[error("line {line} of the journal is damaged: {why}")]
+    Damaged {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Another lockstep wrote it.
+    #[error(
+        "the journal is of format {found}, and this lockstep knows {FORMAT}: resume with the lockstep that began the run"
+    )]
+    Format {
+        /// The format it says it has.
+        found: u64,
+    },
+    /// It has no records.
+    #[error("the journal is empty: the run did not begin")]
+    Empty,
+}
+
+/// One line of the file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    /// Counted from 1.
+    n: usize,
+    at: Timestamp,
+    /// The beginning of the SHA-256 of number, time and record: a flipped bit must not become a fact.
+    sum: String,
+    #[serde(borrow)]
+    record: &'a RawValue,
+}
+
+fn sum(n: usize, at: Timestamp, record: &str) -> String {
+    let digest = Sha256::digest(format!("{n} {at} {record}"));
+    digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The line for a record, without its newline.
+pub(crate) fn encode(
+    n: usize,
+    at: Timestamp,
+    record: &Record,
+) -> Result<String, serde_json::Error> {
+    let record = serde_json::value::to_raw_value(record)?;
+    serde_json::to_string(&Line {
+        n,
+        at,
+        sum: sum(n, at, record.get()),
+        record: &record,
+    })
+}
+
+/// A journal's records, and how many bytes of its file they take: what follows is a torn last line.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The records with the times they were written at.
+    pub records: Vec<(Timestamp, Record)>,
+    /// Bytes of the lines that are whole.
+    pub whole: usize,
+}
+
+/// Reads a journal's text.
+///
+/// # Errors
+/// Where any line but the last is not what was written, or the format is another.
+pub fn decode(text: &[u8]) -> Result<Decoded, JournalError> {
+    let mut records = Vec::new();
+    let mut whole = 0;
+    for (i, bytes) in text.split_inclusive(|b| *b == b'\n').enumerate() {
+        let last = whole + bytes.len() == text.len();
+        match decode_line(i + 1, bytes) {
+            Ok(record) => records.push(record),
+            Err(JournalError::Damaged { .. }) if last && !bytes.ends_with(b"\n") => break,
+            Err(error) => return Err(error),
+        }
+        whole += bytes.len();
+    }
+    Ok(Decoded { records, whole })
+}
+
+fn decode_line(n: usize, bytes: &[u8]) -> Result<(Timestamp, Record), JournalError> {
+    let damaged = |why: String| JournalError::Damaged { line: n, why };
+    let text = bytes
+        .strip_suffix(b"\n")
+        .ok_or_else(|| damaged("it has no end".to_owned()))?;
+    let line: Line<'_> = serde_json::from_slice(text).map_err(|e| damaged(e.to_string()))?;
+    if line.n != n {
+        return Err(damaged(format!("it says that it is line {}", line.n)));
+    }
+    if line.sum != sum(line.n, line.at, line.record.get()) {
+        return Err(damaged("its checksum doesn't fit".to_owned()));
+    }
+    if n == 1 {
+        check_format(line.record)?;
+    }
+    let record = serde_json::from_str(line.record.get()).map_err(|e| damaged(e.to_string()))?;
+    Ok((line.at, record))
+}
+
+/// The format is looked at before anything else is made of the record, since another one may have other fields.
+fn check_format(record: &RawValue) -> Result<(), JournalError> {
+    let value: Value = serde_json::from_str(record.get()).unwrap_or_default();
+    match value.pointer("/run/format").and_then(Value::as_u64) {
+        Some(found) if found != u64::from(FORMAT) => Err(JournalError::Format { found }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(records: &[Record]) -> String {
+        let at = Timestamp::UNIX_EPOCH;
+        let lines = records
+            .iter()
+            .enumerate()
+            .map(|(i, r)| encode(i + 1, at, r).unwrap() + "\n");
+        lines.collect()
+    }
+
+    fn three() -> Vec<Record> {
+        let start = |attempt| Record::Start {
+            path: "a".to_owned(),
+            attempt,
+        };
+        vec![start(1), start(2), start(3)]
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let text = text(&three());
+        let decoded = decode(text.as_bytes()).unwrap();
+        assert_eq!(
+            decoded
+                .records
+                .into_iter()
+                .map(|(_, r)| r)
+                .collect::<Vec<_>>(),
+            three()
+        );
+        assert_eq!(decoded.whole, text.len());
+    }
+
+    #[test]
+    fn a_torn_last_line_is_cut_wherever_it_was_torn() {
+        let text = text(&three());
+        let two = text[..text.len() - 1].rfind('\n').unwrap() + 1;
+        for cut in two..text.len() {
+            let decoded = decode(&text.as_bytes()[..cut]).unwrap();
+            assert_eq!(
+                (decoded.records.len(), decoded.whole),
+                (2, two),
+                "cut at {cut}"
+            );
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed() {
+        let text = text(&three()).into_bytes();
+        for at in 0..text.len() {
+            let mut damaged = text.clone();
+            damaged[at] ^= 1;
+            let last_newline = at == text.len() - 1;
+            match decode(&damaged) {
+                // The last newline gone is what a torn line looks like.
+                Ok(decoded) => assert!(last_newline && decoded.records.len() == 2, "byte {at}"),
+                Err(error) => assert!(
+                    matches!(error, JournalError::Damaged { .. }),
+                    "byte {at}: {error}"
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_line_is_noticed() {
+        let text = text(&three());
+        let without_second: String = text
+            .lines()
+            .enumerate()
+            .filter(|(i, _)| *i != 1)
+            .map(|(_, l)| format!("{l}\n"))
+            .collect();
+        let error = decode(without_second.as_bytes()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "line 2 of the journal is damaged: it says that it is line 3"
+        );
+    }
+
+    #[test]
+    fn another_format_is_refused_with_a_sentence() {
+        let record =
+            RawValue::from_string(r#"{"run":{"format":2,"novelty":true}}"#.to_owned()).unwrap();
+        let at = Timestamp::UNIX_EPOCH;
+        let line = Line {
+            n: 1,
+            at,
+            sum: sum(1, at, record.get()),
+            record: &record,
+        };
+        let error =
+            decode(format!("{}\n", serde_json::to_string(&line).unwrap()).as_bytes()).unwrap_err();
+        assert!(
+            matches!(error, JournalError::Format { found: 2 }),
+            "{error}"
+        );
+    }
+}

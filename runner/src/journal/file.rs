@@ -1,0 +1,155 @@
+//! The journal on disk.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::{Decoded, Journal, JournalError, Record, decode, encode};
+
+/// A journal file, open for appending.
+#[derive(Debug)]
+pub struct FileJournal {
+    path: PathBuf,
+    file: File,
+    lines: usize,
+    bytes: u64,
+}
+
+impl FileJournal {
+    /// A new journal. Its folder exists.
+    ///
+    /// # Errors
+    /// Where the file can't be made, or exists.
+    pub fn create(path: &Path) -> Result<Self, JournalError> {
+        let file = OpenOptions::new().append(true).create_new(true).open(path);
+        let file = file.map_err(|source| io(path, "written", source))?;
+        // The name has to last as well as the lines.
+        if let Some(folder) = path.parent() {
+            File::open(folder)
+                .and_then(|f| f.sync_all())
+                .map_err(|source| io(path, "written", source))?;
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            lines: 0,
+            bytes: 0,
+        })
+    }
+
+    /// Opens a journal to go on with it: reads it, and cuts a torn last line.
+    ///
+    /// # Errors
+    /// Where it can't be read, or is damaged elsewhere than at its end.
+    pub fn open(path: &Path) -> Result<(Self, Vec<(Timestamp, Record)>), JournalError> {
+        let decoded = Self::read(path)?;
+        let file = OpenOptions::new()
+            .append(true)
+            .open(path)
+            .map_err(|source| io(path, "written", source))?;
+        let bytes = decoded.whole as u64;
+        file.set_len(bytes)
+            .map_err(|source| io(path, "written", source))?;
+        let journal = Self {
+            path: path.to_owned(),
+            file,
+            lines: decoded.records.len(),
+            bytes,
+        };
+        Ok((journal, decoded.records))
+    }
+
+    /// Reads a journal without touching it.
+    ///
+    /// # Errors
+    /// As [`FileJournal::open`].
+    pub fn read(path: &Path) -> Result<Decoded, JournalError> {
+        let mut text = Vec::new();
+        let mut file = File::open(path).map_err(|source| io(path, "read", source))?;
+        file.read_to_end(&mut text)
+            .map_err(|source| io(path, "read", source))?;
+        decode(&text)
+    }
+
+    fn write(&mut self, text: &str) -> std::io::Result<()> {
+        self.file.write_all(text.as_bytes())?;
+        self.file.sync_data()
+    }
+}
+
+impl Journal for FileJournal {
+    fn append(&mut self, at: Timestamp, records: &[Record]) -> Result<(), JournalError> {
+        let lines = records
+            .iter()
+            .enumerate()
+            .map(|(i, r)| encode(self.lines + i + 1, at, r));
+        let lines: Vec<String> = lines
+            .collect::<Result<_, _>>()
+            .map_err(|e| io(&self.path, "written", e.into()))?;
+        let text = lines.join("\n") + "\n";
+        if let Err(source) = self.write(&text) {
+            // Half a group must not be taken for a whole one later. Should this fail too, a reader cuts what is torn.
+            let _ = self.file.set_len(self.bytes);
+            return Err(io(&self.path, "written", source));
+        }
+        self.lines += records.len();
+        self.bytes += text.len() as u64;
+        Ok(())
+    }
+}
+
+fn io(path: &Path, verb: &'static str, source: std::io::Error) -> JournalError {
+    JournalError::Io {
+        path: path.to_owned(),
+        verb,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(attempt: u32) -> Record {
+        Record::Start {
+            path: "a".to_owned(),
+            attempt,
+        }
+    }
+
+    #[test]
+    fn a_torn_journal_is_cut_and_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let mut journal = FileJournal::create(&path).unwrap();
+        journal
+            .append(Timestamp::UNIX_EPOCH, &[start(1), start(2)])
+            .unwrap();
+        drop(journal);
+        let mut text = std::fs::read(&path).unwrap();
+        text.truncate(text.len() - 5);
+        std::fs::write(&path, text).unwrap();
+
+        let (mut journal, records) = FileJournal::open(&path).unwrap();
+        assert_eq!(records.len(), 1);
+        journal.append(Timestamp::UNIX_EPOCH, &[start(3)]).unwrap();
+        let records = FileJournal::read(&path).unwrap().records;
+        assert_eq!(
+            records.into_iter().map(|(_, r)| r).collect::<Vec<_>>(),
+            [start(1), start(3)]
+        );
+    }
+
+    #[test]
+    fn a_journal_that_can_t_be_written_says_where() {
+        let error = FileJournal::create(Path::new("/nonexistent/journal.jsonl")).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("the journal /nonexistent/journal.jsonl can't be written:"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! A journal in memory: for ad-hoc reads, which leave nothing to resume, and for tests, where it can crash on purpose.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use jiff::Timestamp;
+
+use super::{Journal, JournalError, Record, decode, encode};
+
+/// When and how an append fails. The process is taken to be gone afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// Before anything of append number `.0` (counted from 1) was written.
+    Before(usize),
+    /// In the middle of its last line.
+    Torn(usize),
+    /// After it was written, before anything followed from it.
+    After(usize),
+}
+
+/// What outlives the process.
+#[derive(Debug, Default)]
+struct Disk {
+    text: Vec<u8>,
+    lines: usize,
+    appends: usize,
+}
+
+/// A journal whose clones share one memory, as processes share a disk.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryJournal {
+    disk: Rc<RefCell<Disk>>,
+    crash: Option<Crash>,
+}
+
+impl MemoryJournal {
+    /// The same memory, for a process that will crash like this.
+    #[must_use]
+    pub fn crashing(&self, crash: Crash) -> Self {
+        self.disk.borrow_mut().appends = 0;
+        Self {
+            disk: Rc::clone(&self.disk),
+            crash: Some(crash),
+        }
+    }
+
+    /// The same memory, for a process that goes on after a crash: what was torn is cut.
+    ///
+    /// # Errors
+    /// As [`decode`].
+    pub fn reopen(&self) -> Result<(Self, Vec<(Timestamp, Record)>), JournalError> {
+        let decoded = decode(&self.disk.borrow().text)?;
+        let mut disk = self.disk.borrow_mut();
+        disk.text.truncate(decoded.whole);
+        disk.lines = decoded.records.len();
+        disk.appends = 0;
+        drop(disk);
+        Ok((
+            Self {
+                disk: Rc::clone(&self.disk),
+                crash: None,
+            },
+            decoded.records,
+        ))
+    }
+
+    /// How many appends there have been since the journal was opened.
+    #[must_use]
+    pub fn appends(&self) -> usize {
+        self.disk.borrow().appends
+    }
+
+    /// What is in it, as it would stand in a file.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.disk.borrow().text).into_owned()
+    }
+}
+
+impl Journal for MemoryJournal {
+    fn append(&mut self, at: Timestamp, records: &[Record]) -> Result<(), JournalError> {
+        let mut disk = self.disk.borrow_mut();
+        disk.appends += 1;
+        let gone = || JournalError::Io {
+            path: "memory".into(),
+            verb: "written",
+            source: std::io::Error::other("crashed on purpose"),
+        };
+        let (now, crash) = (disk.appends, self.crash);
+        if crash == Some(Crash::Before(now)) {
+            return Err(gone());
+        }
+        for record in records {
+            disk.lines += 1;
+            let line = encode(disk.lines, at, record).map_err(|e| JournalError::Io {
+                path: "memory".into(),
+                verb: "written",
+                source: e.into(),
+            })?;
+            disk.text.extend_from_slice(line.as_bytes());
+            disk.text.push(b'\n');
+        }
+        if crash == Some(Crash::Torn(now)) {
+            let torn = disk.text.len().saturating_sub(7);
+            disk.text.truncate(torn);
+        }
+        if matches!(crash, Some(Crash::Torn(n) | Crash::After(n)) if n == now) {
+            return Err(gone());
+        }
+        Ok(())
+    }
+}
