@@ -12,16 +12,18 @@ pub struct Cluster {
     pub name: String,
     /// Members in the order in which waves visit them.
     pub members: Vec<MemberConfig>,
+    /// Machines beside the cluster, on which playbooks may run programs: a load balancer, for example.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<MemberConfig>,
     /// How members are reached unless they say otherwise.
     #[serde(default)]
     pub ssh: SshConfig,
 }
 
 impl Cluster {
-    /// The member of this name.
-    #[must_use]
-    pub fn member(&self, name: &str) -> Option<&MemberConfig> {
-        self.members.iter().find(|m| m.name == name)
+    /// Everything that can be reached: the members, and the machines beside them.
+    pub fn reachable(&self) -> impl Iterator<Item = &MemberConfig> {
+        self.members.iter().chain(&self.machines)
     }
 
     /// The members' names, in the cluster's order.

@@ -61,22 +61,10 @@ pub struct Change {
     /// Its tasks, in order.
     #[serde(default)]
     pub tasks: Vec<Task>,
-    /// What it is about.
-    #[serde(default)]
-    pub data: Data,
     /// When it began.
     pub spawn_time: Option<Timestamp>,
     /// When it ended.
     pub ready_time: Option<Timestamp>,
-}
-
-/// What a change is about.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Data {
-    /// The snaps that it concerns.
-    #[serde(default)]
-    pub snap_names: Vec<String>,
 }
 
 /// A task of a change.

@@ -143,31 +143,36 @@ async fn installed(
     cx: &Cx,
     member: &Member,
 ) -> Result<(BTreeMap<String, Installed>, Vec<String>), OpError> {
-    let names = COMPONENTS.map(|(snap, _)| snap).join(",");
-    let paths = [
-        format!("/v2/snaps?snaps={names}"),
-        "/v2/changes?select=in-progress".to_owned(),
-    ];
-    let answers = snapd::get(cx, member, &[&paths[0], &paths[1]]).await?;
-    let [snaps, changes] =
-        <[_; 2]>::try_from(answers).map_err(|_| OpError::command("two answers were expected"))?;
-    let (snaps, changes): (Vec<Snap>, Vec<Change>) =
-        (snapd::read(member, snaps)?, snapd::read(member, changes)?);
+    let names = COMPONENTS.map(|(snap, _)| snap);
+    // Asked for by snap: a host without a serial vault has a change that never ends ("Initialize device"), and older
+    // releases of snapd don't say in a change which snaps it is about.
+    let changes = names.map(|snap| format!("/v2/changes?select=in-progress&for={snap}"));
+    let mut paths = vec![format!("/v2/snaps?snaps={}", names.join(","))];
+    paths.extend(changes);
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let mut answers = snapd::get(cx, member, &paths).await?.into_iter();
+    let snaps = answers
+        .next()
+        .ok_or_else(|| OpError::command("an answer was expected"))?;
+    let snaps: Vec<Snap> = snapd::read(member, snaps)?;
+    let mut going = Vec::new();
+    for answer in answers {
+        let changes: Vec<Change> = snapd::read(member, answer)?;
+        going.extend(
+            changes
+                .iter()
+                .map(|c| format!("{} ({})", c.summary, c.status)),
+        );
+    }
+    going.dedup();
     let now = cx.now();
-    let snaps = snaps
-        .into_iter()
-        .map(|snap| (snap.name.clone(), Installed::of(snap, now)));
-    // A host without a serial vault has a change that never ends ("Initialize device"): only those of our snaps count.
-    let ours = |change: &Change| {
-        COMPONENTS
-            .iter()
-            .any(|(snap, _)| change.data.snap_names.iter().any(|name| name == snap))
-    };
-    let changes = changes
-        .iter()
-        .filter(|c| ours(c))
-        .map(|c| format!("{} ({})", c.summary, c.status));
-    Ok((snaps.collect(), changes.collect()))
+    Ok((
+        snaps
+            .into_iter()
+            .map(|snap| (snap.name.clone(), Installed::of(snap, now)))
+            .collect(),
+        going,
+    ))
 }
 
 impl Status {

@@ -1,9 +1,17 @@
-//! lockstep: the runner.
+//! lockstep: how a playbook is run, journaled, resumed and shown.
+//!
+//! `ARCHITECTURE.md` beside this crate is the map.
 
+pub mod bundle;
 pub mod call;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod engine;
 pub mod event;
 pub mod failure;
+pub mod generate;
 pub mod journal;
+pub mod report;
+pub mod runs;
 pub mod script;

@@ -395,7 +395,6 @@ mod tests {
             ready: true,
             err: "cannot perform the following tasks:\n- Mount (no space)".to_owned(),
             tasks: Vec::new(),
-            data: Default::default(),
             spawn_time: None,
             ready_time: None,
         };

@@ -38,12 +38,12 @@ struct Link {
 }
 
 impl Ssh {
-    /// A transport to the members of `cluster`. Nothing is connected yet.
+    /// A transport to the members of `cluster` and the machines beside it. Nothing is connected yet.
     ///
     /// # Errors
     /// Where no folder for control sockets can be made.
     pub fn new(cluster: &Cluster) -> io::Result<Self> {
-        let links = cluster.members.iter().enumerate().map(|(number, member)| {
+        let links = cluster.reachable().enumerate().map(|(number, member)| {
             let link = Link {
                 member: member.clone(),
                 number,

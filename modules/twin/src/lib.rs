@@ -1,1 +1,25 @@
-//! The simulated cluster.
+//! The twin: a simulated MicroCloud cluster.
+//!
+//! A world is plain data and a list of things that are due at virtual times. It answers the commands that modules use, as
+//! the products' sources and captured transcripts have them; it knows nothing of the modules. It outlives whoever talks
+//! to it: a refresh that was begun goes on while nobody looks.
+//!
+//! Where the twin and a real cluster differ, the twin is wrong.
+
+mod ceph;
+mod lxd;
+mod microcluster;
+mod ovn;
+mod programs;
+mod rules;
+mod scenario;
+mod snapd;
+mod store;
+mod transport;
+mod world;
+
+pub use rules::Violation;
+pub use scenario::Scenario;
+pub use store::{Release, Store};
+pub use transport::Twin;
+pub use world::{Entry, World};

@@ -306,6 +306,7 @@ mod tests {
             cluster: Cluster {
                 name: "lab".to_owned(),
                 members: Vec::new(),
+                machines: Vec::new(),
                 ssh: SshConfig::default(),
             },
             seed: 1,

@@ -1,0 +1,263 @@
+//! The database that MicroCeph, MicroOVN and MicroCloud each keep among their members, and their own programs.
+//!
+//! Every start of a daemon writes its schema into its row and compares (`internal/db/db.go`): newer than someone, it waits;
+//! older than someone, it exits and is started again and again; equal to all, it is ready. A waiting daemon looks again
+//! when it is told of a change, or after 30 s.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::ovn;
+use crate::world::{Due, Proc, Reply, World};
+
+/// One of the three clusters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Micro {
+    pub(crate) port: u16,
+    pub(crate) rows: BTreeMap<String, Row>,
+}
+
+/// A member's row, and its daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) schema: u32,
+    pub(crate) daemon: Daemon,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Daemon {
+    Down,
+    Starting,
+    Waiting,
+    Ready,
+    /// It exits because its version is behind, and systemd starts it again.
+    Crashing,
+}
+
+/// From a daemon's start to its first comparison, in milliseconds.
+const START: u64 = 1500;
+/// From the last member's refresh to the others' noticing.
+const NOTICE: u64 = 1000;
+/// Between two starts of a daemon that exits.
+const RESTART: u64 = 3000;
+
+pub(crate) fn stop(world: &mut World, snap: &str, member: &str) {
+    if let Some(row) = world
+        .micro
+        .get_mut(snap)
+        .and_then(|m| m.rows.get_mut(member))
+    {
+        row.daemon = Daemon::Down;
+    }
+}
+
+pub(crate) fn start(world: &mut World, snap: &str, member: &str) {
+    let Some(schema) = world.release(member, snap).map(|r| r.schema) else {
+        return;
+    };
+    if let Some(row) = world
+        .micro
+        .get_mut(snap)
+        .and_then(|m| m.rows.get_mut(member))
+    {
+        row.daemon = Daemon::Starting;
+        row.schema = schema;
+    }
+    world.schedule(
+        START,
+        Due::Micro {
+            snap: snap.to_owned(),
+            member: member.to_owned(),
+        },
+    );
+}
+
+/// A daemon compares its row with the others'.
+pub(crate) fn settle(world: &mut World, snap: &str, member: &str) {
+    let Some(micro) = world.micro.get_mut(snap) else {
+        return;
+    };
+    let schemas: Vec<u32> = micro.rows.values().map(|row| row.schema).collect();
+    let Some(row) = micro
+        .rows
+        .get_mut(member)
+        .filter(|row| row.daemon != Daemon::Down)
+    else {
+        return;
+    };
+    let was = row.daemon;
+    row.daemon = if schemas.iter().any(|s| *s > row.schema) {
+        Daemon::Crashing
+    } else if schemas.iter().any(|s| *s < row.schema) {
+        Daemon::Waiting
+    } else {
+        Daemon::Ready
+    };
+    let is = row.daemon;
+    if is == Daemon::Crashing {
+        world.schedule(
+            RESTART,
+            Due::Micro {
+                snap: snap.to_owned(),
+                member: member.to_owned(),
+            },
+        );
+    }
+    if is == Daemon::Ready && was != Daemon::Ready {
+        let waiting: Vec<String> = world.micro.get(snap).map_or_else(Vec::new, |m| {
+            m.rows
+                .iter()
+                .filter(|(_, r)| r.daemon == Daemon::Waiting)
+                .map(|(name, _)| name.clone())
+                .collect()
+        });
+        for other in waiting {
+            world.schedule(
+                NOTICE,
+                Due::Micro {
+                    snap: snap.to_owned(),
+                    member: other,
+                },
+            );
+        }
+        if snap == "microovn" {
+            ovn::expect_conversion(world);
+        }
+    }
+}
+
+/// `microceph|microovn|microcloud …`
+pub(crate) fn command(world: &World, proc: &Proc, app: &str, args: &[&str]) -> Reply {
+    match args {
+        ["cluster", "list", flags @ ..]
+            if flags == ["-f", "json"] || flags == ["--format", "json"] =>
+        {
+            cluster_list(world, proc, app)
+        }
+        ["status"] if app == "microovn" => match unready(world, app, &proc.member) {
+            Some(error) => Reply::fail(1, format!("Error: failed listing services: {error}\n")),
+            None => Reply::out(ovn::status(world)),
+        },
+        // It waits for its own daemon without a deadline.
+        ["status"] if app == "microcloud" && unready(world, app, &proc.member).is_some() => {
+            Reply::Hang
+        }
+        _ => Reply::fail(
+            1,
+            format!(
+                "{}unknown command \"{}\" for \"{app}\"\n",
+                error_prefix(app),
+                args.join(" ")
+            ),
+        ),
+    }
+}
+
+fn error_prefix(app: &str) -> &'static str {
+    if app == "microcloud" {
+        "⨯ Error: "
+    } else {
+        "Error: "
+    }
+}
+
+/// Why a daemon doesn't serve its database.
+fn unready(world: &World, app: &str, member: &str) -> Option<String> {
+    let rows = &world.micro.get(app)?.rows;
+    let own = rows.get(member)?;
+    match own.daemon {
+        Daemon::Ready => None,
+        Daemon::Starting => Some("Database is still starting".to_owned()),
+        Daemon::Waiting => {
+            let behind = rows.values().filter(|row| row.schema < own.schema).count();
+            Some(format!(
+                "Database is waiting for an upgrade: {behind} cluster members have not yet received the update"
+            ))
+        }
+        Daemon::Down | Daemon::Crashing => {
+            let socket = format!("/var/snap/{app}/common/state/control.socket");
+            let get = "Get \"http://control.socket/1.0/cluster\"";
+            Some(format!(
+                "{get}: dial unix {socket}: connect: connection refused"
+            ))
+        }
+    }
+}
+
+/// Whether a member's daemon says that it is ready, when a peer asks it.
+fn is_ready(world: &World, app: &str, member: &str) -> bool {
+    world.answers(member) && unready(world, app, member).is_none()
+}
+
+fn cluster_list(world: &World, proc: &Proc, app: &str) -> Reply {
+    let Some(micro) = world.micro.get(app) else {
+        return Reply::fail(1, "");
+    };
+    let Some(own) = micro.rows.get(&proc.member) else {
+        return Reply::fail(1, "");
+    };
+    if !matches!(own.daemon, Daemon::Ready | Daemon::Waiting) {
+        let error = unready(world, app, &proc.member).unwrap_or_default();
+        return Reply::fail(1, format!("{}{error}\n", error_prefix(app)));
+    }
+    if own.daemon == Daemon::Ready {
+        // Members are asked one after the other, and one that isn't there takes 30 s.
+        let away = micro
+            .rows
+            .keys()
+            .filter(|name| !world.answers(name))
+            .count() as u64;
+        let spent = world.now - proc.began;
+        if spent < away * 30_000 {
+            return Reply::Again(away * 30_000 - spent);
+        }
+        let alive = micro
+            .rows
+            .iter()
+            .filter(|(name, row)| world.answers(name) && alive(row.daemon))
+            .count();
+        if 2 * alive <= micro.rows.len() {
+            return Reply::fail(
+                1,
+                format!(
+                    "{}Failed to begin transaction: context deadline exceeded\n",
+                    error_prefix(app)
+                ),
+            );
+        }
+    }
+    let newest = micro.rows.values().map(|row| row.schema).max().unwrap_or(0);
+    let members = micro.rows.iter().enumerate().map(|(i, (name, row))| {
+        let status = match own.daemon {
+            // Nobody is probed: the statuses come from stored versions alone.
+            Daemon::Waiting if row.schema >= newest => "UPGRADING",
+            Daemon::Waiting => "NEEDS UPGRADE",
+            _ if is_ready(world, app, name) => "ONLINE",
+            _ => "UNREACHABLE",
+        };
+        member_json(world, micro, name, row, i, status)
+    });
+    Reply::json(&members.collect())
+}
+
+fn alive(daemon: Daemon) -> bool {
+    matches!(daemon, Daemon::Ready | Daemon::Waiting | Daemon::Starting)
+}
+
+fn member_json(
+    world: &World,
+    micro: &Micro,
+    name: &str,
+    row: &Row,
+    i: usize,
+    status: &str,
+) -> Value {
+    let address = world.members.get(name).map_or("", |m| m.address.as_str());
+    json!({
+        "name": name, "address": format!("{address}:{}", micro.port), "certificate": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+        "role": if i < 3 { "voter" } else { "stand-by" }, "schema_internal_version": 8, "schema_external_version": row.schema,
+        "last_heartbeat": world.timestamp(world.now).to_string(), "status": status, "extensions": ["internal:runtime_extension_v1"], "secret": "",
+    })
+}

@@ -1,0 +1,100 @@
+//! Which program a command is, and who plays it.
+
+use lockstep_modules::cmd::Cmd;
+
+use crate::world::{Proc, Reply, World};
+use crate::{ceph, lxd, microcluster, ovn, snapd};
+
+/// The program of a command, by its name in `PATH`.
+fn program(cmd: &Cmd) -> &str {
+    cmd.argv
+        .first()
+        .map_or("", |path| path.rsplit('/').next().unwrap_or(path))
+}
+
+/// The snap whose program a command is. While it runs, that snap can't be refreshed on the member.
+pub(crate) fn snap_of(cmd: &Cmd) -> Option<(&'static str, &str)> {
+    let program = program(cmd);
+    let snap = match program {
+        "lxc" | "lxd" => "lxd",
+        "microceph" | "microceph.ceph" => "microceph",
+        "microovn" | "microovn.ovn-appctl" => "microovn",
+        "microcloud" => "microcloud",
+        _ => return None,
+    };
+    Some((snap, program.rsplit('.').next().unwrap_or(program)))
+}
+
+/// What a command takes beyond the ordinary before it first looks at the world, in milliseconds.
+pub(crate) fn extra_latency(world: &World, cmd: &Cmd) -> u64 {
+    match program(cmd) {
+        "snap" if cmd.argv.get(1).is_some_and(|verb| verb == "refresh") => 200 + world.store.delay,
+        "curl"
+            if cmd
+                .argv
+                .last()
+                .is_some_and(|url| url.contains("select=refresh")) =>
+        {
+            200 + world.store.delay
+        }
+        "microceph.ceph" => 300,
+        _ => 0,
+    }
+}
+
+/// Has a command look at the world.
+pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
+    let args: Vec<&str> = proc.cmd.argv.iter().skip(1).map(String::as_str).collect();
+    if let Some((snap, _)) = snap_of(&proc.cmd) {
+        let linked = world
+            .members
+            .get(&proc.member)
+            .and_then(|m| m.snapd.snaps.get(snap))
+            .is_some_and(|s| s.active);
+        if !linked {
+            return missing(&proc.cmd);
+        }
+        if !proc.cmd.root && snap != "lxd" {
+            return Reply::fail(1, "Error: This must be run as root\n");
+        }
+    }
+    match program(&proc.cmd) {
+        "snap" => snapd::snap(world, &proc.member, proc.cmd.root, &args),
+        "curl" => snapd::curl(world, &proc.member, &args),
+        "lxc" => lxd::lxc(world, proc, &args),
+        "lxd" => lxd::lxd(world, proc, &args),
+        name @ ("microceph" | "microovn" | "microcloud") => {
+            microcluster::command(world, proc, name, &args)
+        }
+        "microceph.ceph" => ceph::command(world, proc, &args),
+        "microovn.ovn-appctl" => ovn::appctl(world, &proc.member, &args),
+        "true" => Reply::out(""),
+        "false" => Reply::fail(1, ""),
+        "echo" => Reply::out(format!("{}\n", args.join(" "))),
+        "sleep" => sleep(world, proc, &args),
+        _ => missing(&proc.cmd),
+    }
+}
+
+/// What `timeout` says of a program that isn't there.
+fn missing(cmd: &Cmd) -> Reply {
+    let path = cmd.argv.first().map_or("", String::as_str);
+    Reply::fail(
+        127,
+        format!("/usr/bin/timeout: failed to run command ‘{path}’: No such file or directory\n"),
+    )
+}
+
+fn sleep(world: &World, proc: &Proc, args: &[&str]) -> Reply {
+    let wanted = args
+        .first()
+        .and_then(|secs| secs.parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1000;
+    let slept = world.now - proc.began;
+    if slept >= wanted {
+        Reply::out("")
+    } else {
+        Reply::Again(wanted - slept)
+    }
+}

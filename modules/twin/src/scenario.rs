@@ -1,0 +1,283 @@
+//! Worlds to begin with.
+
+use jiff::Timestamp;
+
+use crate::ceph::{Mon, Osd};
+use crate::lxd::{Instance, Node};
+use crate::microcluster::{Daemon, Micro, Row};
+use crate::ovn::{Raft, Server};
+use crate::snapd::{Installed, Snapd};
+use crate::store::{Release, Store};
+use crate::world::{Machine, World};
+
+/// What a made-up cluster is like.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// How many members.
+    pub members: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// What the calendar shows at the beginning.
+    pub epoch: Timestamp,
+    /// New revisions are in the channels.
+    pub updates: bool,
+    /// The new MicroOVN and MicroCloud have newer schemas in their databases, so that refreshed members wait for the others.
+    pub schema_bump: bool,
+}
+
+/// The components with the channels that a new cluster follows.
+const CHANNELS: [(&str, &str); 4] = [
+    ("microceph", "squid/stable"),
+    ("microovn", "24.03/stable"),
+    ("lxd", "5.21/stable"),
+    ("microcloud", "2/stable"),
+];
+
+/// Noon of a day in spring: an ordinary working day for a plan to play on.
+const EPOCH: i64 = 1_775_044_800;
+
+impl Default for Scenario {
+    fn default() -> Self {
+        let epoch = Timestamp::from_second(EPOCH).unwrap_or(Timestamp::UNIX_EPOCH);
+        Self {
+            members: 3,
+            seed: 1,
+            epoch,
+            updates: true,
+            schema_bump: true,
+        }
+    }
+}
+
+impl Scenario {
+    /// A cluster of so many members with updates waiting, and all else as it comes.
+    #[must_use]
+    pub fn of(members: usize) -> Self {
+        Self {
+            members,
+            ..Self::default()
+        }
+    }
+
+    /// The names of the members.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        (1..=self.members).map(|n| format!("micro{n:02}")).collect()
+    }
+
+    /// The world.
+    #[must_use]
+    pub fn build(&self) -> World {
+        let mut world = World::new(self.epoch, self.seed);
+        world.store = first_releases();
+        for (i, name) in self.names().into_iter().enumerate() {
+            let snaps = CHANNELS.map(|(snap, channel)| {
+                let revision = world.store.revision(snap, channel).unwrap_or_default();
+                let version = world
+                    .store
+                    .release(snap, revision)
+                    .map_or_else(String::new, |r| r.version.clone());
+                let (tracking, cohort) = (channel.to_owned(), "+".to_owned());
+                (
+                    snap.to_owned(),
+                    Installed {
+                        revision,
+                        version,
+                        tracking,
+                        cohort,
+                        held: true,
+                        active: true,
+                    },
+                )
+            });
+            let machine = Machine {
+                address: format!("10.0.0.{}", 11 + i),
+                link: true,
+                power: true,
+                boot_id: format!("b007b007-0000-4000-8000-{:012}", i + 1),
+                curl: true,
+                snapd: Snapd {
+                    snaps: snaps.into(),
+                    ..Snapd::default()
+                },
+            };
+            world.members.insert(name, machine);
+        }
+        self.form_clusters(&mut world);
+        if self.updates {
+            second_releases(&mut world.store, self.schema_bump);
+        }
+        world
+    }
+
+    fn form_clusters(&self, world: &mut World) {
+        let names = self.names();
+        for (snap, port) in [
+            ("microceph", 7443),
+            ("microovn", 6443),
+            ("microcloud", 9443),
+        ] {
+            let row = |name: &String| {
+                (
+                    name.clone(),
+                    Row {
+                        schema: 1,
+                        daemon: Daemon::Ready,
+                    },
+                )
+            };
+            world.micro.insert(
+                snap.to_owned(),
+                Micro {
+                    port,
+                    rows: names.iter().map(row).collect(),
+                },
+            );
+        }
+        let central = &names[..names.len().min(3)];
+        let squid = ("19.2.0".to_owned(), "squid".to_owned());
+        world.ceph.mons = central
+            .iter()
+            .map(|name| {
+                (
+                    name.clone(),
+                    Mon {
+                        running: true,
+                        in_quorum: true,
+                    },
+                )
+            })
+            .collect();
+        world.ceph.mgr = central.first().cloned();
+        world.ceph.osds = (0..)
+            .zip(&names)
+            .map(|(id, host)| {
+                (
+                    id,
+                    Osd {
+                        host: host.clone(),
+                        up: true,
+                        version: squid.clone(),
+                    },
+                )
+            })
+            .collect();
+        world.ceph.pgs = 33;
+        world.ceph.require_osd_release = "squid".to_owned();
+        let raft = |ids: [&str; 3], leader: usize| Raft {
+            servers: central
+                .iter()
+                .zip(ids)
+                .map(|(name, id)| {
+                    (
+                        name.clone(),
+                        Server {
+                            id: id.to_owned(),
+                            running: true,
+                            joined: true,
+                        },
+                    )
+                })
+                .collect(),
+            leader: central.get(leader.min(central.len() - 1)).cloned(),
+            term: 1,
+            election_timer: 16_000,
+        };
+        world.ovn.northbound = raft(["e654", "f1e3", "d7d7"], 0);
+        world.ovn.southbound = raft(["9001", "5662", "6c99"], 1);
+        world.ovn.schemas = ("7.3.0".to_owned(), "20.33.0".to_owned());
+        world.lxd.nodes = names
+            .iter()
+            .map(|name| (name.clone(), Node::new((73, 402))))
+            .collect();
+        let instance = |(i, location): (usize, &String)| Instance {
+            name: format!("c{}", i + 1),
+            location: location.clone(),
+            running: true,
+            started: 0,
+        };
+        world.lxd.instances = names.iter().enumerate().map(instance).collect();
+    }
+}
+
+fn release(revision: u32, version: &str, schema: u32) -> Release {
+    Release {
+        revision,
+        version: version.to_owned(),
+        schema,
+        extensions: 0,
+        ovn: None,
+        ceph: None,
+        size: 100_000_000,
+    }
+}
+
+fn first_releases() -> Store {
+    let mut store = Store::default();
+    let text = str::to_owned;
+    store.publish(
+        "microceph",
+        "squid/stable",
+        Release {
+            ceph: Some((text("19.2.0"), text("squid"))),
+            ..release(1500, "19.2.0+snap3ac2a9b", 1)
+        },
+    );
+    store.publish(
+        "microovn",
+        "24.03/stable",
+        Release {
+            ovn: Some((text("7.3.0"), text("20.33.0"))),
+            ..release(700, "24.03.2+snapa2c59c1", 1)
+        },
+    );
+    store.publish(
+        "lxd",
+        "5.21/stable",
+        Release {
+            extensions: 402,
+            ..release(33100, "5.21.3-c5ae129", 73)
+        },
+    );
+    store.publish("microcloud", "2/stable", release(1200, "2.1.0-3e8b183", 1));
+    store
+}
+
+fn second_releases(store: &mut Store, bump: bool) {
+    let text = str::to_owned;
+    let schema = if bump { 2 } else { 1 };
+    let ovn = if bump {
+        ("7.3.1", "20.33.1")
+    } else {
+        ("7.3.0", "20.33.0")
+    };
+    store.publish(
+        "microceph",
+        "squid/stable",
+        Release {
+            ceph: Some((text("19.2.3"), text("squid"))),
+            ..release(1501, "19.2.3+snap9fe2d1b", 1)
+        },
+    );
+    store.publish(
+        "microovn",
+        "24.03/stable",
+        Release {
+            ovn: Some((text(ovn.0), text(ovn.1))),
+            ..release(701, "24.03.6+snapb7d1f02", schema)
+        },
+    );
+    store.publish(
+        "lxd",
+        "5.21/stable",
+        Release {
+            extensions: 433,
+            ..release(33110, "5.21.4-8a3cf61", 73)
+        },
+    );
+    store.publish(
+        "microcloud",
+        "2/stable",
+        release(1210, "2.1.1-9fd50fa", schema),
+    );
+}

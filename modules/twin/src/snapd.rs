@@ -1,0 +1,240 @@
+//! snapd on a member: its snaps, its changes, the `snap` program and the REST API.
+
+mod api;
+mod change;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use api::curl;
+pub(crate) use change::{Change, task_done};
+
+use crate::programs::snap_of;
+use crate::world::{Reply, World};
+
+/// snapd's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Snapd {
+    pub(crate) snaps: BTreeMap<String, Installed>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) last_change: u64,
+    pub(crate) last_task: u64,
+    /// Post-refresh hooks that fail, by snap: for how many more refreshes.
+    pub(crate) failing_hooks: BTreeMap<String, u32>,
+}
+
+/// An installed snap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Installed {
+    pub(crate) revision: u32,
+    pub(crate) version: String,
+    pub(crate) tracking: String,
+    pub(crate) cohort: String,
+    pub(crate) held: bool,
+    pub(crate) active: bool,
+}
+
+/// `snap …`
+pub(crate) fn snap(world: &mut World, member: &str, root: bool, args: &[&str]) -> Reply {
+    let (flags, names): (Vec<&str>, Vec<&str>) =
+        args.iter().copied().partition(|a| a.starts_with("--"));
+    if names.first() == Some(&"debug") {
+        return api::debug(world, member, &names);
+    }
+    if !root {
+        return Reply::fail(1, "error: access denied (try with sudo)\n");
+    }
+    match names.as_slice() {
+        ["refresh", name] if flags.iter().any(|f| f.starts_with("--hold")) => {
+            hold(world, member, name, true)
+        }
+        ["refresh", name] if flags.contains(&"--unhold") => hold(world, member, name, false),
+        ["refresh", name] => refresh(world, member, name, &flags),
+        ["switch", name] => switch(world, member, name, &flags),
+        [verb, ..] => Reply::fail(
+            64,
+            format!("error: unknown command \"{verb}\", see 'snap help'.\n"),
+        ),
+        [] => Reply::out(""),
+    }
+}
+
+fn option<'a>(flags: &[&'a str], name: &str) -> Option<&'a str> {
+    flags
+        .iter()
+        .find_map(|flag| flag.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn not_installed(name: &str) -> Reply {
+    Reply::fail(1, format!("error: snap \"{name}\" is not installed\n"))
+}
+
+fn hold(world: &mut World, member: &str, name: &str, on: bool) -> Reply {
+    let Some(machine) = world.members.get_mut(member) else {
+        return Reply::Hang;
+    };
+    let Some(snap) = machine.snapd.snaps.get_mut(name) else {
+        return not_installed(name);
+    };
+    snap.held = on;
+    let (kind, summary, text) = if on {
+        (
+            "hold-snap",
+            format!("Hold general refreshes for \"{name}\""),
+            format!("General refreshes of \"{name}\" held indefinitely\n"),
+        )
+    } else {
+        (
+            "unhold-snap",
+            format!("Remove refresh hold for \"{name}\""),
+            format!("Removed general refresh hold of \"{name}\"\n"),
+        )
+    };
+    change::done_at_once(world, member, name, kind, summary);
+    Reply::out(text)
+}
+
+fn switch(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply {
+    let Some(machine) = world.members.get_mut(member) else {
+        return Reply::Hang;
+    };
+    let Some(snap) = machine.snapd.snaps.get_mut(name) else {
+        return not_installed(name);
+    };
+    if machine
+        .snapd
+        .changes
+        .iter()
+        .any(|c| c.snap == name && !c.ready())
+    {
+        return conflict(&machine.snapd, name);
+    }
+    let (channel, cohort) = (option(flags, "--channel"), option(flags, "--cohort"));
+    let mut parts = Vec::new();
+    if let Some(channel) = channel {
+        channel.clone_into(&mut snap.tracking);
+        parts.push(format!("the \"{channel}\" channel"));
+    }
+    if let Some(cohort) = cohort {
+        cohort.clone_into(&mut snap.cohort);
+        parts.push(format!("the \"{cohort}\" cohort"));
+    }
+    if parts.is_empty() {
+        return Reply::fail(
+            1,
+            "error: nothing to switch; specify --channel (and/or one of --cohort/--leave-cohort)\n",
+        );
+    }
+    change::done_at_once(
+        world,
+        member,
+        name,
+        "switch-snap",
+        format!("Switch \"{name}\" snap"),
+    );
+    Reply::out(format!(
+        "\"{name}\" switched to {}\n\n",
+        parts.join(" and ")
+    ))
+}
+
+fn conflict(snapd: &Snapd, name: &str) -> Reply {
+    let kind = snapd
+        .changes
+        .iter()
+        .find(|c| c.snap == name && !c.ready())
+        .map_or("refresh-snap", |c| c.kind.as_str());
+    Reply::fail(
+        10,
+        format!("error: snap \"{name}\" has \"{kind}\" change in progress\n"),
+    )
+}
+
+/// `snap refresh --no-wait NAME`: what snapd checks before there is a change, in its order.
+fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply {
+    if let Some(status) = world.store.status {
+        return Reply::fail(1, store_error(name, status));
+    }
+    let Some(machine) = world.members.get(member) else {
+        return Reply::Hang;
+    };
+    let Some(snap) = machine.snapd.snaps.get(name) else {
+        return Reply::fail(
+            1,
+            format!("error: cannot refresh \"{name}\": snap \"{name}\" is not installed\n"),
+        );
+    };
+    let channel = option(flags, "--channel")
+        .unwrap_or(&snap.tracking)
+        .to_owned();
+    let cohort = option(flags, "--cohort").unwrap_or(&snap.cohort).to_owned();
+    let Some(target) = world.store.revision(name, &channel) else {
+        return Reply::fail(1, unknown_channel(world, name, &channel));
+    };
+    if machine
+        .snapd
+        .changes
+        .iter()
+        .any(|c| c.snap == name && !c.ready())
+    {
+        return conflict(&machine.snapd, name);
+    }
+    if target == snap.revision && channel == snap.tracking && cohort == snap.cohort {
+        return Reply::Exit(lockstep_modules::cmd::Output::exit(
+            0,
+            "",
+            format!("snap \"{name}\" has no updates available\n"),
+        ));
+    }
+    // Programs of the snap that people run stop a refresh; its services don't.
+    let apps: Vec<&str> = world
+        .running(member)
+        .filter_map(|p| snap_of(&p.cmd))
+        .filter(|(s, _)| *s == name)
+        .map(|(_, app)| app)
+        .collect();
+    if let Some(app) = apps.first().filter(|_| target != snap.revision) {
+        let text = format!(
+            "error: cannot refresh \"{name}\": snap \"{name}\" has running apps ({app}), pids:\n       4242\n"
+        );
+        return Reply::fail(1, text);
+    }
+    let id = change::begin(world, member, name, target, &channel, &cohort);
+    Reply::out(format!("{id}\n"))
+}
+
+fn store_error(name: &str, status: u16) -> String {
+    if status == 429 {
+        return format!("error: cannot refresh \"{name}\": too many requests\n");
+    }
+    format!(
+        "error: cannot refresh \"{name}\": cannot query the store for\n       updates: got unexpected HTTP status code {status} via POST to\n       \"https://api.snapcraft.io/v2/snaps/refresh\"\n"
+    )
+}
+
+fn unknown_channel(world: &World, name: &str, channel: &str) -> String {
+    let tracks = world
+        .store
+        .channels
+        .get(name)
+        .map_or_else(Vec::new, |c| c.keys().cloned().collect());
+    let lines: Vec<String> = tracks
+        .iter()
+        .map(|c| {
+            format!(
+                "       {c}   snap refresh --channel={} {name}\n",
+                c.trim_end_matches("/stable")
+            )
+        })
+        .collect();
+    format!(
+        "error: snap \"{name}\" is not available on {channel} but is available to\n       install on the following tracks:\n\n{}\n       Please be mindful that different tracks may include different features.\n       Get more information with 'snap info {name}'.\n",
+        lines.concat()
+    )
+}
+
+/// What a lagging LXD does to itself: `snap refresh lxd --cohort=+ --no-wait`, in the channel it follows.
+pub(crate) fn refresh_itself(world: &mut World, member: &str) {
+    let _ = refresh(world, member, "lxd", &["--cohort=+"]);
+}

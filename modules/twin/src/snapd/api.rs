@@ -1,0 +1,187 @@
+//! snapd's REST API, through `curl` on its socket and through `snap debug api`.
+
+use lockstep_modules::cmd::Output;
+use serde_json::{Value, json};
+
+use super::change::{Change, Task};
+use super::{Installed, Snapd};
+use crate::world::{Reply, World};
+
+/// Until when a snap is held that is held for ever: 290 years from now.
+const FOREVER_HOURS: i64 = 290 * 8766;
+
+/// `curl … --unix-socket /run/snapd.socket http://localhost/v2/…`
+pub(crate) fn curl(world: &World, member: &str, args: &[&str]) -> Reply {
+    let Some(url) = args
+        .last()
+        .and_then(|url| url.strip_prefix("http://localhost"))
+    else {
+        return Reply::fail(7, "curl: (7) Couldn't connect to server\n");
+    };
+    Reply::out(answer(world, member, url).to_string())
+}
+
+/// `snap debug api /v2/…`
+pub(super) fn debug(world: &World, member: &str, names: &[&str]) -> Reply {
+    let ["debug", "api", path] = names else {
+        return Reply::fail(64, "error: unknown command\n");
+    };
+    let text = serde_json::to_string_pretty(&answer(world, member, path)).unwrap_or_default();
+    Reply::Exit(Output::exit(0, text + "\n", ""))
+}
+
+fn answer(world: &World, member: &str, path: &str) -> Value {
+    let Some(machine) = world.members.get(member) else {
+        return failure(500, "", "no such machine");
+    };
+    let snapd = &machine.snapd;
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let param = |name: &str| {
+        query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+            .map(str::to_owned)
+    };
+    match path
+        .strip_prefix("/v2/")
+        .map(|rest| rest.split('/').collect::<Vec<_>>())
+        .as_deref()
+    {
+        Some(["snaps"]) => {
+            let wanted = param("snaps");
+            let asked = |name: &str| {
+                wanted
+                    .as_ref()
+                    .is_none_or(|w| w.split(',').any(|n| n == name))
+            };
+            let snaps = snapd.snaps.iter().filter(|(name, _)| asked(name));
+            sync(
+                snaps
+                    .map(|(name, snap)| snap_json(world, name, snap))
+                    .collect(),
+            )
+        }
+        Some(["snaps", name]) => match snapd.snaps.get(*name) {
+            Some(snap) => sync(snap_json(world, name, snap)),
+            None => failure(404, "snap-not-found", "snap not installed"),
+        },
+        Some(["changes"]) => {
+            let (select, of) = (
+                param("select").unwrap_or_else(|| "in-progress".to_owned()),
+                param("for"),
+            );
+            let shown = |change: &&Change| {
+                let state = match select.as_str() {
+                    "all" => true,
+                    "ready" => change.ready(),
+                    _ => !change.ready(),
+                };
+                state && of.as_ref().is_none_or(|name| change.snap == *name)
+            };
+            sync(
+                snapd
+                    .changes
+                    .iter()
+                    .filter(shown)
+                    .map(|c| change_json(world, c))
+                    .collect(),
+            )
+        }
+        Some(["changes", id]) => match snapd.changes.iter().find(|c| c.id.to_string() == *id) {
+            Some(change) => sync(change_json(world, change)),
+            None => failure(404, "", &format!("cannot find change with id \"{id}\"")),
+        },
+        Some(["find"]) if param("select").as_deref() == Some("refresh") => updates(world, snapd),
+        Some(["system-info"]) => sync(
+            json!({"series": "16", "version": "2.68.3", "locations": {"snap-bin-dir": "/snap/bin"}}),
+        ),
+        _ => failure(404, "", "not found"),
+    }
+}
+
+/// What the store has for the installed snaps. Held snaps are listed too.
+fn updates(world: &World, snapd: &Snapd) -> Value {
+    if let Some(status) = world.store.status {
+        let url = "https://api.snapcraft.io/v2/snaps/refresh";
+        let what = format!(
+            "cannot list updates: cannot query the store for updates: got unexpected HTTP status code {status} via POST to {url:?}"
+        );
+        return failure(500, "", &what);
+    }
+    let offer = |(name, snap): (&String, &Installed)| {
+        let revision = world
+            .store
+            .revision(name, &snap.tracking)
+            .filter(|r| *r != snap.revision)?;
+        let release = world.store.release(name, revision)?;
+        Some(
+            json!({"name": name, "version": release.version, "revision": revision.to_string(), "channel": snap.tracking,
+                    "status": "available", "type": "app", "download-size": release.size}),
+        )
+    };
+    sync(snapd.snaps.iter().filter_map(offer).collect())
+}
+
+fn sync(result: Value) -> Value {
+    let mut envelope = json!({"type": "sync", "status-code": 200, "status": "OK"});
+    envelope["result"] = result;
+    envelope
+}
+
+fn failure(code: u16, kind: &str, message: &str) -> Value {
+    let mut result = json!({"message": message});
+    if !kind.is_empty() {
+        result["kind"] = Value::from(kind);
+    }
+    let status = if code == 404 {
+        "Not Found"
+    } else {
+        "Internal Server Error"
+    };
+    json!({"type": "error", "status-code": code, "status": status, "result": result})
+}
+
+fn snap_json(world: &World, name: &str, snap: &Installed) -> Value {
+    let mut value = json!({
+        "id": format!("{name}0000000000000000000000"), "title": name, "summary": name, "name": name, "type": "app",
+        "publisher": {"id": "canonical", "username": "canonical", "display-name": "Canonical", "validation": "verified"},
+        "status": if snap.active { "active" } else { "installed" }, "version": snap.version,
+        "revision": snap.revision.to_string(), "confinement": "strict", "devmode": false, "jailmode": false,
+        "channel": snap.tracking, "tracking-channel": snap.tracking, "ignore-validation": false, "private": false,
+    });
+    if !snap.cohort.is_empty() {
+        value["cohort-key"] = Value::from(snap.cohort.as_str());
+    }
+    if snap.held {
+        let until = world
+            .timestamp(world.now)
+            .checked_add(jiff::SignedDuration::from_hours(FOREVER_HOURS));
+        value["hold"] = Value::from(until.map_or_else(|_| String::new(), |t| t.to_string()));
+    }
+    value
+}
+
+fn change_json(world: &World, change: &Change) -> Value {
+    let time = |at: u64| Value::from(world.timestamp(at).to_string());
+    let task = |task: &Task| {
+        let done = if task.status == "Done" { task.total } else { 0 };
+        let mut value = json!({"id": task.id.to_string(), "kind": task.kind, "summary": task.summary, "status": task.status,
+            "progress": {"label": "", "done": done, "total": task.total}, "spawn-time": time(task.spawned)});
+        if let Some(at) = task.ready_at {
+            value["ready-time"] = time(at);
+        }
+        value
+    };
+    let mut value = json!({"id": change.id.to_string(), "kind": change.kind, "summary": change.summary,
+        "status": change.status(), "ready": change.ready(), "spawn-time": time(change.spawned)});
+    if !change.tasks.is_empty() {
+        value["tasks"] = change.tasks.iter().map(task).collect();
+    }
+    if let Some(at) = change.ready_at {
+        value["ready-time"] = time(at);
+    }
+    if !change.err.is_empty() && change.ready() {
+        value["err"] = Value::from(change.err.as_str());
+    }
+    value
+}

@@ -1,0 +1,465 @@
+//! Changes: what snapd does to a snap, task by task, and how it undoes that.
+
+use serde::{Deserialize, Serialize};
+
+use crate::world::{Due, World};
+
+/// A change. It belongs to snapd, not to whoever asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Change {
+    pub(crate) id: u64,
+    pub(crate) kind: String,
+    pub(crate) summary: String,
+    pub(crate) snap: String,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) spawned: u64,
+    pub(crate) ready_at: Option<u64>,
+    pub(crate) err: String,
+    goal: Goal,
+    /// The task that is being done, or undone.
+    at: usize,
+    undoing: bool,
+}
+
+/// What a refresh goes to, and what it came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Goal {
+    revision: u32,
+    version: String,
+    channel: String,
+    cohort: String,
+    was_revision: u32,
+    was_version: String,
+    was_channel: String,
+    was_cohort: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Task {
+    pub(crate) id: u64,
+    pub(crate) kind: String,
+    pub(crate) summary: String,
+    pub(crate) status: String,
+    pub(crate) total: u64,
+    pub(crate) spawned: u64,
+    pub(crate) ready_at: Option<u64>,
+    takes: u64,
+}
+
+/// Bytes a second that a download gets.
+const RATE: u64 = 25_000_000;
+
+/// Task kinds that stay `Done` when the rest is undone (`overlord/snapstate/snapmgr.go`).
+const NOT_UNDONE: [&str; 4] = [
+    "prerequisites",
+    "validate-snap",
+    "discard-snap",
+    "check-rerefresh",
+];
+
+impl Change {
+    pub(crate) fn ready(&self) -> bool {
+        self.ready_at.is_some()
+    }
+
+    /// The status that snapd gives a change: the most telling one among its tasks (`overlord/state/change.go`).
+    pub(crate) fn status(&self) -> &'static str {
+        let order = [
+            "Abort", "Undoing", "Undo", "Doing", "Do", "Wait", "Error", "Undone", "Done", "Hold",
+        ];
+        let has = |status: &&&str| self.tasks.iter().any(|task| task.status == **status);
+        order.iter().find(has).unwrap_or(&"Done")
+    }
+}
+
+/// The tasks of a refresh from the store: kind, summary, milliseconds.
+fn pipeline(
+    snap: &str,
+    from: u32,
+    to: u32,
+    channel: &str,
+    size: u64,
+) -> Vec<(&'static str, String, u64)> {
+    let q = format!("\"{snap}\"");
+    vec![
+        (
+            "prerequisites",
+            format!("Ensure prerequisites for {q} are available"),
+            50,
+        ),
+        (
+            "download-snap",
+            format!("Download snap {q} ({to}) from channel \"{channel}\""),
+            size * 1000 / RATE,
+        ),
+        (
+            "validate-snap",
+            format!("Fetch and check assertions for snap {q} ({to})"),
+            300,
+        ),
+        ("mount-snap", format!("Mount snap {q} ({to})"), 400),
+        (
+            "run-hook",
+            format!("Run pre-refresh hook of {q} snap if present"),
+            50,
+        ),
+        (
+            "stop-snap-services",
+            format!("Stop snap {q} services"),
+            1500,
+        ),
+        ("remove-aliases", format!("Remove aliases for snap {q}"), 10),
+        (
+            "unlink-current-snap",
+            format!("Make current revision for snap {q} unavailable"),
+            200,
+        ),
+        ("copy-snap-data", format!("Copy snap {q} data"), 300),
+        (
+            "setup-profiles",
+            format!("Setup snap {q} ({to}) security profiles"),
+            500,
+        ),
+        (
+            "link-snap",
+            format!("Make snap {q} ({to}) available to the system"),
+            200,
+        ),
+        (
+            "auto-connect",
+            format!("Automatically connect eligible plugs and slots of snap {q}"),
+            20,
+        ),
+        (
+            "set-auto-aliases",
+            format!("Set automatic aliases for snap {q}"),
+            10,
+        ),
+        ("setup-aliases", format!("Setup snap {q} aliases"), 10),
+        (
+            "run-hook",
+            format!("Run post-refresh hook of {q} snap if present"),
+            50,
+        ),
+        (
+            "start-snap-services",
+            format!("Start snap {q} ({to}) services"),
+            800,
+        ),
+        (
+            "clear-snap",
+            format!("Remove data for snap {q} ({from})"),
+            20,
+        ),
+        (
+            "discard-snap",
+            format!("Remove snap {q} ({from}) from the system"),
+            200,
+        ),
+        ("cleanup", format!("Clean up {q} ({to}) install"), 10),
+        (
+            "run-hook",
+            format!("Run configure hook of {q} snap if present"),
+            50,
+        ),
+        ("run-hook", format!("Run health check of {q} snap"), 20),
+        (
+            "check-rerefresh",
+            format!("Handling re-refresh of {q} as needed"),
+            50,
+        ),
+    ]
+}
+
+fn summary(snap: &str, channel: Option<&str>, cohort: &str) -> String {
+    let from = channel.map_or_else(String::new, |c| format!(" from \"{c}\" channel"));
+    let within = if cohort.is_empty() {
+        String::new()
+    } else {
+        format!(" from \"{cohort}\" cohort")
+    };
+    format!("Refresh \"{snap}\" snap{from}{within}")
+}
+
+/// Makes the change for a refresh, and begins it.
+pub(crate) fn begin(
+    world: &mut World,
+    member: &str,
+    snap: &str,
+    to: u32,
+    channel: &str,
+    cohort: &str,
+) -> u64 {
+    let now = world.now;
+    let release = world.store.release(snap, to).cloned();
+    let Some(machine) = world.members.get_mut(member) else {
+        return 0;
+    };
+    let snapd = &mut machine.snapd;
+    let Some(installed) = snapd.snaps.get(snap) else {
+        return 0;
+    };
+    let goal = Goal {
+        revision: to,
+        version: release
+            .as_ref()
+            .map_or_else(String::new, |r| r.version.clone()),
+        channel: channel.to_owned(),
+        cohort: cohort.to_owned(),
+        was_revision: installed.revision,
+        was_version: installed.version.clone(),
+        was_channel: installed.tracking.clone(),
+        was_cohort: installed.cohort.clone(),
+    };
+    let steps = if to == installed.revision {
+        let from = if installed.cohort.is_empty() {
+            "no cohort".to_owned()
+        } else {
+            format!("\"{}\"", installed.cohort)
+        };
+        vec![(
+            "switch-snap-channel",
+            format!("Switch snap \"{snap}\" from {from} to \"{cohort}\""),
+            20,
+        )]
+    } else {
+        pipeline(
+            snap,
+            installed.revision,
+            to,
+            channel,
+            release.map_or(0, |r| r.size),
+        )
+    };
+    let mut tasks = Vec::new();
+    for (kind, summary, takes) in steps {
+        snapd.last_task += 1;
+        tasks.push(Task {
+            id: snapd.last_task,
+            kind: kind.to_owned(),
+            summary,
+            status: if kind == "check-rerefresh" {
+                "Doing"
+            } else {
+                "Do"
+            }
+            .to_owned(),
+            total: 1,
+            spawned: now,
+            ready_at: None,
+            takes,
+        });
+    }
+    snapd.last_change += 1;
+    let id = snapd.last_change;
+    let named = (channel != installed.tracking).then_some(channel);
+    snapd.changes.push(Change {
+        id,
+        kind: "refresh-snap".to_owned(),
+        summary: summary(snap, named, cohort),
+        snap: snap.to_owned(),
+        tasks,
+        spawned: now,
+        ready_at: None,
+        err: String::new(),
+        goal,
+        at: 0,
+        undoing: false,
+    });
+    do_task(world, member, id);
+    id
+}
+
+/// A change that is over when the request returns (holds, switches).
+pub(super) fn done_at_once(
+    world: &mut World,
+    member: &str,
+    snap: &str,
+    kind: &str,
+    summary: String,
+) {
+    let now = world.now;
+    let Some(machine) = world.members.get_mut(member) else {
+        return;
+    };
+    machine.snapd.last_change += 1;
+    machine.snapd.changes.push(Change {
+        id: machine.snapd.last_change,
+        kind: kind.to_owned(),
+        summary,
+        snap: snap.to_owned(),
+        tasks: Vec::new(),
+        spawned: now,
+        ready_at: Some(now),
+        err: String::new(),
+        goal: Goal::default(),
+        at: 0,
+        undoing: false,
+    });
+}
+
+fn change_mut<'a>(world: &'a mut World, member: &str, id: u64) -> Option<&'a mut Change> {
+    world
+        .members
+        .get_mut(member)?
+        .snapd
+        .changes
+        .iter_mut()
+        .find(|c| c.id == id)
+}
+
+/// Begins the current task of a change.
+fn do_task(world: &mut World, member: &str, id: u64) {
+    let Some(change) = change_mut(world, member, id) else {
+        return;
+    };
+    let (snap, at, undoing) = (change.snap.clone(), change.at, change.undoing);
+    let task = &mut change.tasks[at];
+    task.status = if undoing { "Undoing" } else { "Doing" }.to_owned();
+    let (kind, takes) = (task.kind.clone(), task.takes);
+    match (kind.as_str(), undoing) {
+        // When a start is undone, what had been started of the new revision is stopped again.
+        ("stop-snap-services", false) | ("start-snap-services", true) => {
+            world.services_stop(member, &snap);
+        }
+        _ => {}
+    }
+    world.schedule(
+        takes,
+        Due::Task {
+            member: member.to_owned(),
+            change: id,
+        },
+    );
+}
+
+/// The current task of a change is over: its effect shows, and the next one begins.
+pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
+    let now = world.now;
+    let Some(machine) = world.members.get_mut(member) else {
+        return;
+    };
+    if !machine.power {
+        // The change goes on by itself after boot.
+        return world.schedule(
+            1000,
+            Due::Task {
+                member: member.to_owned(),
+                change: id,
+            },
+        );
+    }
+    let Some(change) = machine.snapd.changes.iter().find(|c| c.id == id) else {
+        return;
+    };
+    let (snap, at, undoing, goal) = (
+        change.snap.clone(),
+        change.at,
+        change.undoing,
+        change.goal.clone(),
+    );
+    let kind = change.tasks[at].kind.clone();
+    let post_refresh = kind == "run-hook" && change.tasks[at].summary.contains("post-refresh");
+    if post_refresh && !undoing && hook_fails(world, member, &snap) {
+        return fail(world, member, id, "run hook \"post-refresh\": hook failed");
+    }
+    let Some(machine) = world.members.get_mut(member) else {
+        return;
+    };
+    if let Some(installed) = machine.snapd.snaps.get_mut(&snap) {
+        match (kind.as_str(), undoing) {
+            ("unlink-current-snap", false) | ("link-snap", true) => installed.active = false,
+            ("link-snap", false) => {
+                installed.active = true;
+                installed.revision = goal.revision;
+                installed.version.clone_from(&goal.version);
+                installed.tracking.clone_from(&goal.channel);
+                installed.cohort.clone_from(&goal.cohort);
+            }
+            ("switch-snap-channel", false) => {
+                installed.tracking.clone_from(&goal.channel);
+                installed.cohort.clone_from(&goal.cohort);
+            }
+            ("unlink-current-snap", true) => {
+                installed.active = true;
+                installed.revision = goal.was_revision;
+                installed.version.clone_from(&goal.was_version);
+                installed.tracking.clone_from(&goal.was_channel);
+                installed.cohort.clone_from(&goal.was_cohort);
+            }
+            _ => {}
+        }
+    }
+    if matches!(
+        (kind.as_str(), undoing),
+        ("start-snap-services", false) | ("stop-snap-services", true)
+    ) {
+        world.services_start(member, &snap);
+    }
+    let Some(change) = change_mut(world, member, id) else {
+        return;
+    };
+    change.tasks[at].status = if undoing { "Undone" } else { "Done" }.to_owned();
+    change.tasks[at].ready_at = Some(now);
+    let next = if undoing {
+        (0..at).rev().find(|i| change.tasks[*i].status == "Undo")
+    } else {
+        Some(at + 1).filter(|i| *i < change.tasks.len())
+    };
+    match next {
+        Some(next) => {
+            change.at = next;
+            do_task(world, member, id);
+        }
+        None => {
+            for task in change.tasks.iter_mut().filter(|t| t.status == "Doing") {
+                task.status = "Done".to_owned();
+                task.ready_at = Some(now);
+            }
+            change.ready_at = Some(now);
+        }
+    }
+}
+
+fn hook_fails(world: &mut World, member: &str, snap: &str) -> bool {
+    let Some(machine) = world.members.get_mut(member) else {
+        return false;
+    };
+    match machine.snapd.failing_hooks.get_mut(snap) {
+        Some(left @ 1..) => {
+            *left -= 1;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// A task fails: what came before is undone in reverse, what would have come is put on hold.
+fn fail(world: &mut World, member: &str, id: u64, why: &str) {
+    let now = world.now;
+    let Some(change) = change_mut(world, member, id) else {
+        return;
+    };
+    let at = change.at;
+    change.err = format!(
+        "cannot perform the following tasks:\n- {} ({why})",
+        change.tasks[at].summary
+    );
+    change.undoing = true;
+    for (i, task) in change.tasks.iter_mut().enumerate() {
+        let stays = NOT_UNDONE.contains(&task.kind.as_str());
+        task.status = match i.cmp(&at) {
+            std::cmp::Ordering::Less if stays => "Done",
+            std::cmp::Ordering::Less => "Undo",
+            std::cmp::Ordering::Equal => "Error",
+            std::cmp::Ordering::Greater if task.kind == "check-rerefresh" => "Doing",
+            std::cmp::Ordering::Greater => "Hold",
+        }
+        .to_owned();
+    }
+    change.tasks[at].ready_at = Some(now);
+    if let Some(next) = (0..at).rev().find(|i| change.tasks[*i].status == "Undo") {
+        change.at = next;
+        do_task(world, member, id);
+    }
+}

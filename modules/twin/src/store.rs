@@ -1,0 +1,69 @@
+//! The snap store: which revision each channel has, and what is in a revision.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What the store has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Store {
+    /// Revisions, by snap.
+    pub releases: BTreeMap<String, Vec<Release>>,
+    /// The revision of each channel, by snap and channel.
+    pub channels: BTreeMap<String, BTreeMap<String, u32>>,
+    /// How long the store takes to answer, in milliseconds.
+    pub delay: u64,
+    /// The HTTP status that it answers every question with instead, if something is wrong with it.
+    pub status: Option<u16>,
+}
+
+/// One revision of a snap: what matters of its contents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Its number.
+    pub revision: u32,
+    /// Its version, as the publisher writes it.
+    pub version: String,
+    /// Schema of the database that the members keep together: microcluster's external schema, or LXD's.
+    pub schema: u32,
+    /// LXD's API extensions, of which only the count matters.
+    #[serde(default)]
+    pub extensions: u32,
+    /// The schemas of OVN's databases that it expects, northbound and southbound.
+    #[serde(default)]
+    pub ovn: Option<(String, String)>,
+    /// The release of Ceph in it, as in `19.2.3 squid`.
+    #[serde(default)]
+    pub ceph: Option<(String, String)>,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+impl Store {
+    /// The revision that a channel has.
+    #[must_use]
+    pub fn revision(&self, snap: &str, channel: &str) -> Option<u32> {
+        self.channels.get(snap)?.get(channel).copied()
+    }
+
+    /// What is in a revision.
+    #[must_use]
+    pub fn release(&self, snap: &str, revision: u32) -> Option<&Release> {
+        self.releases
+            .get(snap)?
+            .iter()
+            .find(|r| r.revision == revision)
+    }
+
+    /// Publishes a revision into a channel.
+    pub fn publish(&mut self, snap: &str, channel: &str, release: Release) {
+        self.channels
+            .entry(snap.to_owned())
+            .or_default()
+            .insert(channel.to_owned(), release.revision);
+        self.releases
+            .entry(snap.to_owned())
+            .or_default()
+            .push(release);
+    }
+}

@@ -1,0 +1,145 @@
+//! The way to a world's members: a [`Transport`] whose time is tokio's.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use lockstep_modules::cmd::{Cmd, Output};
+use lockstep_modules::transport::{ContactError, Facts, Transport};
+use tokio::time::{Instant, sleep_until};
+
+use crate::world::World;
+
+/// What an attempt to connect to a machine that doesn't answer takes.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// From the loss of a link to the connection's being given up: three keepalives, 5 s apart.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// Reaches the members of a world. Clones reach the same world.
+#[derive(Clone)]
+pub struct Twin {
+    world: Rc<RefCell<World>>,
+    /// The tokio instant at which the world's time was `base`.
+    start: Instant,
+    base: u64,
+    /// Called when a command has ended.
+    changed: Rc<dyn Fn(&World)>,
+}
+
+impl Twin {
+    /// A way to `world`, whose time goes on from where it is.
+    #[must_use]
+    pub fn new(world: World) -> Self {
+        Self::watched(world, |_| {})
+    }
+
+    /// As [`Twin::new`], with a function that is called whenever a command has ended, before anybody
+    /// hears of it: to write the world down.
+    #[must_use]
+    pub fn watched(world: World, changed: impl Fn(&World) + 'static) -> Self {
+        let base = world.now;
+        Self {
+            world: Rc::new(RefCell::new(world)),
+            start: Instant::now(),
+            base,
+            changed: Rc::new(changed),
+        }
+    }
+
+    /// The world.
+    #[must_use]
+    pub fn world(&self) -> Rc<RefCell<World>> {
+        Rc::clone(&self.world)
+    }
+
+    fn now(&self) -> u64 {
+        self.base + u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX / 2)
+    }
+
+    fn instant(&self, at: u64) -> Instant {
+        self.start + Duration::from_millis(at.saturating_sub(self.base))
+    }
+
+    /// Lets the world's time catch up.
+    fn advance(&self) {
+        let now = self.now();
+        self.world.borrow_mut().advance(now);
+    }
+
+    async fn run_one(&self, member: &str, cmd: &Cmd) -> Result<Output, ContactError> {
+        self.reach(member).await?;
+        let id = self.world.borrow_mut().spawn(member, cmd);
+        let mut lost_since: Option<Instant> = None;
+        loop {
+            self.advance();
+            let mut wake = self
+                .world
+                .borrow()
+                .next_due()
+                .map_or_else(Instant::now, |at| self.instant(at));
+            if self.world.borrow().answers(member) {
+                lost_since = None;
+                let output = self.world.borrow_mut().take(id);
+                if let Some(output) = output {
+                    (self.changed)(&self.world.borrow());
+                    return Ok(output);
+                }
+            } else {
+                let gone = *lost_since.get_or_insert_with(Instant::now) + KEEPALIVE;
+                if Instant::now() >= gone {
+                    return Err(ContactError::Lost(format!(
+                        "no answer: Timeout, server {member} not responding."
+                    )));
+                }
+                wake = wake.min(gone);
+            }
+            sleep_until(wake).await;
+        }
+    }
+
+    async fn reach(&self, member: &str) -> Result<(), ContactError> {
+        self.advance();
+        if !self.world.borrow().members.contains_key(member) {
+            return Err(ContactError::NoSuchMember(member.to_owned()));
+        }
+        if self.world.borrow().answers(member) {
+            return Ok(());
+        }
+        tokio::time::sleep(CONNECT).await;
+        self.advance();
+        if self.world.borrow().answers(member) {
+            return Ok(());
+        }
+        let reason = format!("connect to host {member} port 22: Connection timed out");
+        Err(ContactError::TimedOut {
+            reason,
+            known: true,
+        })
+    }
+}
+
+impl Transport for Twin {
+    fn facts<'a>(&'a self, member: &'a str) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
+        Box::pin(async move {
+            self.reach(member).await?;
+            let facts = self.world.borrow().facts(member);
+            facts.ok_or_else(|| ContactError::NoSuchMember(member.to_owned()))
+        })
+    }
+
+    fn run<'a>(
+        &'a self,
+        member: &'a str,
+        batch: &'a [Cmd],
+    ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {
+        Box::pin(async move {
+            let mut outputs = Vec::new();
+            for cmd in batch {
+                outputs.push(self.run_one(member, cmd).await?);
+            }
+            Ok(outputs)
+        })
+    }
+}

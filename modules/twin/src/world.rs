@@ -1,0 +1,352 @@
+//! The world: members, what is due when, and the commands that run.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use lockstep_modules::cmd::{Cmd, End, Output};
+use lockstep_modules::transport::Facts;
+use serde::{Deserialize, Serialize};
+
+use crate::ceph::Ceph;
+use crate::lxd::Lxd;
+use crate::microcluster::Micro;
+use crate::ovn::Ovn;
+use crate::rules::{Rules, Violation};
+use crate::snapd::Snapd;
+use crate::store::Store;
+use crate::{ceph, lxd, microcluster, ovn, programs, snapd};
+
+/// How long an ordinary command takes, in milliseconds.
+const LATENCY: u64 = 40;
+
+/// A simulated cluster. Times are milliseconds since [`World::epoch`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct World {
+    /// What the calendar shows at time 0.
+    pub epoch: Timestamp,
+    /// The time.
+    pub now: u64,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The machines, by name.
+    pub members: BTreeMap<String, Machine>,
+    /// The snap store.
+    pub store: Store,
+    pub(crate) micro: BTreeMap<String, Micro>,
+    pub(crate) ceph: Ceph,
+    pub(crate) ovn: Ovn,
+    pub(crate) lxd: Lxd,
+    pub(crate) rules: Rules,
+    due: Vec<Scheduled>,
+    scheduled: u64,
+    procs: BTreeMap<u64, Proc>,
+    spawned: u64,
+    /// Every command that arrived at a member, in order.
+    pub log: Vec<Entry>,
+}
+
+/// A machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Machine {
+    /// Its address.
+    pub address: String,
+    /// Whether its network link is up.
+    pub link: bool,
+    /// Whether it has power.
+    pub power: bool,
+    /// The kernel's id of this boot.
+    pub boot_id: String,
+    /// Whether it has curl.
+    pub curl: bool,
+    pub(crate) snapd: Snapd,
+}
+
+/// A command that arrived.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When.
+    pub at: u64,
+    /// Where.
+    pub member: String,
+    /// What.
+    pub argv: Vec<String>,
+    /// As root.
+    pub root: bool,
+    /// How it ended; none while it runs.
+    pub end: Option<End>,
+}
+
+/// Something that is due.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Scheduled {
+    at: u64,
+    number: u64,
+    what: Due,
+}
+
+/// What can be due.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Due {
+    /// A command has something to say.
+    Proc(u64),
+    /// The current task of a snapd change is done.
+    Task { member: String, change: u64 },
+    /// A microcluster daemon looks at the versions of its peers.
+    Micro { snap: String, member: String },
+    /// Something of Ceph's comes up again.
+    Ceph(ceph::Event),
+    /// Something of OVN's comes up again.
+    Ovn(ovn::Event),
+    /// Something of LXD's happens.
+    Lxd(lxd::Event),
+}
+
+/// A command that runs on a member. It goes on whoever may have gone away.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Proc {
+    pub(crate) member: String,
+    pub(crate) cmd: Cmd,
+    pub(crate) began: u64,
+    entry: usize,
+    output: Option<Output>,
+}
+
+/// What a program answers when it is looked at.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// It ends.
+    Exit(Output),
+    /// It goes on; look again after so many milliseconds.
+    Again(u64),
+    /// It hangs, until its time is up.
+    Hang,
+}
+
+impl Reply {
+    pub(crate) fn out(text: impl Into<String>) -> Self {
+        Self::Exit(Output::exit(0, text, ""))
+    }
+
+    pub(crate) fn json(value: &serde_json::Value) -> Self {
+        Self::out(format!("{value}\n"))
+    }
+
+    pub(crate) fn fail(code: i32, stderr: impl Into<String>) -> Self {
+        Self::Exit(Output::exit(code, "", stderr))
+    }
+}
+
+impl World {
+    pub(crate) fn new(epoch: Timestamp, seed: u64) -> Self {
+        Self {
+            epoch,
+            now: 0,
+            seed,
+            members: BTreeMap::new(),
+            store: Store::default(),
+            micro: BTreeMap::new(),
+            ceph: Ceph::default(),
+            ovn: Ovn::default(),
+            lxd: Lxd::default(),
+            rules: Rules::default(),
+            due: Vec::new(),
+            scheduled: 0,
+            procs: BTreeMap::new(),
+            spawned: 0,
+            log: Vec::new(),
+        }
+    }
+
+    /// What the calendar shows at a time.
+    #[must_use]
+    pub fn timestamp(&self, at: u64) -> Timestamp {
+        let span = jiff::SignedDuration::from_millis(i64::try_from(at).unwrap_or(i64::MAX));
+        self.epoch.checked_add(span).unwrap_or(Timestamp::MAX)
+    }
+
+    /// A number below `below` that depends on the seed and on what it is for, and on nothing else.
+    pub(crate) fn random(&self, what: &str, below: u64) -> u64 {
+        // FNV-1a: enough to spread things out.
+        let bytes = what.bytes().chain(self.seed.to_le_bytes());
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
+            (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+        });
+        (hash >> 16) % below.max(1)
+    }
+
+    pub(crate) fn schedule(&mut self, after: u64, what: Due) {
+        self.scheduled += 1;
+        self.due.push(Scheduled {
+            at: self.now + after,
+            number: self.scheduled,
+            what,
+        });
+    }
+
+    /// When the next thing is due.
+    #[must_use]
+    pub fn next_due(&self) -> Option<u64> {
+        self.due.iter().map(|due| due.at).min()
+    }
+
+    /// Lets time pass until `now`.
+    pub fn advance(&mut self, now: u64) {
+        while let Some(next) = self
+            .due
+            .iter()
+            .enumerate()
+            .filter(|(_, d)| d.at <= now)
+            .min_by_key(|(_, d)| (d.at, d.number))
+            .map(|(i, _)| i)
+        {
+            let due = self.due.swap_remove(next);
+            self.now = self.now.max(due.at);
+            match due.what {
+                Due::Proc(id) => self.look_at(id),
+                Due::Task { member, change } => snapd::task_done(self, &member, change),
+                Due::Micro { snap, member } => microcluster::settle(self, &snap, &member),
+                Due::Ceph(event) => ceph::happen(self, event),
+                Due::Ovn(event) => ovn::happen(self, event),
+                Due::Lxd(event) => lxd::happen(self, event),
+            }
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// What a machine tells of itself.
+    #[must_use]
+    pub fn facts(&self, member: &str) -> Option<Facts> {
+        let machine = self.members.get(member)?;
+        Some(Facts {
+            hostname: member.to_owned(),
+            root: false,
+            boot_id: machine.boot_id.clone(),
+            curl: machine.curl.then(|| "/usr/bin/curl".to_owned()),
+        })
+    }
+
+    /// Whether a machine answers on the network.
+    #[must_use]
+    pub fn answers(&self, member: &str) -> bool {
+        self.members.get(member).is_some_and(|m| m.link && m.power)
+    }
+
+    /// Starts a command on a member. It has a look at the world after its latency.
+    pub fn spawn(&mut self, member: &str, cmd: &Cmd) -> u64 {
+        self.spawned += 1;
+        let id = self.spawned;
+        let latency = LATENCY + programs::extra_latency(self, cmd);
+        let entry = Entry {
+            at: self.now,
+            member: member.to_owned(),
+            argv: cmd.argv.clone(),
+            root: cmd.root,
+            end: None,
+        };
+        self.log.push(entry);
+        let entry = self.log.len() - 1;
+        let proc = Proc {
+            member: member.to_owned(),
+            cmd: cmd.clone(),
+            began: self.now,
+            entry,
+            output: None,
+        };
+        self.procs.insert(id, proc);
+        self.schedule(latency, Due::Proc(id));
+        id
+    }
+
+    /// The output of a command that has ended. It is gone afterwards.
+    pub fn take(&mut self, id: u64) -> Option<Output> {
+        self.procs.get(&id)?.output.as_ref()?;
+        self.procs.remove(&id)?.output
+    }
+
+    /// Ends a command, as the death of its session may.
+    pub fn kill(&mut self, id: u64) {
+        self.procs.remove(&id);
+    }
+
+    /// The commands that run on a member now.
+    pub(crate) fn running(&self, member: &str) -> impl Iterator<Item = &Proc> {
+        self.procs
+            .values()
+            .filter(move |p| p.member == member && p.output.is_none())
+    }
+
+    fn look_at(&mut self, id: u64) {
+        let Some(proc) = self.procs.get(&id).filter(|p| p.output.is_none()).cloned() else {
+            return;
+        };
+        let left = u64::try_from(proc.cmd.timeout.as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_sub(self.now - proc.began);
+        let output = match programs::look(self, &proc) {
+            _ if left == 0 => Output {
+                end: End::TimedOut,
+                ..Output::exit(0, "", "")
+            },
+            Reply::Exit(output) => output,
+            Reply::Again(after) => return self.schedule(after.min(left), Due::Proc(id)),
+            Reply::Hang => return self.schedule(left, Due::Proc(id)),
+        };
+        self.log[proc.entry].end = Some(output.end);
+        if let Some(proc) = self.procs.get_mut(&id) {
+            proc.output = Some(output);
+        }
+    }
+
+    /// The rules that were broken so far.
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        self.rules.violations()
+    }
+
+    /// The services of a snap stop on a member, because it is refreshed.
+    pub(crate) fn services_stop(&mut self, member: &str, snap: &str) {
+        self.rules_on_stop(member, snap);
+        match snap {
+            "microceph" => {
+                microcluster::stop(self, snap, member);
+                ceph::stop(self, member);
+            }
+            "microovn" => {
+                microcluster::stop(self, snap, member);
+                ovn::stop(self, member);
+            }
+            "microcloud" => microcluster::stop(self, snap, member),
+            "lxd" => lxd::stop(self, member),
+            _ => {}
+        }
+    }
+
+    /// The services of a snap start on a member, in the revision that is linked now.
+    pub(crate) fn services_start(&mut self, member: &str, snap: &str) {
+        match snap {
+            "microceph" => {
+                microcluster::start(self, snap, member);
+                ceph::start(self, member);
+            }
+            "microovn" => {
+                microcluster::start(self, snap, member);
+                ovn::start(self, member);
+            }
+            "microcloud" => microcluster::start(self, snap, member),
+            "lxd" => lxd::start(self, member),
+            _ => {}
+        }
+    }
+
+    /// What is in the revision of a snap that is linked on a member.
+    pub(crate) fn release(&self, member: &str, snap: &str) -> Option<&crate::store::Release> {
+        let revision = self.members.get(member)?.snapd.snaps.get(snap)?.revision;
+        self.store.release(snap, revision)
+    }
+
+    /// The revision that a member has of a snap.
+    #[must_use]
+    pub fn revision(&self, member: &str, snap: &str) -> Option<u32> {
+        Some(self.members.get(member)?.snapd.snaps.get(snap)?.revision)
+    }
+}

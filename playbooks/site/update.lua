@@ -1,0 +1,40 @@
+-- A worked example of a site's own update: our load balancer and our chat room, around the shipped playbook.
+--
+--   lockstep run site/update.lua --cluster cluster.toml
+--
+-- lb1 is a machine beside the cluster. The cluster file has it so:
+--
+--   [[machines]]
+--   name = "lb1"
+
+local update = require "playbooks.update"
+
+return update:extend {
+	-- A parameter's value for this site; the command line still wins.
+	params = { skip = { "microcloud" } },
+
+	before_member = function(event)
+		exec {
+			member = "lb1",
+			argv = { "/usr/local/bin/lbctl", "drain", event.member },
+			effect = "converge",
+		}
+	end,
+
+	after_member = function(event)
+		exec {
+			member = "lb1",
+			argv = { "/usr/local/bin/lbctl", "enable", event.member },
+			effect = "converge",
+		}
+		-- A chat room that is down is no reason to stop.
+		local sent = try(exec, {
+			member = "lb1",
+			argv = { "/usr/local/bin/say", event.member .. " has " .. event.component },
+			effect = "once",
+		})
+		if not sent.ok then
+			log.warn("the chat room is down: " .. sent.error.message)
+		end
+	end,
+}

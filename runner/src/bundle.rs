@@ -1,0 +1,214 @@
+//! Where Lua modules come from: a site's folder, the shipped playbooks, or the folder of a run that captured them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use include_dir::{Dir, include_dir};
+use sha2::{Digest, Sha256};
+
+use crate::script::{Source, Sources};
+
+/// The playbooks in the binary.
+static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../playbooks");
+
+/// The library that playbooks are written with, required by this name alone.
+const LIBRARY: &str = "flow";
+
+/// The shipped playbooks, or a folder that takes their place.
+#[derive(Clone, Debug)]
+pub enum Playbooks {
+    /// Those in the binary.
+    Shipped,
+    /// Those in a folder (`--playbooks DIR`).
+    Folder(PathBuf),
+}
+
+impl Playbooks {
+    /// The file of this name, for example `update.lua`.
+    fn read(&self, file: &str) -> Option<Result<Source, String>> {
+        match self {
+            Self::Shipped => {
+                let text = SHIPPED
+                    .get_file(file)?
+                    .contents_utf8()
+                    .unwrap_or_default()
+                    .to_owned();
+                Some(Ok(Source {
+                    chunk: format!("playbooks/{file}"),
+                    text,
+                }))
+            }
+            Self::Folder(folder) => read_file(&folder.join(file)),
+        }
+    }
+
+    fn place(&self) -> String {
+        match self {
+            Self::Shipped => "the shipped playbooks".to_owned(),
+            Self::Folder(folder) => folder.display().to_string(),
+        }
+    }
+
+    /// The playbooks that can be run by name.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        ["update", "upgrade"].map(str::to_owned).to_vec()
+    }
+}
+
+/// Finds modules for a playbook that is about to run.
+///
+/// `require "x.y"` looks for `x/y.lua` in the folder of the playbook; `require "playbooks.x"` for `x.lua` among the
+/// shipped playbooks; `require "flow"` for the library. Nothing else is looked at: no environment, no current folder.
+pub struct Finder {
+    site: Option<PathBuf>,
+    playbooks: Playbooks,
+}
+
+impl Finder {
+    /// For a shipped playbook.
+    #[must_use]
+    pub fn shipped(playbooks: Playbooks) -> Self {
+        Self {
+            site: None,
+            playbooks,
+        }
+    }
+
+    /// For a site's own playbook, a file.
+    #[must_use]
+    pub fn site(file: &Path, playbooks: Playbooks) -> Self {
+        Self {
+            site: Some(file.to_owned()),
+            playbooks,
+        }
+    }
+
+    /// The module name of what is to be run: a shipped playbook's name, or the path of a site's file.
+    fn is_main(&self, name: &str) -> Option<&Path> {
+        self.site.as_deref().filter(|file| Path::new(name) == *file)
+    }
+}
+
+impl Sources for Finder {
+    fn find(&self, name: &str) -> Result<Source, String> {
+        if let Some(file) = self.is_main(name) {
+            return read_file(file)
+                .unwrap_or_else(|| Err(format!("there is no file {}", file.display())));
+        }
+        let words: Vec<&str> = name.split('.').collect();
+        let plain = |word: &&str| {
+            !word.is_empty()
+                && word
+                    .chars()
+                    .all(|c| c.is_alphanumeric() || c == '_' || c == '-')
+        };
+        if !words.iter().all(plain) {
+            return Err(format!(
+                "{name:?} is no name of a module: write it with dots, for example \"site.lb\""
+            ));
+        }
+        let path = words.join("/") + ".lua";
+        let mut tried = Vec::new();
+        if let Some(folder) = self.site.as_deref().and_then(Path::parent) {
+            let file = folder.join(&path);
+            if let Some(source) = read_file(&file) {
+                return source;
+            }
+            tried.push(file.display().to_string());
+        }
+        let among = match words.as_slice() {
+            ["playbooks", ..] => path.strip_prefix("playbooks/").map(str::to_owned),
+            [LIBRARY] => Some(path.clone()),
+            // A shipped playbook, by the name that `lockstep run` knows it by.
+            [_] if self.site.is_none() => Some(path.clone()),
+            _ => None,
+        };
+        if let Some(file) = among {
+            if let Some(source) = self.playbooks.read(&file) {
+                return source;
+            }
+            tried.push(format!("{file} among {}", self.playbooks.place()));
+        }
+        Err(format!(
+            "there is no module {name:?}; looked for {}",
+            tried.join(" and ")
+        ))
+    }
+}
+
+/// A file, if it is there.
+fn read_file(path: &Path) -> Option<Result<Source, String>> {
+    let chunk = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Some(Ok(Source { chunk, text })),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => Some(Err(format!("{chunk} can't be read: {error}"))),
+    }
+}
+
+/// The modules that a run captured. On resume nothing else is consulted.
+pub struct Captured(pub BTreeMap<String, Source>);
+
+impl Sources for Captured {
+    fn find(&self, name: &str) -> Result<Source, String> {
+        self.0
+            .get(name)
+            .cloned()
+            .ok_or_else(|| format!("the run did not capture a module {name:?}"))
+    }
+}
+
+/// The SHA-256 of a text, in hexadecimal.
+#[must_use]
+pub fn digest(text: &str) -> String {
+    Sha256::digest(text)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_s_modules_come_first_and_the_library_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("mine.lua");
+        std::fs::write(&main, "return 1").unwrap();
+        std::fs::create_dir(folder.path().join("lib")).unwrap();
+        std::fs::write(folder.path().join("lib/lb.lua"), "return 2").unwrap();
+        let finder = Finder::site(&main, Playbooks::Shipped);
+        assert_eq!(
+            finder.find(main.to_str().unwrap()).unwrap().text,
+            "return 1"
+        );
+        assert_eq!(finder.find("lib.lb").unwrap().text, "return 2");
+        assert_eq!(finder.find("flow").unwrap().chunk, "playbooks/flow.lua");
+        assert_eq!(
+            finder.find("playbooks.update").unwrap().chunk,
+            "playbooks/update.lua"
+        );
+        assert!(
+            finder
+                .find("update")
+                .unwrap_err()
+                .contains("there is no module \"update\"")
+        );
+    }
+
+    #[test]
+    fn nothing_outside_is_found() {
+        let finder = Finder::shipped(Playbooks::Shipped);
+        for name in ["../x", "/etc/passwd", "a..b", "", "x/y"] {
+            assert!(
+                finder
+                    .find(name)
+                    .unwrap_err()
+                    .contains("no name of a module"),
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The command line: one file a command.
+
+mod doc;
+mod exit;
+mod init;
+mod op;
+mod playbook;
+mod resume;
+mod session;
+mod show;
+mod status;
+mod target;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use lockstep_modules::op::Registry;
+
+pub use exit::{Exit, Fault};
+
+use crate::bundle::Playbooks;
+
+/// Updates and upgrades MicroCloud clusters, one journaled step at a time.
+#[derive(Parser)]
+#[command(name = "lockstep", version, after_help = exit::HELP, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Clone)]
+pub(crate) struct Global {
+    /// The cluster: a file, or a simulated one of N members (twin:N)
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "LOCKSTEP_CLUSTER",
+        value_name = "FILE|twin[:N]",
+        help_heading = "Everywhere"
+    )]
+    cluster: Option<String>,
+    /// Where runs are kept [default: $XDG_STATE_HOME/lockstep]
+    #[arg(
+        long,
+        global = true,
+        env = "LOCKSTEP_STATE",
+        value_name = "DIR",
+        help_heading = "Everywhere"
+    )]
+    state: Option<PathBuf>,
+    /// A folder that takes the place of the shipped playbooks
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
+    playbooks: Option<PathBuf>,
+    /// Another ssh_config than yours (ssh -F)
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    ssh_config: Option<String>,
+    /// Print JSON for programs instead of text for people
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    json: bool,
+    /// Show every step and command
+    #[arg(long, short, global = true, help_heading = "Everywhere")]
+    verbose: bool,
+}
+
+impl Global {
+    fn playbooks(&self) -> Playbooks {
+        self.playbooks
+            .clone()
+            .map_or(Playbooks::Shipped, Playbooks::Folder)
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Refresh every component within its channel
+    Update(playbook::RunArgs),
+    /// Move components to other channels
+    Upgrade(playbook::RunArgs),
+    /// Run a playbook of your own
+    Run(playbook::FileArgs),
+    /// Go on with a run that was held, interrupted or killed
+    Resume(resume::ResumeArgs),
+    /// List the runs
+    Runs,
+    /// Show a run: its steps, and where it stands
+    Show(show::ShowArgs),
+    /// Show the cluster: what runs where, whether it is in step, and how it is
+    Status,
+    /// Show what a module, or one of its ops, does and takes
+    Doc(doc::DocArgs),
+    /// Write a cluster file by asking one member who the others are
+    Init(init::InitArgs),
+}
+
+/// Runs the command line of this process with the ops of `registry`. A site's own build calls this with more modules.
+#[must_use]
+pub fn main(registry: &Registry) -> ExitCode {
+    let matches = Cli::command()
+        .subcommand(op::command(registry))
+        .get_matches();
+    let json = matches.get_flag("json");
+    let result = match matches.subcommand() {
+        Some(("op", given)) => Global::from_arg_matches(&matches)
+            .map_err(Fault::usage)
+            .and_then(|global| op::run(registry, &global, given)),
+        _ => Cli::from_arg_matches(&matches)
+            .map_err(Fault::usage)
+            .and_then(|cli| dispatch(registry, cli)),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(fault) => {
+            fault.print(json);
+            fault.exit.into()
+        }
+    }
+}
+
+fn dispatch(registry: &Registry, cli: Cli) -> Result<Exit, Fault> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Update(args) => playbook::shipped(registry, global, "update", &args),
+        Command::Upgrade(args) => playbook::shipped(registry, global, "upgrade", &args),
+        Command::Run(args) => playbook::file(registry, global, &args),
+        Command::Resume(args) => resume::resume(registry, global, &args),
+        Command::Runs => show::runs(global),
+        Command::Show(args) => show::show(global, &args),
+        Command::Status => status::status(registry, global),
+        Command::Doc(args) => doc::doc(registry, global, &args),
+        Command::Init(args) => init::init(global, &args),
+    }
+}

@@ -1,0 +1,316 @@
+//! `init`: a cluster file, written by asking one member who the others are.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use lockstep_modules::cluster::{Cluster, MemberConfig, SshConfig};
+use lockstep_modules::cmd::Cmd;
+use lockstep_modules::transport::Transport;
+use lockstep_modules::transport::ssh::Ssh;
+use serde::Deserialize;
+
+use super::Global;
+use super::exit::{Exit, Fault};
+use super::session::runtime;
+
+/// Where to begin.
+#[derive(Args)]
+pub(crate) struct InitArgs {
+    /// One member of the cluster, as you would give it to ssh
+    #[arg(value_name = "[USER@]MEMBER[:PORT]")]
+    member: String,
+    /// The file to write
+    #[arg(long, short, default_value = "cluster.toml", value_name = "FILE")]
+    output: PathBuf,
+    /// What to call the cluster
+    #[arg(long, default_value = "microcloud")]
+    name: String,
+    /// Write over a file that is there
+    #[arg(long)]
+    force: bool,
+}
+
+/// A member that was found, and how it can be reached.
+struct Found {
+    name: String,
+    address: Option<String>,
+    problem: Option<String>,
+}
+
+/// Writes a cluster file.
+pub(super) fn init(global: &Global, args: &InitArgs) -> Result<Exit, Fault> {
+    if args.output.exists() && !args.force {
+        return Err(Fault::usage(format!("{} exists", args.output.display()))
+            .help("--force writes over it"));
+    }
+    let (user, host, port) = destination(&args.member)?;
+    let config = global.ssh_config.as_ref().map(|path| {
+        std::fs::canonicalize(path).map_or_else(|_| path.clone(), |path| path.display().to_string())
+    });
+    let ssh = SshConfig {
+        user,
+        port,
+        config,
+        ..SshConfig::default()
+    };
+    let found = runtime(false)?.block_on(discover(&ssh, host))?;
+    let text = cluster_file(&args.name, &ssh, &found);
+    std::fs::write(&args.output, text).map_err(|e| {
+        Fault::new(
+            Exit::State,
+            format!("{} can't be written: {e}", args.output.display()),
+        )
+    })?;
+    println!(
+        "{}: {}",
+        args.output.display(),
+        found
+            .iter()
+            .map(|f| f.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    let mut exit = Exit::Done;
+    for Found { name, problem, .. } in &found {
+        if let Some(problem) = problem {
+            eprintln!("warning: {name} could not be reached: {problem}; see the file");
+            exit = Exit::Failed;
+        }
+    }
+    Ok(exit)
+}
+
+/// `[user@]host[:port]`
+fn destination(text: &str) -> Result<(Option<String>, &str, Option<u16>), Fault> {
+    let (user, rest) = text
+        .split_once('@')
+        .map_or((None, text), |(user, rest)| (Some(user.to_owned()), rest));
+    let (host, port) = match rest.rsplit_once(':') {
+        // An IPv6 address has more than one colon, and no port this way.
+        Some((host, port)) if !host.contains(':') => {
+            let port = port
+                .parse()
+                .map_err(|_| Fault::usage(format!("{port:?} is not a port")))?;
+            (host, Some(port))
+        }
+        _ => (rest, None),
+    };
+    if host.is_empty() || host.starts_with('-') {
+        return Err(Fault::usage(format!(
+            "{text:?} is not a member: write it as user@host"
+        )));
+    }
+    Ok((user, host, port))
+}
+
+async fn discover(ssh: &SshConfig, first: &str) -> Result<Vec<Found>, Fault> {
+    let contact = |e: &dyn std::fmt::Display| Fault::new(Exit::Failed, format!("{first}: {e}"));
+    let transport = transport(ssh, vec![MemberConfig::named(first)])?;
+    transport.facts(first).await.map_err(|e| contact(&e))?;
+    let listed = list(&transport, first).await?;
+
+    // The name comes first: ssh_config may know more about it than about the address.
+    let candidate = |name: &str, address: &str| {
+        [
+            MemberConfig::named(name),
+            MemberConfig {
+                address: Some(address.to_owned()),
+                ..MemberConfig::named(format!("{name} at {address}"))
+            },
+        ]
+    };
+    let candidates = listed
+        .iter()
+        .flat_map(|(name, address)| candidate(name, address))
+        .collect();
+    let transport = self::transport(ssh, candidates)?;
+    let names: Vec<String> = listed
+        .iter()
+        .flat_map(|(name, address)| [name.clone(), format!("{name} at {address}")])
+        .collect();
+    let reached = transport.warm(&names).await;
+    let found = listed
+        .into_iter()
+        .zip(reached.chunks(2))
+        .map(|((name, address), ways)| {
+            let is_it = |i: usize| {
+                ways.get(i)
+                    .is_some_and(|(_, facts)| facts.as_ref().is_ok_and(|f| f.hostname == name))
+            };
+            let answers = |i: usize| ways.get(i).is_some_and(|(_, facts)| facts.is_ok());
+            let by_name = is_it(0) || (answers(0) && !is_it(1));
+            let problem = ways
+                .get(1)
+                .and_then(|(_, facts)| facts.as_ref().err())
+                .map(ToString::to_string);
+            Found {
+                address: (!by_name).then_some(address),
+                problem: problem.filter(|_| !by_name && !answers(1)),
+                name,
+            }
+        });
+    Ok(found.collect())
+}
+
+fn transport(ssh: &SshConfig, members: Vec<MemberConfig>) -> Result<Ssh, Fault> {
+    let cluster = Cluster {
+        name: "init".to_owned(),
+        members,
+        machines: Vec::new(),
+        ssh: ssh.clone(),
+    };
+    Ssh::new(&cluster).map_err(|e| {
+        Fault::new(
+            Exit::State,
+            format!("no folder for control sockets can be made: {e}"),
+        )
+    })
+}
+
+/// Names and addresses of all members: MicroCloud's own list, or LXD's.
+async fn list(transport: &Ssh, first: &str) -> Result<Vec<(String, String)>, Fault> {
+    #[derive(Deserialize)]
+    struct Micro {
+        name: String,
+        address: String,
+    }
+    #[derive(Deserialize)]
+    struct Lxd {
+        server_name: String,
+        url: String,
+    }
+    let microcloud = Cmd::root(["/snap/bin/microcloud", "cluster", "list", "-f", "json"])
+        .timeout(std::time::Duration::from_secs(100))
+        .private();
+    let lxd = Cmd::root(["/snap/bin/lxc", "query", "/1.0/cluster/members?recursion=1"]);
+    let host = |address: &str| {
+        address
+            .rsplit_once(':')
+            .map_or(address, |(host, _)| host)
+            .trim_matches(['[', ']'])
+            .to_owned()
+    };
+    let mut said = Vec::new();
+    for cmd in [&microcloud, &lxd] {
+        let outputs = transport.run(first, std::slice::from_ref(cmd)).await;
+        let outputs = outputs.map_err(|e| Fault::new(Exit::Failed, format!("{first}: {e}")))?;
+        let Some(output) = outputs.first() else {
+            continue;
+        };
+        let members = if std::ptr::eq(cmd, &microcloud) {
+            output.json::<Vec<Micro>>(cmd, first).map(|all| {
+                all.into_iter()
+                    .map(|m| (m.name, host(&m.address)))
+                    .collect()
+            })
+        } else {
+            let address = |url: &str| host(url.strip_prefix("https://").unwrap_or(url));
+            output.json::<Vec<Lxd>>(cmd, first).map(|all| {
+                all.into_iter()
+                    .map(|m| (m.server_name, address(&m.url)))
+                    .collect()
+            })
+        };
+        match members {
+            Ok(members) => return Ok(members),
+            Err(error) => said.push(error.message),
+        }
+    }
+    Err(Fault::new(
+        Exit::Failed,
+        format!(
+            "{first} doesn't say who the members are: {}",
+            said.join("; ")
+        ),
+    ))
+}
+
+fn cluster_file(name: &str, ssh: &SshConfig, found: &[Found]) -> String {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let mut text = format!(
+        "# The members of a MicroCloud, in the order in which they are updated. Written by lockstep init.\nname = {}\n",
+        quoted(name)
+    );
+    let settings = [
+        ssh.user
+            .as_ref()
+            .map(|user| format!("user = {}\n", quoted(user))),
+        ssh.port.map(|port| format!("port = {port}\n")),
+        ssh.config
+            .as_ref()
+            .map(|config| format!("config = {}\n", quoted(config))),
+    ];
+    let settings: String = settings.into_iter().flatten().collect();
+    if !settings.is_empty() {
+        let _ = write!(text, "\n[ssh]\n{settings}");
+    }
+    for Found {
+        name,
+        address,
+        problem,
+    } in found
+    {
+        text.push('\n');
+        if let Some(problem) = problem {
+            let _ = writeln!(text, "# could not be reached: {problem}");
+        }
+        let _ = writeln!(text, "[[members]]\nname = {}", quoted(name));
+        if let Some(address) = address {
+            let _ = writeln!(text, "address = {}", quoted(address));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_are_read_as_ssh_reads_them() {
+        assert_eq!(
+            destination("ubuntu@micro01").unwrap(),
+            (Some("ubuntu".to_owned()), "micro01", None)
+        );
+        assert_eq!(
+            destination("micro01:2222").unwrap(),
+            (None, "micro01", Some(2222))
+        );
+        assert_eq!(
+            destination("root@fd42::1").unwrap(),
+            (Some("root".to_owned()), "fd42::1", None)
+        );
+        for bad in ["", "ubuntu@", "-oProxyCommand=x", "m:x"] {
+            assert!(destination(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_file_that_is_written_can_be_read() {
+        let ssh = SshConfig {
+            user: Some("ubuntu".to_owned()),
+            port: Some(22),
+            ..SshConfig::default()
+        };
+        let found = [
+            Found {
+                name: "micro01".to_owned(),
+                address: None,
+                problem: None,
+            },
+            Found {
+                name: "micro02".to_owned(),
+                address: Some("10.0.0.2".to_owned()),
+                problem: Some("no".to_owned()),
+            },
+        ];
+        let text = cluster_file("lab", &ssh, &found);
+        insta::assert_snapshot!(text);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cluster.toml");
+        std::fs::write(&path, text).unwrap();
+        let config = crate::config::Config::read(&path).unwrap();
+        assert_eq!(config.cluster.members[1].host(), "10.0.0.2");
+    }
+}

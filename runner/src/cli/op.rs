@@ -1,0 +1,459 @@
+//! `op`: one op, on one, several or all members. It is a run of one step: the same engine, and no second path.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use lockstep_modules::cluster::Cluster;
+use lockstep_modules::op::{Effect, OpDef, Registry};
+use lockstep_modules::schema::{required, types_of, words};
+use lockstep_modules::transport::Transport;
+use serde_json::{Map, Value, json};
+
+use super::Global;
+use super::exit::{Exit, Fault};
+use super::session::{self, Outcome, Session, runtime, state, tell};
+use super::target::{Target, simulation, ssh};
+use crate::engine::{Finish, Start};
+use crate::journal::{FORMAT, Head, Journal, MemoryJournal};
+use crate::runs::{RunFolder, Runs};
+use crate::script::{Script, Source, Sources};
+
+/// The command `op`, with a subcommand for every op.
+pub(super) fn command(registry: &Registry) -> Command {
+    let mut command = Command::new("op")
+        .about("Run one op, on one, several or all members")
+        .subcommand_required(true)
+        .subcommand_value_name("MODULE.OP")
+        .subcommand_help_heading("Ops")
+        .arg_required_else_help(true);
+    for op in registry.ops() {
+        command = command.subcommand(op_command(op));
+    }
+    command
+}
+
+/// An op's own command, read off its schema.
+fn op_command(op: &OpDef) -> Command {
+    let mut command = Command::new(op.name.clone())
+        .about(op.about().trim_end_matches('.').to_owned())
+        .long_about(op.doc.clone());
+    let no_properties = Map::new();
+    let properties = op
+        .args
+        .get("properties")
+        .and_then(Value::as_object)
+        .unwrap_or(&no_properties);
+    let is_required = |name: &str| required(&op.args).any(|r| r == name);
+    let mut names: Vec<&String> = properties.keys().collect();
+    names.sort_by_key(|name| (!is_required(name), name.as_str()));
+    for name in names {
+        if name == "member" {
+            continue;
+        }
+        command = command.arg(argument(name, &properties[name], is_required(name)));
+    }
+    if properties.contains_key("member") {
+        let all = Arg::new("all")
+            .long("all")
+            .action(ArgAction::SetTrue)
+            .help("On all members");
+        let member = Arg::new("member")
+            .long("member")
+            .short('m')
+            .action(ArgAction::Append)
+            .value_delimiter(',');
+        let member = member
+            .value_name("MEMBER")
+            .help("On these members; more than one, separated by commas")
+            .conflicts_with("all");
+        command = command.arg(member).arg(all);
+    }
+    command.arg(
+        Arg::new("timeout")
+            .long("timeout")
+            .value_name("SPAN")
+            .help(format!("How long it may take [default: {}]", op.timeout)),
+    )
+}
+
+fn argument(name: &str, schema: &Value, is_required: bool) -> Arg {
+    let doc = schema
+        .get("description")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let default = schema
+        .get("default")
+        .filter(|d| !d.is_null() && **d != json!([]) && **d != json!(false));
+    let default = default.map_or_else(String::new, |d| {
+        format!(
+            " [default: {}]",
+            d.as_str().map_or(d.to_string(), str::to_owned)
+        )
+    });
+    let help = format!(
+        "{}{default}",
+        doc.lines().next().unwrap_or_default().trim_end_matches('.')
+    );
+    let arg = Arg::new(name.to_owned()).help(help).required(is_required);
+    let kinds = types_of(schema);
+    // A program and its arguments come last, as they would be typed.
+    if name == "argv" {
+        return arg
+            .num_args(1..)
+            .trailing_var_arg(true)
+            .allow_hyphen_values(true)
+            .value_name("PROGRAM");
+    }
+    let arg = arg.long(name.replace('_', "-"));
+    if kinds.contains(&"boolean") {
+        return arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_name("true|false");
+    }
+    if let Some(words) = words(schema) {
+        let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+        return arg.value_parser(PossibleValuesParser::new(words));
+    }
+    if kinds.contains(&"array") {
+        return arg.action(ArgAction::Append).value_name("VALUE");
+    }
+    let what = schema
+        .get("x-lockstep")
+        .and_then(Value::as_str)
+        .map(str::to_uppercase);
+    arg.value_name(what.unwrap_or_else(|| {
+        if kinds.contains(&"integer") {
+            "N"
+        } else {
+            "TEXT"
+        }
+        .to_owned()
+    }))
+}
+
+/// The arguments that were given, as the op takes them.
+fn arguments(op: &OpDef, given: &ArgMatches) -> Result<Value, Fault> {
+    let mut args = Map::new();
+    let properties = op
+        .args
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
+    for (name, schema) in properties.filter(|(name, _)| *name != "member") {
+        let Some(values) = given.get_many::<String>(name) else {
+            continue;
+        };
+        let read = |text: &String| read(name, schema, text);
+        let value = if types_of(schema).contains(&"array") {
+            let each = schema.get("items").unwrap_or(&Value::Null);
+            values
+                .map(|text| self::read(name, each, text))
+                .collect::<Result<Value, _>>()?
+        } else {
+            values
+                .into_iter()
+                .next_back()
+                .map_or(Ok(Value::Null), read)?
+        };
+        args.insert(name.clone(), value);
+    }
+    if let Some(timeout) = given.get_one::<String>("timeout") {
+        args.insert("timeout".to_owned(), Value::from(timeout.as_str()));
+    }
+    Ok(Value::Object(args))
+}
+
+/// A value from the command line, as its schema has it.
+fn read(name: &str, schema: &Value, text: &str) -> Result<Value, Fault> {
+    let kinds = types_of(schema);
+    if kinds.contains(&"string") || kinds.is_empty() {
+        return Ok(Value::from(text));
+    }
+    serde_json::from_str(text).map_err(|_| {
+        Fault::usage(format!(
+            "--{}: {text:?} can't be read",
+            name.replace('_', "-")
+        ))
+    })
+}
+
+/// Runs an op as the command line says.
+pub(super) fn run(registry: &Registry, global: &Global, given: &ArgMatches) -> Result<Exit, Fault> {
+    let (name, given) = given
+        .subcommand()
+        .ok_or_else(|| Fault::usage("which op?"))?;
+    let op = registry.op(name).map_err(Fault::usage)?;
+    let target = Target::of(global)?;
+    let args = arguments(op, given)?;
+    let members = members(op, given, &target.config.cluster)?;
+    let effect = op.call.effect(&args);
+    let call = Adhoc {
+        op: name.to_owned(),
+        args,
+        members,
+    };
+    let folder = match effect {
+        // A read leaves nothing to be resumed.
+        Effect::Read => None,
+        _ => Some(Runs::in_state(&state(global)?).create("op")?),
+    };
+    let runtime = runtime(target.twin.is_some())?;
+    let outcome = runtime.block_on(async {
+        let transport: Rc<dyn Transport> = match (&target.twin, &folder) {
+            (Some(scenario), Some(folder)) => {
+                Rc::new(simulation(scenario.build(), Some(folder.file("twin.json"))))
+            }
+            (Some(scenario), None) => Rc::new(simulation(scenario.build(), None)),
+            (None, _) => ssh(&target.config.cluster)?,
+        };
+        let quiet = !global.verbose;
+        call.play(
+            registry,
+            &target.config.cluster,
+            &target.name,
+            transport,
+            folder.as_ref(),
+            quiet,
+        )
+        .await
+    })?;
+    let Finish::Done(value) = &outcome.finish else {
+        return Ok(tell(
+            folder.as_ref().map_or("op", |f| f.id.as_str()),
+            &outcome,
+            global.json,
+        ));
+    };
+    Ok(print(op, &call, value, global.json))
+}
+
+/// Runs an op that only reads, and returns its result.
+pub(super) async fn read_once(
+    registry: &Registry,
+    cluster: &Cluster,
+    transport: Rc<dyn Transport>,
+    name: &str,
+    args: Value,
+) -> Result<Value, Fault> {
+    let call = Adhoc {
+        op: name.to_owned(),
+        args,
+        members: Vec::new(),
+    };
+    let outcome = call
+        .play(registry, cluster, "", transport, None, true)
+        .await?;
+    let failed = |what: String| Err(Fault::new(Exit::Failed, what));
+    match outcome.finish {
+        Finish::Done(mut value) => {
+            let mut result = value.get_mut(0).map(Value::take).unwrap_or_default();
+            match result.get_mut("value").map(Value::take) {
+                Some(value) => Ok(value),
+                None => failed(
+                    result["error"]["message"]
+                        .as_str()
+                        .unwrap_or("it failed")
+                        .to_owned(),
+                ),
+            }
+        }
+        Finish::Failed(failure) => failed(failure.to_string()),
+        Finish::Held(held) => failed(held.iter().map(|h| h.failure.to_string()).collect()),
+        Finish::Suspended(why) => failed(why),
+    }
+}
+
+fn members(op: &OpDef, given: &ArgMatches, cluster: &Cluster) -> Result<Vec<String>, Fault> {
+    if op.args.pointer("/properties/member").is_none() {
+        return Ok(Vec::new());
+    }
+    if given.get_flag("all") {
+        return Ok(cluster.names());
+    }
+    let named: Vec<String> = given
+        .get_many::<String>("member")
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    let known: Vec<&str> = cluster.reachable().map(|m| m.name.as_str()).collect();
+    if let Some(unknown) = named.iter().find(|name| !known.contains(&name.as_str())) {
+        let hint = lockstep_modules::schema::hint(unknown, &known);
+        return Err(Fault::usage(format!(
+            "there is no member {unknown:?}{hint}"
+        )));
+    }
+    let optional = !required(&op.args).any(|name| name == "member");
+    match (named.is_empty(), known.as_slice()) {
+        (false, _) => Ok(named),
+        (true, _) if optional => Ok(Vec::new()),
+        (true, [only]) => Ok(vec![(*only).to_owned()]),
+        (true, _) => Err(
+            Fault::usage(format!("on which member? {}", known.join(", ")))
+                .help("--member NAME, or --all"),
+        ),
+    }
+}
+
+/// A call of one op, as a playbook.
+struct Adhoc {
+    op: String,
+    args: Value,
+    members: Vec<String>,
+}
+
+impl Sources for Adhoc {
+    fn find(&self, _: &str) -> Result<Source, String> {
+        let mut args = self.args.as_object().cloned().unwrap_or_default();
+        let text = if self.members.is_empty() {
+            format!(
+                "\treturn {{ try({}, {}) }}",
+                self.op,
+                lua(&Value::Object(args))
+            )
+        } else {
+            // The name is a local of the function below.
+            args.remove("member");
+            let fields: String = args
+                .iter()
+                .map(|(key, value)| format!(", {key} = {}", lua(value)))
+                .collect();
+            let members = lua(&json!(self.members));
+            let call = format!("try({}, {{ member = member{fields} }})", self.op);
+            format!("\treturn parallel({members}, function(member)\n\t\treturn {call}\n\tend)")
+        };
+        let text = format!("return {{\n\tapi = 1,\n\trun = function()\n\t{text}\n\tend,\n}}\n");
+        Ok(Source {
+            chunk: "op".to_owned(),
+            text,
+        })
+    }
+}
+
+/// A value as a Lua expression.
+fn lua(value: &Value) -> String {
+    match value {
+        Value::Null => "nil".to_owned(),
+        Value::Bool(b) => b.to_string(),
+        Value::Number(n) => n.to_string(),
+        Value::String(s) => {
+            let escaped = s.chars().map(|c| match c {
+                '"' | '\\' => format!("\\{c}"),
+                c if c.is_control() => format!("\\u{{{:x}}}", c as u32),
+                c => c.to_string(),
+            });
+            format!("\"{}\"", escaped.collect::<String>())
+        }
+        Value::Array(items) => format!(
+            "{{ {} }}",
+            items.iter().map(lua).collect::<Vec<_>>().join(", ")
+        ),
+        Value::Object(fields) => {
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|(key, value)| format!("[{}] = {}", lua(&json!(key)), lua(value)))
+                .collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+    }
+}
+
+impl Adhoc {
+    async fn play(
+        &self,
+        registry: &Registry,
+        cluster: &Cluster,
+        target: &str,
+        transport: Rc<dyn Transport>,
+        folder: Option<&RunFolder>,
+        quiet: bool,
+    ) -> Result<Outcome, Fault> {
+        let sources = Self {
+            op: self.op.clone(),
+            args: self.args.clone(),
+            members: self.members.clone(),
+        };
+        let mut script = Script::load("op", Box::new(sources), registry, 1)?;
+        script.start(
+            &json!({"name": cluster.name, "members": cluster.names()}),
+            &json!({}),
+        )?;
+        let (journal, bundle): (Box<dyn Journal>, _) = match folder {
+            Some(folder) => (
+                Box::new(folder.create_journal()?),
+                folder.capture(&script.loaded())?,
+            ),
+            None => (Box::new(MemoryJournal::default()), BTreeMap::new()),
+        };
+        let head = Head {
+            format: FORMAT,
+            id: folder.map_or_else(|| "op".to_owned(), |f| f.id.clone()),
+            playbook: "op".to_owned(),
+            params: json!({}),
+            lockstep: env!("CARGO_PKG_VERSION").to_owned(),
+            target: target.to_owned(),
+            cluster: cluster.clone(),
+            seed: 1,
+            bundle,
+            who: session::who(),
+        };
+        let session = Session {
+            registry,
+            cluster: cluster.clone(),
+            transport,
+            folder: folder.map(|f| f.path.clone()),
+            json: false,
+            verbose: true,
+            quiet,
+            yes: false,
+            deliver_failures: true,
+        };
+        session
+            .play(script, journal, Start::Fresh(Box::new(head)))
+            .await
+            .map_err(Fault::from)
+    }
+}
+
+/// Prints what each member returned. The exit code says whether all of them succeeded.
+fn print(op: &OpDef, call: &Adhoc, value: &Value, as_json: bool) -> Exit {
+    let results: Vec<&Value> = value.as_array().into_iter().flatten().collect();
+    let names: Vec<&str> = if call.members.is_empty() {
+        vec![""]
+    } else {
+        call.members.iter().map(String::as_str).collect()
+    };
+    let pairs = || names.iter().zip(&results);
+    if as_json {
+        let all: Map<String, Value> = pairs()
+            .map(|(name, r)| ((*name).to_owned(), (*r).clone()))
+            .collect();
+        let alone = all.get("").cloned();
+        println!("{}", alone.unwrap_or(Value::Object(all)));
+    } else {
+        for (name, result) in pairs() {
+            let who = if name.is_empty() {
+                String::new()
+            } else {
+                format!("{name}: ")
+            };
+            match result.get("value") {
+                Some(value) => println!("{who}{}", op.call.summary(value)),
+                None => println!(
+                    "{who}failed: {}",
+                    result["error"]["message"].as_str().unwrap_or_default()
+                ),
+            }
+        }
+    }
+    if results.iter().all(|r| r["ok"] == json!(true)) {
+        Exit::Done
+    } else {
+        Exit::Failed
+    }
+}

@@ -1,0 +1,183 @@
+//! `resume`: a run that was held, interrupted or killed.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use clap::Args;
+use lockstep_modules::op::Registry;
+use lockstep_modules::schema::required;
+use lockstep_modules::transport::Transport;
+use serde_json::{Value, json};
+
+use super::Global;
+use super::exit::{Exit, Fault};
+use super::session::{Session, runtime, state, tell};
+use super::target::{self, Target, read_world, simulation, ssh};
+use crate::bundle::Finder;
+use crate::engine::{Decisions, Resume, Start};
+use crate::journal::History;
+use crate::runs::Runs;
+use crate::script::Script;
+
+/// How a run is gone on with.
+#[derive(Args)]
+pub(crate) struct ResumeArgs {
+    /// The run, for example update-14
+    run: String,
+    /// Do this step again, whatever became of it; may be given more than once
+    #[arg(long, value_name = "STEP")]
+    retry: Vec<String>,
+    /// Take this step as done, with this result as JSON; may be given more than once
+    #[arg(long, value_name = "STEP[=RESULT]")]
+    assume_done: Vec<String>,
+    /// Let the playbook have the failures of all held steps: it cleans up and ends
+    #[arg(long)]
+    deliver: bool,
+    /// Go on although the cluster was changed by something else in the meantime
+    #[arg(long)]
+    trust_cluster: bool,
+    /// Go on with this playbook instead of the captured one; it must do what was done so far
+    #[arg(long, value_name = "FILE")]
+    playbook: Option<PathBuf>,
+    /// Answer every question of the playbook with yes
+    #[arg(long)]
+    yes: bool,
+    /// What a further failure does: hold the run where it is, or let the playbook have it
+    #[arg(long, value_name = "WHAT", value_parser = ["hold", "deliver"], default_value = "hold")]
+    on_failure: String,
+}
+
+/// Goes on with a run.
+pub(super) fn resume(
+    registry: &Registry,
+    global: &Global,
+    args: &ResumeArgs,
+) -> Result<Exit, Fault> {
+    let folder = Runs::in_state(&state(global)?).take_up(&args.run)?;
+    let (journal, history) = folder.open_journal()?;
+    if history.end.is_some() {
+        return Err(Fault::usage(format!("{} has ended", args.run))
+            .help(format!("lockstep show {}  tells how", args.run)));
+    }
+    let head = history.head.clone();
+    let mut script = match &args.playbook {
+        Some(file) => {
+            let name = file.display().to_string();
+            Script::load(
+                &name,
+                Box::new(Finder::site(file, global.playbooks())),
+                registry,
+                head.seed,
+            )?
+        }
+        None => Script::load(
+            &head.playbook,
+            Box::new(folder.captured(&head)?),
+            registry,
+            head.seed,
+        )?,
+    };
+    let decisions = decisions(registry, &history, args)?;
+    let twin = target::twin(&head.target)?;
+    let mut cluster = head.cluster.clone();
+    if global.cluster.is_some() && twin.is_none() {
+        // The members stay those of the run; how they are reached may be another way now.
+        let now = Target::of(global)?.config.cluster;
+        if now.names() != cluster.names() {
+            let members = cluster.names().join(", ");
+            return Err(Fault::usage(format!(
+                "the run is about {members}, and this cluster file has other members"
+            )));
+        }
+        cluster = now;
+    }
+    target::with_ssh_config(&mut cluster, global);
+    script.start(
+        &json!({"name": head.cluster.name, "members": head.cluster.names()}),
+        &head.params,
+    )?;
+
+    let runtime = runtime(twin.is_some())?;
+    let outcome = runtime.block_on(async {
+        let transport: Rc<dyn Transport> = match twin {
+            Some(_) => {
+                let file = folder.file("twin.json");
+                Rc::new(simulation(read_world(&file)?, Some(file)))
+            }
+            None => ssh(&cluster)?,
+        };
+        let session = Session {
+            registry,
+            cluster,
+            transport,
+            folder: Some(folder.path.clone()),
+            json: global.json,
+            verbose: global.verbose,
+            quiet: false,
+            yes: args.yes,
+            deliver_failures: args.on_failure == "deliver",
+        };
+        let resume = Resume {
+            history,
+            decisions,
+            trust_cluster: args.trust_cluster,
+        };
+        session
+            .play(script, Box::new(journal), Start::Resumed(Box::new(resume)))
+            .await
+            .map_err(Fault::from)
+    })?;
+    Ok(tell(&folder.id, &outcome, global.json))
+}
+
+fn decisions(
+    registry: &Registry,
+    history: &History,
+    args: &ResumeArgs,
+) -> Result<Decisions, Fault> {
+    let mut decisions = Decisions {
+        retry: args.retry.iter().cloned().collect(),
+        deliver: args.deliver,
+        ..Decisions::default()
+    };
+    for given in &args.assume_done {
+        let (path, value) = match given.split_once('=') {
+            Some((path, text)) => {
+                let value = serde_json::from_str(text).map_err(|e| {
+                    Fault::usage(format!("--assume-done {path}: the result is not JSON: {e}"))
+                })?;
+                (path, value)
+            }
+            None => (given.as_str(), json!({})),
+        };
+        let value = fitted(registry, history, path, value)?;
+        decisions.assume_done.insert(path.to_owned(), value);
+    }
+    Ok(decisions)
+}
+
+/// A result that the operator gives must be what the playbook expects to read.
+fn fitted(
+    registry: &Registry,
+    history: &History,
+    path: &str,
+    value: Value,
+) -> Result<Value, Fault> {
+    let Some(step) = history.steps.get(path) else {
+        // The engine knows which steps wait, and says so.
+        return Ok(value);
+    };
+    let op = registry.op(&step.op).map_err(Fault::usage)?;
+    lockstep_modules::schema::coerce(&op.out, value).map_err(|misfit| {
+        let fields: Vec<&str> = required(&op.out).collect();
+        let fault = Fault::usage(format!(
+            "--assume-done {path}: the result of {}: {misfit}",
+            op.name
+        ));
+        fault.help(format!(
+            "it has the fields {}; see lockstep doc {}",
+            fields.join(", "),
+            op.name
+        ))
+    })
+}

@@ -1,0 +1,322 @@
+//! What all commands that run something share: the runtime, reporters, signals, and how an end is told.
+
+use std::future::Future;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use futures_util::future::{Either, LocalBoxFuture, select};
+use lockstep_modules::cluster::Cluster;
+use lockstep_modules::op::{Effect, Registry};
+use lockstep_modules::transport::Transport;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::Global;
+use super::exit::{Exit, Fault};
+use crate::clock::Clock;
+use crate::engine::{Answer, Asker, Engine, EngineError, Finish, Held, Start, Stop, Tools};
+use crate::event::{Event, Events, Kept, Reporter};
+use crate::journal::Journal;
+use crate::report::{FileReporter, JsonReporter, LineReporter};
+use crate::script::Script;
+
+/// A runtime of one thread: the work is waiting. Against a simulated cluster its clock jumps over the waiting.
+pub(super) fn runtime(simulated: bool) -> Result<Runtime, Fault> {
+    Builder::new_current_thread()
+        .enable_all()
+        .start_paused(simulated)
+        .build()
+        .map_err(|e| Fault::new(Exit::State, format!("no runtime can be made: {e}")))
+}
+
+/// The state folder.
+pub(super) fn state(global: &Global) -> Result<PathBuf, Fault> {
+    if let Some(folder) = &global.state {
+        return Ok(folder.clone());
+    }
+    let folders = etcetera::choose_base_strategy().map_err(|e| {
+        Fault::usage(format!("there is no home folder ({e})")).help("name a folder with --state")
+    })?;
+    let state = etcetera::BaseStrategy::state_dir(&folders);
+    Ok(state
+        .unwrap_or_else(|| etcetera::BaseStrategy::data_dir(&folders))
+        .join("lockstep"))
+}
+
+/// Who types, as `user@host`.
+pub(super) fn who() -> String {
+    let user = std::env::var("SUDO_USER")
+        .or_else(|_| std::env::var("USER"))
+        .unwrap_or_else(|_| "?".to_owned());
+    let host =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "?".to_owned());
+    format!("{user}@{}", host.trim())
+}
+
+/// Everything that a run needs beside its script, journal and cluster.
+pub(super) struct Session<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) cluster: Cluster,
+    pub(super) transport: Rc<dyn Transport>,
+    /// The run's folder, where it has one.
+    pub(super) folder: Option<PathBuf>,
+    pub(super) json: bool,
+    pub(super) verbose: bool,
+    /// Nothing is shown.
+    pub(super) quiet: bool,
+    /// Every question is answered with yes.
+    pub(super) yes: bool,
+    pub(super) deliver_failures: bool,
+}
+
+/// A finished session: how it ended, and the events of it.
+pub(super) struct Outcome {
+    pub(super) finish: Finish,
+    pub(super) events: Kept,
+}
+
+impl Session<'_> {
+    /// Plays a script.
+    pub(super) async fn play(
+        self,
+        script: Script,
+        journal: Box<dyn Journal>,
+        start: Start,
+    ) -> Result<Outcome, EngineError> {
+        let clock = Clock::system();
+        let kept = Kept::default();
+        let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(kept.clone())];
+        if let Some(folder) = &self.folder {
+            // A folder that takes a journal but no events is odd, and no reason not to run.
+            reporters
+                .extend(FileReporter::in_folder(folder).map(|r| Box::new(r) as Box<dyn Reporter>));
+        }
+        match (self.quiet, self.json) {
+            (true, _) => {}
+            (false, true) => reporters.push(Box::new(JsonReporter::new(std::io::stdout()))),
+            (false, false) => {
+                reporters.push(Box::new(LineReporter::new(std::io::stdout(), self.verbose)))
+            }
+        }
+        let (sender, stop) = watch::channel(Stop::No);
+        let asker: Rc<dyn Asker> = if self.yes {
+            Rc::new(Answer::Yes)
+        } else {
+            Rc::new(Terminal)
+        };
+        // Connections cost most when they are made: make them all now, side by side.
+        self.transport.warm(&self.cluster.names()).await;
+        let tools = Tools {
+            registry: self.registry.clone(),
+            cluster: self.cluster,
+            transport: self.transport,
+            clock,
+            events: Events::new(clock, reporters),
+            asker,
+            stop,
+            deliver_failures: self.deliver_failures,
+            who: who(),
+        };
+        let run = Engine::new(script, journal, tools).run(start);
+        let finish = until_interrupted(run, sender).await?;
+        Ok(Outcome {
+            finish,
+            events: kept,
+        })
+    }
+}
+
+/// Runs `work`, and passes interrupts on to it: the first drains, the second stops waiting, the third ends the process.
+async fn until_interrupted<T>(work: impl Future<Output = T>, stop: watch::Sender<Stop>) -> T {
+    let signals = async {
+        let [interrupt, terminate, hangup] = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ]
+        .map(signal);
+        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (interrupt, terminate, hangup)
+        else {
+            // Without signals the process simply ends, which every run survives.
+            return std::future::pending::<()>().await;
+        };
+        loop {
+            let (interrupted, terminated, hung_up) =
+                (interrupt.recv(), terminate.recv(), hangup.recv());
+            let asked_to_go = select(Box::pin(terminated), Box::pin(hung_up));
+            let next = match select(Box::pin(interrupted), asked_to_go).await {
+                Either::Left(_) => match *stop.borrow() {
+                    Stop::No => Stop::Drain,
+                    Stop::Drain => Stop::Now,
+                    Stop::Now => std::process::exit(Exit::Suspended as i32),
+                },
+                Either::Right(_) => Stop::Now,
+            };
+            stop.send_replace(next);
+        }
+    };
+    match select(std::pin::pin!(work), std::pin::pin!(signals)).await {
+        Either::Left((result, _)) => result,
+        Either::Right(((), work)) => work.await,
+    }
+}
+
+/// Asks on the terminal, if there is one at both ends.
+struct Terminal;
+
+impl Asker for Terminal {
+    fn ask<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Answer> {
+        Box::pin(async move {
+            if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+                return Answer::Nobody;
+            }
+            eprint!("{question} [y/N] ");
+            let _ = std::io::stderr().flush();
+            let mut line = String::new();
+            match BufReader::new(tokio::io::stdin())
+                .read_line(&mut line)
+                .await
+            {
+                Ok(0) | Err(_) => Answer::Nobody,
+                Ok(_) if ["y", "yes"].contains(&line.trim().to_lowercase().as_str()) => Answer::Yes,
+                Ok(_) => Answer::No,
+            }
+        })
+    }
+}
+
+/// Tells how a run ended and what can be typed next; returns the exit code.
+pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
+    match &outcome.finish {
+        Finish::Done(value) => {
+            if json {
+                println!("{}", json!({"run": id, "outcome": "done", "result": value}));
+            } else {
+                println!("{id}: {}", result(value));
+            }
+            Exit::Done
+        }
+        Finish::Failed(failure) => {
+            if json {
+                println!(
+                    "{}",
+                    json!({"run": id, "outcome": "failed", "failure": failure})
+                );
+            } else {
+                let site = failure
+                    .site
+                    .as_ref()
+                    .map_or_else(String::new, |site| format!(" ({site})"));
+                println!("{id}: failed: {failure}{site}");
+            }
+            Exit::Failed
+        }
+        Finish::Held(held) => {
+            let touched = outcome
+                .events
+                .0
+                .borrow()
+                .iter()
+                .any(|e| changed_something(&e.event));
+            let refused = !touched
+                && held
+                    .iter()
+                    .all(|h| h.failure.kind == lockstep_modules::error::Kind::Refused);
+            if json {
+                let steps: Vec<Value> = held
+                    .iter()
+                    .map(|h| json!({"path": h.path, "failure": h.failure, "in_doubt": h.in_doubt}))
+                    .collect();
+                println!("{}", json!({"run": id, "outcome": "held", "steps": steps}));
+            } else {
+                print!("{}", ways_on(id, held, refused));
+            }
+            if refused { Exit::Refused } else { Exit::Held }
+        }
+        Finish::Suspended(why) => {
+            if json {
+                println!("{}", json!({"run": id, "outcome": "suspended", "why": why}));
+            } else {
+                println!("{id} pauses: {why}\nGo on with: lockstep resume {id}");
+            }
+            Exit::Suspended
+        }
+    }
+}
+
+/// Whether an event shows that something on the cluster may have been changed.
+fn changed_something(event: &Event) -> bool {
+    match event {
+        Event::StepDone { effect, .. } | Event::StepStarted { effect, .. } => {
+            *effect != Effect::Read
+        }
+        Event::RunStarted { replayed, .. } => *replayed > 0,
+        _ => false,
+    }
+}
+
+/// What a playbook returned, in words where it is what the shipped ones return.
+fn result(value: &Value) -> String {
+    let Some(changed) = value.get("changed").and_then(Value::as_object) else {
+        return if value.is_null() {
+            "done".to_owned()
+        } else {
+            format!("done: {value}")
+        };
+    };
+    if changed.is_empty() {
+        return "done: nothing had to be changed".to_owned();
+    }
+    let lines = changed.iter().map(|(component, members)| {
+        let members = members.as_object().into_iter().flatten();
+        let members: Vec<String> = members
+            .map(|(m, what)| format!("{m} {}", what.as_str().unwrap_or_default()))
+            .collect();
+        format!("\n  {component:<11} {}", members.join(", "))
+    });
+    format!("done{}", lines.collect::<String>())
+}
+
+/// What a held run needs a person for.
+fn ways_on(id: &str, held: &[Held], refused: bool) -> String {
+    let mut text = String::new();
+    for Held {
+        path,
+        failure,
+        in_doubt,
+    } in held
+    {
+        text.push_str(&format!("{id} is held at {path}\n  {failure}\n"));
+        if let Some(command) = failure.detail.get("command").and_then(Value::as_str) {
+            text.push_str(&format!("  the command was: {command}\n"));
+        }
+        if let Some(site) = &failure.site {
+            text.push_str(&format!("  asked for at {site}\n"));
+        }
+        if *in_doubt {
+            text.push_str("  It is not known whether this was done.\n");
+        }
+    }
+    text.push_str(if refused {
+        "Nothing was changed. When the cause is gone:\n"
+    } else {
+        "The cluster is left as it is; nothing was undone. The ways on:\n"
+    });
+    text.push_str(&format!(
+        "  lockstep resume {id}              try it again\n"
+    ));
+    for Held { path, in_doubt, .. } in held {
+        if *in_doubt {
+            text.push_str(&format!("  lockstep resume {id} --retry '{path}'              do it again, whatever became of it\n"));
+        }
+        text.push_str(&format!(
+            "  lockstep resume {id} --assume-done '{path}=RESULT'   it was done by hand\n"
+        ));
+    }
+    text.push_str(&format!("  lockstep resume {id} --deliver    let the playbook have the failure: it cleans up and ends\n"));
+    text
+}

@@ -1,0 +1,168 @@
+//! `runs` and `show`: what was run, and where it stands.
+
+use clap::Args;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::Global;
+use super::exit::{Exit, Fault};
+use super::session::state;
+use crate::journal::{History, Phase};
+use crate::runs::{Runs, RunsError};
+
+/// Which run is shown.
+#[derive(Args)]
+pub(crate) struct ShowArgs {
+    /// The run, for example update-14
+    run: String,
+}
+
+/// Where a run stands, in a word.
+fn standing(history: &History, running: bool) -> &'static str {
+    match &history.end {
+        Some(Ok(_)) => "done",
+        Some(Err(_)) => "failed",
+        None if running => "running",
+        None if held(history).next().is_some() => "held",
+        None if history.suspended.is_some() => "suspended",
+        None => "broken off",
+    }
+}
+
+fn held(history: &History) -> impl Iterator<Item = &String> {
+    history
+        .steps
+        .iter()
+        .filter(|(_, s)| matches!(s.phase, Phase::Held { .. }))
+        .map(|(path, _)| path)
+}
+
+/// Lists all runs.
+pub(super) fn runs(global: &Global) -> Result<Exit, Fault> {
+    let runs = Runs::in_state(&state(global)?);
+    let mut rows = Vec::new();
+    for id in runs.ids()? {
+        // One that can't be read is listed all the same.
+        rows.push((id.clone(), runs.history(&id), runs.is_running(&id)));
+    }
+    if global.json {
+        let all: Vec<Value> = rows
+            .iter()
+            .map(|(id, history, running)| brief(id, history.as_ref(), *running))
+            .collect();
+        println!("{}", Value::from(all));
+        return Ok(Exit::Done);
+    }
+    if rows.is_empty() {
+        println!("no runs yet");
+        return Ok(Exit::Done);
+    }
+    let mut table = super::status::table(["RUN", "CLUSTER", "BEGAN", "STEPS", "STATE"]);
+    for (id, history, running) in &rows {
+        match history {
+            Ok(history) => {
+                let steps = history.completions.len().to_string();
+                let began = time(history.began);
+                table.add_row([
+                    id.as_str(),
+                    &history.head.cluster.name,
+                    &began,
+                    &steps,
+                    standing(history, *running),
+                ]);
+            }
+            Err(error) => drop(table.add_row([id.as_str(), "", "", "", &error.to_string()])),
+        }
+    }
+    println!("{table}");
+    Ok(Exit::Done)
+}
+
+fn brief(id: &str, history: Result<&History, &RunsError>, running: bool) -> Value {
+    match history {
+        Ok(history) => json!({
+            "run": id, "cluster": history.head.cluster.name, "playbook": history.head.playbook, "began": history.began,
+            "last": history.last, "steps_done": history.completions.len(), "state": standing(history, running),
+            "held": held(history).collect::<Vec<_>>(), "resumes": history.resumes,
+        }),
+        Err(error) => json!({"run": id, "error": error.to_string()}),
+    }
+}
+
+fn time(at: jiff::Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC)
+        .strftime("%Y-%m-%d %H:%M")
+        .to_string()
+}
+
+/// Shows one run.
+pub(super) fn show(global: &Global, args: &ShowArgs) -> Result<Exit, Fault> {
+    let runs = Runs::in_state(&state(global)?);
+    let history = runs.history(&args.run)?;
+    let running = runs.is_running(&args.run);
+    if global.json {
+        let mut all = brief(&args.run, Ok(&history), running);
+        all["params"] = history.head.params.clone();
+        all["steps"] = steps_json(&history);
+        all["end"] = json!(history.end);
+        println!("{all}");
+        return Ok(Exit::Done);
+    }
+    let head = &history.head;
+    println!(
+        "{}: {} of {}, begun {} by {}",
+        head.id,
+        head.playbook,
+        head.cluster.name,
+        time(history.began),
+        head.who
+    );
+    let mut table = super::status::table(["STEP", "STATE", "TOOK", ""]);
+    for (path, step) in in_order(&history) {
+        let took = match (step.began, step.ended) {
+            (Some(from), Some(to)) => format!("{:.1} s", to.duration_since(from).as_secs_f64()),
+            _ => String::new(),
+        };
+        let note = match &step.phase {
+            Phase::Held { failure, .. } => failure.to_string(),
+            _ => String::new(),
+        };
+        table.add_row([path.as_str(), step.phase.word(), &took, &note]);
+    }
+    println!("{table}");
+    let state = standing(&history, running);
+    match &history.end {
+        Some(Err(failure)) => println!("{state}: {failure}"),
+        Some(Ok(_)) => println!("{state}"),
+        None => {
+            let why = history
+                .suspended
+                .as_deref()
+                .unwrap_or("the process that ran it is gone");
+            println!(
+                "{state}{}",
+                if running {
+                    String::new()
+                } else {
+                    format!(": {why}\nGo on with: lockstep resume {}", head.id)
+                }
+            );
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The steps in the order in which they began; what wasn't begun comes last.
+fn in_order(history: &History) -> Vec<(&String, &crate::journal::Step)> {
+    let mut steps: Vec<_> = history.steps.iter().collect();
+    steps.sort_by_key(|(_, step)| (step.began.is_none(), step.began));
+    steps
+}
+
+fn steps_json(history: &History) -> Value {
+    let steps = in_order(history).into_iter().map(|(path, step)| {
+        json!({"path": path, "op": step.op, "args": step.args, "effect": step.effect, "site": step.site, "state": step.phase.word(),
+            "attempts": step.attempts, "began": step.began, "ended": step.ended})
+    });
+    steps.collect()
+}

@@ -1,0 +1,104 @@
+//! `status`: the cluster on one screen.
+
+use std::rc::Rc;
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use lockstep_modules::op::Registry;
+use lockstep_modules::status::{COMPONENTS, Health, MemberStatus, Status};
+use lockstep_modules::transport::Transport;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Global;
+use super::exit::{Exit, Fault};
+use super::op;
+use super::session::runtime;
+use super::target::{Target, simulation, ssh};
+
+/// A table without lines.
+pub(super) fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// Shows the cluster. Exits with 0 only if it is in step and well.
+pub(super) fn status(registry: &Registry, global: &Global) -> Result<Exit, Fault> {
+    let target = Target::of(global)?;
+    let runtime = runtime(target.twin.is_some())?;
+    let value = runtime.block_on(async {
+        let transport: Rc<dyn Transport> = match &target.twin {
+            Some(scenario) => Rc::new(simulation(scenario.build(), None)),
+            None => ssh(&target.config.cluster)?,
+        };
+        op::read_once(
+            registry,
+            &target.config.cluster,
+            transport,
+            "status.read",
+            json!({}),
+        )
+        .await
+    })?;
+    let status = Status::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
+    if global.json {
+        println!("{value}");
+    } else {
+        print(&status);
+    }
+    Ok(if status.in_step && status.healthy {
+        Exit::Done
+    } else {
+        Exit::NotWell
+    })
+}
+
+fn print(status: &Status) {
+    println!("{}: {}\n", status.cluster, status.brief());
+    let mut table = table(["MEMBER", "MICROCEPH", "MICROOVN", "LXD", "MICROCLOUD", ""]);
+    for member in &status.members {
+        let cells = COMPONENTS.map(|(snap, _)| cell(member, snap));
+        let note = member
+            .problem
+            .clone()
+            .unwrap_or_else(|| member.changes.join("; "));
+        let [a, b, c, d] = cells;
+        table.add_row([member.name.clone(), a, b, c, d, note]);
+    }
+    let mut row = vec!["health".to_owned()];
+    row.extend(status.components.iter().map(|c| c.health.word().to_owned()));
+    table.add_row(row);
+    println!("{table}");
+    for component in &status.components {
+        for skew in &component.skew {
+            println!("{}: {skew}", component.title);
+        }
+        if component.health != Health::Ok {
+            for problem in &component.problems {
+                println!("{}: {problem}", component.title);
+            }
+        }
+    }
+}
+
+/// `1501 squid/stable +` with what is out of the ordinary.
+fn cell(member: &MemberStatus, snap: &str) -> String {
+    let Some(installed) = member.snaps.get(snap) else {
+        return "-".to_owned();
+    };
+    let mut text = format!("{} {}", installed.revision, installed.channel);
+    if installed.cohort.is_empty() {
+        text.push_str(" no cohort");
+    }
+    if !installed.held {
+        text.push_str(" not held");
+    }
+    if !installed.active {
+        text.push_str(" disabled");
+    }
+    text
+}

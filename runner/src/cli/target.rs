@@ -1,0 +1,147 @@
+//! Which cluster a command is about, and how it is reached.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use jiff::Timestamp;
+use lockstep_modules::cluster::{Cluster, MemberConfig, SshConfig};
+use lockstep_modules::transport::Transport;
+use lockstep_modules::transport::ssh::Ssh;
+use lockstep_twin::{Scenario, Twin, World};
+
+use super::Global;
+use super::exit::{Exit, Fault};
+use crate::config::Config;
+
+/// The cluster file that is taken when none is named.
+const DEFAULT: &str = "cluster.toml";
+
+/// A cluster, and what its file says beside.
+pub(super) struct Target {
+    /// As it was named: a path, or `twin:4`.
+    pub(super) name: String,
+    pub(super) config: Config,
+    /// The simulated cluster, if it is one.
+    pub(super) twin: Option<Scenario>,
+}
+
+impl Target {
+    /// The cluster that the command line names.
+    pub(super) fn of(global: &Global) -> Result<Self, Fault> {
+        let name = global.cluster.clone().unwrap_or_else(|| DEFAULT.to_owned());
+        if let Some(scenario) = twin(&name)? {
+            let config = Config {
+                cluster: simulated(&scenario),
+                channels: Default::default(),
+                params: Default::default(),
+            };
+            return Ok(Self {
+                name,
+                config,
+                twin: Some(scenario),
+            });
+        }
+        if global.cluster.is_none() && !Path::new(DEFAULT).exists() {
+            return Err(Fault::usage("which cluster? There is no cluster.toml here").help(
+                "lockstep init USER@MEMBER        writes one\nlockstep … --cluster FILE        names one\nlockstep … --cluster twin:3      simulates one",
+            ));
+        }
+        let mut config = Config::read(Path::new(&name))?;
+        with_ssh_config(&mut config.cluster, global);
+        let name = std::fs::canonicalize(&name).map_or(name, |path| path.display().to_string());
+        Ok(Self {
+            name,
+            config,
+            twin: None,
+        })
+    }
+}
+
+/// The command line's ssh_config wins over the file's.
+pub(super) fn with_ssh_config(cluster: &mut Cluster, global: &Global) {
+    if let Some(config) = &global.ssh_config {
+        cluster.ssh.config = Some(config.clone());
+    }
+}
+
+/// `twin` or `twin:N`.
+pub(super) fn twin(name: &str) -> Result<Option<Scenario>, Fault> {
+    let Some(rest) = name.strip_prefix("twin") else {
+        return Ok(None);
+    };
+    let members = match rest.strip_prefix(':') {
+        None if rest.is_empty() => 3,
+        Some(number) => match number.parse::<usize>() {
+            Ok(n @ 1..=50) => n,
+            _ => {
+                return Err(Fault::usage(format!(
+                    "{name:?}: a simulated cluster has 1 to 50 members, for example twin:4"
+                )));
+            }
+        },
+        // A file that happens to begin so.
+        None => return Ok(None),
+    };
+    Ok(Some(Scenario {
+        epoch: Timestamp::now(),
+        ..Scenario::of(members)
+    }))
+}
+
+fn simulated(scenario: &Scenario) -> Cluster {
+    let members = scenario
+        .names()
+        .into_iter()
+        .map(MemberConfig::named)
+        .collect();
+    Cluster {
+        name: format!("twin of {}", scenario.members),
+        members,
+        machines: Vec::new(),
+        ssh: SshConfig::default(),
+    }
+}
+
+/// The way to the members of a real cluster.
+pub(super) fn ssh(cluster: &Cluster) -> Result<Rc<dyn Transport>, Fault> {
+    let ssh = Ssh::new(cluster).map_err(|e| {
+        Fault::new(
+            Exit::State,
+            format!("no folder for control sockets can be made: {e}"),
+        )
+    })?;
+    Ok(Rc::new(ssh))
+}
+
+/// The way to the members of a simulated cluster, which is written down in `file` whenever a command has ended: it must
+/// outlive this process as a real one would.
+pub(super) fn simulation(world: World, file: Option<PathBuf>) -> Twin {
+    match file {
+        None => Twin::new(world),
+        Some(file) => Twin::watched(world, move |world| {
+            let text = serde_json::to_string(world).unwrap_or_default();
+            let fresh = file.with_extension("new");
+            // A simulation that can't be written can't be resumed; its journal will say what went wrong with the disk.
+            let _ = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &file));
+        }),
+    }
+}
+
+/// A simulated cluster as an earlier process left it.
+pub(super) fn read_world(file: &Path) -> Result<World, Fault> {
+    let text = std::fs::read_to_string(file).map_err(|e| {
+        Fault::new(
+            Exit::State,
+            format!(
+                "the simulated cluster {} can't be read: {e}",
+                file.display()
+            ),
+        )
+    })?;
+    serde_json::from_str(&text).map_err(|e| {
+        Fault::new(
+            Exit::State,
+            format!("the simulated cluster {} is damaged: {e}", file.display()),
+        )
+    })
+}

@@ -1,0 +1,259 @@
+//! What follows from the registry: the reference, type stubs for editors, globals for luacheck, and the JSON schema.
+//!
+//! Everything here is made from the one declaration of each op. The files are committed, and a test keeps them true.
+
+use std::fmt::Write;
+
+use lockstep_modules::op::{OpDef, Registry};
+use lockstep_modules::schema::{required, types_of, words};
+use serde_json::{Map, Value, json};
+
+/// The reference page of all ops, as Markdown.
+#[must_use]
+pub fn reference(registry: &Registry) -> String {
+    let mut page = "# Ops\n\n<!-- Generated from the declarations of the ops. Edit those. -->\n\nEvery op is a function in playbooks (`snap.refresh { member = \"micro1\", snap = \"lxd\" }`) and a command in the shell\n(`lockstep op snap.refresh --member micro1 --snap lxd`). Beside its own arguments every call takes `timeout` (\"15m\") and\n`retry` (`{ times = 3, every = \"10s\" }`). The effect says what is done with a step whose end was missed: a *read* or\n*converge* is done again; about a *once* the op's probe asks the world, or lockstep asks the operator.\n".to_owned();
+    for module in registry.modules() {
+        let _ = write!(page, "\n## {}\n\n{}\n", module.name, module.about);
+        for op in &module.ops {
+            let _ = write!(page, "\n{}", reference_of(op));
+        }
+    }
+    page
+}
+
+/// The part of the reference that is about one op.
+#[must_use]
+pub fn reference_of(op: &OpDef) -> String {
+    let mut text = format!("### {}\n\n{}\n\n", op.name, op.doc);
+    let _ = writeln!(
+        text,
+        "Effect: {}. Time-out: {}.\n",
+        op.effect.word(),
+        op.timeout
+    );
+    let arguments = fields(&op.args);
+    if arguments.is_empty() {
+        text.push_str("No arguments.\n");
+    } else {
+        text.push_str("| argument | type | |\n|---|---|---|\n");
+        text.push_str(&arguments.iter().map(Field::row).collect::<String>());
+    }
+    text.push_str("\n| result | type | |\n|---|---|---|\n");
+    text.push_str(&fields(&op.out).iter().map(Field::row).collect::<String>());
+    text
+}
+
+/// A field of an argument or result record.
+struct Field<'a> {
+    name: &'a str,
+    schema: &'a Value,
+    required: bool,
+}
+
+impl Field<'_> {
+    fn row(&self) -> String {
+        let name = if self.required {
+            format!("**{}**", self.name)
+        } else {
+            self.name.to_owned()
+        };
+        let doc = self
+            .schema
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .replace('\n', " ");
+        let default = self.schema.get("default").filter(|d| !d.is_null());
+        let default = default.map_or_else(String::new, |d| format!(" Default: `{d}`."));
+        format!(
+            "| {name} | {} | {doc}{default} |\n",
+            lua_type(self.schema).replace('|', "\\|")
+        )
+    }
+}
+
+/// The fields of a record, the required ones first.
+fn fields(schema: &Value) -> Vec<Field<'_>> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let is_required = |name: &str| required(schema).any(|r| r == name);
+    let mut fields: Vec<Field<'_>> = properties
+        .into_iter()
+        .flatten()
+        .map(|(name, schema)| Field {
+            name,
+            schema,
+            required: is_required(name),
+        })
+        .collect();
+    fields.sort_by_key(|field| !field.required);
+    fields
+}
+
+/// A schema as a LuaCATS type.
+fn lua_type(schema: &Value) -> String {
+    if let Some(words) = words(schema) {
+        return words
+            .iter()
+            .map(|w| format!("\"{w}\""))
+            .collect::<Vec<_>>()
+            .join("|");
+    }
+    if let Some(name) = schema.get("x-lockstep").and_then(Value::as_str) {
+        return format!("lockstep.{name}");
+    }
+    for key in ["anyOf", "oneOf"] {
+        if let Some(choices) = schema.get(key).and_then(Value::as_array) {
+            let some = choices.iter().filter(|c| !types_of(c).contains(&"null"));
+            return some.map(lua_type).collect::<Vec<_>>().join("|");
+        }
+    }
+    match types_of(schema).first().copied() {
+        Some("integer") => "integer".to_owned(),
+        Some("number") => "number".to_owned(),
+        Some("string") => "string".to_owned(),
+        Some("boolean") => "boolean".to_owned(),
+        Some("array") => {
+            let item = lua_type(schema.get("items").unwrap_or(&Value::Null));
+            if item.contains('|') {
+                format!("({item})[]")
+            } else {
+                format!("{item}[]")
+            }
+        }
+        Some("object") => object_type(schema),
+        _ => "any".to_owned(),
+    }
+}
+
+fn object_type(schema: &Value) -> String {
+    if schema.get("properties").is_none() {
+        let value = schema.get("additionalProperties").filter(|v| v.is_object());
+        return value.map_or_else(
+            || "table".to_owned(),
+            |v| format!("table<string, {}>", lua_type(v)),
+        );
+    }
+    let fields = fields(schema).into_iter().map(|f| {
+        format!(
+            "{}{}: {}",
+            f.name,
+            if f.required { "" } else { "?" },
+            lua_type(f.schema)
+        )
+    });
+    format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
+}
+
+/// The type stub of a module, for editors that know LuaCATS: its file name and text.
+#[must_use]
+pub fn stubs(registry: &Registry) -> Vec<(String, String)> {
+    let stub = |module: &lockstep_modules::op::Module| {
+        let mut text = format!("---@meta\n-- Generated. {}\n\n", module.about);
+        if module.ops.iter().any(|op| op.name != module.name) {
+            let _ = writeln!(text, "{} = {{}}\n", module.name);
+        }
+        text.push_str(
+            &module
+                .ops
+                .iter()
+                .map(op_stub)
+                .collect::<Vec<_>>()
+                .join("\n"),
+        );
+        (format!("{}.lua", module.name), text)
+    };
+    registry.modules().iter().map(stub).collect()
+}
+
+fn op_stub(op: &OpDef) -> String {
+    let mut text = class(&format!("{}.Args", op.name), &op.args, true);
+    text.push('\n');
+    text.push_str(&class(&format!("{}.Result", op.name), &op.out, false));
+    text.push('\n');
+    text.push_str(
+        &op.doc
+            .lines()
+            .map(|line| format!("--- {line}").trim_end().to_owned() + "\n")
+            .collect::<String>(),
+    );
+    let _ = writeln!(
+        text,
+        "---@param args {}.Args\n---@return {}.Result\nfunction {}(args) end",
+        op.name, op.name, op.name
+    );
+    text
+}
+
+fn class(name: &str, schema: &Value, options: bool) -> String {
+    let mut text = format!("---@class (exact) {name}\n");
+    for field in fields(schema) {
+        let doc = field
+            .schema
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .replace('\n', " ");
+        let optional = if field.required { "" } else { "?" };
+        let _ = writeln!(
+            text,
+            "---@field {}{optional} {} {doc}",
+            field.name,
+            lua_type(field.schema)
+        );
+    }
+    if options {
+        text.push_str("---@field timeout? lockstep.Span How long the step may take.\n");
+        text.push_str("---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.\n");
+    }
+    text
+}
+
+/// Globals of playbooks that aren't Lua's own, for `.luacheckrc`.
+#[must_use]
+pub fn luacheckrc(registry: &Registry) -> String {
+    let flow = [
+        "confirm", "each", "finally", "log", "parallel", "rolling", "section", "try",
+    ];
+    let mut names: Vec<&str> = registry
+        .modules()
+        .iter()
+        .map(|m| m.name.as_str())
+        .chain(flow)
+        .collect();
+    names.sort_unstable();
+    let gone = [
+        "collectgarbage",
+        "coroutine",
+        "debug",
+        "dofile",
+        "io",
+        "load",
+        "loadfile",
+        "os",
+        "package",
+        "rawset",
+        "warn",
+    ];
+    let list = |names: &[&str]| {
+        names
+            .iter()
+            .map(|n| format!("\t\"{n}\",\n"))
+            .collect::<String>()
+    };
+    format!(
+        "-- Generated from the registry: what playbooks see, and what of Lua they don't.\nstd = \"lua54\"\nread_globals = {{\n{}}}\nnot_globals = {{\n{}}}\nexclude_files = {{ \"types/**\" }}\nmax_line_length = 130\n",
+        list(&names),
+        list(&gone),
+    )
+}
+
+/// The schemas of all ops, as one JSON document.
+#[must_use]
+pub fn schema(registry: &Registry) -> Value {
+    let op = |op: &OpDef| {
+        let value =
+            json!({"effect": op.effect, "timeout": op.timeout, "args": op.args, "out": op.out});
+        (op.name.clone(), value)
+    };
+    Value::Object(registry.ops().map(op).collect::<Map<_, _>>())
+}

@@ -1,0 +1,7 @@
+//! The `lockstep` command, with the modules that come with it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lockstep::cli::main(&lockstep_modules::registry())
+}

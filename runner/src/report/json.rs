@@ -1,0 +1,26 @@
+//! The stream as it is, a JSON object a line.
+
+use std::io::Write;
+
+use crate::event::{Reporter, Stamped};
+
+/// Prints every event as a line of JSON.
+pub struct JsonReporter<W> {
+    out: W,
+}
+
+impl<W: Write> JsonReporter<W> {
+    /// A reporter that prints to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out }
+    }
+}
+
+impl<W: Write> Reporter for JsonReporter<W> {
+    fn take(&mut self, event: &Stamped) {
+        if let Ok(line) = serde_json::to_string(event) {
+            // Whoever listened may be gone; the run goes on.
+            let _ = writeln!(self.out, "{line}");
+        }
+    }
+}

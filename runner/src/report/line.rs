@@ -1,0 +1,211 @@
+//! Plain lines, for pipes, logs and terminals alike.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use jiff::Timestamp;
+use lockstep_modules::op::Effect;
+
+use crate::event::{Event, Reporter, Stamped};
+use crate::journal::By;
+
+/// How often a step that waits says what it waits for, in seconds.
+const PATIENCE: i64 = 10;
+
+/// A step that changes nothing is worth a line only if somebody had to wait for it, in milliseconds.
+const NOTICEABLE: u64 = 1000;
+
+/// Prints a line for everything that a person would want to know.
+pub struct LineReporter<W> {
+    out: W,
+    verbose: bool,
+    began: Option<Timestamp>,
+    section: String,
+    said: BTreeMap<String, (Timestamp, String)>,
+}
+
+impl<W: Write> LineReporter<W> {
+    /// A reporter that prints to `out`: every step and command if `verbose`.
+    pub fn new(out: W, verbose: bool) -> Self {
+        Self {
+            out,
+            verbose,
+            began: None,
+            section: String::new(),
+            said: BTreeMap::new(),
+        }
+    }
+
+    fn line(&mut self, at: Timestamp, text: &str) {
+        let began = *self.began.get_or_insert(at);
+        let secs = at.duration_since(began).as_secs();
+        // Whoever listened may be gone; the run goes on.
+        let _ = writeln!(self.out, "{:>4}:{:02}  {text}", secs / 60, secs % 60);
+    }
+
+    /// The section that a step stands in, as a heading where it is another one.
+    fn heading(&mut self, path: &str, member: Option<&str>) {
+        let first = path.split('/').next().unwrap_or_default();
+        let section = if first.contains('#') || Some(first) == member {
+            ""
+        } else {
+            first
+        };
+        if !section.is_empty() && section != self.section {
+            let _ = writeln!(self.out, "{section}");
+        }
+        section.clone_into(&mut self.section);
+    }
+
+    fn step(
+        &mut self,
+        at: Timestamp,
+        path: &str,
+        member: Option<&str>,
+        op: &str,
+        headline: &str,
+        rest: &str,
+    ) {
+        self.heading(path, member);
+        let who = member.map_or_else(String::new, |m| format!("{m}  "));
+        let object = if headline.is_empty() {
+            String::new()
+        } else {
+            format!(" {headline}")
+        };
+        self.line(at, &format!("{who}{op}{object}{rest}"));
+    }
+}
+
+impl<W: Write> Reporter for LineReporter<W> {
+    fn take(&mut self, stamped: &Stamped) {
+        let at = stamped.at;
+        match &stamped.event {
+            Event::RunStarted {
+                run,
+                playbook,
+                cluster,
+                members,
+                replayed,
+            } => {
+                self.began = Some(at);
+                let how = match replayed {
+                    0 => format!("{playbook} of {cluster} ({})", members.join(", ")),
+                    n => format!("going on with {playbook} of {cluster} after {n} steps"),
+                };
+                let _ = writeln!(self.out, "{run}: {how}");
+            }
+            Event::StepStarted {
+                path,
+                op,
+                member,
+                headline,
+                effect,
+                ..
+            } => {
+                if *effect == Effect::Once || self.verbose {
+                    self.step(at, path, member.as_deref(), op, headline, " …");
+                }
+            }
+            Event::StepProbed {
+                path,
+                op,
+                member,
+                headline,
+            } => {
+                self.step(
+                    at,
+                    path,
+                    member.as_deref(),
+                    op,
+                    headline,
+                    ": was under way; finding out what became of it",
+                );
+            }
+            Event::Progress { path, text, .. } => {
+                let due = self
+                    .said
+                    .get(path)
+                    .is_none_or(|(last, _)| at.duration_since(*last).as_secs() >= PATIENCE);
+                let news = self.said.get(path).is_none_or(|(_, said)| said != text);
+                if self.verbose && news || due {
+                    let first = self.said.insert(path.clone(), (at, text.clone())).is_none();
+                    // The first look is never a surprise.
+                    if !first || self.verbose {
+                        self.line(at, &format!("{path}: {text}"));
+                    }
+                }
+            }
+            Event::Command {
+                member,
+                command,
+                end,
+                ms,
+                ..
+            } => {
+                if self.verbose {
+                    self.line(at, &format!("{member}  $ {command}  [{end}, {ms} ms]"));
+                }
+            }
+            Event::Away { member, reason, .. } => {
+                self.line(at, &format!("{member}  {reason}; waiting for it"))
+            }
+            Event::StepDone {
+                path,
+                op,
+                member,
+                headline,
+                summary,
+                effect,
+                by,
+                ms,
+            } => {
+                self.said.remove(path);
+                if *effect != Effect::Once && *ms < NOTICEABLE && !self.verbose {
+                    return;
+                }
+                let by = match by {
+                    By::Run => "",
+                    By::Probe => ", found out afterwards",
+                    By::Operator => ", said by the operator",
+                };
+                let rest = format!(": {summary} ({}{by})", seconds(*ms));
+                self.step(at, path, member.as_deref(), op, headline, &rest);
+            }
+            Event::StepRetried {
+                path,
+                failure,
+                attempt,
+                wait,
+            } => {
+                self.line(
+                    at,
+                    &format!("{path}: {failure}; attempt {attempt} in {wait} s"),
+                );
+            }
+            Event::StepFailed { path, failure } => self.line(at, &format!("{path}: {failure}")),
+            Event::StepHeld { path, failure, .. } => {
+                self.line(at, &format!("held at {path}: {failure}"))
+            }
+            Event::Log { level, message, .. } => {
+                let mark = if level == "warn" { "warning: " } else { "" };
+                self.line(at, &format!("{mark}{message}"));
+            }
+            Event::Interrupted { level } => {
+                let what = match level.as_str() {
+                    "drain" => {
+                        "interrupted: nothing new is begun; waiting for what is under way (again to stop waiting)"
+                    }
+                    _ => "interrupted: leaving what is under way to itself",
+                };
+                self.line(at, what);
+            }
+            Event::RunEnded { .. } => {}
+        }
+        let _ = self.out.flush();
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+}
