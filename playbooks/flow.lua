@@ -94,7 +94,7 @@ function flow.chosen(p)
 	return chosen
 end
 
--- Parameters that every procedure over components takes.
+-- Parameters that every procedure over components takes. Fewer looks make a gate open sooner, and on less evidence.
 function flow.component_params()
 	local names = {}
 	for i, component in ipairs(flow.components) do
@@ -102,6 +102,7 @@ function flow.component_params()
 	end
 	return {
 		only = { type = "list", one_of = names, about = "Only these components." },
+		looks = { type = "integer", about = "Good looks in a row before a gate of storage or network opens." },
 		skip = { type = "list", one_of = names, about = "All components but these." },
 	}
 end

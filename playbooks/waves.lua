@@ -25,28 +25,28 @@ local function refresh(M, component, member, channel, gate)
 end
 
 -- One member after the other. `noout` is set around each, and the next one begins only behind the gate.
-function waves.microceph(M, component, state, channel)
+function waves.microceph(M, component, state, channel, looks)
 	local before = microceph.wait { samples = 1 }
 	local function gate(member)
-		microceph.wait { member = member, osds = before.health.osds }
+		microceph.wait { member = member, osds = before.health.osds, samples = looks }
 	end
 	rolling(component.members, function(member)
 		with_noout(member, function()
 			refresh(M, component, member, channel, gate)
 		end)
 	end)
-	microceph.wait { osds = before.health.osds }
+	microceph.wait { osds = before.health.osds, samples = looks }
 end
 
 -- One member after the other. With a newer schema the daemons wait until the last one has it, so all of them online is
 -- asked for only behind the wave; so is the conversion of the databases.
-function waves.microovn(M, component, state, channel)
+function waves.microovn(M, component, state, channel, looks)
 	rolling(component.members, function(member)
 		refresh(M, component, member, channel, function()
-			microovn.wait { member = member }
+			microovn.wait { member = member, samples = looks }
 		end)
 	end)
-	microovn.wait {}
+	microovn.wait { samples = looks }
 end
 
 -- All members at once: those that are ahead are blocked until the last one has caught up, so a gate between two members
@@ -117,7 +117,7 @@ function waves.run(M, cluster, p, channels)
 					snap.hold { member = member, snap = chosen.name }
 				end)
 				M.hook("before_wave", { component = chosen.name })
-				waves[chosen.name](M, component, before, channel)
+				waves[chosen.name](M, component, before, channel, p.looks)
 				M.hook("after_wave", { component = chosen.name })
 			end)
 			moved[#moved + 1] = chosen.name

@@ -57,6 +57,13 @@ pub enum Note<'a> {
         /// How long it took.
         took: Duration,
     },
+    /// The connection to a member broke while nothing ran over it, and was made again.
+    Mended {
+        /// The member.
+        member: &'a str,
+        /// Why it had broken.
+        reason: &'a str,
+    },
     /// Contact with a member was lost; the step waits for it.
     Away {
         /// The member.
@@ -168,6 +175,15 @@ impl Cx {
         let began = Instant::now();
         let result = self.host.transport().run(member.as_str(), batch).await;
         let took = began.elapsed();
+        if let Some(reason) = self.host.transport().mended(member.as_str()) {
+            self.host.note(
+                &self.path,
+                Note::Mended {
+                    member: member.as_str(),
+                    reason: &reason,
+                },
+            );
+        }
         for (i, cmd) in batch.iter().enumerate() {
             let result = result.as_ref().map(|outputs| &outputs[i]);
             self.host.note(

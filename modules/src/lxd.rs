@@ -160,7 +160,9 @@ impl Op for Wait {
                 if good >= SAMPLES {
                     return Ok(Look::Yes(WaitOut { members }));
                 }
-                Ok(Look::NotYet(format!("good, {good} of {SAMPLES} looks")))
+                Ok(Look::NotYet(format!(
+                    "well so far, {good} of {SAMPLES} looks"
+                )))
             }
             Look::NotYet(missing) => {
                 good = 0;

@@ -175,6 +175,13 @@ async fn views(cx: &Cx, member: &Member) -> Result<Vec<Option<Result<View, Strin
 pub struct WaitArgs {
     /// The member that was just refreshed.
     pub member: Option<Member>,
+    /// Good looks in a row, 5 s apart.
+    #[serde(default = "samples")]
+    pub samples: u32,
+}
+
+fn samples() -> u32 {
+    SAMPLES
 }
 
 /// What the gate saw when it opened.
@@ -224,10 +231,13 @@ impl Op for Wait {
                         1
                     };
                     terms.clone_from(&out.health.terms);
-                    if good >= SAMPLES {
+                    if good >= args.samples {
                         return Ok(Look::Yes(out));
                     }
-                    Ok(Look::NotYet(format!("good, {good} of {SAMPLES} looks")))
+                    Ok(Look::NotYet(format!(
+                        "well so far, {good} of {} looks",
+                        args.samples
+                    )))
                 }
                 Look::NotYet(missing) => {
                     good = 0;

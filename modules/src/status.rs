@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use component::{Component, Health};
 pub use require::Require;
 
+use crate::cmd::Cmd;
 use crate::cx::Cx;
 use crate::error::{Kind, OpError};
 use crate::op::{Effect, Module, Observation, Op, OpDef};
@@ -150,6 +151,8 @@ async fn installed(
     let mut paths = vec![format!("/v2/snaps?snaps={}", names.join(","))];
     paths.extend(changes);
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    // Whoever is to be updated must let us be root; better to know before the first change.
+    cx.cmd(member, &Cmd::root(["/bin/true"])).await?;
     let mut answers = snapd::get(cx, member, &paths).await?.into_iter();
     let snaps = answers
         .next()

@@ -38,6 +38,12 @@ pub trait Transport {
         batch: &'a [Cmd],
     ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>>;
 
+    /// Why the connection to `member` had to be made again since this was last asked, if it had to. Nothing was in doubt:
+    /// it broke while nothing ran over it.
+    fn mended(&self, _member: &str) -> Option<String> {
+        None
+    }
+
     /// Opens connections to all of `members` at once, so that later steps find them warm.
     fn warm<'a>(
         &'a self,

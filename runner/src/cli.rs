@@ -1,5 +1,21 @@
 //! The command line: one file a command.
 
+/// Prints a line for whoever called. Somebody who has stopped listening (`lockstep runs | head`) is no reason to fail.
+macro_rules! out {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($arg)*);
+    }};
+}
+
+/// As `out!`, on standard error.
+macro_rules! err {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($arg)*);
+    }};
+}
+
 mod doc;
 mod exit;
 mod init;

@@ -94,6 +94,15 @@ pub enum Event {
         /// What it printed on standard error.
         stderr: String,
     },
+    /// The connection to a member broke while nothing ran over it, and was made again.
+    Mended {
+        /// The step.
+        path: String,
+        /// The member.
+        member: String,
+        /// Why it had broken.
+        reason: String,
+    },
     /// Contact with a member was lost; the step waits for it.
     Away {
         /// The step.

@@ -1,13 +1,22 @@
 //! What runs where, and whether it was left alone.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::query;
-use crate::cx::Cx;
+use crate::cx::{Cx, Look};
 use crate::error::OpError;
 use crate::op::{Effect, Op};
+use crate::schema::Span;
+
+/// The status of an instance whose member gave no answer.
+const NO_ANSWER: &str = "Error";
+
+/// Pause between two looks.
+const EVERY: Duration = Duration::from_secs(3);
 
 /// An instance and where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -103,6 +112,9 @@ async fn instances(cx: &Cx) -> Result<Vec<Instance>, OpError> {
 }
 
 /// Check that every instance is where and how it was, and that none was restarted. Refuses to go on otherwise.
+///
+/// Just after a member came back the others have no answer from it yet and show its instances as `Error`: that is not
+/// known, and so it is asked again.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UnharmedArgs {
@@ -116,6 +128,7 @@ pub struct Unharmed;
 impl Op for Unharmed {
     const NAME: &'static str = "lxd.unharmed";
     const EFFECT: Effect = Effect::Read;
+    const TIMEOUT: Span = Span::secs(5 * 60);
     type Args = UnharmedArgs;
     type Out = InstancesOut;
 
@@ -133,7 +146,22 @@ impl Op for Unharmed {
     }
 
     async fn run(cx: &Cx, args: UnharmedArgs) -> Result<InstancesOut, OpError> {
-        let now = instances(cx).await?;
+        let now = cx
+            .until(EVERY, async || {
+                let now = instances(cx).await?;
+                let silent = now.iter().filter(|i| i.status == NO_ANSWER);
+                let silent: Vec<String> = silent
+                    .map(|i| format!("{} on {}", i.name, i.location))
+                    .collect();
+                if silent.is_empty() {
+                    return Ok(Look::Yes(now));
+                }
+                Ok(Look::NotYet(format!(
+                    "LXD has no answer about {}",
+                    silent.join(", ")
+                )))
+            })
+            .await?;
         let differences = differences(&args.since, &now);
         if differences.is_empty() {
             return Ok(InstancesOut { instances: now });
@@ -145,10 +173,10 @@ impl Op for Unharmed {
     }
 }
 
-/// What became different. Instances that are new are nobody's harm.
+/// What became different. Instances that are new are nobody's harm, and of those that gave no answer nothing is known.
 fn differences(then: &[Instance], now: &[Instance]) -> Vec<String> {
     let mut differences = Vec::new();
-    for was in then {
+    for was in then.iter().filter(|i| i.status != NO_ANSWER) {
         let name = if was.project == "default" {
             was.name.clone()
         } else {

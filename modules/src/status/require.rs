@@ -84,8 +84,11 @@ fn reasons(args: &RequireArgs, status: &Status) -> Vec<String> {
                 .map(|change| format!("{}: snapd is busy: {change}", member.name)),
         );
     }
+    // A member that can't be asked is why components can't be judged: it is named once.
+    let blind = status.members.iter().any(|m| m.problem.is_some());
     let fine = |c: &Component| match c.health {
         Health::Ok | Health::Absent => true,
+        Health::Unknown if blind => true,
         Health::Waiting => args.health == Wanted::Converging,
         Health::Bad | Health::Unknown => false,
     };

@@ -35,6 +35,7 @@ struct Link {
     open: RefCell<Option<Rc<Connection>>>,
     channels: Semaphore,
     known: Cell<bool>,
+    mended: RefCell<Option<String>>,
 }
 
 impl Ssh {
@@ -51,6 +52,7 @@ impl Ssh {
                 open: RefCell::new(None),
                 channels: Semaphore::new(CHANNELS),
                 known: Cell::new(false),
+                mended: RefCell::new(None),
             };
             (member.name.clone(), link)
         });
@@ -79,6 +81,8 @@ impl Ssh {
             }
             // It broke while nothing ran over it, so nothing is in doubt.
             link.open.replace(None);
+            link.mended
+                .replace(Some(connection.autopsy().await.to_string()));
         }
         let _slot = self.handshakes.acquire().await;
         let socket: PathBuf = self.sockets.path().join(format!("m{}", link.number));
@@ -98,6 +102,10 @@ impl Ssh {
 }
 
 impl Transport for Ssh {
+    fn mended(&self, member: &str) -> Option<String> {
+        self.links.get(member)?.mended.take()
+    }
+
     fn facts<'a>(&'a self, member: &'a str) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
         Box::pin(async move {
             let link = self.link(member)?;

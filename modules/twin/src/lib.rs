@@ -7,6 +7,7 @@
 //! Where the twin and a real cluster differ, the twin is wrong.
 
 mod ceph;
+mod faults;
 mod lxd;
 mod microcluster;
 mod ovn;

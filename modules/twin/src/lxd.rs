@@ -25,6 +25,8 @@ pub(crate) struct Node {
     pub(crate) daemon: Daemon,
     /// When the daemon stopped, while it is down.
     stopped: u64,
+    /// When it was last ready to serve.
+    ready: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +63,8 @@ const OFFLINE: u64 = 20_000;
 /// A lagging member notices with the next heartbeat, and then waits for up to 30 s.
 const HEARTBEAT: u64 = 10_000;
 const SELF_UPDATE: u64 = 30_000;
+/// From a daemon's being ready to its peers' hearing from it about instances (seen on real members: some seconds).
+const HEARD: u64 = 6000;
 
 impl Node {
     pub(crate) fn new(version: (u32, u32)) -> Self {
@@ -68,6 +72,7 @@ impl Node {
             version,
             daemon: Daemon::Ready,
             stopped: 0,
+            ready: 0,
         }
     }
 }
@@ -117,6 +122,7 @@ pub(crate) fn happen(world: &mut World, event: Event) {
 /// A daemon that has started commits its version and compares. All the same, everyone goes on; otherwise it waits, and
 /// members that run an older version will refresh themselves.
 fn align(world: &mut World, member: &str) {
+    let now = world.now;
     let nodes = &mut world.lxd.nodes;
     let versions: Vec<(u32, u32)> = nodes.values().map(|n| n.version).collect();
     let same = versions.iter().all(|v| *v == versions[0]);
@@ -124,10 +130,12 @@ fn align(world: &mut World, member: &str) {
         return;
     };
     node.daemon = if same { Daemon::Ready } else { Daemon::Waiting };
+    node.ready = now;
     let own = node.version;
     if same {
         for other in nodes.values_mut().filter(|n| n.daemon == Daemon::Waiting) {
             other.daemon = Daemon::Ready;
+            other.ready = now;
         }
         return;
     }
@@ -198,7 +206,7 @@ pub(crate) fn lxc(world: &World, proc: &Proc, args: &[&str]) -> Reply {
                     .lxd
                     .instances
                     .iter()
-                    .map(|i| instance_json(world, i))
+                    .map(|i| instance_json(world, &proc.member, i))
                     .collect(),
             )
         }
@@ -261,8 +269,14 @@ fn state(world: &World, name: &str) -> (&'static str, String) {
     ("Online", "Fully operational".to_owned())
 }
 
-fn instance_json(world: &World, instance: &Instance) -> Value {
-    let answered = serves(world, &instance.location);
+fn instance_json(world: &World, asked: &str, instance: &Instance) -> Value {
+    let ready = world
+        .lxd
+        .nodes
+        .get(&instance.location)
+        .map_or(0, |n| n.ready);
+    let heard = ready == 0 || asked == instance.location || world.now >= ready + HEARD;
+    let answered = heard && serves(world, &instance.location);
     let (status, code) = match (answered, instance.running) {
         (false, _) => ("Error", 112),
         (true, true) => ("Running", 103),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use api::curl;
-pub(crate) use change::{Change, task_done};
+pub(crate) use change::{Change, RATE, task_done};
 
 use crate::programs::snap_of;
 use crate::world::{Reply, World};

@@ -62,8 +62,8 @@ impl Twin {
         self.start + Duration::from_millis(at.saturating_sub(self.base))
     }
 
-    /// Lets the world's time catch up.
-    fn advance(&self) {
+    /// Lets the world's time catch up with tokio's.
+    pub fn advance(&self) {
         let now = self.now();
         self.world.borrow_mut().advance(now);
     }

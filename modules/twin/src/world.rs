@@ -89,6 +89,8 @@ struct Scheduled {
 pub(crate) enum Due {
     /// A command has something to say.
     Proc(u64),
+    /// A member's network link goes down or comes back.
+    Link { member: String, up: bool },
     /// The current task of a snapd change is done.
     Task { member: String, change: u64 },
     /// A microcluster daemon looks at the versions of its peers.
@@ -203,6 +205,11 @@ impl World {
             self.now = self.now.max(due.at);
             match due.what {
                 Due::Proc(id) => self.look_at(id),
+                Due::Link { member, up } => {
+                    if let Some(machine) = self.members.get_mut(&member) {
+                        machine.link = up;
+                    }
+                }
                 Due::Task { member, change } => snapd::task_done(self, &member, change),
                 Due::Micro { snap, member } => microcluster::settle(self, &snap, &member),
                 Due::Ceph(event) => ceph::happen(self, event),

@@ -20,12 +20,12 @@ pub(crate) struct DocArgs {
 pub(super) fn doc(registry: &Registry, global: &Global, args: &DocArgs) -> Result<Exit, Fault> {
     let Some(name) = &args.name else {
         if global.json {
-            println!("{}", generate::schema(registry));
+            out!("{}", generate::schema(registry));
         } else {
             for module in registry.modules() {
-                println!("{}: {}", module.name, module.about);
+                out!("{}: {}", module.name, module.about);
                 for op in &module.ops {
-                    println!("  {:<20} {}", op.name, op.about());
+                    out!("  {:<20} {}", op.name, op.about());
                 }
             }
         }
@@ -52,13 +52,13 @@ pub(super) fn doc(registry: &Registry, global: &Global, args: &DocArgs) -> Resul
     }
     for op in ops {
         if global.json {
-            println!(
+            out!(
                 "{}",
                 json!({"op": op.name, "effect": op.effect, "args": op.args, "out": op.out})
                     as Value
             );
         } else {
-            println!("{}", generate::reference_of(op));
+            out!("{}", generate::reference_of(op));
         }
     }
     Ok(Exit::Done)

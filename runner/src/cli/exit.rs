@@ -98,15 +98,15 @@ impl Fault {
 
     pub(super) fn print(&self, json: bool) {
         if json {
-            println!(
+            out!(
                 "{}",
                 json!({"error": self.message, "help": self.help, "exit": self.exit as u8})
             );
             return;
         }
-        eprintln!("error: {}", self.message);
+        err!("error: {}", self.message);
         if let Some(help) = &self.help {
-            eprintln!("{help}");
+            err!("{help}");
         }
     }
 }

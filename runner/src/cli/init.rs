@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use lockstep_modules::cluster::{Cluster, MemberConfig, SshConfig};
 use lockstep_modules::cmd::Cmd;
-use lockstep_modules::transport::Transport;
 use lockstep_modules::transport::ssh::Ssh;
+use lockstep_modules::transport::{ContactError, Facts, Transport};
 use serde::Deserialize;
 
 use super::Global;
@@ -62,7 +62,7 @@ pub(super) fn init(global: &Global, args: &InitArgs) -> Result<Exit, Fault> {
             format!("{} can't be written: {e}", args.output.display()),
         )
     })?;
-    println!(
+    out!(
         "{}: {}",
         args.output.display(),
         found
@@ -74,7 +74,7 @@ pub(super) fn init(global: &Global, args: &InitArgs) -> Result<Exit, Fault> {
     let mut exit = Exit::Done;
     for Found { name, problem, .. } in &found {
         if let Some(problem) = problem {
-            eprintln!("warning: {name} could not be reached: {problem}; see the file");
+            err!("warning: {name} could not be reached: {problem}; see the file");
             exit = Exit::Failed;
         }
     }
@@ -111,46 +111,48 @@ async fn discover(ssh: &SshConfig, first: &str) -> Result<Vec<Found>, Fault> {
     let listed = list(&transport, first).await?;
 
     // The name comes first: ssh_config may know more about it than about the address.
-    let candidate = |name: &str, address: &str| {
-        [
-            MemberConfig::named(name),
-            MemberConfig {
-                address: Some(address.to_owned()),
-                ..MemberConfig::named(format!("{name} at {address}"))
-            },
-        ]
-    };
-    let candidates = listed
+    let named = listed
         .iter()
-        .flat_map(|(name, address)| candidate(name, address))
+        .map(|(name, _)| MemberConfig::named(name))
         .collect();
-    let transport = self::transport(ssh, candidates)?;
-    let names: Vec<String> = listed
-        .iter()
-        .flat_map(|(name, address)| [name.clone(), format!("{name} at {address}")])
-        .collect();
-    let reached = transport.warm(&names).await;
+    let by_name = reach(ssh, named).await?;
+    let addressed = listed.iter().zip(&by_name).filter(|(_, way)| way.is_err());
+    let addressed = addressed.map(|((name, address), _)| MemberConfig {
+        address: Some(address.clone()),
+        ..MemberConfig::named(name)
+    });
+    let mut by_address = reach(ssh, addressed.collect()).await?.into_iter();
     let found = listed
         .into_iter()
-        .zip(reached.chunks(2))
-        .map(|((name, address), ways)| {
-            let is_it = |i: usize| {
-                ways.get(i)
-                    .is_some_and(|(_, facts)| facts.as_ref().is_ok_and(|f| f.hostname == name))
-            };
-            let answers = |i: usize| ways.get(i).is_some_and(|(_, facts)| facts.is_ok());
-            let by_name = is_it(0) || (answers(0) && !is_it(1));
-            let problem = ways
-                .get(1)
-                .and_then(|(_, facts)| facts.as_ref().err())
-                .map(ToString::to_string);
-            Found {
-                address: (!by_name).then_some(address),
-                problem: problem.filter(|_| !by_name && !answers(1)),
+        .zip(by_name)
+        .map(|((name, address), way)| match way {
+            Ok(()) => Found {
                 name,
-            }
+                address: None,
+                problem: None,
+            },
+            Err(_) => Found {
+                name,
+                address: Some(address),
+                problem: by_address.next().and_then(Result::err),
+            },
         });
     Ok(found.collect())
+}
+
+/// Whether each member answers to its own name, or why not.
+async fn reach(
+    ssh: &SshConfig,
+    members: Vec<MemberConfig>,
+) -> Result<Vec<Result<(), String>>, Fault> {
+    let names: Vec<String> = members.iter().map(|m| m.name.clone()).collect();
+    let reached = transport(ssh, members)?.warm(&names).await;
+    let judge = |(name, facts): (String, Result<Facts, ContactError>)| match facts {
+        Ok(facts) if facts.hostname == name => Ok(()),
+        Ok(facts) => Err(format!("a machine called {} answers", facts.hostname)),
+        Err(error) => Err(error.to_string()),
+    };
+    Ok(reached.into_iter().map(judge).collect())
 }
 
 fn transport(ssh: &SshConfig, members: Vec<MemberConfig>) -> Result<Ssh, Fault> {

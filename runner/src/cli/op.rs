@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use lockstep_modules::cluster::Cluster;
 use lockstep_modules::op::{Effect, OpDef, Registry};
-use lockstep_modules::schema::{required, types_of, words};
+use lockstep_modules::schema::{coerce, required, types_of, words};
 use lockstep_modules::transport::Transport;
 use serde_json::{Map, Value, json};
 
@@ -222,7 +222,7 @@ pub(super) fn run(registry: &Registry, global: &Global, given: &ArgMatches) -> R
         )
         .await
     })?;
-    let Finish::Done(value) = &outcome.finish else {
+    let Finish::Done(value) = outcome.finish else {
         return Ok(tell(
             folder.as_ref().map_or("op", |f| f.id.as_str()),
             &outcome,
@@ -250,9 +250,11 @@ pub(super) async fn read_once(
         .await?;
     let failed = |what: String| Err(Fault::new(Exit::Failed, what));
     match outcome.finish {
-        Finish::Done(mut value) => {
-            let mut result = value.get_mut(0).map(Value::take).unwrap_or_default();
-            match result.get_mut("value").map(Value::take) {
+        Finish::Done(value) => {
+            let result = results(registry.op(name).map_err(Fault::usage)?, value)
+                .pop()
+                .unwrap_or_default();
+            match result.get("value").cloned() {
                 Some(value) => Ok(value),
                 None => failed(
                     result["error"]["message"]
@@ -420,9 +422,25 @@ impl Adhoc {
     }
 }
 
+/// What each call returned. The values have been through Lua, where an empty list and an empty record are the same.
+fn results(op: &OpDef, value: Value) -> Vec<Value> {
+    let Value::Array(mut results) = value else {
+        return Vec::new();
+    };
+    for value in results
+        .iter_mut()
+        .filter_map(|result| result.get_mut("value"))
+    {
+        if let Ok(fitted) = coerce(&op.out, value.clone()) {
+            *value = fitted;
+        }
+    }
+    results
+}
+
 /// Prints what each member returned. The exit code says whether all of them succeeded.
-fn print(op: &OpDef, call: &Adhoc, value: &Value, as_json: bool) -> Exit {
-    let results: Vec<&Value> = value.as_array().into_iter().flatten().collect();
+fn print(op: &OpDef, call: &Adhoc, value: Value, as_json: bool) -> Exit {
+    let results = results(op, value);
     let names: Vec<&str> = if call.members.is_empty() {
         vec![""]
     } else {
@@ -434,7 +452,7 @@ fn print(op: &OpDef, call: &Adhoc, value: &Value, as_json: bool) -> Exit {
             .map(|(name, r)| ((*name).to_owned(), (*r).clone()))
             .collect();
         let alone = all.get("").cloned();
-        println!("{}", alone.unwrap_or(Value::Object(all)));
+        out!("{}", alone.unwrap_or(Value::Object(all)));
     } else {
         for (name, result) in pairs() {
             let who = if name.is_empty() {
@@ -443,8 +461,8 @@ fn print(op: &OpDef, call: &Adhoc, value: &Value, as_json: bool) -> Exit {
                 format!("{name}: ")
             };
             match result.get("value") {
-                Some(value) => println!("{who}{}", op.call.summary(value)),
-                None => println!(
+                Some(value) => out!("{who}{}", op.call.summary(value)),
+                None => out!(
                     "{who}failed: {}",
                     result["error"]["message"].as_str().unwrap_or_default()
                 ),

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -49,9 +50,14 @@ pub(super) fn state(global: &Global) -> Result<PathBuf, Fault> {
 
 /// Who types, as `user@host`.
 pub(super) fn who() -> String {
-    let user = std::env::var("SUDO_USER")
-        .or_else(|_| std::env::var("USER"))
-        .unwrap_or_else(|_| "?".to_owned());
+    let named = ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
+    let number = || {
+        std::fs::metadata("/proc/self")
+            .map_or_else(|_| "?".to_owned(), |me| format!("uid {}", me.uid()))
+    };
+    let user = named.unwrap_or_else(number);
     let host =
         std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "?".to_owned());
     format!("{user}@{}", host.trim())
@@ -174,8 +180,7 @@ impl Asker for Terminal {
             if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
                 return Answer::Nobody;
             }
-            eprint!("{question} [y/N] ");
-            let _ = std::io::stderr().flush();
+            let _ = write!(std::io::stderr(), "{question} [y/N] ");
             let mut line = String::new();
             match BufReader::new(tokio::io::stdin())
                 .read_line(&mut line)
@@ -194,15 +199,15 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
     match &outcome.finish {
         Finish::Done(value) => {
             if json {
-                println!("{}", json!({"run": id, "outcome": "done", "result": value}));
+                out!("{}", json!({"run": id, "outcome": "done", "result": value}));
             } else {
-                println!("{id}: {}", result(value));
+                out!("{id}: {}", result(value));
             }
             Exit::Done
         }
         Finish::Failed(failure) => {
             if json {
-                println!(
+                out!(
                     "{}",
                     json!({"run": id, "outcome": "failed", "failure": failure})
                 );
@@ -211,7 +216,7 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
                     .site
                     .as_ref()
                     .map_or_else(String::new, |site| format!(" ({site})"));
-                println!("{id}: failed: {failure}{site}");
+                out!("{id}: failed: {failure}{site}");
             }
             Exit::Failed
         }
@@ -231,17 +236,17 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
                     .iter()
                     .map(|h| json!({"path": h.path, "failure": h.failure, "in_doubt": h.in_doubt}))
                     .collect();
-                println!("{}", json!({"run": id, "outcome": "held", "steps": steps}));
+                out!("{}", json!({"run": id, "outcome": "held", "steps": steps}));
             } else {
-                print!("{}", ways_on(id, held, refused));
+                out!("{}", ways_on(id, held, refused).trim_end());
             }
             if refused { Exit::Refused } else { Exit::Held }
         }
         Finish::Suspended(why) => {
             if json {
-                println!("{}", json!({"run": id, "outcome": "suspended", "why": why}));
+                out!("{}", json!({"run": id, "outcome": "suspended", "why": why}));
             } else {
-                println!("{id} pauses: {why}\nGo on with: lockstep resume {id}");
+                out!("{id} pauses: {why}\nGo on with: lockstep resume {id}");
             }
             Exit::Suspended
         }

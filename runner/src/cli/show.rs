@@ -50,11 +50,11 @@ pub(super) fn runs(global: &Global) -> Result<Exit, Fault> {
             .iter()
             .map(|(id, history, running)| brief(id, history.as_ref(), *running))
             .collect();
-        println!("{}", Value::from(all));
+        out!("{}", Value::from(all));
         return Ok(Exit::Done);
     }
     if rows.is_empty() {
-        println!("no runs yet");
+        out!("no runs yet");
         return Ok(Exit::Done);
     }
     let mut table = super::status::table(["RUN", "CLUSTER", "BEGAN", "STEPS", "STATE"]);
@@ -74,7 +74,7 @@ pub(super) fn runs(global: &Global) -> Result<Exit, Fault> {
             Err(error) => drop(table.add_row([id.as_str(), "", "", "", &error.to_string()])),
         }
     }
-    println!("{table}");
+    out!("{table}");
     Ok(Exit::Done)
 }
 
@@ -105,11 +105,11 @@ pub(super) fn show(global: &Global, args: &ShowArgs) -> Result<Exit, Fault> {
         all["params"] = history.head.params.clone();
         all["steps"] = steps_json(&history);
         all["end"] = json!(history.end);
-        println!("{all}");
+        out!("{all}");
         return Ok(Exit::Done);
     }
     let head = &history.head;
-    println!(
+    out!(
         "{}: {} of {}, begun {} by {}",
         head.id,
         head.playbook,
@@ -129,17 +129,17 @@ pub(super) fn show(global: &Global, args: &ShowArgs) -> Result<Exit, Fault> {
         };
         table.add_row([path.as_str(), step.phase.word(), &took, &note]);
     }
-    println!("{table}");
+    out!("{table}");
     let state = standing(&history, running);
     match &history.end {
-        Some(Err(failure)) => println!("{state}: {failure}"),
-        Some(Ok(_)) => println!("{state}"),
+        Some(Err(failure)) => out!("{state}: {failure}"),
+        Some(Ok(_)) => out!("{state}"),
         None => {
             let why = history
                 .suspended
                 .as_deref()
                 .unwrap_or("the process that ran it is gone");
-            println!(
+            out!(
                 "{state}{}",
                 if running {
                     String::new()

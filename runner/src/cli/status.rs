@@ -46,7 +46,7 @@ pub(super) fn status(registry: &Registry, global: &Global) -> Result<Exit, Fault
     })?;
     let status = Status::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
     if global.json {
-        println!("{value}");
+        out!("{value}");
     } else {
         print(&status);
     }
@@ -58,7 +58,7 @@ pub(super) fn status(registry: &Registry, global: &Global) -> Result<Exit, Fault
 }
 
 fn print(status: &Status) {
-    println!("{}: {}\n", status.cluster, status.brief());
+    out!("{}: {}\n", status.cluster, status.brief());
     let mut table = table(["MEMBER", "MICROCEPH", "MICROOVN", "LXD", "MICROCLOUD", ""]);
     for member in &status.members {
         let cells = COMPONENTS.map(|(snap, _)| cell(member, snap));
@@ -72,14 +72,14 @@ fn print(status: &Status) {
     let mut row = vec!["health".to_owned()];
     row.extend(status.components.iter().map(|c| c.health.word().to_owned()));
     table.add_row(row);
-    println!("{table}");
+    out!("{table}");
     for component in &status.components {
         for skew in &component.skew {
-            println!("{}: {skew}", component.title);
+            out!("{}: {skew}", component.title);
         }
         if component.health != Health::Ok {
             for problem in &component.problems {
-                println!("{}: {problem}", component.title);
+                out!("{}: {problem}", component.title);
             }
         }
     }

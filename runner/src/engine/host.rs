@@ -118,6 +118,11 @@ impl Host for RunHost {
                 total,
                 text,
             },
+            Note::Mended { member, reason } => Event::Mended {
+                path,
+                member: member.to_owned(),
+                reason: reason.to_owned(),
+            },
             Note::Away { member, reason } => Event::Away {
                 path,
                 member: member.to_owned(),

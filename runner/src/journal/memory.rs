@@ -34,6 +34,14 @@ pub struct MemoryJournal {
 }
 
 impl MemoryJournal {
+    /// A journal with this text in it, as if it had been written.
+    #[must_use]
+    pub fn with(text: &str) -> Self {
+        let journal = Self::default();
+        journal.disk.borrow_mut().text = text.as_bytes().to_vec();
+        journal
+    }
+
     /// The same memory, for a process that will crash like this.
     #[must_use]
     pub fn crashing(&self, crash: Crash) -> Self {

@@ -150,6 +150,9 @@ impl<W: Write> Reporter for LineReporter<W> {
             Event::Away { member, reason, .. } => {
                 self.line(at, &format!("{member}  {reason}; waiting for it"))
             }
+            Event::Mended { member, reason, .. } => {
+                self.line(at, &format!("{member}  {reason}; connected again"));
+            }
             Event::StepDone {
                 path,
                 op,

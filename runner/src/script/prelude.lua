@@ -441,7 +441,6 @@ end
 
 local known = {
 	assert = assert,
-	confirm = confirm,
 	each = each,
 	error = error,
 	finally = finally,
@@ -500,6 +499,9 @@ for module, names in pairs(host.ops) do
 		known[module] = frozen(module, functions)
 	end
 end
+
+-- A question reads best as one.
+known.confirm = confirm
 
 local env = raw_setmetatable({}, {
 	__index = function(_, name)

@@ -47,7 +47,7 @@ pub(crate) struct Task {
 }
 
 /// Bytes a second that a download gets.
-const RATE: u64 = 25_000_000;
+pub(crate) const RATE: u64 = 25_000_000;
 
 /// Task kinds that stay `Done` when the rest is undone (`overlord/snapstate/snapmgr.go`).
 const NOT_UNDONE: [&str; 4] = [

@@ -1,0 +1,436 @@
+//! Holding, deciding, resuming, diverging: what the engine promises, on a small playbook.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use lockstep::engine::{Answer, Decisions};
+use lockstep::event::Event;
+use lockstep::journal::{By, Choice, Crash, Record};
+use lockstep_tests::{Bench, Ended};
+use serde_json::json;
+
+const REFRESH_ALL: &str = r#"
+    return parallel(cluster.members, function(m)
+        local r = snap.refresh { member = m, snap = "microceph" }
+        return r.to
+    end)
+"#;
+
+/// A refresh on micro01 whose post-refresh hook fails so many times.
+fn failing(times: u32) -> Bench {
+    let mut bench = Bench::playing(
+        r#"return snap.refresh { member = "micro01", snap = "microceph" }"#,
+        1,
+    );
+    bench.world.fail_hook("micro01", "microceph", times);
+    bench
+}
+
+#[test]
+fn a_failure_holds_and_a_resume_tries_it_again() {
+    let mut bench = failing(1);
+    let held = bench.run().held();
+    assert_eq!(held.path, "snap.refresh#1");
+    assert!(!held.in_doubt);
+    assert!(
+        held.failure
+            .message
+            .starts_with("snapd undid the refresh: Run post-refresh hook"),
+        "{}",
+        held.failure
+    );
+    assert_eq!(bench.revisions("microceph"), [1500]);
+
+    let result = bench.resume().done();
+    assert_eq!(result["changed"], json!(true));
+    assert_eq!(bench.revisions("microceph"), [1501]);
+    assert_eq!(bench.history().steps["snap.refresh#1"].attempts, 2);
+}
+
+#[test]
+fn what_runs_beside_a_held_step_is_finished_and_what_comes_next_isn_t_begun() {
+    let mut bench = Bench::playing(
+        r#"
+        parallel(cluster.members, function(m)
+            snap.refresh { member = m, snap = m == "micro02" and "core99" or "microceph" }
+            snap.unhold { member = m, snap = "lxd" }
+        end)
+        "#,
+        3,
+    );
+    assert_eq!(bench.run().held().path, "micro02/snap.refresh#1");
+    assert_eq!(bench.revisions("microceph"), [1501, 1500, 1501]);
+    let words: Vec<String> = bench
+        .history()
+        .steps
+        .iter()
+        .map(|(path, step)| format!("{path} {}", step.phase.word()))
+        .collect();
+    let expected = [
+        "micro01/snap.refresh#1 done",
+        "micro01/snap.unhold#1 issued",
+        "micro02/snap.refresh#1 held",
+        "micro03/snap.refresh#1 done",
+        "micro03/snap.unhold#1 issued",
+    ];
+    assert_eq!(words, expected);
+    // The held one is still held; what had only been asked for is done now.
+    assert_eq!(bench.resume().held().path, "micro02/snap.refresh#1");
+    assert_eq!(
+        bench.history().steps["micro01/snap.unhold#1"].phase.word(),
+        "done"
+    );
+}
+
+#[test]
+fn a_delivered_failure_reaches_the_playbook_which_cleans_up() {
+    let mut bench = Bench::playing(
+        r#"
+        finally(function() snap.refresh { member = "micro01", snap = "microceph" } end,
+            function(ok) snap.unhold { member = "micro01", snap = "lxd" } end)
+        "#,
+        1,
+    );
+    bench.world.fail_hook("micro01", "microceph", 9);
+    assert_eq!(bench.run().held().path, "snap.refresh#1");
+    let Ended::Finish(lockstep::engine::Finish::Failed(failure)) = bench.resume_with(
+        Decisions {
+            deliver: true,
+            ..Decisions::default()
+        },
+        false,
+    ) else {
+        panic!("the failure was to end the playbook")
+    };
+    assert_eq!(failure.step.as_deref(), Some("snap.refresh#1"));
+    assert!(
+        bench.history().steps["finally/snap.unhold#1"]
+            .ended
+            .is_some()
+    );
+    let decided = |r: &Record| matches!(r, Record::Decide { choice: Choice::Deliver, who, .. } if who == "tester@bench");
+    assert!(bench.records().iter().any(decided));
+}
+
+#[test]
+fn what_was_done_by_hand_is_taken_as_done() {
+    let mut bench = failing(9);
+    assert_eq!(bench.run().held().path, "snap.refresh#1");
+    let value = json!({"changed": true, "from": "1500", "to": "1501", "version": "x", "channel": "squid/stable"});
+    let assume_done = BTreeMap::from([("snap.refresh#1".to_owned(), value)]);
+    let result = bench
+        .resume_with(
+            Decisions {
+                assume_done,
+                ..Decisions::default()
+            },
+            false,
+        )
+        .done();
+    assert_eq!(result["to"], json!("1501"));
+    assert_eq!(bench.refreshes().len(), 1);
+    assert_eq!(bench.history().completions[0].by, By::Operator);
+}
+
+#[test]
+fn a_decision_about_a_step_that_doesn_t_wait_is_refused() {
+    let mut bench = failing(1);
+    let _ = bench.run().held();
+    let retry = BTreeSet::from(["snap.refersh#1".to_owned()]);
+    let ended = bench.resume_with(
+        Decisions {
+            retry,
+            ..Decisions::default()
+        },
+        false,
+    );
+    let Ended::Error(error) = ended else {
+        panic!("{ended:?}")
+    };
+    insta::assert_snapshot!(error.to_string(), @r#"the step snap.refersh#1 does not wait (did you mean "snap.refresh#1"?); these wait: snap.refresh#1"#);
+    // Nothing is lost by it.
+    bench.resume().done();
+}
+
+#[test]
+fn retries_are_attempts_with_pauses_between_them() {
+    let mut bench = Bench::playing(
+        r#"return snap.refresh { member = "micro01", snap = "microceph", retry = { times = 2, every = "1m" } }"#,
+        1,
+    );
+    bench.world.fail_hook("micro01", "microceph", 2);
+    bench.run().done();
+    assert_eq!(bench.history().steps["snap.refresh#1"].attempts, 3);
+    assert!(bench.world.now > 120_000);
+}
+
+#[test]
+fn failures_inside_try_are_data() {
+    let mut bench = Bench::playing(
+        r#"
+        local r = try(snap.refresh, { member = "micro01", snap = "microceph" })
+        return { ok = r.ok, kind = r.error.kind, step = r.error.step }
+        "#,
+        1,
+    );
+    bench.world.fail_hook("micro01", "microceph", 1);
+    assert_eq!(
+        bench.run().done(),
+        json!({"ok": false, "kind": "command", "step": "snap.refresh#1"})
+    );
+}
+
+#[test]
+fn a_question_holds_where_nobody_is_there_and_yes_answers_it() {
+    let mut bench = Bench::playing(r#"confirm "Go on?""#, 1);
+    let held = bench.run().held();
+    assert_eq!(
+        held.failure.message,
+        "nobody is there to answer: Go on? Resume with --yes."
+    );
+    bench.answer = Answer::No;
+    assert_eq!(
+        bench.resume().held().failure.message,
+        "answered with no: Go on?"
+    );
+    bench.answer = Answer::Yes;
+    bench.resume().done();
+}
+
+/// Kills the controller at the append in which this record is written, after it is on disk.
+fn kill_at(bench: &mut Bench, wanted: impl Fn(&Record) -> bool) {
+    for n in 1.. {
+        let mut copy = bench.fresh_copy();
+        match copy.run_until(Crash::After(n)) {
+            Ended::Killed if copy.records().last().is_some_and(&wanted) => {
+                *bench = copy;
+                return;
+            }
+            Ended::Killed => {}
+            other => panic!("the record was never written: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_refresh_that_was_under_way_is_found_by_its_change() {
+    let mut bench = Bench::playing(REFRESH_ALL, 1);
+    kill_at(
+        &mut bench,
+        |r| matches!(r, Record::Witness { data, .. } if data.get("change").is_some()),
+    );
+    assert_eq!(bench.resume().done(), json!(["1501"]));
+    assert_eq!(bench.refreshes(), ["micro01 microceph"]);
+    assert_eq!(bench.history().completions[0].by, By::Probe);
+}
+
+#[test]
+fn a_refresh_that_ended_while_nobody_looked_is_found_too() {
+    let mut bench = Bench::playing(REFRESH_ALL, 1);
+    kill_at(
+        &mut bench,
+        |r| matches!(r, Record::Witness { data, .. } if data.get("change").is_some()),
+    );
+    bench.wait(Duration::from_secs(600));
+    assert_eq!(bench.resume().done(), json!(["1501"]));
+    assert_eq!(bench.refreshes(), ["micro01 microceph"]);
+}
+
+#[test]
+fn an_intent_without_a_start_was_never_begun() {
+    let mut bench = Bench::playing(REFRESH_ALL, 1);
+    let intent = |r: &Record| matches!(r, Record::Start { .. });
+    kill_at(&mut bench, intent);
+    bench.resume().done();
+    assert_eq!(bench.refreshes(), ["micro01 microceph"]);
+}
+
+#[test]
+fn a_once_without_a_probe_is_the_operator_s_to_decide() {
+    let body =
+        r#"return exec { member = "micro01", argv = { "/bin/echo", "sent" }, effect = "once" }"#;
+    let mut bench = Bench::playing(body, 1);
+    kill_at(&mut bench, |r| matches!(r, Record::Start { .. }));
+    let held = bench.resume().held();
+    assert!(held.in_doubt);
+    insta::assert_snapshot!(held.failure.message, @"exec leaves nothing behind by which its end could be told");
+    // Asking again changes nothing about it.
+    assert!(bench.resume().held().in_doubt);
+    let retry = BTreeSet::from(["exec#1".to_owned()]);
+    let result = bench
+        .resume_with(
+            Decisions {
+                retry,
+                ..Decisions::default()
+            },
+            false,
+        )
+        .done();
+    assert_eq!(result["stdout"], json!("sent\n"));
+}
+
+#[test]
+fn lost_contact_is_waited_for_and_the_refresh_is_not_asked_for_again() {
+    let mut bench = Bench::playing(REFRESH_ALL, 1);
+    // The link goes down while the refresh runs, and comes back a minute later.
+    bench.world.cut_link_at("micro01", 3_000, 60_000);
+    assert_eq!(bench.run().done(), json!(["1501"]));
+    assert_eq!(bench.refreshes(), ["micro01 microceph"]);
+    let away = |e: &Event| matches!(e, Event::Away { member, .. } if member == "micro01");
+    assert!(bench.events.iter().any(|e| away(&e.event)));
+    assert_eq!(bench.history().completions[0].by, By::Probe);
+}
+
+#[test]
+fn a_member_that_stays_away_holds_the_run() {
+    let mut bench = Bench::playing(REFRESH_ALL, 1);
+    bench.world.cut_link_at("micro01", 3_000, 3_600_000);
+    let held = bench.run().held();
+    assert!(held.in_doubt);
+    assert_eq!(held.failure.kind.word(), "unreachable");
+    bench.wait(Duration::from_secs(3_600));
+    assert_eq!(bench.resume().done(), json!(["1501"]));
+    assert_eq!(bench.refreshes(), ["micro01 microceph"]);
+}
+
+#[test]
+fn a_refresh_that_takes_longer_than_its_time_is_waited_for_after_a_resume() {
+    let body = r#"return snap.refresh { member = "micro01", snap = "microceph", timeout = "3s" }"#;
+    let mut bench = Bench::playing(body, 1);
+    let held = bench.run().held();
+    assert!(held.in_doubt, "{held:?}");
+    assert!(
+        held.failure.message.contains("still goes on"),
+        "{}",
+        held.failure
+    );
+    bench.wait(Duration::from_secs(60));
+    assert_eq!(bench.resume().done()["to"], json!("1501"));
+    assert_eq!(bench.refreshes(), ["micro01 microceph"]);
+}
+
+#[test]
+fn a_sleep_only_sleeps_for_the_rest() {
+    let mut bench = Bench::playing(r#"time.sleep { span = "10m" }"#, 1);
+    kill_at(&mut bench, |r| matches!(r, Record::Witness { .. }));
+    bench.wait(Duration::from_secs(400));
+    let before = bench.world.now;
+    bench.resume().done();
+    let slept = bench.world.now - before;
+    assert!((190_000..220_000).contains(&slept), "{slept} ms");
+}
+
+#[test]
+fn a_playbook_that_was_mended_goes_on_as_far_as_the_past_is_the_same() {
+    let mut bench = Bench::playing(
+        r#"snap.hold { member = "micro01", snap = "lxd" }
+        snap.info { member = "micro01", snap = "nosuch" }"#,
+        1,
+    );
+    assert_eq!(
+        bench.run().held().failure.message,
+        "the snap \"nosuch\" is not installed"
+    );
+    bench.edit(
+        r#"-- A comment moves every line, which is no other past.
+        snap.hold { member = "micro01", snap = "lxd" }
+        snap.info { member = "micro01", snap = "nosuch" }
+        return "mended""#,
+    );
+    let value = json!({"revision": "1", "version": "", "channel": "", "cohort": "", "held": true, "active": true});
+    let assume_done = BTreeMap::from([("snap.info#1".to_owned(), value)]);
+    assert_eq!(
+        bench
+            .resume_with(
+                Decisions {
+                    assume_done,
+                    ..Decisions::default()
+                },
+                false
+            )
+            .done(),
+        json!("mended")
+    );
+}
+
+#[test]
+fn a_playbook_with_another_past_is_refused_with_both_sides() {
+    let diverge = |body: &str| {
+        let mut bench = Bench::playing(
+            r#"snap.hold { member = "micro01", snap = "lxd" }
+            snap.info { member = "micro01", snap = "nosuch" }"#,
+            1,
+        );
+        let _ = bench.run().held();
+        bench.edit(body);
+        match bench.resume() {
+            Ended::Error(error) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let cases = [
+        r#"snap.hold { member = "micro01", snap = "microceph" }"#,
+        r#"snap.unhold { member = "micro01", snap = "lxd" }"#,
+        r#"section("new", function() snap.hold { member = "micro01", snap = "lxd" } end)"#,
+        r#"snap.hold { member = "micro01", snap = "lxd" }"#,
+        r"return 1",
+        r#"parallel({ "a", "b" }, function() snap.hold { member = "micro01", snap = "lxd" } end)"#,
+    ];
+    let told = cases.map(|body| format!("{body}\n    {}\n", diverge(body).replace('\n', "\n    ")));
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn a_cluster_that_someone_else_changed_is_not_gone_on_with() {
+    let mut bench = Bench::playing(
+        r#"
+        status.read {}
+        snap.refresh { member = "micro01", snap = "microceph" }
+        snap.refresh { member = "micro02", snap = "microceph" }
+        "#,
+        2,
+    );
+    bench.world.fail_hook("micro02", "microceph", 1);
+    assert_eq!(bench.run().held().path, "snap.refresh#2");
+    bench.world.set_revision("micro01", "lxd", 33110);
+    // What is about to be refreshed may have moved: that explains itself.
+    bench.world.set_revision("micro02", "microceph", 1501);
+    let why = bench.resume().suspended();
+    insta::assert_snapshot!(why, @r"
+    the cluster was changed by something else since this run last saw it:
+      micro01/lxd/revision: 33100 → 33110
+    resume with --trust-cluster to go on all the same
+    ");
+    // It is still refused when it is asked again.
+    assert_eq!(bench.resume().suspended(), why);
+    bench.resume_with(Decisions::default(), true).done();
+}
+
+#[test]
+fn a_lost_member_is_noticed_before_anything_is_done() {
+    let mut bench = Bench::playing(
+        r#"
+        status.read {}
+        snap.refresh { member = "micro01", snap = "microceph" }
+        "#,
+        2,
+    );
+    bench.world.fail_hook("micro01", "microceph", 1);
+    let _ = bench.run().held();
+    bench.world.cut_link_at("micro02", 0, 3_600_000);
+    let why = bench.resume().suspended();
+    assert!(why.contains("micro02/reachable: yes → unknown"), "{why}");
+}
+
+#[test]
+fn replaying_a_finished_journal_runs_no_command() {
+    let mut bench = Bench::update(3);
+    let result = bench.run().done();
+    // The end is cut off, as if the process had died just before it was written.
+    let text = bench.journal.text();
+    let without_end = &text[..text.trim_end().rfind('\n').unwrap() + 1];
+    bench.journal = lockstep::journal::MemoryJournal::with(without_end);
+    bench.world.log.clear();
+    assert_eq!(bench.resume().done(), result);
+    assert_eq!(bench.world.log, []);
+}

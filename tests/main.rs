@@ -1,0 +1,6 @@
+//! Tests of lockstep as a whole.
+
+mod crash;
+mod engine;
+mod ssh;
+mod update;

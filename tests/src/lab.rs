@@ -1,0 +1,551 @@
+//! The SSH lab: real `sshd` processes, and behind them one simulated world. lockstep can't tell it from a real cluster.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use lockstep_modules::cmd::{Cmd, End};
+use lockstep_twin::{Scenario, World};
+use serde::{Deserialize, Serialize};
+
+/// What the shim asks.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Question {
+    /// The member it runs on.
+    pub member: String,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Whether it runs as root.
+    pub root: bool,
+}
+
+/// What it is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// Exit status.
+    pub code: u8,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// The world's time runs so much faster than ours.
+const SPEED: u32 = 20;
+
+/// A lab that is up. It goes down with this.
+pub struct SshLab {
+    world: Arc<Mutex<Served>>,
+    members: Vec<Member>,
+    folder: tempfile::TempDir,
+    lockstep: PathBuf,
+}
+
+struct Member {
+    name: String,
+    port: u16,
+    sshd: Child,
+}
+
+/// A world whose time follows the wall clock.
+struct Served {
+    world: World,
+    began: Instant,
+    base: u64,
+    /// Programs that print garbage: by the last part of their path.
+    garbage: Vec<String>,
+}
+
+impl Served {
+    fn advance(&mut self) {
+        let passed = self.began.elapsed() * SPEED;
+        let now = self.base + u64::try_from(passed.as_millis()).unwrap_or(u64::MAX / 2);
+        self.world.advance(now);
+    }
+}
+
+/// What a member of a lab is like, where it isn't like the others.
+#[derive(Clone, Debug, Default)]
+pub struct Odd {
+    /// sudo asks for a password.
+    pub sudo_asks: bool,
+    /// Files to be put into its root, by path.
+    pub files: Vec<(String, String)>,
+}
+
+impl SshLab {
+    /// Brings up a lab of this scenario. `lockstep` and `shim` are the paths of those programs.
+    ///
+    /// # Panics
+    /// Where a member can't be started: the lab needs root (or `sudo -n`), sshd, sudo and overlayfs.
+    #[must_use]
+    pub fn up(scenario: &Scenario, lockstep: &str, shim: &str) -> Self {
+        Self::with(scenario, lockstep, shim, |_| Odd::default())
+    }
+
+    /// As [`SshLab::up`], with members that differ. Names that aren't in the scenario are machines beside the cluster.
+    ///
+    /// # Panics
+    /// As [`SshLab::up`].
+    #[must_use]
+    pub fn with(
+        scenario: &Scenario,
+        lockstep: &str,
+        shim: &str,
+        odd: impl Fn(&str) -> Odd,
+    ) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("ls")
+            .tempdir_in("/tmp")
+            .unwrap_or_else(|e| panic!("{e}"));
+        let world = scenario.build();
+        let base = world.now;
+        let served = Arc::new(Mutex::new(Served {
+            world,
+            began: now(),
+            base,
+            garbage: Vec::new(),
+        }));
+        serve(&folder.path().join("world.sock"), &served);
+        keygen(&folder.path().join("key"));
+        let mut lab = Self {
+            world: served,
+            members: Vec::new(),
+            folder,
+            lockstep: PathBuf::from(lockstep),
+        };
+        let machines = ["lb1".to_owned()];
+        let beside = machines.iter().filter(|name| !odd(name).files.is_empty());
+        for name in scenario.names().iter().chain(beside) {
+            lab.start(name, shim, &odd(name));
+        }
+        lab.write_ssh_config();
+        lab.write_cluster_file(&scenario.names());
+        for member in &lab.members {
+            lab.await_sshd(member);
+        }
+        lab
+    }
+
+    fn start(&mut self, name: &str, shim: &str, odd: &Odd) {
+        let folder = self.folder.path().join(name);
+        fs::create_dir_all(folder.join("disk")).unwrap_or_else(|e| panic!("{e}"));
+        for (path, text) in &odd.files {
+            let file = folder.join("files").join(path.trim_start_matches('/'));
+            fs::create_dir_all(file.parent().unwrap_or(&folder)).unwrap_or_else(|e| panic!("{e}"));
+            write(&file, text);
+            run(Command::new("chmod").arg("755").arg(&file));
+        }
+        if odd.sudo_asks {
+            write(&folder.join("sudo-asks"), "");
+        }
+        fs::copy(self.path("key.pub"), folder.join("key.pub")).unwrap_or_else(|e| panic!("{e}"));
+        write(
+            &folder.join("boot_id"),
+            &format!(
+                "b007b007-0000-4000-8000-00000000{:04}\n",
+                self.members.len()
+            ),
+        );
+        keygen(&folder.join("host_key"));
+        let port = free_port();
+        let log = fs::File::create(folder.join("sshd.log")).unwrap_or_else(|e| panic!("{e}"));
+        let script = crate::root().join("tests/lab/member.sh");
+        let mut command = as_root(&script);
+        command
+            .arg(&folder)
+            .arg(name)
+            .arg(port.to_string())
+            .arg(shim);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let sshd = command.spawn().unwrap_or_else(|e| panic!("{e}"));
+        self.members.push(Member {
+            name: name.to_owned(),
+            port,
+            sshd,
+        });
+    }
+
+    fn await_sshd(&self, member: &Member) {
+        let deadline = now() + Duration::from_secs(20);
+        while std::net::TcpStream::connect(("127.0.0.1", member.port)).is_err() {
+            let log = fs::read_to_string(self.path(&format!("{}/sshd.log", member.name)))
+                .unwrap_or_default();
+            assert!(
+                now() < deadline,
+                "sshd of {} does not come up:\n{log}",
+                member.name
+            );
+            pause(Duration::from_millis(20));
+        }
+    }
+
+    /// Writes the ssh_config: strict about host keys, with the lab's own key.
+    fn write_ssh_config(&self) {
+        let folder = self.folder.path().display();
+        let mut text = String::new();
+        let mut known = String::new();
+        for Member { name, port, .. } in &self.members {
+            text.push_str(&format!(
+                "Host {name}\n  HostName 127.0.0.1\n  Port {port}\n"
+            ));
+            let key = read(&self.path(&format!("{name}/host_key.pub")));
+            known.push_str(&format!("[127.0.0.1]:{port} {key}"));
+        }
+        text.push_str(&format!(
+            "Host *\n  User ubuntu\n  IdentityFile {folder}/key\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n  StrictHostKeyChecking yes\n"
+        ));
+        write(&self.path("ssh_config"), &text);
+        write(&self.path("known_hosts"), &known);
+    }
+
+    fn write_cluster_file(&self, members: &[String]) {
+        let config = self.path("ssh_config");
+        let mut text = format!(
+            "name = \"lab\"\n\n[ssh]\nconfig = \"{}\"\n",
+            config.display()
+        );
+        for Member { name, .. } in &self.members {
+            let kind = if members.contains(name) {
+                "members"
+            } else {
+                "machines"
+            };
+            text.push_str(&format!("\n[[{kind}]]\nname = \"{name}\"\n"));
+        }
+        write(&self.path("cluster.toml"), &text);
+    }
+
+    /// A path in the lab's folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// lockstep, about the lab's cluster.
+    #[must_use]
+    pub fn lockstep(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.lockstep);
+        command
+            .arg("--state")
+            .arg(self.path("state"))
+            .arg("--cluster")
+            .arg(self.path("cluster.toml"));
+        // Nothing of whoever runs the tests gets in.
+        command
+            .env_remove("SSH_AUTH_SOCK")
+            .env("HOME", self.folder.path())
+            .stdin(Stdio::null())
+            .args(args);
+        command
+    }
+
+    /// Runs lockstep to its end.
+    ///
+    /// # Panics
+    /// Where it can't be started.
+    #[must_use]
+    pub fn run(&self, args: &[&str]) -> Ran {
+        let output = self
+            .lockstep(args)
+            .output()
+            .unwrap_or_else(|e| panic!("{e}"));
+        Ran::of(output)
+    }
+
+    /// The world, as it is now.
+    ///
+    /// # Panics
+    /// Where a thread of the lab panicked.
+    #[must_use]
+    pub fn world(&self) -> WorldGuard<'_> {
+        let mut guard = self.world.lock().unwrap_or_else(|e| panic!("{e}"));
+        guard.advance();
+        WorldGuard(guard)
+    }
+
+    /// From now on this program prints garbage.
+    ///
+    /// # Panics
+    /// Where a thread of the lab panicked.
+    pub fn garble(&self, program: &str) {
+        self.world
+            .lock()
+            .unwrap_or_else(|e| panic!("{e}"))
+            .garbage
+            .push(program.to_owned());
+    }
+
+    /// Ends all connections of a member, as a broken link would; new ones are possible.
+    ///
+    /// # Panics
+    /// Where there is no such member.
+    pub fn cut(&self, member: &str) {
+        let member = self
+            .members
+            .iter()
+            .find(|m| m.name == member)
+            .unwrap_or_else(|| panic!("{member}"));
+        for pid in descendants(member.sshd.id()) {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            if line.starts_with("sshd: ubuntu") {
+                // It may have ended by itself.
+                let _ = as_root(Path::new("kill"))
+                    .args(["-KILL", &pid.to_string()])
+                    .stderr(Stdio::null())
+                    .status();
+            }
+        }
+    }
+
+    /// How many logins a member has seen.
+    #[must_use]
+    pub fn logins(&self, member: &str) -> usize {
+        read(&self.path(&format!("{member}/sshd.log")))
+            .matches("Accepted publickey")
+            .count()
+    }
+
+    /// Every refresh that arrived at the members, as `member snap`, in order.
+    #[must_use]
+    pub fn refreshes(&self) -> Vec<String> {
+        let world = self.world();
+        let asked = world
+            .log
+            .iter()
+            .filter(|e| e.argv.iter().any(|a| a == "--no-wait"));
+        asked
+            .map(|e| format!("{} {}", e.member, e.argv.last().map_or("", String::as_str)))
+            .collect()
+    }
+}
+
+impl Drop for SshLab {
+    fn drop(&mut self) {
+        for member in &mut self.members {
+            // unshare(1) ignores anything milder while it waits for what it started, which ends with it.
+            let _ = as_root(Path::new("kill"))
+                .args(["-KILL", &member.sshd.id().to_string()])
+                .stderr(Stdio::null())
+                .status();
+            let _ = member.sshd.wait();
+        }
+    }
+}
+
+/// The world, while nobody else has it.
+pub struct WorldGuard<'a>(MutexGuard<'a, Served>);
+
+impl std::ops::Deref for WorldGuard<'_> {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.0.world
+    }
+}
+
+impl std::ops::DerefMut for WorldGuard<'_> {
+    fn deref_mut(&mut self) -> &mut World {
+        &mut self.0.world
+    }
+}
+
+/// What a program printed and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Exit status; none after a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The output of a process, as text.
+    #[must_use]
+    pub fn of(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+
+    /// Standard output of a program that exited with this status.
+    ///
+    /// # Panics
+    /// Where it exited with another.
+    #[must_use]
+    pub fn exits(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
+        self.stdout
+    }
+}
+
+/// Serves the world to shims, a thread for each that asks. The threads end with the test's process.
+fn serve(socket: &Path, world: &Arc<Mutex<Served>>) {
+    let listener =
+        UnixListener::bind(socket).unwrap_or_else(|e| panic!("{}: {e}", socket.display()));
+    // The members' users ask, too.
+    run(Command::new("chmod").arg("777").arg(socket));
+    run(Command::new("chmod")
+        .arg("755")
+        .arg(socket.parent().unwrap_or(socket)));
+    let world = Arc::clone(world);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let world = Arc::clone(&world);
+            std::thread::spawn(move || answer(stream, &world));
+        }
+    });
+}
+
+fn answer(mut stream: UnixStream, world: &Mutex<Served>) {
+    let mut text = String::new();
+    if stream.read_to_string(&mut text).is_err() {
+        return;
+    }
+    let Ok(question) = serde_json::from_str::<Question>(&text) else {
+        return;
+    };
+    let program = question
+        .argv
+        .first()
+        .map_or("", |p| p.rsplit('/').next().unwrap_or(p))
+        .to_owned();
+    // Time-outs are the member's own `timeout`'s to keep.
+    let cmd = if question.root {
+        Cmd::root(question.argv)
+    } else {
+        Cmd::user(question.argv)
+    };
+    let cmd = cmd.timeout(Duration::from_secs(100_000));
+    let id = match world.lock() {
+        Ok(mut served) if served.garbage.contains(&program) => {
+            let answer = Answer {
+                code: 0,
+                stdout: "\u{7}<html>garbage".to_owned(),
+                stderr: String::new(),
+            };
+            served.advance();
+            let _ = stream.write_all(&serde_json::to_vec(&answer).unwrap_or_default());
+            return;
+        }
+        Ok(mut served) => {
+            served.advance();
+            served.world.spawn(&question.member, &cmd)
+        }
+        Err(_) => return,
+    };
+    loop {
+        let Ok(mut served) = world.lock() else { return };
+        served.advance();
+        if let Some(output) = served.world.take(id) {
+            let code = match output.end {
+                End::Exit(code) => u8::try_from(code).unwrap_or(255),
+                End::Signal(_) | End::TimedOut => 255,
+            };
+            let answer = Answer {
+                code,
+                stdout: output.stdout,
+                stderr: output.stderr,
+            };
+            let _ = stream.write_all(&serde_json::to_vec(&answer).unwrap_or_default());
+            return;
+        }
+        drop(served);
+        pause(Duration::from_millis(2));
+    }
+}
+
+/// A command as root: by sudo where we aren't.
+fn as_root(program: &Path) -> Command {
+    let root =
+        fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
+    if root {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.arg("-n").arg(program);
+    command
+}
+
+fn descendants(pid: u32) -> Vec<u32> {
+    let children =
+        fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children: Vec<u32> = children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect();
+    children
+        .iter()
+        .flat_map(|child| std::iter::once(*child).chain(descendants(*child)))
+        .collect()
+}
+
+fn keygen(path: &Path) {
+    run(Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f"])
+        .arg(path));
+}
+
+fn run(command: &mut Command) {
+    let status = command
+        .status()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap_or_else(|e| panic!("{e}"));
+    listener
+        .local_addr()
+        .unwrap_or_else(|e| panic!("{e}"))
+        .port()
+}
+
+/// Reads a file of the lab.
+///
+/// # Panics
+/// Where it can't be read.
+#[must_use]
+pub fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Writes a file of the lab.
+///
+/// # Panics
+/// Where it can't be written.
+pub fn write(path: &Path, text: &str) {
+    fs::write(path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+}
+
+/// The time, in a test of real processes.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the lab's processes live in real time"
+)]
+#[must_use]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Lets real time pass.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the lab's processes live in real time"
+)]
+pub fn pause(length: Duration) {
+    std::thread::sleep(length);
+}

@@ -1,0 +1,464 @@
+//! lockstep over the real OpenSSH client and server.
+
+use std::time::Duration;
+
+use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, write};
+use lockstep_twin::Scenario;
+use serde_json::{Value, json};
+
+const LOCKSTEP: &str = env!("CARGO_BIN_EXE_lockstep-under-test");
+const SHIM: &str = env!("CARGO_BIN_EXE_lab-shim");
+
+fn lab(members: usize) -> SshLab {
+    SshLab::up(&Scenario::of(members), LOCKSTEP, SHIM)
+}
+
+fn odd(members: usize, odd: impl Fn(&str) -> Odd) -> SshLab {
+    SshLab::with(&Scenario::of(members), LOCKSTEP, SHIM, odd)
+}
+
+/// What lockstep prints about the lab, without what differs from lab to lab.
+fn plain(lab: &SshLab, text: &str) -> String {
+    let folder = lab.path("");
+    text.replace(
+        folder.to_str().unwrap_or_default().trim_end_matches('/'),
+        "LAB",
+    )
+}
+
+#[test]
+fn an_update_goes_through_the_real_client_and_server() {
+    let lab = lab(3);
+    let out = lab.run(&["update", "-p", "looks=1"]).exits(0);
+    assert!(out.contains("update-1: done"), "{out}");
+    let snaps = ["microceph", "microovn", "lxd", "microcloud"];
+    let mut arrived = lab.refreshes();
+    // LXD's refreshes are asked for at the same time, in no order.
+    arrived[6..9].sort();
+    let documented: Vec<String> = snaps
+        .iter()
+        .flat_map(|snap| ["micro01", "micro02", "micro03"].map(|m| format!("{m} {snap}")))
+        .collect();
+    assert_eq!(arrived, documented);
+    assert_eq!(lab.world().violations(), []);
+
+    let status: Value = serde_json::from_str(&lab.run(&["status", "--json"]).exits(0)).unwrap();
+    assert_eq!(
+        (&status["in_step"], &status["healthy"]),
+        (&json!(true), &json!(true))
+    );
+    for member in status["members"].as_array().unwrap() {
+        assert_eq!(member["snaps"]["lxd"]["revision"], json!("33110"));
+        assert_eq!(member["snaps"]["lxd"]["cohort"], json!("+"));
+    }
+
+    let again = lab.run(&["update"]).exits(0);
+    assert!(
+        again.contains("update-2: done: nothing had to be changed"),
+        "{again}"
+    );
+    assert_eq!(lab.refreshes().len(), 12);
+    // One login a member and process: update, status, update.
+    assert_eq!(lab.logins("micro01"), 3);
+}
+
+/// Kills an update of one component at this moment of twenty, and resumes it. Tells whether a refresh was under way.
+fn kill_and_resume(moment: u64) -> bool {
+    let lab = lab(2);
+    lab.world().slow_down("microcloud", 20_000);
+    let update = ["update", "-p", "only=microcloud"];
+    let mut child = lab
+        .lockstep(&update)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    if moment.is_multiple_of(2) {
+        // While a refresh is in flight: from the moment when it was asked for, some tenths of a second on.
+        let nth = 1 + usize::from(moment >= 10);
+        let deadline = now() + Duration::from_secs(60);
+        while lab.refreshes().len() < nth {
+            assert!(now() < deadline, "no refresh arrives");
+            pause(Duration::from_millis(5));
+        }
+        pause(Duration::from_millis(50 * (moment % 10)));
+    } else {
+        pause(Duration::from_millis(300 * moment));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let under_way = ["micro01", "micro02"]
+        .iter()
+        .any(|member| lab.world().is_changing(member));
+
+    let begun = lab
+        .path("state/runs/update-1/journal.jsonl")
+        .metadata()
+        .is_ok_and(|m| m.len() > 0);
+    let ended = if begun {
+        lab.run(&["resume", "update-1"])
+    } else {
+        lab.run(&update)
+    };
+    if !ended.stderr.contains("update-1 has ended") {
+        let _ = ended.exits(0);
+    }
+    let mut refreshes = lab.refreshes();
+    refreshes.sort();
+    assert_eq!(
+        refreshes,
+        ["micro01 microcloud", "micro02 microcloud"],
+        "killed at moment {moment}"
+    );
+    for member in ["micro01", "micro02"] {
+        assert_eq!(
+            lab.world().revision(member, "microcloud"),
+            Some(1210),
+            "killed at moment {moment}"
+        );
+    }
+    under_way
+}
+
+#[test]
+fn a_run_that_is_killed_at_twenty_moments_is_resumed_and_refreshes_once() {
+    // Most of the time is waiting: five labs side by side.
+    let under_way: usize = std::thread::scope(|scope| {
+        let work = |worker: u64| {
+            (0..4)
+                .filter(|round| kill_and_resume(worker * 4 + round))
+                .count()
+        };
+        let workers: Vec<_> = (0..5)
+            .map(|worker| scope.spawn(move || work(worker)))
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .sum()
+    });
+    assert!(
+        under_way >= 10,
+        "only {under_way} of 20 were killed while a refresh was under way"
+    );
+}
+
+#[test]
+fn a_connection_that_is_cut_is_told_and_made_again_and_the_refresh_not_repeated() {
+    let lab = lab(1);
+    lab.world().slow_down("microcloud", 40_000);
+    let child = lab
+        .lockstep(&["update", "-p", "only=microcloud"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = now() + Duration::from_secs(60);
+    while lab.refreshes().is_empty() {
+        assert!(now() < deadline, "no refresh arrives");
+        pause(Duration::from_millis(5));
+    }
+    pause(Duration::from_millis(100));
+    lab.cut("micro01");
+    let out = Ran::of(child.wait_with_output().unwrap()).exits(0);
+    let idle = out.contains("; connected again");
+    let in_doubt = out.contains("; waiting for it") && out.contains("found out afterwards");
+    assert!(
+        out.contains("micro01  contact was lost") && (idle || in_doubt),
+        "{out}"
+    );
+    assert_eq!(lab.refreshes(), ["micro01 microcloud"]);
+    assert_eq!(lab.logins("micro01"), 2);
+}
+
+#[test]
+fn one_op_runs_on_all_members() {
+    let lab = lab(2);
+    let out = lab
+        .run(&["op", "snap.info", "--snap", "lxd", "--all", "--json"])
+        .exits(0);
+    let answer: Value = serde_json::from_str(&out).unwrap();
+    for member in ["micro01", "micro02"] {
+        assert_eq!(answer[member]["value"]["revision"], json!("33100"), "{out}");
+    }
+    let out = lab
+        .run(&[
+            "op",
+            "exec",
+            "-m",
+            "micro02",
+            "--effect",
+            "read",
+            "--",
+            "/bin/uname",
+            "-n",
+        ])
+        .exits(0);
+    assert_eq!(out, "micro02: micro02\n");
+}
+
+#[test]
+fn commands_travel_over_ssh_processes_too() {
+    let lab = lab(1);
+    let file = lab.path("cluster.toml");
+    write(
+        &file,
+        &read(&file).replace("[ssh]\n", "[ssh]\nmux = \"process\"\n"),
+    );
+    let out = lab
+        .run(&["op", "snap.info", "--snap", "lxd", "--all"])
+        .exits(0);
+    assert_eq!(
+        out,
+        "micro01: 5.21.3-c5ae129 (33100) from 5.21/stable, in cohort\n"
+    );
+}
+
+#[test]
+fn the_user_s_own_master_is_used_and_left_alone() {
+    let lab = lab(1);
+    let config = lab.path("ssh_config");
+    let socket = lab.path("own-master");
+    write(
+        &config,
+        &format!("{}  ControlPath {}\n", read(&config), socket.display()),
+    );
+    let ssh = |args: &[&str]| {
+        let mut command = std::process::Command::new("ssh");
+        command
+            .arg("-F")
+            .arg(&config)
+            .args(args)
+            .stdin(std::process::Stdio::null());
+        command
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    };
+    assert!(ssh(&["-M", "-N", "-f", "micro01"]));
+    let _ = lab
+        .run(&["op", "snap.info", "--snap", "lxd", "--all"])
+        .exits(0);
+    assert_eq!(lab.logins("micro01"), 1, "lockstep logged in by itself");
+    assert!(
+        ssh(&["-O", "check", "micro01"]),
+        "the user's master is gone"
+    );
+    assert!(ssh(&["-O", "exit", "micro01"]));
+}
+
+#[test]
+fn a_cluster_file_is_written_by_asking_one_member() {
+    let lab = lab(3);
+    let file = lab.path("new.toml");
+    let config = lab.path("ssh_config");
+    let args = [
+        "init",
+        "micro02",
+        "--ssh-config",
+        config.to_str().unwrap(),
+        "-o",
+        file.to_str().unwrap(),
+    ];
+    assert!(
+        lab.run(&args)
+            .exits(0)
+            .ends_with("micro01, micro02, micro03\n")
+    );
+    let text = plain(&lab, &read(&file));
+    insta::assert_snapshot!(text);
+    // It isn't written over unasked.
+    let again = lab.run(&args);
+    assert_eq!(again.code, Some(2));
+    assert!(again.stderr.contains("--force"), "{}", again.stderr);
+    let _ = lab.run(&["status", "--cluster", file.to_str().unwrap()]);
+}
+
+#[test]
+fn members_that_can_t_be_used_are_each_told_by_their_reason() {
+    let lab = odd(5, |name| Odd {
+        sudo_asks: name == "micro05",
+        ..Odd::default()
+    });
+    // micro02's host key is another one, micro03 listens nowhere, micro04 doesn't know the key that is offered.
+    let known = lab.path("known_hosts");
+    let config = lab.path("ssh_config");
+    let text = read(&config);
+    let port_of = |name: &str| {
+        let block = text.split(&format!("Host {name}\n")).nth(1).unwrap();
+        block
+            .split("Port ")
+            .nth(1)
+            .unwrap()
+            .lines()
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let keys: Vec<String> = read(&known).lines().map(str::to_owned).collect();
+    let other = keys[0].split_once(' ').unwrap().1;
+    let swapped: String = keys
+        .iter()
+        .map(|line| match line.split_once(' ') {
+            Some((host, _)) if host.ends_with(&port_of("micro02")) => format!("{host} {other}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    write(&known, &swapped);
+    let stranger = lab.path("stranger");
+    let keygen = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(&stranger)
+        .status();
+    assert!(keygen.unwrap().success());
+    let text = text
+        .replace(&format!("Port {}", port_of("micro03")), "Port 1")
+        .replace(
+            "Host micro04\n",
+            &format!("Host micro04\n  IdentityFile {}\n", stranger.display()),
+        );
+    let text = text.replacen(
+        &format!(
+            "  IdentityFile {}\n  IdentitiesOnly yes\n",
+            lab.path("key").display()
+        ),
+        &format!(
+            "  IdentitiesOnly yes\nHost !micro04 *\n  IdentityFile {}\nHost *\n",
+            lab.path("key").display()
+        ),
+        1,
+    );
+    write(&config, &text);
+
+    let out = lab.run(&["update"]);
+    assert_eq!(out.code, Some(3), "{}\n{}", out.stdout, out.stderr);
+    for reason in [
+        "micro02: the host key was not accepted: it has changed since it was recorded",
+        "micro03: the connection was refused",
+        "micro04: the login was refused",
+        "sudo asks for a password or refuses",
+    ] {
+        assert!(out.stdout.contains(reason), "{reason}\n{}", out.stdout);
+    }
+    assert!(out.stdout.contains("Nothing was changed"), "{}", out.stdout);
+    assert_eq!(lab.refreshes(), Vec::<String>::new());
+}
+
+#[test]
+fn garbage_from_a_member_is_named_with_its_command() {
+    let lab = lab(1);
+    lab.garble("microceph.ceph");
+    let out = lab.run(&["op", "microceph.health"]);
+    assert_eq!(out.code, Some(1));
+    assert!(
+        out.stdout
+            .contains("microceph.ceph printed something else than the JSON expected of it"),
+        "{}",
+        out.stdout
+    );
+    let out = lab.run(&["update"]);
+    assert_eq!(out.code, Some(3), "{}", out.stdout);
+    assert!(
+        out.stdout
+            .contains("MicroCeph: micro01: microceph.ceph printed something else"),
+        "{}",
+        out.stdout
+    );
+}
+
+#[test]
+fn a_snap_that_isn_t_installed_is_told() {
+    let lab = lab(1);
+    let out = lab.run(&["op", "snap.refresh", "-m", "micro01", "--snap", "microsmth"]);
+    assert_eq!(out.code, Some(1));
+    assert_eq!(
+        out.stdout,
+        "micro01: failed: the snap \"microsmth\" is not installed\n"
+    );
+}
+
+#[test]
+fn a_site_drains_its_load_balancer_around_each_member() {
+    let note = |path: &str| {
+        (
+            path.to_owned(),
+            "#!/bin/sh\necho \"$(basename \"$0\") $*\" >> /var/lib/said\n".to_owned(),
+        )
+    };
+    let lab = odd(2, |name| Odd {
+        files: if name == "lb1" {
+            vec![
+                note("/usr/local/bin/lbctl"),
+                ("/var/lib/said".to_owned(), String::new()),
+            ]
+        } else {
+            vec![]
+        },
+        ..Odd::default()
+    });
+    let site = lab.path("update.lua");
+    write(
+        &site,
+        r#"
+        local update = require "playbooks.update"
+        local function lb(verb)
+            return function(event)
+                exec { member = "lb1", argv = { "/usr/local/bin/lbctl", verb, event.member }, effect = "converge", root = true }
+            end
+        end
+        return update:extend { params = { only = { "microcloud" } }, before_member = lb "drain", after_member = lb "enable" }
+        "#,
+    );
+    let out = lab.run(&["run", site.to_str().unwrap()]).exits(0);
+    assert!(
+        out.contains("lb1  exec /usr/local/bin/lbctl drain micro01") || !out.contains("lbctl"),
+        "{out}"
+    );
+    let said = lab
+        .run(&[
+            "op",
+            "exec",
+            "-m",
+            "lb1",
+            "--effect",
+            "read",
+            "--json",
+            "--",
+            "/bin/cat",
+            "/var/lib/said",
+        ])
+        .exits(0);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let expected =
+        "lbctl drain micro01\nlbctl enable micro01\nlbctl drain micro02\nlbctl enable micro02\n";
+    assert_eq!(said["lb1"]["value"]["stdout"], json!(expected));
+    assert_eq!(
+        lab.refreshes(),
+        ["micro01 microcloud", "micro02 microcloud"]
+    );
+}
+
+#[test]
+fn a_second_process_is_refused_while_a_run_is_alive() {
+    let lab = lab(1);
+    let mut child = lab
+        .lockstep(&["update", "-p", "only=microcloud"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = now() + Duration::from_secs(60);
+    while lab.refreshes().is_empty() {
+        assert!(now() < deadline, "no refresh arrives");
+        pause(Duration::from_millis(5));
+    }
+    let out = lab.run(&["resume", "update-1"]);
+    assert_eq!(out.code, Some(6), "{}", out.stderr);
+    assert!(
+        out.stderr
+            .contains("the run update-1 is being run by another process"),
+        "{}",
+        out.stderr
+    );
+    assert!(lab.run(&["runs"]).exits(0).contains("running"));
+    assert!(child.wait().unwrap().success());
+}

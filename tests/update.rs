@@ -1,0 +1,148 @@
+//! The shipped playbooks against the twin.
+
+use lockstep_tests::Bench;
+use lockstep_twin::Scenario;
+use serde_json::json;
+
+/// The members of a cluster of so many, in order.
+fn names(members: usize) -> Vec<String> {
+    Scenario::of(members).names()
+}
+
+/// What an update asks for, in order: one component after the other, one member after the other.
+fn in_order(members: usize) -> Vec<String> {
+    let snaps = ["microceph", "microovn", "lxd", "microcloud"];
+    snaps
+        .iter()
+        .flat_map(|snap| {
+            names(members)
+                .into_iter()
+                .map(move |m| format!("{m} {snap}"))
+        })
+        .collect()
+}
+
+#[test]
+fn an_update_brings_every_member_to_the_channel_s_revision_in_the_documented_order() {
+    for members in [1, 3, 5] {
+        for schema_bump in [false, true] {
+            let mut bench = Bench::shipped(
+                "update",
+                &Scenario {
+                    schema_bump,
+                    ..Scenario::of(members)
+                },
+                &json!({}),
+            );
+            bench.run().done();
+            bench.assert_updated();
+            assert_eq!(bench.refreshes(), in_order(members), "{members} members");
+        }
+    }
+}
+
+#[test]
+fn a_second_update_finds_nothing_to_do() {
+    let mut bench = Bench::update(3);
+    bench.run().done();
+    let mut again = Bench::update(3);
+    again.world = bench.world;
+    again.world.log.clear();
+    let result = again.run().done();
+    assert_eq!(result["changed"], json!({}));
+    assert_eq!(again.refreshes(), Vec::<String>::new());
+    let changing = again
+        .world
+        .log
+        .iter()
+        .filter(|e| e.root && e.argv[0] == "/usr/bin/snap");
+    assert_eq!(changing.count(), 0);
+}
+
+#[test]
+fn an_update_tells_what_changed() {
+    let mut bench = Bench::update(1);
+    let result = bench.run().done();
+    assert_eq!(
+        result["changed"],
+        json!({
+            "lxd": {"micro01": "33100 → 33110"}, "microceph": {"micro01": "1500 → 1501"},
+            "microcloud": {"micro01": "1200 → 1210"}, "microovn": {"micro01": "700 → 701"},
+        })
+    );
+}
+
+#[test]
+fn components_can_be_chosen() {
+    let mut bench = Bench::shipped(
+        "update",
+        &Scenario::of(3),
+        &json!({"skip": ["lxd", "microcloud"]}),
+    );
+    bench.run().done();
+    assert_eq!(bench.refreshes(), in_order(3)[..6]);
+    let mut bench = Bench::shipped("update", &Scenario::of(3), &json!({"only": ["lxd"]}));
+    bench.run().done();
+    assert_eq!(bench.refreshes(), in_order(3)[6..9]);
+}
+
+#[test]
+fn an_upgrade_moves_components_to_the_channels_that_were_named() {
+    let scenario = Scenario {
+        updates: false,
+        ..Scenario::of(3)
+    };
+    let mut bench = Bench::shipped("upgrade", &scenario, &json!({"lxd": "6/stable"}));
+    let release = lockstep_twin::Release {
+        revision: 34000,
+        version: "6.6".to_owned(),
+        schema: 78,
+        extensions: 448,
+        ovn: None,
+        ceph: None,
+        size: 100_000_000,
+    };
+    bench.world.store.publish("lxd", "6/stable", release);
+    bench.run().done();
+    assert_eq!(bench.revisions("lxd"), [34000, 34000, 34000]);
+    assert_eq!(bench.revisions("microceph"), [1500, 1500, 1500]);
+    assert_eq!(bench.world.violations(), []);
+    // Every member followed the target before the first one moved.
+    let verbs = bench
+        .world
+        .log
+        .iter()
+        .filter(|e| e.root && e.argv[0] == "/usr/bin/snap")
+        .map(|e| e.argv[1].as_str());
+    let verbs: Vec<&str> = verbs.collect();
+    assert_eq!(
+        verbs,
+        [
+            "switch", "switch", "switch", "refresh", "refresh", "refresh"
+        ]
+    );
+}
+
+#[test]
+fn an_upgrade_without_a_channel_says_what_to_type() {
+    let mut bench = Bench::shipped("upgrade", &Scenario::of(1), &json!({}));
+    let ended = format!("{:?}", bench.run());
+    assert!(
+        ended.contains("for example -p microceph=tentacle/stable"),
+        "{ended}"
+    );
+}
+
+#[test]
+fn the_same_run_is_the_same_to_the_byte() {
+    let play = || {
+        let mut bench = Bench::update(5);
+        bench.run().done();
+        (
+            bench.journal.text(),
+            serde_json::to_string(&bench.events).unwrap(),
+            bench.world.log,
+        )
+    };
+    assert!(play() == play());
+}
