@@ -46,7 +46,7 @@ function flow.playbook(spec)
 	end
 
 	-- A site's version of a playbook: values for its parameters, and functions for its hooks.
-	function M:extend(changes)
+	function M.extend(_, changes)
 		for key, value in pairs(changes) do
 			if key == "params" then
 				for param, default in pairs(value) do

@@ -5,7 +5,8 @@ local waves = require "playbooks.waves"
 
 local params = flow.component_params()
 for _, component in ipairs(flow.components) do
-	params[component.name] = { type = "string", about = "Channel for " .. component.title .. ", for example 5.21/stable." }
+	params[component.name] =
+		{ type = "string", about = "Channel for " .. component.title .. ", for example 5.21/stable." }
 end
 
 local M = flow.playbook {

@@ -4,6 +4,12 @@ local flow = require "flow"
 
 local waves = {}
 
+-- The hooks that a playbook made of waves offers to sites.
+waves.hooks = { "before_wave", "before_member", "after_member", "after_wave" }
+
+-- A wave is a record: the playbook's `hook`, its `component` as it was before (members, health), the `channel` to move to
+-- (none to stay), and how many good `looks` open a gate.
+
 -- While a member is away Ceph shall not start to move its data. Whoever set the flag gives it back.
 local function with_noout(member, body)
 	local set = microceph.noout { member = member, on = true }
@@ -14,52 +20,54 @@ local function with_noout(member, body)
 	end)
 end
 
--- Refreshes a snap on one member between the site's hooks, and waits for the gate if anything moved.
-local function refresh(M, component, member, channel, gate)
-	M.hook("before_member", { member = member, component = component.name })
-	local r = snap.refresh { member = member, snap = component.name, channel = channel }
-	if r.changed then
+-- Refreshes the wave's snap on one member between the site's hooks, and waits for the gate if anything moved.
+local function refresh(wave, member, gate)
+	local name = wave.component.name
+	wave.hook("before_member", { member = member, component = name })
+	local r = snap.refresh { member = member, snap = name, channel = wave.channel }
+	if r.changed and gate then
 		gate(member)
 	end
-	M.hook("after_member", { member = member, component = component.name, changed = r.changed })
+	wave.hook("after_member", { member = member, component = name, changed = r.changed })
 end
 
+local run = {}
+
 -- One member after the other. `noout` is set around each, and the next one begins only behind the gate.
-function waves.microceph(M, component, state, channel, looks)
-	local before = microceph.wait { samples = 1 }
-	local function gate(member)
-		microceph.wait { member = member, osds = before.health.osds, samples = looks }
-	end
-	rolling(component.members, function(member)
+function run.microceph(wave)
+	local whole = microceph.wait { samples = 1 }
+	rolling(wave.component.members, function(member)
 		with_noout(member, function()
-			refresh(M, component, member, channel, gate)
+			refresh(wave, member, function()
+				microceph.wait { member = member, osds = whole.health.osds, samples = wave.looks }
+			end)
 		end)
 	end)
-	microceph.wait { osds = before.health.osds, samples = looks }
+	microceph.wait { osds = whole.health.osds, samples = wave.looks }
 end
 
 -- One member after the other. With a newer schema the daemons wait until the last one has it, so all of them online is
 -- asked for only behind the wave; so is the conversion of the databases.
-function waves.microovn(M, component, state, channel, looks)
-	rolling(component.members, function(member)
-		refresh(M, component, member, channel, function()
-			microovn.wait { member = member, samples = looks }
+function run.microovn(wave)
+	rolling(wave.component.members, function(member)
+		refresh(wave, member, function()
+			microovn.wait { member = member, samples = wave.looks }
 		end)
 	end)
-	microovn.wait { samples = looks }
+	microovn.wait { samples = wave.looks }
 end
 
 -- All members at once: those that are ahead are blocked until the last one has caught up, so a gate between two members
 -- would never open. A member that lags behind refreshes itself within the channel it follows: all follow the target
 -- before the first one moves.
-function waves.lxd(M, component, state, channel)
-	local half_done = flow.component(state, "lxd").health ~= "ok"
-	local before = not half_done and lxd.instances {} or nil
-	parallel(component.members, function(member)
-		snap.switch { member = member, snap = "lxd", channel = channel }
+function run.lxd(wave)
+	-- Of members that are blocked from an earlier attempt, LXD can't tell what they run.
+	local before = wave.component.health == "ok" and lxd.instances {} or nil
+	parallel(wave.component.members, function(member)
+		snap.switch { member = member, snap = "lxd", channel = wave.channel }
 	end)
-	parallel(component.members, function(member)
-		refresh(M, component, member, channel, function() end)
+	parallel(wave.component.members, function(member)
+		refresh(wave, member)
 	end)
 	lxd.wait {}
 	if before then
@@ -68,16 +76,16 @@ function waves.lxd(M, component, state, channel)
 end
 
 -- One member after the other, and only when LXD is ready everywhere: MicroCloud's daemon doesn't start without it.
-function waves.microcloud(M, component, state, channel)
-	rolling(component.members, function(member)
-		refresh(M, component, member, channel, function()
+function run.microcloud(wave)
+	rolling(wave.component.members, function(member)
+		refresh(wave, member, function()
 			microcloud.wait { member = member }
 		end)
 	end)
 	microcloud.wait {}
 end
 
--- Whether any member would be changed by a wave. A snap that is out of step is refreshed on every member.
+-- Whether any member would be changed by a wave. A component that is out of step is refreshed on every member.
 local function needed(component, offers, channel)
 	if not component.in_step or component.health ~= "ok" then
 		return true
@@ -93,8 +101,20 @@ local function needed(component, offers, channel)
 	return false
 end
 
--- The hooks that a playbook made of waves offers to sites.
-waves.hooks = { "before_wave", "before_member", "after_member", "after_wave" }
+-- What became different on which member, by component.
+local function changes(before, after)
+	local changed = {}
+	for i, member in ipairs(after.members) do
+		for name, now in pairs(member.snaps) do
+			local was = before.members[i].snaps[name]
+			if was and was.revision ~= now.revision then
+				changed[name] = changed[name] or {}
+				changed[name][member.name] = was.revision .. " → " .. now.revision
+			end
+		end
+	end
+	return changed
+end
 
 -- Runs a wave for each of the chosen components. `channels` gives the channel to move to, by component; without one, a
 -- component stays in the channel that it follows. Returns what changed, by component.
@@ -106,41 +126,27 @@ function waves.run(M, cluster, p, channels)
 
 	local moved = {}
 	for _, chosen in ipairs(flow.chosen(p)) do
-		local component, channel = flow.component(before, chosen.name), channels[chosen.name]
+		local name, title = chosen.name, chosen.title
+		local component, channel = flow.component(before, name), channels[name]
 		if #component.members == 0 then
-			log.info(chosen.title .. " is not installed")
+			log.info(title .. " is not installed")
 		elseif not needed(component, offers, channel) then
-			log.info(chosen.title .. ": nothing to do")
+			log.info(title .. ": nothing to do")
 		else
-			section(chosen.title, function()
+			section(title, function()
 				parallel(component.members, function(member)
-					snap.hold { member = member, snap = chosen.name }
+					snap.hold { member = member, snap = name }
 				end)
-				M.hook("before_wave", { component = chosen.name })
-				waves[chosen.name](M, component, before, channel, p.looks)
-				M.hook("after_wave", { component = chosen.name })
+				M.hook("before_wave", { component = name })
+				run[name] { hook = M.hook, component = component, channel = channel, looks = p.looks }
+				M.hook("after_wave", { component = name })
 			end)
-			moved[#moved + 1] = chosen.name
+			moved[#moved + 1] = name
 		end
 	end
 
 	local after = #moved > 0 and status.require { health = "ok", in_step = true } or before
-	return { changed = waves.changes(before, after), components = moved }
-end
-
--- What became different on which member, by component.
-function waves.changes(before, after)
-	local changes = {}
-	for i, member in ipairs(after.members) do
-		for name, snap_now in pairs(member.snaps) do
-			local was = before.members[i].snaps[name]
-			if was and was.revision ~= snap_now.revision then
-				changes[name] = changes[name] or {}
-				changes[name][member.name] = was.revision .. " → " .. snap_now.revision
-			end
-		end
-	end
-	return changes
+	return { changed = changes(before, after), components = moved }
 end
 
 return waves

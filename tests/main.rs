@@ -1,6 +1,9 @@
 //! Tests of lockstep as a whole.
 
+mod cli;
 mod crash;
 mod engine;
+mod generated;
 mod ssh;
+mod tidy;
 mod update;

@@ -228,11 +228,11 @@ impl OpDef {
     #[must_use]
     pub fn of<O: Op>() -> Self {
         let args = schema::schema_of::<O::Args>();
-        let doc = args
-            .get("description")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
+        let doc = paragraphs(
+            args.get("description")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+        );
         Self {
             name: O::NAME.to_owned(),
             effect: O::EFFECT,
@@ -268,6 +268,15 @@ impl OpDef {
             .map_err(|e| OpError::new(Kind::Args, e))?;
         Ok(fitted)
     }
+}
+
+/// A doc comment with each paragraph on a line of its own, for readers of any width.
+fn paragraphs(doc: &str) -> String {
+    let words = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    doc.split("\n\n")
+        .map(words)
+        .collect::<Vec<_>>()
+        .join("\n\n")
 }
 
 /// Ops that belong together, under one name in Lua.

@@ -117,6 +117,7 @@ enum Command {
 #[must_use]
 pub fn main(registry: &Registry) -> ExitCode {
     let matches = Cli::command()
+        .bin_name("lockstep")
         .subcommand(op::command(registry))
         .get_matches();
     let json = matches.get_flag("json");

@@ -16,8 +16,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use lockstep_modules::cluster::Cluster;
 use lockstep_modules::error::Kind;
 use lockstep_modules::op::Registry;
+use lockstep_modules::schema;
 use mlua::{Function, Lua, MultiValue, Table, Thread, Value as LuaValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -76,6 +78,8 @@ pub struct Script {
     waiting: BTreeMap<String, Waiting>,
     counts: BTreeMap<String, u32>,
     outcome: Option<Result<Value, Failure>>,
+    /// Members and machines that steps may name; empty before the start.
+    known: Vec<String>,
 }
 
 struct Strand {
@@ -125,6 +129,7 @@ impl Script {
             waiting: BTreeMap::new(),
             counts: BTreeMap::new(),
             outcome: None,
+            known: Vec::new(),
         })
     }
 
@@ -144,7 +149,11 @@ impl Script {
     ///
     /// # Errors
     /// Only where Lua has no memory left.
-    pub fn start(&mut self, cluster: &Value, params: &Value) -> Result<(), Failure> {
+    pub fn start(&mut self, cluster: &Cluster, params: &Value) -> Result<(), Failure> {
+        self.known = cluster.reachable().map(|m| m.name.clone()).collect();
+        let machines: Vec<&str> = cluster.machines.iter().map(|m| m.name.as_str()).collect();
+        let cluster =
+            &json!({"name": cluster.name, "members": cluster.names(), "machines": machines});
         let args = self.start_args(cluster, params).map_err(|e| internal(&e))?;
         let entry = self.entry.clone();
         self.spawn(entry, None, Vec::new(), 0, args)
@@ -152,7 +161,8 @@ impl Script {
     }
 
     fn start_args(&self, cluster: &Value, params: &Value) -> mlua::Result<Vec<LuaValue>> {
-        let cluster_schema = json!({"type": "object", "properties": {"name": {}, "members": {}}});
+        let cluster_schema =
+            json!({"type": "object", "properties": {"name": {}, "members": {}, "machines": {}}});
         let params_schema = self.playbook.schema();
         Ok(vec![
             self.to_lua(cluster, &cluster_schema)?,
@@ -185,10 +195,11 @@ impl Script {
             parent,
             fork: None,
         });
-        self.shared
-            .borrow_mut()
-            .strands
-            .push(sandbox::StrandState { scope, catching });
+        self.shared.borrow_mut().strands.push(sandbox::StrandState {
+            scope,
+            catching,
+            body: sandbox::beginning(&body),
+        });
         let mut all = vec![LuaValue::Function(body)];
         all.extend(args);
         self.ready.push_back((id, MultiValue::from_vec(all)));
@@ -390,6 +401,16 @@ impl Script {
         let mut args = to_json(args).map_err(|what| complain(format!("argument {what}")))?;
         let options = Options::take_from(&mut args).map_err(complain)?;
         let args = def.fit(args).map_err(|e| complain(e.message))?;
+        if let Some(unknown) = def
+            .member(&args)
+            .filter(|name| !self.known.iter().any(|known| known == name))
+        {
+            let known: Vec<&str> = self.known.iter().map(String::as_str).collect();
+            return Err(complain(format!(
+                "there is no member {unknown:?}{}",
+                schema::hint(unknown, &known)
+            )));
+        }
         let (scope, catching) = {
             let shared = self.shared.borrow();
             let state = &shared.strands[id];

@@ -469,7 +469,8 @@ fn answer(mut stream: UnixStream, world: &Mutex<Served>) {
 }
 
 /// A command as root: by sudo where we aren't.
-fn as_root(program: &Path) -> Command {
+#[must_use]
+pub fn as_root(program: &Path) -> Command {
     let root =
         fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
     if root {

@@ -297,9 +297,8 @@ impl Bench {
             )
             .unwrap_or_else(|e| panic!("{e}"));
             let cluster = self.cluster();
-            let known = json!({"name": cluster.name, "members": cluster.names()});
             script
-                .start(&known, &self.params)
+                .start(&cluster, &self.params)
                 .unwrap_or_else(|e| panic!("{e}"));
             let twin = Twin::new(self.world.clone());
             let (world, time) = (twin.world(), twin.clone());

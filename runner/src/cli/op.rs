@@ -381,10 +381,7 @@ impl Adhoc {
             members: self.members.clone(),
         };
         let mut script = Script::load("op", Box::new(sources), registry, 1)?;
-        script.start(
-            &json!({"name": cluster.name, "members": cluster.names()}),
-            &json!({}),
-        )?;
+        script.start(cluster, &json!({}))?;
         let (journal, bundle): (Box<dyn Journal>, _) = match folder {
             Some(folder) => (
                 Box::new(folder.create_journal()?),

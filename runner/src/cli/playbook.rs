@@ -6,7 +6,7 @@ use std::rc::Rc;
 use clap::Args;
 use lockstep_modules::op::Registry;
 use lockstep_modules::transport::Transport;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::Global;
 use super::exit::{Exit, Fault};
@@ -108,10 +108,7 @@ fn run(
         .playbook()
         .params(&given(&target, &script, name, args))?;
     let cluster = target.config.cluster.clone();
-    script.start(
-        &json!({"name": cluster.name, "members": cluster.names()}),
-        &params,
-    )?;
+    script.start(&cluster, &params)?;
 
     let folder = Runs::in_state(&state(global)?).create(name)?;
     let head = Head {

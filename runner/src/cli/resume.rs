@@ -92,10 +92,7 @@ pub(super) fn resume(
         cluster = now;
     }
     target::with_ssh_config(&mut cluster, global);
-    script.start(
-        &json!({"name": head.cluster.name, "members": head.cluster.names()}),
-        &head.params,
-    )?;
+    script.start(&head.cluster, &head.params)?;
 
     let runtime = runtime(twin.is_some())?;
     let outcome = runtime.block_on(async {

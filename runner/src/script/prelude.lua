@@ -87,7 +87,12 @@ end
 
 local function check_label(who, label)
 	if type(label) ~= "string" or label == "" or label:find "[/#%c]" then
-		raise("script", who .. ": a label is a text without '/', '#' and line breaks, got " .. raw_format("%q", safe_tostring(label)))
+		raise(
+			"script",
+			who
+				.. ": a label is a text without '/', '#' and line breaks, got "
+				.. raw_format("%q", safe_tostring(label))
+		)
 	end
 	return label
 end
@@ -123,7 +128,13 @@ end
 local function check_options(who, options, known)
 	for key in pairs(options or {}) do
 		if not known[key] then
-			raise("script", who .. ": unknown option " .. raw_format("%q", safe_tostring(key)) .. host.hint(safe_tostring(key), known))
+			raise(
+				"script",
+				who
+					.. ": unknown option "
+					.. raw_format("%q", safe_tostring(key))
+					.. host.hint(safe_tostring(key), known)
+			)
 		end
 	end
 	return options or {}
@@ -142,7 +153,10 @@ local function may_wait(what)
 		raise("script", what .. " can't be called while a file is being loaded: wrap it in a function")
 	end
 	if not isyieldable() then
-		raise("script", what .. " can't be called here: Lua can't wait inside a sort comparator, a gsub callback or __tostring")
+		raise(
+			"script",
+			what .. " can't be called here: Lua can't wait inside a sort comparator, a gsub callback or __tostring"
+		)
 	end
 end
 
@@ -371,7 +385,10 @@ local function frozen(name, t)
 		__index = function(_, key)
 			local value = t[key]
 			if value == nil then
-				raise("script", raw_format("there is no %s.%s%s", name, safe_tostring(key), host.hint(safe_tostring(key), t)))
+				raise(
+					"script",
+					raw_format("there is no %s.%s%s", name, safe_tostring(key), host.hint(safe_tostring(key), t))
+				)
 			end
 			return value
 		end,
@@ -392,7 +409,10 @@ function prelude.strict(names)
 			if names[key] then
 				return nil
 			end
-			raise("script", raw_format("there is no field %q here%s", safe_tostring(key), host.hint(safe_tostring(key), names)))
+			raise(
+				"script",
+				raw_format("there is no field %q here%s", safe_tostring(key), host.hint(safe_tostring(key), names))
+			)
 		end,
 	}
 end
@@ -516,7 +536,10 @@ local env = raw_setmetatable({}, {
 		return value
 	end,
 	__newindex = function(_, name)
-		raise("script", raw_format("%q is assigned but not declared: write \"local %s\"", safe_tostring(name), safe_tostring(name)))
+		raise(
+			"script",
+			raw_format('%q is assigned but not declared: write "local %s"', safe_tostring(name), safe_tostring(name))
+		)
 	end,
 	__metatable = false,
 })

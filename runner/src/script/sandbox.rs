@@ -74,6 +74,8 @@ pub(super) struct Site {
 pub(super) struct StrandState {
     pub(super) scope: Vec<String>,
     pub(super) catching: u32,
+    /// Where the function that it runs begins.
+    pub(super) body: Option<Site>,
 }
 
 /// What the machine and its Lua callbacks share.
@@ -166,11 +168,18 @@ pub(super) fn watch(thread: &Thread, shared: &Rc<RefCell<Shared>>) -> mlua::Resu
 fn host(lua: &Lua, shared: &Rc<RefCell<Shared>>, registry: &Registry) -> mlua::Result<Table> {
     let host = lua.create_table()?;
 
+    let s = Rc::clone(shared);
     host.set(
         "site",
-        lua.create_function(
-            |lua, ()| Ok(site(lua, 1).map_or_else(String::new, |s| s.to_string())),
-        )?,
+        lua.create_function(move |lua, ()| {
+            // A tail call (`return snap.refresh { … }`) leaves no frame: then the function that the strand runs must do.
+            let site = site(lua, 1).or_else(|| {
+                s.borrow_mut()
+                    .strand()
+                    .and_then(|strand| strand.body.clone())
+            });
+            Ok(site.map_or_else(String::new, |site| site.to_string()))
+        })?,
     )?;
     host.set(
         "traceback",
@@ -275,6 +284,16 @@ fn host(lua: &Lua, shared: &Rc<RefCell<Shared>>, registry: &Registry) -> mlua::R
     host.set("ops", ops)?;
     host.set("removed", lua.create_table_from(REMOVED)?)?;
     Ok(host)
+}
+
+/// Where a function of a playbook begins.
+pub(super) fn beginning(function: &mlua::Function) -> Option<Site> {
+    let info = function.info();
+    let chunk = info.source?.strip_prefix('@')?.to_owned();
+    Some(Site {
+        chunk,
+        line: info.line_defined?,
+    })
 }
 
 /// The innermost line of a playbook from `level` of the stack on. Frames of C and of the prelude are not the author's.

@@ -1,5 +1,6 @@
 //! The machine by itself: what it asks for, in which order, and what it refuses.
 
+use lockstep_modules::cluster::{MemberConfig, SshConfig};
 use lockstep_modules::cx::Cx;
 use lockstep_modules::error::OpError;
 use lockstep_modules::op::{Effect, Module, Op, OpDef};
@@ -81,7 +82,13 @@ fn play(
     mut script: Script,
     mut answer: impl FnMut(&Call) -> Result<Value, Failure>,
 ) -> (Vec<String>, Result<Value, Failure>) {
-    let cluster = json!({"name": "lab", "members": ["m1", "m2", "m3"]});
+    let members = ["m1", "m2", "m3"].map(MemberConfig::named).to_vec();
+    let cluster = Cluster {
+        name: "lab".to_owned(),
+        members,
+        machines: Vec::new(),
+        ssh: SshConfig::default(),
+    };
     script.start(&cluster, &json!({})).unwrap();
     let mut trace = Vec::new();
     let mut open = VecDeque::new();

@@ -1,0 +1,36 @@
+-- Generated from the registry: what playbooks see, and what of Lua they don't.
+std = "lua54"
+read_globals = {
+	"confirm",
+	"confirm",
+	"each",
+	"exec",
+	"finally",
+	"log",
+	"lxd",
+	"microceph",
+	"microcloud",
+	"microovn",
+	"parallel",
+	"rolling",
+	"section",
+	"snap",
+	"status",
+	"time",
+	"try",
+}
+not_globals = {
+	"collectgarbage",
+	"coroutine",
+	"debug",
+	"dofile",
+	"io",
+	"load",
+	"loadfile",
+	"os",
+	"package",
+	"rawset",
+	"warn",
+}
+exclude_files = { "types/**" }
+max_line_length = 130

@@ -1,0 +1,80 @@
+---@meta
+-- What playbooks see of lockstep beside the ops: flow, and the types that arguments are made of. Written by hand.
+
+---@alias lockstep.Member string The name of a member, as the cluster file has it.
+---@alias lockstep.Channel string Track and risk, for example "squid/stable".
+---@alias lockstep.Span string A length of time, for example "90s", "15m" or "1h30m".
+
+---@class lockstep.Cluster
+---@field name string What people call it.
+---@field members lockstep.Member[] Its members, in the order in which waves visit them.
+---@field machines lockstep.Member[] Machines beside it, on which programs may be run.
+
+---@class lockstep.Failure
+---@field kind "args"|"command"|"unreachable"|"timeout"|"refused"|"conflict"|"cancelled"|"script"|"several"
+---@field message string What happened.
+---@field op? string
+---@field step? string
+---@field member? lockstep.Member
+---@field site? string The line of the playbook.
+---@field detail? table<string, any> The command, how it ended, the end of its output.
+---@field failures? lockstep.Failure[] What failed in which strand.
+
+---@class lockstep.Tried
+---@field ok boolean
+---@field value any What the function returned.
+---@field error lockstep.Failure Why it failed.
+
+--- Gives the steps inside a label in their paths and a heading in the output.
+---@generic T
+---@param name string
+---@param fn fun(): T
+---@return T
+function section(name, fn) end
+
+--- Calls a function for each item, one after the other.
+---@param list any[]
+---@param fn fun(item: any, index: integer)
+function each(list, fn) end
+
+--- Calls a function for all items at the same time, and waits for all of them. Raises `several` if any failed.
+---@param list any[]
+---@param fn fun(item: any, index: integer): any
+---@param options? { limit?: integer }
+---@return any[]
+function parallel(list, fn, options) end
+
+--- Calls a function for each item in the list's order, `batch` at a time. Stops at the first failure, unless told how many
+--- to put up with. `between` is called between two batches.
+---@param list any[]
+---@param fn fun(item: any, index: integer): any
+---@param options? { batch?: integer, max_failed?: integer, between?: fun(batch: any[]) }
+---@return any[]
+function rolling(list, fn, options) end
+
+--- Calls a function, and returns its failure as data. A failing step inside doesn't hold the run.
+---@param fn function
+---@param ... any
+---@return lockstep.Tried
+function try(fn, ...) end
+
+--- Calls `body`, and then `cleanup` in any case: also when a failure is delivered, and not when the run only pauses.
+---@generic T
+---@param body fun(): T
+---@param cleanup fun(ok: boolean)
+---@return T
+function finally(body, cleanup) end
+
+--- Asks the operator. The run goes on after "yes".
+---@param question string
+function confirm(question) end
+
+log = {}
+
+--- Tells whoever watches.
+---@param ... any
+function log.info(...) end
+
+--- Warns whoever watches.
+---@param ... any
+function log.warn(...) end

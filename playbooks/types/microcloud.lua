@@ -1,0 +1,30 @@
+---@meta
+-- Generated. The cluster of clusters: MicroCloud itself.
+
+microcloud = {}
+
+---@class (exact) microcloud.members.Args
+---@field member lockstep.Member Member to ask.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) microcloud.members.Result
+---@field members { address: string, name: string, role: string, status: string }[] The members.
+
+--- List the members of the MicroCloud, as one of them sees them.
+---@param args microcloud.members.Args
+---@return microcloud.members.Result
+function microcloud.members(args) end
+
+---@class (exact) microcloud.wait.Args
+---@field member? lockstep.Member The member that was just refreshed.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) microcloud.wait.Result
+---@field database "online"|"waiting" How MicroCloud's database stands.
+
+--- Wait until MicroCloud's daemon is online: on a member, or waiting there for members without the release; without a member, on all of them.
+---@param args microcloud.wait.Args
+---@return microcloud.wait.Result
+function microcloud.wait(args) end

@@ -1,0 +1,134 @@
+---@meta
+-- Generated. Snaps of a member: what is installed, and refreshing it.
+
+snap = {}
+
+---@class (exact) snap.info.Args
+---@field member lockstep.Member Member to ask.
+---@field snap string Snap to look at.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) snap.info.Result
+---@field active boolean Whether it is enabled and not in mid-refresh.
+---@field channel string The channel it follows; empty for a local snap.
+---@field cohort string Its cohort: `+`, another key, or empty.
+---@field held boolean Whether refreshes that don't name it are held.
+---@field revision string Revision, for example `33110`.
+---@field version string Version, as its publisher writes it.
+
+--- Show how a snap is installed on a member.
+---@param args snap.info.Args
+---@return snap.info.Result
+function snap.info(args) end
+
+---@class (exact) snap.list.Args
+---@field member lockstep.Member Member to ask.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) snap.list.Result
+---@field snaps table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }> Every installed snap, by name.
+
+--- List the snaps of a member.
+---@param args snap.list.Args
+---@return snap.list.Result
+function snap.list(args) end
+
+---@class (exact) snap.updates.Args
+---@field member lockstep.Member Member to ask.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) snap.updates.Result
+---@field updates table<string, { revision: string, version: string }> The revision that each snap with an update would get, by snap.
+
+--- Ask the store what it has for a member's snaps, in the channel and cohort that each is in.
+---@param args snap.updates.Args
+---@return snap.updates.Result
+function snap.updates(args) end
+
+---@class (exact) snap.changes.Args
+---@field member lockstep.Member Member to ask.
+---@field in_progress? boolean Only changes that go on.
+---@field snap? string Only changes that concern this snap.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) snap.changes.Result
+---@field changes { id: string, kind: string, ready: boolean, status: string, summary: string, error?: string }[] The changes. snapd forgets them a day after they end.
+
+--- List the changes that snapd made or is making on a member.
+---@param args snap.changes.Args
+---@return snap.changes.Result
+function snap.changes(args) end
+
+---@class (exact) snap.refresh.Args
+---@field member lockstep.Member Member to act on.
+---@field snap string Snap to refresh.
+---@field channel? lockstep.Channel Channel to move to, for example `squid/stable`. Without it, the one that the snap follows.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) snap.refresh.Result
+---@field changed boolean Whether the revision is another one than before.
+---@field channel string The channel it follows now.
+---@field from string The revision before.
+---@field to string The revision now.
+---@field version string The version now.
+---@field change? string snapd's change, if one was made.
+
+--- Refresh a snap on a member: to the newest revision of the channel it follows, or of another one.
+---
+--- Joins the cohort, so that all members get the same revision. Does nothing where the member has that revision already. A change of the same snap that goes on (an LXD that refreshes itself, for example) is waited for first. The result is judged by what snapd says afterwards: revision, channel, cohort, and whether the snap is enabled.
+---@param args snap.refresh.Args
+---@return snap.refresh.Result
+function snap.refresh(args) end
+
+---@class (exact) snap.switch.Args
+---@field member lockstep.Member Member to act on.
+---@field snap string Snap to switch.
+---@field channel? lockstep.Channel Channel to follow. Unchanged if left out.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) snap.switch.Result
+---@field changed boolean Whether it had to be switched.
+---@field channel string The channel it follows now.
+
+--- Make a snap follow a channel and be in the cohort, without refreshing it: nothing restarts.
+---
+--- Before LXD is refreshed anywhere every member must already follow the target: a member that lags behind refreshes itself, within the channel that it follows at that moment.
+---@param args snap.switch.Args
+---@return snap.switch.Result
+function snap.switch(args) end
+
+---@class (exact) snap.hold.Args
+---@field member lockstep.Member Member to act on.
+---@field snap string Snap to hold.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) snap.hold.Result
+---@field changed boolean Whether it was otherwise before.
+
+--- Hold a snap's refreshes, so that only refreshes that name it happen.
+---
+--- This does not hold back a refresh by name, nor an LXD that lags behind its cluster.
+---@param args snap.hold.Args
+---@return snap.hold.Result
+function snap.hold(args) end
+
+---@class (exact) snap.unhold.Args
+---@field member lockstep.Member Member to act on.
+---@field snap string Snap to release.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) snap.unhold.Result
+---@field changed boolean Whether it was otherwise before.
+
+--- Let a snap be refreshed by snapd again.
+---@param args snap.unhold.Args
+---@return snap.unhold.Result
+function snap.unhold(args) end

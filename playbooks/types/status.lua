@@ -1,0 +1,43 @@
+---@meta
+-- Generated. The whole cluster as one record.
+
+status = {}
+
+---@class (exact) status.read.Args
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) status.read.Result
+---@field cluster string The cluster's name.
+---@field components ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string })[] The components, in the order in which they are refreshed.
+---@field healthy boolean Whether every component that is there is well.
+---@field in_step boolean Whether all members run the same revision of each component, from the same channel, in the cohort.
+---@field members { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, problem?: string }[] The members, in the cluster's order.
+
+--- Look at the whole cluster: what is installed on each member, whether all members are in step, and how each component is.
+---
+--- It doesn't fail because something is wrong or a member can't be reached; that is part of the record.
+---@param args status.read.Args
+---@return status.read.Result
+function status.read(args) end
+
+---@class (exact) status.require.Args
+---@field health "ok"|"converging" How well every component must be.
+---@field in_step? boolean All members must run the same revision of each component, from the same channel, in the cohort.
+---@field same_channels? boolean All members must follow the same channel, for each component.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) status.require.Result
+---@field cluster string The cluster's name.
+---@field components ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string })[] The components, in the order in which they are refreshed.
+---@field healthy boolean Whether every component that is there is well.
+---@field in_step boolean Whether all members run the same revision of each component, from the same channel, in the cohort.
+---@field members { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, problem?: string }[] The members, in the cluster's order.
+
+--- Go on only if the cluster is as it must be. Everything that isn't is named, not only the first thing.
+---
+--- All members must be reachable, and no change of a component may go on.
+---@param args status.require.Args
+---@return status.require.Result
+function status.require(args) end

@@ -1,0 +1,339 @@
+//! The command line against a simulated cluster: what is printed, and how the process ends.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use lockstep_tests::lab::{Ran, read, write};
+use serde_json::Value;
+
+const LOCKSTEP: &str = env!("CARGO_BIN_EXE_lockstep-under-test");
+
+/// A folder to work in, with a state folder in it.
+struct Desk(tempfile::TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        let mut command = Command::new(LOCKSTEP);
+        command
+            .args(["--state", "state"])
+            .args(args)
+            .current_dir(self.0.path())
+            .stdin(Stdio::null());
+        command
+            .env_remove("LOCKSTEP_CLUSTER")
+            .env_remove("LOCKSTEP_STATE");
+        Ran::of(command.output().unwrap())
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs a playbook of this text on a simulated cluster.
+    fn play(&self, text: &str) -> Ran {
+        write(&self.path("site.lua"), text);
+        self.run(&["run", "site.lua", "--cluster", "twin:2"])
+    }
+}
+
+/// A playbook with this body.
+fn body(text: &str) -> String {
+    format!("return {{ api = 1, run = function(cluster, p)\n{text}\nend }}\n")
+}
+
+#[test]
+fn an_update_of_a_simulated_cluster_prints_what_it_did() {
+    let desk = Desk::new();
+    let out = desk.run(&["update", "--cluster", "twin:4"]).exits(0);
+    for line in [
+        "MicroCeph\n",
+        "micro04  snap.refresh lxd: 33100 → 33110",
+        "update-1: done\n",
+        "micro01 1500 → 1501",
+    ] {
+        assert!(out.contains(line), "{line}\n{out}");
+    }
+    let runs = desk.run(&["runs"]).exits(0);
+    assert!(runs.contains("update-1") && runs.contains("done"), "{runs}");
+    let show: Value =
+        serde_json::from_str(&desk.run(&["show", "update-1", "--json"]).exits(0)).unwrap();
+    assert_eq!(show["state"], "done");
+}
+
+#[test]
+fn events_are_a_json_object_a_line() {
+    let desk = Desk::new();
+    let out = desk
+        .run(&[
+            "update",
+            "--cluster",
+            "twin:1",
+            "--json",
+            "-p",
+            "only=microcloud",
+        ])
+        .exits(0);
+    let events: Vec<Value> = out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let (last, events) = events.split_last().unwrap();
+    assert!(events.iter().all(|e| e["v"] == 1 && e["event"].is_string()));
+    assert_eq!(events[0]["event"], "run-started");
+    assert_eq!(last["outcome"], "done");
+}
+
+#[test]
+fn a_playbook_with_a_mistake_is_refused_before_anything_is_done() {
+    let desk = Desk::new();
+    let told = |text: &str| {
+        let ran = desk.play(text);
+        assert!(
+            ran.code == Some(2) || ran.code == Some(1),
+            "{text}\n{ran:?}"
+        );
+        format!("{text}{}{}\n", ran.stdout, ran.stderr)
+    };
+    write(
+        &desk.path("lib.lua"),
+        "snap.list { member = \"micro01\" }\n",
+    );
+    let cases = [
+        told("return { api = 1, run = function( end }\n"),
+        told("require \"lib\"\nreturn {}\n"),
+        told("require \"nolib\"\nreturn {}\n"),
+        told("while true do end\n"),
+        told("return { api = 99, run = print }\n"),
+        told(&body("snap.refesh { member = \"micro01\" }")),
+        told(&body("snap.refresh { membr = \"micro01\" }")),
+        told(&body("snap.list { member = \"micro09\" }")),
+        told(&body("while true do end")),
+    ];
+    insta::assert_snapshot!(cases.join("\n"));
+}
+
+#[test]
+fn a_held_run_says_what_to_type_and_goes_on_when_that_is_typed() {
+    let desk = Desk::new();
+    let text = body(
+        "snap.hold { member = \"micro01\", snap = \"lxd\" }\nreturn snap.info { member = \"micro01\", snap = \"nosuch\" }",
+    );
+    let held = desk.play(&text).exits(4);
+    insta::assert_snapshot!(held);
+    assert!(desk.run(&["show", "site-1"]).exits(0).contains("held"));
+    assert!(
+        desk.run(&["resume", "site-1"])
+            .exits(4)
+            .contains("site-1 is held at snap.info#1")
+    );
+
+    let wrong = desk.run(&[
+        "resume",
+        "site-1",
+        "--assume-done",
+        "snap.info#1={\"revision\": 3}",
+    ]);
+    assert_eq!(wrong.code, Some(2));
+    insta::assert_snapshot!("a_result_that_does_not_fit", wrong.stderr);
+    let result = r#"snap.info#1={"revision":"1","version":"","channel":"","cohort":"","held":true,"active":true}"#;
+    assert!(
+        desk.run(&["resume", "site-1", "--assume-done", result])
+            .exits(0)
+            .contains("site-1: done")
+    );
+    let over = desk.run(&["resume", "site-1"]);
+    assert_eq!(over.code, Some(2));
+    assert!(over.stderr.contains("site-1 has ended"), "{}", over.stderr);
+}
+
+#[test]
+fn a_run_that_doesn_t_exist_is_told_with_a_near_match() {
+    let desk = Desk::new();
+    let _ = desk
+        .run(&["update", "--cluster", "twin:1", "-p", "only=microcloud"])
+        .exits(0);
+    let ran = desk.run(&["resume", "updte-1"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.stderr
+            .contains("there is no run \"updte-1\" (did you mean \"update-1\"?)"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_damaged_journal_is_refused_and_left_as_it_is() {
+    let desk = Desk::new();
+    let _ = desk.play(&body("snap.hold { member = \"micro01\", snap = \"lxd\" }\nsnap.info { member = \"micro01\", snap = \"nosuch\" }"));
+    let journal = desk.path("state/runs/site-1/journal.jsonl");
+    let damaged = read(&journal)
+        .replacen("\"hold\"", "\"hodl\"", 1)
+        .replacen("micro01", "micro02", 1);
+    write(&journal, &damaged);
+    for args in [["resume", "site-1"], ["show", "site-1"]] {
+        let ran = desk.run(&args);
+        assert_eq!(ran.code, Some(7), "{ran:?}");
+        assert!(
+            ran.stderr
+                .contains("site-1: line 1 of the journal is damaged")
+                || ran
+                    .stderr
+                    .contains("site-1: line 2 of the journal is damaged"),
+            "{}",
+            ran.stderr
+        );
+    }
+    assert_eq!(read(&journal), damaged);
+    assert!(desk.run(&["runs"]).exits(0).contains("damaged"));
+}
+
+#[test]
+fn a_journal_of_another_version_is_refused() {
+    let desk = Desk::new();
+    let _ = desk
+        .run(&["update", "--cluster", "twin:1", "-p", "only=microcloud"])
+        .exits(0);
+    let journal = desk.path("state/runs/update-1/journal.jsonl");
+    write(
+        &journal,
+        "{\"n\":1,\"at\":\"2026-01-01T00:00:00Z\",\"sum\":\"0\",\"record\":{\"run\":{\"format\":9}}}\n",
+    );
+    let ran = desk.run(&["show", "update-1"]);
+    assert_eq!(ran.code, Some(7));
+    assert!(
+        ran.stderr.contains("damaged") || ran.stderr.contains("format 9"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_state_folder_that_can_t_be_written_is_told_before_anything_is_done() {
+    let desk = Desk::new();
+    let ran = desk.run(&["update", "--cluster", "twin:1", "--state", "/proc/nowhere"]);
+    assert_eq!(ran.code, Some(7));
+    assert!(
+        ran.stderr.contains("/proc/nowhere/runs can't be made"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_full_disk_stops_the_run_and_a_resume_goes_on_when_there_is_room() {
+    let desk = Desk::new();
+    let state = desk.path("full");
+    std::fs::create_dir(&state).unwrap();
+    // In a mount namespace of its own, the state folder is a disk of 150 KiB; what was written is copied out.
+    let script = format!(
+        "mount -t tmpfs -o size=150k,mode=777 none {0} && {{ {LOCKSTEP} update --cluster twin:3 --state {0} -p only=microceph; code=$?; cp -r {0} {0}.kept; exit $code; }}",
+        state.display()
+    );
+    let ran = Ran::of(
+        lockstep_tests::lab::as_root(Path::new("unshare"))
+            .args(["--mount", "sh", "-c", &script])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(ran.code, Some(7), "{ran:?}");
+    assert!(
+        ran.stderr.contains("can't be written") && ran.stderr.contains("No space left on device"),
+        "{}",
+        ran.stderr
+    );
+    let kept = format!("{}.kept", state.display());
+    let resumed = desk.run(&["resume", "update-1", "--state", &kept]);
+    // The simulated cluster lies on the same full disk: it is as old as its last copy, which a real one never is.
+    assert!(matches!(resumed.code, Some(0 | 4 | 5)), "{resumed:?}");
+}
+
+#[test]
+fn a_cluster_file_with_a_mistake_is_named_with_line_and_column() {
+    let desk = Desk::new();
+    write(
+        &desk.path("cluster.toml"),
+        "name = \"lab\"\n\n[[members]]\nnam = \"micro01\"\n",
+    );
+    let ran = desk.run(&["status"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.stderr
+            .contains("cluster.toml:4:1: unknown key \"nam\" (did you mean \"name\"?)"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn without_a_cluster_the_ways_to_name_one_are_told() {
+    let ran = Desk::new().run(&["status"]);
+    assert_eq!(ran.code, Some(2));
+    insta::assert_snapshot!(ran.stderr);
+}
+
+#[test]
+fn bad_parameters_and_ops_have_near_matches() {
+    let desk = Desk::new();
+    let told = |args: &[&str]| {
+        let ran = desk.run(args);
+        assert_eq!(ran.code, Some(2), "{args:?} {ran:?}");
+        format!("$ lockstep {}\n{}", args.join(" "), ran.stderr)
+    };
+    let cases = [
+        told(&["update", "--cluster", "twin:2", "-p", "evacuat=true"]),
+        told(&["update", "--cluster", "twin:2", "-p", "only=microcephh"]),
+        told(&["update", "--cluster", "twin:99"]),
+        told(&["op", "snap.refesh", "--cluster", "twin:2"]),
+        told(&["op", "snap.info", "--snap", "lxd", "--cluster", "twin:2"]),
+        told(&[
+            "op",
+            "snap.info",
+            "--snap",
+            "lxd",
+            "-m",
+            "micro1",
+            "--cluster",
+            "twin:2",
+        ]),
+        told(&["doc", "snap.refesh"]),
+        told(&["updat"]),
+    ];
+    insta::assert_snapshot!(cases.join("\n"));
+}
+
+#[test]
+fn an_op_has_a_help_of_its_own() {
+    let desk = Desk::new();
+    insta::assert_snapshot!(desk.run(&["op", "snap.refresh", "--help"]).exits(0));
+    insta::assert_snapshot!("the_help_of_all", desk.run(&["--help"]).exits(0));
+    insta::assert_snapshot!(
+        "the_page_of_an_op",
+        desk.run(&["doc", "snap.switch"]).exits(0)
+    );
+}
+
+#[test]
+fn the_status_of_a_simulated_cluster_is_on_one_screen() {
+    insta::assert_snapshot!(Desk::new().run(&["status", "--cluster", "twin:3"]).exits(0));
+}
+
+#[test]
+fn whoever_stops_listening_is_no_reason_to_fail() {
+    let desk = Desk::new();
+    let mut command = Command::new(LOCKSTEP);
+    let child = command
+        .args(["--help"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .current_dir(desk.path(""))
+        .spawn();
+    let mut child = child.unwrap();
+    drop(child.stdout.take());
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+}

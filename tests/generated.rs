@@ -1,0 +1,59 @@
+//! What is made from the registry is committed, and is what the registry says.
+
+use std::fs;
+use std::path::Path;
+
+use lockstep::generate;
+use lockstep_tests::root;
+
+/// Writes the file if it isn't as it should be, and says so: the second run is green.
+fn keep(path: &Path, text: &str) -> bool {
+    let fits = fs::read_to_string(path).unwrap_or_default() == text;
+    if !fits {
+        fs::write(path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+    fits
+}
+
+const STALE: &str =
+    "it was not what the ops' declarations make of it, and is written anew: commit it";
+
+#[test]
+fn the_reference_is_what_the_declarations_say() {
+    let text = generate::reference(&lockstep_modules::registry());
+    assert!(keep(&root().join("modules/README.md"), &text), "{STALE}");
+}
+
+#[test]
+fn the_schema_is_what_the_declarations_say() {
+    let schema = generate::schema(&lockstep_modules::registry());
+    let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+    assert!(keep(&root().join("modules/schema.json"), &text), "{STALE}");
+}
+
+#[test]
+fn the_type_stubs_are_what_the_declarations_say() {
+    let folder = root().join("playbooks/types");
+    let stubs = generate::stubs(&lockstep_modules::registry());
+    let stale: Vec<&String> = stubs
+        .iter()
+        .filter(|(name, text)| !keep(&folder.join(name), text))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(stale.is_empty(), "{stale:?}: {STALE}");
+    // Nothing is left of an op that is gone. The flow functions' stub is written by hand.
+    let known = |name: &str| name == "flow.lua" || stubs.iter().any(|(stub, _)| stub == name);
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        assert!(known(&name), "playbooks/types/{name} belongs to no module");
+    }
+}
+
+#[test]
+fn luacheck_knows_what_playbooks_see() {
+    let text = generate::luacheckrc(&lockstep_modules::registry());
+    assert!(
+        keep(&root().join("playbooks/.luacheckrc"), &text),
+        "{STALE}"
+    );
+}
