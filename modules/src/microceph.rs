@@ -179,7 +179,7 @@ impl Op for Wait {
                     return Ok(Look::Yes(out));
                 }
                 Ok(Look::NotYet(format!(
-                    "good, {good} of {} looks",
+                    "whole so far, {good} of {} looks",
                     args.samples
                 )))
             }
