@@ -75,11 +75,7 @@ fn kill_and_resume(moment: u64) -> bool {
     if moment.is_multiple_of(2) {
         // While a refresh is in flight: from the moment when it was asked for, some tenths of a second on.
         let nth = 1 + usize::from(moment >= 10);
-        let deadline = now() + Duration::from_secs(60);
-        while lab.refreshes().len() < nth {
-            assert!(now() < deadline, "no refresh arrives");
-            pause(Duration::from_millis(5));
-        }
+        wait_for_refreshes(&lab, nth);
         pause(Duration::from_millis(50 * (moment % 10)));
     } else {
         pause(Duration::from_millis(300 * moment));
@@ -151,11 +147,7 @@ fn a_connection_that_is_cut_is_told_and_made_again_and_the_refresh_not_repeated(
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let deadline = now() + Duration::from_secs(60);
-    while lab.refreshes().is_empty() {
-        assert!(now() < deadline, "no refresh arrives");
-        pause(Duration::from_millis(5));
-    }
+    wait_for_refreshes(&lab, 1);
     pause(Duration::from_millis(100));
     lab.cut("micro01");
     let out = Ran::of(child.wait_with_output().unwrap()).exits(0);
@@ -411,7 +403,7 @@ fn a_site_drains_its_load_balancer_around_each_member() {
     );
     let out = lab.run(&["run", site.to_str().unwrap()]).exits(0);
     assert!(
-        out.contains("lb1  exec /usr/local/bin/lbctl drain micro01") || !out.contains("lbctl"),
+        out.contains("lb1  exec /usr/local/bin/lbctl drain micro01"),
         "{out}"
     );
     let said = lab
@@ -446,11 +438,7 @@ fn a_second_process_is_refused_while_a_run_is_alive() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let deadline = now() + Duration::from_secs(60);
-    while lab.refreshes().is_empty() {
-        assert!(now() < deadline, "no refresh arrives");
-        pause(Duration::from_millis(5));
-    }
+    wait_for_refreshes(&lab, 1);
     let out = lab.run(&["resume", "update-1"]);
     assert_eq!(out.code, Some(6), "{}", out.stderr);
     assert!(
@@ -461,4 +449,104 @@ fn a_second_process_is_refused_while_a_run_is_alive() {
     );
     assert!(lab.run(&["runs"]).exits(0).contains("running"));
     assert!(child.wait().unwrap().success());
+}
+
+fn wait_for_refreshes(lab: &SshLab, count: usize) {
+    let deadline = now() + Duration::from_secs(60);
+    while lab.refreshes().len() < count {
+        assert!(now() < deadline, "no refresh arrives");
+        pause(Duration::from_millis(5));
+    }
+}
+
+fn interrupt(child: &std::process::Child) {
+    let sent = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+#[test]
+fn the_first_interrupt_lets_steps_finish_and_the_second_leaves_them() {
+    let lab = lab(2);
+    lab.world().slow_down("microcloud", 40_000);
+    let start = |args: &[&str]| {
+        lab.lockstep(args)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let child = start(&["update", "-p", "only=microcloud"]);
+    wait_for_refreshes(&lab, 1);
+    interrupt(&child);
+    let drained = Ran::of(child.wait_with_output().unwrap()).exits(5);
+    assert!(
+        drained.contains("1 step was asked for and not begun")
+            && drained.contains("lockstep resume update-1"),
+        "{drained}"
+    );
+    // The refresh that ran was waited for.
+    assert_eq!(lab.world().revision("micro01", "microcloud"), Some(1210));
+
+    let child = start(&["resume", "update-1"]);
+    wait_for_refreshes(&lab, 2);
+    interrupt(&child);
+    pause(Duration::from_millis(100));
+    interrupt(&child);
+    let left = Ran::of(child.wait_with_output().unwrap()).exits(5);
+    assert!(
+        left.contains("interrupted while these were under way: MicroCloud/micro02/snap.refresh#1"),
+        "{left}"
+    );
+    assert!(lab.world().is_changing("micro02"));
+
+    let ended = lab.run(&["resume", "update-1"]).exits(0);
+    assert!(ended.contains("found out afterwards"), "{ended}");
+    assert_eq!(
+        lab.refreshes(),
+        ["micro01 microcloud", "micro02 microcloud"]
+    );
+}
+
+#[test]
+fn a_run_is_resumed_with_the_playbook_that_it_was_begun_with() {
+    let lab = lab(1);
+    let site = lab.path("site.lua");
+    let text = r#"
+        local flow = require "flow"
+        local helper = require "helper"
+        local M = flow.playbook { api = 1, about = "Two steps." }
+        function M.run(cluster)
+            time.sleep { span = "5s" }
+            helper.greet(cluster.members[1])
+            return { version = "VERSION" }
+        end
+        return M
+    "#;
+    write(&site, &text.replace("VERSION", "first"));
+    write(
+        &lab.path("helper.lua"),
+        r#"return { greet = function(member) exec { member = member, argv = { "/bin/uname" }, effect = "read" } end }"#,
+    );
+    let child = lab
+        .lockstep(&["run", site.to_str().unwrap()])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let journal = lab.path("state/runs/site-1/journal.jsonl");
+    let deadline = now() + Duration::from_secs(60);
+    while !std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("time.sleep")) {
+        assert!(now() < deadline, "the run doesn't begin");
+        pause(Duration::from_millis(5));
+    }
+    interrupt(&child);
+    interrupt(&child);
+    let _ = Ran::of(child.wait_with_output().unwrap());
+    write(&site, "return nonsense(");
+    write(&lab.path("helper.lua"), "error 'gone'");
+    let ended = lab.run(&["resume", "site-1"]).exits(0);
+    assert!(ended.contains("site-1: done"), "{ended}");
+    let journal = std::fs::read_to_string(&journal).unwrap();
+    let end = journal.lines().last().unwrap();
+    assert!(end.contains("first"), "{end}");
 }
