@@ -42,6 +42,7 @@ pub struct Bench {
     pub answer: Answer,
     /// A failure is delivered instead of holding the run.
     pub deliver_failures: bool,
+    settings: BTreeMap<String, String>,
     registry: Registry,
     main: String,
     bundle: BTreeMap<String, Source>,
@@ -148,8 +149,10 @@ impl Bench {
             .playbook()
             .params(&given)
             .unwrap_or_else(|e| panic!("{main}: {e}"));
+        let world = scenario.build();
         Self {
-            world: scenario.build(),
+            settings: world.settings(),
+            world,
             journal: MemoryJournal::default(),
             events: Vec::new(),
             answer: Answer::Nobody,
@@ -203,6 +206,7 @@ impl Bench {
     pub fn fresh_copy(&self) -> Self {
         Self {
             world: self.world.clone(),
+            settings: self.settings.clone(),
             journal: MemoryJournal::default(),
             events: Vec::new(),
             answer: self.answer,
@@ -274,6 +278,15 @@ impl Bench {
         };
         let journal = self.journal.crashing(crash);
         self.process(journal, Start::Resumed(Box::new(resume)))
+    }
+
+    /// Lets a fault come, as `lockstep rehearse --fault` names it.
+    ///
+    /// # Panics
+    /// Where there is no such fault.
+    pub fn fault(&mut self, text: &str) {
+        let fault = text.parse().unwrap_or_else(|e| panic!("{e}"));
+        self.world.inject(fault).unwrap_or_else(|e| panic!("{e}"));
     }
 
     /// Lets time pass while no controller is there.
@@ -393,9 +406,9 @@ impl Bench {
         }
         assert_eq!(self.world.violations(), [], "rules were broken");
         assert_eq!(
-            self.world.left_on(),
-            Vec::<String>::new(),
-            "something was left switched on"
+            self.world.settings(),
+            self.settings,
+            "something was left switched on, or not given back"
         );
     }
 }
