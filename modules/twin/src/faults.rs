@@ -332,6 +332,12 @@ impl World {
         Ok(())
     }
 
+    /// The numbers of the OSDs.
+    #[must_use]
+    pub fn osds(&self) -> Vec<u32> {
+        self.ceph.osds.keys().copied().collect()
+    }
+
     /// The faults that are there now.
     #[must_use]
     pub fn active_faults(&self) -> &[Fault] {
