@@ -64,19 +64,11 @@ impl World {
         self.lxd.no_self_update.push(member.to_owned());
     }
 
-    /// An OSD that doesn't come back when its member's services start.
-    pub fn lose_osd(&mut self, id: u32) {
-        self.ceph.lost_osds.insert(id);
-    }
-
-    /// What is switched on now and was not in the beginning: flags of Ceph.
+    /// What is switched on now and was not in the beginning: flags of Ceph, election timers of OVN.
     #[must_use]
     pub fn left_on(&self) -> Vec<String> {
-        let hosts = self
-            .ceph
-            .host_flags
-            .iter()
-            .map(|(host, flags)| format!("{flags:?} for {host}"));
-        self.ceph.flags.iter().cloned().chain(hosts).collect()
+        let mut left = self.ceph.left_on();
+        left.extend(self.ovn.left_on());
+        left
     }
 }

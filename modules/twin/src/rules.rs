@@ -31,7 +31,7 @@ impl Rules {
 const ORDER: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
 
 impl World {
-    fn violated(&mut self, rule: &str, what: String) {
+    pub(crate) fn violated(&mut self, rule: &str, what: String) {
         self.rules.violations.push(Violation {
             at: self.now,
             rule: rule.to_owned(),
@@ -81,7 +81,7 @@ impl World {
     }
 
     /// The service stops because a refresh is undone: snapd does that, and nobody else.
-    fn undoing(&self, member: &str, snap: &str) -> bool {
+    pub(crate) fn undoing(&self, member: &str, snap: &str) -> bool {
         let change = self
             .members
             .get(member)

@@ -209,6 +209,8 @@ impl World {
                     if let Some(machine) = self.members.get_mut(&member) {
                         machine.link = up;
                     }
+                    ceph::link_changed(self, &member);
+                    ovn::link_changed(self, &member);
                 }
                 Due::Task { member, change } => snapd::task_done(self, &member, change),
                 Due::Micro { snap, member } => microcluster::settle(self, &snap, &member),
