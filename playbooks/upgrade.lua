@@ -29,7 +29,7 @@ function M.run(cluster, p)
 		error "no channel is given: name one for each component that is to move, for example -p microceph=tentacle/stable"
 	end
 	-- What isn't moved stays as it is: an update is another procedure.
-	return waves.run(M, cluster, { only = only, skip = p.skip, looks = p.looks }, channels)
+	return waves.run(M, cluster, { only = only, skip = p.skip, looks = p.looks, downtime = p.downtime }, channels)
 end
 
 return M

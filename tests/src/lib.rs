@@ -132,7 +132,12 @@ impl Bench {
     /// An update of a cluster of so many members.
     #[must_use]
     pub fn update(members: usize) -> Self {
-        Self::shipped("update", &Scenario::of(members), &json!({}))
+        // With fewer than three members storage and network stop, and nobody is there to be asked.
+        Self::shipped(
+            "update",
+            &Scenario::of(members),
+            &json!({ "downtime": members < 3 }),
+        )
     }
 
     /// A playbook whose `run` has this body, on a cluster of so many members.

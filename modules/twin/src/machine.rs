@@ -66,6 +66,8 @@ impl World {
             change(machine);
             machine.turned = now;
         }
+        crate::ceph::link_changed(self, member);
+        crate::ovn::link_changed(self, member);
     }
 
     /// The network link of a member goes down or comes back.
