@@ -19,6 +19,7 @@ mod store;
 mod transport;
 mod world;
 
+pub use lxd::{Instance, Kind};
 pub use rules::Violation;
 pub use scenario::Scenario;
 pub use store::{Release, Store};

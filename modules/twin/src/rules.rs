@@ -31,7 +31,8 @@ impl Rules {
 const ORDER: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
 
 impl World {
-    fn violated(&mut self, rule: &str, what: String) {
+    /// A rule was broken.
+    pub(crate) fn violated(&mut self, rule: &str, what: String) {
         self.rules.violations.push(Violation {
             at: self.now,
             rule: rule.to_owned(),
