@@ -1,5 +1,6 @@
 -- One wave per component: how its snap is refreshed across all members. `update` and `upgrade` are made of these.
 
+local evacuation = require "playbooks.evacuation"
 local flow = require "flow"
 
 local waves = {}
@@ -7,8 +8,18 @@ local waves = {}
 -- The hooks that a playbook made of waves offers to sites.
 waves.hooks = { "before_wave", "before_member", "after_member", "after_wave" }
 
+-- What a playbook made of waves takes.
+function waves.params()
+	local params = flow.component_params()
+	for name, param in pairs(evacuation.params) do
+		params[name] = param
+	end
+	return params
+end
+
 -- A wave is a record: the playbook's `hook`, its `component` as it was before (members, health), the `channel` to move to
--- (none to stay), and how many good `looks` open a gate.
+-- (none to stay), which members it `moves`, how many good `looks` open a gate, and `away`, which runs a member's refresh
+-- with its instances out of the way if that is asked for.
 
 -- While a member is away Ceph shall not start to move its data. Whoever set the flag gives it back.
 local function with_noout(member, body)
@@ -37,9 +48,11 @@ local run = {}
 function run.microceph(wave)
 	local whole = microceph.wait { samples = 1 }
 	rolling(wave.component.members, function(member)
-		with_noout(member, function()
-			refresh(wave, member, function()
-				microceph.wait { member = member, osds = whole.health.osds, samples = wave.looks }
+		wave:away(member, function()
+			with_noout(member, function()
+				refresh(wave, member, function()
+					microceph.wait { member = member, osds = whole.health.osds, samples = wave.looks }
+				end)
 			end)
 		end)
 	end)
@@ -50,8 +63,10 @@ end
 -- asked for only behind the wave; so is the conversion of the databases.
 function run.microovn(wave)
 	rolling(wave.component.members, function(member)
-		refresh(wave, member, function()
-			microovn.wait { member = member, samples = wave.looks }
+		wave:away(member, function()
+			refresh(wave, member, function()
+				microovn.wait { member = member, samples = wave.looks }
+			end)
 		end)
 	end)
 	microovn.wait { samples = wave.looks }
@@ -85,20 +100,17 @@ function run.microcloud(wave)
 	microcloud.wait {}
 end
 
--- Whether any member would be changed by a wave. A component that is out of step is refreshed on every member.
-local function needed(component, offers, channel)
-	if not component.in_step or component.health ~= "ok" then
-		return true
-	end
-	if channel and channel ~= component.channels[1] then
-		return true
-	end
-	for _, offer in ipairs(offers) do
-		if offer.updates[component.name] then
-			return true
+-- Which members a wave would change, by name, or none where there is nothing to do. A component that is out of step is
+-- refreshed on every member, and changes those that aren't at the target.
+local function moves(component, cluster, offers, channel)
+	local other = channel and channel ~= component.channels[1]
+	local moving, any = {}, not component.in_step or component.health ~= "ok"
+	for i, member in ipairs(cluster.members) do
+		if other or offers[i].updates[component.name] then
+			moving[member], any = true, true
 		end
 	end
-	return false
+	return any and moving or nil
 end
 
 -- What became different on which member, by component.
@@ -116,6 +128,18 @@ local function changes(before, after)
 	return changed
 end
 
+local function run_wave(wave)
+	local name = wave.component.name
+	section(wave.title, function()
+		parallel(wave.component.members, function(member)
+			snap.hold { member = member, snap = name }
+		end)
+		wave.hook("before_wave", { component = name })
+		run[name](wave)
+		wave.hook("after_wave", { component = name })
+	end)
+end
+
 -- Runs a wave for each of the chosen components. `channels` gives the channel to move to, by component; without one, a
 -- component stays in the channel that it follows. Returns what changed, by component.
 function waves.run(M, cluster, p, channels)
@@ -124,25 +148,28 @@ function waves.run(M, cluster, p, channels)
 		return snap.updates { member = member }
 	end)
 
-	local moved = {}
+	local due, moved = {}, {}
 	for _, chosen in ipairs(flow.chosen(p)) do
 		local name, title = chosen.name, chosen.title
 		local component, channel = flow.component(before, name), channels[name]
+		local moving = moves(component, cluster, offers, channel)
 		if #component.members == 0 then
 			log.info(title .. " is not installed")
-		elseif not needed(component, offers, channel) then
+		elseif not moving then
 			log.info(title .. ": nothing to do")
 		else
-			section(title, function()
-				parallel(component.members, function(member)
-					snap.hold { member = member, snap = name }
-				end)
-				M.hook("before_wave", { component = name })
-				run[name] { hook = M.hook, component = component, channel = channel, looks = p.looks }
-				M.hook("after_wave", { component = name })
-			end)
+			due[#due + 1] =
+				{ title = title, hook = M.hook, component = component, channel = channel, moves = moving, looks = p.looks }
 			moved[#moved + 1] = name
 		end
+	end
+	if #due > 0 then
+		evacuation.around(p, flow.component(before, "lxd"), due, function(away)
+			for _, wave in ipairs(due) do
+				wave.away = away
+				run_wave(wave)
+			end
+		end)
 	end
 
 	local after = #moved > 0 and status.require { health = "ok", in_step = true } or before

@@ -69,7 +69,7 @@ impl World {
         self.ceph.lost_osds.insert(id);
     }
 
-    /// What is switched on now and was not in the beginning: flags of Ceph.
+    /// What is switched on now and was not in the beginning: flags of Ceph, members that are evacuated.
     #[must_use]
     pub fn left_on(&self) -> Vec<String> {
         let hosts = self
@@ -77,6 +77,9 @@ impl World {
             .host_flags
             .iter()
             .map(|(host, flags)| format!("{flags:?} for {host}"));
-        self.ceph.flags.iter().cloned().chain(hosts).collect()
+        let evacuated = self.evacuated().into_iter();
+        let evacuated = evacuated.map(|member| format!("{member} is evacuated"));
+        let flags = self.ceph.flags.iter().cloned().chain(hosts);
+        flags.chain(evacuated).collect()
     }
 }

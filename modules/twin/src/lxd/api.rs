@@ -440,7 +440,7 @@ fn instance_json(world: &World, asked: &str, instance: &super::Instance, deep: b
         json["backups"] = Value::Null;
         json["snapshots"] = Value::Null;
         json["state"] = if answered {
-            json!({"memory": {"swap_usage": 0, "swap_usage_peak": 0, "total": 0, "usage": usage, "usage_peak": 0}, "status": status, "status_code": code})
+            json!({"disk": {"root": {"total": 0, "usage": instance.size}}, "memory": {"swap_usage": 0, "swap_usage_peak": 0, "total": 0, "usage": usage, "usage_peak": 0}, "status": status, "status_code": code})
         } else {
             Value::Null
         };

@@ -56,6 +56,11 @@ impl World {
         self.lxd.faults.overlooked.insert(instance.to_owned());
     }
 
+    /// Evacuations see the instance again.
+    pub fn attend_to(&mut self, instance: &str) {
+        self.lxd.faults.overlooked.remove(instance);
+    }
+
     /// Every migration takes so many milliseconds more.
     pub fn slow_migrations(&mut self, millis: u64) {
         self.lxd.faults.slow = millis;
