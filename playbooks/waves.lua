@@ -158,8 +158,14 @@ function waves.run(M, cluster, p, channels)
 		elseif not moving then
 			log.info(title .. ": nothing to do")
 		else
-			due[#due + 1] =
-				{ title = title, hook = M.hook, component = component, channel = channel, moves = moving, looks = p.looks }
+			due[#due + 1] = {
+				title = title,
+				hook = M.hook,
+				component = component,
+				channel = channel,
+				moves = moving,
+				looks = p.looks,
+			}
 			moved[#moved + 1] = name
 		end
 	end
