@@ -273,13 +273,15 @@ fn survive(crash: Crash, downtime: Duration) -> bool {
 
 #[test]
 fn a_controller_killed_at_any_append_brings_everything_home() {
-    let cases: [(fn(usize) -> Crash, Duration); 4] = [
-        (Crash::Torn, Duration::ZERO),
-        (Crash::After, Duration::ZERO),
-        (Crash::After, Duration::from_secs(2)),
-        (Crash::After, Duration::from_secs(600)),
+    type Placement = fn(usize) -> Crash;
+    let cases: [(Placement, u64); 4] = [
+        (Crash::Torn, 0),
+        (Crash::After, 0),
+        (Crash::After, 2),
+        (Crash::After, 600),
     ];
-    for (place, downtime) in cases {
+    for (place, seconds) in cases {
+        let downtime = Duration::from_secs(seconds);
         let tried = (1..).take_while(|n| survive(place(*n), downtime)).count();
         assert!(tried > 50, "{tried}");
     }

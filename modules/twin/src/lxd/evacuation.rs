@@ -315,8 +315,6 @@ fn moved(world: &mut World, op: &Operation, key: &Key, to: &str) {
     to.clone_into(&mut instance.location);
     if op.what == What::Restore {
         instance.config.remove(ORIGIN);
-    } else if op.what == What::Migrate && instance.set(ORIGIN) == Some(to) {
-        instance.config.remove(ORIGIN);
     }
     if instance.running {
         // The machine is started on its new member, from the state of the old one.
