@@ -6,7 +6,7 @@ local waves = require "playbooks.waves"
 local M = flow.playbook {
 	api = 1,
 	about = "Refresh MicroCeph, MicroOVN, LXD and MicroCloud within their channels.",
-	params = flow.component_params(),
+	params = waves.params(),
 	hooks = waves.hooks,
 }
 

@@ -3,7 +3,7 @@
 local flow = require "flow"
 local waves = require "playbooks.waves"
 
-local params = flow.component_params()
+local params = waves.params()
 for _, component in ipairs(flow.components) do
 	params[component.name] =
 		{ type = "string", about = "Channel for " .. component.title .. ", for example 5.21/stable." }
@@ -29,7 +29,11 @@ function M.run(cluster, p)
 		error "no channel is given: name one for each component that is to move, for example -p microceph=tentacle/stable"
 	end
 	-- What isn't moved stays as it is: an update is another procedure.
-	return waves.run(M, cluster, { only = only, skip = p.skip, looks = p.looks, downtime = p.downtime }, channels)
+	local chosen = { only = only }
+	for name, value in pairs(p) do
+		chosen[name] = chosen[name] or value
+	end
+	return waves.run(M, cluster, chosen, channels)
 end
 
 return M

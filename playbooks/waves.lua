@@ -1,5 +1,6 @@
 -- One wave per component: how its snap is refreshed across all members. `update` and `upgrade` are made of these.
 
+local evacuation = require "playbooks.evacuation"
 local flow = require "flow"
 
 local waves = {}
@@ -7,9 +8,18 @@ local waves = {}
 -- The hooks that a playbook made of waves offers to sites.
 waves.hooks = { "before_wave", "before_member", "after_member", "after_wave" }
 
+-- What a playbook made of waves takes.
+function waves.params()
+	local params = flow.component_params()
+	for name, param in pairs(evacuation.params) do
+		params[name] = param
+	end
+	return params
+end
+
 -- A wave is a record: the playbook's `hook`, its `component` as it was before (members, health), the `channel` to move to
--- (none to stay), the members that have a release coming (`moves`), how many good `looks` open a gate, and whether
--- `downtime` is accepted.
+-- (none to stay), the members that have a release coming (`moves`), how many good `looks` open a gate, whether `downtime`
+-- is accepted, and `away`, which runs a member's refresh with its instances out of the way if that is asked for.
 
 -- While a member is away Ceph shall not start to move its data. Whoever set the flag gives it back.
 local function with_noout(member, body)
@@ -55,9 +65,11 @@ function run.microceph(wave)
 		if not wave.moves[member] then
 			return refresh(wave, member, gate)
 		end
-		microceph.spare { member = member, since = before, downtime = wave.downtime }
-		with_noout(member, function()
-			refresh(wave, member, gate)
+		wave:away(member, function()
+			microceph.spare { member = member, since = before, downtime = wave.downtime }
+			with_noout(member, function()
+				refresh(wave, member, gate)
+			end)
 		end)
 	end)
 	microceph.finish { since = before, samples = wave.looks }
@@ -71,10 +83,12 @@ function run.microovn(wave)
 	end
 	with_patience(function()
 		rolling(microovn.order({ members = wave.component.members }).members, function(member)
-			if wave.moves[member] then
-				microovn.spare { member = member, downtime = wave.downtime }
-			end
-			refresh(wave, member, gate)
+			wave:away(member, function()
+				if wave.moves[member] then
+					microovn.spare { member = member, downtime = wave.downtime }
+				end
+				refresh(wave, member, gate)
+			end)
 		end)
 		microovn.wait { samples = wave.looks }
 	end)
@@ -136,7 +150,7 @@ local function accepted(component, asked)
 	local reasons = stops[component.name] and stops[component.name](component.members) or {}
 	if #reasons > 0 and not asked then
 		local why = table.concat(reasons, "; ")
-		confirm { question = component.title .. " will stop while members are refreshed (" .. why .. "). Go on?" }
+		confirm(component.title .. " will stop while members are refreshed (" .. why .. "). Go on?")
 	end
 	return #reasons > 0
 end
@@ -174,6 +188,18 @@ local function changes(before, after)
 	return changed
 end
 
+local function run_wave(wave)
+	local component = wave.component
+	section(component.title, function()
+		parallel(component.members, function(member)
+			snap.hold { member = member, snap = component.name }
+		end)
+		wave.hook("before_wave", { component = component.name })
+		run[component.name](wave)
+		wave.hook("after_wave", { component = component.name })
+	end)
+end
+
 -- Runs a wave for each of the chosen components. `channels` gives the channel to move to, by component; without one, a
 -- component stays in the channel that it follows. Returns what changed, by component.
 function waves.run(M, cluster, p, channels)
@@ -183,25 +209,21 @@ function waves.run(M, cluster, p, channels)
 	end)
 
 	local chain = planned(M, before, offers, p, channels)
+	if #chain == 0 then
+		return { changed = {}, components = {} }
+	end
 	for _, wave in ipairs(chain) do
 		wave.downtime = accepted(wave.component, p.downtime)
 	end
-
 	local moved = {}
-	for _, wave in ipairs(chain) do
-		local component = wave.component
-		section(component.title, function()
-			parallel(component.members, function(member)
-				snap.hold { member = member, snap = component.name }
-			end)
-			M.hook("before_wave", { component = component.name })
-			run[component.name](wave)
-			M.hook("after_wave", { component = component.name })
-		end)
-		moved[#moved + 1] = component.name
-	end
-
-	local after = #moved > 0 and status.require { health = "ok", in_step = true } or before
+	evacuation.around(p, flow.component(before, "lxd"), chain, function(away)
+		for _, wave in ipairs(chain) do
+			wave.away = away
+			run_wave(wave)
+			moved[#moved + 1] = wave.component.name
+		end
+	end)
+	local after = status.require { health = "ok", in_step = true }
 	return { changed = changes(before, after), components = moved }
 end
 

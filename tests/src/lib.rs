@@ -27,7 +27,8 @@ pub fn root() -> PathBuf {
 /// A trial whose playbook, cluster and process must be in order, with what tests ask of it.
 pub struct Bench {
     trial: Trial,
-    settings: BTreeMap<String, String>,
+    /// What was switched on before the run.
+    pub settings: BTreeMap<String, String>,
 }
 
 impl Deref for Bench {

@@ -20,7 +20,8 @@ mod store;
 mod transport;
 mod world;
 
-pub use faults::{Arg, Fault, KINDS, Kind, When};
+pub use faults::{Arg, Fault, FaultKind, KINDS, When};
+pub use lxd::{Instance, Kind};
 pub use machine::Machine;
 pub use rules::{RULES, Violation};
 pub use scenario::Scenario;
