@@ -6,6 +6,7 @@ read_globals = {
 	"each",
 	"exec",
 	"finally",
+	"lock",
 	"log",
 	"lxd",
 	"microceph",

@@ -116,6 +116,32 @@ local function changes(before, after)
 	return changed
 end
 
+-- What is to be done: the chosen components that would be changed, each with the channel to move to.
+local function to_do(p, before, offers, channels)
+	local list = {}
+	for _, chosen in ipairs(flow.chosen(p)) do
+		local component, channel = flow.component(before, chosen.name), channels[chosen.name]
+		if #component.members == 0 then
+			log.info(chosen.title .. " is not installed")
+		elseif not needed(component, offers, channel) then
+			log.info(chosen.title .. ": nothing to do")
+		else
+			list[#list + 1] = { title = chosen.title, component = component, channel = channel }
+		end
+	end
+	return list
+end
+
+-- While a run changes the cluster no other one does, whoever begins it and from wherever.
+local function with_lock(body)
+	return finally(function()
+		lock.take {}
+		return body()
+	end, function()
+		lock.release {}
+	end)
+end
+
 -- Runs a wave for each of the chosen components. `channels` gives the channel to move to, by component; without one, a
 -- component stays in the channel that it follows. Returns what changed, by component.
 function waves.run(M, cluster, p, channels)
@@ -123,30 +149,28 @@ function waves.run(M, cluster, p, channels)
 	local offers = parallel(cluster.members, function(member)
 		return snap.updates { member = member }
 	end)
+	local list = to_do(p, before, offers, channels)
+	if #list == 0 then
+		return { changed = {}, components = {} }
+	end
 
-	local moved = {}
-	for _, chosen in ipairs(flow.chosen(p)) do
-		local name, title = chosen.name, chosen.title
-		local component, channel = flow.component(before, name), channels[name]
-		if #component.members == 0 then
-			log.info(title .. " is not installed")
-		elseif not needed(component, offers, channel) then
-			log.info(title .. ": nothing to do")
-		else
-			section(title, function()
+	return with_lock(function()
+		local moved = {}
+		for i, item in ipairs(list) do
+			local component, name = item.component, item.component.name
+			section(item.title, function()
 				parallel(component.members, function(member)
 					snap.hold { member = member, snap = name }
 				end)
 				M.hook("before_wave", { component = name })
-				run[name] { hook = M.hook, component = component, channel = channel, looks = p.looks }
+				run[name] { hook = M.hook, component = component, channel = item.channel, looks = p.looks }
 				M.hook("after_wave", { component = name })
 			end)
-			moved[#moved + 1] = name
+			moved[i] = name
 		end
-	end
-
-	local after = #moved > 0 and status.require { health = "ok", in_step = true } or before
-	return { changed = changes(before, after), components = moved }
+		local after = status.require { health = "ok", in_step = true }
+		return { changed = changes(before, after), components = moved }
+	end)
 end
 
 return waves

@@ -10,6 +10,7 @@ pub mod confirm;
 pub mod cx;
 pub mod error;
 pub mod exec;
+pub mod lock;
 pub mod lxd;
 pub mod microceph;
 pub mod microcloud;
@@ -34,6 +35,7 @@ pub fn registry() -> op::Registry {
         lxd::module(),
         microcloud::module(),
         status::module(),
+        lock::module(),
         exec::module(),
         time::module(),
         confirm::module(),

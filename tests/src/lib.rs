@@ -252,8 +252,44 @@ impl Bench {
             history,
             decisions,
             trust_cluster,
+            abort: false,
         }));
         self.process(journal, start)
+    }
+
+    /// Aborts the run.
+    ///
+    /// # Panics
+    /// Where the journal can't be read.
+    pub fn abort(&mut self) -> Ended {
+        let (journal, start) = self.aborting();
+        self.process(journal, start)
+    }
+
+    /// Aborts the run until its journal crashes.
+    ///
+    /// # Panics
+    /// Where the journal can't be read.
+    pub fn abort_until(&mut self, crash: Crash) -> Ended {
+        let (_, start) = self.aborting();
+        let journal = self.journal.crashing(crash);
+        self.process(journal, start)
+    }
+
+    fn aborting(&self) -> (MemoryJournal, Start) {
+        let (journal, records) = self
+            .journal
+            .reopen()
+            .unwrap_or_else(|e| panic!("{e}\n{}", self.journal.text()));
+        let history =
+            History::of(records).unwrap_or_else(|e| panic!("{e}\n{}", self.journal.text()));
+        let resume = Resume {
+            history,
+            decisions: Decisions::default(),
+            trust_cluster: false,
+            abort: true,
+        };
+        (journal, Start::Resumed(Box::new(resume)))
     }
 
     /// Goes on with the run until its journal crashes again.
@@ -271,6 +307,7 @@ impl Bench {
             history,
             decisions: Decisions::default(),
             trust_cluster: false,
+            abort: false,
         };
         let journal = self.journal.crashing(crash);
         self.process(journal, Start::Resumed(Box::new(resume)))
@@ -306,6 +343,7 @@ impl Bench {
             let kept = Kept::default();
             let (_sender, stop) = watch::channel(Stop::No);
             let tools = Tools {
+                run: start.run(clock.now()),
                 registry: self.registry.clone(),
                 cluster,
                 transport: Rc::new(twin),

@@ -51,6 +51,13 @@ impl World {
         }
     }
 
+    /// Whether refreshes of a snap that don't name it are held on a member.
+    #[must_use]
+    pub fn held(&self, member: &str, snap: &str) -> bool {
+        let machine = self.members.get(member);
+        machine.is_some_and(|m| m.snapd.snaps.get(snap).is_some_and(|s| s.held))
+    }
+
     /// Whether a change of snapd's goes on on a member.
     #[must_use]
     pub fn is_changing(&self, member: &str) -> bool {
@@ -69,14 +76,20 @@ impl World {
         self.ceph.lost_osds.insert(id);
     }
 
-    /// What is switched on now and was not in the beginning: flags of Ceph.
+    /// What is switched on now and was not in the beginning: flags of Ceph, and the lock of a run.
     #[must_use]
     pub fn left_on(&self) -> Vec<String> {
+        let locked = self
+            .members
+            .keys()
+            .filter(|member| self.file(member, "/var/lib/lockstep/lock").is_some())
+            .map(|member| format!("the lock on {member}"));
         let hosts = self
             .ceph
             .host_flags
             .iter()
             .map(|(host, flags)| format!("{flags:?} for {host}"));
-        self.ceph.flags.iter().cloned().chain(hosts).collect()
+        let flags = self.ceph.flags.iter().cloned();
+        flags.chain(hosts).chain(locked).collect()
     }
 }

@@ -8,6 +8,7 @@
 
 mod ceph;
 mod faults;
+mod files;
 mod lxd;
 mod microcluster;
 mod ovn;
@@ -19,6 +20,7 @@ mod store;
 mod transport;
 mod world;
 
+pub use files::Node;
 pub use rules::Violation;
 pub use scenario::Scenario;
 pub use store::{Release, Store};

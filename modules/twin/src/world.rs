@@ -1,6 +1,6 @@
 //! The world: members, what is due when, and the commands that run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use lockstep_modules::cmd::{Cmd, End, Output};
@@ -8,6 +8,7 @@ use lockstep_modules::transport::Facts;
 use serde::{Deserialize, Serialize};
 
 use crate::ceph::Ceph;
+use crate::files::Files;
 use crate::lxd::Lxd;
 use crate::microcluster::Micro;
 use crate::ovn::Ovn;
@@ -37,6 +38,9 @@ pub struct World {
     pub(crate) ovn: Ovn,
     pub(crate) lxd: Lxd,
     pub(crate) rules: Rules,
+    pub(crate) files: Files,
+    /// Members whose file system can't be written.
+    pub read_only: BTreeSet<String>,
     due: Vec<Scheduled>,
     scheduled: u64,
     procs: BTreeMap<u64, Proc>,
@@ -151,6 +155,8 @@ impl World {
             ovn: Ovn::default(),
             lxd: Lxd::default(),
             rules: Rules::default(),
+            files: Files::default(),
+            read_only: BTreeSet::new(),
             due: Vec::new(),
             scheduled: 0,
             procs: BTreeMap::new(),

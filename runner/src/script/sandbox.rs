@@ -74,6 +74,8 @@ pub(super) struct Site {
 pub(super) struct StrandState {
     pub(super) scope: Vec<String>,
     pub(super) catching: u32,
+    /// How deep it is in what `finally` does last: that is carried out even when the run is aborted.
+    pub(super) cleaning: u32,
     /// Where the function that it runs begins.
     pub(super) body: Option<Site>,
 }
@@ -87,6 +89,8 @@ pub(super) struct Shared {
     current: usize,
     pub(super) logs: Vec<(String, String, String)>,
     instructions: u64,
+    /// The run is being aborted: no step is asked for any more, but those that clean up.
+    pub(super) cancelled: bool,
     pub(super) runaway: Option<Site>,
 }
 
@@ -100,6 +104,7 @@ impl Shared {
             current: 0,
             logs: Vec::new(),
             instructions: 0,
+            cancelled: false,
             runaway: None,
         }
     }
@@ -255,6 +260,25 @@ fn host(lua: &Lua, shared: &Rc<RefCell<Shared>>, registry: &Registry) -> mlua::R
                 strand.catching = strand.catching.saturating_add_signed(by);
             }
             Ok(())
+        })?,
+    )?;
+    let s = Rc::clone(shared);
+    host.set(
+        "clean",
+        lua.create_function(move |_, by: i32| {
+            if let Some(strand) = s.borrow_mut().strand() {
+                strand.cleaning = strand.cleaning.saturating_add_signed(by);
+            }
+            Ok(())
+        })?,
+    )?;
+    let s = Rc::clone(shared);
+    host.set(
+        "cancelled",
+        lua.create_function(move |_, ()| {
+            let mut shared = s.borrow_mut();
+            let cleaning = shared.strand().is_some_and(|strand| strand.cleaning > 0);
+            Ok(shared.cancelled && !cleaning)
         })?,
     )?;
     let s = Rc::clone(shared);
