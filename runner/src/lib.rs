@@ -15,3 +15,4 @@ pub mod journal;
 pub mod report;
 pub mod runs;
 pub mod script;
+pub mod trial;
