@@ -13,6 +13,7 @@ read_globals = {
 	"microcloud",
 	"microovn",
 	"parallel",
+	"preflight",
 	"rolling",
 	"section",
 	"snap",

@@ -101,6 +101,7 @@ function flow.component_params()
 		names[i] = component.name
 	end
 	return {
+		accept = { type = "list", about = "Checks of the preflight of which a no is accepted." },
 		only = { type = "list", one_of = names, about = "Only these components." },
 		looks = { type = "integer", about = "Good looks in a row before a gate of storage or network opens." },
 		skip = { type = "list", one_of = names, about = "All components but these." },

@@ -1,6 +1,8 @@
 -- One wave per component: how its snap is refreshed across all members. `update` and `upgrade` are made of these.
 
 local flow = require "flow"
+local compatibility = require "playbooks.data.compatibility"
+local hazards = require "playbooks.data.hazards"
 
 local waves = {}
 
@@ -86,15 +88,15 @@ function run.microcloud(wave)
 end
 
 -- Whether any member would be changed by a wave. A component that is out of step is refreshed on every member.
-local function needed(component, offers, channel)
+local function needed(component, updates, channel)
 	if not component.in_step or component.health ~= "ok" then
 		return true
 	end
 	if channel and channel ~= component.channels[1] then
 		return true
 	end
-	for _, offer in ipairs(offers) do
-		if offer.updates[component.name] then
+	for _, offers in pairs(updates) do
+		if offers[component.name] then
 			return true
 		end
 	end
@@ -117,13 +119,13 @@ local function changes(before, after)
 end
 
 -- What is to be done: the chosen components that would be changed, each with the channel to move to.
-local function to_do(p, before, offers, channels)
+local function to_do(p, report, channels)
 	local list = {}
 	for _, chosen in ipairs(flow.chosen(p)) do
-		local component, channel = flow.component(before, chosen.name), channels[chosen.name]
+		local component, channel = flow.component(report.status, chosen.name), channels[chosen.name]
 		if #component.members == 0 then
 			log.info(chosen.title .. " is not installed")
-		elseif not needed(component, offers, channel) then
+		elseif not needed(component, report.updates, channel) then
 			log.info(chosen.title .. ": nothing to do")
 		else
 			list[#list + 1] = { title = chosen.title, component = component, channel = channel }
@@ -142,14 +144,26 @@ local function with_lock(body)
 	end)
 end
 
+-- Looks at everything that speaks against going on. The arguments of preflight.read and preflight.require.
+function waves.preflight(p, channels)
+	local components = {}
+	for i, component in ipairs(flow.chosen(p)) do
+		components[i] = component.name
+	end
+	return {
+		accept = p.accept or {},
+		channels = channels,
+		components = components,
+		hazards = hazards.hazard,
+		paths = compatibility.path,
+	}
+end
+
 -- Runs a wave for each of the chosen components. `channels` gives the channel to move to, by component; without one, a
 -- component stays in the channel that it follows. Returns what changed, by component.
-function waves.run(M, cluster, p, channels)
-	local before = status.require { health = "converging", same_channels = true }
-	local offers = parallel(cluster.members, function(member)
-		return snap.updates { member = member }
-	end)
-	local list = to_do(p, before, offers, channels)
+function waves.run(M, p, channels)
+	local report = preflight.require(waves.preflight(p, channels))
+	local before, list = report.status, to_do(p, report, channels)
 	if #list == 0 then
 		return { changed = {}, components = {} }
 	end

@@ -17,6 +17,7 @@ pub mod microcloud;
 pub mod microcluster;
 pub mod microovn;
 pub mod op;
+pub mod preflight;
 pub mod raft;
 pub mod schema;
 pub mod snap;
@@ -35,6 +36,7 @@ pub fn registry() -> op::Registry {
         lxd::module(),
         microcloud::module(),
         status::module(),
+        preflight::module(),
         lock::module(),
         exec::module(),
         time::module(),

@@ -56,6 +56,12 @@ impl Claim {
             began: run.began,
         }
     }
+
+    /// Whether it is this run's.
+    #[must_use]
+    pub fn is_of(&self, run: &Run) -> bool {
+        *self == Self::of(run)
+    }
 }
 
 impl std::fmt::Display for Claim {
@@ -90,6 +96,23 @@ impl MemberLock {
             (Some(claim), _) => claim.to_string(),
             (None, Some(problem)) => problem.clone(),
             (None, None) => "free".to_owned(),
+        }
+    }
+
+    /// Why `run` can't have the cluster, and what can be done about it; nothing where it has it, or could.
+    #[must_use]
+    pub fn refusal(&self, run: &Run) -> Option<String> {
+        match (&self.claim, &self.problem) {
+            (Some(claim), _) if claim.is_of(run) => None,
+            (Some(claim), _) => Some(format!(
+                "the cluster belongs to the run {claim}: let it end, or end it where it was begun with: \
+                 lockstep abort {}; if nothing is left of it: lockstep unlock",
+                claim.run
+            )),
+            (None, Some(problem)) => Some(format!(
+                "{problem}, so it may be another run's: lockstep unlock shows it and asks"
+            )),
+            (None, None) => None,
         }
     }
 
@@ -280,24 +303,16 @@ async fn take(cx: &Cx, member: &Member, claim: &Claim) -> Result<(), OpError> {
     let link = Cmd::root(["/usr/bin/ln", "-sT", &text, LOCK]);
     let commands = [folder, link];
     let (outputs, lock) = after(cx, member, &commands).await?;
-    let refused = |message: String| Err(OpError::refused(message).on(member.as_str()));
-    match (lock.claim, lock.problem) {
-        (Some(found), _) if found == *claim => Ok(()),
-        (Some(found), _) => refused(format!(
-            "the cluster belongs to the run {found}: let it end, or end it where it was begun with: lockstep abort {}; \
-             if nothing is left of it: lockstep unlock",
-            found.run
-        )),
-        (None, Some(problem)) => refused(format!(
-            "{problem}, so it may be another run's: lockstep unlock shows it and asks"
-        )),
-        (None, None) => {
-            for (cmd, output) in commands.iter().zip(&outputs) {
-                output.text(cmd, member.as_str())?;
-            }
-            Err(OpError::command("the lock was taken and is not there").on(member.as_str()))
-        }
+    if let Some(why) = lock.refusal(cx.run()) {
+        return Err(OpError::refused(why).on(member.as_str()));
     }
+    if lock.claim.is_some() {
+        return Ok(());
+    }
+    for (cmd, output) in commands.iter().zip(&outputs) {
+        output.text(cmd, member.as_str())?;
+    }
+    Err(OpError::command("the lock was taken and is not there").on(member.as_str()))
 }
 
 /// Give the cluster back, on every member where this run has it.

@@ -9,6 +9,7 @@
 mod ceph;
 mod faults;
 mod files;
+mod host;
 mod lxd;
 mod machine;
 mod microcluster;
@@ -23,6 +24,7 @@ mod world;
 
 pub use faults::{Arg, Fault, KINDS, Kind, When};
 pub use files::Node;
+pub use host::Host;
 pub use machine::Machine;
 pub use rules::{RULES, Violation};
 pub use scenario::Scenario;

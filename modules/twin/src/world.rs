@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::ceph::Ceph;
 use crate::faults::Faults;
 use crate::files::Files;
+use crate::host::Host;
 use crate::lxd::Lxd;
 use crate::machine::{self, Machine};
 use crate::microcluster::Micro;
@@ -40,6 +41,7 @@ pub struct World {
     pub(crate) lxd: Lxd,
     pub(crate) rules: Rules,
     pub(crate) files: Files,
+    pub(crate) hosts: BTreeMap<String, Host>,
     /// Members whose file system can't be written.
     pub read_only: BTreeSet<String>,
     pub(crate) faults: Faults,
@@ -160,6 +162,7 @@ impl World {
             lxd: Lxd::default(),
             rules: Rules::default(),
             files: Files::default(),
+            hosts: BTreeMap::new(),
             read_only: BTreeSet::new(),
             faults: Faults::default(),
             cause: String::new(),

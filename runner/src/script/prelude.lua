@@ -580,6 +580,14 @@ function prelude.load(name)
 	if not chunk then
 		raise("script", raw_format("require: %s", text))
 	end
+	if chunk:find "%.toml$" then
+		local table, complaint = host.data(name, chunk, text)
+		if complaint then
+			error(complaint, 0)
+		end
+		loaded[name] = { value = table }
+		return table
+	end
 	local fn, complaint = raw_load(text, "@" .. chunk, "t", env)
 	if not fn then
 		local placed = complaint:sub(1, #chunk + 1) == chunk .. ":"

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use lockstep_modules::op::Registry;
+use lockstep_modules::preflight::tables;
 use lockstep_modules::schema;
 use mlua::{HookTriggers, Lua, LuaOptions, StdLib, Table, Thread, VmState};
 
+use super::convert::plain;
 use super::{Source, Sources};
 
 /// Lua instructions that a strand may run between two steps.
@@ -223,6 +225,8 @@ fn host(lua: &Lua, shared: &Rc<RefCell<Shared>>, registry: &Registry) -> mlua::R
         })?,
     )?;
 
+    host.set("data", lua.create_function(data)?)?;
+
     let s = Rc::clone(shared);
     host.set(
         "depth",
@@ -308,6 +312,18 @@ fn host(lua: &Lua, shared: &Rc<RefCell<Shared>>, registry: &Registry) -> mlua::R
     host.set("ops", ops)?;
     host.set("removed", lua.create_table_from(REMOVED)?)?;
     Ok(host)
+}
+
+/// A table of data as Lua has it; or what is wrong with it, and where.
+fn data(
+    lua: &Lua,
+    (name, chunk, text): (String, String, String),
+) -> mlua::Result<(mlua::Value, Option<String>)> {
+    let table = name.rsplit('.').next().unwrap_or_default();
+    match tables::read(table, &text) {
+        Ok(value) => Ok((plain(lua, &value)?, None)),
+        Err((line, what)) => Ok((mlua::Value::Nil, Some(format!("{chunk}:{line}: {what}")))),
+    }
 }
 
 /// Where a function of a playbook begins.
