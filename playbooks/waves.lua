@@ -136,7 +136,7 @@ local function accepted(component, asked)
 	local reasons = stops[component.name] and stops[component.name](component.members) or {}
 	if #reasons > 0 and not asked then
 		local why = table.concat(reasons, "; ")
-		confirm { question = component.title .. " will stop while members are refreshed (" .. why .. "). Go on?" }
+		confirm(component.title .. " will stop while members are refreshed (" .. why .. "). Go on?")
 	end
 	return #reasons > 0
 end

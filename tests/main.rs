@@ -4,6 +4,8 @@ mod cli;
 mod crash;
 mod engine;
 mod generated;
+mod network;
 mod ssh;
+mod storage;
 mod tidy;
 mod update;

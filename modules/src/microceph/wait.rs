@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::baseline::osd_names;
 use super::{BaselineOut, HealthOut};
-use crate::ceph::{self, Aside, Metadata, Picture, Release};
+use crate::ceph::{self, Metadata, Picture, Release};
 use crate::cmd::Cmd;
 use crate::cx::{Cx, Look};
 use crate::error::{Kind, OpError};
@@ -142,10 +142,7 @@ pub(super) async fn whole(
         Err(error) if error.kind == Kind::Unreachable => return Err(error),
         Err(error) => return Ok(Look::NotYet(format!("Ceph doesn't answer: {error}"))),
     };
-    let mut problems = picture
-        .status
-        .problems(since.map(|baseline| &baseline.codes), Aside::default());
-    problems.extend(picture.hindering_flags());
+    let mut problems = picture.problems(since.map(|baseline| &baseline.codes), None);
     if let Some(baseline) = since {
         problems.extend(vanished(baseline, &picture));
     }
