@@ -8,7 +8,7 @@ use lockstep_tests::{Bench, Ended};
 use lockstep_twin::{Release, Scenario, World};
 use serde_json::{Value, json};
 
-fn only_microceph(members: usize, params: Value) -> Bench {
+fn only_microceph(members: usize, params: &Value) -> Bench {
     let mut all = json!({"only": ["microceph"]});
     if let (Some(all), Some(params)) = (all.as_object_mut(), params.as_object()) {
         all.extend(params.clone());
@@ -18,7 +18,7 @@ fn only_microceph(members: usize, params: Value) -> Bench {
 
 /// Runs the wave with something wrong, and goes on once that is mended. Returns where it was held.
 fn held_by(fault: impl FnOnce(&mut World), mend: impl FnOnce(&mut World)) -> String {
-    let mut bench = only_microceph(3, json!({}));
+    let mut bench = only_microceph(3, &json!({}));
     fault(&mut bench.world);
     let held = bench.run().held();
     assert_eq!(bench.world.violations(), [], "while it was wrong");
@@ -112,7 +112,7 @@ fn what_is_down_on_the_member_itself_doesn_t_keep_it_from_being_refreshed() {
 
 #[test]
 fn codes_that_were_there_before_don_t_hold_a_wave() {
-    let mut bench = only_microceph(3, json!({}));
+    let mut bench = only_microceph(3, &json!({}));
     bench.world.raise_check(
         "POOL_APP_NOT_ENABLED",
         "HEALTH_WARN",
@@ -125,7 +125,7 @@ fn codes_that_were_there_before_don_t_hold_a_wave() {
 #[test]
 fn the_operator_s_noout_is_still_set_at_the_end() {
     for host in [None, Some("micro02")] {
-        let mut bench = only_microceph(3, json!({}));
+        let mut bench = only_microceph(3, &json!({}));
         bench.world.operator_sets_flag("noout", host);
         bench.run().done();
         assert_whole(&bench);
@@ -168,7 +168,7 @@ fn members_with_some_of_the_services_or_none_are_refreshed_like_the_others() {
     bench.run().done();
     assert_whole(&bench);
 
-    let mut bench = only_microceph(4, json!({}));
+    let mut bench = only_microceph(4, &json!({}));
     bench.world.remove_snap("micro04", "microceph");
     bench.world.place_ceph(
         &["micro01", "micro02", "micro03"],
@@ -180,7 +180,7 @@ fn members_with_some_of_the_services_or_none_are_refreshed_like_the_others() {
 
 #[test]
 fn where_storage_must_stop_that_is_asked_before_anything_is_changed() {
-    let mut bench = only_microceph(2, json!({}));
+    let mut bench = only_microceph(2, &json!({}));
     let held = bench.run().held();
     insta::assert_snapshot!(told(&held));
     let changed = bench
@@ -236,7 +236,7 @@ fn a_new_major_ends_with_its_release_required_whoever_requires_it() {
 fn a_run_that_comes_back_to_a_closed_gate_refreshes_nothing_behind_it() {
     let (mut held, mut tried) = (0, 0);
     for n in (1..).step_by(2) {
-        let mut bench = only_microceph(3, json!({"looks": 1}));
+        let mut bench = only_microceph(3, &json!({"looks": 1}));
         if !matches!(bench.run_until(Crash::After(n)), Ended::Killed) {
             break;
         }
