@@ -55,7 +55,7 @@ fn a_second_update_finds_nothing_to_do() {
     let mut bench = Bench::update(3);
     bench.run().done();
     let mut again = Bench::update(3);
-    again.world = bench.world;
+    again.world = bench.world.clone();
     again.world.log.clear();
     let result = again.run().done();
     assert_eq!(result["changed"], json!({}));
@@ -150,7 +150,7 @@ fn the_same_run_is_the_same_to_the_byte() {
         (
             bench.journal.text(),
             serde_json::to_string(&bench.events).unwrap(),
-            bench.world.log,
+            bench.world.log.clone(),
         )
     };
     assert!(play() == play());

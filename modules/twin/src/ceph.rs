@@ -338,20 +338,15 @@ impl Ceph {
             .collect()
     }
 
-    /// Flags that are set now and were not set by the operator.
-    pub(crate) fn left_on(&self) -> Vec<String> {
-        let own = &self.faults.operators;
-        let flags = self
-            .flags
-            .iter()
-            .filter(|f| !own.contains(&(None, (*f).clone())));
+    /// The flags that are set.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = (String, String)> {
+        let set = || "set".to_owned();
+        let all = self.flags.iter().map(|flag| format!("Ceph's {flag}"));
         let hosts = self.host_flags.iter().flat_map(|(host, flags)| {
-            let left = flags
-                .iter()
-                .filter(|f| !own.contains(&(Some(host.clone()), (*f).clone())));
-            left.map(move |flag| format!("{flag} for {host}"))
+            let name = move |flag| format!("Ceph's {flag} for {host}");
+            flags.iter().map(name)
         });
-        flags.cloned().chain(hosts).collect()
+        all.chain(hosts).map(move |name| (name, set()))
     }
 }
 

@@ -9,6 +9,7 @@
 mod ceph;
 mod faults;
 mod lxd;
+mod machine;
 mod microcluster;
 mod ovn;
 mod programs;
@@ -19,7 +20,9 @@ mod store;
 mod transport;
 mod world;
 
-pub use rules::Violation;
+pub use faults::{Arg, Fault, KINDS, Kind, When};
+pub use machine::Machine;
+pub use rules::{RULES, Violation};
 pub use scenario::Scenario;
 pub use store::{Release, Store};
 pub use transport::Twin;

@@ -85,6 +85,21 @@ pub(crate) fn stop(world: &mut World, member: &str) {
     }
 }
 
+/// The member's power goes, with every instance there; or it has booted, and those that ran are started again.
+pub(crate) fn power(world: &mut World, member: &str, on: bool) {
+    let now = world.now;
+    for instance in world
+        .lxd
+        .instances
+        .iter_mut()
+        .filter(|i| i.location == member && i.running)
+    {
+        if on {
+            instance.started = now;
+        }
+    }
+}
+
 pub(crate) fn start(world: &mut World, member: &str) {
     let version = world
         .release(member, "lxd")

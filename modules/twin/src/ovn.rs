@@ -93,20 +93,13 @@ impl Ovn {
         }
     }
 
-    /// Settings that are otherwise than the operator has them.
-    pub(crate) fn left_on(&self) -> Vec<String> {
-        let rafts = DATABASES.map(|database| (database, self.raft(database)));
-        let changed = rafts
-            .iter()
-            .filter(|(_, raft)| raft.election_timer != raft.operators_timer);
-        changed
-            .map(|(database, raft)| {
-                format!(
-                    "election timer of {} ms for {database:?}",
-                    raft.election_timer
-                )
-            })
-            .collect()
+    /// The election timers.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = (String, String)> {
+        DATABASES.into_iter().map(|database| {
+            let timer = self.raft(database).election_timer;
+            let name = format!("the election timer of OVN's {database:?} database");
+            (name, format!("{timer} ms"))
+        })
     }
 }
 

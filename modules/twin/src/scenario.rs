@@ -4,11 +4,12 @@ use jiff::Timestamp;
 
 use crate::ceph::Ceph;
 use crate::lxd::{Instance, Node};
+use crate::machine::Machine;
 use crate::microcluster::Micro;
 use crate::ovn::Ovn;
 use crate::snapd::{Installed, Snapd};
 use crate::store::{Release, Store};
-use crate::world::{Machine, World};
+use crate::world::World;
 
 /// What a made-up cluster is like.
 #[derive(Clone, Debug)]
@@ -94,6 +95,8 @@ impl Scenario {
                 address: format!("10.0.0.{}", 11 + i),
                 link: true,
                 power: true,
+                frozen: false,
+                turned: 0,
                 boot_id: format!("b007b007-0000-4000-8000-{:012}", i + 1),
                 curl: true,
                 snapd: Snapd {
