@@ -26,6 +26,7 @@ fn held_by(fault: impl FnOnce(&mut World), mend: impl FnOnce(&mut World)) -> Str
     bench.wait(Duration::from_secs(60));
     bench.resume().done();
     assert_whole(&bench);
+    assert_nothing_left_on(&bench);
     told(&held)
 }
 
@@ -41,7 +42,12 @@ fn assert_whole(bench: &Bench) {
             .all(|revision| *revision == 1501)
     );
     assert_eq!(bench.world.violations(), []);
-    assert_eq!(bench.world.left_on(), Vec::<String>::new());
+}
+
+/// Nothing is switched on or set otherwise than in a new cluster.
+fn assert_nothing_left_on(bench: &Bench) {
+    let fresh = Scenario::of(bench.world.members.len()).build();
+    assert_eq!(bench.world.settings(), fresh.settings());
 }
 
 #[test]
@@ -257,6 +263,7 @@ fn a_run_that_comes_back_to_a_closed_gate_refreshes_nothing_behind_it() {
             }
         }
         assert_whole(&bench);
+        assert_nothing_left_on(&bench);
     }
     assert!(held > 10 && tried > held, "{held} of {tried}");
 }
