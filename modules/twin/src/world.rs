@@ -108,6 +108,20 @@ pub(crate) struct Proc {
     output: Option<Output>,
 }
 
+#[cfg(test)]
+impl Proc {
+    /// A command that came at `began`, for tests of a program alone.
+    pub(crate) fn of(member: &str, args: &[&str], began: u64) -> Self {
+        Self {
+            member: member.to_owned(),
+            cmd: Cmd::root(args.iter().copied()),
+            began,
+            entry: 0,
+            output: None,
+        }
+    }
+}
+
 /// What a program answers when it is looked at.
 #[derive(Debug)]
 pub(crate) enum Reply {
