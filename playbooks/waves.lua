@@ -1,15 +1,27 @@
 -- One wave per component: how its snap is refreshed across all members. `update` and `upgrade` are made of these.
 
+local evacuation = require "playbooks.evacuation"
 local flow = require "flow"
+local compatibility = require "playbooks.data.compatibility"
+local hazards = require "playbooks.data.hazards"
 
 local waves = {}
 
 -- The hooks that a playbook made of waves offers to sites.
 waves.hooks = { "before_wave", "before_member", "after_member", "after_wave" }
 
+-- What a playbook made of waves takes.
+function waves.params()
+	local params = flow.component_params()
+	for name, param in pairs(evacuation.params) do
+		params[name] = param
+	end
+	return params
+end
+
 -- A wave is a record: the playbook's `hook`, its `component` as it was before (members, health), the `channel` to move to
--- (none to stay), the members that have a release coming (`moves`), how many good `looks` open a gate, and whether
--- `downtime` is accepted.
+-- (none to stay), the members that have a release coming (`moves`), how many good `looks` open a gate, whether `downtime`
+-- is accepted, and `away`, which runs a member's refresh with its instances out of the way if that is asked for.
 
 -- While a member is away Ceph shall not start to move its data. Whoever set the flag gives it back.
 local function with_noout(member, body)
@@ -55,9 +67,11 @@ function run.microceph(wave)
 		if not wave.moves[member] then
 			return refresh(wave, member, gate)
 		end
-		microceph.spare { member = member, since = before, downtime = wave.downtime }
-		with_noout(member, function()
-			refresh(wave, member, gate)
+		wave:away(member, function()
+			microceph.spare { member = member, since = before, downtime = wave.downtime }
+			with_noout(member, function()
+				refresh(wave, member, gate)
+			end)
 		end)
 	end)
 	microceph.finish { since = before, samples = wave.looks }
@@ -71,10 +85,12 @@ function run.microovn(wave)
 	end
 	with_patience(function()
 		rolling(microovn.order({ members = wave.component.members }).members, function(member)
-			if wave.moves[member] then
-				microovn.spare { member = member, downtime = wave.downtime }
-			end
-			refresh(wave, member, gate)
+			wave:away(member, function()
+				if wave.moves[member] then
+					microovn.spare { member = member, downtime = wave.downtime }
+				end
+				refresh(wave, member, gate)
+			end)
 		end)
 		microovn.wait { samples = wave.looks }
 	end)
@@ -109,11 +125,11 @@ function run.microcloud(wave)
 end
 
 -- The members on which a refresh would bring another revision, as far as can be told beforehand.
-local function moving(before, offers, name, channel)
+local function moving(report, name, channel)
 	local moves, any = {}, false
-	for i, member in ipairs(before.members) do
-		local has = member.snaps[name]
-		if has and (offers[i].updates[name] or has.cohort ~= "+" or (channel and channel ~= has.channel)) then
+	for _, member in ipairs(report.status.members) do
+		local has, offers = member.snaps[name], report.updates[member.name] or {}
+		if has and (offers[name] or has.cohort ~= "+" or (channel and channel ~= has.channel)) then
 			moves[member.name], any = true, true
 		end
 	end
@@ -142,11 +158,11 @@ local function accepted(component, asked)
 end
 
 -- The waves that are to be run, in order. A component that is out of step is refreshed on every member.
-local function planned(M, before, offers, p, channels)
+local function planned(M, report, p, channels)
 	local chain = {}
 	for _, chosen in ipairs(flow.chosen(p)) do
-		local component, channel = flow.component(before, chosen.name), channels[chosen.name]
-		local moves, any = moving(before, offers, chosen.name, channel)
+		local component, channel = flow.component(report.status, chosen.name), channels[chosen.name]
+		local moves, any = moving(report, chosen.name, channel)
 		if #component.members == 0 then
 			log.info(chosen.title .. " is not installed")
 		elseif not any and component.in_step and component.health == "ok" then
@@ -174,35 +190,67 @@ local function changes(before, after)
 	return changed
 end
 
+local function run_wave(wave)
+	local component = wave.component
+	section(component.title, function()
+		parallel(component.members, function(member)
+			snap.hold { member = member, snap = component.name }
+		end)
+		wave.hook("before_wave", { component = component.name })
+		run[component.name](wave)
+		wave.hook("after_wave", { component = component.name })
+	end)
+end
+
+-- While a run changes the cluster no other one does, whoever begins it and from wherever.
+local function with_lock(body)
+	return finally(function()
+		lock.take {}
+		return body()
+	end, function()
+		lock.release {}
+	end)
+end
+
+-- Looks at everything that speaks against going on. The arguments of preflight.read and preflight.require.
+function waves.preflight(p, channels)
+	local components = {}
+	for i, component in ipairs(flow.chosen(p)) do
+		components[i] = component.name
+	end
+	return {
+		accept = p.accept or {},
+		channels = channels,
+		components = components,
+		hazards = hazards.hazard,
+		paths = compatibility.path,
+	}
+end
+
 -- Runs a wave for each of the chosen components. `channels` gives the channel to move to, by component; without one, a
 -- component stays in the channel that it follows. Returns what changed, by component.
-function waves.run(M, cluster, p, channels)
-	local before = status.require { health = "converging", same_channels = true }
-	local offers = parallel(cluster.members, function(member)
-		return snap.updates { member = member }
-	end)
-
-	local chain = planned(M, before, offers, p, channels)
+function waves.run(M, p, channels)
+	local report = preflight.require(waves.preflight(p, channels))
+	local before, chain = report.status, planned(M, report, p, channels)
+	if #chain == 0 then
+		return { changed = {}, components = {} }
+	end
 	for _, wave in ipairs(chain) do
 		wave.downtime = accepted(wave.component, p.downtime)
 	end
 
-	local moved = {}
-	for _, wave in ipairs(chain) do
-		local component = wave.component
-		section(component.title, function()
-			parallel(component.members, function(member)
-				snap.hold { member = member, snap = component.name }
-			end)
-			M.hook("before_wave", { component = component.name })
-			run[component.name](wave)
-			M.hook("after_wave", { component = component.name })
+	return with_lock(function()
+		local moved = {}
+		evacuation.around(p, flow.component(before, "lxd"), chain, function(away)
+			for i, wave in ipairs(chain) do
+				wave.away = away
+				run_wave(wave)
+				moved[i] = wave.component.name
+			end
 		end)
-		moved[#moved + 1] = component.name
-	end
-
-	local after = #moved > 0 and status.require { health = "ok", in_step = true } or before
-	return { changed = changes(before, after), components = moved }
+		local after = status.require { health = "ok", in_step = true }
+		return { changed = changes(before, after), components = moved }
+	end)
 end
 
 return waves

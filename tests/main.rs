@@ -3,8 +3,10 @@
 mod cli;
 mod crash;
 mod engine;
+mod evacuate;
 mod generated;
 mod network;
+mod safety;
 mod ssh;
 mod storage;
 mod tidy;

@@ -27,7 +27,8 @@ pub fn root() -> PathBuf {
 /// A trial whose playbook, cluster and process must be in order, with what tests ask of it.
 pub struct Bench {
     trial: Trial,
-    settings: BTreeMap<String, String>,
+    /// What was switched on before the run.
+    pub settings: BTreeMap<String, String>,
 }
 
 impl Deref for Bench {
@@ -214,6 +215,16 @@ impl Bench {
     pub fn resume_until(&mut self, crash: Crash) -> Ended {
         let decisions = Decisions::default();
         self.trial.resume(decisions, false, Some(crash)).into()
+    }
+
+    /// Aborts the run.
+    pub fn abort(&mut self) -> Ended {
+        self.trial.abort(None).into()
+    }
+
+    /// Aborts the run until its journal crashes.
+    pub fn abort_until(&mut self, crash: Crash) -> Ended {
+        self.trial.abort(Some(crash)).into()
     }
 
     /// Lets a fault come, as `lockstep rehearse --fault` names it.

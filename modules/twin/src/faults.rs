@@ -12,7 +12,7 @@ use crate::world::{Due, World};
 
 /// A kind of fault.
 #[derive(Debug)]
-pub struct Kind {
+pub struct FaultKind {
     /// Its name.
     pub name: &'static str,
     /// What it is about.
@@ -37,7 +37,7 @@ pub enum Arg {
 }
 
 /// Every kind of fault.
-pub const KINDS: &[Kind] = &[
+pub const KINDS: &[FaultKind] = &[
     kind(
         "cut",
         &[Arg::Member],
@@ -128,8 +128,8 @@ pub const KINDS: &[Kind] = &[
     ),
 ];
 
-const fn kind(name: &'static str, args: &'static [Arg], about: &'static str) -> Kind {
-    Kind { name, args, about }
+const fn kind(name: &'static str, args: &'static [Arg], about: &'static str) -> FaultKind {
+    FaultKind { name, args, about }
 }
 
 impl Arg {
@@ -144,7 +144,7 @@ impl Arg {
     }
 }
 
-impl Kind {
+impl FaultKind {
     /// As it is typed, for example `cut:MEMBER`.
     #[must_use]
     pub fn usage(&self) -> String {
@@ -508,6 +508,13 @@ impl World {
         {
             release.size = millis * crate::snapd::RATE / 1000;
         }
+    }
+
+    /// Whether refreshes of a snap that don't name it are held on a member.
+    #[must_use]
+    pub fn held(&self, member: &str, snap: &str) -> bool {
+        let machine = self.members.get(member);
+        machine.is_some_and(|m| m.snapd.snaps.get(snap).is_some_and(|s| s.held))
     }
 
     /// Whether a change of snapd's goes on on a member.

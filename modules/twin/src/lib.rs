@@ -8,6 +8,8 @@
 
 mod ceph;
 mod faults;
+mod files;
+mod host;
 mod lxd;
 mod machine;
 mod microcluster;
@@ -20,7 +22,10 @@ mod store;
 mod transport;
 mod world;
 
-pub use faults::{Arg, Fault, KINDS, Kind, When};
+pub use faults::{Arg, Fault, FaultKind, KINDS, When};
+pub use files::Node;
+pub use host::Host;
+pub use lxd::{Instance, Kind};
 pub use machine::Machine;
 pub use rules::{RULES, Violation};
 pub use scenario::Scenario;

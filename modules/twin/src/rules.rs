@@ -72,6 +72,15 @@ pub const RULES: &[(&str, &str)] = &[
         "gate-open",
         "a member's services aren't taken down while storage or network aren't whole elsewhere",
     ),
+    (
+        "no-evacuation-during-skew",
+        "instances aren't moved while members run different versions of LXD",
+    ),
+    ("one-member-evacuated", "one member is evacuated at a time"),
+    (
+        "instances-left-alone",
+        "instances run on, unless their member is evacuated",
+    ),
     ("once", "a step that must not be done twice isn't"),
 ];
 
@@ -101,7 +110,13 @@ impl World {
     /// What is switched on in the cluster, by name. A run gives back what it changed.
     #[must_use]
     pub fn settings(&self) -> BTreeMap<String, String> {
-        self.ceph.settings().chain(self.ovn.settings()).collect()
+        let parts = self.ceph.settings().chain(self.ovn.settings());
+        let lock = |member: &String| {
+            let node = self.file(member, "/var/lib/lockstep/lock")?;
+            Some((format!("the lock on {member}"), format!("{node:?}")))
+        };
+        let locks = self.members.keys().filter_map(lock);
+        parts.chain(self.lxd.settings()).chain(locks).collect()
     }
 
     /// The step that changed a setting last.

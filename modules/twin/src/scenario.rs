@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::ceph::Ceph;
-use crate::lxd::{Instance, Node};
+use crate::lxd::{Instance, Node, Pool};
 use crate::machine::Machine;
 use crate::microcluster::Micro;
 use crate::ovn::Ovn;
@@ -24,6 +24,8 @@ pub struct Scenario {
     pub updates: bool,
     /// The new MicroOVN and MicroCloud have newer schemas in their databases, so that refreshed members wait for the others.
     pub schema_bump: bool,
+    /// The instances; without them, a container a member.
+    pub instances: Option<Vec<Instance>>,
 }
 
 /// The components with the channels that a new cluster follows.
@@ -46,6 +48,7 @@ impl Default for Scenario {
             epoch,
             updates: true,
             schema_bump: true,
+            instances: None,
         }
     }
 }
@@ -132,13 +135,18 @@ impl Scenario {
             .iter()
             .map(|name| (name.clone(), Node::new((73, 402))))
             .collect();
-        let instance = |(i, location): (usize, &String)| Instance {
-            name: format!("c{}", i + 1),
-            location: location.clone(),
-            running: true,
-            started: 0,
-        };
-        world.lxd.instances = names.iter().enumerate().map(instance).collect();
+        world.lxd.pools = ["ceph", "zfs"]
+            .map(|driver| {
+                let name = if driver == "ceph" { "remote" } else { "local" };
+                let (driver, size) = (driver.to_owned(), 100 << 30);
+                (name.to_owned(), Pool { driver, size })
+            })
+            .into();
+        world.lxd.instances = self.instances.clone().unwrap_or_else(|| {
+            let each = (1..).zip(&names);
+            each.map(|(i, name)| Instance::container(&format!("c{i}"), name))
+                .collect()
+        });
     }
 }
 
