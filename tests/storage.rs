@@ -218,7 +218,10 @@ fn a_new_major_ends_with_its_release_required_whoever_requires_it() {
     for by_itself in [true, false] {
         let mut bench = Bench::shipped(
             "upgrade",
-            &Scenario::of(3),
+            &Scenario {
+                updates: false,
+                ..Scenario::of(3)
+            },
             &json!({"microceph": "tentacle/stable"}),
         );
         tentacle(&mut bench.world);
