@@ -4,6 +4,7 @@ mod cli;
 mod crash;
 mod engine;
 mod evacuate;
+mod gates;
 mod generated;
 mod network;
 mod safety;

@@ -17,7 +17,7 @@ use crate::microcluster::Micro;
 use crate::ovn::Ovn;
 use crate::rules::{self, Rules};
 use crate::store::Store;
-use crate::{ceph, lxd, microcluster, ovn, programs, snapd};
+use crate::{broken, ceph, lxd, microcluster, ovn, programs, snapd};
 
 /// How long an ordinary command takes, in milliseconds.
 const LATENCY: u64 = 40;
@@ -45,6 +45,8 @@ pub struct World {
     /// Members whose file system can't be written.
     pub read_only: BTreeSet<String>,
     pub(crate) faults: Faults,
+    #[serde(default)]
+    pub(crate) broken: broken::Programs,
     /// The step that what happens now was asked for by; empty where nobody asked.
     #[serde(skip)]
     pub(crate) cause: String,
@@ -179,6 +181,7 @@ impl World {
             hosts: BTreeMap::new(),
             read_only: BTreeSet::new(),
             faults: Faults::default(),
+            broken: broken::Programs::new(),
             cause: String::new(),
             due: Vec::new(),
             procs: BTreeMap::new(),
