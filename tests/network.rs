@@ -60,6 +60,10 @@ fn what_is_wrong_holds_the_wave_at_its_gate() {
             |world| world.lose_daemon("microovn", "micro03"),
             |world| world.mend_daemons("microovn"),
         ),
+        held_by(
+            |world| world.lose_service("microovn", "micro03", "chassis"),
+            |world| world.mend_daemons("microovn"),
+        ),
     ];
     insta::assert_snapshot!(held.join("\n"));
 }
