@@ -197,6 +197,27 @@ impl Picture {
         Ok(picture)
     }
 
+    /// As [`Picture::take`], where every server can be read and there are some.
+    ///
+    /// # Errors
+    /// With what can't be read.
+    async fn clear(cx: &Cx) -> Result<Self, OpError> {
+        let picture = Self::take(cx).await?;
+        let mut unread = picture.unread(None);
+        for (database, views) in picture.databases() {
+            if views.is_empty() {
+                unread.push(format!("{}: no server answers", database.title));
+            }
+        }
+        if unread.is_empty() {
+            return Ok(picture);
+        }
+        Err(OpError::command(format!(
+            "it can't be told how the network's databases are: {}",
+            unread.join("; ")
+        )))
+    }
+
     /// The views of each database, with its name.
     fn databases(&self) -> impl Iterator<Item = (Database, &[(String, View)])> {
         DATABASES

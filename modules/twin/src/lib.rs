@@ -6,6 +6,7 @@
 //!
 //! Where the twin and a real cluster differ, the twin is wrong.
 
+mod broken;
 mod ceph;
 mod faults;
 mod files;
@@ -22,6 +23,7 @@ mod store;
 mod transport;
 mod world;
 
+pub use broken::Broken;
 pub use faults::{Arg, Fault, FaultKind, KINDS, When};
 pub use files::Node;
 pub use host::Host;

@@ -44,6 +44,9 @@ pub(crate) fn extra_latency(world: &World, cmd: &Cmd) -> u64 {
 
 /// Has a command look at the world.
 pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
+    if let Some(reply) = world.broken(proc) {
+        return reply;
+    }
     let args: Vec<&str> = proc.cmd.argv.iter().skip(1).map(String::as_str).collect();
     if world.machines.contains(&proc.member) {
         return stranger(&proc.cmd);

@@ -17,7 +17,7 @@ use crate::microcluster::Micro;
 use crate::ovn::Ovn;
 use crate::rules::{self, Rules};
 use crate::store::Store;
-use crate::{ceph, lxd, microcluster, ovn, programs, snapd};
+use crate::{broken, ceph, lxd, microcluster, ovn, programs, snapd};
 
 /// How long an ordinary command takes, in milliseconds.
 const LATENCY: u64 = 40;
@@ -45,12 +45,17 @@ pub struct World {
     /// Members whose file system can't be written.
     pub read_only: BTreeSet<String>,
     pub(crate) faults: Faults,
+<<<<<<< HEAD
     /// What becomes of commands whose program the world doesn't know.
     #[serde(default)]
     pub strangers: Strangers,
     /// Machines beside the cluster, of which nothing is known but that they answer.
     #[serde(default)]
     pub machines: BTreeSet<String>,
+=======
+    #[serde(default)]
+    pub(crate) broken: broken::Programs,
+>>>>>>> storage
     /// The step that what happens now was asked for by; empty where nobody asked.
     #[serde(skip)]
     pub(crate) cause: String,
@@ -139,6 +144,20 @@ pub enum Strangers {
     Unknown,
 }
 
+#[cfg(test)]
+impl Proc {
+    /// A command that came at `began`, for tests of a program alone.
+    pub(crate) fn of(member: &str, args: &[&str], began: u64) -> Self {
+        Self {
+            member: member.to_owned(),
+            cmd: Cmd::root(args.iter().copied()),
+            began,
+            entry: 0,
+            output: None,
+        }
+    }
+}
+
 /// What a program answers when it is looked at.
 #[derive(Debug)]
 pub(crate) enum Reply {
@@ -192,8 +211,12 @@ impl World {
             hosts: BTreeMap::new(),
             read_only: BTreeSet::new(),
             faults: Faults::default(),
+<<<<<<< HEAD
             strangers: Strangers::default(),
             machines: BTreeSet::new(),
+=======
+            broken: broken::Programs::new(),
+>>>>>>> storage
             cause: String::new(),
             changed: false,
             due: Vec::new(),
