@@ -101,6 +101,10 @@ function flow.component_params()
 		names[i] = component.name
 	end
 	return {
+		downtime = {
+			type = "boolean",
+			about = "Don't ask where storage or network stops while a member is away: with fewer than three members.",
+		},
 		only = { type = "list", one_of = names, about = "Only these components." },
 		looks = { type = "integer", about = "Good looks in a row before a gate of storage or network opens." },
 		skip = { type = "list", one_of = names, about = "All components but these." },

@@ -29,13 +29,11 @@ function M.run(cluster, p)
 		error "no channel is given: name one for each component that is to move, for example -p microceph=tentacle/stable"
 	end
 	-- What isn't moved stays as it is: an update is another procedure.
-	return waves.run(M, cluster, {
-		only = only,
-		skip = p.skip,
-		looks = p.looks,
-		evacuate = p.evacuate,
-		evacuate_anyway = p.evacuate_anyway,
-	}, channels)
+	local chosen = { only = only }
+	for name, value in pairs(p) do
+		chosen[name] = chosen[name] or value
+	end
+	return waves.run(M, cluster, chosen, channels)
 end
 
 return M

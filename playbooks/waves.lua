@@ -18,8 +18,8 @@ function waves.params()
 end
 
 -- A wave is a record: the playbook's `hook`, its `component` as it was before (members, health), the `channel` to move to
--- (none to stay), which members it `moves`, how many good `looks` open a gate, and `away`, which runs a member's refresh
--- with its instances out of the way if that is asked for.
+-- (none to stay), the members that have a release coming (`moves`), how many good `looks` open a gate, whether `downtime`
+-- is accepted, and `away`, which runs a member's refresh with its instances out of the way if that is asked for.
 
 -- While a member is away Ceph shall not start to move its data. Whoever set the flag gives it back.
 local function with_noout(member, body)
@@ -31,11 +31,21 @@ local function with_noout(member, body)
 	end)
 end
 
+-- A server that is busy shall not be taken for dead in the middle of a conversion. Whoever raised the timers gives them back.
+local function with_patience(body)
+	local timers = microovn.timers {}
+	finally(body, function()
+		if timers.changed then
+			microovn.timers { back = timers.was }
+		end
+	end)
+end
+
 -- Refreshes the wave's snap on one member between the site's hooks, and waits for the gate if anything moved.
 local function refresh(wave, member, gate)
 	local name = wave.component.name
 	wave.hook("before_member", { member = member, component = name })
-	local r = snap.refresh { member = member, snap = name, channel = wave.channel }
+	local r = snap.refresh { member = member, snap = name, channel = wave.channel, downtime = wave.downtime }
 	if r.changed and gate then
 		gate(member)
 	end
@@ -44,32 +54,44 @@ end
 
 local run = {}
 
--- One member after the other. `noout` is set around each, and the next one begins only behind the gate.
+-- One member after the other, each behind a gate before and a gate after it. A member that has the release already stops
+-- for nothing, and needs none.
 function run.microceph(wave)
-	local whole = microceph.wait { samples = 1 }
-	rolling(wave.component.members, function(member)
+	local before = microceph.baseline {}
+	local function gate(member)
+		microceph.wait { member = member, since = before, samples = wave.looks }
+	end
+	rolling(microceph.order({ members = wave.component.members }).members, function(member)
+		if not wave.moves[member] then
+			return refresh(wave, member, gate)
+		end
 		wave:away(member, function()
+			microceph.spare { member = member, since = before, downtime = wave.downtime }
 			with_noout(member, function()
-				refresh(wave, member, function()
-					microceph.wait { member = member, osds = whole.health.osds, samples = wave.looks }
-				end)
+				refresh(wave, member, gate)
 			end)
 		end)
 	end)
-	microceph.wait { osds = whole.health.osds, samples = wave.looks }
+	microceph.finish { since = before, samples = wave.looks }
 end
 
--- One member after the other. With a newer schema the daemons wait until the last one has it, so all of them online is
--- asked for only behind the wave; so is the conversion of the databases.
+-- As with storage. With a newer schema the daemons wait until the last member has it, so all of them online is asked for
+-- only behind the wave; so is the conversion of the databases.
 function run.microovn(wave)
-	rolling(wave.component.members, function(member)
-		wave:away(member, function()
-			refresh(wave, member, function()
-				microovn.wait { member = member, samples = wave.looks }
+	local function gate(member)
+		microovn.wait { member = member, samples = wave.looks }
+	end
+	with_patience(function()
+		rolling(microovn.order({ members = wave.component.members }).members, function(member)
+			wave:away(member, function()
+				if wave.moves[member] then
+					microovn.spare { member = member, downtime = wave.downtime }
+				end
+				refresh(wave, member, gate)
 			end)
 		end)
+		microovn.wait { samples = wave.looks }
 	end)
-	microovn.wait { samples = wave.looks }
 end
 
 -- All members at once: those that are ahead are blocked until the last one has caught up, so a gate between two members
@@ -100,17 +122,55 @@ function run.microcloud(wave)
 	microcloud.wait {}
 end
 
--- Which members a wave would change, by name, or none where there is nothing to do. A component that is out of step is
--- refreshed on every member, and changes those that aren't at the target.
-local function moves(component, cluster, offers, channel)
-	local other = channel and channel ~= component.channels[1]
-	local moving, any = {}, not component.in_step or component.health ~= "ok"
-	for i, member in ipairs(cluster.members) do
-		if other or offers[i].updates[component.name] then
-			moving[member], any = true, true
+-- The members on which a refresh would bring another revision, as far as can be told beforehand.
+local function moving(before, offers, name, channel)
+	local moves, any = {}, false
+	for i, member in ipairs(before.members) do
+		local has = member.snaps[name]
+		if has and (offers[i].updates[name] or has.cohort ~= "+" or (channel and channel ~= has.channel)) then
+			moves[member.name], any = true, true
 		end
 	end
-	return any and moving or nil
+	return moves, any
+end
+
+-- Why storage or network stops while one of its members is away.
+local stops = {}
+
+function stops.microceph()
+	return microceph.baseline({}).downtime
+end
+
+function stops.microovn(members)
+	return microovn.order({ members = members }).downtime
+end
+
+-- Where storage or network can't do without a member, that is said before anything is changed, and asked.
+local function accepted(component, asked)
+	local reasons = stops[component.name] and stops[component.name](component.members) or {}
+	if #reasons > 0 and not asked then
+		local why = table.concat(reasons, "; ")
+		confirm(component.title .. " will stop while members are refreshed (" .. why .. "). Go on?")
+	end
+	return #reasons > 0
+end
+
+-- The waves that are to be run, in order. A component that is out of step is refreshed on every member.
+local function planned(M, before, offers, p, channels)
+	local chain = {}
+	for _, chosen in ipairs(flow.chosen(p)) do
+		local component, channel = flow.component(before, chosen.name), channels[chosen.name]
+		local moves, any = moving(before, offers, chosen.name, channel)
+		if #component.members == 0 then
+			log.info(chosen.title .. " is not installed")
+		elseif not any and component.in_step and component.health == "ok" then
+			log.info(chosen.title .. ": nothing to do")
+		else
+			chain[#chain + 1] =
+				{ hook = M.hook, component = component, channel = channel, moves = moves, looks = p.looks }
+		end
+	end
+	return chain
 end
 
 -- What became different on which member, by component.
@@ -129,14 +189,14 @@ local function changes(before, after)
 end
 
 local function run_wave(wave)
-	local name = wave.component.name
-	section(wave.title, function()
-		parallel(wave.component.members, function(member)
-			snap.hold { member = member, snap = name }
+	local component = wave.component
+	section(component.title, function()
+		parallel(component.members, function(member)
+			snap.hold { member = member, snap = component.name }
 		end)
-		wave.hook("before_wave", { component = name })
-		run[name](wave)
-		wave.hook("after_wave", { component = name })
+		wave.hook("before_wave", { component = component.name })
+		run[component.name](wave)
+		wave.hook("after_wave", { component = component.name })
 	end)
 end
 
@@ -148,37 +208,22 @@ function waves.run(M, cluster, p, channels)
 		return snap.updates { member = member }
 	end)
 
-	local due, moved = {}, {}
-	for _, chosen in ipairs(flow.chosen(p)) do
-		local name, title = chosen.name, chosen.title
-		local component, channel = flow.component(before, name), channels[name]
-		local moving = moves(component, cluster, offers, channel)
-		if #component.members == 0 then
-			log.info(title .. " is not installed")
-		elseif not moving then
-			log.info(title .. ": nothing to do")
-		else
-			due[#due + 1] = {
-				title = title,
-				hook = M.hook,
-				component = component,
-				channel = channel,
-				moves = moving,
-				looks = p.looks,
-			}
-			moved[#moved + 1] = name
+	local chain = planned(M, before, offers, p, channels)
+	if #chain == 0 then
+		return { changed = {}, components = {} }
+	end
+	for _, wave in ipairs(chain) do
+		wave.downtime = accepted(wave.component, p.downtime)
+	end
+	local moved = {}
+	evacuation.around(p, flow.component(before, "lxd"), chain, function(away)
+		for _, wave in ipairs(chain) do
+			wave.away = away
+			run_wave(wave)
+			moved[#moved + 1] = wave.component.name
 		end
-	end
-	if #due > 0 then
-		evacuation.around(p, flow.component(before, "lxd"), due, function(away)
-			for _, wave in ipairs(due) do
-				wave.away = away
-				run_wave(wave)
-			end
-		end)
-	end
-
-	local after = #moved > 0 and status.require { health = "ok", in_step = true } or before
+	end)
+	local after = status.require { health = "ok", in_step = true }
 	return { changed = changes(before, after), components = moved }
 end
 

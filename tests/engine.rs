@@ -273,7 +273,7 @@ fn a_once_without_a_probe_is_the_operator_s_to_decide() {
 fn lost_contact_is_waited_for_and_the_refresh_is_not_asked_for_again() {
     let mut bench = Bench::playing(REFRESH_ALL, 1);
     // The link goes down while the refresh runs, and comes back a minute later.
-    bench.world.cut_link_at("micro01", 3_000, 60_000);
+    bench.fault("cut:micro01@3s+1m");
     assert_eq!(bench.run().done(), json!(["1501"]));
     assert_eq!(bench.refreshes(), ["micro01 microceph"]);
     let away = |e: &Event| matches!(e, Event::Away { member, .. } if member == "micro01");
@@ -284,7 +284,7 @@ fn lost_contact_is_waited_for_and_the_refresh_is_not_asked_for_again() {
 #[test]
 fn a_member_that_stays_away_holds_the_run() {
     let mut bench = Bench::playing(REFRESH_ALL, 1);
-    bench.world.cut_link_at("micro01", 3_000, 3_600_000);
+    bench.fault("cut:micro01@3s+1h");
     let held = bench.run().held();
     assert!(held.in_doubt);
     assert_eq!(held.failure.kind.word(), "unreachable");
@@ -385,16 +385,16 @@ fn a_cluster_that_someone_else_changed_is_not_gone_on_with() {
     let mut bench = Bench::playing(
         r#"
         status.read {}
-        snap.refresh { member = "micro01", snap = "microceph" }
-        snap.refresh { member = "micro02", snap = "microceph" }
+        snap.refresh { member = "micro01", snap = "microcloud" }
+        snap.refresh { member = "micro02", snap = "microcloud" }
         "#,
         2,
     );
-    bench.world.fail_hook("micro02", "microceph", 1);
+    bench.world.fail_hook("micro02", "microcloud", 1);
     assert_eq!(bench.run().held().path, "snap.refresh#2");
     bench.world.set_revision("micro01", "lxd", 33110);
     // What is about to be refreshed may have moved: that explains itself.
-    bench.world.set_revision("micro02", "microceph", 1501);
+    bench.world.set_revision("micro02", "microcloud", 1210);
     let why = bench.resume().suspended();
     insta::assert_snapshot!(why, @r"
     the cluster was changed by something else since this run last saw it:
@@ -417,7 +417,7 @@ fn a_lost_member_is_noticed_before_anything_is_done() {
     );
     bench.world.fail_hook("micro01", "microceph", 1);
     let _ = bench.run().held();
-    bench.world.cut_link_at("micro02", 0, 3_600_000);
+    bench.fault("cut:micro02+1h");
     let why = bench.resume().suspended();
     assert!(why.contains("micro02/reachable: yes → unknown"), "{why}");
 }

@@ -261,7 +261,7 @@ fn survive(crash: Crash, downtime: Duration) -> bool {
     assert_eq!(bench.revisions("microceph"), [1501, 1501, 1501]);
     assert_eq!(places(&bench), before, "{crash:?}");
     assert_eq!(bench.world.violations(), [], "{crash:?}");
-    assert_eq!(bench.world.left_on(), Vec::<String>::new(), "{crash:?}");
+    assert_eq!(bench.world.settings(), bench.settings, "{crash:?}");
     assert_eq!(bench.world.lxd_config()["cluster.healing_threshold"], "300");
     assert_eq!(
         asked(&bench).len(),

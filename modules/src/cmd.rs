@@ -22,6 +22,9 @@ pub struct Cmd {
     pub timeout: Duration,
     /// The output holds keys or certificates: it isn't written to transcripts.
     pub private: bool,
+    /// The path of the step that it is run for, for example `MicroCeph/micro2/snap.refresh#1`. Members never see it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub step: String,
 }
 
 impl Cmd {
@@ -37,6 +40,7 @@ impl Cmd {
             stdin: None,
             timeout: DEFAULT_TIMEOUT,
             private: false,
+            step: String::new(),
         }
     }
 

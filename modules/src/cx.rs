@@ -173,7 +173,8 @@ impl Cx {
     /// As [`Cx::cmd`].
     pub async fn batch(&self, member: &Member, batch: &[Cmd]) -> Result<Vec<Output>, OpError> {
         let began = Instant::now();
-        let result = self.host.transport().run(member.as_str(), batch).await;
+        let batch: Vec<Cmd> = batch.iter().map(|cmd| self.own(cmd)).collect();
+        let result = self.host.transport().run(member.as_str(), &batch).await;
         let took = began.elapsed();
         if let Some(reason) = self.host.transport().mended(member.as_str()) {
             self.host.note(
@@ -197,6 +198,13 @@ impl Cx {
             );
         }
         result.map_err(|e| OpError::contact(member.as_str(), &e))
+    }
+
+    fn own(&self, cmd: &Cmd) -> Cmd {
+        Cmd {
+            step: self.path.clone(),
+            ..cmd.clone()
+        }
     }
 
     /// Runs a command on the first of `members` that answers with success, and says which that was.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 use schemars::JsonSchema;
@@ -113,7 +114,7 @@ pub trait Op: 'static {
 }
 
 /// An op without its types, as the runner handles it.
-pub trait AnyOp {
+pub trait AnyOp: Send + Sync {
     /// See [`Op::effect`].
     fn effect(&self, args: &Value) -> Effect;
     /// See [`Op::headline`].
@@ -139,7 +140,7 @@ pub trait AnyOp {
     ) -> LocalBoxFuture<'static, Result<Probe<Value>, OpError>>;
 }
 
-struct Typed<O>(PhantomData<O>);
+struct Typed<O>(PhantomData<fn() -> O>);
 
 impl<O: Op> Typed<O> {
     fn args(args: &Value) -> Result<O::Args, OpError> {
@@ -220,7 +221,7 @@ pub struct OpDef {
     /// Schema of the result, without references.
     pub out: Value,
     /// The op itself.
-    pub call: Rc<dyn AnyOp>,
+    pub call: Arc<dyn AnyOp>,
 }
 
 impl OpDef {
@@ -240,7 +241,7 @@ impl OpDef {
             doc,
             args,
             out: schema::schema_of::<O::Out>(),
-            call: Rc::new(Typed::<O>(PhantomData)),
+            call: Arc::new(Typed::<O>(PhantomData)),
         }
     }
 

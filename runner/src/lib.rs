@@ -4,6 +4,7 @@
 
 pub mod bundle;
 pub mod call;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -15,3 +16,4 @@ pub mod journal;
 pub mod report;
 pub mod runs;
 pub mod script;
+pub mod trial;

@@ -3,23 +3,17 @@
 pub mod lab;
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::time::Duration;
 
-use lockstep::bundle::{Captured, Finder, Playbooks};
-use lockstep::clock::Clock;
-use lockstep::engine::{
-    Answer, Decisions, Engine, EngineError, Finish, Resume, Start, Stop, Tools,
-};
-use lockstep::event::{Events, Kept, Stamped};
-use lockstep::journal::{Crash, FORMAT, Head, History, MemoryJournal, Record};
-use lockstep::script::{Script, Source, Sources};
-use lockstep_modules::cluster::{Cluster, MemberConfig, SshConfig};
-use lockstep_modules::op::Registry;
-use lockstep_twin::{Scenario, Twin, World};
+use lockstep::bundle::{Finder, Playbooks};
+use lockstep::engine::{Decisions, EngineError, Finish};
+use lockstep::failure::Failure;
+use lockstep::journal::{Crash, History, Record};
+use lockstep::script::{Source, Sources};
+use lockstep::trial::{self, Piece, Trial};
+use lockstep_twin::Scenario;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 /// The root of the repository.
 #[must_use]
@@ -30,22 +24,25 @@ pub fn root() -> PathBuf {
         .to_owned()
 }
 
-/// A simulated cluster with a run on it. The world and the journal outlive every process.
+/// A trial whose playbook, cluster and process must be in order, with what tests ask of it.
 pub struct Bench {
-    /// The cluster.
-    pub world: World,
-    /// The journal.
-    pub journal: MemoryJournal,
-    /// The events of the last process.
-    pub events: Vec<Stamped>,
-    /// What every question is answered with.
-    pub answer: Answer,
-    /// A failure is delivered instead of holding the run.
-    pub deliver_failures: bool,
-    registry: Registry,
-    main: String,
-    bundle: BTreeMap<String, Source>,
-    params: Value,
+    trial: Trial,
+    /// What was switched on before the run.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl Deref for Bench {
+    type Target = Trial;
+
+    fn deref(&self) -> &Trial {
+        &self.trial
+    }
+}
+
+impl DerefMut for Bench {
+    fn deref_mut(&mut self) -> &mut Trial {
+        &mut self.trial
+    }
 }
 
 /// How a process ended.
@@ -57,6 +54,18 @@ pub enum Ended {
     Killed,
     /// It could not go on.
     Error(EngineError),
+}
+
+impl From<Result<trial::Ended, Failure>> for Ended {
+    fn from(ended: Result<trial::Ended, Failure>) -> Self {
+        match ended {
+            Ok(trial::Ended::Finish(finish)) => Self::Finish(finish),
+            Ok(trial::Ended::Killed) => Self::Killed,
+            Ok(trial::Ended::Error(error)) => Self::Error(error),
+            Ok(trial::Ended::Endless) => panic!("the run would never have ended"),
+            Err(failure) => panic!("{failure}"),
+        }
+    }
 }
 
 impl Ended {
@@ -124,7 +133,12 @@ impl Bench {
     /// An update of a cluster of so many members.
     #[must_use]
     pub fn update(members: usize) -> Self {
-        Self::shipped("update", &Scenario::of(members), &json!({}))
+        // With fewer than three members storage and network stop, and nobody is there to be asked.
+        Self::shipped(
+            "update",
+            &Scenario::of(members),
+            &json!({ "downtime": members < 3 }),
+        )
     }
 
     /// A playbook whose `run` has this body, on a cluster of so many members.
@@ -140,92 +154,44 @@ impl Bench {
     }
 
     fn new(main: &str, sources: Box<dyn Sources>, scenario: &Scenario, params: &Value) -> Self {
-        let registry = lockstep_modules::registry();
-        let script = Script::load(main, sources, &registry, 1)
-            .unwrap_or_else(|e| panic!("{main}: {e} ({:?})", e.site));
         let given = params.as_object().cloned().unwrap_or_default();
-        let params = script
-            .playbook()
-            .params(&given)
-            .unwrap_or_else(|e| panic!("{main}: {e}"));
+        let piece = Piece::load(main, sources, &lockstep_modules::registry(), &given)
+            .unwrap_or_else(|e| panic!("{main}: {e} ({:?})", e.site));
+        let world = scenario.build();
         Self {
-            world: scenario.build(),
-            journal: MemoryJournal::default(),
-            events: Vec::new(),
-            answer: Answer::Nobody,
-            deliver_failures: false,
-            registry,
-            main: main.to_owned(),
-            bundle: script.loaded(),
-            params,
+            settings: world.settings(),
+            trial: Trial::new(piece, world),
         }
     }
 
     /// Replaces the body of a playbook made by [`Bench::playing`], as an operator would who mends it while it is held.
     pub fn edit(&mut self, body: &str) {
         let text = format!("return {{ api = 1, run = function(cluster, p)\n{body}\nend }}\n");
-        self.bundle.insert(
-            "test".to_owned(),
-            Source {
-                chunk: "test.lua".to_owned(),
-                text,
-            },
-        );
-    }
-
-    fn cluster(&self) -> Cluster {
-        let members = self.world.members.keys().map(MemberConfig::named).collect();
-        Cluster {
-            name: "bench".to_owned(),
-            members,
-            machines: Vec::new(),
-            ssh: SshConfig::default(),
-        }
-    }
-
-    fn head(&self) -> Head {
-        Head {
-            format: FORMAT,
-            id: format!("{}-1", self.main),
-            playbook: self.main.clone(),
-            params: self.params.clone(),
-            lockstep: "test".to_owned(),
-            target: "bench".to_owned(),
-            cluster: self.cluster(),
-            seed: 1,
-            bundle: BTreeMap::new(),
-            who: "tester@bench".to_owned(),
-        }
+        let chunk = "test.lua".to_owned();
+        self.piece
+            .bundle
+            .insert("test".to_owned(), Source { chunk, text });
     }
 
     /// The same playbook on a copy of the cluster, with a journal of its own.
     #[must_use]
     pub fn fresh_copy(&self) -> Self {
+        let mut trial = Trial::new(self.piece.clone(), self.world.clone());
+        (trial.answer, trial.deliver_failures) = (self.answer, self.deliver_failures);
         Self {
-            world: self.world.clone(),
-            journal: MemoryJournal::default(),
-            events: Vec::new(),
-            answer: self.answer,
-            deliver_failures: self.deliver_failures,
-            registry: self.registry.clone(),
-            main: self.main.clone(),
-            bundle: self.bundle.clone(),
-            params: self.params.clone(),
+            trial,
+            settings: self.settings.clone(),
         }
     }
 
     /// Runs the playbook from its beginning.
     pub fn run(&mut self) -> Ended {
-        let start = Start::Fresh(Box::new(self.head()));
-        let journal = self.journal.clone();
-        self.process(journal, start)
+        self.trial.run().into()
     }
 
     /// Runs it until its journal crashes.
     pub fn run_until(&mut self, crash: Crash) -> Ended {
-        let start = Start::Fresh(Box::new(self.head()));
-        let journal = self.journal.crashing(crash);
-        self.process(journal, start)
+        self.trial.run_until(crash).into()
     }
 
     /// Goes on with the run.
@@ -238,22 +204,8 @@ impl Bench {
     /// # Panics
     /// Where the journal can't be read.
     pub fn resume_with(&mut self, decisions: Decisions, trust_cluster: bool) -> Ended {
-        let (journal, records) = self
-            .journal
-            .reopen()
-            .unwrap_or_else(|e| panic!("{e}\n{}", self.journal.text()));
-        if records.is_empty() {
-            // Killed before anything was written: nothing has begun.
-            return self.run();
-        }
-        let history =
-            History::of(records).unwrap_or_else(|e| panic!("{e}\n{}", self.journal.text()));
-        let start = Start::Resumed(Box::new(Resume {
-            history,
-            decisions,
-            trust_cluster,
-        }));
-        self.process(journal, start)
+        let ended = self.trial.resume(decisions, trust_cluster, None);
+        ended.into()
     }
 
     /// Goes on with the run until its journal crashes again.
@@ -261,74 +213,17 @@ impl Bench {
     /// # Panics
     /// Where the journal can't be read.
     pub fn resume_until(&mut self, crash: Crash) -> Ended {
-        let (_, records) = self
-            .journal
-            .reopen()
-            .unwrap_or_else(|e| panic!("{e}\n{}", self.journal.text()));
-        let history =
-            History::of(records).unwrap_or_else(|e| panic!("{e}\n{}", self.journal.text()));
-        let resume = Resume {
-            history,
-            decisions: Decisions::default(),
-            trust_cluster: false,
-        };
-        let journal = self.journal.crashing(crash);
-        self.process(journal, Start::Resumed(Box::new(resume)))
+        let decisions = Decisions::default();
+        self.trial.resume(decisions, false, Some(crash)).into()
     }
 
-    /// Lets time pass while no controller is there.
-    pub fn wait(&mut self, downtime: Duration) {
-        let until = self.world.now + u64::try_from(downtime.as_millis()).unwrap_or(u64::MAX / 2);
-        self.world.advance(until);
-    }
-
-    fn process(&mut self, journal: MemoryJournal, start: Start) -> Ended {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build();
-        let runtime = runtime.unwrap_or_else(|e| panic!("{e}"));
-        let ended = runtime.block_on(async {
-            let mut script = Script::load(
-                &self.main,
-                Box::new(Captured(self.bundle.clone())),
-                &self.registry,
-                1,
-            )
-            .unwrap_or_else(|e| panic!("{e}"));
-            let cluster = self.cluster();
-            script
-                .start(&cluster, &self.params)
-                .unwrap_or_else(|e| panic!("{e}"));
-            let twin = Twin::new(self.world.clone());
-            let (world, time) = (twin.world(), twin.clone());
-            let clock = Clock::at(self.world.timestamp(self.world.now));
-            let kept = Kept::default();
-            let (_sender, stop) = watch::channel(Stop::No);
-            let tools = Tools {
-                registry: self.registry.clone(),
-                cluster,
-                transport: Rc::new(twin),
-                clock,
-                events: Events::new(clock, vec![Box::new(kept.clone())]),
-                asker: Rc::new(self.answer),
-                stop,
-                deliver_failures: self.deliver_failures,
-                who: "tester@bench".to_owned(),
-            };
-            let result = Engine::new(script, Box::new(journal), tools)
-                .run(start)
-                .await;
-            time.advance();
-            self.world = world.borrow().clone();
-            self.events = kept.0.borrow().clone();
-            result
-        });
-        match ended {
-            Ok(finish) => Ended::Finish(finish),
-            Err(EngineError::Journal(_)) => Ended::Killed,
-            Err(error) => Ended::Error(error),
-        }
+    /// Lets a fault come, as `lockstep rehearse --fault` names it.
+    ///
+    /// # Panics
+    /// Where there is no such fault.
+    pub fn fault(&mut self, text: &str) {
+        let fault = text.parse().unwrap_or_else(|e| panic!("{e}"));
+        self.world.inject(fault).unwrap_or_else(|e| panic!("{e}"));
     }
 
     /// What the journal says.
@@ -337,8 +232,7 @@ impl Bench {
     /// Where it can't be read.
     #[must_use]
     pub fn history(&self) -> History {
-        let (_, records) = self.journal.reopen().unwrap_or_else(|e| panic!("{e}"));
-        History::of(records).unwrap_or_else(|e| panic!("{e}"))
+        self.trial.history().unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// The records of the journal, without their times.
@@ -347,8 +241,7 @@ impl Bench {
     /// Where it can't be read.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
-        let (_, records) = self.journal.reopen().unwrap_or_else(|e| panic!("{e}"));
-        records.into_iter().map(|(_, record)| record).collect()
+        self.trial.records().unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// Every refresh that was asked for, as `member snap`, in order.
@@ -393,9 +286,9 @@ impl Bench {
         }
         assert_eq!(self.world.violations(), [], "rules were broken");
         assert_eq!(
-            self.world.left_on(),
-            Vec::<String>::new(),
-            "something was left switched on"
+            self.world.settings(),
+            self.settings,
+            "something was left switched on, or not given back"
         );
     }
 }

@@ -1,31 +1,490 @@
-//! What can go wrong in a world, on purpose.
+//! What can go wrong in a world, on purpose: each fault with a name, arguments, a time to begin and one to end.
 
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use lockstep_modules::schema::{Span, hint};
+use serde::{Deserialize, Serialize};
+
+use crate::snapd;
 use crate::world::{Due, World};
 
+/// A kind of fault.
+#[derive(Debug)]
+pub struct FaultKind {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is about.
+    pub args: &'static [Arg],
+    /// What happens.
+    pub about: &'static str,
+}
+
+/// An argument of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arg {
+    /// A member's name.
+    Member,
+    /// A component's snap.
+    Snap,
+    /// The number of an OSD.
+    Osd,
+    /// Seconds.
+    Seconds,
+    /// An HTTP status.
+    Status,
+}
+
+/// Every kind of fault.
+pub const KINDS: &[FaultKind] = &[
+    kind(
+        "cut",
+        &[Arg::Member],
+        "The member's network link goes down.",
+    ),
+    kind(
+        "freeze",
+        &[Arg::Member],
+        "No process of the member gets on.",
+    ),
+    kind("power-off", &[Arg::Member], "The member loses its power."),
+    kind("reboot", &[Arg::Member], "The member restarts."),
+    kind(
+        "refresh-fails",
+        &[Arg::Snap, Arg::Member],
+        "The post-refresh hook fails, and snapd undoes the refresh.",
+    ),
+    kind(
+        "no-return",
+        &[Arg::Snap, Arg::Member],
+        "After their next stop the snap's daemons don't come back.",
+    ),
+    kind(
+        "crash",
+        &[Arg::Snap, Arg::Member],
+        "The snap's daemons die, and systemd starts them again.",
+    ),
+    kind(
+        "no-self-update",
+        &[Arg::Member],
+        "An LXD that lags behind doesn't refresh itself.",
+    ),
+    kind(
+        "auto-refresh",
+        &[Arg::Snap, Arg::Member],
+        "snapd refreshes the snap of its own accord, held or not.",
+    ),
+    kind(
+        "other-revision",
+        &[Arg::Snap, Arg::Member],
+        "The store offers nothing new to this member (a progressive release).",
+    ),
+    kind(
+        "disk-full",
+        &[Arg::Member],
+        "A downloaded snap finds no room.",
+    ),
+    kind(
+        "slow-store",
+        &[Arg::Seconds],
+        "The store takes that long to answer.",
+    ),
+    kind(
+        "store-error",
+        &[Arg::Status],
+        "The store answers with this HTTP status.",
+    ),
+    kind(
+        "osd-lost",
+        &[Arg::Osd],
+        "The OSD ends, and doesn't come back.",
+    ),
+    kind(
+        "mon-lost",
+        &[Arg::Member],
+        "The member's monitor leaves the quorum, and doesn't come back.",
+    ),
+    kind(
+        "never-clean",
+        &[Arg::Member],
+        "After the member's next start placement groups don't get clean.",
+    ),
+    kind("slow-ops", &[], "Ceph reports slow operations."),
+    kind(
+        "release-not-set",
+        &[],
+        "MicroCeph doesn't set require_osd_release after an upgrade.",
+    ),
+    kind(
+        "raft-lost",
+        &[Arg::Member],
+        "The member's OVN databases leave the others, and don't come back.",
+    ),
+    kind(
+        "conversion-stalls",
+        &[],
+        "The conversion of OVN's databases fails.",
+    ),
+];
+
+const fn kind(name: &'static str, args: &'static [Arg], about: &'static str) -> FaultKind {
+    FaultKind { name, args, about }
+}
+
+impl Arg {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Member => "MEMBER",
+            Self::Snap => "SNAP",
+            Self::Osd => "OSD",
+            Self::Seconds => "SECONDS",
+            Self::Status => "STATUS",
+        }
+    }
+}
+
+impl FaultKind {
+    /// As it is typed, for example `cut:MEMBER`.
+    #[must_use]
+    pub fn usage(&self) -> String {
+        let words: Vec<&str> = self.args.iter().map(|arg| arg.word()).collect();
+        let colon = if words.is_empty() { "" } else { ":" };
+        format!("{}{colon}{}", self.name, words.join(","))
+    }
+}
+
+/// When a fault begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum When {
+    /// So many milliseconds after the world's beginning.
+    At(u64),
+    /// When the services of a snap stop on a member, in the middle of its refresh.
+    Refresh {
+        /// The snap.
+        snap: String,
+        /// The member.
+        member: String,
+    },
+}
+
+/// A fault: `NAME:ARG,…[@WHEN][+SPAN]`, where `WHEN` is a span from the beginning or `SNAP/MEMBER` for the moment at which
+/// the snap's services stop on the member, and `SPAN` is how long it lasts: for ever, if none is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Its kind.
+    pub name: String,
+    /// The kind's arguments.
+    pub args: Vec<String>,
+    /// When it begins.
+    pub when: When,
+    /// How many milliseconds it lasts; none for until it is mended.
+    pub lasts: Option<u64>,
+}
+
+/// The faults of a world.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Faults {
+    /// Those whose time hasn't come.
+    waiting: Vec<Fault>,
+    /// Those that are there.
+    active: Vec<Fault>,
+}
+
+/// A fault's beginning or end is due.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Event {
+    Begin(Fault),
+    End(Fault),
+    /// systemd starts a snap's daemons again.
+    Restart {
+        snap: String,
+        member: String,
+    },
+}
+
+/// What Ceph says of slow operations.
+const SLOW_OPS: &str = "3 slow ops, oldest one blocked for 41 sec, osd.0 has slow ops";
+
+/// From a daemon's death to systemd's starting it again, in milliseconds.
+const RESTART: u64 = 1000;
+
+fn millis(text: &str) -> Result<u64, String> {
+    let span: Span = Span::parse(text)?;
+    u64::try_from(span.0.as_millis()).map_err(|_| format!("{text:?} is too long"))
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (rest, lasts) = match text.split_once('+') {
+            Some((rest, span)) => (rest, Some(millis(span)?)),
+            None => (text, None),
+        };
+        let (rest, when) = match rest.split_once('@') {
+            None => (rest, When::At(0)),
+            Some((rest, when)) => match when.split_once('/') {
+                Some((snap, member)) => {
+                    let (snap, member) = (snap.to_owned(), member.to_owned());
+                    (rest, When::Refresh { snap, member })
+                }
+                None => (rest, When::At(millis(when)?)),
+            },
+        };
+        let (name, args) = rest.split_once(':').unwrap_or((rest, ""));
+        let Some(kind) = KINDS.iter().find(|kind| kind.name == name) else {
+            let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+            return Err(format!("there is no fault {name:?}{}", hint(name, &names)));
+        };
+        let args: Vec<String> = args
+            .split(',')
+            .filter(|a| !a.is_empty())
+            .map(str::to_owned)
+            .collect();
+        if args.len() != kind.args.len() {
+            return Err(format!(
+                "{text:?}: write it as {}[@WHEN][+SPAN]",
+                kind.usage()
+            ));
+        }
+        for (arg, value) in kind.args.iter().zip(&args) {
+            let number = matches!(arg, Arg::Osd | Arg::Seconds | Arg::Status);
+            if number && value.parse::<u16>().is_err() {
+                return Err(format!(
+                    "{text:?}: {value:?} is not a number for {}",
+                    arg.word()
+                ));
+            }
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            args,
+            when,
+            lasts,
+        })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let span = |ms: u64| Span(Duration::from_millis(ms));
+        let colon = if self.args.is_empty() { "" } else { ":" };
+        write!(f, "{}{colon}{}", self.name, self.args.join(","))?;
+        match &self.when {
+            When::At(0) => {}
+            When::At(at) => write!(f, "@{}", span(*at))?,
+            When::Refresh { snap, member } => write!(f, "@{snap}/{member}")?,
+        }
+        match self.lasts {
+            Some(lasts) => write!(f, "+{}", span(lasts)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fault {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Faults {
+    /// Whether the daemons of a snap stay down on a member.
+    pub(crate) fn no_return(&self, member: &str, snap: &str) -> bool {
+        let args = [snap, member];
+        self.active
+            .iter()
+            .any(|f| f.name == "no-return" && f.args == args)
+    }
+
+    /// Whether a fault of this kind is there for a member.
+    pub(crate) fn has(&self, name: &str, member: &str) -> bool {
+        let about = |f: &Fault| f.name == name && f.args.iter().any(|a| a == member);
+        self.active.iter().any(about)
+    }
+}
+
 impl World {
+    /// Lets a fault come.
+    ///
+    /// # Errors
+    /// Where it is about something that isn't there.
+    pub fn inject(&mut self, fault: Fault) -> Result<(), String> {
+        self.check_fault(&fault)?;
+        match fault.when {
+            When::At(at) => {
+                self.faults.waiting.push(fault.clone());
+                self.schedule(at.saturating_sub(self.now), Due::Fault(Event::Begin(fault)));
+            }
+            When::Refresh { .. } => self.faults.waiting.push(fault),
+        }
+        Ok(())
+    }
+
+    fn check_fault(&self, fault: &Fault) -> Result<(), String> {
+        let members: Vec<&str> = self.members.keys().map(String::as_str).collect();
+        let snaps = ["microceph", "microovn", "lxd", "microcloud"];
+        let among = |what: &str, name: &str, all: &[&str]| {
+            if all.contains(&name) {
+                return Ok(());
+            }
+            Err(format!(
+                "fault {fault}: there is no {what} {name:?}{}",
+                hint(name, all)
+            ))
+        };
+        let kind = KINDS.iter().find(|kind| kind.name == fault.name);
+        for (arg, value) in kind.into_iter().flat_map(|k| k.args).zip(&fault.args) {
+            match arg {
+                Arg::Member => among("member", value, &members)?,
+                Arg::Snap => among("component", value, &snaps)?,
+                Arg::Osd
+                    if !value
+                        .parse()
+                        .is_ok_and(|id| self.ceph.osds.contains_key(&id)) =>
+                {
+                    return Err(format!("fault {fault}: there is no OSD {value}"));
+                }
+                Arg::Osd | Arg::Seconds | Arg::Status => {}
+            }
+        }
+        if let When::Refresh { snap, member } = &fault.when {
+            among("component", snap, &snaps)?;
+            among("member", member, &members)?;
+        }
+        Ok(())
+    }
+
+    /// The numbers of the OSDs.
+    #[must_use]
+    pub fn osds(&self) -> Vec<u32> {
+        self.ceph.osds.keys().copied().collect()
+    }
+
+    /// The faults that are there now.
+    #[must_use]
+    pub fn active_faults(&self) -> &[Fault] {
+        &self.faults.active
+    }
+
+    /// Ends every fault, and lets none come that hasn't.
+    pub fn mend(&mut self) {
+        self.faults.waiting.clear();
+        for fault in std::mem::take(&mut self.faults.active) {
+            self.end_fault(&fault);
+        }
+    }
+
+    pub(crate) fn fault_event(&mut self, event: Event) {
+        match event {
+            Event::Begin(fault) => {
+                if let Some(i) = self.faults.waiting.iter().position(|f| *f == fault) {
+                    self.faults.waiting.remove(i);
+                    self.begin_fault(fault);
+                }
+            }
+            Event::End(fault) => {
+                if let Some(i) = self.faults.active.iter().position(|f| *f == fault) {
+                    self.faults.active.remove(i);
+                    self.end_fault(&fault);
+                }
+            }
+            Event::Restart { snap, member } => self.services_start(&member, &snap),
+        }
+    }
+
+    /// The services of a snap stop on a member: faults that wait for this begin.
+    pub(crate) fn faults_on_stop(&mut self, member: &str, snap: &str) {
+        let here = |f: &Fault| matches!(&f.when, When::Refresh { snap: s, member: m } if s == snap && m == member);
+        let (begin, waiting) = std::mem::take(&mut self.faults.waiting)
+            .into_iter()
+            .partition(here);
+        self.faults.waiting = waiting;
+        let begin: Vec<Fault> = begin;
+        for fault in begin {
+            self.begin_fault(fault);
+        }
+    }
+
+    fn begin_fault(&mut self, fault: Fault) {
+        let cause = std::mem::take(&mut self.cause);
+        let args: Vec<&str> = fault.args.iter().map(String::as_str).collect();
+        match (fault.name.as_str(), args.as_slice()) {
+            ("cut", [member]) => self.set_link(member, false),
+            ("freeze", [member]) => self.set_frozen(member, true),
+            ("power-off", [member]) => self.power_off(member),
+            ("reboot", [member]) => {
+                self.power_off(member);
+                self.power_on(member);
+            }
+            ("refresh-fails", [snap, member]) => self.fail_hook(member, snap, u32::MAX),
+            ("crash", [snap, member]) => {
+                self.daemons_stop(member, snap);
+                let (snap, member) = ((*snap).to_owned(), (*member).to_owned());
+                self.schedule(RESTART, Due::Fault(Event::Restart { snap, member }));
+            }
+            ("no-self-update", [member]) => self.no_self_update(member),
+            ("auto-refresh", [snap, member]) => snapd::auto_refresh(self, member, snap),
+            ("other-revision", [snap, member]) => {
+                if let Some(revision) = self.revision(member, snap) {
+                    self.store.offer(member, snap, revision);
+                }
+            }
+            ("slow-store", [seconds]) => {
+                self.store.delay = seconds.parse::<u64>().unwrap_or(0) * 1000;
+            }
+            ("store-error", [status]) => self.store.status = status.parse().ok(),
+            ("osd-lost", [id]) => self.fail_osd(id.parse().unwrap_or_default()),
+            ("mon-lost", [member]) => self.fail_mon(member),
+            ("never-clean", [member]) => self.never_clean_after(member),
+            ("slow-ops", _) => self.raise_check("SLOW_OPS", "HEALTH_WARN", SLOW_OPS),
+            ("release-not-set", _) => self.never_require_release(),
+            ("raft-lost", [member]) => self.fail_raft_server(member),
+            ("conversion-stalls", _) => self.stall_conversion(),
+            // They are looked for where they matter.
+            _ => {}
+        }
+        if let Some(lasts) = fault.lasts {
+            self.schedule(lasts, Due::Fault(Event::End(fault.clone())));
+        }
+        self.faults.active.push(fault);
+        self.cause = cause;
+    }
+
+    /// What a fault did is undone, as far as it can be.
+    fn end_fault(&mut self, fault: &Fault) {
+        let args: Vec<&str> = fault.args.iter().map(String::as_str).collect();
+        match (fault.name.as_str(), args.as_slice()) {
+            ("cut", [member]) => self.set_link(member, true),
+            ("freeze", [member]) => self.set_frozen(member, false),
+            ("power-off", [member]) => self.power_on(member),
+            ("refresh-fails", [snap, member]) => self.fail_hook(member, snap, 0),
+            ("no-return", [snap, member]) => self.services_start(member, snap),
+            ("no-self-update", [member]) => self.lxd.no_self_update.retain(|m| m != member),
+            ("other-revision", [snap, member]) => self.store.forget_offer(member, snap),
+            ("slow-store", _) => self.store.delay = 0,
+            ("store-error", _) => self.store.status = None,
+            ("osd-lost" | "mon-lost" | "never-clean" | "slow-ops" | "release-not-set", _) => {
+                self.mend_ceph();
+            }
+            ("raft-lost" | "conversion-stalls", _) => self.mend_ovn(),
+            _ => {}
+        }
+    }
+
     /// The post-refresh hook of a snap fails on a member, so many times.
     pub fn fail_hook(&mut self, member: &str, snap: &str, times: u32) {
         if let Some(machine) = self.members.get_mut(member) {
             machine.snapd.failing_hooks.insert(snap.to_owned(), times);
         }
-    }
-
-    /// The network link of a member goes down in `after` milliseconds, and comes back `length` milliseconds later.
-    pub fn cut_link_at(&mut self, member: &str, after: u64, length: u64) {
-        self.schedule(
-            after,
-            Due::Link {
-                member: member.to_owned(),
-                up: false,
-            },
-        );
-        self.schedule(
-            after + length,
-            Due::Link {
-                member: member.to_owned(),
-                up: true,
-            },
-        );
     }
 
     /// Someone else has refreshed a snap on a member.
@@ -62,24 +521,5 @@ impl World {
     /// A member whose LXD doesn't refresh itself when it lags behind the others.
     pub fn no_self_update(&mut self, member: &str) {
         self.lxd.no_self_update.push(member.to_owned());
-    }
-
-    /// An OSD that doesn't come back when its member's services start.
-    pub fn lose_osd(&mut self, id: u32) {
-        self.ceph.lost_osds.insert(id);
-    }
-
-    /// What is switched on now and was not in the beginning: flags of Ceph, members that are evacuated.
-    #[must_use]
-    pub fn left_on(&self) -> Vec<String> {
-        let hosts = self
-            .ceph
-            .host_flags
-            .iter()
-            .map(|(host, flags)| format!("{flags:?} for {host}"));
-        let evacuated = self.evacuated().into_iter();
-        let evacuated = evacuated.map(|member| format!("{member} is evacuated"));
-        let flags = self.ceph.flags.iter().cloned().chain(hosts);
-        flags.chain(evacuated).collect()
     }
 }

@@ -9,6 +9,7 @@
 mod ceph;
 mod faults;
 mod lxd;
+mod machine;
 mod microcluster;
 mod ovn;
 mod programs;
@@ -19,8 +20,10 @@ mod store;
 mod transport;
 mod world;
 
+pub use faults::{Arg, Fault, FaultKind, KINDS, When};
 pub use lxd::{Instance, Kind};
-pub use rules::Violation;
+pub use machine::Machine;
+pub use rules::{RULES, Violation};
 pub use scenario::Scenario;
 pub use store::{Release, Store};
 pub use transport::Twin;

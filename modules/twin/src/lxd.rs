@@ -99,6 +99,15 @@ const SELF_UPDATE: u64 = 30_000;
 /// From a daemon's being ready to its peers' hearing from it about instances (seen on real members: some seconds).
 const HEARD: u64 = 6000;
 
+impl Lxd {
+    /// What an operator has set, and which members are evacuated.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = (String, String)> {
+        let config = self.config.iter().map(|(k, v)| (k.clone(), v.clone()));
+        let evacuated = self.nodes.iter().filter(|(_, node)| node.evacuated);
+        config.chain(evacuated.map(|(name, _)| (name.clone(), "evacuated".to_owned())))
+    }
+}
+
 impl Node {
     pub(crate) fn new(version: (u32, u32)) -> Self {
         Self {
@@ -133,6 +142,13 @@ pub(crate) fn stop(world: &mut World, member: &str) {
     down(world, member);
 }
 
+/// The member's power is gone, and every instance with it. Those that ran are started again when LXD is.
+pub(crate) fn power_lost(world: &mut World, member: &str) {
+    let cause = std::mem::take(&mut world.cause);
+    instances_stop(world, member);
+    world.cause = cause;
+}
+
 fn instances_stop(world: &mut World, member: &str) {
     let here = |i: &&mut Instance| i.location == member && i.running;
     let mut stopped = Vec::new();
@@ -142,7 +158,8 @@ fn instances_stop(world: &mut World, member: &str) {
         instance.config.insert(instance::LAST_STATE.to_owned(), ran);
         stopped.push(instance.name.clone());
     }
-    if !stopped.is_empty() {
+    // What nobody asked for is nobody's fault.
+    if !stopped.is_empty() && !world.cause.is_empty() {
         let what = format!("{} stopped with LXD on {member}", stopped.join(", "));
         world.violated("instances-left-alone", what);
     }
@@ -204,8 +221,11 @@ fn heal(world: &mut World, member: &str) {
             i.running = true;
             i.started = now;
         }
-        let what = format!("{} is healed from {member} to {to}", instance.name);
-        world.violated("instances-left-alone", what);
+        // A member that is dead is what healing is for.
+        if world.answers(member) {
+            let what = format!("{} is healed from {member} to {to}", instance.name);
+            world.violated("instances-left-alone", what);
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! What must never happen, watched at every change and not only at the end.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockstep_modules::cmd::Cmd;
 use serde::{Deserialize, Serialize};
 
-use crate::world::World;
+use crate::machine::Machine;
+use crate::world::{Due, World};
 
 /// A rule that was broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,76 +17,201 @@ pub struct Violation {
     pub rule: String,
     /// How.
     pub what: String,
+    /// The path of the step that broke it, or the command where the step isn't known.
+    pub step: String,
 }
 
 /// The watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rules {
     violations: Vec<Violation>,
+    /// The members whose services were stopped on somebody's demand and aren't back, by snap.
+    stopped: BTreeMap<String, BTreeSet<String>>,
+    /// The step that changed a setting last.
+    switched: BTreeMap<String, String>,
 }
 
-impl Rules {
-    pub(crate) fn violations(&self) -> &[Violation] {
-        &self.violations
-    }
+/// A rule that takes time to be broken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Look {
+    /// The first member's LXD was refreshed then: the others must have been asked to follow.
+    LxdTogether { since: u64, step: String },
 }
+
+/// Every rule with what it says. The twin's parts report the breaking of theirs.
+pub const RULES: &[(&str, &str)] = &[
+    (
+        "one-member-at-a-time",
+        "the storage or network services of two members aren't taken down at once",
+    ),
+    (
+        "one-component-at-a-time",
+        "a component isn't begun while one before it differs between members",
+    ),
+    (
+        "lxd-together",
+        "LXD is refreshed on all members at once: those that are ahead are blocked until the others follow",
+    ),
+    (
+        "never-this-command",
+        "commands that stop every instance of a member, or tear its network down, aren't used",
+    ),
+    (
+        "nothing-left-on",
+        "what a run switched on is off again when it says that it is done",
+    ),
+    (
+        "operators-settings-kept",
+        "what the operator had set is as it was when a run says that it is done",
+    ),
+    (
+        "quorum-kept",
+        "Ceph's monitors and OVN's databases keep their majority where they are three or more",
+    ),
+    (
+        "gate-open",
+        "a member's services aren't taken down while storage or network aren't whole elsewhere",
+    ),
+    (
+        "no-evacuation-during-skew",
+        "instances aren't moved while members run different versions of LXD",
+    ),
+    ("one-member-evacuated", "one member is evacuated at a time"),
+    (
+        "instances-left-alone",
+        "instances run on, unless their member is evacuated",
+    ),
+    ("once", "a step that must not be done twice isn't"),
+];
 
 /// The order of the waves.
 const ORDER: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
 
+/// How long the members that are ahead of the others may be left alone, in milliseconds.
+const TOGETHER: u64 = 30_000;
+
 impl World {
-    /// A rule was broken.
-    pub(crate) fn violated(&mut self, rule: &str, what: String) {
+    /// The rules that were broken so far.
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        &self.rules.violations
+    }
+
+    /// A rule is broken by what happens now.
+    pub(crate) fn violated(&mut self, rule: &str, what: impl Into<String>) {
         self.rules.violations.push(Violation {
             at: self.now,
             rule: rule.to_owned(),
-            what,
+            what: what.into(),
+            step: self.cause.clone(),
         });
+    }
+
+    /// What is switched on in the cluster, by name. A run gives back what it changed.
+    #[must_use]
+    pub fn settings(&self) -> BTreeMap<String, String> {
+        let parts = self.ceph.settings().chain(self.ovn.settings());
+        parts.chain(self.lxd.settings()).collect()
+    }
+
+    /// The step that changed a setting last.
+    #[must_use]
+    pub fn switched_by(&self, setting: &str) -> Option<&str> {
+        self.rules.switched.get(setting).map(String::as_str)
+    }
+
+    /// A command has had its look at the world: whose settings are these now?
+    pub(crate) fn rules_on_settings(&mut self, before: &BTreeMap<String, String>) {
+        let after = self.settings();
+        if *before == after {
+            return;
+        }
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        for name in names
+            .into_iter()
+            .filter(|n| before.get(*n) != after.get(*n))
+        {
+            self.rules.switched.insert(name.clone(), self.cause.clone());
+        }
+    }
+
+    /// A command has arrived.
+    pub(crate) fn rules_on_command(&mut self, member: &str, cmd: &Cmd) {
+        let words: Vec<&str> = cmd.argv.iter().map(String::as_str).collect();
+        let [program, verb, names @ ..] = words.as_slice() else {
+            return;
+        };
+        let dangerous = ["lxd", "lxd.daemon", "microovn.switch"];
+        if program.ends_with("/snap")
+            && ["revert", "restart", "stop", "disable", "remove"].contains(verb)
+            && let Some(name) = names.iter().find(|name| dangerous.contains(name))
+        {
+            let harm = if name.starts_with("lxd") {
+                "stops every instance of the member"
+            } else {
+                "tears the member's network down"
+            };
+            self.violated(
+                "never-this-command",
+                format!("snap {verb} {name} on {member} {harm}"),
+            );
+        }
     }
 
     /// The services of a snap are about to stop on a member.
     pub(crate) fn rules_on_stop(&mut self, member: &str, snap: &str) {
-        if self.undoing(member, snap) {
+        // What snapd does of its own, an undo for example, is nobody's fault.
+        if self.cause.is_empty() || self.undoing(member, snap) {
             return;
         }
         if matches!(snap, "microceph" | "microovn") {
-            let away: Vec<String> = self
-                .members
-                .keys()
-                .filter(|other| *other != member && self.is_away(other, snap))
-                .cloned()
-                .collect();
-            if !away.is_empty() {
-                self.violated(
-                    "one-member-at-a-time",
-                    format!(
-                        "{snap} stops on {member} while it is down on {}",
-                        away.join(", ")
-                    ),
+            let stopped = self.rules.stopped.entry(snap.to_owned()).or_default();
+            let others: Vec<String> = stopped.iter().filter(|m| *m != member).cloned().collect();
+            stopped.insert(member.to_owned());
+            if !others.is_empty() {
+                let what = format!(
+                    "{snap} stops on {member} while it is down on {}",
+                    others.join(", ")
                 );
+                self.violated("one-member-at-a-time", what);
             }
         }
-        if let Some(at) = ORDER.iter().position(|s| *s == snap) {
-            for before in &ORDER[..at] {
-                let mut revisions: Vec<u32> = self
-                    .members
-                    .keys()
-                    .filter_map(|m| self.revision(m, before))
-                    .collect();
-                revisions.sort_unstable();
-                revisions.dedup();
-                if revisions.len() > 1 {
-                    self.violated(
-                        "one-component-at-a-time",
-                        format!("{snap} is refreshed on {member} while {before} differs"),
-                    );
-                }
+        let at = ORDER.iter().position(|s| *s == snap).unwrap_or_default();
+        for before in &ORDER[..at] {
+            let revisions: BTreeSet<u32> = self
+                .members
+                .keys()
+                .filter_map(|m| self.revision(m, before))
+                .collect();
+            if revisions.len() > 1 {
+                let what = format!("{snap} is refreshed on {member} while {before} differs");
+                self.violated("one-component-at-a-time", what);
             }
+        }
+        let same = |m: &String| self.revision(m, "lxd") == self.revision(member, "lxd");
+        if snap == "lxd" && self.members.len() > 1 && self.members.keys().all(same) {
+            let look = Look::LxdTogether {
+                since: self.now,
+                step: self.cause.clone(),
+            };
+            self.schedule(TOGETHER, Due::Rule(look));
         }
     }
 
+    /// Something has happened: who is back?
+    pub(crate) fn rules_on_return(&mut self) {
+        if self.rules.stopped.values().all(BTreeSet::is_empty) {
+            return;
+        }
+        let mut stopped = std::mem::take(&mut self.rules.stopped);
+        for (snap, members) in &mut stopped {
+            members.retain(|member| self.is_away(member, snap));
+        }
+        self.rules.stopped = stopped;
+    }
+
     /// The service stops because a refresh is undone: snapd does that, and nobody else.
-    fn undoing(&self, member: &str, snap: &str) -> bool {
+    pub(crate) fn undoing(&self, member: &str, snap: &str) -> bool {
         let change = self
             .members
             .get(member)
@@ -90,8 +219,15 @@ impl World {
         change.is_some_and(|c| matches!(c.status(), "Undo" | "Undoing" | "Undone" | "Error"))
     }
 
-    /// Whether a member's part of the storage or network isn't back.
+    /// Whether a snap is being changed on a member, or its part of the storage or network isn't back.
     fn is_away(&self, member: &str, snap: &str) -> bool {
+        let changing = self.members.get(member).is_some_and(|m| {
+            let under_way = |c: &crate::snapd::Change| c.snap == snap && !c.ready();
+            m.snapd.changes.iter().any(under_way)
+        });
+        if changing {
+            return true;
+        }
         if snap == "microceph" {
             let mon = self.ceph.mons.get(member).is_some_and(|mon| !mon.in_quorum);
             return mon
@@ -107,5 +243,46 @@ impl World {
                 .get(member)
                 .is_some_and(|server| !server.joined)
         })
+    }
+}
+
+/// Looks at a rule whose time has come.
+pub(crate) fn look(world: &mut World, look: Look) {
+    let Look::LxdTogether { since, step } = look;
+    let asked = |member: &str| {
+        world
+            .log
+            .iter()
+            .rev()
+            .take_while(|e| e.at + TOGETHER >= since)
+            .any(|e| {
+                e.member == member
+                    && e.argv.iter().any(|a| a == "--no-wait" || a == "refresh")
+                    && e.argv.last().is_some_and(|a| a == "lxd")
+                    && !e.argv.iter().any(|a| a.starts_with("--hold"))
+            })
+    };
+    // A controller that is gone, or a member that can't be reached, is no fault of the playbook's.
+    let attended = world
+        .log
+        .last()
+        .is_some_and(|e| e.at > since + TOGETHER / 2);
+    let steady = |m: &Machine| m.answers() && m.turned < since.max(1);
+    let alone: Vec<String> = world
+        .members
+        .iter()
+        .filter(|(name, m)| {
+            (steady(m) || m.turned == 0) && m.snapd.snaps.contains_key("lxd") && !asked(name)
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    if attended && !alone.is_empty() {
+        world.cause = step;
+        let what = format!(
+            "LXD was refreshed, and after {} s {} had not been asked to follow",
+            TOGETHER / 1000,
+            alone.join(", ")
+        );
+        world.violated("lxd-together", what);
     }
 }

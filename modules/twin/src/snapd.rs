@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use api::curl;
+use change::Target;
 pub(crate) use change::{Change, RATE, task_done};
 
 use crate::programs::snap_of;
@@ -169,7 +170,7 @@ fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply
         .unwrap_or(&snap.tracking)
         .to_owned();
     let cohort = option(flags, "--cohort").unwrap_or(&snap.cohort).to_owned();
-    let Some(target) = world.store.revision(name, &channel) else {
+    let Some(target) = world.store.offered(member, name, &channel) else {
         return Reply::fail(1, unknown_channel(world, name, &channel));
     };
     if machine
@@ -200,7 +201,12 @@ fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply
         );
         return Reply::fail(1, text);
     }
-    let id = change::begin(world, member, name, target, &channel, &cohort);
+    let target = Target {
+        revision: target,
+        channel: &channel,
+        cohort: &cohort,
+    };
+    let id = change::begin(world, member, "refresh-snap", name, &target);
     Reply::out(format!("{id}\n"))
 }
 
@@ -232,6 +238,35 @@ fn unknown_channel(world: &World, name: &str, channel: &str) -> String {
         "error: snap \"{name}\" is not available on {channel} but is available to\n       install on the following tracks:\n\n{}\n       Please be mindful that different tracks may include different features.\n       Get more information with 'snap info {name}'.\n",
         lines.concat()
     )
+}
+
+/// snapd refreshes a snap by itself, to what the channel has.
+pub(crate) fn auto_refresh(world: &mut World, member: &str, name: &str) {
+    let Some(snap) = world
+        .members
+        .get(member)
+        .and_then(|m| m.snapd.snaps.get(name))
+    else {
+        return;
+    };
+    let (channel, cohort) = (snap.tracking.clone(), snap.cohort.clone());
+    let offer = world.store.offered(member, name, &channel);
+    let Some(revision) = offer.filter(|revision| *revision != snap.revision) else {
+        return;
+    };
+    if world
+        .members
+        .get(member)
+        .is_some_and(|m| m.snapd.changes.iter().any(|c| !c.ready()))
+    {
+        return;
+    }
+    let target = Target {
+        revision,
+        channel: &channel,
+        cohort: &cohort,
+    };
+    change::begin(world, member, "auto-refresh", name, &target);
 }
 
 /// What a lagging LXD does to itself: `snap refresh lxd --cohort=+ --no-wait`, in the channel it follows.

@@ -15,6 +15,9 @@ pub struct Store {
     pub delay: u64,
     /// The HTTP status that it answers every question with instead, if something is wrong with it.
     pub status: Option<u16>,
+    /// Members that are offered another revision than the channel's, as in a progressive release: by member and snap.
+    #[serde(default)]
+    offers: BTreeMap<String, BTreeMap<String, u32>>,
 }
 
 /// One revision of a snap: what matters of its contents.
@@ -44,6 +47,25 @@ impl Store {
     #[must_use]
     pub fn revision(&self, snap: &str, channel: &str) -> Option<u32> {
         self.channels.get(snap)?.get(channel).copied()
+    }
+
+    /// The revision that a member is offered of a channel.
+    pub(crate) fn offered(&self, member: &str, snap: &str, channel: &str) -> Option<u32> {
+        let regular = self.revision(snap, channel)?;
+        let own = self.offers.get(member).and_then(|offers| offers.get(snap));
+        Some(own.copied().unwrap_or(regular))
+    }
+
+    /// A member is offered this revision of a snap, whatever the channel has.
+    pub(crate) fn offer(&mut self, member: &str, snap: &str, revision: u32) {
+        let offers = self.offers.entry(member.to_owned()).or_default();
+        offers.insert(snap.to_owned(), revision);
+    }
+
+    pub(crate) fn forget_offer(&mut self, member: &str, snap: &str) {
+        if let Some(offers) = self.offers.get_mut(member) {
+            offers.remove(snap);
+        }
     }
 
     /// What is in a revision.

@@ -8,11 +8,12 @@ use lockstep_modules::transport::Facts;
 use serde::{Deserialize, Serialize};
 
 use crate::ceph::Ceph;
+use crate::faults::Faults;
 use crate::lxd::Lxd;
+use crate::machine::{self, Machine};
 use crate::microcluster::Micro;
 use crate::ovn::Ovn;
-use crate::rules::{Rules, Violation};
-use crate::snapd::Snapd;
+use crate::rules::{self, Rules};
 use crate::store::Store;
 use crate::{ceph, lxd, microcluster, ovn, programs, snapd};
 
@@ -37,28 +38,16 @@ pub struct World {
     pub(crate) ovn: Ovn,
     pub(crate) lxd: Lxd,
     pub(crate) rules: Rules,
+    pub(crate) faults: Faults,
+    /// The step that what happens now was asked for by; empty where nobody asked.
+    #[serde(skip)]
+    pub(crate) cause: String,
+    /// The last one comes first.
     due: Vec<Scheduled>,
-    scheduled: u64,
     procs: BTreeMap<u64, Proc>,
     spawned: u64,
     /// Every command that arrived at a member, in order.
     pub log: Vec<Entry>,
-}
-
-/// A machine.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Machine {
-    /// Its address.
-    pub address: String,
-    /// Whether its network link is up.
-    pub link: bool,
-    /// Whether it has power.
-    pub power: bool,
-    /// The kernel's id of this boot.
-    pub boot_id: String,
-    /// Whether it has curl.
-    pub curl: bool,
-    pub(crate) snapd: Snapd,
 }
 
 /// A command that arrived.
@@ -72,6 +61,9 @@ pub struct Entry {
     pub argv: Vec<String>,
     /// As root.
     pub root: bool,
+    /// For which step; empty where it isn't known.
+    #[serde(default)]
+    pub step: String,
     /// How it ended; none while it runs.
     pub end: Option<End>,
 }
@@ -80,7 +72,6 @@ pub struct Entry {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Scheduled {
     at: u64,
-    number: u64,
     what: Due,
 }
 
@@ -89,8 +80,12 @@ struct Scheduled {
 pub(crate) enum Due {
     /// A command has something to say.
     Proc(u64),
-    /// A member's network link goes down or comes back.
-    Link { member: String, up: bool },
+    /// A machine, or the way to it, changes.
+    Machine(machine::Event),
+    /// A fault's time has come, or is over.
+    Fault(crate::faults::Event),
+    /// A rule is looked at that takes time to be broken.
+    Rule(rules::Look),
     /// The current task of a snapd change is done.
     Task { member: String, change: u64 },
     /// A microcluster daemon looks at the versions of its peers.
@@ -124,6 +119,15 @@ pub(crate) enum Reply {
     Hang,
 }
 
+/// The step that a command is run for; where that isn't known, the command.
+fn cause_of(cmd: &Cmd) -> String {
+    if cmd.step.is_empty() {
+        cmd.display()
+    } else {
+        cmd.step.clone()
+    }
+}
+
 impl Reply {
     pub(crate) fn out(text: impl Into<String>) -> Self {
         Self::Exit(Output::exit(0, text, ""))
@@ -151,8 +155,9 @@ impl World {
             ovn: Ovn::default(),
             lxd: Lxd::default(),
             rules: Rules::default(),
+            faults: Faults::default(),
+            cause: String::new(),
             due: Vec::new(),
-            scheduled: 0,
             procs: BTreeMap::new(),
             spawned: 0,
             log: Vec::new(),
@@ -177,45 +182,34 @@ impl World {
     }
 
     pub(crate) fn schedule(&mut self, after: u64, what: Due) {
-        self.scheduled += 1;
-        self.due.push(Scheduled {
-            at: self.now + after,
-            number: self.scheduled,
-            what,
-        });
+        let at = self.now + after;
+        let before = self.due.partition_point(|due| due.at > at);
+        self.due.insert(before, Scheduled { at, what });
     }
 
     /// When the next thing is due.
     #[must_use]
     pub fn next_due(&self) -> Option<u64> {
-        self.due.iter().map(|due| due.at).min()
+        self.due.last().map(|due| due.at)
     }
 
     /// Lets time pass until `now`.
     pub fn advance(&mut self, now: u64) {
-        while let Some(next) = self
-            .due
-            .iter()
-            .enumerate()
-            .filter(|(_, d)| d.at <= now)
-            .min_by_key(|(_, d)| (d.at, d.number))
-            .map(|(i, _)| i)
-        {
-            let due = self.due.swap_remove(next);
+        while let Some(due) = self.due.pop_if(|due| due.at <= now) {
             self.now = self.now.max(due.at);
             match due.what {
                 Due::Proc(id) => self.look_at(id),
-                Due::Link { member, up } => {
-                    if let Some(machine) = self.members.get_mut(&member) {
-                        machine.link = up;
-                    }
-                }
+                Due::Machine(event) => machine::happen(self, event),
+                Due::Fault(event) => self.fault_event(event),
+                Due::Rule(look) => rules::look(self, look),
                 Due::Task { member, change } => snapd::task_done(self, &member, change),
                 Due::Micro { snap, member } => microcluster::settle(self, &snap, &member),
                 Due::Ceph(event) => ceph::happen(self, event),
                 Due::Ovn(event) => ovn::happen(self, event),
                 Due::Lxd(event) => lxd::happen(self, event),
             }
+            self.rules_on_return();
+            self.cause.clear();
         }
         self.now = self.now.max(now);
     }
@@ -235,7 +229,7 @@ impl World {
     /// Whether a machine answers on the network.
     #[must_use]
     pub fn answers(&self, member: &str) -> bool {
-        self.members.get(member).is_some_and(|m| m.link && m.power)
+        self.members.get(member).is_some_and(Machine::answers)
     }
 
     /// Starts a command on a member. It has a look at the world after its latency.
@@ -243,11 +237,14 @@ impl World {
         self.spawned += 1;
         let id = self.spawned;
         let latency = LATENCY + programs::extra_latency(self, cmd);
+        self.cause = cause_of(cmd);
+        self.rules_on_command(member, cmd);
         let entry = Entry {
             at: self.now,
             member: member.to_owned(),
             argv: cmd.argv.clone(),
             root: cmd.root,
+            step: cmd.step.clone(),
             end: None,
         };
         self.log.push(entry);
@@ -260,6 +257,7 @@ impl World {
             output: None,
         };
         self.procs.insert(id, proc);
+        self.cause.clear();
         self.schedule(latency, Due::Proc(id));
         id
     }
@@ -275,6 +273,16 @@ impl World {
         self.procs.remove(&id);
     }
 
+    /// Ends every command on a member, or on all members: its power or its session is gone.
+    pub(crate) fn kill_all(&mut self, member: &str) {
+        self.procs.retain(|_, proc| proc.member != member);
+    }
+
+    /// The controller's sessions end, and what they ran ends with them. What snapd and LXD were asked for goes on.
+    pub fn end_sessions(&mut self) {
+        self.procs.clear();
+    }
+
     /// The commands that run on a member now.
     pub(crate) fn running(&self, member: &str) -> impl Iterator<Item = &Proc> {
         self.procs
@@ -286,10 +294,17 @@ impl World {
         let Some(proc) = self.procs.get(&id).filter(|p| p.output.is_none()).cloned() else {
             return;
         };
+        if self.members.get(&proc.member).is_some_and(|m| !m.lives()) {
+            return self.schedule(1000, Due::Proc(id));
+        }
         let left = u64::try_from(proc.cmd.timeout.as_millis())
             .unwrap_or(u64::MAX)
             .saturating_sub(self.now - proc.began);
-        let output = match programs::look(self, &proc) {
+        self.cause = cause_of(&proc.cmd);
+        let before = self.settings();
+        let reply = programs::look(self, &proc);
+        self.rules_on_settings(&before);
+        let output = match reply {
             _ if left == 0 => Output {
                 end: End::TimedOut,
                 ..Output::exit(0, "", "")
@@ -304,15 +319,15 @@ impl World {
         }
     }
 
-    /// The rules that were broken so far.
-    #[must_use]
-    pub fn violations(&self) -> &[Violation] {
-        self.rules.violations()
-    }
-
     /// The services of a snap stop on a member, because it is refreshed.
     pub(crate) fn services_stop(&mut self, member: &str, snap: &str) {
         self.rules_on_stop(member, snap);
+        self.faults_on_stop(member, snap);
+        self.daemons_stop(member, snap);
+    }
+
+    /// The daemons of a snap end on a member, whatever ended them.
+    pub(crate) fn daemons_stop(&mut self, member: &str, snap: &str) {
         match snap {
             "microceph" => {
                 microcluster::stop(self, snap, member);
@@ -330,17 +345,15 @@ impl World {
 
     /// The services of a snap start on a member, in the revision that is linked now.
     pub(crate) fn services_start(&mut self, member: &str, snap: &str) {
+        let stays_down = self.faults.no_return(member, snap);
         match snap {
-            "microceph" => {
-                microcluster::start(self, snap, member);
-                ceph::start(self, member);
-            }
-            "microovn" => {
-                microcluster::start(self, snap, member);
-                ovn::start(self, member);
-            }
-            "microcloud" => microcluster::start(self, snap, member),
-            "lxd" => lxd::start(self, member),
+            "microceph" | "microovn" | "microcloud" => microcluster::start(self, snap, member),
+            _ => {}
+        }
+        match snap {
+            "microceph" if !stays_down => ceph::start(self, member),
+            "microovn" if !stays_down => ovn::start(self, member),
+            "lxd" if !stays_down => lxd::start(self, member),
             _ => {}
         }
     }

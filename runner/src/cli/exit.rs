@@ -33,6 +33,8 @@ pub enum Exit {
     Diverged = 8,
     /// `status`: the cluster is out of step, not well, or can't be seen.
     NotWell = 10,
+    /// `check`: the playbook breaks a rule.
+    Found = 11,
 }
 
 /// The list, for `--help`.
@@ -47,6 +49,7 @@ pub(super) const HELP: &str = "Exit codes:
    7  the run's journal or folder can't be read or written
    8  the playbook doesn't do what the run's journal says it did
   10  status: the cluster is out of step, not well, or can't be seen
+  11  check: the playbook breaks a rule
 
 Examples:
   lockstep update --cluster twin:4           an update of a simulated cluster

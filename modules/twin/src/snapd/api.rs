@@ -91,7 +91,9 @@ fn answer(world: &World, member: &str, path: &str) -> Value {
             Some(change) => sync(change_json(world, change)),
             None => failure(404, "", &format!("cannot find change with id \"{id}\"")),
         },
-        Some(["find"]) if param("select").as_deref() == Some("refresh") => updates(world, snapd),
+        Some(["find"]) if param("select").as_deref() == Some("refresh") => {
+            updates(world, member, snapd)
+        }
         Some(["system-info"]) => sync(
             json!({"series": "16", "version": "2.68.3", "locations": {"snap-bin-dir": "/snap/bin"}}),
         ),
@@ -100,7 +102,7 @@ fn answer(world: &World, member: &str, path: &str) -> Value {
 }
 
 /// What the store has for the installed snaps. Held snaps are listed too.
-fn updates(world: &World, snapd: &Snapd) -> Value {
+fn updates(world: &World, member: &str, snapd: &Snapd) -> Value {
     if let Some(status) = world.store.status {
         let url = "https://api.snapcraft.io/v2/snaps/refresh";
         let what = format!(
@@ -111,7 +113,7 @@ fn updates(world: &World, snapd: &Snapd) -> Value {
     let offer = |(name, snap): (&String, &Installed)| {
         let revision = world
             .store
-            .revision(name, &snap.tracking)
+            .offered(member, name, &snap.tracking)
             .filter(|r| *r != snap.revision)?;
         let release = world.store.release(name, revision)?;
         Some(

@@ -15,6 +15,8 @@ pub(crate) struct Change {
     pub(crate) spawned: u64,
     pub(crate) ready_at: Option<u64>,
     pub(crate) err: String,
+    /// The step that asked for it; empty where nobody did.
+    step: String,
     goal: Goal,
     /// The task that is being done, or undone.
     at: usize,
@@ -181,16 +183,27 @@ fn summary(snap: &str, channel: Option<&str>, cohort: &str) -> String {
     format!("Refresh \"{snap}\" snap{from}{within}")
 }
 
+/// What a change goes to.
+pub(crate) struct Target<'a> {
+    pub(crate) revision: u32,
+    pub(crate) channel: &'a str,
+    pub(crate) cohort: &'a str,
+}
+
 /// Makes the change for a refresh, and begins it.
 pub(crate) fn begin(
     world: &mut World,
     member: &str,
+    kind: &str,
     snap: &str,
-    to: u32,
-    channel: &str,
-    cohort: &str,
+    target: &Target<'_>,
 ) -> u64 {
-    let now = world.now;
+    let Target {
+        revision: to,
+        channel,
+        cohort,
+    } = *target;
+    let (now, step) = (world.now, world.cause.clone());
     let release = world.store.release(snap, to).cloned();
     let Some(machine) = world.members.get_mut(member) else {
         return 0;
@@ -255,13 +268,14 @@ pub(crate) fn begin(
     let named = (channel != installed.tracking).then_some(channel);
     snapd.changes.push(Change {
         id,
-        kind: "refresh-snap".to_owned(),
+        kind: kind.to_owned(),
         summary: summary(snap, named, cohort),
         snap: snap.to_owned(),
         tasks,
         spawned: now,
         ready_at: None,
         err: String::new(),
+        step,
         goal,
         at: 0,
         undoing: false,
@@ -292,6 +306,7 @@ pub(super) fn done_at_once(
         spawned: now,
         ready_at: Some(now),
         err: String::new(),
+        step: world.cause.clone(),
         goal: Goal::default(),
         at: 0,
         undoing: false,
@@ -310,13 +325,16 @@ fn change_mut<'a>(world: &'a mut World, member: &str, id: u64) -> Option<&'a mut
 
 /// Begins the current task of a change.
 fn do_task(world: &mut World, member: &str, id: u64) {
+    let mut cause = String::new();
     let Some(change) = change_mut(world, member, id) else {
         return;
     };
     let (snap, at, undoing) = (change.snap.clone(), change.at, change.undoing);
+    change.step.clone_into(&mut cause);
     let task = &mut change.tasks[at];
     task.status = if undoing { "Undoing" } else { "Doing" }.to_owned();
     let (kind, takes) = (task.kind.clone(), task.takes);
+    world.cause = cause;
     match (kind.as_str(), undoing) {
         // When a start is undone, what had been started of the new revision is stopped again.
         ("stop-snap-services", false) | ("start-snap-services", true) => {
@@ -339,8 +357,8 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
     let Some(machine) = world.members.get_mut(member) else {
         return;
     };
-    if !machine.power {
-        // The change goes on by itself after boot.
+    if !machine.lives() {
+        // The change goes on by itself after boot, or when the machine gets on again.
         return world.schedule(
             1000,
             Due::Task {
@@ -359,6 +377,13 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
         change.goal.clone(),
     );
     let kind = change.tasks[at].kind.clone();
+    if kind == "mount-snap" && !undoing && world.faults.has("disk-full", member) {
+        let why = format!(
+            "write /var/lib/snapd/snaps/{snap}_{}.snap: no space left on device",
+            goal.revision
+        );
+        return fail(world, member, id, &why);
+    }
     let post_refresh = kind == "run-hook" && change.tasks[at].summary.contains("post-refresh");
     if post_refresh && !undoing && hook_fails(world, member, &snap) {
         return fail(world, member, id, "run hook \"post-refresh\": hook failed");

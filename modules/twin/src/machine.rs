@@ -1,0 +1,117 @@
+//! A machine: its power, its link, and what losing them does to what runs on it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::snapd::Snapd;
+use crate::world::{Due, World};
+
+/// A machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Machine {
+    /// Its address.
+    pub address: String,
+    /// Whether its network link is up.
+    pub link: bool,
+    /// Whether it has power.
+    pub power: bool,
+    /// Whether none of its processes gets on, though it has power.
+    #[serde(default)]
+    pub frozen: bool,
+    /// The kernel's id of this boot.
+    pub boot_id: String,
+    /// Whether it has curl.
+    pub curl: bool,
+    /// When it last began or ceased to answer.
+    #[serde(default)]
+    pub(crate) turned: u64,
+    pub(crate) snapd: Snapd,
+}
+
+/// What happens to machines by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Event {
+    /// It has been switched on, and is up.
+    Up(String),
+}
+
+/// From power-on to the network's being up, in milliseconds.
+const BOOT: u64 = 40_000;
+
+/// The snaps whose daemons start at boot.
+const SNAPS: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
+
+impl Machine {
+    /// Whether it answers on the network.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.link && self.power && !self.frozen
+    }
+
+    /// Whether its processes get on.
+    pub(crate) fn lives(&self) -> bool {
+        self.power && !self.frozen
+    }
+}
+
+pub(crate) fn happen(world: &mut World, event: Event) {
+    match event {
+        Event::Up(member) => world.up(&member),
+    }
+}
+
+impl World {
+    fn turn(&mut self, member: &str, change: impl FnOnce(&mut Machine)) {
+        let now = self.now;
+        if let Some(machine) = self.members.get_mut(member) {
+            change(machine);
+            machine.turned = now;
+        }
+        crate::ceph::link_changed(self, member);
+        crate::ovn::link_changed(self, member);
+    }
+
+    /// The network link of a member goes down or comes back.
+    pub fn set_link(&mut self, member: &str, up: bool) {
+        self.turn(member, |machine| machine.link = up);
+    }
+
+    /// The processes of a member stop, and go on.
+    pub fn set_frozen(&mut self, member: &str, frozen: bool) {
+        self.turn(member, |machine| machine.frozen = frozen);
+    }
+
+    /// A member loses its power: what ran there is gone.
+    pub fn power_off(&mut self, member: &str) {
+        self.turn(member, |machine| machine.power = false);
+        self.kill_all(member);
+        crate::lxd::power_lost(self, member);
+        for snap in SNAPS {
+            self.daemons_stop(member, snap);
+        }
+    }
+
+    /// A member gets its power back. It boots, and its services start.
+    pub fn power_on(&mut self, member: &str) {
+        if self.members.get(member).is_some_and(|m| !m.power) {
+            self.schedule(BOOT, Due::Machine(Event::Up(member.to_owned())));
+        }
+    }
+
+    fn up(&mut self, member: &str) {
+        let boot = self.random(&format!("boot {member} {}", self.now), u64::MAX);
+        self.turn(member, |machine| {
+            machine.power = true;
+            machine.boot_id = format!("b007b007-0000-4000-8000-{:012}", boot % 1_000_000_000_000);
+        });
+        for snap in SNAPS {
+            let linked = self
+                .members
+                .get(member)
+                .and_then(|m| m.snapd.snaps.get(snap))
+                .is_some_and(|s| s.active);
+            if linked {
+                self.services_start(member, snap);
+            }
+        }
+    }
+}

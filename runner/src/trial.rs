@@ -1,0 +1,256 @@
+//! A trial: a playbook on a simulated cluster, with a journal in memory, whose controller can be killed and come back.
+//!
+//! Plans, rehearsals in a library's way, `check` and the project's own tests all play through here. The world and the
+//! journal outlive every process; time is virtual; the same trial gives the same events to the byte.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use lockstep_modules::cluster::{Cluster, MemberConfig, SshConfig};
+use lockstep_modules::op::Registry;
+use lockstep_twin::{Twin, World};
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use crate::bundle::Captured;
+use crate::clock::Clock;
+use crate::engine::{Answer, Decisions, Engine, EngineError, Finish, Resume, Start, Stop, Tools};
+use crate::event::{Events, Kept, Stamped};
+use crate::failure::Failure;
+use crate::journal::{Crash, FORMAT, Head, History, JournalError, MemoryJournal, Record};
+use crate::script::{Script, Source, Sources};
+
+/// A playbook that never ends is stopped after so much virtual time.
+pub const ENDLESS: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A playbook with its parameters, ready to be played any number of times, on any thread.
+#[derive(Clone)]
+pub struct Piece {
+    /// All ops.
+    pub registry: Registry,
+    /// Its main module.
+    pub main: String,
+    /// Every source that it loads.
+    pub bundle: BTreeMap<String, Source>,
+    /// Its parameters, checked.
+    pub params: Value,
+    /// Beside the members, machines that its steps may name.
+    pub machines: Vec<MemberConfig>,
+}
+
+/// A simulated cluster with a run on it.
+pub struct Trial {
+    /// The cluster.
+    pub world: World,
+    /// The journal.
+    pub journal: MemoryJournal,
+    /// The events of the last process.
+    pub events: Vec<Stamped>,
+    /// What every question is answered with.
+    pub answer: Answer,
+    /// A failure is delivered instead of holding the run.
+    pub deliver_failures: bool,
+    /// What is played.
+    pub piece: Piece,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// In order.
+    Finish(Finish),
+    /// It was killed.
+    Killed,
+    /// It would never have ended.
+    Endless,
+    /// It could not go on.
+    Error(EngineError),
+}
+
+impl Piece {
+    /// Loads a playbook. `given` are parameters as somebody typed them.
+    ///
+    /// # Errors
+    /// With the line, for anything wrong with it or with the parameters.
+    pub fn load(
+        main: &str,
+        sources: Box<dyn Sources>,
+        registry: &Registry,
+        given: &Map<String, Value>,
+    ) -> Result<Self, Failure> {
+        let script = Script::load(main, sources, registry, 1)?;
+        Ok(Self {
+            registry: registry.clone(),
+            main: main.to_owned(),
+            bundle: script.loaded(),
+            params: script.playbook().params(given)?,
+            machines: Vec::new(),
+        })
+    }
+}
+
+impl Trial {
+    /// A piece on a cluster.
+    #[must_use]
+    pub fn new(piece: Piece, world: World) -> Self {
+        Self {
+            world,
+            journal: MemoryJournal::default(),
+            events: Vec::new(),
+            answer: Answer::Nobody,
+            deliver_failures: false,
+            piece,
+        }
+    }
+
+    /// The cluster, as a run sees it.
+    #[must_use]
+    pub fn cluster(&self) -> Cluster {
+        Cluster {
+            name: "twin".to_owned(),
+            members: self.world.members.keys().map(MemberConfig::named).collect(),
+            machines: self.piece.machines.clone(),
+            ssh: SshConfig::default(),
+        }
+    }
+
+    fn head(&self) -> Head {
+        Head {
+            format: FORMAT,
+            id: format!("{}-1", self.piece.main),
+            playbook: self.piece.main.clone(),
+            params: self.piece.params.clone(),
+            lockstep: env!("CARGO_PKG_VERSION").to_owned(),
+            target: "twin".to_owned(),
+            cluster: self.cluster(),
+            seed: 1,
+            bundle: BTreeMap::new(),
+            who: "nobody@twin".to_owned(),
+        }
+    }
+
+    /// Runs the playbook from its beginning.
+    ///
+    /// # Errors
+    /// Where the playbook can't be loaded.
+    pub fn run(&mut self) -> Result<Ended, Failure> {
+        let start = Start::Fresh(Box::new(self.head()));
+        let journal = self.journal.clone();
+        self.process(journal, start)
+    }
+
+    /// Runs it until its journal crashes.
+    ///
+    /// # Errors
+    /// As [`Trial::run`].
+    pub fn run_until(&mut self, crash: Crash) -> Result<Ended, Failure> {
+        let start = Start::Fresh(Box::new(self.head()));
+        let journal = self.journal.crashing(crash);
+        self.process(journal, start)
+    }
+
+    /// Goes on with the run, with decisions, until it ends, or until its journal crashes if a crash is given.
+    ///
+    /// # Errors
+    /// As [`Trial::run`], and where the journal can't be read.
+    pub fn resume(
+        &mut self,
+        decisions: Decisions,
+        trust_cluster: bool,
+        crash: Option<Crash>,
+    ) -> Result<Ended, Failure> {
+        let (journal, records) = self.journal.reopen().map_err(unreadable)?;
+        if records.is_empty() {
+            // Killed before anything was written: nothing has begun.
+            return match crash {
+                Some(crash) => self.run_until(crash),
+                None => self.run(),
+            };
+        }
+        let history = History::of(records).map_err(unreadable)?;
+        let journal = match crash {
+            Some(crash) => self.journal.crashing(crash),
+            None => journal,
+        };
+        let resume = Resume {
+            history,
+            decisions,
+            trust_cluster,
+        };
+        self.process(journal, Start::Resumed(Box::new(resume)))
+    }
+
+    /// Lets time pass while no controller is there.
+    pub fn wait(&mut self, downtime: Duration) {
+        let until = self.world.now + u64::try_from(downtime.as_millis()).unwrap_or(u64::MAX / 2);
+        self.world.advance(until);
+    }
+
+    fn process(&mut self, journal: MemoryJournal, start: Start) -> Result<Ended, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        let runtime =
+            runtime.map_err(|e| Failure::script(format!("no runtime can be made: {e}")))?;
+        runtime.block_on(self.play(journal, start))
+    }
+
+    async fn play(&mut self, journal: MemoryJournal, start: Start) -> Result<Ended, Failure> {
+        let piece = &self.piece;
+        let sources = Box::new(Captured(piece.bundle.clone()));
+        let mut script = Script::load(&piece.main, sources, &piece.registry, 1)?;
+        let cluster = self.cluster();
+        script.start(&cluster, &piece.params)?;
+        // The world goes where commands can reach it, and comes back with what they did.
+        let twin = Twin::new(self.world.clone());
+        let (world, time) = (twin.world(), twin.clone());
+        let clock = Clock::at(self.world.timestamp(self.world.now));
+        let kept = Kept::default();
+        let (_sender, stop) = watch::channel(Stop::No);
+        let tools = Tools {
+            registry: piece.registry.clone(),
+            cluster,
+            transport: Rc::new(twin),
+            clock,
+            events: Events::new(clock, vec![Box::new(kept.clone())]),
+            asker: Rc::new(self.answer),
+            stop,
+            deliver_failures: self.deliver_failures,
+            who: "nobody@twin".to_owned(),
+        };
+        let run = Engine::new(script, Box::new(journal), tools).run(start);
+        let result = tokio::time::timeout(ENDLESS, run).await;
+        time.advance();
+        self.world = world.borrow().clone();
+        self.events = kept.0.borrow().clone();
+        Ok(match result {
+            Err(_) => Ended::Endless,
+            Ok(Ok(finish)) => Ended::Finish(finish),
+            Ok(Err(EngineError::Journal(_))) => Ended::Killed,
+            Ok(Err(error)) => Ended::Error(error),
+        })
+    }
+
+    /// What the journal says.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn history(&self) -> Result<History, JournalError> {
+        History::of(self.journal.reopen()?.1)
+    }
+
+    /// The records of the journal, without their times.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn records(&self) -> Result<Vec<Record>, JournalError> {
+        let (_, records) = self.journal.reopen()?;
+        Ok(records.into_iter().map(|(_, record)| record).collect())
+    }
+}
+
+fn unreadable(error: JournalError) -> Failure {
+    Failure::script(error.to_string())
+}
