@@ -56,7 +56,10 @@ impl Op for Restore {
     }
 
     fn summary(out: &RestoreOut) -> String {
-        let mut parts = vec![format!("{} home", out.home)];
+        let mut parts = Vec::new();
+        if out.home > 0 {
+            parts.push(format!("{} home", out.home));
+        }
         if !out.started.is_empty() {
             parts.push(format!("started {}", out.started.join(", ")));
         }
@@ -64,6 +67,9 @@ impl Op for Restore {
             parts.push(format!("moved {}", out.moved.join(", ")));
         }
         parts.extend(out.differences.iter().cloned());
+        if parts.is_empty() {
+            return "restored".to_owned();
+        }
         parts.join("; ")
     }
 
