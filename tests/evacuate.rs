@@ -243,6 +243,46 @@ fn healing_is_off_meanwhile_and_given_back() {
     );
 }
 
+#[test]
+fn a_lost_connection_is_taken_up_again() {
+    // The link of the first member to be evacuated is down for 40 s, from ever later on.
+    for after in (10..60).step_by(5) {
+        let mut bench = evacuating(&mixed(3), &json!({"only": ["microceph"], "looks": 1}));
+        let before = places(&bench);
+        bench.world.slow_migrations(8000);
+        let cut = format!("cut:micro02@{after}s+40s").parse().unwrap();
+        bench.world.inject(cut).unwrap();
+        bench.run();
+        if bench.history().end.is_none() {
+            bench.wait(Duration::from_secs(60));
+            bench.resume().done();
+        }
+        assert_eq!(bench.revisions("microceph"), [1501, 1501, 1501]);
+        assert_eq!(places(&bench), before, "{after}");
+        assert_eq!(bench.world.violations(), [], "{after}");
+        assert_eq!(bench.world.settings(), bench.settings, "{after}");
+        assert_eq!(asked(&bench).len(), 6, "{after}");
+    }
+}
+
+#[test]
+fn a_member_that_holds_the_others_is_named() {
+    let mut bench = Bench::shipped("update", &Scenario::of(3), &json!({"only": ["lxd"]}));
+    for fault in ["refresh-fails:lxd,micro02", "no-self-update:micro02"] {
+        bench.world.inject(fault.parse().unwrap()).unwrap();
+    }
+    let held = bench.run().held();
+    let message = &held.failure.message;
+    assert!(
+        message.contains("micro01, micro03 has another revision and waits for micro02"),
+        "{message}"
+    );
+    bench.world.mend_all();
+    bench.resume().done();
+    assert_eq!(bench.revisions("lxd"), [33110, 33110, 33110]);
+    assert!(bench.world.instances().iter().all(|i| i.started == 0));
+}
+
 /// Kills an evacuating update at its append number `n`, and checks that everything is home in the end.
 fn survive(crash: Crash, downtime: Duration) -> bool {
     let mut bench = evacuating(&mixed(3), &json!({"only": ["microceph"], "looks": 1}));
