@@ -105,6 +105,7 @@ function flow.component_params()
 			type = "boolean",
 			about = "Don't ask where storage or network stops while a member is away: with fewer than three members.",
 		},
+		accept = { type = "list", about = "Checks of the preflight of which a no is accepted." },
 		only = { type = "list", one_of = names, about = "Only these components." },
 		looks = { type = "integer", about = "Good looks in a row before a gate of storage or network opens." },
 		skip = { type = "list", one_of = names, about = "All components but these." },

@@ -10,8 +10,8 @@ local M = flow.playbook {
 	hooks = waves.hooks,
 }
 
-function M.run(cluster, p)
-	return waves.run(M, cluster, p, {})
+function M.run(_, p)
+	return waves.run(M, p, {})
 end
 
 return M

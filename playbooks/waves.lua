@@ -2,6 +2,8 @@
 
 local evacuation = require "playbooks.evacuation"
 local flow = require "flow"
+local compatibility = require "playbooks.data.compatibility"
+local hazards = require "playbooks.data.hazards"
 
 local waves = {}
 
@@ -123,11 +125,11 @@ function run.microcloud(wave)
 end
 
 -- The members on which a refresh would bring another revision, as far as can be told beforehand.
-local function moving(before, offers, name, channel)
+local function moving(report, name, channel)
 	local moves, any = {}, false
-	for i, member in ipairs(before.members) do
-		local has = member.snaps[name]
-		if has and (offers[i].updates[name] or has.cohort ~= "+" or (channel and channel ~= has.channel)) then
+	for _, member in ipairs(report.status.members) do
+		local has, offers = member.snaps[name], report.updates[member.name] or {}
+		if has and (offers[name] or has.cohort ~= "+" or (channel and channel ~= has.channel)) then
 			moves[member.name], any = true, true
 		end
 	end
@@ -156,11 +158,11 @@ local function accepted(component, asked)
 end
 
 -- The waves that are to be run, in order. A component that is out of step is refreshed on every member.
-local function planned(M, before, offers, p, channels)
+local function planned(M, report, p, channels)
 	local chain = {}
 	for _, chosen in ipairs(flow.chosen(p)) do
-		local component, channel = flow.component(before, chosen.name), channels[chosen.name]
-		local moves, any = moving(before, offers, chosen.name, channel)
+		local component, channel = flow.component(report.status, chosen.name), channels[chosen.name]
+		local moves, any = moving(report, chosen.name, channel)
 		if #component.members == 0 then
 			log.info(chosen.title .. " is not installed")
 		elseif not any and component.in_step and component.health == "ok" then
@@ -200,31 +202,55 @@ local function run_wave(wave)
 	end)
 end
 
+-- While a run changes the cluster no other one does, whoever begins it and from wherever.
+local function with_lock(body)
+	return finally(function()
+		lock.take {}
+		return body()
+	end, function()
+		lock.release {}
+	end)
+end
+
+-- Looks at everything that speaks against going on. The arguments of preflight.read and preflight.require.
+function waves.preflight(p, channels)
+	local components = {}
+	for i, component in ipairs(flow.chosen(p)) do
+		components[i] = component.name
+	end
+	return {
+		accept = p.accept or {},
+		channels = channels,
+		components = components,
+		hazards = hazards.hazard,
+		paths = compatibility.path,
+	}
+end
+
 -- Runs a wave for each of the chosen components. `channels` gives the channel to move to, by component; without one, a
 -- component stays in the channel that it follows. Returns what changed, by component.
-function waves.run(M, cluster, p, channels)
-	local before = status.require { health = "converging", same_channels = true }
-	local offers = parallel(cluster.members, function(member)
-		return snap.updates { member = member }
-	end)
-
-	local chain = planned(M, before, offers, p, channels)
+function waves.run(M, p, channels)
+	local report = preflight.require(waves.preflight(p, channels))
+	local before, chain = report.status, planned(M, report, p, channels)
 	if #chain == 0 then
 		return { changed = {}, components = {} }
 	end
 	for _, wave in ipairs(chain) do
 		wave.downtime = accepted(wave.component, p.downtime)
 	end
-	local moved = {}
-	evacuation.around(p, flow.component(before, "lxd"), chain, function(away)
-		for _, wave in ipairs(chain) do
-			wave.away = away
-			run_wave(wave)
-			moved[#moved + 1] = wave.component.name
-		end
+
+	return with_lock(function()
+		local moved = {}
+		evacuation.around(p, flow.component(before, "lxd"), chain, function(away)
+			for i, wave in ipairs(chain) do
+				wave.away = away
+				run_wave(wave)
+				moved[i] = wave.component.name
+			end
+		end)
+		local after = status.require { health = "ok", in_step = true }
+		return { changed = changes(before, after), components = moved }
 	end)
-	local after = status.require { health = "ok", in_step = true }
-	return { changed = changes(before, after), components = moved }
 end
 
 return waves

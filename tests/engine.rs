@@ -108,7 +108,7 @@ fn a_delivered_failure_reaches_the_playbook_which_cleans_up() {
             .ended
             .is_some()
     );
-    let decided = |r: &Record| matches!(r, Record::Decide { choice: Choice::Deliver, who, .. } if who == "tester@bench");
+    let decided = |r: &Record| matches!(r, Record::Decide { choice: Choice::Deliver, who, .. } if who == "nobody@twin");
     assert!(bench.records().iter().any(decided));
 }
 

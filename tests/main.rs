@@ -5,6 +5,7 @@ mod crash;
 mod engine;
 mod evacuate;
 mod generated;
+mod safety;
 mod ssh;
 mod tidy;
 mod update;

@@ -17,8 +17,21 @@ use crate::error::OpError;
 use crate::schema::{Member, Span};
 use crate::transport::{ContactError, Facts, Transport};
 
+/// The run that a step belongs to. No other run of any controller is the same in all three.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its name, for example `update-14`.
+    pub id: String,
+    /// Who began it, as `user@host`.
+    pub holder: String,
+    /// When it began.
+    pub began: Timestamp,
+}
+
 /// The runner, as an op sees it.
 pub trait Host {
+    /// The run.
+    fn run(&self) -> &Run;
     /// The cluster that the run is about.
     fn cluster(&self) -> &Cluster;
     /// The way to its members.
@@ -106,6 +119,12 @@ impl Cx {
             deadline: Instant::now() + timeout.0,
             left: RefCell::new(left),
         }
+    }
+
+    /// The run that the step belongs to.
+    #[must_use]
+    pub fn run(&self) -> &Run {
+        self.host.run()
     }
 
     /// The cluster that the run is about.

@@ -10,12 +10,14 @@ pub mod confirm;
 pub mod cx;
 pub mod error;
 pub mod exec;
+pub mod lock;
 pub mod lxd;
 pub mod microceph;
 pub mod microcloud;
 pub mod microcluster;
 pub mod microovn;
 pub mod op;
+pub mod preflight;
 pub mod raft;
 pub mod schema;
 pub mod snap;
@@ -34,6 +36,8 @@ pub fn registry() -> op::Registry {
         lxd::module(),
         microcloud::module(),
         status::module(),
+        preflight::module(),
+        lock::module(),
         exec::module(),
         time::module(),
         confirm::module(),

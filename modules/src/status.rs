@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 pub use component::{Component, Health};
 pub use require::Require;
 
-use crate::cmd::Cmd;
 use crate::cx::Cx;
 use crate::error::{Kind, OpError};
+use crate::lock::{self, MemberLock};
 use crate::op::{Effect, Module, Observation, Op, OpDef};
 use crate::schema::{Member, Span};
 use crate::snap::Installed;
@@ -70,6 +70,8 @@ pub struct MemberStatus {
     pub snaps: BTreeMap<String, Installed>,
     /// Changes of these snaps that go on.
     pub changes: Vec<String>,
+    /// Whose the cluster is, as the lock on this member tells it; absent where it didn't answer.
+    pub lock: Option<MemberLock>,
 }
 
 /// `status.read`
@@ -126,11 +128,13 @@ async fn member_status(cx: &Cx, member: &Member) -> MemberStatus {
         problem: None,
         snaps: BTreeMap::new(),
         changes: Vec::new(),
+        lock: None,
     };
     match installed(cx, member).await {
-        Ok((snaps, changes)) => {
+        Ok((snaps, changes, lock)) => {
             status.snaps = snaps;
             status.changes = changes;
+            status.lock = Some(lock);
         }
         Err(error) => {
             status.reachable = error.kind != Kind::Unreachable;
@@ -143,7 +147,7 @@ async fn member_status(cx: &Cx, member: &Member) -> MemberStatus {
 async fn installed(
     cx: &Cx,
     member: &Member,
-) -> Result<(BTreeMap<String, Installed>, Vec<String>), OpError> {
+) -> Result<(BTreeMap<String, Installed>, Vec<String>, MemberLock), OpError> {
     let names = COMPONENTS.map(|(snap, _)| snap);
     // Asked for by snap: a host without a serial vault has a change that never ends ("Initialize device"), and older
     // releases of snapd don't say in a change which snaps it is about.
@@ -152,7 +156,7 @@ async fn installed(
     paths.extend(changes);
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
     // Whoever is to be updated must let us be root; better to know before the first change.
-    cx.cmd(member, &Cmd::root(["/bin/true"])).await?;
+    let lock = lock::at(cx, member).await?;
     let mut answers = snapd::get(cx, member, &paths).await?.into_iter();
     let snaps = answers
         .next()
@@ -175,6 +179,7 @@ async fn installed(
             .map(|snap| (snap.name.clone(), Installed::of(snap, now)))
             .collect(),
         going,
+        lock,
     ))
 }
 
@@ -219,6 +224,7 @@ impl Status {
             for (snap, installed) in &member.snaps {
                 observation.extend(installed.observation(&member.name, snap));
             }
+            observation.extend(member.lock.iter().flat_map(MemberLock::observation));
         }
         observation
     }

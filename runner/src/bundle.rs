@@ -59,7 +59,8 @@ impl Playbooks {
 /// Finds modules for a playbook that is about to run.
 ///
 /// `require "x.y"` looks for `x/y.lua` in the folder of the playbook; `require "playbooks.x"` for `x.lua` among the
-/// shipped playbooks; `require "flow"` for the library. Nothing else is looked at: no environment, no current folder.
+/// shipped playbooks; `require "flow"` for the library. `require "playbooks.data.x"` is a table of data, `data/x.toml`.
+/// Nothing else is looked at: no environment, no current folder.
 pub struct Finder {
     site: Option<PathBuf>,
     playbooks: Playbooks,
@@ -118,6 +119,7 @@ impl Sources for Finder {
             tried.push(file.display().to_string());
         }
         let among = match words.as_slice() {
+            ["playbooks", "data", table] => Some(format!("data/{table}.toml")),
             ["playbooks", ..] => path.strip_prefix("playbooks/").map(str::to_owned),
             [LIBRARY] => Some(path.clone()),
             // A shipped playbook, by the name that `lockstep run` knows it by.

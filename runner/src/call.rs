@@ -21,6 +21,8 @@ pub struct Call {
     pub options: Options,
     /// The playbook wants a failure as data (`try`, `pcall`): it is delivered and not a reason to hold.
     pub caught: bool,
+    /// It is part of what `finally` does last: it is carried out even when the run is aborted.
+    pub cleaning: bool,
     /// The line that asks for it, as `file:line`. Not part of the identity, or a comment above would change it.
     pub site: String,
 }

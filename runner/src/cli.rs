@@ -16,6 +16,7 @@ macro_rules! err {
     }};
 }
 
+mod abort;
 mod check;
 mod doc;
 mod exit;
@@ -27,6 +28,7 @@ mod session;
 mod show;
 mod status;
 mod target;
+mod unlock;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -102,6 +104,10 @@ enum Command {
     Run(playbook::FileArgs),
     /// Go on with a run that was held, interrupted or killed
     Resume(resume::ResumeArgs),
+    /// End a run that shall not go on: it gives back what it had switched on
+    Abort(abort::AbortArgs),
+    /// Remove the lock of a run of which nothing else is left
+    Unlock(unlock::UnlockArgs),
     /// List the runs
     Runs,
     /// Show a run: its steps, and where it stands
@@ -148,6 +154,8 @@ fn dispatch(registry: &Registry, cli: Cli) -> Result<Exit, Fault> {
         Command::Upgrade(args) => playbook::shipped(registry, global, "upgrade", &args),
         Command::Run(args) => playbook::file(registry, global, &args),
         Command::Resume(args) => resume::resume(registry, global, &args),
+        Command::Abort(args) => abort::abort(registry, global, &args),
+        Command::Unlock(args) => unlock::unlock(registry, global, &args),
         Command::Runs => show::runs(global),
         Command::Show(args) => show::show(global, &args),
         Command::Status => status::status(registry, global),

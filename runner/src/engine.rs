@@ -15,7 +15,10 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
 use lockstep_modules::cluster::Cluster;
+use lockstep_modules::cx::Run;
+use lockstep_modules::error::{Kind, OpError};
 use lockstep_modules::op::{OpDef, Registry};
 use lockstep_modules::transport::Transport;
 use serde_json::Value;
@@ -47,6 +50,8 @@ pub enum Stop {
 
 /// What the engine works with.
 pub struct Tools {
+    /// The run, as [`Start::run`] has it.
+    pub run: Run,
     /// All ops.
     pub registry: Registry,
     /// The cluster.
@@ -74,6 +79,8 @@ pub enum Finish {
     Done(Value),
     /// A failure ended the playbook.
     Failed(Failure),
+    /// It was aborted, and what it had switched on was given back.
+    Aborted,
     /// It pauses at these steps.
     Held(Vec<Held>),
     /// It pauses, for this reason. Nothing is wrong with any step.
@@ -113,6 +120,22 @@ pub enum Start {
     Resumed(Box<Resume>),
 }
 
+impl Start {
+    /// The run; one that is fresh begins now.
+    #[must_use]
+    pub fn run(&self, now: Timestamp) -> Run {
+        let (head, began) = match self {
+            Self::Fresh(head) => (head.as_ref(), now),
+            Self::Resumed(resume) => (&resume.history.head, resume.history.began),
+        };
+        Run {
+            id: head.id.clone(),
+            holder: head.who.clone(),
+            began,
+        }
+    }
+}
+
 /// A run in motion.
 pub struct Engine {
     script: Script,
@@ -127,6 +150,8 @@ pub struct Engine {
     parked: usize,
     /// What the operator decided and the playbook hasn't seen yet.
     operator: replay::Decided,
+    /// The run is being aborted.
+    cancelled: bool,
     stop: Stop,
 }
 
@@ -165,6 +190,7 @@ impl Engine {
             held: Vec::new(),
             parked: 0,
             operator: replay::Decided::new(),
+            cancelled: false,
             stop: Stop::No,
         }
     }
@@ -176,7 +202,8 @@ impl Engine {
     pub async fn run(mut self, start: Start) -> Result<Finish, EngineError> {
         let paused = match start {
             Start::Fresh(head) => {
-                self.append(&[Record::Run(head.clone())])?;
+                let began = self.tools.run.began;
+                self.journal.append(began, &[Record::Run(head.clone())])?;
                 self.announce(&head, 0);
                 None
             }
@@ -399,8 +426,13 @@ impl Engine {
         let Some(live) = self.steps.get_mut(path) else {
             return Ok(());
         };
+        let cancelled = self.cancelled && !live.call.cleaning;
         match verdict {
             Verdict::Done(value, by) => self.deliver(path, &Ok(value), by),
+            Verdict::NotStarted(why) if cancelled => {
+                let failure = live.failure(OpError::new(Kind::Cancelled, why));
+                self.deliver(path, &Err(failure), By::Run)
+            }
             Verdict::NotStarted(why) => {
                 live.restarts += 1;
                 if live.restarts > 3 || self.stop > Stop::No {
@@ -416,6 +448,9 @@ impl Engine {
                 let failure = live.failure(error);
                 let retry = live.call.options.retry.clone();
                 let (attempts, caught) = (live.attempts, live.call.caught);
+                if cancelled {
+                    return self.deliver(path, &Err(failure), By::Run);
+                }
                 if let Some(retry) = retry.filter(|r| attempts <= r.times && self.stop == Stop::No)
                 {
                     self.tools.events.emit(Event::StepRetried {
@@ -539,6 +574,7 @@ impl Engine {
         }])?;
         Ok(match result.clone() {
             Ok(value) => Finish::Done(value),
+            Err(failure) if self.cancelled && failure.kind == Kind::Cancelled => Finish::Aborted,
             Err(failure) => Finish::Failed(failure),
         })
     }
@@ -554,7 +590,6 @@ impl Engine {
 }
 
 fn live_failure(steps: &BTreeMap<String, Live>, path: &str, why: String) -> Failure {
-    use lockstep_modules::error::{Kind, OpError};
     let error = OpError::new(Kind::Unreachable, why);
     steps.get(path).map_or_else(
         || Failure::new(Kind::Unreachable, ""),
@@ -571,7 +606,7 @@ impl Live {
         self.def.call.headline(&self.call.args)
     }
 
-    fn failure(&self, error: lockstep_modules::error::OpError) -> Failure {
+    fn failure(&self, error: OpError) -> Failure {
         let member = self.member();
         Failure::of_step(
             error,
@@ -588,6 +623,7 @@ impl Finish {
         let (outcome, detail) = match self {
             Self::Done(value) => ("done", value.clone()),
             Self::Failed(failure) => ("failed", Value::from(failure.to_string())),
+            Self::Aborted => ("aborted", Value::Null),
             Self::Held(held) => (
                 "held",
                 held.iter().map(|h| Value::from(h.path.as_str())).collect(),

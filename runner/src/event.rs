@@ -174,7 +174,7 @@ pub enum Event {
     },
     /// The run stops, or has ended.
     RunEnded {
-        /// `done`, `failed`, `held` or `suspended`.
+        /// `done`, `failed`, `aborted`, `held` or `suspended`.
         outcome: String,
         /// Why, in a sentence; or the playbook's result.
         detail: Value,

@@ -25,7 +25,7 @@ pub use memory::{Crash, MemoryJournal};
 use crate::failure::Failure;
 
 /// The version of the format. A journal of another one is refused.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// One fact about a run. Adding a kind means a new [`FORMAT`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,6 +107,11 @@ pub enum Record {
         #[serde(default)]
         observed: Observation,
     },
+    /// The run is aborted. What was delivered so far stays; from here on the playbook is only asked to clean up.
+    Cancel {
+        /// By whom, as `user@host`.
+        who: String,
+    },
     /// The playbook ended. Nothing follows.
     End {
         /// Its result, or the failure that ended it.
@@ -176,7 +181,11 @@ impl Record {
             | Self::Failed { path, .. }
             | Self::Hold { path, .. }
             | Self::Decide { path, .. } => Some(path),
-            Self::Run(_) | Self::Suspend { .. } | Self::Resume { .. } | Self::End { .. } => None,
+            Self::Run(_)
+            | Self::Suspend { .. }
+            | Self::Resume { .. }
+            | Self::Cancel { .. }
+            | Self::End { .. } => None,
         }
     }
 }
@@ -213,7 +222,7 @@ pub enum JournalError {
     },
     /// Another lockstep wrote it.
     #[error(
-        "the journal is of format {found}, and this lockstep knows {FORMAT}: resume with the lockstep that began the run"
+        "the journal is of format {found}, and this lockstep knows {FORMAT}: resume or abort it with the lockstep that began the run"
     )]
     Format {
         /// The format it says it has.
@@ -404,7 +413,8 @@ mod tests {
     #[test]
     fn another_format_is_refused_with_a_sentence() {
         let record =
-            RawValue::from_string(r#"{"run":{"format":2,"novelty":true}}"#.to_owned()).unwrap();
+            RawValue::from_string(r#"{"run":{"format":1,"since_dropped":true}}"#.to_owned())
+                .unwrap();
         let at = Timestamp::UNIX_EPOCH;
         let line = Line {
             n: 1,
@@ -415,7 +425,7 @@ mod tests {
         let error =
             decode(format!("{}\n", serde_json::to_string(&line).unwrap()).as_bytes()).unwrap_err();
         assert!(
-            matches!(error, JournalError::Format { found: 2 }),
+            matches!(error, JournalError::Format { found: 1 }),
             "{error}"
         );
     }

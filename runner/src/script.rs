@@ -156,7 +156,7 @@ impl Script {
             &json!({"name": cluster.name, "members": cluster.names(), "machines": machines});
         let args = self.start_args(cluster, params).map_err(|e| internal(&e))?;
         let entry = self.entry.clone();
-        self.spawn(entry, None, Vec::new(), 0, args)
+        self.spawn(entry, None, Vec::new(), (0, 0), args)
             .map_err(|e| internal(&e))
     }
 
@@ -184,7 +184,7 @@ impl Script {
         body: Function,
         parent: Option<(usize, usize)>,
         scope: Vec<String>,
-        catching: u32,
+        (catching, cleaning): (u32, u32),
         args: Vec<LuaValue>,
     ) -> mlua::Result<()> {
         let thread = self.lua.create_thread(self.prelude.raw_get("strand")?)?;
@@ -198,6 +198,7 @@ impl Script {
         self.shared.borrow_mut().strands.push(sandbox::StrandState {
             scope,
             catching,
+            cleaning,
             body: sandbox::beginning(&body),
         });
         let mut all = vec![LuaValue::Function(body)];
@@ -240,6 +241,12 @@ impl Script {
     #[must_use]
     pub fn outcome(&self) -> Option<&Result<Value, Failure>> {
         self.outcome.as_ref()
+    }
+
+    /// From here on the playbook asks for no step any more: each raises an error that nothing but `finally` sees. What
+    /// `finally` does last goes on as ever. Steps that are waited for now are completed as any other.
+    pub fn cancel(&mut self) {
+        self.shared.borrow_mut().cancelled = true;
     }
 
     /// Whether a strand waits for this step.
@@ -343,14 +350,14 @@ impl Script {
         };
         fork.started += 1;
         let body = fork.body.clone();
-        let (mut scope, catching) = {
+        let (mut scope, depths) = {
             let shared = self.shared.borrow();
             let state = &shared.strands[parent];
-            (state.scope.clone(), state.catching)
+            (state.scope.clone(), (state.catching, state.cleaning))
         };
         scope.push(label);
         let index = LuaValue::Integer(i64::try_from(number).unwrap_or(i64::MAX).saturating_add(1));
-        self.spawn(body, Some((parent, number)), scope, catching, vec![index])
+        self.spawn(body, Some((parent, number)), scope, depths, vec![index])
     }
 
     /// A strand has ended.
@@ -411,10 +418,10 @@ impl Script {
                 schema::hint(unknown, &known)
             )));
         }
-        let (scope, catching) = {
+        let (scope, catching, cleaning) = {
             let shared = self.shared.borrow();
             let state = &shared.strands[id];
-            (state.scope.join("/"), state.catching)
+            (state.scope.join("/"), state.catching, state.cleaning)
         };
         let stem = if scope.is_empty() {
             op.to_owned()
@@ -430,6 +437,7 @@ impl Script {
             args,
             options,
             caught: catching > 0,
+            cleaning: cleaning > 0,
             site: site.to_owned(),
         })
     }

@@ -160,6 +160,24 @@ impl Trial {
         trust_cluster: bool,
         crash: Option<Crash>,
     ) -> Result<Ended, Failure> {
+        self.go_on(decisions, trust_cluster, false, crash)
+    }
+
+    /// Aborts the run; until its journal crashes, if a crash is given.
+    ///
+    /// # Errors
+    /// As [`Trial::resume`].
+    pub fn abort(&mut self, crash: Option<Crash>) -> Result<Ended, Failure> {
+        self.go_on(Decisions::default(), false, true, crash)
+    }
+
+    fn go_on(
+        &mut self,
+        decisions: Decisions,
+        trust_cluster: bool,
+        abort: bool,
+        crash: Option<Crash>,
+    ) -> Result<Ended, Failure> {
         let (journal, records) = self.journal.reopen().map_err(unreadable)?;
         if records.is_empty() {
             // Killed before anything was written: nothing has begun.
@@ -177,6 +195,7 @@ impl Trial {
             history,
             decisions,
             trust_cluster,
+            abort,
         };
         self.process(journal, Start::Resumed(Box::new(resume)))
     }
@@ -210,6 +229,7 @@ impl Trial {
         let kept = Kept::default();
         let (_sender, stop) = watch::channel(Stop::No);
         let tools = Tools {
+            run: start.run(clock.now()),
             registry: piece.registry.clone(),
             cluster,
             transport: Rc::new(twin),

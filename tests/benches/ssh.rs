@@ -96,17 +96,6 @@ fn main() {
             script.start(&cluster, &json!({})).unwrap();
             let clock = Clock::system();
             let (_sender, stop) = tokio::sync::watch::channel(Stop::No);
-            let tools = Tools {
-                registry: registry.clone(),
-                cluster: cluster.clone(),
-                transport: Rc::clone(&transport),
-                clock,
-                events: Events::new(clock, Vec::new()),
-                asker: Rc::new(Answer::Nobody),
-                stop,
-                deliver_failures: false,
-                who: "bench".to_owned(),
-            };
             let head = Head {
                 format: FORMAT,
                 id: "bench-1".to_owned(),
@@ -119,9 +108,22 @@ fn main() {
                 bundle: Default::default(),
                 who: "bench".to_owned(),
             };
+            let start = Start::Fresh(Box::new(head));
+            let tools = Tools {
+                run: start.run(clock.now()),
+                registry: registry.clone(),
+                cluster: cluster.clone(),
+                transport: Rc::clone(&transport),
+                clock,
+                events: Events::new(clock, Vec::new()),
+                asker: Rc::new(Answer::Nobody),
+                stop,
+                deliver_failures: false,
+                who: "bench".to_owned(),
+            };
             let began = now();
             Engine::new(script, Box::new(journal), tools)
-                .run(Start::Fresh(Box::new(head)))
+                .run(start)
                 .await
                 .unwrap();
             began.elapsed()

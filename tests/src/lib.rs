@@ -217,6 +217,16 @@ impl Bench {
         self.trial.resume(decisions, false, Some(crash)).into()
     }
 
+    /// Aborts the run.
+    pub fn abort(&mut self) -> Ended {
+        self.trial.abort(None).into()
+    }
+
+    /// Aborts the run until its journal crashes.
+    pub fn abort_until(&mut self, crash: Crash) -> Ended {
+        self.trial.abort(Some(crash)).into()
+    }
+
     /// Lets a fault come, as `lockstep rehearse --fault` names it.
     ///
     /// # Panics

@@ -510,6 +510,13 @@ impl World {
         }
     }
 
+    /// Whether refreshes of a snap that don't name it are held on a member.
+    #[must_use]
+    pub fn held(&self, member: &str, snap: &str) -> bool {
+        let machine = self.members.get(member);
+        machine.is_some_and(|m| m.snapd.snaps.get(snap).is_some_and(|s| s.held))
+    }
+
     /// Whether a change of snapd's goes on on a member.
     #[must_use]
     pub fn is_changing(&self, member: &str) -> bool {

@@ -8,6 +8,8 @@
 
 mod ceph;
 mod faults;
+mod files;
+mod host;
 mod lxd;
 mod machine;
 mod microcluster;
@@ -21,6 +23,8 @@ mod transport;
 mod world;
 
 pub use faults::{Arg, Fault, FaultKind, KINDS, When};
+pub use files::Node;
+pub use host::Host;
 pub use lxd::{Instance, Kind};
 pub use machine::Machine;
 pub use rules::{RULES, Violation};

@@ -3,7 +3,7 @@
 use lockstep_modules::cmd::Cmd;
 
 use crate::world::{Proc, Reply, World};
-use crate::{ceph, lxd, microcluster, ovn, snapd};
+use crate::{ceph, files, host, lxd, microcluster, ovn, snapd};
 
 /// The program of a command, by its name in `PATH`.
 fn program(cmd: &Cmd) -> &str {
@@ -68,6 +68,13 @@ pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
         }
         "microceph.ceph" => ceph::command(world, proc, &args),
         "microovn.ovn-appctl" => ovn::appctl(world, &proc.member, &args),
+        "df" => host::df(world, &proc.member, &args),
+        "date" => host::date(world, &proc.member, &args),
+        "mkdir" => files::mkdir(world, &proc.member, &args),
+        "ln" => files::ln(world, &proc.member, &args),
+        "readlink" => files::readlink(world, &proc.member, &args),
+        "test" => files::test(world, &proc.member, &args),
+        "rm" => files::rm(world, &proc.member, &args),
         "true" => Reply::out(""),
         "false" => Reply::fail(1, ""),
         "echo" => Reply::out(format!("{}\n", args.join(" "))),

@@ -111,7 +111,12 @@ impl World {
     #[must_use]
     pub fn settings(&self) -> BTreeMap<String, String> {
         let parts = self.ceph.settings().chain(self.ovn.settings());
-        parts.chain(self.lxd.settings()).collect()
+        let lock = |member: &String| {
+            let node = self.file(member, "/var/lib/lockstep/lock")?;
+            Some((format!("the lock on {member}"), format!("{node:?}")))
+        };
+        let locks = self.members.keys().filter_map(lock);
+        parts.chain(self.lxd.settings()).chain(locks).collect()
     }
 
     /// The step that changed a setting last.

@@ -1,6 +1,6 @@
 //! The world: members, what is due when, and the commands that run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use lockstep_modules::cmd::{Cmd, End, Output};
@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ceph::Ceph;
 use crate::faults::Faults;
+use crate::files::Files;
+use crate::host::Host;
 use crate::lxd::Lxd;
 use crate::machine::{self, Machine};
 use crate::microcluster::Micro;
@@ -38,6 +40,10 @@ pub struct World {
     pub(crate) ovn: Ovn,
     pub(crate) lxd: Lxd,
     pub(crate) rules: Rules,
+    pub(crate) files: Files,
+    pub(crate) hosts: BTreeMap<String, Host>,
+    /// Members whose file system can't be written.
+    pub read_only: BTreeSet<String>,
     pub(crate) faults: Faults,
     /// The step that what happens now was asked for by; empty where nobody asked.
     #[serde(skip)]
@@ -155,6 +161,9 @@ impl World {
             ovn: Ovn::default(),
             lxd: Lxd::default(),
             rules: Rules::default(),
+            files: Files::default(),
+            hosts: BTreeMap::new(),
+            read_only: BTreeSet::new(),
             faults: Faults::default(),
             cause: String::new(),
             due: Vec::new(),

@@ -164,7 +164,7 @@ impl Judge {
                 Ended::Finish(Finish::Failed(failure)) if case.faults.is_empty() => {
                     return Err(Finding::of_failure("comes-to-an-end", &failure, case));
                 }
-                Ended::Finish(Finish::Failed(_)) => return Ok(false),
+                Ended::Finish(Finish::Failed(_) | Finish::Aborted) => return Ok(false),
                 Ended::Endless => return Err(endless(trial, case)),
                 Ended::Error(error) => {
                     return Err(Finding::new("comes-to-an-end", &error.to_string(), case));

@@ -31,6 +31,8 @@ pub enum Exit {
     State = 7,
     /// The playbook doesn't do what the run's journal says it did.
     Diverged = 8,
+    /// The run was aborted, and what it had switched on was given back.
+    Aborted = 9,
     /// `status`: the cluster is out of step, not well, or can't be seen.
     NotWell = 10,
     /// `check`: the playbook breaks a rule.
@@ -48,6 +50,7 @@ pub(super) const HELP: &str = "Exit codes:
    6  the run is being run by another process
    7  the run's journal or folder can't be read or written
    8  the playbook doesn't do what the run's journal says it did
+   9  the run was aborted, and what it had switched on was given back
   10  status: the cluster is out of step, not well, or can't be seen
   11  check: the playbook breaks a rule
 

@@ -267,6 +267,38 @@ pub(super) async fn read_once(
         Finish::Failed(failure) => failed(failure.to_string()),
         Finish::Held(held) => failed(held.iter().map(|h| h.failure.to_string()).collect()),
         Finish::Suspended(why) => failed(why),
+        Finish::Aborted => failed("it was aborted".to_owned()),
+    }
+}
+
+/// Runs an op that takes no arguments and changes something, as a run of its own in `folder`.
+pub(super) async fn change_once(
+    registry: &Registry,
+    cluster: &Cluster,
+    target: &str,
+    transport: Rc<dyn Transport>,
+    folder: &RunFolder,
+    name: &str,
+) -> Result<(), Fault> {
+    let call = Adhoc {
+        op: name.to_owned(),
+        args: json!({}),
+        members: Vec::new(),
+    };
+    let outcome = call
+        .play(registry, cluster, target, transport, Some(folder), true)
+        .await?;
+    let op = registry.op(name).map_err(Fault::usage)?;
+    let failed = |what: String| Fault::new(Exit::Failed, what);
+    match outcome.finish {
+        Finish::Done(value) => {
+            let result = results(op, value).pop().unwrap_or_default();
+            match result.pointer("/error/message").and_then(Value::as_str) {
+                Some(message) => Err(failed(message.to_owned())),
+                None => Ok(()),
+            }
+        }
+        other => Err(failed(format!("{name} did not end: {other:?}"))),
     }
 }
 

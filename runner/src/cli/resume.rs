@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use clap::Args;
-use lockstep_modules::op::Registry;
+use lockstep_modules::op::{Effect, Registry};
 use lockstep_modules::schema::required;
 use lockstep_modules::transport::Transport;
 use serde_json::{Value, json};
@@ -47,13 +47,40 @@ pub(crate) struct ResumeArgs {
     on_failure: String,
 }
 
+impl ResumeArgs {
+    /// What an abort takes of all this.
+    pub(super) fn to_abort(run: &str, assume_done: &[String]) -> Self {
+        Self {
+            run: run.to_owned(),
+            retry: Vec::new(),
+            assume_done: assume_done.to_vec(),
+            deliver: false,
+            trust_cluster: false,
+            playbook: None,
+            yes: false,
+            on_failure: "hold".to_owned(),
+        }
+    }
+}
+
 /// Goes on with a run.
 pub(super) fn resume(
     registry: &Registry,
     global: &Global,
     args: &ResumeArgs,
 ) -> Result<Exit, Fault> {
-    let folder = Runs::in_state(&state(global)?).take_up(&args.run)?;
+    go_on(registry, global, args, false)
+}
+
+/// Goes on with a run, to its end or to abort it.
+pub(super) fn go_on(
+    registry: &Registry,
+    global: &Global,
+    args: &ResumeArgs,
+    abort: bool,
+) -> Result<Exit, Fault> {
+    let runs = Runs::in_state(&state(global)?);
+    let folder = runs.take_up(&args.run)?;
     let (journal, history) = folder.open_journal()?;
     if history.end.is_some() {
         return Err(Fault::usage(format!("{} has ended", args.run))
@@ -118,13 +145,43 @@ pub(super) fn resume(
             history,
             decisions,
             trust_cluster: args.trust_cluster,
+            abort,
         };
         session
             .play(script, Box::new(journal), Start::Resumed(Box::new(resume)))
             .await
             .map_err(Fault::from)
     })?;
-    Ok(tell(&folder.id, &outcome, global.json))
+    let exit = tell(&folder.id, &outcome, global.json);
+    if exit == Exit::Aborted && !global.json {
+        stays(registry, &runs.history(&folder.id)?);
+    }
+    Ok(exit)
+}
+
+/// Tells what an aborted run leaves: effects that nothing gives back.
+fn stays(registry: &Registry, history: &History) {
+    let lines: Vec<String> = history
+        .completions
+        .iter()
+        .filter_map(|completion| {
+            let value = completion.result.as_ref().ok()?;
+            let step = history.steps.get(&completion.path)?;
+            let op = registry.op(&step.op).ok()?;
+            let changed = value.get("changed") != Some(&Value::Bool(false));
+            (step.effect == Effect::Once && changed).then(|| {
+                let member = op.member(&step.args).unwrap_or_default();
+                let (what, how) = (op.call.headline(&step.args), op.call.summary(value));
+                format!("  {member}  {} {what}: {how}", op.name)
+            })
+        })
+        .collect();
+    if lines.is_empty() {
+        out!("It had changed nothing else.");
+        return;
+    }
+    out!("What it did stays:\n{}", lines.join("\n"));
+    out!("lockstep status shows how the cluster is; lockstep update brings its members in step.");
 }
 
 fn decisions(

@@ -117,6 +117,7 @@ impl Session<'_> {
         // Connections cost most when they are made: make them all now, side by side.
         self.transport.warm(&self.cluster.names()).await;
         let tools = Tools {
+            run: start.run(clock.now()),
             registry: self.registry.clone(),
             cluster: self.cluster,
             transport: self.transport,
@@ -220,6 +221,14 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
             }
             Exit::Failed
         }
+        Finish::Aborted => {
+            if json {
+                out!("{}", json!({"run": id, "outcome": "aborted"}));
+            } else {
+                out!("{id}: aborted; what it had switched on was given back");
+            }
+            Exit::Aborted
+        }
         Finish::Held(held) => {
             let touched = outcome
                 .events
@@ -256,6 +265,8 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
 /// Whether an event shows that something on the cluster may have been changed.
 fn changed_something(event: &Event) -> bool {
     match event {
+        // A lock that is refused changed nothing; what is done behind one that is taken shows by itself.
+        Event::StepDone { op, .. } | Event::StepStarted { op, .. } if op == "lock.take" => false,
         Event::StepDone { effect, .. } | Event::StepStarted { effect, .. } => {
             *effect != Effect::Read
         }

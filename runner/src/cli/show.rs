@@ -21,6 +21,7 @@ pub(crate) struct ShowArgs {
 fn standing(history: &History, running: bool) -> &'static str {
     match &history.end {
         Some(Ok(_)) => "done",
+        Some(Err(_)) if history.cancelled.is_some() => "aborted",
         Some(Err(_)) => "failed",
         None if running => "running",
         None if held(history).next().is_some() => "held",

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use futures_util::future::LocalBoxFuture;
 use jiff::Timestamp;
 use lockstep_modules::cluster::Cluster;
-use lockstep_modules::cx::{Host, Note};
+use lockstep_modules::cx::{Host, Note, Run};
 use lockstep_modules::error::{Kind, OpError};
 use lockstep_modules::transport::Transport;
 use serde_json::Value;
@@ -47,6 +47,7 @@ impl Asker for Answer {
 }
 
 pub(super) struct RunHost {
+    run: Run,
     cluster: Cluster,
     transport: Rc<dyn Transport>,
     clock: Clock,
@@ -58,6 +59,7 @@ pub(super) struct RunHost {
 impl RunHost {
     pub(super) fn new(tools: &Tools, witnesses: mpsc::UnboundedSender<Witness>) -> Self {
         Self {
+            run: tools.run.clone(),
             cluster: tools.cluster.clone(),
             transport: Rc::clone(&tools.transport),
             clock: tools.clock,
@@ -69,6 +71,10 @@ impl RunHost {
 }
 
 impl Host for RunHost {
+    fn run(&self) -> &Run {
+        &self.run
+    }
+
     fn cluster(&self) -> &Cluster {
         &self.cluster
     }

@@ -27,6 +27,8 @@ pub struct Resume {
     pub decisions: Decisions,
     /// Don't compare the cluster with what the run knows of it.
     pub trust_cluster: bool,
+    /// Abort the run: nothing more is begun but what the playbook cleans up with. A run that is being aborted stays so.
+    pub abort: bool,
 }
 
 /// What the operator decided about steps that the run pauses at.
@@ -95,6 +97,7 @@ impl Engine {
             history,
             decisions,
             trust_cluster,
+            abort,
         } = resume;
         let pending = self.play_back(&history)?;
         check_decisions(&decisions, &pending, &history)?;
@@ -102,11 +105,19 @@ impl Engine {
             return self.end(&outcome).map(Some);
         }
         let who = self.tools.who.clone();
-        if trust_cluster || self.tools.registry.op(LOOK).is_err() {
-            self.append(&[Record::Resume {
-                who,
-                observed: Observation::new(),
-            }])?;
+        let blind = Record::Resume {
+            who: who.clone(),
+            observed: Observation::new(),
+        };
+        if self.cancelled {
+            self.append(&[blind])?;
+        } else if abort {
+            // What is given back is looked at when that is done; the rest of the cluster isn't ours any more.
+            self.append(&[blind, Record::Cancel { who }])?;
+            self.cancelled = true;
+            self.script.cancel();
+        } else if trust_cluster || self.tools.registry.op(LOOK).is_err() {
+            self.append(&[blind])?;
         } else if let Some(reason) = self.fence(&history, &pending).await? {
             return self.suspend(reason).map(Some);
         }
@@ -119,6 +130,7 @@ impl Engine {
     fn play_back(&mut self, history: &History) -> Result<Vec<Call>, EngineError> {
         let mut completions = history.completions.iter();
         let mut pending: Vec<Call> = Vec::new();
+        let mut delivered = 0;
         loop {
             // What the playbook said was said then.
             let demands = match self.script.poll() {
@@ -143,6 +155,11 @@ impl Engine {
                     _ => pending.push(call),
                 }
             }
+            if history.cancelled == Some(delivered) {
+                self.cancelled = true;
+                self.script.cancel();
+            }
+            delivered += 1;
             let Some(completion) = completions.next() else {
                 break;
             };
@@ -154,8 +171,8 @@ impl Engine {
                 ));
             }
             pending.retain(|call| call.path != completion.path);
-            let delivered = self.script.complete(&completion.path, &completion.result);
-            delivered.map_err(|failure| EngineError::Decision(failure.to_string()))?;
+            let taken = self.script.complete(&completion.path, &completion.result);
+            taken.map_err(|failure| EngineError::Decision(failure.to_string()))?;
         }
         let open = |step: &Step| !matches!(step.phase, Phase::Done | Phase::Failed);
         let asked = |path: &String| pending.iter().any(|call| call.path == *path);
@@ -277,16 +294,16 @@ impl Engine {
             }
             let attempts = step.map_or(0, |s| s.attempts);
             let left = step.map_or_else(Vec::new, |s| s.witnesses.clone());
-            let way = Way::of(
-                &path,
-                call.effect,
-                step.map_or(&Phase::Issued, |s| &s.phase),
-                decisions,
-            );
+            let phase = step.map_or(&Phase::Issued, |s| &s.phase);
+            let way = Way::of(&call, phase, decisions, self.cancelled);
             records.extend(way.decision().map(|choice| self.decided(&path, choice)));
             match way {
                 Way::Assume(value) => self.operator.push_back((path.clone(), Ok(value))),
                 Way::Deliver(failure) => self.operator.push_back((path.clone(), Err(failure))),
+                Way::Cancel => {
+                    let failure = cancelled(&call, phase);
+                    self.operator.push_back((path.clone(), Err(failure)));
+                }
                 Way::Run { .. } => {
                     records.push(Record::Start {
                         path: path.clone(),
@@ -330,10 +347,12 @@ enum Way {
     Probe { decided: bool },
     Assume(Value),
     Deliver(Failure),
+    Cancel,
 }
 
 impl Way {
-    fn of(path: &str, effect: Effect, phase: &Phase, decisions: &Decisions) -> Self {
+    fn of(call: &Call, phase: &Phase, decisions: &Decisions, cancelled: bool) -> Self {
+        let (path, effect) = (&call.path, call.effect);
         if let Some(value) = decisions.assume_done.get(path) {
             return Self::Assume(value.clone());
         }
@@ -343,6 +362,12 @@ impl Way {
             };
         }
         match phase {
+            // What may have been switched on has to be known before it can be given back; all else is left.
+            Phase::Running if cancelled && effect == Effect::Read && !call.cleaning => Self::Cancel,
+            Phase::Issued
+            | Phase::Held {
+                in_doubt: false, ..
+            } if cancelled && !call.cleaning => Self::Cancel,
             Phase::Held { failure, .. } if decisions.deliver => {
                 Self::Deliver(Failure::clone(failure))
             }
@@ -362,8 +387,19 @@ impl Way {
             Self::Run { decided } | Self::Probe { decided } => decided.then_some(Choice::Retry),
             Self::Assume(_) => Some(Choice::AssumeDone),
             Self::Deliver(_) => Some(Choice::Deliver),
+            Self::Cancel => None,
         }
     }
+}
+
+/// What a step fails with that an abort came before.
+fn cancelled(call: &Call, phase: &Phase) -> Failure {
+    let message = match phase {
+        Phase::Held { failure, .. } => format!("the run was aborted here: {}", failure.message),
+        _ => "the run was aborted before this was done".to_owned(),
+    };
+    let error = OpError::new(Kind::Cancelled, message);
+    Failure::of_step(error, &call.op, &call.path, None, &call.site)
 }
 
 fn not_asked(path: &str, history: &History, ended: bool) -> EngineError {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use lockstep_modules::error::Kind;
 use lockstep_modules::op::{Effect, Observation};
 use serde_json::Value;
 
@@ -81,6 +82,8 @@ pub struct History {
     pub resumes: u32,
     /// The last look at the cluster that a resume took, and how many completions came before it.
     pub observed: Option<(usize, Observation)>,
+    /// How many completions came before the run was aborted, if it was.
+    pub cancelled: Option<usize>,
     /// Why the run stopped, where it stopped in order and wasn't resumed since.
     pub suspended: Option<String>,
     /// The end, where it was reached.
@@ -107,6 +110,7 @@ impl History {
             completions: Vec::new(),
             resumes: 0,
             observed: None,
+            cancelled: None,
             suspended: None,
             end: None,
         };
@@ -157,6 +161,10 @@ impl History {
                     self.observed = Some((self.completions.len(), observed));
                 }
             }
+            Record::Cancel { .. } if self.cancelled.is_some() => {
+                return Err("a run is aborted once".to_owned());
+            }
+            Record::Cancel { .. } => self.cancelled = Some(self.completions.len()),
             Record::End { result } => self.end = Some(result),
             record => {
                 let path = record.path().unwrap_or_default().to_owned();
@@ -223,7 +231,11 @@ impl Step {
                 Phase::Done
             }
             (Record::Done { .. }, phase) => return illegal("a result", phase),
-            (Record::Failed { failure, .. }, Phase::Running | Phase::Held { .. }) => {
+            (Record::Failed { failure, .. }, phase)
+                if matches!(phase, Phase::Running | Phase::Held { .. })
+                    // A step that an abort came before.
+                    || (*phase == Phase::Issued && failure.kind == Kind::Cancelled) =>
+            {
                 delivered = Some((Err(failure), By::Run));
                 Phase::Failed
             }
@@ -289,7 +301,6 @@ fn damaged(index: usize, why: &str) -> JournalError {
 #[cfg(test)]
 mod tests {
     use lockstep_modules::cluster::{Cluster, SshConfig};
-    use lockstep_modules::error::Kind;
     use serde_json::json;
 
     use super::super::FORMAT;

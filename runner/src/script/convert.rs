@@ -154,6 +154,16 @@ fn branch<'a>(schema: &'a Value, kind: &str) -> &'a Value {
         .unwrap_or(schema)
 }
 
+/// Data without a schema as Lua values.
+pub(super) fn plain(lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
+    let strict = lua.create_function(|lua, _: Table| lua.create_table())?;
+    let to_lua = ToLua {
+        lua,
+        strict: &strict,
+    };
+    to_lua.value(value, &Value::Null)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

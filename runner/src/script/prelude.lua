@@ -160,8 +160,15 @@ local function may_wait(what)
 	end
 end
 
+local function check_cancelled()
+	if host.cancelled() then
+		raise("cancelled", "the run is being aborted")
+	end
+end
+
 local function step(op, args)
 	may_wait(op)
+	check_cancelled()
 	local ok, result = yield("step", op, args, host.site())
 	if ok then
 		return result
@@ -218,6 +225,8 @@ local function several(labels, results)
 end
 
 local function raise_several(failures, of)
+	-- Where the run is aborted, that is why the strands failed, and all there is to say.
+	check_cancelled()
 	local first = failures[1]
 	local more = #failures > 1 and raw_format(" and %d more", #failures - 1) or ""
 	error(
@@ -294,6 +303,10 @@ local function catching(protected, fn, ...)
 	local r = pack(protected(fn, ...))
 	host.leave(depth)
 	host.catch(-1)
+	if not r[1] then
+		-- Nobody tries again, or something else, while the run is aborted.
+		check_cancelled()
+	end
 	return r
 end
 
@@ -312,7 +325,12 @@ local function finally(body, cleanup)
 	local depth = host.depth()
 	local r = pack(raw_xpcall(body, traced))
 	host.leave(depth)
-	scoped("finally", cleanup, r[1])
+	host.clean(1)
+	local cleaned = pack(raw_xpcall(scoped, traced, "finally", cleanup, r[1]))
+	host.clean(-1)
+	if not cleaned[1] then
+		error(cleaned[2], 0)
+	end
 	if not r[1] then
 		error(r[2], 0)
 	end
@@ -561,6 +579,14 @@ function prelude.load(name)
 	local chunk, text = host.source(name)
 	if not chunk then
 		raise("script", raw_format("require: %s", text))
+	end
+	if chunk:find "%.toml$" then
+		local table, complaint = host.data(name, chunk, text)
+		if complaint then
+			error(complaint, 0)
+		end
+		loaded[name] = { value = table }
+		return table
 	end
 	local fn, complaint = raw_load(text, "@" .. chunk, "t", env)
 	if not fn then

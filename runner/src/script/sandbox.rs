@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use lockstep_modules::op::Registry;
+use lockstep_modules::preflight::tables;
 use lockstep_modules::schema;
 use mlua::{HookTriggers, Lua, LuaOptions, StdLib, Table, Thread, VmState};
 
+use super::convert::plain;
 use super::{Source, Sources};
 
 /// Lua instructions that a strand may run between two steps.
@@ -74,6 +76,8 @@ pub(super) struct Site {
 pub(super) struct StrandState {
     pub(super) scope: Vec<String>,
     pub(super) catching: u32,
+    /// How deep it is in what `finally` does last: that is carried out even when the run is aborted.
+    pub(super) cleaning: u32,
     /// Where the function that it runs begins.
     pub(super) body: Option<Site>,
 }
@@ -87,6 +91,8 @@ pub(super) struct Shared {
     current: usize,
     pub(super) logs: Vec<(String, String, String)>,
     instructions: u64,
+    /// The run is being aborted: no step is asked for any more, but those that clean up.
+    pub(super) cancelled: bool,
     pub(super) runaway: Option<Site>,
 }
 
@@ -100,6 +106,7 @@ impl Shared {
             current: 0,
             logs: Vec::new(),
             instructions: 0,
+            cancelled: false,
             runaway: None,
         }
     }
@@ -218,6 +225,8 @@ fn host(lua: &Lua, shared: &Rc<RefCell<Shared>>, registry: &Registry) -> mlua::R
         })?,
     )?;
 
+    host.set("data", lua.create_function(data)?)?;
+
     let s = Rc::clone(shared);
     host.set(
         "depth",
@@ -259,6 +268,25 @@ fn host(lua: &Lua, shared: &Rc<RefCell<Shared>>, registry: &Registry) -> mlua::R
     )?;
     let s = Rc::clone(shared);
     host.set(
+        "clean",
+        lua.create_function(move |_, by: i32| {
+            if let Some(strand) = s.borrow_mut().strand() {
+                strand.cleaning = strand.cleaning.saturating_add_signed(by);
+            }
+            Ok(())
+        })?,
+    )?;
+    let s = Rc::clone(shared);
+    host.set(
+        "cancelled",
+        lua.create_function(move |_, ()| {
+            let mut shared = s.borrow_mut();
+            let cleaning = shared.strand().is_some_and(|strand| strand.cleaning > 0);
+            Ok(shared.cancelled && !cleaning)
+        })?,
+    )?;
+    let s = Rc::clone(shared);
+    host.set(
         "log",
         lua.create_function(move |_, (level, message): (String, String)| {
             let mut shared = s.borrow_mut();
@@ -284,6 +312,18 @@ fn host(lua: &Lua, shared: &Rc<RefCell<Shared>>, registry: &Registry) -> mlua::R
     host.set("ops", ops)?;
     host.set("removed", lua.create_table_from(REMOVED)?)?;
     Ok(host)
+}
+
+/// A table of data as Lua has it; or what is wrong with it, and where.
+fn data(
+    lua: &Lua,
+    (name, chunk, text): (String, String, String),
+) -> mlua::Result<(mlua::Value, Option<String>)> {
+    let table = name.rsplit('.').next().unwrap_or_default();
+    match tables::read(table, &text) {
+        Ok(value) => Ok((plain(lua, &value)?, None)),
+        Err((line, what)) => Ok((mlua::Value::Nil, Some(format!("{chunk}:{line}: {what}")))),
+    }
 }
 
 /// Where a function of a playbook begins.

@@ -94,8 +94,11 @@ fn answer(world: &World, member: &str, path: &str) -> Value {
         Some(["find"]) if param("select").as_deref() == Some("refresh") => {
             updates(world, member, snapd)
         }
+        Some(["find"]) if param("name").is_some() => {
+            found(world, &param("name").unwrap_or_default())
+        }
         Some(["system-info"]) => sync(
-            json!({"series": "16", "version": "2.68.3", "locations": {"snap-bin-dir": "/snap/bin"}}),
+            json!({"series": "16", "version": world.host_of(member).snapd, "kernel-version": world.host_of(member).kernel, "locations": {"snap-bin-dir": "/snap/bin"}}),
         ),
         _ => failure(404, "", "not found"),
     }
@@ -122,6 +125,31 @@ fn updates(world: &World, member: &str, snapd: &Snapd) -> Value {
         )
     };
     sync(snapd.snaps.iter().filter_map(offer).collect())
+}
+
+/// A snap by its name, with what each of its channels has (`client/packages.go`).
+fn found(world: &World, name: &str) -> Value {
+    if let Some(status) = world.store.status {
+        return failure(
+            500,
+            "",
+            &format!(
+                "cannot get details for snap {name:?}: got unexpected HTTP status code {status}"
+            ),
+        );
+    }
+    let Some(channels) = world.store.channels.get(name) else {
+        return failure(404, "snap-not-found", "snap not found");
+    };
+    let channel = |(channel, revision): (&String, &u32)| {
+        let release = world.store.release(name, *revision)?;
+        let (track, risk) = channel.split_once('/').unwrap_or((channel, "stable"));
+        let entry = json!({"revision": revision.to_string(), "confinement": "strict", "version": release.version,
+            "channel": channel, "epoch": {"read": [0], "write": [0]}, "size": release.size, "track": track, "risk": risk});
+        Some((channel.clone(), entry))
+    };
+    let channels: serde_json::Map<String, Value> = channels.iter().filter_map(channel).collect();
+    sync(json!([{"name": name, "status": "available", "type": "app", "channels": channels}]))
 }
 
 fn sync(result: Value) -> Value {

@@ -1,0 +1,366 @@
+//! `preflight`: whether a cluster is fit for what is to be done to it, as a table of named checks.
+//!
+//! All checks are made and all are reported. What can't be told is not passed. Some may be accepted by an operator who
+//! knows better, by name; the others may not.
+
+mod checks;
+mod host;
+pub mod tables;
+mod version;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use version::Version;
+
+use crate::cx::Cx;
+use crate::error::{Kind, OpError};
+use crate::op::{Effect, Module, Observation, Op, OpDef};
+use crate::schema::{self, Channel, Span};
+use crate::snap::Update;
+use crate::status::{self, Status};
+use tables::{Component, Hazard, Path};
+
+/// The module.
+#[must_use]
+pub fn module() -> Module {
+    let ops = vec![OpDef::of::<Read>(), OpDef::of::<Require>()];
+    Module::new(
+        "preflight",
+        "Whether a cluster is fit for what is to be done to it.",
+        ops,
+    )
+}
+
+/// Every check: its name, what it asks, and whether a "no" may be accepted. Hazards come on top, by their own names.
+pub const CHECKS: [(&str, &str, bool); 15] = [
+    (
+        "reachable",
+        "every member answers, and lets us be root",
+        false,
+    ),
+    ("lock", "no other run has the cluster", false),
+    (
+        "members",
+        "all clusters have the same members, and the cluster file has them",
+        false,
+    ),
+    (
+        "busy",
+        "snapd is not at work on a component anywhere",
+        false,
+    ),
+    (
+        "channels",
+        "all members follow the same channel of each component",
+        false,
+    ),
+    (
+        "drift",
+        "how far members differ, and which snaps are not held",
+        true,
+    ),
+    ("microceph", "the storage is whole", false),
+    ("microovn", "the network's databases are whole", false),
+    (
+        "lxd",
+        "LXD is online on every member, in one version",
+        false,
+    ),
+    ("microcloud", "MicroCloud is online on every member", false),
+    (
+        "target",
+        "the store has the same revision for all members",
+        false,
+    ),
+    ("path", "the products support the move", false),
+    (
+        "latest-first",
+        "the newest revision of the old track is on all members",
+        true,
+    ),
+    ("disk", "there is room for the new revisions", true),
+    ("clocks", "the members' clocks agree", true),
+];
+
+/// What a check came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Nothing speaks against going on.
+    Pass,
+    /// Something does.
+    Fail,
+    /// It can't be told, which is not a pass.
+    Unknown,
+    /// Something does, or it can't be told, and the operator accepts that.
+    Accepted,
+}
+
+impl Verdict {
+    /// One word for people.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Unknown => "unknown",
+            Self::Accepted => "accepted",
+        }
+    }
+}
+
+/// A check, made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Check {
+    /// Its name.
+    pub name: String,
+    /// What it asks; of a hazard, what goes wrong.
+    pub about: String,
+    /// What it came to.
+    pub verdict: Verdict,
+    /// What speaks for that.
+    pub evidence: Vec<String>,
+    /// Whether a "no" may be accepted.
+    pub may_accept: bool,
+    /// Where a hazard is written up.
+    pub link: Option<String>,
+}
+
+/// All checks.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// Whether nothing speaks against going on.
+    pub ok: bool,
+    /// The checks, in order.
+    pub checks: Vec<Check>,
+    /// The cluster that they were made on.
+    pub status: Status,
+    /// What the store has for members, in the channels that they follow: by member and snap.
+    pub updates: BTreeMap<String, BTreeMap<String, Update>>,
+}
+
+impl Report {
+    fn brief(&self) -> String {
+        let count = |verdict: Verdict| self.checks.iter().filter(|c| c.verdict == verdict).count();
+        let counts = [Verdict::Fail, Verdict::Unknown, Verdict::Accepted].map(|v| (v, count(v)));
+        let odd = counts.iter().filter(|(_, n)| *n > 0);
+        let odd: String = odd.map(|(v, n)| format!(", {n} {}", v.word())).collect();
+        format!(
+            "{} checks{}",
+            self.checks.len(),
+            if odd.is_empty() { ", all pass" } else { &odd }
+        )
+    }
+
+    /// Everything that speaks against going on, a sentence each.
+    fn reasons(&self) -> Vec<String> {
+        let against = |c: &&Check| matches!(c.verdict, Verdict::Fail | Verdict::Unknown);
+        let sentence = |check: &Check| {
+            let evidence = if check.evidence.is_empty() {
+                check.about.clone()
+            } else {
+                check.evidence.join("; ")
+            };
+            let unknown = if check.verdict == Verdict::Unknown {
+                "can't be told: "
+            } else {
+                ""
+            };
+            let link = check
+                .link
+                .as_ref()
+                .map_or_else(String::new, |link| format!(", see {link}"));
+            let accept = if check.may_accept {
+                format!(" (go on all the same: --accept {})", check.name)
+            } else {
+                String::new()
+            };
+            format!("{}: {unknown}{evidence}{link}{accept}", check.name)
+        };
+        self.checks.iter().filter(against).map(sentence).collect()
+    }
+}
+
+/// Make all checks and tell what each came to. It doesn't fail because one does.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckArgs {
+    /// The components that are to be refreshed; all of them unless given.
+    #[serde(default)]
+    pub components: Vec<Component>,
+    /// The channels that components are to be moved to, by snap.
+    #[serde(default)]
+    pub channels: BTreeMap<String, Channel>,
+    /// Checks of which a "no" is accepted.
+    #[serde(default)]
+    pub accept: Vec<String>,
+    /// Which tracks follow which: the rows of `playbooks.data.compatibility`.
+    #[serde(default)]
+    pub paths: Vec<Path>,
+    /// What is known to go wrong: the rows of `playbooks.data.hazards`.
+    #[serde(default)]
+    pub hazards: Vec<Hazard>,
+}
+
+impl CheckArgs {
+    /// Checks that exist and may be accepted, or a sentence.
+    fn check_accepted(&self) -> Result<(), String> {
+        let own = CHECKS.iter().map(|(name, _, may)| (*name, *may));
+        let hazards = self.hazards.iter().map(|h| (h.name.as_str(), h.accept));
+        let known: Vec<(&str, bool)> = own.chain(hazards).collect();
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        for accepted in &self.accept {
+            match known.iter().find(|(name, _)| name == accepted) {
+                None => {
+                    let hint = schema::hint(accepted, &names);
+                    return Err(format!("there is no check {accepted:?}{hint}"));
+                }
+                Some((_, false)) => {
+                    let may: Vec<&str> = known
+                        .iter()
+                        .filter(|(_, may)| *may)
+                        .map(|(n, _)| *n)
+                        .collect();
+                    let may = may.join(", ");
+                    return Err(format!(
+                        "the check {accepted:?} may not be accepted; these may: {may}"
+                    ));
+                }
+                Some((_, true)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn chosen(&self, snap: &str) -> bool {
+        self.components.is_empty() || self.components.iter().any(|c| c.snap() == snap)
+    }
+}
+
+async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
+    args.check_accepted()
+        .map_err(|what| OpError::new(Kind::Args, what))?;
+    let status = status::read(cx).await?;
+    let hosts = host::all(cx).await;
+    let mut released = BTreeMap::new();
+    for snap in args.channels.keys().filter(|snap| args.chosen(snap)) {
+        let channels = host::channels(cx, snap).await.map_err(|e| e.message);
+        released.insert(snap.clone(), channels);
+    }
+    let rosters = checks::rosters(cx, &status).await;
+    let seen = checks::Seen {
+        run: cx.run(),
+        args,
+        status: &status,
+        hosts: &hosts,
+        released: &released,
+        rosters: &rosters,
+    };
+    let mut checks = seen.all();
+    for check in &mut checks {
+        let accepted = check.may_accept && args.accept.contains(&check.name);
+        if accepted && check.verdict != Verdict::Pass {
+            check.verdict = Verdict::Accepted;
+        }
+    }
+    let against = |c: &Check| matches!(c.verdict, Verdict::Fail | Verdict::Unknown);
+    let updates = hosts.iter().filter_map(|(member, host)| {
+        let offers = host.as_ref().ok()?.offers.as_ref().ok()?;
+        let update = |o: &host::Offer| Update {
+            revision: o.revision.clone(),
+            version: o.version.clone(),
+        };
+        let offers = offers
+            .iter()
+            .map(|(snap, offer)| (snap.clone(), update(offer)));
+        Some((member.0.clone(), offers.collect()))
+    });
+    Ok(Report {
+        ok: !checks.iter().any(against),
+        updates: updates.collect(),
+        checks,
+        status,
+    })
+}
+
+fn headline(args: &CheckArgs) -> String {
+    if args.channels.is_empty() {
+        return "within the channels".to_owned();
+    }
+    let moves: Vec<String> = args
+        .channels
+        .iter()
+        .map(|(snap, c)| format!("{snap} to {c}"))
+        .collect();
+    moves.join(", ")
+}
+
+/// `preflight.read`
+pub struct Read;
+
+impl Op for Read {
+    const NAME: &'static str = "preflight.read";
+    const EFFECT: Effect = Effect::Read;
+    const TIMEOUT: Span = Span::secs(10 * 60);
+    type Args = CheckArgs;
+    type Out = Report;
+
+    fn headline(args: &CheckArgs) -> String {
+        headline(args)
+    }
+
+    fn summary(out: &Report) -> String {
+        out.brief()
+    }
+
+    fn observed(_: &CheckArgs, out: &Report) -> Observation {
+        out.status.observation()
+    }
+
+    async fn run(cx: &Cx, args: CheckArgs) -> Result<Report, OpError> {
+        report(cx, &args).await
+    }
+}
+
+/// Go on only if all checks pass, or are accepted.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct RequireArgs {
+    /// What is to be done.
+    pub check: CheckArgs,
+}
+
+/// `preflight.require`
+pub struct Require;
+
+impl Op for Require {
+    const NAME: &'static str = "preflight.require";
+    const EFFECT: Effect = Effect::Read;
+    const TIMEOUT: Span = Span::secs(10 * 60);
+    type Args = RequireArgs;
+    type Out = Report;
+
+    fn headline(args: &RequireArgs) -> String {
+        headline(&args.check)
+    }
+
+    fn summary(out: &Report) -> String {
+        out.brief()
+    }
+
+    fn observed(_: &RequireArgs, out: &Report) -> Observation {
+        out.status.observation()
+    }
+
+    async fn run(cx: &Cx, args: RequireArgs) -> Result<Report, OpError> {
+        let report = report(cx, &args.check).await?;
+        let reasons = report.reasons();
+        if reasons.is_empty() {
+            return Ok(report);
+        }
+        Err(OpError::refused(reasons.join("\n  ")).with("reasons", reasons))
+    }
+}

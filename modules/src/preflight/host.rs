@@ -1,0 +1,138 @@
+//! What a member itself has to offer: its snapd, its kernel, its room, its clock, and what the store has for it.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+use serde::Deserialize;
+
+use super::Version;
+use crate::cmd::Cmd;
+use crate::cx::Cx;
+use crate::error::OpError;
+use crate::schema::Member;
+use crate::snapd::{self, ApiError};
+
+/// A member, as a preflight sees it.
+pub(super) struct Host {
+    pub(super) snapd: Option<Version>,
+    pub(super) kernel: Option<Version>,
+    /// Bytes that are free where snapd keeps snaps.
+    pub(super) free: Result<u64, String>,
+    /// Milliseconds that its clock is ahead of ours, and how far that may be off.
+    pub(super) clock: Result<(i64, i64), String>,
+    /// What the store has for it, in the channel and cohort that each snap is in.
+    pub(super) offers: Result<BTreeMap<String, Offer>, String>,
+}
+
+/// A revision that the store offers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Offer {
+    pub(super) name: String,
+    pub(super) revision: String,
+    pub(super) version: String,
+    #[serde(default)]
+    pub(super) download_size: u64,
+}
+
+/// What a channel has.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Released {
+    pub(super) version: String,
+    #[serde(default)]
+    pub(super) size: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct System {
+    version: String,
+    #[serde(default)]
+    kernel_version: String,
+}
+
+/// Looks at all members, side by side.
+pub(super) async fn all(cx: &Cx) -> Vec<(Member, Result<Host, OpError>)> {
+    let members = cx.members();
+    let looks = join_all(members.iter().map(|member| look(cx, member))).await;
+    members.into_iter().zip(looks).collect()
+}
+
+async fn look(cx: &Cx, member: &Member) -> Result<Host, OpError> {
+    let mut answers = snapd::get(cx, member, &["/v2/system-info", "/v2/find?select=refresh"])
+        .await?
+        .into_iter();
+    let mut next = || answers.next().unwrap_or_else(|| Err(nothing()));
+    let system: Option<System> = snapd::read(member, next()).ok();
+    let offers: Result<Vec<Offer>, OpError> = snapd::read(member, next());
+    let df = Cmd::user(["/usr/bin/df", "--output=avail", "-B1", "/var/lib/snapd"]);
+    let date = Cmd::user(["/usr/bin/date", "+%s.%N"]);
+    let room = cx.cmd(member, &df).await?;
+    let room = room.text(&df, member.as_str()).map_err(|e| e.message);
+    let asked = cx.now();
+    let time = cx.cmd(member, &date).await?;
+    let answered = cx.now();
+    let time = time.text(&date, member.as_str()).map_err(|e| e.message);
+    let version = |of: fn(&System) -> &str| system.as_ref().and_then(|s| Version::parse(of(s)));
+    Ok(Host {
+        snapd: version(|s| &s.version),
+        kernel: version(|s| &s.kernel_version),
+        free: room.and_then(|text| {
+            let last = text.lines().next_back().map(str::trim);
+            last.and_then(|n| n.parse().ok())
+                .ok_or_else(|| format!("df printed {text:?}"))
+        }),
+        clock: time.and_then(|text| {
+            let theirs = millis(text.trim()).ok_or_else(|| format!("date printed {text:?}"))?;
+            let (asked, answered) = (asked.as_millisecond(), answered.as_millisecond());
+            Ok((
+                theirs - i64::midpoint(asked, answered),
+                (answered - asked) / 2,
+            ))
+        }),
+        offers: offers.map_err(|e| e.message).map(|list| {
+            list.into_iter()
+                .map(|offer| (offer.name.clone(), offer))
+                .collect()
+        }),
+    })
+}
+
+/// Milliseconds of `1764000000.123456789`.
+fn millis(text: &str) -> Option<i64> {
+    let (seconds, rest) = text.split_once('.')?;
+    let rest: i64 = rest.get(..3)?.parse().ok()?;
+    Some(seconds.parse::<i64>().ok()? * 1000 + rest)
+}
+
+fn nothing() -> ApiError {
+    ApiError {
+        message: "it gave no answer".to_owned(),
+        kind: String::new(),
+    }
+}
+
+/// The channels of a snap, as the store lists them for everybody, asked on the first member that answers.
+pub(super) async fn channels(cx: &Cx, snap: &str) -> Result<BTreeMap<String, Released>, OpError> {
+    #[derive(Deserialize)]
+    struct Found {
+        #[serde(default)]
+        channels: BTreeMap<String, Released>,
+    }
+    let path = format!("/v2/find?name={snap}");
+    let mut last = OpError::refused("there is no member to ask");
+    for member in cx.members() {
+        match snapd::get(cx, &member, &[&path]).await {
+            Ok(mut answers) => {
+                let answer = answers.pop().unwrap_or_else(|| Err(nothing()));
+                let mut found: Vec<Found> = snapd::read(&member, answer)?;
+                let found = found.pop();
+                return found
+                    .map(|f| f.channels)
+                    .ok_or_else(|| OpError::command(format!("the store knows no snap {snap}")));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

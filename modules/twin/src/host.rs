@@ -1,0 +1,62 @@
+//! What a machine has of its own: its snapd, its kernel, its room, its clock; and the programs that tell of them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::world::{Reply, World};
+
+/// A machine's own properties. One that isn't mentioned is an ordinary machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// The version of snapd.
+    pub snapd: String,
+    /// The version of the kernel.
+    pub kernel: String,
+    /// Bytes that are free on its disk.
+    pub free: u64,
+    /// Milliseconds that its clock is ahead.
+    pub ahead: i64,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self {
+            snapd: "2.76".to_owned(),
+            kernel: "6.8.0-31-generic".to_owned(),
+            free: 40 << 30,
+            ahead: 0,
+        }
+    }
+}
+
+impl World {
+    /// A machine's own properties, to be changed.
+    pub fn host(&mut self, member: &str) -> &mut Host {
+        self.hosts.entry(member.to_owned()).or_default()
+    }
+
+    pub(crate) fn host_of(&self, member: &str) -> Host {
+        self.hosts.get(member).cloned().unwrap_or_default()
+    }
+}
+
+/// `df --output=avail -B1 PATH`
+pub(crate) fn df(world: &World, member: &str, args: &[&str]) -> Reply {
+    match args {
+        ["--output=avail", "-B1", _] => Reply::out(format!(
+            "{:>12}\n{:>12}\n",
+            "Avail",
+            world.host_of(member).free
+        )),
+        _ => Reply::fail(1, "df: unknown arguments\n"),
+    }
+}
+
+/// `date +%s.%N`
+pub(crate) fn date(world: &World, member: &str, args: &[&str]) -> Reply {
+    let ["+%s.%N"] = args else {
+        return Reply::fail(1, "date: unknown arguments\n");
+    };
+    let now = world.timestamp(world.now).as_millisecond() + world.host_of(member).ahead;
+    let (seconds, rest) = (now.div_euclid(1000), now.rem_euclid(1000));
+    Reply::out(format!("{seconds}.{rest:03}000000\n"))
+}

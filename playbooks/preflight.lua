@@ -1,0 +1,17 @@
+-- Only looks: whether an update, or an upgrade to the channels that are named, could begin.
+
+local channels = require "playbooks.channels"
+local flow = require "flow"
+local waves = require "playbooks.waves"
+
+local M = flow.playbook {
+	api = 1,
+	about = "Tell whether the cluster is fit for an update, or an upgrade to the channels that are named.",
+	params = channels.params(flow.component_params()),
+}
+
+function M.run(_, p)
+	return preflight.read(waves.preflight(p, channels.chosen(p)))
+end
+
+return M

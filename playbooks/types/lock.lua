@@ -1,0 +1,55 @@
+---@meta
+-- Generated. The cluster belongs to one run at a time.
+
+lock = {}
+
+---@class (exact) lock.read.Args
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) lock.read.Result
+---@field members { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }[] One a member, by name.
+
+--- Tell whose the cluster is, member by member.
+---@param args lock.read.Args
+---@return lock.read.Result
+function lock.read(args) end
+
+---@class (exact) lock.take.Args
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) lock.take.Result
+---@field claim { began: string, holder: string, run: string } What the lock says on every member.
+---@field members string[] The members, by name.
+
+--- Take the cluster for this run, on every member.
+---
+--- It is refused where another run has it, and where that can't be told. What the run has already stays its own, however often it is resumed.
+---@param args lock.take.Args
+---@return lock.take.Result
+function lock.take(args) end
+
+---@class (exact) lock.release.Args
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) lock.release.Result
+---@field members { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }[] How each member's lock is now: free, or another run's.
+
+--- Give the cluster back, on every member where this run has it.
+---@param args lock.release.Args
+---@return lock.release.Result
+function lock.release(args) end
+
+---@class (exact) lock.remove.Args
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) lock.remove.Result
+---@field members { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }[] How each member's lock is now: free, or another run's.
+
+--- Remove the lock from every member, whosever it is: for a lock of which nothing else is left. See `lockstep unlock`.
+---@param args lock.remove.Args
+---@return lock.remove.Result
+function lock.remove(args) end

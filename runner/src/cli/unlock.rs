@@ -1,0 +1,105 @@
+//! `unlock`: the lock of a run of which nothing else is left.
+
+use std::io::{IsTerminal, Write};
+use std::rc::Rc;
+
+use clap::Args;
+use lockstep_modules::lock::{MemberLock, ReadOut};
+use lockstep_modules::op::Registry;
+use lockstep_modules::transport::Transport;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Global;
+use super::exit::{Exit, Fault};
+use super::op;
+use super::session::{runtime, state};
+use super::target::{Target, simulation, ssh};
+use crate::runs::Runs;
+
+/// Whether anybody is asked.
+#[derive(Args)]
+pub(crate) struct UnlockArgs {
+    /// Remove it without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Shows whose the cluster is, and takes it away from there if the operator says so.
+pub(super) fn unlock(
+    registry: &Registry,
+    global: &Global,
+    args: &UnlockArgs,
+) -> Result<Exit, Fault> {
+    let target = Target::of(global)?;
+    let cluster = &target.config.cluster;
+    let runtime = runtime(target.twin.is_some())?;
+    let transport: Rc<dyn Transport> = match &target.twin {
+        Some(scenario) => Rc::new(simulation(scenario.build(), None)),
+        None => ssh(cluster)?,
+    };
+    let read = || {
+        let transport = Rc::clone(&transport);
+        runtime.block_on(op::read_once(
+            registry,
+            cluster,
+            transport,
+            "lock.read",
+            json!({}),
+        ))
+    };
+    let found = ReadOut::deserialize(read()?).map_err(|e| Fault::new(Exit::Failed, e))?;
+    let taken: Vec<&MemberLock> = found.members.iter().filter(|lock| !lock.free()).collect();
+    if taken.is_empty() {
+        out!("{} is not locked", cluster.name);
+        return Ok(Exit::Done);
+    }
+    for lock in &taken {
+        out!("{}: {}", lock.member, lock.brief());
+    }
+    let runs = Runs::in_state(&state(global)?);
+    let ours = |lock: &&MemberLock| {
+        let claim = lock.claim.as_ref()?;
+        let history = runs.history(&claim.run).ok()?;
+        let same = history.head.who == claim.holder && history.began == claim.began;
+        (same && history.end.is_none()).then(|| claim.run.clone())
+    };
+    if let Some(run) = taken.iter().find_map(ours) {
+        out!(
+            "That run is here and has not ended: lockstep resume {run} goes on with it, lockstep abort {run} gives back \
+             what it had switched on, and the lock last."
+        );
+    }
+    if !args.yes && !agreed()? {
+        return Err(Fault::new(Exit::Refused, "the lock stays"));
+    }
+    let folder = Runs::in_state(&state(global)?).create("op")?;
+    let removed = op::change_once(
+        registry,
+        cluster,
+        &target.name,
+        transport,
+        &folder,
+        "lock.remove",
+    );
+    runtime.block_on(removed)?;
+    out!("{} is not locked any more", cluster.name);
+    Ok(Exit::Done)
+}
+
+fn agreed() -> Result<bool, Fault> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Fault::new(
+            Exit::Refused,
+            "nobody is there to be asked, and the lock stays",
+        )
+        .help("lockstep unlock --yes  removes it: be sure that no run goes on"));
+    }
+    let _ = write!(
+        std::io::stderr(),
+        "Remove the lock? Another run may be changing the cluster right now. [y/N] "
+    );
+    let mut line = String::new();
+    let read = std::io::stdin().read_line(&mut line);
+    Ok(read.is_ok() && ["y", "yes"].contains(&line.trim().to_lowercase().as_str()))
+}

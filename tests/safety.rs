@@ -1,0 +1,293 @@
+//! One run at a time, and a run that gives back what it had switched on.
+
+use std::time::Duration;
+
+use lockstep::engine::Finish;
+use lockstep::journal::{Crash, Phase};
+use lockstep_modules::error::Kind;
+use lockstep_tests::{Bench, Ended};
+use lockstep_twin::{Node, Scenario};
+use serde_json::json;
+
+const LOCK: &str = "/var/lib/lockstep/lock";
+
+/// Someone else's lock on a member.
+fn foreign(bench: &mut Bench, member: &str) {
+    let claim = json!({"run": "upgrade-7", "holder": "eve@jump2", "began": "2026-03-31T22:00:00Z"});
+    bench
+        .world
+        .set_file(member, LOCK, Some(Node::Link(claim.to_string())));
+}
+
+/// What is switched on; in the beginning nothing is.
+fn left_on(bench: &Bench) -> Vec<String> {
+    bench.world.settings().into_keys().collect()
+}
+
+fn locked(bench: &Bench) -> Vec<&String> {
+    let members = bench.world.members.keys();
+    members
+        .filter(|m| bench.world.file(m, LOCK).is_some())
+        .collect()
+}
+
+#[test]
+fn a_run_has_the_cluster_to_itself_until_it_ends() {
+    let mut bench = Bench::update(3);
+    // The journal is cut in the middle of the run: the lock is there, and names the run.
+    assert!(matches!(bench.run_until(Crash::Before(60)), Ended::Killed));
+    let Some(Node::Link(claim)) = bench.world.file("micro03", LOCK) else {
+        panic!("no lock on micro03");
+    };
+    assert!(
+        claim.contains(r#""run":"update-1","holder":"nobody@twin""#),
+        "{claim}"
+    );
+    bench.resume().done();
+    assert_eq!(locked(&bench), Vec::<&String>::new());
+    bench.assert_updated();
+}
+
+#[test]
+fn a_second_run_is_refused_before_it_changes_anything_and_goes_on_when_the_first_has_ended() {
+    // Whichever member the other controller got first.
+    for member in ["micro01", "micro03"] {
+        let mut bench = Bench::update(3);
+        foreign(&mut bench, member);
+        let held = bench.run().held();
+        assert_eq!(held.failure.kind, Kind::Refused);
+        assert_eq!(
+            held.failure.to_string(),
+            format!(
+                "{member}: lock.take: the cluster belongs to the run upgrade-7 of eve@jump2, begun 2026-03-31 22:00:00 UTC: \
+                 let it end, or end it where it was begun with: lockstep abort upgrade-7; if nothing is left of it: \
+                 lockstep unlock"
+            )
+        );
+        assert_eq!(
+            locked(&bench),
+            [member],
+            "only the other run's lock is left"
+        );
+        assert_eq!(bench.refreshes(), Vec::<String>::new());
+        bench.world.set_file(member, LOCK, None);
+        bench.resume().done();
+        bench.assert_updated();
+    }
+}
+
+#[test]
+fn a_run_of_the_same_name_from_elsewhere_is_another_run() {
+    let mut bench = Bench::update(1);
+    let claim =
+        json!({"run": "update-1", "holder": "nobody@twin", "began": "2026-03-31T22:00:00Z"});
+    let claim = Node::Link(claim.to_string());
+    bench.world.set_file("micro01", LOCK, Some(claim.clone()));
+    assert_eq!(bench.run().held().failure.kind, Kind::Refused);
+    assert!(matches!(bench.abort(), Ended::Finish(Finish::Aborted)));
+    assert_eq!(bench.world.file("micro01", LOCK), Some(&claim));
+}
+
+#[test]
+fn a_lock_that_can_t_be_read_is_not_free() {
+    for node in [
+        Node::Link("garbage".to_owned()),
+        Node::File("update-1".to_owned()),
+        Node::Folder,
+    ] {
+        let mut bench = Bench::update(3);
+        bench.world.set_file("micro02", LOCK, Some(node.clone()));
+        let held = bench.run().held();
+        assert_eq!(held.failure.kind, Kind::Refused, "{held:?}");
+        let text = held.failure.to_string();
+        assert!(text.starts_with("micro02: lock.take: the lock "), "{text}");
+        assert!(
+            text.ends_with("lockstep unlock shows it and asks"),
+            "{text}"
+        );
+        assert_eq!(locked(&bench), ["micro02"]);
+        assert_eq!(bench.refreshes(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_member_that_can_t_be_written_is_told() {
+    let mut bench = Bench::update(3);
+    bench.world.read_only.insert("micro02".to_owned());
+    let text = bench.run().held().failure.to_string();
+    assert!(
+        text.contains("micro02: lock.take: mkdir failed (exit 1): mkdir: cannot create directory '/var/lib/lockstep': Read-only"),
+        "{text}"
+    );
+    assert_eq!(locked(&bench), Vec::<&String>::new());
+}
+
+#[test]
+fn a_lock_that_was_taken_away_in_the_meantime_stops_the_run() {
+    let mut bench = Bench::update(3);
+    assert!(matches!(bench.run_until(Crash::Before(60)), Ended::Killed));
+    bench.world.set_file("micro01", LOCK, None);
+    foreign(&mut bench, "micro02");
+    bench.wait(Duration::from_secs(60));
+    let why = bench.resume().suspended();
+    assert!(
+        why.contains("lock/micro01: update-1 of nobody@twin"),
+        "{why}"
+    );
+    assert!(why.contains("→ upgrade-7 of eve@jump2"), "{why}");
+}
+
+#[test]
+fn unlocking_removes_whatever_is_there() {
+    let mut bench = Bench::playing("return lock.remove {}", 3);
+    foreign(&mut bench, "micro01");
+    bench
+        .world
+        .set_file("micro02", LOCK, Some(Node::File("x".to_owned())));
+    bench.run().done();
+    assert_eq!(locked(&bench), Vec::<&String>::new());
+}
+
+/// Where the update of a cluster is held for good: in the middle of its first wave, with noout set.
+fn held_in_mid_wave() -> Bench {
+    let mut bench = Bench::update(3);
+    bench.world.fail_hook("micro02", "microceph", 99);
+    let held = bench.run().held();
+    assert_eq!(held.path, "MicroCeph/micro02/snap.refresh#1");
+    assert!(left_on(&bench).len() > 3, "{:?}", left_on(&bench));
+    bench
+}
+
+/// What an abort must come to, wherever it came in between.
+fn assert_given_back(bench: &Bench, refreshes: &[String]) {
+    assert_eq!(left_on(bench), Vec::<String>::new());
+    assert_eq!(bench.world.violations(), []);
+    assert_eq!(bench.refreshes(), refreshes, "an abort refreshes nothing");
+    let held = bench
+        .world
+        .members
+        .keys()
+        .all(|m| bench.world.held(m, "microceph"));
+    assert!(held, "holds stay");
+    let history = bench.history();
+    assert!(history.cancelled.is_some() && history.end.is_some());
+    let open = |phase: &Phase| !matches!(phase, Phase::Done | Phase::Failed);
+    assert!(!history.steps.values().any(|step| open(&step.phase)));
+}
+
+#[test]
+fn an_aborted_run_gives_back_what_it_had_switched_on_and_begins_nothing() {
+    let mut bench = held_in_mid_wave();
+    let before = bench.refreshes();
+    assert!(matches!(bench.abort(), Ended::Finish(Finish::Aborted)));
+    assert_given_back(&bench, &before);
+}
+
+#[test]
+fn an_abort_can_be_killed_at_every_append() {
+    let placements: [fn(usize) -> Crash; 3] = [Crash::Before, Crash::Torn, Crash::After];
+    let mut tried = 0;
+    for place in placements {
+        for n in 1.. {
+            let mut bench = held_in_mid_wave();
+            let before = bench.refreshes();
+            match bench.abort_until(place(n)) {
+                Ended::Killed => {}
+                Ended::Finish(Finish::Aborted) => break,
+                other => panic!("{other:?}"),
+            }
+            bench.wait(Duration::from_secs(30));
+            // Killed before the journal had it, it has to be asked for again; later a resume goes on with it.
+            let history = bench.history();
+            if history.end.is_none() {
+                let cancelled = history.cancelled.is_some();
+                let ended = if cancelled {
+                    bench.resume()
+                } else {
+                    bench.abort()
+                };
+                let over = matches!(&ended, Ended::Finish(Finish::Aborted));
+                assert!(over, "{:?}: {ended:?}\n{}", place(n), bench.journal.text());
+            }
+            assert_given_back(&bench, &before);
+            tried += 1;
+        }
+    }
+    assert!(tried > 20, "{tried}");
+}
+
+#[test]
+fn a_run_killed_anywhere_can_be_aborted() {
+    for n in (2..200).step_by(3) {
+        let mut bench = Bench::update(3);
+        if !matches!(bench.run_until(Crash::After(n)), Ended::Killed) {
+            break;
+        }
+        let ended = bench.abort();
+        let fine = matches!(&ended, Ended::Finish(Finish::Aborted | Finish::Done(_)));
+        assert!(fine, "append {n}: {ended:?}");
+        assert_eq!(left_on(&bench), Vec::<String>::new(), "append {n}");
+        assert_eq!(bench.world.violations(), [], "append {n}");
+        assert!(
+            !bench
+                .world
+                .members
+                .keys()
+                .any(|m| bench.world.is_changing(m)),
+            "append {n}: a refresh was left to itself"
+        );
+    }
+}
+
+#[test]
+fn what_can_t_be_given_back_holds_the_abort() {
+    let mut bench = held_in_mid_wave();
+    bench.world.read_only.insert("micro02".to_owned());
+    let held = bench.abort().held();
+    assert_eq!(held.path, "finally/lock.release#1");
+    assert!(held.failure.message.contains("Read-only"), "{held:?}");
+    bench.world.read_only.clear();
+    assert!(matches!(bench.resume(), Ended::Finish(Finish::Aborted)));
+    assert_eq!(left_on(&bench), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_in_a_playbook_goes_on_behind_an_abort_but_what_cleans_up() {
+    // It tries again for ever, and something else besides.
+    let body = r#"
+        finally(function()
+            while not try(exec, { member = "micro01", argv = { "/bin/false" }, effect = "read" }).ok do
+                confirm "Again?"
+            end
+        end, function()
+            try(exec, { member = "micro01", argv = { "/bin/echo", "one" }, effect = "converge" })
+            parallel({ "micro01", "micro02" }, function(member)
+                exec { member = member, argv = { "/bin/echo", "two" }, effect = "converge" }
+            end)
+        end)
+    "#;
+    let mut bench = Bench::playing(body, 2);
+    assert_eq!(bench.run().held().path, "confirm#1");
+    assert!(matches!(bench.abort(), Ended::Finish(Finish::Aborted)));
+    let said: Vec<&str> = bench
+        .world
+        .log
+        .iter()
+        .filter(|e| e.argv[0] == "/bin/echo")
+        .map(|e| e.argv[1].as_str())
+        .collect();
+    assert_eq!(said, ["one", "two", "two"]);
+}
+
+#[test]
+fn a_cluster_of_one_is_locked_and_aborted_too() {
+    let mut bench = Bench::shipped("update", &Scenario::of(1), &json!({}));
+    assert!(matches!(bench.run_until(Crash::After(40)), Ended::Killed));
+    assert_eq!(locked(&bench).len(), 1);
+    let ended = bench.abort();
+    assert!(
+        matches!(&ended, Ended::Finish(Finish::Aborted)),
+        "{ended:?}"
+    );
+    assert_eq!(left_on(&bench), Vec::<String>::new());
+}
