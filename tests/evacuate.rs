@@ -205,6 +205,23 @@ fn what_cant_be_moved_is_refused_before_the_first_change() {
 }
 
 #[test]
+fn what_was_moved_and_didnt_start_is_started_when_resumed() {
+    for version in ["5.21.3-c5ae129", "6.9"] {
+        let mut bench = evacuating(&mixed(3), &json!({}));
+        lxd_is(&mut bench, version);
+        let before = places(&bench);
+        bench.world.fail_start("a2", 2);
+        let message = bench.run().held().failure.message;
+        assert!(message.contains("a2 is Stopped on micro03"), "{message}");
+        let again = bench.resume().held().failure.message;
+        let expected = "a2 was moved to micro03 and doesn't start there";
+        assert!(again.contains(expected), "{again}");
+        bench.resume().done();
+        assert_home(&bench, &before);
+    }
+}
+
+#[test]
 fn an_instance_that_doesnt_start_again_holds_the_run() {
     let mut bench = evacuating(&mixed(3), &json!({}));
     let before = places(&bench);
@@ -277,7 +294,7 @@ fn a_member_that_holds_the_others_is_named() {
         message.contains("micro01, micro03 has another revision and waits for micro02"),
         "{message}"
     );
-    bench.world.mend_all();
+    bench.world.mend();
     bench.resume().done();
     assert_eq!(bench.revisions("lxd"), [33110, 33110, 33110]);
     assert!(bench.world.instances().iter().all(|i| i.started == 0));

@@ -358,10 +358,14 @@ fn start(world: &mut World, op: &Operation, key: &Key) {
 fn started(world: &mut World, op: &Operation, key: &Key) {
     let now = world.now;
     if world.lxd.faults.start_fails(&key.1) {
+        // An evacuation has moved it by then; seen on a real cluster, as was the text.
+        if op.what == What::Evacuate {
+            let text = "Failed to load config file \"/tmp/lxd_config_64033256\": loading config file for the container failed";
+            return fail(world, op, text);
+        }
         if let Some(instance) = find_mut(world, key) {
-            instance
-                .config
-                .insert(LAST_STATE.to_owned(), "STOPPED".to_owned());
+            let stopped = "STOPPED".to_owned();
+            instance.config.insert(LAST_STATE.to_owned(), stopped);
         }
         let text = format!("Failed starting instance \"{}\": exit status 1", key.1);
         return fail(world, op, &text);
