@@ -4,6 +4,7 @@ mod cli;
 mod crash;
 mod engine;
 mod generated;
+mod preflight;
 mod safety;
 mod ssh;
 mod tidy;

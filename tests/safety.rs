@@ -59,7 +59,7 @@ fn a_second_run_is_refused_before_it_changes_anything_and_goes_on_when_the_first
         assert_eq!(
             held.failure.to_string(),
             format!(
-                "{member}: lock.take: the cluster belongs to the run upgrade-7 of eve@jump2, begun 2026-03-31 22:00:00 UTC: \
+                "preflight.require: lock: {member}: the cluster belongs to the run upgrade-7 of eve@jump2, begun 2026-03-31 22:00:00 UTC: \
                  let it end, or end it where it was begun with: lockstep abort upgrade-7; if nothing is left of it: \
                  lockstep unlock"
             )
@@ -100,7 +100,10 @@ fn a_lock_that_can_t_be_read_is_not_free() {
         let held = bench.run().held();
         assert_eq!(held.failure.kind, Kind::Refused, "{held:?}");
         let text = held.failure.to_string();
-        assert!(text.starts_with("micro02: lock.take: the lock "), "{text}");
+        assert!(
+            text.starts_with("preflight.require: lock: can't be told: micro02: the lock "),
+            "{text}"
+        );
         assert!(
             text.ends_with("lockstep unlock shows it and asks"),
             "{text}"

@@ -172,15 +172,13 @@ impl Seen<'_> {
     fn lock(&self) -> Found {
         let mut found = Found::default();
         for lock in self.status.members.iter().filter_map(|m| m.lock.as_ref()) {
-            let ours = lock
-                .claim
-                .as_ref()
-                .is_some_and(|claim| claim.is_of(self.run));
-            let told = format!("{}: {}", lock.member, lock.brief());
-            match (&lock.claim, &lock.problem) {
-                (Some(_), _) if !ours => found.against.push(told),
-                (None, Some(_)) => found.unknown.push(told),
-                _ => {}
+            let told = lock
+                .refusal(self.run)
+                .map(|why| format!("{}: {why}", lock.member));
+            if lock.problem.is_some() {
+                found.unknown.extend(told);
+            } else {
+                found.against.extend(told);
             }
         }
         found
