@@ -63,7 +63,7 @@ fn refused(mut bench: Bench) -> String {
 fn every_check_says_what_is_wrong_and_what_to_do() {
     let update = |change: fn(&mut World)| refused(bench("update", &json!({}), true, change));
     let told = [
-        update(|w| w.cut_link_at("micro02", 0, 3_600_000)),
+        update(|w| w.inject("cut:micro02+1h".parse().unwrap()).unwrap()),
         update(|w| {
             let claim =
                 json!({"run": "update-3", "holder": "eve@jump2", "began": "2026-03-31T22:00:00Z"});

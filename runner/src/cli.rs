@@ -22,6 +22,7 @@ mod exit;
 mod init;
 mod op;
 mod playbook;
+mod preflight;
 mod resume;
 mod session;
 mod show;
@@ -99,6 +100,8 @@ enum Command {
     Update(playbook::RunArgs),
     /// Move components to other channels
     Upgrade(playbook::RunArgs),
+    /// Tell whether an update, or an upgrade, could begin; nothing is changed
+    Preflight(preflight::PreflightArgs),
     /// Run a playbook of your own
     Run(playbook::FileArgs),
     /// Go on with a run that was held, interrupted or killed
@@ -149,6 +152,7 @@ fn dispatch(registry: &Registry, cli: Cli) -> Result<Exit, Fault> {
     match cli.command {
         Command::Update(args) => playbook::shipped(registry, global, "update", &args),
         Command::Upgrade(args) => playbook::shipped(registry, global, "upgrade", &args),
+        Command::Preflight(args) => preflight::preflight(registry, global, &args),
         Command::Run(args) => playbook::file(registry, global, &args),
         Command::Resume(args) => resume::resume(registry, global, &args),
         Command::Abort(args) => abort::abort(registry, global, &args),

@@ -18,12 +18,22 @@ use crate::journal::{FORMAT, Head};
 use crate::runs::Runs;
 use crate::script::Script;
 
-/// What every run takes.
+/// The parameters of a playbook.
 #[derive(Args, Clone)]
-pub(crate) struct RunArgs {
+pub(crate) struct Params {
     /// A parameter of the playbook; may be given more than once
     #[arg(long = "param", short, value_name = "NAME=VALUE", value_parser = pair)]
     params: Vec<(String, String)>,
+    /// Go on although this check of the preflight says no; may be given more than once
+    #[arg(long, value_name = "CHECK")]
+    accept: Vec<String>,
+}
+
+/// What every run takes.
+#[derive(Args, Clone)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    params: Params,
     /// Answer every question of the playbook with yes
     #[arg(long)]
     yes: bool,
@@ -106,7 +116,7 @@ fn run(
     let mut script = Script::load(main, Box::new(finder), registry, seed)?;
     let params = script
         .playbook()
-        .params(&given(&target, &script, name, args))?;
+        .params(&given(&target, &script, name, &args.params))?;
     let cluster = target.config.cluster.clone();
     script.start(&cluster, &params)?;
 
@@ -151,7 +161,12 @@ fn run(
 
 /// The parameters that are given: the command line's, then the cluster file's. Channels in the file are parameters of
 /// every playbook that takes them.
-fn given(target: &Target, script: &Script, name: &str, args: &RunArgs) -> Map<String, Value> {
+pub(super) fn given(
+    target: &Target,
+    script: &Script,
+    name: &str,
+    args: &Params,
+) -> Map<String, Value> {
     let takes = |name: &str| {
         script
             .playbook()
@@ -173,5 +188,8 @@ fn given(target: &Target, script: &Script, name: &str, args: &RunArgs) -> Map<St
             .iter()
             .map(|(name, value)| (name.clone(), Value::from(value.as_str()))),
     );
+    if !args.accept.is_empty() {
+        given.insert("accept".to_owned(), Value::from(args.accept.clone()));
+    }
     given
 }
