@@ -102,6 +102,11 @@ function flow.component_params()
 	end
 	return {
 		accept = { type = "list", about = "Checks of the preflight of which a no is accepted." },
+		backup = {
+			type = "boolean",
+			default = true,
+			about = "Copy the control plane on each member before the first change.",
+		},
 		only = { type = "list", one_of = names, about = "Only these components." },
 		looks = { type = "integer", about = "Good looks in a row before a gate of storage or network opens." },
 		skip = { type = "list", one_of = names, about = "All components but these." },

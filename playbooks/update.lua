@@ -10,8 +10,8 @@ local M = flow.playbook {
 	hooks = waves.hooks,
 }
 
-function M.run(_, p)
-	return waves.run(M, p, {})
+function M.run(cluster, p)
+	return waves.run(M, cluster, p, {})
 end
 
 return M

@@ -11,7 +11,7 @@ local M = flow.playbook {
 	hooks = waves.hooks,
 }
 
-function M.run(_, p)
+function M.run(cluster, p)
 	local chosen = channels.chosen(p)
 	if next(chosen) == nil then
 		error "no channel is given: name a set (-p to=2), or components (for example -p microceph=tentacle/stable)"
@@ -23,7 +23,8 @@ function M.run(_, p)
 			only[#only + 1] = component.name
 		end
 	end
-	return waves.run(M, { accept = p.accept, looks = p.looks, only = only }, chosen)
+	local rest = { accept = p.accept, backup = p.backup, looks = p.looks, only = only }
+	return waves.run(M, cluster, rest, chosen)
 end
 
 return M

@@ -144,6 +144,18 @@ local function with_lock(body)
 	end)
 end
 
+-- Copies the control plane on every member, and sees that the copies are whole. Returns where they are, by member.
+local function back_up(members)
+	local folders = {}
+	section("Backup", function()
+		parallel(members, function(member)
+			folders[member] = backup.take({ member = member }).folder
+			backup.verify { member = member }
+		end)
+	end)
+	return folders
+end
+
 -- Looks at everything that speaks against going on. The arguments of preflight.read and preflight.require.
 function waves.preflight(p, channels)
 	local components = {}
@@ -161,7 +173,7 @@ end
 
 -- Runs a wave for each of the chosen components. `channels` gives the channel to move to, by component; without one, a
 -- component stays in the channel that it follows. Returns what changed, by component.
-function waves.run(M, p, channels)
+function waves.run(M, cluster, p, channels)
 	local report = preflight.require(waves.preflight(p, channels))
 	local before, list = report.status, to_do(p, report, channels)
 	if #list == 0 then
@@ -169,6 +181,12 @@ function waves.run(M, p, channels)
 	end
 
 	return with_lock(function()
+		local folders = {}
+		if p.backup == false then
+			log.warn "no backup is taken (backup = false)"
+		else
+			folders = back_up(cluster.members)
+		end
 		local moved = {}
 		for i, item in ipairs(list) do
 			local component, name = item.component, item.component.name
@@ -183,7 +201,7 @@ function waves.run(M, p, channels)
 			moved[i] = name
 		end
 		local after = status.require { health = "ok", in_step = true }
-		return { changed = changes(before, after), components = moved }
+		return { backup = folders, changed = changes(before, after), components = moved }
 	end)
 end
 

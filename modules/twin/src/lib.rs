@@ -7,6 +7,7 @@
 //! Where the twin and a real cluster differ, the twin is wrong.
 
 mod ceph;
+mod dumps;
 mod faults;
 mod files;
 mod host;
