@@ -101,6 +101,10 @@ function flow.component_params()
 		names[i] = component.name
 	end
 	return {
+		downtime = {
+			type = "boolean",
+			about = "Don't ask where storage or network stops while a member is away: with fewer than three members.",
+		},
 		accept = { type = "list", about = "Checks of the preflight of which a no is accepted." },
 		backup = {
 			type = "boolean",

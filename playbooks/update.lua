@@ -6,12 +6,12 @@ local waves = require "playbooks.waves"
 local M = flow.playbook {
 	api = 1,
 	about = "Refresh MicroCeph, MicroOVN, LXD and MicroCloud within their channels.",
-	params = flow.component_params(),
+	params = waves.params(),
 	hooks = waves.hooks,
 }
 
-function M.run(cluster, p)
-	return waves.run(M, cluster, p, {})
+function M.run(_, p)
+	return waves.run(M, p, {})
 end
 
 return M

@@ -7,11 +7,11 @@ local waves = require "playbooks.waves"
 local M = flow.playbook {
 	api = 1,
 	about = "Move MicroCeph, MicroOVN, LXD and MicroCloud to other channels.",
-	params = channels.params(flow.component_params()),
+	params = channels.params(waves.params()),
 	hooks = waves.hooks,
 }
 
-function M.run(cluster, p)
+function M.run(_, p)
 	local chosen = channels.chosen(p)
 	if next(chosen) == nil then
 		error "no channel is given: name a set (-p to=2), or components (for example -p microceph=tentacle/stable)"
@@ -23,8 +23,12 @@ function M.run(cluster, p)
 			only[#only + 1] = component.name
 		end
 	end
-	local rest = { accept = p.accept, backup = p.backup, looks = p.looks, only = only }
-	return waves.run(M, cluster, rest, chosen)
+	local given = {}
+	for name, value in pairs(p) do
+		given[name] = value
+	end
+	given.only, given.skip = only, nil
+	return waves.run(M, given, chosen)
 end
 
 return M

@@ -1,5 +1,6 @@
 -- One wave per component: how its snap is refreshed across all members. `update` and `upgrade` are made of these.
 
+local evacuation = require "playbooks.evacuation"
 local flow = require "flow"
 local compatibility = require "playbooks.data.compatibility"
 local hazards = require "playbooks.data.hazards"
@@ -9,8 +10,18 @@ local waves = {}
 -- The hooks that a playbook made of waves offers to sites.
 waves.hooks = { "before_wave", "before_member", "after_member", "after_wave" }
 
+-- What a playbook made of waves takes.
+function waves.params()
+	local params = flow.component_params()
+	for name, param in pairs(evacuation.params) do
+		params[name] = param
+	end
+	return params
+end
+
 -- A wave is a record: the playbook's `hook`, its `component` as it was before (members, health), the `channel` to move to
--- (none to stay), and how many good `looks` open a gate.
+-- (none to stay), the members that have a release coming (`moves`), how many good `looks` open a gate, whether `downtime`
+-- is accepted, and `away`, which runs a member's refresh with its instances out of the way if that is asked for.
 
 -- While a member is away Ceph shall not start to move its data. Whoever set the flag gives it back.
 local function with_noout(member, body)
@@ -22,11 +33,21 @@ local function with_noout(member, body)
 	end)
 end
 
+-- A server that is busy shall not be taken for dead in the middle of a conversion. Whoever raised the timers gives them back.
+local function with_patience(body)
+	local timers = microovn.timers {}
+	finally(body, function()
+		if timers.changed then
+			microovn.timers { back = timers.was }
+		end
+	end)
+end
+
 -- Refreshes the wave's snap on one member between the site's hooks, and waits for the gate if anything moved.
 local function refresh(wave, member, gate)
 	local name = wave.component.name
 	wave.hook("before_member", { member = member, component = name })
-	local r = snap.refresh { member = member, snap = name, channel = wave.channel }
+	local r = snap.refresh { member = member, snap = name, channel = wave.channel, downtime = wave.downtime }
 	if r.changed and gate then
 		gate(member)
 	end
@@ -35,28 +56,44 @@ end
 
 local run = {}
 
--- One member after the other. `noout` is set around each, and the next one begins only behind the gate.
+-- One member after the other, each behind a gate before and a gate after it. A member that has the release already stops
+-- for nothing, and needs none.
 function run.microceph(wave)
-	local whole = microceph.wait { samples = 1 }
-	rolling(wave.component.members, function(member)
-		with_noout(member, function()
-			refresh(wave, member, function()
-				microceph.wait { member = member, osds = whole.health.osds, samples = wave.looks }
+	local before = microceph.baseline {}
+	local function gate(member)
+		microceph.wait { member = member, since = before, samples = wave.looks }
+	end
+	rolling(microceph.order({ members = wave.component.members }).members, function(member)
+		if not wave.moves[member] then
+			return refresh(wave, member, gate)
+		end
+		wave:away(member, function()
+			microceph.spare { member = member, since = before, downtime = wave.downtime }
+			with_noout(member, function()
+				refresh(wave, member, gate)
 			end)
 		end)
 	end)
-	microceph.wait { osds = whole.health.osds, samples = wave.looks }
+	microceph.finish { since = before, samples = wave.looks }
 end
 
--- One member after the other. With a newer schema the daemons wait until the last one has it, so all of them online is
--- asked for only behind the wave; so is the conversion of the databases.
+-- As with storage. With a newer schema the daemons wait until the last member has it, so all of them online is asked for
+-- only behind the wave; so is the conversion of the databases.
 function run.microovn(wave)
-	rolling(wave.component.members, function(member)
-		refresh(wave, member, function()
-			microovn.wait { member = member, samples = wave.looks }
+	local function gate(member)
+		microovn.wait { member = member, samples = wave.looks }
+	end
+	with_patience(function()
+		rolling(microovn.order({ members = wave.component.members }).members, function(member)
+			wave:away(member, function()
+				if wave.moves[member] then
+					microovn.spare { member = member, downtime = wave.downtime }
+				end
+				refresh(wave, member, gate)
+			end)
 		end)
+		microovn.wait { samples = wave.looks }
 	end)
-	microovn.wait { samples = wave.looks }
 end
 
 -- All members at once: those that are ahead are blocked until the last one has caught up, so a gate between two members
@@ -87,20 +124,55 @@ function run.microcloud(wave)
 	microcloud.wait {}
 end
 
--- Whether any member would be changed by a wave. A component that is out of step is refreshed on every member.
-local function needed(component, updates, channel)
-	if not component.in_step or component.health ~= "ok" then
-		return true
-	end
-	if channel and channel ~= component.channels[1] then
-		return true
-	end
-	for _, offers in pairs(updates) do
-		if offers[component.name] then
-			return true
+-- The members on which a refresh would bring another revision, as far as can be told beforehand.
+local function moving(report, name, channel)
+	local moves, any = {}, false
+	for _, member in ipairs(report.status.members) do
+		local has, offers = member.snaps[name], report.updates[member.name] or {}
+		if has and (offers[name] or has.cohort ~= "+" or (channel and channel ~= has.channel)) then
+			moves[member.name], any = true, true
 		end
 	end
-	return false
+	return moves, any
+end
+
+-- Why storage or network stops while one of its members is away.
+local stops = {}
+
+function stops.microceph()
+	return microceph.baseline({}).downtime
+end
+
+function stops.microovn(members)
+	return microovn.order({ members = members }).downtime
+end
+
+-- Where storage or network can't do without a member, that is said before anything is changed, and asked.
+local function accepted(component, asked)
+	local reasons = stops[component.name] and stops[component.name](component.members) or {}
+	if #reasons > 0 and not asked then
+		local why = table.concat(reasons, "; ")
+		confirm(component.title .. " will stop while members are refreshed (" .. why .. "). Go on?")
+	end
+	return #reasons > 0
+end
+
+-- The waves that are to be run, in order. A component that is out of step is refreshed on every member.
+local function planned(M, report, p, channels)
+	local chain = {}
+	for _, chosen in ipairs(flow.chosen(p)) do
+		local component, channel = flow.component(report.status, chosen.name), channels[chosen.name]
+		local moves, any = moving(report, chosen.name, channel)
+		if #component.members == 0 then
+			log.info(chosen.title .. " is not installed")
+		elseif not any and component.in_step and component.health == "ok" then
+			log.info(chosen.title .. ": nothing to do")
+		else
+			chain[#chain + 1] =
+				{ hook = M.hook, component = component, channel = channel, moves = moves, looks = p.looks }
+		end
+	end
+	return chain
 end
 
 -- What became different on which member, by component.
@@ -118,20 +190,16 @@ local function changes(before, after)
 	return changed
 end
 
--- What is to be done: the chosen components that would be changed, each with the channel to move to.
-local function to_do(p, report, channels)
-	local list = {}
-	for _, chosen in ipairs(flow.chosen(p)) do
-		local component, channel = flow.component(report.status, chosen.name), channels[chosen.name]
-		if #component.members == 0 then
-			log.info(chosen.title .. " is not installed")
-		elseif not needed(component, report.updates, channel) then
-			log.info(chosen.title .. ": nothing to do")
-		else
-			list[#list + 1] = { title = chosen.title, component = component, channel = channel }
-		end
-	end
-	return list
+local function run_wave(wave)
+	local component = wave.component
+	section(component.title, function()
+		parallel(component.members, function(member)
+			snap.hold { member = member, snap = component.name }
+		end)
+		wave.hook("before_wave", { component = component.name })
+		run[component.name](wave)
+		wave.hook("after_wave", { component = component.name })
+	end)
 end
 
 -- While a run changes the cluster no other one does, whoever begins it and from wherever.
@@ -145,12 +213,12 @@ local function with_lock(body)
 end
 
 -- Copies the control plane on every member, and sees that the copies are whole. Returns where they are, by member.
-local function back_up(members)
+local function back_up(status)
 	local folders = {}
 	section("Backup", function()
-		parallel(members, function(member)
-			folders[member] = backup.take({ member = member }).folder
-			backup.verify { member = member }
+		parallel(status.members, function(member)
+			folders[member.name] = backup.take({ member = member.name }).folder
+			backup.verify { member = member.name }
 		end)
 	end)
 	return folders
@@ -173,11 +241,14 @@ end
 
 -- Runs a wave for each of the chosen components. `channels` gives the channel to move to, by component; without one, a
 -- component stays in the channel that it follows. Returns what changed, by component.
-function waves.run(M, cluster, p, channels)
+function waves.run(M, p, channels)
 	local report = preflight.require(waves.preflight(p, channels))
-	local before, list = report.status, to_do(p, report, channels)
-	if #list == 0 then
+	local before, chain = report.status, planned(M, report, p, channels)
+	if #chain == 0 then
 		return { changed = {}, components = {} }
+	end
+	for _, wave in ipairs(chain) do
+		wave.downtime = accepted(wave.component, p.downtime)
 	end
 
 	return with_lock(function()
@@ -185,21 +256,16 @@ function waves.run(M, cluster, p, channels)
 		if p.backup == false then
 			log.warn "no backup is taken (backup = false)"
 		else
-			folders = back_up(cluster.members)
+			folders = back_up(before)
 		end
 		local moved = {}
-		for i, item in ipairs(list) do
-			local component, name = item.component, item.component.name
-			section(item.title, function()
-				parallel(component.members, function(member)
-					snap.hold { member = member, snap = name }
-				end)
-				M.hook("before_wave", { component = name })
-				run[name] { hook = M.hook, component = component, channel = item.channel, looks = p.looks }
-				M.hook("after_wave", { component = name })
-			end)
-			moved[i] = name
-		end
+		evacuation.around(p, flow.component(before, "lxd"), chain, function(away)
+			for i, wave in ipairs(chain) do
+				wave.away = away
+				run_wave(wave)
+				moved[i] = wave.component.name
+			end
+		end)
 		local after = status.require { health = "ok", in_step = true }
 		return { backup = folders, changed = changes(before, after), components = moved }
 	end)

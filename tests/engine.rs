@@ -385,16 +385,16 @@ fn a_cluster_that_someone_else_changed_is_not_gone_on_with() {
     let mut bench = Bench::playing(
         r#"
         status.read {}
-        snap.refresh { member = "micro01", snap = "microceph" }
-        snap.refresh { member = "micro02", snap = "microceph" }
+        snap.refresh { member = "micro01", snap = "microcloud" }
+        snap.refresh { member = "micro02", snap = "microcloud" }
         "#,
         2,
     );
-    bench.world.fail_hook("micro02", "microceph", 1);
+    bench.world.fail_hook("micro02", "microcloud", 1);
     assert_eq!(bench.run().held().path, "snap.refresh#2");
     bench.world.set_revision("micro01", "lxd", 33110);
     // What is about to be refreshed may have moved: that explains itself.
-    bench.world.set_revision("micro02", "microceph", 1501);
+    bench.world.set_revision("micro02", "microcloud", 1210);
     let why = bench.resume().suspended();
     insta::assert_snapshot!(why, @r"
     the cluster was changed by something else since this run last saw it:

@@ -3,6 +3,7 @@
 mod cli;
 mod crash;
 mod engine;
+mod evacuate;
 mod generated;
 mod preflight;
 mod safety;

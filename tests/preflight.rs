@@ -77,7 +77,10 @@ fn every_check_says_what_is_wrong_and_what_to_do() {
             let gone = w.members.remove("micro03");
             assert!(gone.is_some());
         }),
-        update(|w| w.lose_osd(1)),
+        update(|w| {
+            w.fail_osd(1);
+            w.advance(60_000);
+        }),
         update(|w| w.store.status = Some(503)),
         update(|w| w.host("micro03").free = 100 << 20),
         update(|w| w.host("micro03").ahead = 90_000),

@@ -19,9 +19,18 @@ fn foreign(bench: &mut Bench, member: &str) {
         .set_file(member, LOCK, Some(Node::Link(claim.to_string())));
 }
 
-/// What is switched on; in the beginning nothing is.
+/// What is switched on that was not in the beginning, or off that was on.
 fn left_on(bench: &Bench) -> Vec<String> {
-    bench.world.settings().into_keys().collect()
+    let before = Scenario::of(bench.world.members.len()).build().settings();
+    let now = bench.world.settings();
+    let names = before.keys().chain(now.keys());
+    let mut changed: Vec<String> = names
+        .filter(|name| before.get(*name) != now.get(*name))
+        .cloned()
+        .collect();
+    changed.sort();
+    changed.dedup();
+    changed
 }
 
 fn locked(bench: &Bench) -> Vec<&String> {
@@ -284,8 +293,9 @@ fn nothing_in_a_playbook_goes_on_behind_an_abort_but_what_cleans_up() {
 
 #[test]
 fn a_cluster_of_one_is_locked_and_aborted_too() {
-    let mut bench = Bench::shipped("update", &Scenario::of(1), &json!({}));
-    assert!(matches!(bench.run_until(Crash::After(40)), Ended::Killed));
+    let mut bench = Bench::update(1);
+    bench.answer = lockstep::engine::Answer::Yes;
+    assert!(matches!(bench.run_until(Crash::After(60)), Ended::Killed));
     assert_eq!(locked(&bench).len(), 1);
     let ended = bench.abort();
     assert!(
@@ -356,6 +366,7 @@ fn a_member_without_room_for_a_backup_holds_the_run_before_the_first_change() {
 #[test]
 fn a_run_without_a_backup_says_so() {
     let mut bench = Bench::shipped("update", &Scenario::of(1), &json!({"backup": false}));
+    bench.answer = lockstep::engine::Answer::Yes;
     bench.run().done();
     assert!(
         bench

@@ -9,17 +9,26 @@ fn names(members: usize) -> Vec<String> {
     Scenario::of(members).names()
 }
 
-/// What an update asks for, in order: one component after the other, one member after the other.
+/// What an update asks for, in order: one component after the other, one member after the other. The active manager of Ceph
+/// is on the first member, which comes last of the three with monitors; OVN's databases are led by the first two.
 fn in_order(members: usize) -> Vec<String> {
-    let snaps = ["microceph", "microovn", "lxd", "microcloud"];
-    snaps
-        .iter()
-        .flat_map(|snap| {
-            names(members)
-                .into_iter()
-                .map(move |m| format!("{m} {snap}"))
-        })
-        .collect()
+    let all = names(members);
+    let (first, leaders) = (all[..1].to_vec(), all[..members.min(2)].to_vec());
+    let (mons, rest) = (
+        all[1..members.min(3)].to_vec(),
+        all[members.min(3)..].to_vec(),
+    );
+    let others = all[members.min(2)..].to_vec();
+    let waves = [
+        ("microceph", [mons, first, rest].concat()),
+        ("microovn", [others, leaders].concat()),
+        ("lxd", all.clone()),
+        ("microcloud", all),
+    ];
+    let asked = waves
+        .into_iter()
+        .map(|(snap, members)| members.into_iter().map(move |m| format!("{m} {snap}")));
+    asked.flatten().collect()
 }
 
 #[test]
@@ -32,7 +41,7 @@ fn an_update_brings_every_member_to_the_channel_s_revision_in_the_documented_ord
                     schema_bump,
                     ..Scenario::of(members)
                 },
-                &json!({}),
+                &json!({"downtime": members < 3}),
             );
             bench.run().done();
             bench.assert_updated();

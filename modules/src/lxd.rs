@@ -4,9 +4,15 @@
 //! `stop` of the lxd snap, which stop every instance of the member. `lxc` reads its standard input and prints a hint at
 //! its first use: it gets `/dev/null`, and only standard output is read.
 
+mod detail;
+mod evacuate;
+mod healing;
 mod instances;
+mod operation;
+mod predict;
+mod restore;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -14,7 +20,11 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use evacuate::Evacuate;
+pub use healing::Healing;
 pub use instances::{Instance, Instances, Unharmed};
+pub use predict::Predict;
+pub use restore::Restore;
 
 use crate::cmd::Cmd;
 use crate::cx::{Cx, Look};
@@ -39,6 +49,10 @@ pub fn module() -> Module {
         OpDef::of::<Wait>(),
         OpDef::of::<Instances>(),
         OpDef::of::<Unharmed>(),
+        OpDef::of::<Predict>(),
+        OpDef::of::<Evacuate>(),
+        OpDef::of::<Restore>(),
+        OpDef::of::<Healing>(),
     ];
     Module::new("lxd", "Instances: LXD and its cluster.", ops)
 }
@@ -68,6 +82,15 @@ pub struct LxdMember {
     /// Its part in the database.
     #[serde(default)]
     pub roles: Vec<String>,
+    /// Its processors' architecture.
+    #[serde(default)]
+    pub architecture: String,
+    /// Its configuration, for example `scheduler.instance`.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+    /// The cluster groups that it is in.
+    #[serde(default)]
+    pub groups: Vec<String>,
 }
 
 /// `lxd.members`

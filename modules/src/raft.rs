@@ -22,12 +22,25 @@ pub struct View {
     pub election_timer: u64,
     /// Entries that aren't committed, and not applied.
     pub pending: (u64, u64),
-    /// Connections that stand, both ways.
-    pub connections: usize,
+    /// Who leads: `self`, a short id, or `unknown`.
+    pub leader: String,
+    /// Connections that stand, both ways, as printed.
+    pub connections: Vec<String>,
     /// Connections that are broken, as printed.
     pub broken: Vec<String>,
-    /// The servers it knows: short id, and milliseconds since it last heard of each (none for itself).
-    pub servers: Vec<(String, Option<u64>)>,
+    /// The servers it knows, itself among them.
+    pub servers: Vec<Server>,
+}
+
+/// A server of the raft, as another one knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its short id.
+    pub id: String,
+    /// Its host, without protocol and port.
+    pub host: String,
+    /// Milliseconds since it was last heard of; none for the one that tells, and for those that it needn't hear of.
+    pub heard: Option<u64>,
 }
 
 impl View {
@@ -79,7 +92,8 @@ impl View {
                 number("Entries not yet committed")?,
                 number("Entries not yet applied")?,
             ),
-            connections: standing.len(),
+            leader: field("Leader")?,
+            connections: standing.into_iter().map(str::to_owned).collect(),
             broken: broken.into_iter().map(str::to_owned).collect(),
             servers: servers
                 .filter(|line| !line.is_empty())
@@ -90,30 +104,65 @@ impl View {
 }
 
 /// `f080 (f080 at ssl:10.0.0.2:6643) next_index=12512 match_index=12511 last msg 63 ms ago`
-fn server(line: &str) -> (String, Option<u64>) {
-    let id = line
-        .split_whitespace()
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+fn server(line: &str) -> Server {
+    let id = line.split_whitespace().next().unwrap_or_default();
+    let address = line
+        .split_once(" at ")
+        .map_or("", |(_, rest)| rest.split(')').next().unwrap_or_default());
+    // An address of IPv6 stands in brackets.
+    let host = address
+        .split_once(':')
+        .map_or("", |(_, rest)| rest)
+        .rsplit_once(':')
+        .map_or("", |(host, _)| host);
     let heard = line
         .split_once("last msg ")
         .and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
-    (id, heard)
+    Server {
+        id: id.to_owned(),
+        host: host.trim_matches(['[', ']']).to_owned(),
+        heard,
+    }
 }
 
-/// What speaks against the raft of `database`, as all servers that answered see it. Nothing does if it is empty.
+/// What speaks against the raft of `database`, as all servers that answered see it; nothing does if it is empty. What
+/// concerns the server with the id `aside` is left aside.
 #[must_use]
-pub fn problems(database: &str, views: &[(String, View)]) -> Vec<String> {
+pub fn problems(database: &str, views: &[(String, View)], aside: Option<&str>) -> Vec<String> {
+    let counted: Vec<&(String, View)> = views
+        .iter()
+        .filter(|(_, view)| Some(view.server.as_str()) != aside)
+        .collect();
+    let mut problems = together(&counted, aside);
+    for (member, view) in counted {
+        problems.extend(
+            of_one(view, aside)
+                .into_iter()
+                .map(|problem| format!("{member} {problem}")),
+        );
+    }
+    problems
+        .into_iter()
+        .map(|problem| format!("{database}: {problem}"))
+        .collect()
+}
+
+/// What the views don't agree on.
+fn together(views: &[&(String, View)], aside: Option<&str>) -> Vec<String> {
     let mut problems = Vec::new();
-    let mut add = |problem: String| problems.push(format!("{database}: {problem}"));
+    let others = |view: &View| {
+        view.servers
+            .iter()
+            .filter(|server| Some(server.id.as_str()) != aside)
+            .count()
+    };
     let known = views
         .iter()
-        .map(|(_, view)| view.servers.len())
+        .map(|(_, view)| others(view))
         .max()
         .unwrap_or(0);
-    if known != views.len() || views.is_empty() {
-        add(format!("{} of {known} servers answer", views.len()));
+    if known != views.len() || (views.is_empty() && aside.is_none()) {
+        problems.push(format!("{} of {known} servers answer", views.len()));
     }
     let leaders: Vec<&str> = views
         .iter()
@@ -121,9 +170,10 @@ pub fn problems(database: &str, views: &[(String, View)]) -> Vec<String> {
         .map(|(member, _)| member.as_str())
         .collect();
     match leaders.as_slice() {
-        [] => add("there is no leader".to_owned()),
-        [_] => {}
-        several => add(format!("{} say that they lead", several.join(", "))),
+        // The one that is left aside may lead.
+        [] if aside.is_none() => problems.push("there is no leader".to_owned()),
+        [] | [_] => {}
+        several => problems.push(format!("{} say that they lead", several.join(", "))),
     }
     if views
         .iter()
@@ -132,7 +182,7 @@ pub fn problems(database: &str, views: &[(String, View)]) -> Vec<String> {
         .len()
         > 1
     {
-        add("the servers belong to different clusters".to_owned());
+        problems.push("the servers belong to different clusters".to_owned());
     }
     if views
         .iter()
@@ -141,41 +191,62 @@ pub fn problems(database: &str, views: &[(String, View)]) -> Vec<String> {
         .len()
         > 1
     {
-        add("the servers are in different terms".to_owned());
+        problems.push("the servers are in different terms".to_owned());
     }
-    for (member, view) in views {
-        if view.status != "cluster member" {
-            add(format!("{member} is {}", view.status));
-        }
-        if view.pending != (0, 0) {
-            add(format!(
-                "{member} has {} entries not committed, {} not applied",
-                view.pending.0, view.pending.1
-            ));
-        }
-        if !view.broken.is_empty() || view.connections != 2 * (view.servers.len().saturating_sub(1))
-        {
-            let broken = if view.broken.is_empty() {
-                String::new()
-            } else {
-                format!(", broken: {}", view.broken.join(" "))
-            };
-            add(format!(
-                "{member} has {} connections to {} servers{broken}",
-                view.connections,
-                view.servers.len()
-            ));
-        }
-        let silent = |(id, heard): &(String, Option<u64>)| {
-            let late = heard.is_none_or(|ms| ms >= view.election_timer);
-            (view.role == "leader" && *id != view.server && late).then(|| id.clone())
+    problems
+}
+
+/// What one server says against itself and its connections.
+fn of_one(view: &View, aside: Option<&str>) -> Vec<String> {
+    let mut problems = Vec::new();
+    if view.status != "cluster member" {
+        problems.push(format!("is {}", view.status));
+    }
+    if view.leader == "unknown" {
+        problems.push("knows of no leader".to_owned());
+    }
+    if view.pending != (0, 0) {
+        problems.push(format!(
+            "has {} entries not committed, {} not applied",
+            view.pending.0, view.pending.1
+        ));
+    }
+    let counts = |connection: &&String| aside.is_none_or(|id| !connection.contains(id));
+    let standing = view.connections.iter().filter(counts).count();
+    let broken: Vec<&str> = view
+        .broken
+        .iter()
+        .filter(counts)
+        .map(String::as_str)
+        .collect();
+    let others = view
+        .servers
+        .iter()
+        .filter(|s| s.id != view.server && Some(s.id.as_str()) != aside)
+        .count();
+    if !broken.is_empty() || standing != 2 * others {
+        let broken = if broken.is_empty() {
+            String::new()
+        } else {
+            format!(", broken: {}", broken.join(" "))
         };
-        for id in view.servers.iter().filter_map(silent) {
-            add(format!(
-                "{member} has not heard of {id} for longer than an election takes"
-            ));
-        }
+        problems.push(format!(
+            "has {standing} connections to {others} others{broken}"
+        ));
     }
+    let silent = |server: &&Server| {
+        let late = server.heard.is_none_or(|ms| ms >= view.election_timer);
+        view.role == "leader"
+            && server.id != view.server
+            && Some(server.id.as_str()) != aside
+            && late
+    };
+    problems.extend(view.servers.iter().filter(silent).map(|s| {
+        format!(
+            "has not heard of {} for longer than an election takes",
+            s.id
+        )
+    }));
     problems
 }
 
@@ -204,7 +275,7 @@ mod tests {
         };
         // The follower's transcript was taken while its connections were still being made.
         let settled = |view: View| View {
-            connections: 4,
+            connections: ["->x", "<-x", "->y", "<-y"].map(str::to_owned).to_vec(),
             ..view
         };
         vec![
@@ -212,6 +283,14 @@ mod tests {
             ("m2".to_owned(), settled(follower)),
             ("m3".to_owned(), settled(third)),
         ]
+    }
+
+    fn known(id: &str, host: &str, heard: Option<u64>) -> Server {
+        Server {
+            id: id.to_owned(),
+            host: host.to_owned(),
+            heard,
+        }
     }
 
     #[test]
@@ -225,12 +304,15 @@ mod tests {
             term: 1,
             election_timer: 4000,
             pending: (0, 0),
-            connections: 4,
+            leader: "self".to_owned(),
+            connections: ["<-f1e3", "->f1e3", "<-d7d7", "->d7d7"]
+                .map(str::to_owned)
+                .to_vec(),
             broken: vec![],
             servers: vec![
-                ("f1e3".to_owned(), Some(19)),
-                ("d7d7".to_owned(), Some(18)),
-                ("e654".to_owned(), None),
+                known("f1e3", "10.77.0.12", Some(19)),
+                known("d7d7", "10.77.0.13", Some(18)),
+                known("e654", "10.77.0.11", None),
             ],
         };
         assert_eq!(view, expected);
@@ -247,13 +329,13 @@ mod tests {
 
     #[test]
     fn a_whole_raft_has_no_problems() {
-        assert!(problems("NB", &three()).is_empty());
+        assert!(problems("NB", &three(), None).is_empty());
     }
 
     fn with(change: impl FnOnce(&mut Vec<(String, View)>)) -> String {
         let mut views = three();
         change(&mut views);
-        problems("NB", &views).join("\n")
+        problems("NB", &views, None).join("\n")
     }
 
     #[test]
@@ -269,14 +351,27 @@ mod tests {
                     "disconnected from the cluster (election timeout)".to_owned()),
                 with(|v| v[1].1.pending = (3, 1)),
                 with(|v| {
-                    v[0].1.connections = 3;
+                    v[0].1.connections.pop();
                     v[0].1.broken = vec!["(->f080)".to_owned()];
                 }),
-                with(|v| v[0].1.servers[0].1 = Some(9000)),
-                problems("NB", &[]).join("\n"),
+                with(|v| v[0].1.servers[0].heard = Some(9000)),
+                problems("NB", &[], None).join("\n"),
             ]
             .join("\n--\n")
         );
+    }
+
+    #[test]
+    fn what_concerns_the_server_that_is_left_aside_doesn_t_count() {
+        let mut views = three();
+        views.truncate(2);
+        views[0].1.connections = vec!["<-f1e3".to_owned(), "->f1e3".to_owned()];
+        views[0].1.broken = vec!["(->d7d7)".to_owned()];
+        views[0].1.servers[1].heard = Some(90_000);
+        views[1].1.connections = vec!["<-e654".to_owned(), "->e654".to_owned()];
+        assert_eq!(problems("NB", &views, None).len(), 4);
+        assert!(problems("NB", &views, Some("d7d7")).is_empty());
+        assert_eq!(problems("NB", &views, Some("f1e3")).len(), 3);
     }
 
     #[test]

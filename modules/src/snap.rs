@@ -230,9 +230,8 @@ impl Op for Updates {
     }
 
     async fn run(cx: &Cx, args: UpdatesArgs) -> Result<UpdatesOut, OpError> {
-        let mut answers = snapd::get(cx, &args.member, &["/v2/find?select=refresh"]).await?;
-        let snaps: Vec<Offer> = snapd::read(&args.member, answers.remove(0))?;
-        let updates = snaps.into_iter().map(|s| {
+        let updates = offers(cx, &args.member).await?;
+        let updates = updates.into_iter().map(|s| {
             (
                 s.name,
                 Update {
@@ -253,6 +252,12 @@ struct Offer {
     name: String,
     revision: String,
     version: String,
+}
+
+/// What the store offers for the snaps of a member, in the channels that they follow.
+async fn offers(cx: &Cx, member: &Member) -> Result<Vec<Offer>, OpError> {
+    let mut answers = snapd::get(cx, member, &["/v2/find?select=refresh"]).await?;
+    snapd::read(member, answers.remove(0))
 }
 
 /// List the changes that snapd made or is making on a member.

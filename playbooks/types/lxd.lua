@@ -8,7 +8,7 @@ lxd = {}
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lxd.members.Result
----@field members { message: string, name: string, status: string, roles?: string[] }[] The members.
+---@field members { message: string, name: string, status: string, architecture?: string, config?: table<string, string>, groups?: string[], roles?: string[] }[] The members.
 
 --- List the members of the LXD cluster and how LXD sees them.
 ---@param args lxd.members.Args
@@ -20,7 +20,7 @@ function lxd.members(args) end
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lxd.wait.Result
----@field members { message: string, name: string, status: string, roles?: string[] }[] The members.
+---@field members { message: string, name: string, status: string, architecture?: string, config?: table<string, string>, groups?: string[], roles?: string[] }[] The members.
 
 --- Wait until LXD is ready on every member, with networks and storage, and all members are online with one version.
 ---
@@ -30,19 +30,21 @@ function lxd.members(args) end
 function lxd.wait(args) end
 
 ---@class (exact) lxd.instances.Args
+---@field member? lockstep.Member Only those on this member. Without it, all of the cluster.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lxd.instances.Result
 ---@field instances { location: string, name: string, project: string, started: string, status: string }[] The instances, by project and name.
 
---- List all instances of the cluster: where each is, how it is, and when it was started.
+--- List instances: where each is, how it is, and when it was started.
 ---@param args lxd.instances.Args
 ---@return lxd.instances.Result
 function lxd.instances(args) end
 
 ---@class (exact) lxd.unharmed.Args
 ---@field since { location: string, name: string, project: string, started: string, status: string }[] The instances as they were: what `lxd.instances` returned before.
+---@field evacuated? lockstep.Member[] Members that were evacuated and restored since: their instances may have been restarted.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
@@ -55,3 +57,72 @@ function lxd.instances(args) end
 ---@param args lxd.unharmed.Args
 ---@return lxd.unharmed.Result
 function lxd.unharmed(args) end
+
+---@class (exact) lxd.predict.Args
+---@field member lockstep.Member Member that would be evacuated.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) lxd.predict.Result
+---@field instances ({ action: "live"|"cold"|"stop"|"cannot", name: string, project: string, reason: string, target?: string })[] The running instances of the member.
+---@field refusals string[] What speaks against it. Empty where nothing does.
+
+--- Tell what an evacuation of a member would do with each of its running instances, and what speaks against it.
+---
+--- Live: moved while it runs. Cold: stopped, moved and started, and once more on the way back. Stop: stopped where it is until the member is restored. Cannot: it would be lost, or left behind, or end the evacuation half way.
+---@param args lxd.predict.Args
+---@return lxd.predict.Result
+function lxd.predict(args) end
+
+---@class (exact) lxd.evacuate.Args
+---@field member lockstep.Member Member to evacuate.
+---@field anyway? boolean Go on although something speaks against it: instances that can't be moved are left to LXD.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) lxd.evacuate.Result
+---@field left string[] Instances that were left behind running, which only `anyway` allows.
+---@field moved string[] Instances that run elsewhere now, as `name to member`.
+---@field stopped string[] Instances that were stopped where they are.
+
+--- Evacuate a member: LXD moves its instances to other members, or stops those that can't be moved.
+---
+--- Refused while another member isn't online or versions differ, and where `lxd.predict` says that an instance can't be moved. Done is when the operation has ended, no instance runs on the member, and every one that ran there runs elsewhere or was to be stopped. What went wrong half way is told with what moved and what didn't; trying again goes on from there.
+---@param args lxd.evacuate.Args
+---@return lxd.evacuate.Result
+function lxd.evacuate(args) end
+
+---@class (exact) lxd.restore.Args
+---@field member lockstep.Member Member to restore.
+---@field since? { location: string, name: string, project: string, started: string, status: string }[] The member's instances as they were before the evacuation: what `lxd.instances` returned.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) lxd.restore.Result
+---@field differences string[] What is different from the record.
+---@field home integer Instances of the record that are on the member again, as they were.
+---@field moved string[] Instances that LXD had left elsewhere, and that were moved.
+---@field started string[] Instances that LXD had left stopped, and that were started.
+
+--- Restore a member: what an evacuation moved away comes home, and what it stopped is started.
+---
+--- LXD forgets that an instance ran when it failed to start it once. So the record from before counts: what ran is started, what was on the member is moved back to it, and what else is different is told. A member that isn't evacuated is not restored, but its instances are still compared with the record.
+---@param args lxd.restore.Args
+---@return lxd.restore.Result
+function lxd.restore(args) end
+
+---@class (exact) lxd.healing.Args
+---@field threshold integer Seconds.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) lxd.healing.Result
+---@field changed boolean Whether it was otherwise before.
+---@field previous integer The value before, in seconds.
+
+--- Set after how many seconds of silence LXD starts a member's instances on others; 0 switches that off.
+---
+--- While a snap is refreshed a daemon may be silent for longer than that, and its instances run on: they would run twice. The result has the value before, so that a playbook can give it back.
+---@param args lxd.healing.Args
+---@return lxd.healing.Result
+function lxd.healing(args) end

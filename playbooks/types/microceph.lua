@@ -22,23 +22,60 @@ microceph = {}
 ---@return microceph.health.Result
 function microceph.health(args) end
 
----@class (exact) microceph.wait.Args
----@field member? lockstep.Member The member that was just refreshed.
----@field osds? integer OSDs that there must be. One that has vanished altogether is missed by no other check.
----@field samples? integer Good looks in a row, 5 s apart.
+---@class (exact) microceph.baseline.Args
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
----@class (exact) microceph.wait.Result
----@field database "online"|"waiting" How MicroCeph's database stands.
----@field health { codes: string[], mons: integer, ok: boolean, osds: integer, osds_up: integer, pgs: integer, problems: string[], quorum: string[] } How the storage is.
+---@class (exact) microceph.baseline.Result
+---@field codes table<string, integer> Health codes that are raised and not muted, with their counts.
+---@field downtime string[] Why storage stops while a member is away; empty if it needn't.
+---@field flags string[] Flags of the whole cluster.
+---@field host_flags table<string, string[]> Flags of single hosts.
+---@field mons string[] All monitors.
+---@field osds table<string, integer[]> The OSDs of each member.
+---@field pgs table<string, integer> Placement groups by state.
+---@field quorum string[] Those in quorum.
+---@field require_osd_release string The release that OSDs have to run.
+---@field versions table<string, integer> How many daemons run which release.
 
---- Wait until the storage is whole again: the gate before the next member.
+--- Record how the storage is before a wave. What comes later is held against it.
 ---
---- All monitors in quorum, a manager, all OSDs up and in, all placement groups clean, no code that speaks against it, several looks in a row. With a member: its OSDs are up, and its MicroCeph daemon is online, or waits for the members that don't have the release yet.
----@param args microceph.wait.Args
----@return microceph.wait.Result
-function microceph.wait(args) end
+--- Also tells where a wave can't do without downtime: fewer than three monitors, no second manager or metadata server, pools that can't miss a member's OSDs.
+---@param args microceph.baseline.Args
+---@return microceph.baseline.Result
+function microceph.baseline(args) end
+
+---@class (exact) microceph.order.Args
+---@field members lockstep.Member[] The members of the wave, in the cluster's order.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) microceph.order.Result
+---@field members lockstep.Member[] The members, the first to be refreshed first.
+
+--- Put members into the order of a wave: hosts of monitors first, the active manager's last among them, then the rest.
+---
+--- All monitors have a release before daemons that depend on them, and there is one change of managers only.
+---@param args microceph.order.Args
+---@return microceph.order.Result
+function microceph.order(args) end
+
+---@class (exact) microceph.spare.Args
+---@field member lockstep.Member The member that is to be refreshed.
+---@field downtime? boolean Storage may stop meanwhile: it is accepted that the member has what the others can't do without.
+---@field since? { codes: table<string, integer>, downtime: string[], flags: string[], host_flags: table<string, string[]>, mons: string[], osds: table<string, integer[]>, pgs: table<string, integer>, quorum: string[], require_osd_release: string, versions: table<string, integer> } What `microceph.baseline` returned: codes that were raised then don't count.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) microceph.spare.Result
+---@field spared boolean Always true: a member that can't be spared is a failure.
+
+--- Wait until the storage can do without a member: the gate before it is refreshed.
+---
+--- Without the member the monitors keep their majority, a manager and a metadata server stand by elsewhere where it has the active one, and Ceph says that its OSDs can be stopped. Everything else is whole: monitors, OSDs, placement groups, no code that speaks against it. What is down on this very member doesn't count.
+---@param args microceph.spare.Args
+---@return microceph.spare.Result
+function microceph.spare(args) end
 
 ---@class (exact) microceph.noout.Args
 ---@field member lockstep.Member The member, which is the host in Ceph's map.
@@ -51,7 +88,43 @@ function microceph.wait(args) end
 
 --- Set or clear `noout` for a member: while it is set, Ceph doesn't start moving data because that member is away.
 ---
---- Only for that member (`set-group`), so that the failure of another isn't hidden. `changed` says whether it was otherwise before: who set it gives it back, and nobody else's is touched. Where `noout` is set for the whole cluster there is nothing to do for a member.
+--- Only for that member (`set-group`), so that the failure of another isn't hidden. `changed` says whether it was otherwise before: who set it gives it back, and nobody else's is touched. Where `noout` is set for the whole cluster there is nothing to do for a member, nor for one without OSDs.
 ---@param args microceph.noout.Args
 ---@return microceph.noout.Result
 function microceph.noout(args) end
+
+---@class (exact) microceph.wait.Args
+---@field member? lockstep.Member The member that was just refreshed.
+---@field samples? integer Good looks in a row, 5 s apart.
+---@field since? { codes: table<string, integer>, downtime: string[], flags: string[], host_flags: table<string, string[]>, mons: string[], osds: table<string, integer[]>, pgs: table<string, integer>, quorum: string[], require_osd_release: string, versions: table<string, integer> } What `microceph.baseline` returned: monitors and OSDs that were there then have to be there, and codes that were raised then don't count.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) microceph.wait.Result
+---@field database "online"|"waiting" How MicroCeph's database stands.
+---@field health { codes: string[], mons: integer, ok: boolean, osds: integer, osds_up: integer, pgs: integer, problems: string[], quorum: string[] } How the storage is.
+
+--- Wait until the storage is whole again: the gate before the next member.
+---
+--- All monitors in quorum, a manager, all OSDs up and in, all placement groups clean, no code that speaks against it, several looks in a row. With a member: its OSDs are all there, its daemons run what its snap has, and its MicroCeph daemon is online, or waits for the members that don't have the release yet.
+---@param args microceph.wait.Args
+---@return microceph.wait.Result
+function microceph.wait(args) end
+
+---@class (exact) microceph.finish.Args
+---@field since { codes: table<string, integer>, downtime: string[], flags: string[], host_flags: table<string, string[]>, mons: string[], osds: table<string, integer[]>, pgs: table<string, integer>, quorum: string[], require_osd_release: string, versions: table<string, integer> } What `microceph.baseline` returned before the wave.
+---@field samples? integer Good looks in a row, 5 s apart.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) microceph.finish.Result
+---@field flags_changed string[] Flags of the whole cluster that others have set or cleared meanwhile.
+---@field release string The release that all daemons run, for example `19.2.3 squid`.
+---@field require_osd_release string The release that OSDs have to run.
+
+--- Wait until the storage is through with a wave: everything whole, MicroCeph online on every member, all daemons of one release, and that release required of OSDs.
+---
+--- MicroCeph requires it by itself; where it has not after three minutes, this does, without the option that would skip Ceph's own check. Flags of members have to be as they were before.
+---@param args microceph.finish.Args
+---@return microceph.finish.Result
+function microceph.finish(args) end

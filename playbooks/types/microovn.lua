@@ -19,6 +19,58 @@ microovn = {}
 ---@return microovn.health.Result
 function microovn.health(args) end
 
+---@class (exact) microovn.order.Args
+---@field members lockstep.Member[] The members of the wave, in the cluster's order.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) microovn.order.Result
+---@field central string[] Those that run the databases.
+---@field downtime string[] Why the databases stop while a member is away; empty if they needn't.
+---@field leaders string[] Those that lead one.
+---@field members lockstep.Member[] The members, the first to be refreshed first.
+
+--- Put members into the order of a wave: those that lead none of the databases first.
+---
+--- A server that stops hands its leadership to nobody, and the database has no leader until an election: with leaders last there is one election for each database. Also tells where a wave can't do without downtime: fewer than three servers.
+---@param args microovn.order.Args
+---@return microovn.order.Result
+function microovn.order(args) end
+
+---@class (exact) microovn.timers.Args
+---@field back? { northbound?: integer, southbound?: integer } Set them to exactly this instead: what `was` said.
+---@field millis? integer At least so many milliseconds. Timers that are longer stay as they are.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) microovn.timers.Result
+---@field changed boolean Whether any was otherwise before.
+---@field now { northbound?: integer, southbound?: integer } How they are now.
+---@field was { northbound?: integer, southbound?: integer } How they were before.
+
+--- Raise the election timers of OVN's databases to at least so many milliseconds, or set them back.
+---
+--- With a short one a busy server is taken for dead, and schema conversions fail (MicroOVN asks for 16 s before an upgrade; clusters from before it did so may have 1 s). A server doubles the timer at most at a time, so this goes in steps and looks again after each. `was` is how they were before, whatever happened in between.
+---@param args microovn.timers.Args
+---@return microovn.timers.Result
+function microovn.timers(args) end
+
+---@class (exact) microovn.spare.Args
+---@field member lockstep.Member The member that is to be refreshed.
+---@field downtime? boolean The databases may stop meanwhile: it is accepted that the other servers are no majority.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) microovn.spare.Result
+---@field spared boolean Always true: a member that can't be spared is a failure.
+
+--- Wait until the network's databases can do without a member: the gate before it is refreshed.
+---
+--- Of both databases all other servers answer, are connected with each other and have nothing pending, and they are a majority. What is wrong with the server of this very member doesn't count.
+---@param args microovn.spare.Args
+---@return microovn.spare.Result
+function microovn.spare(args) end
+
 ---@class (exact) microovn.wait.Args
 ---@field member? lockstep.Member The member that was just refreshed.
 ---@field samples? integer Good looks in a row, 5 s apart.

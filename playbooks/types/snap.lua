@@ -67,6 +67,7 @@ function snap.changes(args) end
 ---@field member lockstep.Member Member to act on.
 ---@field snap string Snap to refresh.
 ---@field channel? lockstep.Channel Channel to move to, for example `squid/stable`. Without it, the one that the snap follows.
+---@field downtime? boolean Storage or network may stop meanwhile: it is accepted that the member has what the others can't do without.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
@@ -81,6 +82,8 @@ function snap.changes(args) end
 --- Refresh a snap on a member: to the newest revision of the channel it follows, or of another one.
 ---
 --- Joins the cohort, so that all members get the same revision. Does nothing where the member has that revision already. A change of the same snap that goes on (an LXD that refreshes itself, for example) is waited for first. The result is judged by what snapd says afterwards: revision, channel, cohort, and whether the snap is enabled.
+---
+--- MicroCeph and MicroOVN aren't refreshed while storage or network can't do without the member, however long ago a gate was open.
 ---@param args snap.refresh.Args
 ---@return snap.refresh.Result
 function snap.refresh(args) end

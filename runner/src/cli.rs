@@ -17,6 +17,7 @@ macro_rules! err {
 }
 
 mod abort;
+mod check;
 mod doc;
 mod exit;
 mod init;
@@ -116,6 +117,8 @@ enum Command {
     Show(show::ShowArgs),
     /// Show the cluster: what runs where, whether it is in step, and how it is
     Status,
+    /// Try a playbook out on simulated clusters: kill it everywhere, let things go wrong, and see which rules it breaks
+    Check(check::CheckArgs),
     /// Show what a module, or one of its ops, does and takes
     Doc(doc::DocArgs),
     /// Write a cluster file by asking one member who the others are
@@ -160,6 +163,7 @@ fn dispatch(registry: &Registry, cli: Cli) -> Result<Exit, Fault> {
         Command::Runs => show::runs(global),
         Command::Show(args) => show::show(global, &args),
         Command::Status => status::status(registry, global),
+        Command::Check(args) => check::check(registry, global, &args),
         Command::Doc(args) => doc::doc(registry, global, &args),
         Command::Init(args) => init::init(global, &args),
     }

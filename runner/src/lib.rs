@@ -4,6 +4,7 @@
 
 pub mod bundle;
 pub mod call;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -27,7 +27,8 @@ pub fn root() -> PathBuf {
 /// A trial whose playbook, cluster and process must be in order, with what tests ask of it.
 pub struct Bench {
     trial: Trial,
-    settings: BTreeMap<String, String>,
+    /// What was switched on before the run.
+    pub settings: BTreeMap<String, String>,
 }
 
 impl Deref for Bench {
@@ -132,7 +133,12 @@ impl Bench {
     /// An update of a cluster of so many members.
     #[must_use]
     pub fn update(members: usize) -> Self {
-        Self::shipped("update", &Scenario::of(members), &json!({}))
+        // With fewer than three members storage and network stop, and nobody is there to be asked.
+        Self::shipped(
+            "update",
+            &Scenario::of(members),
+            &json!({ "downtime": members < 3 }),
+        )
     }
 
     /// A playbook whose `run` has this body, on a cluster of so many members.

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::detail::title;
 use super::query;
 use crate::cx::{Cx, Look};
 use crate::error::OpError;
 use crate::op::{Effect, Op};
-use crate::schema::Span;
+use crate::schema::{Member, Span};
 
 /// The status of an instance whose member gave no answer.
 const NO_ANSWER: &str = "Error";
@@ -63,10 +64,30 @@ impl From<Listed> for Instance {
     }
 }
 
-/// List all instances of the cluster: where each is, how it is, and when it was started.
+impl Instance {
+    /// Its name, with its project where that isn't the default one.
+    pub(super) fn title(&self) -> String {
+        title(&self.project, &self.name)
+    }
+
+    pub(super) fn runs(&self) -> bool {
+        ["Running", "Frozen"].contains(&self.status.as_str())
+    }
+
+    /// The same instance in another list.
+    pub(super) fn among<'a>(&self, all: &'a [Self]) -> Option<&'a Self> {
+        all.iter()
+            .find(|i| (&i.project, &i.name) == (&self.project, &self.name))
+    }
+}
+
+/// List instances: where each is, how it is, and when it was started.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct InstancesArgs {}
+pub struct InstancesArgs {
+    /// Only those on this member. Without it, all of the cluster.
+    pub member: Option<Member>,
+}
 
 /// All instances.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -97,10 +118,12 @@ impl Op for Instances {
         format!("{} instances, {running} running", out.instances.len())
     }
 
-    async fn run(cx: &Cx, _: InstancesArgs) -> Result<InstancesOut, OpError> {
-        Ok(InstancesOut {
-            instances: instances(cx).await?,
-        })
+    async fn run(cx: &Cx, args: InstancesArgs) -> Result<InstancesOut, OpError> {
+        let mut instances = instances(cx).await?;
+        if let Some(member) = &args.member {
+            instances.retain(|i| i.location == member.as_str());
+        }
+        Ok(InstancesOut { instances })
     }
 }
 
@@ -109,6 +132,28 @@ async fn instances(cx: &Cx) -> Result<Vec<Instance>, OpError> {
     let mut instances: Vec<Instance> = listed.into_iter().map(Into::into).collect();
     instances.sort_by(|a, b| (&a.project, &a.name).cmp(&(&b.project, &b.name)));
     Ok(instances)
+}
+
+/// All instances, once every member has answered about its own.
+///
+/// # Errors
+/// Where that doesn't come about in the step's time.
+pub(super) async fn known(cx: &Cx) -> Result<Vec<Instance>, OpError> {
+    cx.until(EVERY, async || {
+        let now = instances(cx).await?;
+        let silent = now.iter().filter(|i| i.status == NO_ANSWER);
+        let silent: Vec<String> = silent
+            .map(|i| format!("{} on {}", i.name, i.location))
+            .collect();
+        if silent.is_empty() {
+            return Ok(Look::Yes(now));
+        }
+        Ok(Look::NotYet(format!(
+            "LXD has no answer about {}",
+            silent.join(", ")
+        )))
+    })
+    .await
 }
 
 /// Check that every instance is where and how it was, and that none was restarted. Refuses to go on otherwise.
@@ -120,6 +165,9 @@ async fn instances(cx: &Cx) -> Result<Vec<Instance>, OpError> {
 pub struct UnharmedArgs {
     /// The instances as they were: what `lxd.instances` returned before.
     pub since: Vec<Instance>,
+    /// Members that were evacuated and restored since: their instances may have been restarted.
+    #[serde(default)]
+    pub evacuated: Vec<Member>,
 }
 
 /// `lxd.unharmed`
@@ -146,23 +194,8 @@ impl Op for Unharmed {
     }
 
     async fn run(cx: &Cx, args: UnharmedArgs) -> Result<InstancesOut, OpError> {
-        let now = cx
-            .until(EVERY, async || {
-                let now = instances(cx).await?;
-                let silent = now.iter().filter(|i| i.status == NO_ANSWER);
-                let silent: Vec<String> = silent
-                    .map(|i| format!("{} on {}", i.name, i.location))
-                    .collect();
-                if silent.is_empty() {
-                    return Ok(Look::Yes(now));
-                }
-                Ok(Look::NotYet(format!(
-                    "LXD has no answer about {}",
-                    silent.join(", ")
-                )))
-            })
-            .await?;
-        let differences = differences(&args.since, &now);
+        let now = known(cx).await?;
+        let differences = differences(&args.since, &args.evacuated, &now);
         if differences.is_empty() {
             return Ok(InstancesOut { instances: now });
         }
@@ -174,18 +207,12 @@ impl Op for Unharmed {
 }
 
 /// What became different. Instances that are new are nobody's harm, and of those that gave no answer nothing is known.
-fn differences(then: &[Instance], now: &[Instance]) -> Vec<String> {
+fn differences(then: &[Instance], evacuated: &[Member], now: &[Instance]) -> Vec<String> {
     let mut differences = Vec::new();
     for was in then.iter().filter(|i| i.status != NO_ANSWER) {
-        let name = if was.project == "default" {
-            was.name.clone()
-        } else {
-            format!("{}/{}", was.project, was.name)
-        };
-        let is = now
-            .iter()
-            .find(|i| (&i.project, &i.name) == (&was.project, &was.name));
-        let Some(is) = is else {
+        let name = was.title();
+        let moved = evacuated.iter().any(|m| m.as_str() == was.location);
+        let Some(is) = was.among(now) else {
             differences.push(format!("{name} is gone"));
             continue;
         };
@@ -197,7 +224,7 @@ fn differences(then: &[Instance], now: &[Instance]) -> Vec<String> {
         }
         if is.status != was.status {
             differences.push(format!("{name} is {} instead of {}", is.status, was.status));
-        } else if is.started != was.started {
+        } else if is.started != was.started && !moved {
             differences.push(format!("{name} was restarted at {}", is.started));
         }
     }
@@ -236,6 +263,9 @@ mod tests {
             "d was restarted at 2",
             "e is gone",
         ];
-        assert_eq!(differences(&then, &now), expected);
+        assert_eq!(differences(&then, &[], &now), expected);
+        let evacuated = ["m1".into()];
+        let expected = [expected[0], expected[1], expected[3]];
+        assert_eq!(differences(&then, &evacuated, &now), expected);
     }
 }

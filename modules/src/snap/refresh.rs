@@ -8,13 +8,14 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{COHORT, look, settled, to_channel};
+use super::{COHORT, look, offers, settled, to_channel};
 use crate::cmd::{Cmd, End};
 use crate::cx::{Cx, Look};
 use crate::error::{Kind, OpError};
 use crate::op::{Effect, Observation, Op, Probe};
 use crate::schema::{Channel, Member, Span};
 use crate::snapd::{self, Change, Snap};
+use crate::{microceph, microovn};
 
 /// How often a change is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -30,6 +31,9 @@ const CONFLICTS: u32 = 5;
 /// Joins the cohort, so that all members get the same revision. Does nothing where the member has that revision already.
 /// A change of the same snap that goes on (an LXD that refreshes itself, for example) is waited for first. The result is
 /// judged by what snapd says afterwards: revision, channel, cohort, and whether the snap is enabled.
+///
+/// MicroCeph and MicroOVN aren't refreshed while storage or network can't do without the member, however long ago a gate
+/// was open.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshArgs {
@@ -39,6 +43,9 @@ pub struct RefreshArgs {
     pub snap: String,
     /// Channel to move to, for example `squid/stable`. Without it, the one that the snap follows.
     pub channel: Option<Channel>,
+    /// Storage or network may stop meanwhile: it is accepted that the member has what the others can't do without.
+    #[serde(default)]
+    pub downtime: bool,
 }
 
 /// What a refresh did.
@@ -151,6 +158,7 @@ impl Op for Refresh {
         for _ in 0..CONFLICTS {
             let (snap, changes) = settled(cx, member, &args.snap).await?;
             check_enabled(&snap, member)?;
+            spared(cx, &args, &snap).await?;
             let last_change = changes.iter().map(Change::number).max().unwrap_or(0);
             cx.witness(&Left::Before(Before {
                 revision: snap.revision,
@@ -207,6 +215,44 @@ impl Op for Refresh {
             None => Ok(Probe::NotStarted),
         }
     }
+}
+
+/// Looks once whether storage or network can do without the member now: a run may have been away for long since its gate
+/// was open. What is down on this very member doesn't count, and where nothing would be refreshed nothing stops.
+async fn spared(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<(), OpError> {
+    let member = &args.member;
+    let against = match args.snap.as_str() {
+        // A cluster of one member has nothing that could do without it.
+        _ if cx.members().len() == 1 => return Ok(()),
+        "microceph" => microceph::against(cx, member, None, args.downtime).await,
+        "microovn" => microovn::against(cx, member, args.downtime).await,
+        _ => return Ok(()),
+    };
+    let against = against.unwrap_or_else(|error| vec![format!("it can't be told: {error}")]);
+    if against.is_empty() || !moves(cx, args, snap).await? {
+        return Ok(());
+    }
+    let message = format!(
+        "not begun, because {} can't do without {member} now: {}",
+        args.snap,
+        against.join("; ")
+    );
+    Err(OpError::refused(message).on(member.as_str()))
+}
+
+/// Whether a refresh would bring another revision, as far as can be told beforehand.
+async fn moves(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<bool, OpError> {
+    let follows = args
+        .channel
+        .as_ref()
+        .is_none_or(|channel| channel.as_str() == snap.tracking_channel);
+    if !follows || snap.cohort_key != COHORT {
+        return Ok(true);
+    }
+    let offers = offers(cx, &args.member).await?;
+    Ok(offers
+        .iter()
+        .any(|offer| offer.name == snap.name && offer.revision != snap.revision))
 }
 
 enum Asked {

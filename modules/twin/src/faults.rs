@@ -12,7 +12,7 @@ use crate::world::{Due, World};
 
 /// A kind of fault.
 #[derive(Debug)]
-pub struct Kind {
+pub struct FaultKind {
     /// Its name.
     pub name: &'static str,
     /// What it is about.
@@ -37,7 +37,7 @@ pub enum Arg {
 }
 
 /// Every kind of fault.
-pub const KINDS: &[Kind] = &[
+pub const KINDS: &[FaultKind] = &[
     kind(
         "cut",
         &[Arg::Member],
@@ -100,10 +100,36 @@ pub const KINDS: &[Kind] = &[
         &[Arg::Osd],
         "The OSD ends, and doesn't come back.",
     ),
+    kind(
+        "mon-lost",
+        &[Arg::Member],
+        "The member's monitor leaves the quorum, and doesn't come back.",
+    ),
+    kind(
+        "never-clean",
+        &[Arg::Member],
+        "After the member's next start placement groups don't get clean.",
+    ),
+    kind("slow-ops", &[], "Ceph reports slow operations."),
+    kind(
+        "release-not-set",
+        &[],
+        "MicroCeph doesn't set require_osd_release after an upgrade.",
+    ),
+    kind(
+        "raft-lost",
+        &[Arg::Member],
+        "The member's OVN databases leave the others, and don't come back.",
+    ),
+    kind(
+        "conversion-stalls",
+        &[],
+        "The conversion of OVN's databases fails.",
+    ),
 ];
 
-const fn kind(name: &'static str, args: &'static [Arg], about: &'static str) -> Kind {
-    Kind { name, args, about }
+const fn kind(name: &'static str, args: &'static [Arg], about: &'static str) -> FaultKind {
+    FaultKind { name, args, about }
 }
 
 impl Arg {
@@ -118,12 +144,13 @@ impl Arg {
     }
 }
 
-impl Kind {
+impl FaultKind {
     /// As it is typed, for example `cut:MEMBER`.
     #[must_use]
     pub fn usage(&self) -> String {
         let words: Vec<&str> = self.args.iter().map(|arg| arg.word()).collect();
-        format!("{}:{}", self.name, words.join(","))
+        let colon = if words.is_empty() { "" } else { ":" };
+        format!("{}{colon}{}", self.name, words.join(","))
     }
 }
 
@@ -175,6 +202,9 @@ pub(crate) enum Event {
         member: String,
     },
 }
+
+/// What Ceph says of slow operations.
+const SLOW_OPS: &str = "3 slow ops, oldest one blocked for 41 sec, osd.0 has slow ops";
 
 /// From a daemon's death to systemd's starting it again, in milliseconds.
 const RESTART: u64 = 1000;
@@ -239,7 +269,8 @@ impl FromStr for Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let span = |ms: u64| Span(Duration::from_millis(ms));
-        write!(f, "{}:{}", self.name, self.args.join(","))?;
+        let colon = if self.args.is_empty() { "" } else { ":" };
+        write!(f, "{}{colon}{}", self.name, self.args.join(","))?;
         match &self.when {
             When::At(0) => {}
             When::At(at) => write!(f, "@{}", span(*at))?,
@@ -332,6 +363,12 @@ impl World {
         Ok(())
     }
 
+    /// The numbers of the OSDs.
+    #[must_use]
+    pub fn osds(&self) -> Vec<u32> {
+        self.ceph.osds.keys().copied().collect()
+    }
+
     /// The faults that are there now.
     #[must_use]
     pub fn active_faults(&self) -> &[Fault] {
@@ -405,7 +442,13 @@ impl World {
                 self.store.delay = seconds.parse::<u64>().unwrap_or(0) * 1000;
             }
             ("store-error", [status]) => self.store.status = status.parse().ok(),
-            ("osd-lost", [id]) => self.lose_osd(id.parse().unwrap_or_default()),
+            ("osd-lost", [id]) => self.fail_osd(id.parse().unwrap_or_default()),
+            ("mon-lost", [member]) => self.fail_mon(member),
+            ("never-clean", [member]) => self.never_clean_after(member),
+            ("slow-ops", _) => self.raise_check("SLOW_OPS", "HEALTH_WARN", SLOW_OPS),
+            ("release-not-set", _) => self.never_require_release(),
+            ("raft-lost", [member]) => self.fail_raft_server(member),
+            ("conversion-stalls", _) => self.stall_conversion(),
             // They are looked for where they matter.
             _ => {}
         }
@@ -429,7 +472,10 @@ impl World {
             ("other-revision", [snap, member]) => self.store.forget_offer(member, snap),
             ("slow-store", _) => self.store.delay = 0,
             ("store-error", _) => self.store.status = None,
-            ("osd-lost", [id]) => self.return_osd(id.parse().unwrap_or_default()),
+            ("osd-lost" | "mon-lost" | "never-clean" | "slow-ops" | "release-not-set", _) => {
+                self.mend_ceph();
+            }
+            ("raft-lost" | "conversion-stalls", _) => self.mend_ovn(),
             _ => {}
         }
     }
@@ -450,19 +496,6 @@ impl World {
         {
             installed.revision = revision;
         }
-    }
-
-    /// An OSD ends, and doesn't come back when its member's services start.
-    pub fn lose_osd(&mut self, id: u32) {
-        self.ceph.lost_osds.insert(id);
-        if let Some(osd) = self.ceph.osds.get_mut(&id) {
-            osd.up = false;
-        }
-    }
-
-    fn return_osd(&mut self, id: u32) {
-        self.ceph.lost_osds.remove(&id);
-        self.schedule(RESTART, Due::Ceph(crate::ceph::Event::OsdUp(id)));
     }
 
     /// The newest revision of a snap takes so many milliseconds to be downloaded.

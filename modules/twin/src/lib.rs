@@ -23,9 +23,10 @@ mod store;
 mod transport;
 mod world;
 
-pub use faults::{Arg, Fault, KINDS, Kind, When};
+pub use faults::{Arg, Fault, FaultKind, KINDS, When};
 pub use files::Node;
 pub use host::Host;
+pub use lxd::{Instance, Kind};
 pub use machine::Machine;
 pub use rules::{RULES, Violation};
 pub use scenario::Scenario;

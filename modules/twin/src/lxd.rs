@@ -1,18 +1,40 @@
 //! LXD: its members and how they block each other, its instances, and the programs `lxc` and `lxd`.
 
+mod api;
+mod client;
+mod evacuation;
+mod faults;
+mod instance;
+mod operation;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+
+pub(crate) use client::{lxc, lxd};
+pub use instance::{Instance, Kind};
+use operation::Operation;
 
 use crate::snapd;
-use crate::world::{Due, Proc, Reply, World};
+use crate::world::{Due, World};
+
+/// A release: major, minor, patch.
+type Version = [u32; 3];
+
+/// Memory of a virtual machine without `limits.memory`.
+const LIVE_DEFAULT: u64 = 1 << 30;
 
 /// The LXD cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Lxd {
     pub(crate) nodes: BTreeMap<String, Node>,
     pub(crate) instances: Vec<Instance>,
+    /// Storage pools, by name.
+    pub(crate) pools: BTreeMap<String, Pool>,
+    /// The server's configuration.
+    config: BTreeMap<String, String>,
+    operations: Vec<Operation>,
+    faults: faults::Faults,
     /// Members that don't refresh themselves when they lag behind.
     pub(crate) no_self_update: Vec<String>,
 }
@@ -27,6 +49,20 @@ pub(crate) struct Node {
     stopped: u64,
     /// When it was last ready to serve.
     ready: u64,
+    /// Shown from the moment an evacuation begins, whatever still runs here.
+    evacuated: bool,
+    /// Bytes.
+    memory: u64,
+    config: BTreeMap<String, String>,
+    groups: Vec<String>,
+}
+
+/// A storage pool; a local one is on each member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pool {
+    pub(crate) driver: String,
+    /// Bytes, of each member's part where it is local.
+    pub(crate) size: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,15 +74,6 @@ pub(crate) enum Daemon {
     Ready,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Instance {
-    pub(crate) name: String,
-    pub(crate) location: String,
-    pub(crate) running: bool,
-    /// When it was last started.
-    pub(crate) started: u64,
-}
-
 /// What happens by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Event {
@@ -54,6 +81,12 @@ pub(crate) enum Event {
     Align(String),
     /// A member that lags behind refreshes itself.
     SelfUpdate(String),
+    /// A daemon that crashed is started again.
+    Restart(String),
+    /// The leader looks whether a member has been offline for too long.
+    Heal(String),
+    /// An operation gets on.
+    Work(String),
 }
 
 /// From a daemon's start to its comparing versions, in milliseconds.
@@ -66,6 +99,15 @@ const SELF_UPDATE: u64 = 30_000;
 /// From a daemon's being ready to its peers' hearing from it about instances (seen on real members: some seconds).
 const HEARD: u64 = 6000;
 
+impl Lxd {
+    /// What an operator has set, and which members are evacuated.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = (String, String)> {
+        let config = self.config.iter().map(|(k, v)| (k.clone(), v.clone()));
+        let evacuated = self.nodes.iter().filter(|(_, node)| node.evacuated);
+        config.chain(evacuated.map(|(name, _)| (name.clone(), "evacuated".to_owned())))
+    }
+}
+
 impl Node {
     pub(crate) fn new(version: (u32, u32)) -> Self {
         Self {
@@ -73,11 +115,68 @@ impl Node {
             daemon: Daemon::Ready,
             stopped: 0,
             ready: 0,
+            evacuated: false,
+            memory: 16 << 30,
+            config: BTreeMap::new(),
+            groups: vec!["default".to_owned()],
         }
     }
 }
 
+/// The release that a member runs, by the version of its snap: `5.21.3-c5ae129`, `6.9`.
+fn version(world: &World, member: &str) -> Version {
+    let text = world.release(member, "lxd").map_or("", |r| &r.version);
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+    std::array::from_fn(|_| numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0))
+}
+
+/// A member's daemon stops. Instances run on behind a refresh; behind anything else LXD takes it for the host's
+/// shutdown and stops them all (`snapcraft/commands/daemon.stop`).
 pub(crate) fn stop(world: &mut World, member: &str) {
+    let kinds = ["auto-refresh", "refresh-snap", "install-snap"];
+    let machine = world.members.get(member);
+    let mut changes = machine.into_iter().flat_map(|m| &m.snapd.changes);
+    if !changes.any(|c| c.snap == "lxd" && !c.ready() && kinds.contains(&c.kind.as_str())) {
+        instances_stop(world, member);
+    }
+    down(world, member);
+}
+
+/// The member's power is gone, and every instance with it. Those that ran are started again when LXD is.
+pub(crate) fn power_lost(world: &mut World, member: &str) {
+    let cause = std::mem::take(&mut world.cause);
+    instances_stop(world, member);
+    world.cause = cause;
+}
+
+fn instances_stop(world: &mut World, member: &str) {
+    let here = |i: &&mut Instance| i.location == member && i.running;
+    let mut stopped = Vec::new();
+    for instance in world.lxd.instances.iter_mut().filter(here) {
+        instance.running = false;
+        let ran = "RUNNING".to_owned();
+        instance.config.insert(instance::LAST_STATE.to_owned(), ran);
+        stopped.push(instance.name.clone());
+    }
+    // What nobody asked for is nobody's fault.
+    if !stopped.is_empty() && !world.cause.is_empty() {
+        let what = format!("{} stopped with LXD on {member}", stopped.join(", "));
+        world.violated("instances-left-alone", what);
+    }
+}
+
+/// The daemon is gone, and with it what it was doing.
+fn down(world: &mut World, member: &str) {
+    let healing = world.lxd.config.get("cluster.healing_threshold");
+    let healing = healing.and_then(|text| text.parse::<u64>().ok());
+    if let Some(seconds) = healing.filter(|seconds| *seconds > 0) {
+        let after = (seconds * 1000).max(OFFLINE) + HEARTBEAT;
+        world.schedule(after, Due::Lxd(Event::Heal(member.to_owned())));
+    }
+    world
+        .lxd
+        .operations
+        .retain(|op| !op.runs() || op.member != member);
     let now = world.now;
     if let Some(node) = world.lxd.nodes.get_mut(member) {
         node.daemon = Daemon::Down;
@@ -85,17 +184,47 @@ pub(crate) fn stop(world: &mut World, member: &str) {
     }
 }
 
-/// The member's power goes, with every instance there; or it has booted, and those that ran are started again.
-pub(crate) fn power(world: &mut World, member: &str, on: bool) {
+/// A daemon dies of itself; systemd starts it again.
+fn crash(world: &mut World, member: &str) {
+    down(world, member);
+    world.schedule(1000, Due::Lxd(Event::Restart(member.to_owned())));
+}
+
+/// A daemon that is ready starts what ran before, unless its member is evacuated.
+fn instances_start(world: &mut World, member: &str) {
     let now = world.now;
-    for instance in world
-        .lxd
-        .instances
-        .iter_mut()
-        .filter(|i| i.location == member && i.running)
-    {
-        if on {
-            instance.started = now;
+    if world.lxd.nodes.get(member).is_some_and(|n| n.evacuated) {
+        return;
+    }
+    let here = |i: &&mut Instance| i.location == member && !i.running && i.autostarts();
+    for instance in world.lxd.instances.iter_mut().filter(here) {
+        instance.running = true;
+        instance.started = now;
+    }
+}
+
+/// Instances of a member that counts as dead are started on others, though they may run on where they are.
+fn heal(world: &mut World, member: &str) {
+    if !offline(world, member) {
+        return;
+    }
+    let here = |i: &&Instance| i.location == member && i.is_remote(world);
+    let lost: Vec<Instance> = world.lxd.instances.iter().filter(here).cloned().collect();
+    for instance in lost {
+        let Some(to) = instance::target(world, &instance) else {
+            continue;
+        };
+        let now = world.now;
+        let key = instance.key();
+        for i in world.lxd.instances.iter_mut().filter(|i| i.key() == key) {
+            to.clone_into(&mut i.location);
+            i.running = true;
+            i.started = now;
+        }
+        // A member that is dead is what healing is for.
+        if world.answers(member) {
+            let what = format!("{} is healed from {member} to {to}", instance.name);
+            world.violated("instances-left-alone", what);
         }
     }
 }
@@ -114,6 +243,9 @@ pub(crate) fn start(world: &mut World, member: &str) {
 pub(crate) fn happen(world: &mut World, event: Event) {
     match event {
         Event::Align(member) => align(world, &member),
+        Event::Restart(member) => start(world, &member),
+        Event::Heal(member) => heal(world, &member),
+        Event::Work(id) => evacuation::work(world, &id),
         Event::SelfUpdate(member) => {
             let behind = |n: &Node| {
                 world
@@ -148,9 +280,17 @@ fn align(world: &mut World, member: &str) {
     node.ready = now;
     let own = node.version;
     if same {
-        for other in nodes.values_mut().filter(|n| n.daemon == Daemon::Waiting) {
+        let mut ready = vec![member.to_owned()];
+        for (name, other) in nodes
+            .iter_mut()
+            .filter(|(_, n)| n.daemon == Daemon::Waiting)
+        {
             other.daemon = Daemon::Ready;
             other.ready = now;
+            ready.push(name.clone());
+        }
+        for name in ready {
+            instances_start(world, &name);
         }
         return;
     }
@@ -189,66 +329,24 @@ fn has_quorum(world: &World) -> bool {
         > all
 }
 
-/// `lxc query PATH`
-pub(crate) fn lxc(world: &World, proc: &Proc, args: &[&str]) -> Reply {
-    let ["query", path] = args else {
-        return Reply::fail(1, "Error: unknown command\n");
-    };
-    if let Some(error) = unserved(world, &proc.member) {
-        return Reply::fail(1, format!("Error: {error}\n"));
-    }
-    if !has_quorum(world) {
-        return Reply::Hang;
-    }
-    let (path, _) = path.split_once('?').unwrap_or((path, ""));
-    match path {
-        "/1.0/cluster/members" => pretty(
-            &world
-                .lxd
-                .nodes
-                .keys()
-                .map(|name| member_json(world, name))
-                .collect(),
-        ),
-        "/1.0/instances" => {
-            // Each member that gives no answer takes 10 s, all of them at the same time.
-            let silent = |i: &Instance| !serves(world, &i.location);
-            if world.lxd.instances.iter().any(silent) && world.now - proc.began < 10_000 {
-                return Reply::Again(10_000);
-            }
-            pretty(
-                &world
-                    .lxd
-                    .instances
-                    .iter()
-                    .map(|i| instance_json(world, &proc.member, i))
-                    .collect(),
-            )
-        }
-        _ => Reply::fail(1, "Error: not found\n"),
-    }
-}
-
-fn pretty(value: &Value) -> Reply {
-    Reply::out(serde_json::to_string_pretty(value).unwrap_or_default() + "\n\n")
-}
-
 fn serves(world: &World, member: &str) -> bool {
     world.answers(member) && unserved(world, member).is_none()
 }
 
-fn member_json(world: &World, name: &str) -> Value {
-    let (status, message) = state(world, name);
-    let address = world.members.get(name).map_or("", |m| m.address.as_str());
-    let roles = match world.lxd.nodes.keys().position(|n| n == name) {
-        Some(0) => json!(["database-leader", "database"]),
-        Some(1 | 2) => json!(["database"]),
-        Some(3 | 4) => json!(["database-standby"]),
-        _ => json!([]),
+/// For how long nobody has heard of a member, in milliseconds.
+fn silence(world: &World, name: &str) -> u64 {
+    let Some(node) = world.lxd.nodes.get(name) else {
+        return u64::MAX;
     };
-    json!({"architecture": "x86_64", "config": {}, "database": roles.as_array().is_some_and(|r| !r.is_empty()), "description": "",
-        "failure_domain": "default", "groups": ["default"], "message": message, "roles": roles, "server_name": name,
-        "status": status, "url": format!("https://{address}:8443")})
+    match node.daemon {
+        Daemon::Down => world.now - node.stopped,
+        _ if !world.answers(name) => OFFLINE + 1,
+        _ => 0,
+    }
+}
+
+fn offline(world: &World, name: &str) -> bool {
+    silence(world, name) > OFFLINE
 }
 
 /// A member's state as the others have it (`lxd/db/node.go`).
@@ -256,11 +354,10 @@ fn state(world: &World, name: &str) -> (&'static str, String) {
     let Some(node) = world.lxd.nodes.get(name) else {
         return ("Offline", String::new());
     };
-    let silent = match node.daemon {
-        Daemon::Down => world.now - node.stopped,
-        _ if !world.answers(name) => OFFLINE + 1,
-        _ => 0,
-    };
+    if node.evacuated {
+        return ("Evacuated", "Unavailable due to maintenance".to_owned());
+    }
+    let silent = silence(world, name);
     if silent > OFFLINE {
         let since = world.timestamp(world.now.saturating_sub(silent));
         return (
@@ -282,63 +379,4 @@ fn state(world: &World, name: &str) -> (&'static str, String) {
         );
     }
     ("Online", "Fully operational".to_owned())
-}
-
-fn instance_json(world: &World, asked: &str, instance: &Instance) -> Value {
-    let ready = world
-        .lxd
-        .nodes
-        .get(&instance.location)
-        .map_or(0, |n| n.ready);
-    let heard = ready == 0 || asked == instance.location || world.now >= ready + HEARD;
-    let answered = heard && serves(world, &instance.location);
-    let (status, code) = match (answered, instance.running) {
-        (false, _) => ("Error", 112),
-        (true, true) => ("Running", 103),
-        (true, false) => ("Stopped", 102),
-    };
-    json!({"architecture": "x86_64", "config": {}, "created_at": world.epoch.to_string(), "description": "", "devices": {},
-        "ephemeral": false, "expanded_config": {}, "expanded_devices": {"root": {"path": "/", "pool": "local", "type": "disk"}},
-        "last_used_at": world.timestamp(instance.started).to_string(), "location": instance.location, "name": instance.name,
-        "profiles": ["default"], "project": "default", "stateful": false, "status": status, "status_code": code, "type": "container"})
-}
-
-/// `lxd waitready …` and `lxd sql global --format=json …`
-pub(crate) fn lxd(world: &World, proc: &Proc, args: &[&str]) -> Reply {
-    match args {
-        ["waitready", flags @ ..] => {
-            if unserved(world, &proc.member).is_none() {
-                return Reply::out("");
-            }
-            let limit = flags
-                .iter()
-                .find_map(|f| f.strip_prefix("--timeout=")?.parse::<u64>().ok());
-            let spent = world.now - proc.began;
-            match limit {
-                Some(limit) if spent >= limit * 1000 => Reply::fail(
-                    1,
-                    format!("Error: LXD daemon not ready yet after {limit}s timeout\n"),
-                ),
-                _ => Reply::Again(500),
-            }
-        }
-        ["sql", "global", "--format=json", _] => {
-            if let Some(error) = unserved(world, &proc.member) {
-                return Reply::fail(1, format!("Error: {error}\n"));
-            }
-            if !has_quorum(world) {
-                return Reply::Hang;
-            }
-            let rows = world
-                .lxd
-                .nodes
-                .iter()
-                .map(|(name, n)| json!([name, n.version.0, n.version.1]));
-            let rows: Vec<Value> = rows.collect();
-            Reply::json(
-                &json!({"type": "select", "columns": ["name", "schema", "api_extensions"], "rows": rows, "rows_affected": 0}),
-            )
-        }
-        _ => Reply::fail(1, "Error: unknown command\n"),
-    }
 }

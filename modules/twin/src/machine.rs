@@ -66,6 +66,8 @@ impl World {
             change(machine);
             machine.turned = now;
         }
+        crate::ceph::link_changed(self, member);
+        crate::ovn::link_changed(self, member);
     }
 
     /// The network link of a member goes down or comes back.
@@ -82,10 +84,10 @@ impl World {
     pub fn power_off(&mut self, member: &str) {
         self.turn(member, |machine| machine.power = false);
         self.kill_all(member);
+        crate::lxd::power_lost(self, member);
         for snap in SNAPS {
             self.daemons_stop(member, snap);
         }
-        crate::lxd::power(self, member, false);
     }
 
     /// A member gets its power back. It boots, and its services start.
@@ -111,6 +113,5 @@ impl World {
                 self.services_start(member, snap);
             }
         }
-        crate::lxd::power(self, member, true);
     }
 }

@@ -4,19 +4,42 @@
 //! older than someone, it exits and is started again and again; equal to all, it is ready. A waiting daemon looks again
 //! when it is told of a change, or after 30 s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::ovn;
 use crate::world::{Due, Proc, Reply, World};
+use crate::{ceph, ovn};
 
 /// One of the three clusters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Micro {
     pub(crate) port: u16,
     pub(crate) rows: BTreeMap<String, Row>,
+    /// Members whose daemon doesn't come up when it is started.
+    #[serde(default)]
+    lost: BTreeSet<String>,
+}
+
+impl Micro {
+    /// A database on this port, of these members, whose daemons are ready.
+    pub(crate) fn ready(port: u16, members: &[String]) -> Self {
+        let row = |name: &String| {
+            (
+                name.clone(),
+                Row {
+                    schema: 1,
+                    daemon: Daemon::Ready,
+                },
+            )
+        };
+        Self {
+            port,
+            rows: members.iter().map(row).collect(),
+            lost: BTreeSet::new(),
+        }
+    }
 }
 
 /// A member's row, and its daemon.
@@ -80,6 +103,7 @@ pub(crate) fn settle(world: &mut World, snap: &str, member: &str) {
         return;
     };
     let schemas: Vec<u32> = micro.rows.values().map(|row| row.schema).collect();
+    let lost = micro.lost.contains(member);
     let Some(row) = micro
         .rows
         .get_mut(member)
@@ -87,6 +111,10 @@ pub(crate) fn settle(world: &mut World, snap: &str, member: &str) {
     else {
         return;
     };
+    if lost {
+        row.daemon = Daemon::Down;
+        return;
+    }
     let was = row.daemon;
     row.daemon = if schemas.iter().any(|s| *s > row.schema) {
         Daemon::Crashing
@@ -122,8 +150,10 @@ pub(crate) fn settle(world: &mut World, snap: &str, member: &str) {
                 },
             );
         }
-        if snap == "microovn" {
-            ovn::expect_conversion(world);
+        match snap {
+            "microceph" => ceph::daemon_ready(world),
+            "microovn" => ovn::expect_conversion(world),
+            _ => {}
         }
     }
 }
@@ -136,6 +166,10 @@ pub(crate) fn command(world: &World, proc: &Proc, app: &str, args: &[&str]) -> R
         {
             cluster_list(world, proc, app)
         }
+        ["status"] if app == "microceph" => match unready(world, app, &proc.member) {
+            Some(error) => Reply::fail(1, format!("Error: {error}\n")),
+            None => Reply::out(ceph_status(world)),
+        },
         ["status"] if app == "microovn" => match unready(world, app, &proc.member) {
             Some(error) => Reply::fail(1, format!("Error: failed listing services: {error}\n")),
             None => Reply::out(ovn::status(world)),
@@ -153,6 +187,24 @@ pub(crate) fn command(world: &World, proc: &Proc, app: &str, args: &[&str]) -> R
             ),
         ),
     }
+}
+
+/// `microceph status`: where daemons are to be, and nothing of whether they are well (`cmd/microceph/status.go`).
+fn ceph_status(world: &World) -> String {
+    let members = world
+        .micro
+        .get("microceph")
+        .into_iter()
+        .flat_map(|micro| micro.rows.keys());
+    let lines = members.map(|name| {
+        let address = world.members.get(name).map_or("", |m| m.address.as_str());
+        let (services, disks) = world.ceph_services(name);
+        format!("- {name} ({address})\n  Services: {services}\n  Disks: {disks}\n")
+    });
+    format!(
+        "MicroCeph deployment summary:\n{}",
+        lines.collect::<String>()
+    )
 }
 
 fn error_prefix(app: &str) -> &'static str {
@@ -260,4 +312,34 @@ fn member_json(
         "role": if i < 3 { "voter" } else { "stand-by" }, "schema_internal_version": 8, "schema_external_version": row.schema,
         "last_heartbeat": world.timestamp(world.now).to_string(), "status": status, "extensions": ["internal:runtime_extension_v1"], "secret": "",
     })
+}
+
+impl World {
+    /// The daemon of MicroCeph, MicroOVN or MicroCloud doesn't come up on a member when it is started.
+    pub fn lose_daemon(&mut self, snap: &str, member: &str) {
+        if let Some(micro) = self.micro.get_mut(snap) {
+            micro.lost.insert(member.to_owned());
+        }
+    }
+
+    /// Someone has mended the daemons of a snap: those that were lost are started.
+    pub fn mend_daemons(&mut self, snap: &str) {
+        let lost = self
+            .micro
+            .get_mut(snap)
+            .map(|micro| std::mem::take(&mut micro.lost));
+        for member in lost.into_iter().flatten() {
+            start(self, snap, &member);
+        }
+    }
+
+    /// A member that has a snap no longer: neither the snap nor its part in that cluster.
+    pub fn remove_snap(&mut self, member: &str, snap: &str) {
+        if let Some(machine) = self.members.get_mut(member) {
+            machine.snapd.snaps.remove(snap);
+        }
+        if let Some(micro) = self.micro.get_mut(snap) {
+            micro.rows.remove(member);
+        }
+    }
 }

@@ -64,6 +64,23 @@ pub const RULES: &[(&str, &str)] = &[
         "operators-settings-kept",
         "what the operator had set is as it was when a run says that it is done",
     ),
+    (
+        "quorum-kept",
+        "Ceph's monitors and OVN's databases keep their majority where they are three or more",
+    ),
+    (
+        "gate-open",
+        "a member's services aren't taken down while storage or network aren't whole elsewhere",
+    ),
+    (
+        "no-evacuation-during-skew",
+        "instances aren't moved while members run different versions of LXD",
+    ),
+    ("one-member-evacuated", "one member is evacuated at a time"),
+    (
+        "instances-left-alone",
+        "instances run on, unless their member is evacuated",
+    ),
     ("once", "a step that must not be done twice isn't"),
 ];
 
@@ -93,21 +110,13 @@ impl World {
     /// What is switched on in the cluster, by name. A run gives back what it changed.
     #[must_use]
     pub fn settings(&self) -> BTreeMap<String, String> {
-        let mut settings = BTreeMap::new();
-        for flag in &self.ceph.flags {
-            settings.insert(format!("Ceph's {flag}"), "set".to_owned());
-        }
-        for (host, flags) in &self.ceph.host_flags {
-            for flag in flags {
-                settings.insert(format!("Ceph's {flag} for {host}"), "set".to_owned());
-            }
-        }
-        for member in self.members.keys() {
-            if let Some(node) = self.file(member, "/var/lib/lockstep/lock") {
-                settings.insert(format!("the lock on {member}"), format!("{node:?}"));
-            }
-        }
-        settings
+        let parts = self.ceph.settings().chain(self.ovn.settings());
+        let lock = |member: &String| {
+            let node = self.file(member, "/var/lib/lockstep/lock")?;
+            Some((format!("the lock on {member}"), format!("{node:?}")))
+        };
+        let locks = self.members.keys().filter_map(lock);
+        parts.chain(self.lxd.settings()).chain(locks).collect()
     }
 
     /// The step that changed a setting last.
@@ -207,7 +216,7 @@ impl World {
     }
 
     /// The service stops because a refresh is undone: snapd does that, and nobody else.
-    fn undoing(&self, member: &str, snap: &str) -> bool {
+    pub(crate) fn undoing(&self, member: &str, snap: &str) -> bool {
         let change = self
             .members
             .get(member)

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-use crate::ceph::{Mon, Osd};
-use crate::lxd::{Instance, Node};
+use crate::ceph::Ceph;
+use crate::lxd::{Instance, Node, Pool};
 use crate::machine::Machine;
-use crate::microcluster::{Daemon, Micro, Row};
-use crate::ovn::{Raft, Server};
+use crate::microcluster::Micro;
+use crate::ovn::Ovn;
 use crate::snapd::{Installed, Snapd};
 use crate::store::{Release, Store};
 use crate::world::World;
@@ -24,6 +24,8 @@ pub struct Scenario {
     pub updates: bool,
     /// The new MicroOVN and MicroCloud have newer schemas in their databases, so that refreshed members wait for the others.
     pub schema_bump: bool,
+    /// The instances; without them, a container a member.
+    pub instances: Option<Vec<Instance>>,
 }
 
 /// The components with the channels that a new cluster follows.
@@ -46,6 +48,7 @@ impl Default for Scenario {
             epoch,
             updates: true,
             schema_bump: true,
+            instances: None,
         }
     }
 }
@@ -120,86 +123,30 @@ impl Scenario {
             ("microovn", 6443),
             ("microcloud", 9443),
         ] {
-            let row = |name: &String| {
-                (
-                    name.clone(),
-                    Row {
-                        schema: 1,
-                        daemon: Daemon::Ready,
-                    },
-                )
-            };
-            world.micro.insert(
-                snap.to_owned(),
-                Micro {
-                    port,
-                    rows: names.iter().map(row).collect(),
-                },
-            );
+            world
+                .micro
+                .insert(snap.to_owned(), Micro::ready(port, &names));
         }
         let central = &names[..names.len().min(3)];
         let squid = ("19.2.0".to_owned(), "squid".to_owned());
-        world.ceph.mons = central
-            .iter()
-            .map(|name| {
-                (
-                    name.clone(),
-                    Mon {
-                        running: true,
-                        in_quorum: true,
-                    },
-                )
-            })
-            .collect();
-        world.ceph.mgr = central.first().cloned();
-        world.ceph.osds = (0..)
-            .zip(&names)
-            .map(|(id, host)| {
-                (
-                    id,
-                    Osd {
-                        host: host.clone(),
-                        up: true,
-                        version: squid.clone(),
-                    },
-                )
-            })
-            .collect();
-        world.ceph.pgs = 33;
-        world.ceph.require_osd_release = "squid".to_owned();
-        let raft = |ids: [&str; 3], leader: usize| Raft {
-            servers: central
-                .iter()
-                .zip(ids)
-                .map(|(name, id)| {
-                    (
-                        name.clone(),
-                        Server {
-                            id: id.to_owned(),
-                            running: true,
-                            joined: true,
-                        },
-                    )
-                })
-                .collect(),
-            leader: central.get(leader.min(central.len() - 1)).cloned(),
-            term: 1,
-            election_timer: 16_000,
-        };
-        world.ovn.northbound = raft(["e654", "f1e3", "d7d7"], 0);
-        world.ovn.southbound = raft(["9001", "5662", "6c99"], 1);
-        world.ovn.schemas = ("7.3.0".to_owned(), "20.33.0".to_owned());
+        world.ceph = Ceph::placed(central, &names, &squid);
+        world.ovn = Ovn::placed(central, ("7.3.0", "20.33.0"));
         world.lxd.nodes = names
             .iter()
             .map(|name| (name.clone(), Node::new((73, 402))))
             .collect();
-        let instance = |(i, location): (usize, &String)| Instance {
-            name: format!("c{}", i + 1),
-            location: location.clone(),
-            running: true,
-            started: 0,
-        };
-        world.lxd.instances = names.iter().enumerate().map(instance).collect();
+        world.lxd.pools = ["ceph", "zfs"]
+            .map(|driver| {
+                let name = if driver == "ceph" { "remote" } else { "local" };
+                let (driver, size) = (driver.to_owned(), 100 << 30);
+                (name.to_owned(), Pool { driver, size })
+            })
+            .into();
+        world.lxd.instances = self.instances.clone().unwrap_or_else(|| {
+            let each = (1..).zip(&names);
+            each.map(|(i, name)| Instance::container(&format!("c{i}"), name))
+                .collect()
+        });
     }
 }
 

@@ -110,7 +110,7 @@ pub(crate) struct Proc {
     pub(crate) member: String,
     pub(crate) cmd: Cmd,
     pub(crate) began: u64,
-    entry: usize,
+    pub(crate) entry: usize,
     output: Option<Output>,
 }
 

@@ -35,6 +35,8 @@ pub enum Exit {
     Aborted = 9,
     /// `status`: the cluster is out of step, not well, or can't be seen.
     NotWell = 10,
+    /// `check`: the playbook breaks a rule.
+    Found = 11,
 }
 
 /// The list, for `--help`.
@@ -50,6 +52,7 @@ pub(super) const HELP: &str = "Exit codes:
    8  the playbook doesn't do what the run's journal says it did
    9  the run was aborted, and what it had switched on was given back
   10  status: the cluster is out of step, not well, or can't be seen
+  11  check: the playbook breaks a rule
 
 Examples:
   lockstep update --cluster twin:4           an update of a simulated cluster

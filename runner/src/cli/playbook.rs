@@ -51,6 +51,66 @@ pub(crate) struct FileArgs {
     run: RunArgs,
 }
 
+/// A playbook with its parameters, for commands that don't touch a cluster.
+#[derive(Args, Clone)]
+pub(crate) struct Which {
+    /// The playbook: a Lua file, or the name of a shipped one
+    file: String,
+    /// A parameter of the playbook; may be given more than once
+    #[arg(long = "param", short, value_name = "NAME=VALUE", value_parser = pair)]
+    params: Vec<(String, String)>,
+}
+
+/// A playbook that was named on the command line.
+pub(super) struct Main {
+    /// Its main module.
+    pub(super) main: String,
+    /// The name that its runs get.
+    pub(super) name: String,
+    /// Where its modules are.
+    pub(super) finder: Finder,
+}
+
+impl Main {
+    /// A shipped playbook by its name, or a site's by its file.
+    pub(super) fn of(global: &Global, file: &str) -> Self {
+        if global.playbooks().names().iter().any(|name| name == file) {
+            return Self {
+                main: file.to_owned(),
+                name: file.to_owned(),
+                finder: Finder::shipped(global.playbooks()),
+            };
+        }
+        let path = PathBuf::from(file);
+        let stem = path.file_stem().map_or_else(
+            || "run".to_owned(),
+            |stem| stem.to_string_lossy().into_owned(),
+        );
+        Self {
+            main: file.to_owned(),
+            name: plain(&stem),
+            finder: Finder::site(&path, global.playbooks()),
+        }
+    }
+}
+
+impl Which {
+    pub(super) fn main(&self, global: &Global) -> Main {
+        Main::of(global, &self.file)
+    }
+
+    /// The parameters, as they were typed.
+    pub(super) fn given(&self) -> Map<String, Value> {
+        typed(&self.params).collect()
+    }
+}
+
+fn typed(params: &[(String, String)]) -> impl Iterator<Item = (String, Value)> {
+    params
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
+}
+
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
         .split_once('=')
@@ -65,29 +125,12 @@ pub(super) fn shipped(
     name: &str,
     args: &RunArgs,
 ) -> Result<Exit, Fault> {
-    let finder = Finder::shipped(global.playbooks());
-    run(registry, global, name, name, finder, args)
+    run(registry, global, Main::of(global, name), args)
 }
 
 /// Runs a playbook from a file.
 pub(super) fn file(registry: &Registry, global: &Global, args: &FileArgs) -> Result<Exit, Fault> {
-    if global.playbooks().names().contains(&args.file) {
-        return shipped(registry, global, &args.file, &args.run);
-    }
-    let path = PathBuf::from(&args.file);
-    let stem = path.file_stem().map_or_else(
-        || "run".to_owned(),
-        |stem| stem.to_string_lossy().into_owned(),
-    );
-    let finder = Finder::site(&path, global.playbooks());
-    run(
-        registry,
-        global,
-        &args.file,
-        &plain(&stem),
-        finder,
-        &args.run,
-    )
+    run(registry, global, Main::of(global, &args.file), &args.run)
 }
 
 /// A file's name as part of a run's name.
@@ -103,28 +146,22 @@ fn plain(stem: &str) -> String {
         .collect()
 }
 
-fn run(
-    registry: &Registry,
-    global: &Global,
-    main: &str,
-    name: &str,
-    finder: Finder,
-    args: &RunArgs,
-) -> Result<Exit, Fault> {
+fn run(registry: &Registry, global: &Global, main: Main, args: &RunArgs) -> Result<Exit, Fault> {
+    let Main { main, name, finder } = main;
     let target = Target::of(global)?;
     let seed = 1;
-    let mut script = Script::load(main, Box::new(finder), registry, seed)?;
+    let mut script = Script::load(&main, Box::new(finder), registry, seed)?;
     let params = script
         .playbook()
-        .params(&given(&target, &script, name, &args.params))?;
+        .params(&given(&target, &script, &name, &args.params))?;
     let cluster = target.config.cluster.clone();
     script.start(&cluster, &params)?;
 
-    let folder = Runs::in_state(&state(global)?).create(name)?;
+    let folder = Runs::in_state(&state(global)?).create(&name)?;
     let head = Head {
         format: FORMAT,
         id: folder.id.clone(),
-        playbook: main.to_owned(),
+        playbook: main,
         params,
         lockstep: env!("CARGO_PKG_VERSION").to_owned(),
         target: target.name.clone(),
@@ -183,11 +220,7 @@ pub(super) fn given(
         .map(|(name, c)| (name.clone(), Value::from(c.as_str())))
         .collect();
     given.extend(target.config.params.get(name).cloned().unwrap_or_default());
-    given.extend(
-        args.params
-            .iter()
-            .map(|(name, value)| (name.clone(), Value::from(value.as_str()))),
-    );
+    given.extend(typed(&args.params));
     if !args.accept.is_empty() {
         given.insert("accept".to_owned(), Value::from(args.accept.clone()));
     }

@@ -1,0 +1,304 @@
+//! Ceph's maps, as far as they matter. Parsed leniently: releases add fields.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+/// `ceph mon dump -f json`. MicroCeph names its monitors, managers and metadata servers after their members.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MonDump {
+    mons: Vec<Mon>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Mon {
+    name: String,
+}
+
+impl MonDump {
+    /// All monitors, whether or not they are in quorum.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.mons.iter().map(|mon| mon.name.as_str())
+    }
+}
+
+/// `ceph mgr stat -f json`. (Tentacle's `mgr dump` can be invalid JSON.)
+#[derive(Clone, Debug, Deserialize)]
+pub struct MgrStat {
+    /// Who is active; empty if nobody is.
+    pub active_name: String,
+    /// How many stand by.
+    pub num_standby: u64,
+}
+
+/// `ceph mds stat -f json`
+#[derive(Clone, Debug, Deserialize)]
+pub struct MdsStat {
+    fsmap: FsMap,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct FsMap {
+    standbys: Vec<Mds>,
+    filesystems: Vec<Filesystem>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Filesystem {
+    mdsmap: MdsMap,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct MdsMap {
+    info: BTreeMap<String, Mds>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Mds {
+    name: String,
+    state: String,
+}
+
+impl MdsStat {
+    fn serving(&self) -> impl Iterator<Item = &Mds> {
+        self.fsmap
+            .filesystems
+            .iter()
+            .flat_map(|fs| fs.mdsmap.info.values())
+    }
+
+    /// Whether a file system is served from there. (Who replays for another stands by.)
+    #[must_use]
+    pub fn serves(&self, member: &str) -> bool {
+        self.serving()
+            .any(|mds| mds.name == member && mds.state != "up:standby-replay")
+    }
+
+    /// Whether somebody else stands by.
+    #[must_use]
+    pub fn stands_by_beside(&self, member: &str) -> bool {
+        let replaying = self
+            .serving()
+            .filter(|mds| mds.state == "up:standby-replay");
+        self.fsmap
+            .standbys
+            .iter()
+            .chain(replaying)
+            .any(|mds| mds.name != member)
+    }
+}
+
+/// `ceph osd dump -f json`
+#[derive(Clone, Debug, Deserialize)]
+pub struct OsdDump {
+    /// Flags of the whole cluster.
+    #[serde(default)]
+    flags_set: Vec<String>,
+    /// Flags of hosts and other buckets, by name.
+    #[serde(default)]
+    crush_node_flags: BTreeMap<String, Vec<String>>,
+    /// The release that OSDs have to run.
+    #[serde(default)]
+    pub require_osd_release: String,
+    #[serde(default)]
+    osds: Vec<OsdState>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct OsdState {
+    osd: i64,
+    up: u8,
+    #[serde(rename = "in")]
+    inside: u8,
+}
+
+impl OsdDump {
+    /// Whether `noout` holds for this host, and whether it does because of the whole cluster.
+    #[must_use]
+    pub fn noout(&self, host: &str) -> (bool, bool) {
+        let has = |flags: &[String]| flags.iter().any(|flag| flag == "noout");
+        let global = has(&self.flags_set);
+        (
+            global
+                || self
+                    .crush_node_flags
+                    .get(host)
+                    .is_some_and(|flags| has(flags)),
+            global,
+        )
+    }
+
+    /// Flags of the whole cluster.
+    #[must_use]
+    pub fn flags(&self) -> &[String] {
+        &self.flags_set
+    }
+
+    /// Flags of hosts and other buckets, by name.
+    #[must_use]
+    pub fn host_flags(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.crush_node_flags
+    }
+
+    /// How many of these OSDs are down, and how many are out.
+    #[must_use]
+    pub fn down_and_out(&self, ids: &BTreeSet<i64>) -> (u64, u64) {
+        let count = |bad: fn(&OsdState) -> bool| {
+            self.osds
+                .iter()
+                .filter(|osd| ids.contains(&osd.osd) && bad(osd))
+                .count() as u64
+        };
+        (count(|osd| osd.up == 0), count(|osd| osd.inside == 0))
+    }
+}
+
+/// `ceph osd tree -f json`
+#[derive(Clone, Debug, Deserialize)]
+pub struct OsdTree {
+    nodes: Vec<TreeNode>,
+    #[serde(default)]
+    stray: Vec<TreeNode>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct TreeNode {
+    id: i64,
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    children: Vec<i64>,
+    #[serde(default)]
+    status: String,
+}
+
+impl OsdTree {
+    /// The OSDs of a host: ids, and which of them are down.
+    #[must_use]
+    pub fn of_host(&self, host: &str) -> (Vec<i64>, Vec<i64>) {
+        let host = self
+            .nodes
+            .iter()
+            .find(|node| node.kind == "host" && node.name == host);
+        let ids = host.map_or_else(Vec::new, |host| host.children.clone());
+        let is_up = |id: &i64| {
+            self.nodes
+                .iter()
+                .any(|node| node.id == *id && node.status == "up")
+        };
+        let down = ids.iter().copied().filter(|id| !is_up(id)).collect();
+        (ids, down)
+    }
+
+    /// The OSDs of each host.
+    #[must_use]
+    pub fn by_host(&self) -> BTreeMap<String, Vec<i64>> {
+        let hosts = self
+            .nodes
+            .iter()
+            .filter(|node| node.kind == "host" && !node.children.is_empty());
+        hosts
+            .map(|host| (host.name.clone(), host.children.clone()))
+            .collect()
+    }
+
+    /// OSDs that are under no host, so that nobody can tell whose they are.
+    #[must_use]
+    pub fn homeless(&self) -> Vec<i64> {
+        let under_a_host: BTreeSet<i64> = self.by_host().into_values().flatten().collect();
+        let osds = self
+            .nodes
+            .iter()
+            .chain(&self.stray)
+            .filter(|node| node.kind == "osd");
+        osds.map(|node| node.id)
+            .filter(|id| !under_a_host.contains(id))
+            .collect()
+    }
+}
+
+/// `ceph osd ok-to-stop … -f json`
+#[derive(Clone, Debug, Deserialize)]
+pub struct OkToStop {
+    /// Whether they can be stopped.
+    pub ok_to_stop: bool,
+    /// Placement groups that would become unavailable.
+    #[serde(default)]
+    pub num_not_ok_pgs: u64,
+}
+
+/// A release: its version, and the name of its series.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Release {
+    /// For example `19.2.3`.
+    pub version: String,
+    /// For example `squid`.
+    pub name: String,
+}
+
+impl Release {
+    /// Reads `ceph version 19.2.3 (sha) squid (stable)`. What follows the name differs between series.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (head, rest) = text.split_once(')')?;
+        let version = head
+            .strip_prefix("ceph version ")?
+            .split_whitespace()
+            .next()?;
+        let name = rest.split_whitespace().next()?;
+        let plain = name.bytes().all(|b| b.is_ascii_lowercase());
+        plain.then(|| Self {
+            version: version.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+}
+
+impl std::fmt::Display for Release {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.version, self.name)
+    }
+}
+
+/// `ceph versions -f json`: how many daemons run which release. It leaves out OSDs that are down.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Versions {
+    overall: BTreeMap<String, u64>,
+}
+
+impl Versions {
+    /// The releases that run, with how many daemons run each. A text that isn't a release stands as it is.
+    #[must_use]
+    pub fn releases(&self) -> BTreeMap<String, u64> {
+        let mut releases = BTreeMap::new();
+        for (text, count) in &self.overall {
+            let name =
+                Release::parse(text).map_or_else(|| text.clone(), |release| release.to_string());
+            *releases.entry(name).or_insert(0) += count;
+        }
+        releases
+    }
+
+    /// The release that all daemons run, if it is one.
+    #[must_use]
+    pub fn one(&self) -> Option<Release> {
+        let releases: BTreeSet<Option<Release>> = self
+            .overall
+            .keys()
+            .map(|text| Release::parse(text))
+            .collect();
+        let mut releases = releases.into_iter();
+        releases
+            .next()
+            .flatten()
+            .filter(|_| releases.next().is_none())
+    }
+}
+
+/// `ceph osd|mon metadata WHO -f json`
+#[derive(Clone, Debug, Deserialize)]
+pub struct Metadata {
+    /// What the daemon said it is when it started.
+    pub ceph_version: String,
+}

@@ -1,0 +1,206 @@
+//! `ceph -s`, and what in it speaks against going on.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::codes::{Check, Class, Codes, class};
+
+/// `ceph -s -f json`, as far as it matters. Parsed leniently: releases add fields.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Status {
+    pub(super) health: Health,
+    quorum_names: Vec<String>,
+    monmap: MonMap,
+    osdmap: OsdMap,
+    pub(super) pgmap: PgMap,
+    mgrmap: MgrMap,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Health {
+    #[serde(default)]
+    pub(super) checks: BTreeMap<String, Check>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct MonMap {
+    num_mons: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct OsdMap {
+    num_osds: u64,
+    num_up_osds: u64,
+    num_in_osds: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct PgMap {
+    #[serde(default)]
+    pub(super) pgs_by_state: Vec<PgState>,
+    pub(super) num_pgs: u64,
+    #[serde(default)]
+    num_pools: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct PgState {
+    pub(super) state_name: String,
+    pub(super) count: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct MgrMap {
+    available: bool,
+    #[serde(default)]
+    num_standbys: u64,
+}
+
+/// States of a placement group that don't hinder anything.
+const FINE: [&str; 6] = [
+    "active",
+    "clean",
+    "scrubbing",
+    "deep",
+    "snaptrim",
+    "snaptrim_wait",
+];
+
+/// Figures of a cluster's storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Monitors in quorum, by name.
+    pub quorum: Vec<String>,
+    /// Monitors in all.
+    pub mons: usize,
+    /// OSDs in all, up, and in.
+    pub osds: (u64, u64, u64),
+    /// Placement groups in all.
+    pub pgs: u64,
+    /// Manager daemons that stand by.
+    pub standby_mgrs: u64,
+}
+
+/// What is left aside in a judgement, because it is down on the very member that the judgement is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Aside {
+    /// Monitors out of quorum.
+    pub mons: usize,
+    /// OSDs that are down.
+    pub down: u64,
+    /// OSDs that are out.
+    pub out: u64,
+}
+
+impl Aside {
+    fn anything(self) -> bool {
+        self != Self::default()
+    }
+}
+
+impl Status {
+    /// The figures.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let osds = &self.osdmap;
+        Figures {
+            quorum: self.quorum_names.clone(),
+            mons: self.monmap.num_mons,
+            osds: (osds.num_osds, osds.num_up_osds, osds.num_in_osds),
+            pgs: self.pgmap.num_pgs,
+            standby_mgrs: self.mgrmap.num_standbys,
+        }
+    }
+
+    /// The codes that are raised, muted ones left out.
+    #[must_use]
+    pub fn codes(&self) -> Codes {
+        let raised = self.health.checks.iter().filter(|(_, check)| !check.muted);
+        raised
+            .map(|(code, check)| (code.clone(), check.summary.count))
+            .collect()
+    }
+
+    /// The states of the placement groups, with how many are in each.
+    #[must_use]
+    pub fn pg_states(&self) -> BTreeMap<String, u64> {
+        self.pgmap
+            .pgs_by_state
+            .iter()
+            .map(|state| (state.state_name.clone(), state.count))
+            .collect()
+    }
+
+    /// Everything that speaks against taking a member down, or against going on after one came back. `since` are the codes
+    /// that were raised before: without them, a code that isn't known to matter doesn't.
+    #[must_use]
+    pub fn problems(&self, since: Option<&Codes>, aside: Aside) -> Vec<String> {
+        let mut problems = self.missing_daemons(aside);
+        problems.extend(self.unclean(aside));
+        for (code, check) in self.health.checks.iter().filter(|(_, check)| !check.muted) {
+            let message = &check.summary.message;
+            match class(code, check, since) {
+                Class::Passing if aside.anything() => {}
+                Class::Passing | Class::Blocking => problems.push(format!("{code}: {message}")),
+                Class::New => problems.push(format!(
+                    "{code}: {message} (new since the wave began; if it is no harm, mute it: sudo microceph.ceph health mute {code} 1d)"
+                )),
+                Class::Known => {}
+            }
+        }
+        problems
+    }
+
+    fn missing_daemons(&self, aside: Aside) -> Vec<String> {
+        let mut problems = Vec::new();
+        let (quorum, mons) = (self.quorum_names.len(), self.monmap.num_mons);
+        if quorum + aside.mons != mons {
+            problems.push(format!(
+                "{quorum} of {mons} monitors are in quorum ({})",
+                self.quorum_names.join(", ")
+            ));
+        }
+        if !self.mgrmap.available {
+            problems.push(
+                "no manager is active, so what Ceph says of placement groups may be old".to_owned(),
+            );
+        }
+        let OsdMap {
+            num_osds,
+            num_up_osds,
+            num_in_osds,
+        } = self.osdmap;
+        if num_up_osds + aside.down != num_osds || num_in_osds + aside.out != num_osds {
+            problems.push(format!(
+                "of {num_osds} OSDs {num_up_osds} are up and {num_in_osds} in"
+            ));
+        }
+        problems
+    }
+
+    fn unclean(&self, aside: Aside) -> Vec<String> {
+        let mut problems = Vec::new();
+        let pgmap = &self.pgmap;
+        let counted: u64 = pgmap.pgs_by_state.iter().map(|state| state.count).sum();
+        if counted != pgmap.num_pgs || (pgmap.num_pgs == 0 && pgmap.num_pools > 0) {
+            problems.push(format!(
+                "the states of {counted} of {} placement groups are known",
+                pgmap.num_pgs
+            ));
+        }
+        if aside.down > 0 {
+            return problems;
+        }
+        for state in &pgmap.pgs_by_state {
+            let clean = state.state_name.split('+').any(|word| word == "clean");
+            if !clean || !state.state_name.split('+').all(|word| FINE.contains(&word)) {
+                problems.push(format!(
+                    "{} placement groups are {}",
+                    state.count, state.state_name
+                ));
+            }
+        }
+        problems
+    }
+}

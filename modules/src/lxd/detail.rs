@@ -1,0 +1,282 @@
+//! What LXD knows of its server, pools, instances and the room on its members, as far as evacuations need it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::query;
+use crate::cx::Cx;
+use crate::error::OpError;
+
+/// Storage drivers whose volumes every member reaches.
+const REMOTE: [&str; 6] = [
+    "ceph",
+    "cephfs",
+    "powerflex",
+    "powerstore",
+    "pure",
+    "alletra",
+];
+
+/// What LXD gives a virtual machine without `limits.memory` (`lxd/instance/drivers/driver_qemu.go`).
+const MACHINE: u64 = 1 << 30;
+
+/// The name of an instance, with its project where that isn't the default one.
+pub(super) fn title(project: &str, name: &str) -> String {
+    if project == "default" {
+        name.to_owned()
+    } else {
+        format!("{project}/{name}")
+    }
+}
+
+/// The server.
+#[derive(Deserialize)]
+pub(super) struct Server {
+    environment: Environment,
+}
+
+#[derive(Deserialize)]
+struct Environment {
+    server_version: String,
+}
+
+impl Server {
+    /// Major and minor number of its version; 0 where it can't be read.
+    pub(super) fn version(&self) -> [u32; 2] {
+        let mut numbers = self.environment.server_version.split('.');
+        std::array::from_fn(|_| numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0))
+    }
+}
+
+pub(super) async fn server(cx: &Cx) -> Result<Server, OpError> {
+    query(cx, "/1.0").await
+}
+
+/// A storage pool.
+#[derive(Deserialize)]
+pub(super) struct Pool {
+    name: String,
+    driver: String,
+}
+
+pub(super) async fn pools(cx: &Cx) -> Result<Vec<Pool>, OpError> {
+    query(cx, "/1.0/storage-pools?recursion=1").await
+}
+
+/// Whether every member reaches the volumes of a pool.
+pub(super) fn is_remote(pools: &[Pool], name: &str) -> bool {
+    let pool = pools.iter().find(|pool| pool.name == name);
+    pool.is_some_and(|pool| REMOTE.contains(&pool.driver.as_str()))
+}
+
+/// An instance with everything about it.
+#[derive(Deserialize)]
+pub(super) struct Detailed {
+    pub(super) name: String,
+    pub(super) project: String,
+    pub(super) location: String,
+    pub(super) status: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) architecture: String,
+    pub(super) ephemeral: bool,
+    #[serde(default)]
+    config: BTreeMap<String, String>,
+    #[serde(default)]
+    expanded_config: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub(super) expanded_devices: BTreeMap<String, BTreeMap<String, String>>,
+    state: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    memory: Option<Used>,
+    #[serde(default)]
+    disk: Option<BTreeMap<String, Used>>,
+}
+
+#[derive(Deserialize)]
+struct Used {
+    #[serde(default)]
+    usage: i64,
+}
+
+impl Used {
+    fn bytes(&self) -> u64 {
+        u64::try_from(self.usage).unwrap_or(0)
+    }
+}
+
+impl Detailed {
+    pub(super) fn runs(&self) -> bool {
+        ["Running", "Frozen", "Error"].contains(&self.status.as_str())
+    }
+
+    /// A key of its configuration, profiles included.
+    pub(super) fn set(&self, key: &str) -> Option<&str> {
+        let expanded = self.expanded_config.as_ref().and_then(|c| c.get(key));
+        expanded
+            .or_else(|| self.config.get(key))
+            .map(String::as_str)
+    }
+
+    fn root_pool(&self) -> Option<&str> {
+        let mut devices = self.expanded_devices.values();
+        let root = devices.find(|d| d.get("path").is_some_and(|path| path == "/"))?;
+        root.get("pool").map(String::as_str)
+    }
+
+    /// Bytes of memory that it needs on a member with so much.
+    fn memory(&self, total: u64) -> u64 {
+        let limit = self
+            .set("limits.memory")
+            .and_then(|text| bytes(text, total));
+        let usage = self.state.as_ref().and_then(|s| s.memory.as_ref());
+        let machine = self.kind != "container";
+        limit.unwrap_or_else(|| match usage {
+            _ if machine => MACHINE,
+            Some(used) => used.bytes(),
+            None => 0,
+        })
+    }
+
+    /// Bytes on its root disk, where LXD knows.
+    fn size(&self) -> u64 {
+        let disks = self.state.as_ref().and_then(|s| s.disk.as_ref());
+        disks.and_then(|d| d.get("root")).map_or(0, Used::bytes)
+    }
+}
+
+/// An amount as LXD's configuration has it: `512MiB`, `2GB`, `50%` of `total`.
+fn bytes(text: &str, total: u64) -> Option<u64> {
+    let at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let number: u64 = number.parse().ok()?;
+    let factor = match unit {
+        "" | "B" => 1,
+        "%" => return Some(total / 100 * number),
+        "kB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+/// All instances, with what they use.
+pub(super) async fn instances(cx: &Cx) -> Result<Vec<Detailed>, OpError> {
+    query(cx, "/1.0/instances?recursion=2&all-projects=true").await
+}
+
+/// The room on a member, and what an evacuation would ask of it.
+pub(super) struct Place {
+    total: u64,
+    free: u64,
+    wanted: u64,
+    /// Free bytes and wanted bytes of each pool that is the member's own.
+    pools: BTreeMap<String, (u64, u64)>,
+}
+
+#[derive(Deserialize)]
+struct Resources {
+    memory: Amount,
+}
+
+#[derive(Deserialize)]
+struct PoolResources {
+    space: Amount,
+}
+
+#[derive(Deserialize)]
+struct Amount {
+    #[serde(default)]
+    used: u64,
+    #[serde(default)]
+    total: u64,
+}
+
+/// The room on a member.
+pub(super) async fn place(cx: &Cx, member: &str, pools: &[Pool]) -> Result<Place, OpError> {
+    let resources: Resources = query(cx, &format!("/1.0/resources?target={member}")).await?;
+    let mut own = BTreeMap::new();
+    for pool in pools
+        .iter()
+        .filter(|p| !REMOTE.contains(&p.driver.as_str()))
+    {
+        let path = format!("/1.0/storage-pools/{}/resources?target={member}", pool.name);
+        let PoolResources { space } = query(cx, &path).await?;
+        own.insert(
+            pool.name.clone(),
+            (space.total.saturating_sub(space.used), 0),
+        );
+    }
+    let Amount { used, total } = resources.memory;
+    Ok(Place {
+        total,
+        free: total.saturating_sub(used),
+        wanted: 0,
+        pools: own,
+    })
+}
+
+impl Place {
+    /// An instance would come here.
+    pub(super) fn take(&mut self, instance: &Detailed, pools: &[Pool], live: bool) {
+        if instance.runs() || live {
+            self.wanted += instance.memory(self.total);
+        }
+        if let Some(pool) = instance.root_pool().filter(|pool| !is_remote(pools, pool))
+            && let Some((_, wanted)) = self.pools.get_mut(pool)
+        {
+            *wanted += instance.size();
+        }
+    }
+
+    /// What doesn't fit.
+    pub(super) fn overfull(&self, member: &str) -> Vec<String> {
+        let mib = |bytes: u64| bytes >> 20;
+        let mut problems = Vec::new();
+        if self.wanted > self.free {
+            problems.push(format!(
+                "{member} has {} MiB of memory free, and what would come to it needs {} MiB",
+                mib(self.free),
+                mib(self.wanted)
+            ));
+        }
+        for (pool, (free, wanted)) in &self.pools {
+            if wanted > free {
+                problems.push(format!(
+                    "the pool {pool} on {member} has {} MiB free, and what would come to it needs {} MiB",
+                    mib(*free),
+                    mib(*wanted)
+                ));
+            }
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_read_as_lxd_writes_them() {
+        let read = |text| bytes(text, 1000);
+        assert_eq!(read("512MiB"), Some(512 << 20));
+        assert_eq!(read("2GB"), Some(2_000_000_000));
+        assert_eq!(read("10%"), Some(100));
+        assert_eq!(read("77"), Some(77));
+        assert_eq!(read("much"), None);
+        assert_eq!(read("99999999999TiB"), None);
+    }
+}

@@ -1,0 +1,102 @@
+//! Whether the storage can do without a member right now.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::BaselineOut;
+use super::wait::others_first;
+use crate::ceph::{self, Codes, Picture};
+use crate::cx::{Cx, Look};
+use crate::error::{Kind, OpError};
+use crate::op::{Effect, Op};
+use crate::schema::{Member, Span};
+
+/// Pause between two looks.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Wait until the storage can do without a member: the gate before it is refreshed.
+///
+/// Without the member the monitors keep their majority, a manager and a metadata server stand by elsewhere where it has the
+/// active one, and Ceph says that its OSDs can be stopped. Everything else is whole: monitors, OSDs, placement groups, no
+/// code that speaks against it. What is down on this very member doesn't count.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpareArgs {
+    /// The member that is to be refreshed.
+    pub member: Member,
+    /// What `microceph.baseline` returned: codes that were raised then don't count.
+    pub since: Option<BaselineOut>,
+    /// Storage may stop meanwhile: it is accepted that the member has what the others can't do without.
+    #[serde(default)]
+    pub downtime: bool,
+}
+
+/// The storage can do without the member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SpareOut {
+    /// Always true: a member that can't be spared is a failure.
+    pub spared: bool,
+}
+
+/// `microceph.spare`
+pub struct Spare;
+
+impl Op for Spare {
+    const NAME: &'static str = "microceph.spare";
+    const EFFECT: Effect = Effect::Read;
+    const TIMEOUT: Span = Span::secs(5 * 60);
+    type Args = SpareArgs;
+    type Out = SpareOut;
+
+    fn headline(_: &SpareArgs) -> String {
+        "storage can do without it".to_owned()
+    }
+
+    fn summary(_: &SpareOut) -> String {
+        "yes".to_owned()
+    }
+
+    async fn run(cx: &Cx, args: SpareArgs) -> Result<SpareOut, OpError> {
+        let since = args.since.as_ref().map(|baseline| &baseline.codes);
+        cx.until(EVERY, async || {
+            let against = match against(cx, &args.member, since, args.downtime).await {
+                Ok(against) => against,
+                Err(error) if error.kind == Kind::Unreachable => return Err(error),
+                Err(error) => vec![format!("Ceph doesn't answer: {error}")],
+            };
+            Ok(if against.is_empty() {
+                Look::Yes(SpareOut { spared: true })
+            } else {
+                Look::NotYet(against.join("; "))
+            })
+        })
+        .await
+    }
+}
+
+/// What speaks against stopping Ceph on `member` right now; nothing if the storage can do without it.
+///
+/// # Errors
+/// Where nobody can be asked, or Ceph doesn't answer as expected. That is no yes.
+pub async fn against(
+    cx: &Cx,
+    member: &Member,
+    since: Option<&Codes>,
+    downtime: bool,
+) -> Result<Vec<String>, OpError> {
+    let picture = Picture::take(cx, &others_first(cx, Some(member))).await?;
+    let mut against = picture
+        .status
+        .problems(since, picture.aside(member.as_str()));
+    against.extend(picture.hindering_flags());
+    if downtime || !against.is_empty() {
+        return Ok(against);
+    }
+    against.extend(picture.needs(member.as_str()));
+    let (ids, down) = picture.tree.of_host(member.as_str());
+    let up: Vec<i64> = ids.into_iter().filter(|id| !down.contains(id)).collect();
+    against.extend(ceph::ok_to_stop(cx, &picture.asked, &up).await?);
+    Ok(against)
+}

@@ -1,0 +1,171 @@
+//! `microceph.ceph …`: what is asked, and what is changed by it.
+
+use lockstep_modules::cmd::Output;
+use serde_json::Value;
+
+use super::{health, maps, rank, watch};
+use crate::world::{Proc, Reply, World};
+
+/// `microceph.ceph …`
+pub(crate) fn command(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
+    let words = words(args);
+    if let ["-v" | "--version"] = words.as_slice() {
+        let release = world.release(&proc.member, "microceph");
+        let version = release
+            .and_then(|r| r.ceph.as_ref())
+            .map_or_else(String::new, maps::long);
+        return Reply::out(format!("{version}\n"));
+    }
+    if !health::has_quorum(world) {
+        return without_quorum(world, proc, args);
+    }
+    match words.as_slice() {
+        ["-s" | "status"] => json_reply(&health::status(world)),
+        ["health", "detail"] => json_reply(&health::health(world, true)),
+        ["versions"] => json_reply(&maps::versions(world)),
+        ["mon", "dump"] => told(&maps::mon_dump(world), "dumped monmap epoch 1\n"),
+        ["mgr", "stat"] => json_reply(&maps::mgr_stat(world)),
+        ["mgr", "metadata"] => json_reply(&maps::mgr_metadata(world)),
+        ["mds", "stat"] => json_reply(&maps::mds_stat(world)),
+        [kind @ ("mon" | "osd"), "metadata", who] => {
+            match maps::daemon_metadata(world, kind, who) {
+                Some(value) => json_reply(&value),
+                None => Reply::fail(2, format!("Error ENOENT: {kind}.{who} does not exist\n")),
+            }
+        }
+        ["osd", "metadata"] => json_reply(&maps::osd_metadata(world)),
+        ["osd", "dump"] => json_reply(&maps::osd_dump(world)),
+        ["osd", "tree"] => json_reply(&maps::osd_tree(world)),
+        ["osd", "ok-to-stop", ids @ ..] => ok_to_stop(world, ids),
+        ["osd", "require-osd-release", release, ..] => require_release(world, release),
+        ["osd", verb @ ("set-group" | "unset-group"), flag, host] => {
+            set_group(world, *verb == "set-group", flag, host)
+        }
+        ["osd", verb @ ("set" | "unset"), flag] => set(world, *verb == "set", flag),
+        _ => Reply::fail(
+            22,
+            "no valid command found\nError EINVAL: invalid command\n",
+        ),
+    }
+}
+
+/// The words of a command without its options.
+fn words<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    let mut words = Vec::new();
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        match *arg {
+            "--connect-timeout" | "-f" | "--format" => drop(rest.next()),
+            word => words.push(word),
+        }
+    }
+    words
+}
+
+/// Without a limit of its own a command hangs.
+fn without_quorum(world: &World, proc: &Proc, args: &[&str]) -> Reply {
+    let at = args.iter().position(|arg| *arg == "--connect-timeout");
+    let Some(limit) = at.and_then(|at| args.get(at + 1)?.parse::<u64>().ok()) else {
+        return Reply::Hang;
+    };
+    let spent = world.now - proc.began;
+    if spent < limit * 1000 {
+        return Reply::Again(limit * 1000 - spent);
+    }
+    Reply::fail(
+        1,
+        format!(
+            "monclient(hunting): authenticate timed out after {limit}\n[errno 110] RADOS timed out (error connecting to the cluster)\n"
+        ),
+    )
+}
+
+/// `ceph -f json` begins with an empty line.
+fn json_reply(value: &Value) -> Reply {
+    Reply::out(format!("\n{value}\n"))
+}
+
+/// JSON on stdout, and a sentence on stderr.
+fn told(value: &Value, sentence: &str) -> Reply {
+    Reply::Exit(Output::exit(0, format!("\n{value}\n"), sentence))
+}
+
+fn said(sentence: impl Into<String>) -> Reply {
+    Reply::Exit(Output::exit(0, "", sentence))
+}
+
+/// The manager answers this one: without it the command hangs. The JSON is printed in any case.
+fn ok_to_stop(world: &World, ids: &[&str]) -> Reply {
+    if world.ceph.mgr.is_none() {
+        return Reply::Hang;
+    }
+    let ids: Vec<u32> = ids
+        .iter()
+        .filter_map(|id| id.trim_start_matches("osd.").parse().ok())
+        .collect();
+    if ids.is_empty() {
+        return Reply::fail(
+            22,
+            "Invalid command: missing required parameter ids(<string>...)\nError EINVAL: invalid command\n",
+        );
+    }
+    let (answer, ok) = maps::ok_to_stop(world, &ids);
+    if ok {
+        return json_reply(&answer);
+    }
+    let pgs = world.ceph.pgs;
+    let refusal = format!(
+        "Error EBUSY: unsafe to stop osd(s) at this time ({pgs} PGs are or would become offline)\n"
+    );
+    Reply::Exit(Output::exit(16, format!("\n{answer}\n"), refusal))
+}
+
+/// Only forward, and only where all OSDs that are up have the release.
+fn require_release(world: &mut World, release: &str) -> Reply {
+    let up = world.ceph.osds.values().filter(|osd| osd.up);
+    if up.clone().any(|osd| rank(&osd.version.1) < rank(release)) {
+        let name = release.to_uppercase();
+        return Reply::fail(
+            1,
+            format!("Error EPERM: not all up OSDs have CEPH_FEATURE_SERVER_{name} feature\n"),
+        );
+    }
+    if rank(release) < rank(&world.ceph.require_osd_release) {
+        return Reply::fail(
+            1,
+            "Error EPERM: require_osd_release cannot be lowered once it has been set\n",
+        );
+    }
+    release.clone_into(&mut world.ceph.require_osd_release);
+    said("")
+}
+
+fn set_group(world: &mut World, on: bool, flag: &str, host: &str) -> Reply {
+    if !world.ceph.osds.values().any(|osd| osd.host == host) {
+        let what = format!(
+            "Error EINVAL: unable to parse osd id or crush node or device class: \"{host}\". \n"
+        );
+        return Reply::fail(22, what);
+    }
+    if !on {
+        watch::on_unset(world, flag, Some(host));
+    }
+    let flags = world.ceph.host_flags.entry(host.to_owned()).or_default();
+    if on {
+        flags.insert(flag.to_owned());
+    } else {
+        flags.remove(flag);
+    }
+    world.ceph.host_flags.retain(|_, flags| !flags.is_empty());
+    said("")
+}
+
+fn set(world: &mut World, on: bool, flag: &str) -> Reply {
+    if on {
+        world.ceph.flags.insert(flag.to_owned());
+        return said(format!("{flag} is set\n"));
+    }
+    watch::on_unset(world, flag, None);
+    world.ceph.flags.remove(flag);
+    said(format!("{flag} is unset\n"))
+}

@@ -1,0 +1,331 @@
+//! `ceph -s` and `ceph health detail`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Osd, rank};
+use crate::world::World;
+
+/// A health check that is raised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Check {
+    severity: String,
+    message: String,
+    count: usize,
+    detail: Vec<String>,
+}
+
+impl Check {
+    pub(super) fn new(severity: &str, message: &str) -> Self {
+        Self {
+            severity: severity.to_owned(),
+            message: message.to_owned(),
+            count: 1,
+            detail: Vec::new(),
+        }
+    }
+
+    fn warn(message: String, count: usize, detail: Vec<String>) -> Self {
+        Self {
+            count,
+            detail,
+            ..Self::new("HEALTH_WARN", &message)
+        }
+    }
+}
+
+type Checks = BTreeMap<String, Check>;
+
+/// Whether a monitor is in quorum as the monitors have it. One that was cut off is for some seconds more.
+pub(super) fn in_quorum(world: &World, host: &str) -> bool {
+    world.ceph.mons.get(host).is_some_and(|mon| mon.in_quorum)
+}
+
+/// Whether enough monitors answer for a command to get anywhere.
+pub(super) fn has_quorum(world: &World) -> bool {
+    let mons = &world.ceph.mons;
+    let answering = mons
+        .keys()
+        .filter(|host| in_quorum(world, host) && world.answers(host));
+    2 * answering.count() > mons.len()
+}
+
+/// How the placement groups are.
+pub(super) fn real_pg_state(world: &World) -> &'static str {
+    let ceph = &world.ceph;
+    let down = ceph.osds.values().filter(|osd| !osd.up);
+    let hosts: BTreeSet<&str> = down.map(|osd| osd.host.as_str()).collect();
+    if hosts.len() > ceph.can_lose() {
+        "undersized+degraded+peered"
+    } else if !hosts.is_empty() || ceph.faults.unclean {
+        "active+undersized+degraded"
+    } else if world.now < ceph.recovering_until {
+        "active+recovering+degraded"
+    } else {
+        "active+clean"
+    }
+}
+
+/// How they are, as far as the manager has told the monitors.
+pub(super) fn pg_state(world: &World) -> String {
+    match (&world.ceph.mgr, &world.ceph.told_last) {
+        (None, Some(told)) => told.clone(),
+        _ if world.now < world.ceph.unknown_until => "unknown".to_owned(),
+        _ => real_pg_state(world).to_owned(),
+    }
+}
+
+/// `ceph -s -f json`
+pub(super) fn status(world: &World) -> Value {
+    let ceph = &world.ceph;
+    let hosts: Vec<&String> = ceph.mons.keys().collect();
+    let ranks: Vec<usize> = (0..hosts.len())
+        .filter(|i| in_quorum(world, hosts[*i]))
+        .collect();
+    let names: Vec<&String> = ranks.iter().map(|i| hosts[*i]).collect();
+    let (osds, up) = (
+        ceph.osds.len(),
+        ceph.osds.values().filter(|osd| osd.up).count(),
+    );
+    let state = pg_state(world);
+    let mut pgmap = json!({
+        "pgs_by_state": [{"state_name": state, "count": ceph.pgs}], "num_pgs": ceph.pgs, "num_pools": 1, "num_objects": 3,
+        "data_bytes": 459_280, "bytes_used": 81_788_928, "bytes_avail": 3_139_436_544_u64, "bytes_total": 3_221_225_472_u64,
+    });
+    // The ratios are printed only where they aren't 0 (`PGMap.cc`).
+    if state.contains("degraded") {
+        (
+            pgmap["degraded_objects"],
+            pgmap["degraded_total"],
+            pgmap["degraded_ratio"],
+        ) = (json!(1), json!(3), json!(0.333_333));
+    }
+    match state.as_str() {
+        "unknown" => pgmap["unknown_pgs_ratio"] = json!(1),
+        state if !state.contains("active") => pgmap["inactive_pgs_ratio"] = json!(1),
+        _ => {}
+    }
+    let standbys = |all: &BTreeMap<String, super::Daemon>, active: &Option<String>| {
+        let standing_by = all
+            .iter()
+            .filter(|(host, d)| d.running && active.as_ref() != Some(*host));
+        standing_by.count()
+    };
+    let by_rank: Vec<Value> = ceph.mds.iter().map(|name| json!({"filesystem_id": 1, "rank": 0, "name": name, "status": "up:active", "gid": 4138})).collect();
+    let mut fsmap =
+        json!({"epoch": 3, "by_rank": by_rank, "up:standby": standbys(&ceph.mdss, &ceph.mds)});
+    if ceph.filesystem {
+        (fsmap["id"], fsmap["up"], fsmap["in"], fsmap["max"]) =
+            (json!(1), json!(ceph.mds.iter().count()), json!(1), json!(1));
+    }
+    let mgrs = if ceph.mgr.is_some() {
+        standbys(&ceph.mgrs, &ceph.mgr)
+    } else {
+        0
+    };
+    json!({
+        "fsid": FSID, "health": health(world, false), "election_epoch": 6, "quorum": ranks, "quorum_names": names, "quorum_age": 60,
+        "monmap": {"epoch": 1, "min_mon_release_name": ceph.min_mon_release, "num_mons": ceph.mons.len()},
+        "osdmap": {"epoch": ceph.epoch, "num_osds": osds, "num_up_osds": up, "osd_up_since": 1_775_044_000, "num_in_osds": osds,
+                   "osd_in_since": 1_775_044_000, "num_remapped_pgs": 0},
+        "pgmap": pgmap, "fsmap": fsmap,
+        "mgrmap": {"available": ceph.mgr.is_some(), "num_standbys": mgrs, "modules": ["iostat", "nfs", "restful"], "services": {}},
+        "servicemap": {"epoch": 1, "modified": "2026-04-01T11:00:00.000000+0000", "services": {}}, "progress_events": {},
+    })
+}
+
+pub(super) const FSID: &str = "71f66c83-6e08-492c-b55f-c9a166e69ffc";
+
+/// The health, in `ceph -s` and, with `detail`, in `ceph health detail`.
+pub(super) fn health(world: &World, detail: bool) -> Value {
+    let checks = checks(world);
+    let worst = |severity: &str| checks.values().any(|check| check.severity == severity);
+    let status = if worst("HEALTH_ERR") {
+        "HEALTH_ERR"
+    } else if worst("HEALTH_WARN") {
+        "HEALTH_WARN"
+    } else {
+        "HEALTH_OK"
+    };
+    let shown = checks.iter().map(|(code, check)| {
+        let mut shown = json!({"severity": check.severity, "summary": {"message": check.message, "count": check.count}, "muted": false});
+        if detail {
+            let lines = check.detail.iter().map(|line| json!({"message": line}));
+            shown["detail"] = lines.collect();
+        }
+        (code.clone(), shown)
+    });
+    json!({"status": status, "checks": shown.collect::<serde_json::Map<_, _>>(), "mutes": []})
+}
+
+fn checks(world: &World) -> Checks {
+    let mut checks = world.ceph.faults.raised.clone();
+    about_daemons(world, &mut checks);
+    about_osds(world, &mut checks);
+    about_flags(world, &mut checks);
+    about_releases(world, &mut checks);
+    checks
+}
+
+fn about_daemons(world: &World, checks: &mut Checks) {
+    let ceph = &world.ceph;
+    let (inside, outside): (Vec<&String>, Vec<&String>) =
+        ceph.mons.keys().partition(|host| in_quorum(world, host));
+    if !outside.is_empty() {
+        let names: Vec<&str> = inside.iter().map(|name| name.as_str()).collect();
+        let message = format!(
+            "{}/{} mons down, quorum {}",
+            outside.len(),
+            ceph.mons.len(),
+            names.join(",")
+        );
+        let detail = outside.iter().map(|host| {
+            let rank = ceph.mons.keys().position(|name| name == *host).unwrap_or(0);
+            let address = world.members.get(*host).map_or("", |m| m.address.as_str());
+            format!("mon.{host} (rank {rank}) addr [v2:{address}:3300/0,v1:{address}:6789/0] is down (out of quorum)")
+        });
+        checks.insert(
+            "MON_DOWN".to_owned(),
+            Check::warn(message, outside.len(), detail.collect()),
+        );
+    }
+    if ceph.mgr.is_none() {
+        checks.insert(
+            "MGR_DOWN".to_owned(),
+            Check::warn("no active mgr".to_owned(), 0, vec![]),
+        );
+    }
+    if ceph.filesystem && ceph.mds.is_none() {
+        let detail = vec!["fs cephfs is degraded".to_owned()];
+        checks.insert(
+            "FS_DEGRADED".to_owned(),
+            Check::warn("1 filesystem is degraded".to_owned(), 1, detail),
+        );
+    }
+}
+
+fn about_osds(world: &World, checks: &mut Checks) {
+    let down: Vec<(&u32, &Osd)> = world.ceph.osds.iter().filter(|(_, osd)| !osd.up).collect();
+    if !down.is_empty() {
+        let detail = down
+            .iter()
+            .map(|(id, osd)| format!("osd.{id} (root=default,host={}) is down", osd.host));
+        checks.insert(
+            "OSD_DOWN".to_owned(),
+            Check::warn(
+                format!("{} osds down", down.len()),
+                down.len(),
+                detail.collect(),
+            ),
+        );
+        let of = |host: &str| {
+            world
+                .ceph
+                .osds
+                .values()
+                .filter(|osd| osd.host == host)
+                .collect::<Vec<_>>()
+        };
+        let hosts: BTreeSet<&str> = down.iter().map(|(_, osd)| osd.host.as_str()).collect();
+        let hosts: Vec<&str> = hosts
+            .into_iter()
+            .filter(|host| of(host).iter().all(|osd| !osd.up))
+            .collect();
+        let osds: usize = hosts.iter().map(|host| of(host).len()).sum();
+        if !hosts.is_empty() {
+            let detail = hosts.iter().map(|host| {
+                format!(
+                    "host {host} (root=default) ({} osds) is down",
+                    of(host).len()
+                )
+            });
+            let message = format!("{} host ({osds} osds) down", hosts.len());
+            checks.insert(
+                "OSD_HOST_DOWN".to_owned(),
+                Check::warn(message, hosts.len(), detail.collect()),
+            );
+        }
+    }
+    let state = pg_state(world);
+    let pgs = usize::try_from(world.ceph.pgs).unwrap_or(0);
+    if state.contains("degraded") {
+        let message =
+            format!("Degraded data redundancy: 1/3 objects degraded (33.333%), {pgs} pgs degraded");
+        checks.insert(
+            "PG_DEGRADED".to_owned(),
+            Check::warn(
+                message,
+                pgs,
+                vec![format!("pg 1.0 is {state}, acting [0,1]")],
+            ),
+        );
+    }
+    if !state.contains("active") && state != "unknown" {
+        let message = format!("Reduced data availability: {pgs} pgs inactive");
+        checks.insert(
+            "PG_AVAILABILITY".to_owned(),
+            Check::warn(message, pgs, vec![format!("pg 1.0 is {state}, acting [0]")]),
+        );
+    }
+}
+
+fn about_flags(world: &World, checks: &mut Checks) {
+    let ceph = &world.ceph;
+    if !ceph.flags.is_empty() {
+        let flags: Vec<&str> = ceph.flags.iter().map(String::as_str).collect();
+        checks.insert(
+            "OSDMAP_FLAGS".to_owned(),
+            Check::warn(format!("{} flag(s) set", flags.join(",")), 5, vec![]),
+        );
+    }
+    if !ceph.host_flags.is_empty() {
+        let hosts = ceph.host_flags.len();
+        let message = format!(
+            "{hosts} OSDs or CRUSH {{nodes, device-classes}} have {{NOUP,NODOWN,NOIN,NOOUT}} flags set"
+        );
+        let detail = ceph.host_flags.iter().map(|(host, flags)| {
+            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+            format!("host {host} has flags {}", flags.join(","))
+        });
+        checks.insert(
+            "OSD_FLAGS".to_owned(),
+            Check::warn(message, hosts, detail.collect()),
+        );
+    }
+}
+
+/// What appears because daemons are newer than what is required of them, and what monitors of 2026 say of old keys
+/// (19.2.6 and 20.2.4, CVE-2025-30156).
+fn about_releases(world: &World, checks: &mut Checks) {
+    let ceph = &world.ceph;
+    let oldest = ceph
+        .osds
+        .values()
+        .map(|osd| osd.version.1.as_str())
+        .min_by_key(|name| rank(name));
+    if let Some(name) = oldest.filter(|name| rank(name) > rank(&ceph.require_osd_release)) {
+        let message =
+            format!("all OSDs are running {name} or later but require_osd_release < {name}");
+        checks.insert(
+            "OSD_UPGRADE_FINISHED".to_owned(),
+            Check::warn(message, 1, vec![]),
+        );
+    }
+    let asks_for_new_keys = |version: &str| {
+        let numbers: Vec<u32> = version.split('.').filter_map(|n| n.parse().ok()).collect();
+        matches!(numbers.as_slice(), [19, 2, n] if *n >= 6)
+            || matches!(numbers.as_slice(), [20, 2, n] if *n >= 4)
+    };
+    if ceph
+        .mons
+        .values()
+        .any(|mon| mon.in_quorum && asks_for_new_keys(&mon.version.0))
+    {
+        let service = Check::new("HEALTH_ERR", "3 auth service keys with insecure key types");
+        checks.insert("AUTH_INSECURE_SERVICE_KEY_TYPE".to_owned(), service);
+        let client = Check::new("HEALTH_WARN", "1 auth client keys with insecure key types");
+        checks.insert("AUTH_INSECURE_CLIENT_KEY_TYPE".to_owned(), client);
+    }
+}

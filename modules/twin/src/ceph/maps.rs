@@ -1,0 +1,201 @@
+//! Ceph's maps and what its daemons tell of themselves, as JSON.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::{Version, health, rank};
+use crate::world::World;
+
+/// `ceph version 19.2.3 (sha) squid (stable)`
+pub(super) fn long(version: &Version) -> String {
+    // Tentacle's daemons add the kind of build.
+    let build = if version.1 == "tentacle" {
+        "stable - RelWithDebInfo"
+    } else {
+        "stable"
+    };
+    format!(
+        "ceph version {} (6b0e988052ec84cf2d4a54ff9bbbc5e720b621ad) {} ({build})",
+        version.0, version.1
+    )
+}
+
+/// `ceph versions`
+pub(super) fn versions(world: &World) -> Value {
+    let mut kinds: BTreeMap<&str, BTreeMap<String, u64>> = BTreeMap::new();
+    for (kind, version) in world.ceph.versions() {
+        for kind in [kind, "overall"] {
+            *kinds
+                .entry(kind)
+                .or_default()
+                .entry(long(&version))
+                .or_default() += 1;
+        }
+    }
+    json!(kinds)
+}
+
+/// `ceph mon dump`
+pub(super) fn mon_dump(world: &World) -> Value {
+    let ceph = &world.ceph;
+    let mons = ceph.mons.keys().enumerate().map(|(rank, name)| {
+        let address = world.members.get(name).map_or("", |m| m.address.as_str());
+        let vec = json!([{"type": "v2", "addr": format!("{address}:3300"), "nonce": 0}, {"type": "v1", "addr": format!("{address}:6789"), "nonce": 0}]);
+        json!({"rank": rank, "name": name, "public_addrs": {"addrvec": vec}, "addr": format!("{address}:6789/0"),
+               "public_addr": format!("{address}:6789/0"), "priority": 0, "weight": 0, "crush_location": "{}"})
+    });
+    let quorum = ceph
+        .mons
+        .keys()
+        .enumerate()
+        .filter(|(_, name)| health::in_quorum(world, name))
+        .map(|(rank, _)| rank);
+    json!({
+        "epoch": 1, "fsid": health::FSID, "min_mon_release": rank(&ceph.min_mon_release), "min_mon_release_name": ceph.min_mon_release,
+        "election_strategy": 1, "stretch_mode": false, "tiebreaker_mon": "", "mons": mons.collect::<Vec<_>>(), "quorum": quorum.collect::<Vec<_>>(),
+    })
+}
+
+/// `ceph mgr stat`
+pub(super) fn mgr_stat(world: &World) -> Value {
+    let ceph = &world.ceph;
+    let standbys = ceph
+        .mgrs
+        .iter()
+        .filter(|(host, d)| d.running && ceph.mgr.as_ref() != Some(*host))
+        .count();
+    json!({"epoch": 3, "available": ceph.mgr.is_some(), "active_name": ceph.mgr.as_deref().unwrap_or(""),
+           "num_standby": if ceph.mgr.is_some() { standbys } else { 0 }})
+}
+
+/// `ceph mgr metadata`
+pub(super) fn mgr_metadata(world: &World) -> Value {
+    let running = world.ceph.mgrs.iter().filter(|(_, daemon)| daemon.running);
+    running
+        .map(|(host, daemon)| metadata(host, &daemon.version))
+        .collect()
+}
+
+/// `ceph mds stat`
+pub(super) fn mds_stat(world: &World) -> Value {
+    let ceph = &world.ceph;
+    let info = |(gid, host): (u64, &String), rank: i64, state: &str| json!({"gid": gid, "name": host, "rank": rank, "incarnation": 0, "state": state, "state_seq": 1});
+    let running = (4132..).zip(
+        ceph.mdss
+            .iter()
+            .filter(|(_, d)| d.running)
+            .map(|(host, _)| host),
+    );
+    let (active, standing_by): (Vec<_>, Vec<_>) =
+        running.partition(|(_, host)| ceph.mds.as_ref() == Some(*host));
+    let serving: Map<String, Value> = active
+        .into_iter()
+        .map(|who| (format!("gid_{}", who.0), info(who, 0, "up:active")))
+        .collect();
+    let standbys: Vec<Value> = standing_by
+        .into_iter()
+        .map(|who| info(who, -1, "up:standby"))
+        .collect();
+    let filesystem = json!({"mdsmap": {"epoch": 3, "fs_name": "cephfs", "max_mds": 1, "in": [0], "info": serving, "failed": []}, "id": 1});
+    let filesystems = if ceph.filesystem {
+        vec![filesystem]
+    } else {
+        vec![]
+    };
+    json!({"fsmap": {"epoch": 3, "default_fscid": if ceph.filesystem { 1 } else { -1 }, "standbys": standbys, "filesystems": filesystems},
+           "mdsmap_first_committed": 1, "mdsmap_last_committed": 3})
+}
+
+/// `ceph mon|osd metadata WHO`
+pub(super) fn daemon_metadata(world: &World, kind: &str, who: &str) -> Option<Value> {
+    let ceph = &world.ceph;
+    if kind == "mon" {
+        return ceph.mons.get(who).map(|mon| metadata(who, &mon.version));
+    }
+    let id: u32 = who.parse().ok()?;
+    let osd = ceph.osds.get(&id)?;
+    let mut value = metadata(&osd.host, &osd.version);
+    value["id"] = json!(id);
+    Some(value)
+}
+
+/// `ceph osd metadata`
+pub(super) fn osd_metadata(world: &World) -> Value {
+    let ids = world.ceph.osds.keys();
+    ids.filter_map(|id| daemon_metadata(world, "osd", &id.to_string()))
+        .collect()
+}
+
+fn metadata(host: &str, version: &Version) -> Value {
+    json!({"name": host, "arch": "x86_64", "ceph_release": version.1, "ceph_version": long(version), "ceph_version_short": version.0, "hostname": host})
+}
+
+/// `ceph osd dump`
+pub(super) fn osd_dump(world: &World) -> Value {
+    let ceph = &world.ceph;
+    let standing = [
+        "pglog_hardlimit",
+        "purged_snapdirs",
+        "recovery_deletes",
+        "sortbitwise",
+    ];
+    let mut flags: Vec<&str> = ceph
+        .flags
+        .iter()
+        .map(String::as_str)
+        .chain(standing)
+        .collect();
+    flags.sort_unstable();
+    let osds = ceph.osds.iter().map(|(id, osd)| {
+        json!({"osd": id, "uuid": format!("00000000-0000-0000-0000-{id:012}"), "up": u8::from(osd.up), "in": 1, "weight": 1})
+    });
+    json!({
+        "epoch": ceph.epoch, "fsid": health::FSID, "flags": flags.join(","), "flags_set": flags, "require_osd_release": ceph.require_osd_release,
+        "pools": [{"pool": 1, "pool_name": "rbd", "size": ceph.size(), "min_size": ceph.size() - ceph.can_lose(), "pg_num": ceph.pgs}],
+        "osds": osds.collect::<Vec<_>>(), "crush_node_flags": ceph.host_flags, "device_class_flags": {},
+    })
+}
+
+/// `ceph osd tree`
+pub(super) fn osd_tree(world: &World) -> Value {
+    let hosts: BTreeSet<&String> = world.ceph.osds.values().map(|osd| &osd.host).collect();
+    let bucket = |i: usize| -(i64::try_from(i).unwrap_or(0)) * 2 - 3;
+    let children: Vec<i64> = (0..hosts.len()).map(bucket).collect();
+    let mut nodes = vec![
+        json!({"id": -1, "name": "default", "type": "root", "type_id": 11, "children": children}),
+    ];
+    for (i, host) in hosts.into_iter().enumerate() {
+        let own = || world.ceph.osds.iter().filter(|(_, osd)| osd.host == *host);
+        let ids: Vec<u32> = own().map(|(id, _)| *id).collect();
+        nodes.push(json!({"id": bucket(i), "name": host, "type": "host", "type_id": 1, "pool_weights": {}, "children": ids}));
+        for (id, osd) in own() {
+            nodes.push(json!({"id": id, "device_class": "hdd", "name": format!("osd.{id}"), "type": "osd", "type_id": 0, "crush_weight": 0.001,
+                "depth": 2, "pool_weights": {}, "exists": 1, "status": if osd.up { "up" } else { "down" }, "reweight": 1, "primary_affinity": 1}));
+        }
+    }
+    json!({"nodes": nodes, "stray": []})
+}
+
+/// `ceph osd ok-to-stop IDS`: the answer, and whether it is yes. An OSD that doesn't exist is fine to stop.
+pub(super) fn ok_to_stop(world: &World, ids: &[u32]) -> (Value, bool) {
+    let ceph = &world.ceph;
+    let gone = |(id, osd): &(&u32, &super::Osd)| !osd.up || ids.contains(id);
+    let hosts: BTreeSet<&String> = ceph
+        .osds
+        .iter()
+        .filter(gone)
+        .map(|(_, osd)| &osd.host)
+        .collect();
+    let ok = hosts.len() <= ceph.can_lose();
+    let pgs: Vec<String> = (0..ceph.pgs).map(|n| format!("1.{n:x}")).collect();
+    let (fine, bad) = if ok { (ceph.pgs, 0) } else { (0, ceph.pgs) };
+    let mut answer =
+        json!({"ok_to_stop": ok, "osds": ids, "num_ok_pgs": fine, "num_not_ok_pgs": bad});
+    answer[if ok {
+        "ok_become_degraded"
+    } else {
+        "bad_become_inactive"
+    }] = json!(pgs);
+    (answer, ok)
+}

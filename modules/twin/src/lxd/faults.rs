@@ -1,0 +1,123 @@
+//! What can go wrong with LXD and its instances, on purpose.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::world::World;
+
+/// What is to go wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Faults {
+    /// Instances that can't be migrated, by name: for how many more attempts.
+    pub(super) stuck: BTreeMap<String, u32>,
+    /// Instances that don't start, by name: for how many more attempts.
+    pub(super) broken: BTreeMap<String, u32>,
+    /// Instances that an evacuation passes over without a word.
+    pub(super) overlooked: BTreeSet<String>,
+    /// What every migration takes beyond the ordinary, in milliseconds.
+    pub(super) slow: u64,
+}
+
+impl Faults {
+    fn strikes(list: &mut BTreeMap<String, u32>, name: &str) -> bool {
+        match list.get_mut(name) {
+            Some(left @ 1..) => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn migration_fails(&mut self, name: &str) -> bool {
+        Self::strikes(&mut self.stuck, name)
+    }
+
+    pub(super) fn start_fails(&mut self, name: &str) -> bool {
+        Self::strikes(&mut self.broken, name)
+    }
+}
+
+impl World {
+    /// An instance can't be migrated, so many times: an evacuation fails when it comes to it.
+    pub fn fail_migration(&mut self, instance: &str, times: u32) {
+        self.lxd.faults.stuck.insert(instance.to_owned(), times);
+    }
+
+    /// An instance doesn't start, so many times: a restore fails when it comes to it.
+    pub fn fail_start(&mut self, instance: &str, times: u32) {
+        self.lxd.faults.broken.insert(instance.to_owned(), times);
+    }
+
+    /// Evacuations pass over an instance without a word, and succeed: it goes on running where it is, as one for which
+    /// LXD finds no member.
+    pub fn overlook(&mut self, instance: &str) {
+        self.lxd.faults.overlooked.insert(instance.to_owned());
+    }
+
+    /// Evacuations see the instance again.
+    pub fn attend_to(&mut self, instance: &str) {
+        self.lxd.faults.overlooked.remove(instance);
+    }
+
+    /// Every migration takes so many milliseconds more.
+    pub fn slow_migrations(&mut self, millis: u64) {
+        self.lxd.faults.slow = millis;
+    }
+
+    /// LXD starts the instances of a member that has been offline for so many seconds on others; 0 switches that off.
+    pub fn set_healing_threshold(&mut self, seconds: u64) {
+        self.lxd
+            .config
+            .insert("cluster.healing_threshold".to_owned(), seconds.to_string());
+    }
+
+    /// The server's configuration: what an operator has set, such as `cluster.healing_threshold`.
+    #[must_use]
+    pub fn lxd_config(&self) -> &BTreeMap<String, String> {
+        &self.lxd.config
+    }
+
+    /// A member has so many bytes of memory.
+    pub fn set_memory(&mut self, member: &str, bytes: u64) {
+        if let Some(node) = self.lxd.nodes.get_mut(member) {
+            node.memory = bytes;
+        }
+    }
+
+    /// LXD moves instances to a member only by hand (`scheduler.instance=manual`).
+    pub fn schedule_by_hand(&mut self, member: &str) {
+        if let Some(node) = self.lxd.nodes.get_mut(member) {
+            node.config
+                .insert("scheduler.instance".to_owned(), "manual".to_owned());
+        }
+    }
+
+    /// An instance, as it is now. `name` is in the project `default` or has its project before a slash.
+    #[must_use]
+    pub fn instance(&self, name: &str) -> Option<&super::Instance> {
+        let (project, name) = name.split_once('/').unwrap_or(("default", name));
+        let all = &self.lxd.instances;
+        all.iter().find(|i| i.project == project && i.name == name)
+    }
+
+    /// All instances.
+    #[must_use]
+    pub fn instances(&self) -> &[super::Instance] {
+        &self.lxd.instances
+    }
+
+    /// The members that LXD shows as evacuated.
+    #[must_use]
+    pub fn evacuated(&self) -> Vec<&str> {
+        let nodes = self.lxd.nodes.iter().filter(|(_, node)| node.evacuated);
+        nodes.map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// Whether LXD evacuates or restores a member now.
+    #[must_use]
+    pub fn is_moving_instances(&self) -> bool {
+        self.lxd.operations.iter().any(super::Operation::runs)
+    }
+}

@@ -1,0 +1,281 @@
+//! Instances: what they are, and what LXD would do with each when its member is evacuated.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{LIVE_DEFAULT, Version, offline};
+use crate::world::World;
+
+/// Where an instance is to go back to.
+pub(super) const ORIGIN: &str = "volatile.evacuate.origin";
+
+/// How an instance was when LXD itself stopped it.
+pub(super) const LAST_STATE: &str = "volatile.last_state.power";
+
+/// Storage drivers whose volumes every member reaches (`lxd/storage/drivers`: `Remote`).
+const REMOTE: [&str; 6] = [
+    "ceph",
+    "cephfs",
+    "powerflex",
+    "powerstore",
+    "pure",
+    "alletra",
+];
+
+/// A container or virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    /// Its name.
+    pub name: String,
+    /// The member that it is on.
+    pub location: String,
+    /// Its project.
+    #[serde(default = "default_project")]
+    pub project: String,
+    /// What it is.
+    #[serde(default)]
+    pub kind: Kind,
+    /// Whether it runs.
+    #[serde(default = "yes")]
+    pub running: bool,
+    /// Its configuration, profiles and volatile keys included.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+    /// Its devices, those of its profiles included.
+    #[serde(default = "root_on_ceph")]
+    pub devices: BTreeMap<String, BTreeMap<String, String>>,
+    /// Bytes of memory that it uses while it runs.
+    #[serde(default = "default_memory")]
+    pub memory: u64,
+    /// Bytes on its root disk.
+    #[serde(default = "default_size")]
+    pub size: u64,
+    /// Whether stopping it deletes it.
+    #[serde(default)]
+    pub ephemeral: bool,
+    /// When it was last started, in milliseconds.
+    #[serde(default)]
+    pub started: u64,
+}
+
+/// What an instance is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A container.
+    #[default]
+    Container,
+    /// A virtual machine.
+    VirtualMachine,
+}
+
+fn default_project() -> String {
+    "default".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_memory() -> u64 {
+    256 << 20
+}
+
+fn default_size() -> u64 {
+    1 << 30
+}
+
+/// What MicroCloud's default profile gives an instance: a root disk in Ceph, and a port on OVN.
+fn root_on_ceph() -> BTreeMap<String, BTreeMap<String, String>> {
+    let device = |pairs: [(&str, &str); 3]| {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    };
+    BTreeMap::from([
+        (
+            "eth0".to_owned(),
+            device([("name", "eth0"), ("network", "default"), ("type", "nic")]),
+        ),
+        (
+            "root".to_owned(),
+            device([("path", "/"), ("pool", "remote"), ("type", "disk")]),
+        ),
+    ])
+}
+
+/// What an evacuation does with an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is moved while it runs.
+    Live,
+    /// It is stopped, moved and started.
+    Cold,
+    /// It is stopped, and stays.
+    Stay,
+    /// LXD looks at a device that isn't there, and crashes.
+    Crash,
+}
+
+impl Instance {
+    /// A running container of MicroCloud's default profile.
+    #[must_use]
+    pub fn container(name: &str, location: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            location: location.to_owned(),
+            project: default_project(),
+            kind: Kind::Container,
+            running: true,
+            config: BTreeMap::new(),
+            devices: root_on_ceph(),
+            memory: default_memory(),
+            size: default_size(),
+            ephemeral: false,
+            started: 0,
+        }
+    }
+
+    /// A running virtual machine of MicroCloud's default profile, which can be moved while it runs.
+    #[must_use]
+    pub fn machine(name: &str, location: &str) -> Self {
+        Self {
+            kind: Kind::VirtualMachine,
+            memory: LIVE_DEFAULT,
+            ..Self::container(name, location).with("migration.stateful", "true")
+        }
+    }
+
+    /// With a key of its configuration.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.config.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With a device, given as `key=value` pairs.
+    #[must_use]
+    pub fn device(mut self, name: &str, pairs: &[(&str, &str)]) -> Self {
+        let pairs = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        self.devices.insert(name.to_owned(), pairs.collect());
+        self
+    }
+
+    pub(super) fn key(&self) -> (String, String) {
+        (self.project.clone(), self.name.clone())
+    }
+
+    pub(super) fn set(&self, key: &str) -> Option<&str> {
+        self.config.get(key).map(String::as_str)
+    }
+
+    fn is_on(&self, key: &str) -> Option<bool> {
+        self.set(key).map(|value| value == "true")
+    }
+
+    /// Whether it is to be started where LXD starts what ran (`lxd/instances.go`, `instanceShouldAutoStart`).
+    pub(super) fn autostarts(&self) -> bool {
+        let protected = self.is_on("security.protection.start") == Some(true);
+        let ran = self.set(LAST_STATE) == Some("RUNNING");
+        !protected && self.is_on("boot.autostart").unwrap_or(ran)
+    }
+
+    /// What an evacuation does with it (`lxd/instance/drivers/driver_common.go`, `CanMigrate`; then the mode, which
+    /// overrides it for all instances alike).
+    pub(super) fn fate(&self, world: &World, version: Version, mode: &str) -> Fate {
+        let own = self.set("cluster.evacuate").unwrap_or("auto");
+        let fate = match own {
+            "migrate" => Fate::Cold,
+            "live-migrate" => Fate::Live,
+            "stop" => Fate::Stay,
+            _ => self.automatic(world, version),
+        };
+        match mode {
+            _ if fate == Fate::Crash => fate,
+            "stop" => Fate::Stay,
+            "migrate" => Fate::Cold,
+            "live-migrate" => Fate::Live,
+            _ => fate,
+        }
+    }
+
+    fn automatic(&self, world: &World, version: Version) -> Fate {
+        for device in self.devices.values() {
+            let get = |key: &str| device.get(key).map_or("", String::as_str);
+            let moves = match get("type") {
+                "disk" if get("path") == "/" => true,
+                "disk" if get("pool").is_empty() => {
+                    if version < [6, 8, 0] {
+                        return Fate::Crash;
+                    }
+                    false
+                }
+                "disk" => is_remote(world, get("pool")),
+                "nic" => !get("network").is_empty() || get("nictype") == "ovn",
+                "tpm" | "none" => true,
+                _ => false,
+            };
+            if !moves {
+                return Fate::Stay;
+            }
+        }
+        let live =
+            self.kind == Kind::VirtualMachine && self.is_on("migration.stateful") == Some(true);
+        if live { Fate::Live } else { Fate::Cold }
+    }
+
+    /// Whether its root disk is where every member reaches it.
+    pub(super) fn is_remote(&self, world: &World) -> bool {
+        let root = self
+            .devices
+            .values()
+            .find(|d| d.get("path").is_some_and(|path| path == "/"));
+        root.and_then(|d| d.get("pool"))
+            .is_some_and(|pool| is_remote(world, pool))
+    }
+}
+
+fn is_remote(world: &World, pool: &str) -> bool {
+    let pool = world.lxd.pools.get(pool);
+    pool.is_some_and(|pool| REMOTE.contains(&pool.driver.as_str()))
+}
+
+/// The member that LXD moves an instance to: of those that may take it, the one with the fewest instances by count
+/// (`lxd/db/node.go`). It asks neither for memory nor whether versions differ.
+pub(super) fn target(world: &World, instance: &Instance) -> Option<String> {
+    let group = instance.set("volatile.cluster.group");
+    let fits = |name: &String, node: &super::Node| {
+        let scheduler = node
+            .config
+            .get("scheduler.instance")
+            .map_or("all", String::as_str);
+        *name != instance.location
+            && !node.evacuated
+            && !offline(world, name)
+            && match scheduler {
+                "manual" => false,
+                "group" => group.is_some(),
+                _ => true,
+            }
+            && group.is_none_or(|group| node.groups.iter().any(|g| g == group))
+    };
+    let on = |name: &str| {
+        world
+            .lxd
+            .instances
+            .iter()
+            .filter(|i| i.location == name)
+            .count()
+    };
+    let nodes = world
+        .lxd
+        .nodes
+        .iter()
+        .filter(|(name, node)| fits(name, node));
+    nodes.map(|(name, _)| name).min_by_key(|n| on(n)).cloned()
+}

@@ -1,0 +1,149 @@
+//! Operations: what LXD does in the background, and goes on with whoever asked for it may be gone.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// How long LXD remembers an operation that has ended (`lxd/operations/operations.go`).
+const REMEMBERED: u64 = 5000;
+
+/// A background operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Operation {
+    pub(super) id: String,
+    pub(super) what: What,
+    /// The member that does it, and whose restart ends it.
+    pub(super) member: String,
+    /// The command that asked for it.
+    pub(super) asked_by: usize,
+    pub(super) mode: String,
+    pub(super) created: u64,
+    pub(super) updated: u64,
+    /// The text behind `evacuation_progress`.
+    pub(super) progress: String,
+    /// How it ended: an empty text for success.
+    pub(super) ended: Option<String>,
+    /// The instances that it hasn't come to yet, by project and name.
+    pub(super) todo: VecDeque<(String, String)>,
+    /// The instance that it is at, and what is being done with it.
+    pub(super) at: Option<((String, String), Stage)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum What {
+    Evacuate,
+    Restore,
+    Start,
+    Stop,
+    Migrate,
+}
+
+/// What is being done with an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Stage {
+    Stopping,
+    Moving(String),
+    Starting,
+}
+
+impl What {
+    /// `lxd/db/operationtype/operation_type.go`
+    fn description(self) -> &'static str {
+        match self {
+            Self::Evacuate => "Evacuating cluster member",
+            Self::Restore => "Restoring cluster member",
+            Self::Start => "Starting instance",
+            Self::Stop => "Stopping instance",
+            Self::Migrate => "Migrating instance",
+        }
+    }
+}
+
+impl Operation {
+    pub(super) fn runs(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    pub(super) fn of_member(&self, what: What, member: &str) -> bool {
+        self.runs() && self.what == what && self.member == member
+    }
+
+    pub(super) fn json(&self, world: &World) -> Value {
+        let metadata = if self.progress.is_empty() {
+            Value::Null
+        } else {
+            json!({"evacuation_progress": self.progress})
+        };
+        let (status, code) = match self.ended.as_deref() {
+            None => ("Running", 103),
+            Some("") => ("Success", 200),
+            Some(_) => ("Failure", 400),
+        };
+        json!({"class": "task", "created_at": world.timestamp(self.created).to_string(), "description": self.what.description(),
+            "err": self.ended.clone().unwrap_or_default(), "id": self.id, "location": self.member, "may_cancel": false,
+            "metadata": metadata, "resources": null, "status": status, "status_code": code,
+            "updated_at": world.timestamp(self.updated).to_string()})
+    }
+}
+
+/// The operations that LXD remembers.
+pub(super) fn remembered(world: &World) -> impl Iterator<Item = &Operation> {
+    let recent = |op: &&Operation| op.runs() || op.updated + REMEMBERED > world.now;
+    world.lxd.operations.iter().filter(recent)
+}
+
+/// Makes an operation. Returns its id.
+pub(super) fn create(
+    world: &mut World,
+    what: What,
+    member: &str,
+    mode: &str,
+    asked_by: usize,
+) -> String {
+    let number = world.lxd.operations.len();
+    let part = |n: u64, bits: u32| world.random(&format!("operation {number} {n}"), 1 << bits);
+    let id = format!(
+        "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
+        part(1, 32),
+        part(2, 16),
+        part(3, 12),
+        part(4, 12),
+        part(5, 40)
+    );
+    world.lxd.operations.push(Operation {
+        id: id.clone(),
+        what,
+        member: member.to_owned(),
+        asked_by,
+        mode: mode.to_owned(),
+        created: world.now,
+        updated: world.now,
+        progress: String::new(),
+        ended: None,
+        todo: VecDeque::new(),
+        at: None,
+    });
+    id
+}
+
+pub(super) fn find<'a>(world: &'a World, id: &str) -> Option<&'a Operation> {
+    remembered(world).find(|op| op.id == id)
+}
+
+pub(super) fn find_mut<'a>(world: &'a mut World, id: &str) -> Option<&'a mut Operation> {
+    world.lxd.operations.iter_mut().find(|op| op.id == id)
+}
+
+/// An operation ends; an empty text is success.
+pub(super) fn end(world: &mut World, id: &str, error: &str) {
+    let now = world.now;
+    if let Some(op) = find_mut(world, id) {
+        op.ended = Some(error.to_owned());
+        op.updated = now;
+        op.at = None;
+        op.todo.clear();
+    }
+}

@@ -1,0 +1,62 @@
+//! What can go wrong with OVN, on purpose.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Event, JOINS, expect_conversion};
+use crate::world::{Due, World};
+
+/// What is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Faults {
+    /// Members whose servers don't join when they start.
+    pub(super) lost_servers: BTreeSet<String>,
+    /// Entries that a member's servers don't get committed.
+    pub(super) uncommitted: BTreeMap<String, u64>,
+    /// The conversion fails, and is not tried again.
+    pub(super) conversion_fails: bool,
+    /// Certificates that have expired, as `microovn status` calls them.
+    pub(super) expired: Vec<String>,
+}
+
+impl World {
+    /// The database servers of a member don't join the others again when its services start.
+    pub fn lose_raft_server(&mut self, member: &str) {
+        self.ovn.faults.lost_servers.insert(member.to_owned());
+    }
+
+    /// The database servers of a member leave the others now, and don't come back.
+    pub fn fail_raft_server(&mut self, member: &str) {
+        self.lose_raft_server(member);
+        super::stop_servers(self, member);
+    }
+
+    /// So many entries of a member's databases don't get committed.
+    pub fn hold_entries(&mut self, member: &str, entries: u64) {
+        self.ovn
+            .faults
+            .uncommitted
+            .insert(member.to_owned(), entries);
+    }
+
+    /// The conversion of the databases fails. MicroOVN tries again only when its daemon is started (`ovn/ovsdb/ovsdb.go`).
+    pub fn stall_conversion(&mut self) {
+        self.ovn.faults.conversion_fails = true;
+    }
+
+    /// A certificate has expired: `OVN CA`, `OVN Northbound Database` and so on.
+    pub fn expire_certificate(&mut self, name: &str) {
+        self.ovn.faults.expired.push(name.to_owned());
+    }
+
+    /// Someone has mended OVN: lost servers are started, and the daemons restarted, so that a conversion is tried again.
+    pub fn mend_ovn(&mut self) {
+        let lost = std::mem::take(&mut self.ovn.faults).lost_servers;
+        for member in lost {
+            super::start(self, &member);
+        }
+        self.schedule(JOINS, Due::Ovn(Event::Convert));
+        expect_conversion(self);
+    }
+}

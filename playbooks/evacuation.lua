@@ -1,0 +1,128 @@
+-- Instances move out of the way of a refresh, and come home behind it.
+
+local evacuation = {}
+
+-- What a playbook that evacuates takes.
+evacuation.params = {
+	evacuate = {
+		type = "boolean",
+		default = false,
+		about = "Move instances away from a member while its storage or network is refreshed.",
+	},
+	evacuate_anyway = {
+		type = "boolean",
+		default = false,
+		about = "Evacuate although instances can't be moved, or not at all where there is but one member.",
+	},
+}
+
+local function refuse(reasons)
+	error(
+		"instances can't be moved out of the way, and nothing has been changed: "
+			.. table.concat(reasons, "; ")
+			.. ". Mend that, or go on all the same with: -p evacuate_anyway=true"
+	)
+end
+
+-- The members that the waves of storage and network will refresh and that have LXD.
+local function disturbed(waves, members)
+	local touched, chosen = {}, {}
+	for _, wave in ipairs(waves) do
+		local name = wave.component.name
+		if name == "microceph" or name == "microovn" then
+			for _, member in ipairs(wave.component.members) do
+				touched[member] = touched[member] or wave.moves[member]
+			end
+		end
+	end
+	for _, member in ipairs(members) do
+		if touched[member] then
+			chosen[#chosen + 1] = member
+		end
+	end
+	return chosen
+end
+
+-- Looks at all members before the first one is changed. Returns those that are to be evacuated.
+local function foresee(p, component, waves)
+	local members = disturbed(waves, component.members)
+	if #members == 0 then
+		return {}
+	end
+	if component.health ~= "ok" then
+		refuse { "LXD isn't well (" .. table.concat(component.problems, "; ") .. "); update it alone first: -p only=lxd" }
+	end
+	if #component.members == 1 then
+		if not p.evacuate_anyway then
+			refuse { "there is only " .. members[1] .. ", and nowhere to move to" }
+		end
+		log.warn("there is nowhere to move instances to: they stay on " .. members[1])
+		return {}
+	end
+	local reasons = {}
+	local foretold = parallel(members, function(member)
+		return lxd.predict { member = member }
+	end)
+	for i, member in ipairs(members) do
+		for _, reason in ipairs(foretold[i].refusals) do
+			reasons[#reasons + 1] = member .. ": " .. reason
+		end
+	end
+	if #reasons > 0 and not p.evacuate_anyway then
+		refuse(reasons)
+	end
+	for _, reason in ipairs(reasons) do
+		log.warn(reason)
+	end
+	return members
+end
+
+-- Runs `body` with LXD's healing switched off: a daemon that is silent while its snap is refreshed isn't dead, and what
+-- runs there would be started a second time.
+local function without_healing(component, body)
+	if #component.members == 0 or component.health ~= "ok" then
+		return body()
+	end
+	local healing = lxd.healing { threshold = 0 }
+	return finally(body, function()
+		if healing.changed then
+			lxd.healing { threshold = healing.previous }
+		end
+	end)
+end
+
+-- Runs `body`, which runs the `waves`. It is given a function that runs the refresh of a member: between evacuating and
+-- restoring it, if that is asked for. LXD's `component` is as it was before.
+function evacuation.around(p, component, waves, body)
+	local members = p.evacuate and foresee(p, component, waves) or {}
+	local evacuated = {}
+	for _, member in ipairs(members) do
+		evacuated[member] = true
+	end
+
+	local function away(wave, member, work)
+		if not (evacuated[member] and wave.moves[member]) then
+			return work()
+		end
+		local since = lxd.instances({ member = member }).instances
+		finally(function()
+			lxd.evacuate { member = member, anyway = p.evacuate_anyway }
+			work()
+		end, function()
+			local r = lxd.restore { member = member, since = since }
+			for _, difference in ipairs(r.differences) do
+				log.warn(member .. ": " .. difference)
+			end
+		end)
+	end
+
+	without_healing(component, function()
+		local before = #members > 0 and lxd.instances {} or nil
+		body(away)
+		if before then
+			lxd.unharmed { since = before.instances, evacuated = members }
+		end
+	end)
+end
+
+return evacuation

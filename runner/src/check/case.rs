@@ -1,0 +1,198 @@
+//! A case: what disturbs a run, on purpose.
+
+use std::fmt;
+use std::time::Duration;
+
+use lockstep_modules::schema::Span;
+use lockstep_twin::{Arg, Fault, KINDS, When, World};
+
+use crate::journal::Crash;
+
+/// The controller is killed and comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kill {
+    /// When it is killed.
+    pub crash: Crash,
+    /// How long it is away.
+    pub downtime: Duration,
+    /// Commands that ran on members end with their sessions; otherwise they go on.
+    pub sessions_end: bool,
+}
+
+/// Everything that disturbs one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Case {
+    /// Seed of everything random in the world.
+    pub seed: u64,
+    /// What goes wrong with the cluster.
+    pub faults: Vec<Fault>,
+    /// What goes wrong with the controller: each process is killed so, until there is no kill left.
+    pub kills: Vec<Kill>,
+}
+
+/// How long a killed controller is away.
+const DOWNTIMES: [Duration; 2] = [Duration::ZERO, Duration::from_secs(600)];
+
+impl Case {
+    /// A kill at every append of a run that has so many, in every place, with either downtime and either fate of what
+    /// was running.
+    pub fn every_kill(appends: usize) -> impl Iterator<Item = Self> {
+        type Place = fn(usize) -> Crash;
+        const PLACES: [Place; 3] = [Crash::Before, Crash::Torn, Crash::After];
+        (1..=appends).flat_map(|n| {
+            PLACES.into_iter().flat_map(move |place| {
+                DOWNTIMES.into_iter().flat_map(move |downtime| {
+                    [false, true].into_iter().map(move |sessions_end| Self {
+                        seed: 1,
+                        faults: Vec::new(),
+                        kills: vec![Kill {
+                            crash: place(n),
+                            downtime,
+                            sessions_end,
+                        }],
+                    })
+                })
+            })
+        })
+    }
+
+    /// Case number `number` of a series: up to two faults and up to two kills, anywhere in a run of so many appends that
+    /// takes so many milliseconds.
+    #[must_use]
+    pub fn random(series: u64, number: usize, world: &World, appends: usize, takes: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(series);
+        // Neighbouring numbers must not give neighbouring cases.
+        let mut rng = fastrand::Rng::with_seed(
+            rng.u64(..) ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        );
+        let seed = rng.u64(1..1 << 32);
+        let (faults, kills) = match rng.u8(0..10) {
+            0..=3 => (1, 0),
+            4..=5 => (2, 0),
+            6..=7 => (1, 1),
+            8 => (0, 2),
+            _ => (2, 2),
+        };
+        Self {
+            seed,
+            faults: (0..faults)
+                .filter_map(|_| fault(&mut rng, world, takes))
+                .collect(),
+            kills: (0..kills).map(|_| kill(&mut rng, appends)).collect(),
+        }
+    }
+
+    /// The cases that are like this one and simpler, the simplest first.
+    #[must_use]
+    pub fn simpler(&self) -> Vec<Self> {
+        let mut simpler = Vec::new();
+        for i in 0..self.faults.len() {
+            let mut case = self.clone();
+            case.faults.remove(i);
+            simpler.push(case);
+        }
+        for i in 0..self.kills.len() {
+            let mut case = self.clone();
+            case.kills.remove(i);
+            simpler.push(case);
+        }
+        for (i, kill) in self.kills.iter().enumerate() {
+            if kill.sessions_end || !kill.downtime.is_zero() {
+                let mut case = self.clone();
+                case.kills[i] = Kill {
+                    crash: kill.crash,
+                    downtime: Duration::ZERO,
+                    sessions_end: false,
+                };
+                simpler.push(case);
+            }
+        }
+        simpler
+    }
+
+    /// How much there is to it.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.faults.len() + self.kills.len()
+    }
+}
+
+fn pick<'a, T>(rng: &mut fastrand::Rng, all: &'a [T]) -> Option<&'a T> {
+    rng.choice(all)
+}
+
+fn kill(rng: &mut fastrand::Rng, appends: usize) -> Kill {
+    let at = rng.usize(1..=appends.max(1));
+    let crash = match rng.u8(0..3) {
+        0 => Crash::Before(at),
+        1 => Crash::Torn(at),
+        _ => Crash::After(at),
+    };
+    let downtime = if rng.bool() {
+        Duration::ZERO
+    } else {
+        Duration::from_secs(rng.u64(1..1200))
+    };
+    Kill {
+        crash,
+        downtime,
+        sessions_end: rng.bool(),
+    }
+}
+
+fn fault(rng: &mut fastrand::Rng, world: &World, takes: u64) -> Option<Fault> {
+    const SNAPS: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
+    let members: Vec<&String> = world.members.keys().collect();
+    let kind = pick(rng, KINDS)?;
+    let mut args = Vec::new();
+    for arg in kind.args {
+        args.push(match arg {
+            Arg::Member => (*pick(rng, &members)?).clone(),
+            Arg::Snap => (*pick(rng, &SNAPS)?).to_owned(),
+            Arg::Osd => pick(rng, &world.osds())?.to_string(),
+            Arg::Seconds => rng.u64(1..120).to_string(),
+            Arg::Status => [429, 503][rng.usize(0..2)].to_string(),
+        });
+    }
+    let when = if rng.bool() {
+        When::At(rng.u64(0..takes.max(1)) / 1000 * 1000)
+    } else {
+        When::Refresh {
+            snap: (*pick(rng, &SNAPS)?).to_owned(),
+            member: (*pick(rng, &members)?).clone(),
+        }
+    };
+    let lasts = (rng.u8(0..3) > 0).then(|| rng.u64(5..1200) * 1000);
+    Some(Fault {
+        name: kind.name.to_owned(),
+        args,
+        when,
+        lasts,
+    })
+}
+
+impl fmt::Display for Kill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.crash {
+            Crash::Before(n) => write!(
+                f,
+                "the controller is killed before append {n} of its journal"
+            )?,
+            Crash::Torn(n) => write!(
+                f,
+                "the controller is killed in the middle of append {n} of its journal"
+            )?,
+            Crash::After(n) => write!(
+                f,
+                "the controller is killed after append {n} of its journal"
+            )?,
+        }
+        if !self.downtime.is_zero() {
+            write!(f, ", is away for {}", Span(self.downtime))?;
+        }
+        if self.sessions_end {
+            f.write_str(", and what it ran on members ends with it")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! `check`: a playbook tried out on simulated clusters.
+
+use std::io::{IsTerminal, Write};
+
+use clap::Args;
+use lockstep_modules::op::Registry;
+use lockstep_twin::Scenario;
+use serde_json::json;
+
+use super::Global;
+use super::exit::{Exit, Fault};
+use super::playbook::Which;
+use crate::check::{Check, Finding, Report};
+use crate::trial::Piece;
+
+/// What a check takes.
+#[derive(Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    which: Which,
+    /// How many members the simulated cluster has; may be given more than once [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=50))]
+    members: Vec<u8>,
+    /// How many random mishaps are tried
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    tries: usize,
+    /// Seed of the random mishaps: the same seed tries the same ones
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Only the random try of this number, as a finding names it
+    #[arg(long, value_name = "N")]
+    only: Option<usize>,
+}
+
+/// Checks a playbook.
+pub(super) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> Result<Exit, Fault> {
+    let main = args.which.main(global);
+    let given = args.which.given();
+    let piece = Piece::load(&main.main, Box::new(main.finder), registry, &given)?;
+    let members = if args.members.is_empty() {
+        vec![3]
+    } else {
+        args.members.clone()
+    };
+    let check = Check {
+        scenarios: members
+            .iter()
+            .map(|n| Scenario::of(usize::from(*n)))
+            .collect(),
+        tries: args.tries,
+        seed: args.seed,
+        only: args.only,
+    };
+    let shown = std::io::stderr().is_terminal() && !global.json;
+    let report = check.run(&piece, &|done, of| {
+        if shown && done % 50 == 0 {
+            let _ = write!(std::io::stderr(), "\r{done} of {of} ");
+        }
+    });
+    if shown {
+        let _ = write!(std::io::stderr(), "\r                    \r");
+    }
+    if global.json {
+        out!(
+            "{}",
+            json!({"kills": report.kills, "tries": report.tries, "findings": report.findings})
+        );
+    } else {
+        print(&main.main, args, &report);
+    }
+    Ok(if report.findings.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Found
+    })
+}
+
+fn print(main: &str, args: &CheckArgs, report: &Report) {
+    for finding in &report.findings {
+        out!("{}", text(main, args, finding));
+    }
+    let tried = format!(
+        "killed and resumed {} times, {} random mishaps (seed {})",
+        report.kills, report.tries, args.seed
+    );
+    match report.findings.len() {
+        0 => out!("{main}: no rule is broken; {tried}"),
+        1 => out!("{main}: 1 rule is broken; {tried}"),
+        n => out!("{main}: {n} rules are broken; {tried}"),
+    }
+}
+
+/// A finding in full: the rule, the line, what it takes, and how it comes about.
+fn text(main: &str, args: &CheckArgs, finding: &Finding) -> String {
+    let Finding {
+        rule,
+        what,
+        step,
+        site,
+        ..
+    } = finding;
+    let place = if site.is_empty() {
+        String::new()
+    } else {
+        format!("{site}: ")
+    };
+    let mut text = format!("{place}{rule}: {what}\n");
+    if !step.is_empty() {
+        text.push_str(&format!("  step     {step}\n"));
+    }
+    for (i, disturbance) in finding.disturbed.iter().enumerate() {
+        let head = if i == 0 { "when" } else { "and" };
+        text.push_str(&format!("  {head:<7}  {disturbance}\n"));
+    }
+    const SHOWN: usize = 12;
+    let history = &finding.history;
+    if history.len() > SHOWN {
+        text.push_str(&format!(
+            "  {} commands, of which the last {SHOWN}:\n",
+            history.len()
+        ));
+    } else if !history.is_empty() {
+        text.push_str("  commands:\n");
+    }
+    for line in &history[history.len().saturating_sub(SHOWN)..] {
+        text.push_str(&format!("    {line}\n"));
+    }
+    if let Some(number) = finding.number {
+        let seed = args.seed;
+        text.push_str(&format!(
+            "  again    lockstep check {main} --seed {seed} --only {number}\n"
+        ));
+    }
+    text
+}

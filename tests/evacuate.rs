@@ -1,0 +1,288 @@
+//! Updates that move instances out of the way, and what can go wrong with that.
+
+use std::time::Duration;
+
+use lockstep::journal::Crash;
+use lockstep_tests::{Bench, Ended};
+use lockstep_twin::{Instance, Scenario};
+use serde_json::{Value, json};
+
+/// Two containers a member, a machine that moves while it runs, one that stays, and one that doesn't run.
+fn mixed(members: usize) -> Scenario {
+    let names = Scenario::of(members).names();
+    let mut instances: Vec<Instance> = names
+        .iter()
+        .enumerate()
+        .flat_map(|(i, name)| {
+            let named = |kind: &str| format!("{kind}{}", i + 1);
+            [
+                Instance::container(&named("a"), name),
+                Instance::container(&named("b"), name),
+            ]
+        })
+        .collect();
+    let first = &names[0];
+    instances.push(Instance::machine("vm", first));
+    instances.push(Instance::container("stays", first).with("cluster.evacuate", "stop"));
+    instances.push(Instance {
+        running: false,
+        ..Instance::container("off", first)
+    });
+    Scenario {
+        instances: Some(instances),
+        ..Scenario::of(members)
+    }
+}
+
+fn evacuating(scenario: &Scenario, params: &Value) -> Bench {
+    let mut all = json!({"evacuate": true});
+    for (key, value) in params.as_object().into_iter().flatten() {
+        all[key] = value.clone();
+    }
+    Bench::shipped("update", scenario, &all)
+}
+
+/// Makes all releases of LXD ones of this version.
+fn lxd_is(bench: &mut Bench, version: &str) {
+    let releases = bench.world.store.releases.get_mut("lxd");
+    for release in releases.into_iter().flatten() {
+        version.clone_into(&mut release.version);
+    }
+}
+
+/// Where every instance is and whether it runs.
+fn places(bench: &Bench) -> Vec<(String, String, bool)> {
+    let all = bench.world.instances().iter();
+    let mut all: Vec<_> = all
+        .map(|i| (i.name.clone(), i.location.clone(), i.running))
+        .collect();
+    all.sort();
+    all
+}
+
+/// The bodies that were sent to LXD, in order.
+fn asked(bench: &Bench) -> Vec<String> {
+    let posts = bench
+        .world
+        .log
+        .iter()
+        .filter(|e| e.argv.iter().any(|a| a == "POST"));
+    posts
+        .map(|e| format!("{} {}", e.member, e.argv[5]))
+        .collect()
+}
+
+fn assert_home(bench: &Bench, before: &[(String, String, bool)]) {
+    bench.assert_updated();
+    assert_eq!(places(bench), before);
+    let origins = bench.world.instances().iter();
+    let origins: Vec<_> = origins
+        .filter(|i| i.config.contains_key("volatile.evacuate.origin"))
+        .collect();
+    assert!(origins.is_empty(), "{origins:?}");
+}
+
+#[test]
+fn instances_are_out_of_the_way_and_come_home() {
+    for members in [3, 5] {
+        for version in ["5.21.3-c5ae129", "6.9"] {
+            let mut bench = evacuating(&mixed(members), &json!({}));
+            lxd_is(&mut bench, version);
+            let before = places(&bench);
+            bench.run().done();
+            assert_home(&bench, &before);
+            // Two waves, a member at a time: away and back.
+            assert_eq!(asked(&bench).len(), 2 * 2 * members);
+        }
+    }
+}
+
+#[test]
+fn only_what_has_to_be_restarted_is() {
+    let mut bench = evacuating(&mixed(3), &json!({"only": ["microceph"]}));
+    bench.run().done();
+    let unmoved = bench.world.instance("off").unwrap();
+    assert!(!unmoved.running);
+    // Without evacuation nothing is restarted at all.
+    let mut bench = Bench::shipped("update", &mixed(3), &json!({}));
+    bench.run().done();
+    assert!(bench.world.instances().iter().all(|i| i.started == 0));
+    assert_eq!(asked(&bench), Vec::<String>::new());
+}
+
+#[test]
+fn one_member_has_nowhere_to_evacuate_to() {
+    let mut bench = evacuating(&Scenario::of(1), &json!({}));
+    let ended = format!("{:?}", bench.run());
+    assert!(ended.contains("nowhere to move to"), "{ended}");
+    assert!(ended.contains("-p evacuate_anyway=true"), "{ended}");
+    assert_eq!(bench.refreshes(), Vec::<String>::new());
+    let mut bench = evacuating(&Scenario::of(1), &json!({"evacuate_anyway": true}));
+    bench.run().done();
+    bench.assert_updated();
+    assert_eq!(asked(&bench), Vec::<String>::new());
+}
+
+#[test]
+fn a_failure_half_way_is_told_and_resumed_in_both_dialects() {
+    for (version, status) in [("5.21.3-c5ae129", "Online"), ("6.9", "Evacuated")] {
+        let mut bench = evacuating(&mixed(3), &json!({}));
+        lxd_is(&mut bench, version);
+        let before = places(&bench);
+        bench.world.fail_migration("b1", 1);
+        let held = bench.run().held();
+        let message = held.failure.message.clone();
+        for part in [
+            "Failed migrating instance \"b1\"",
+            "b1 is Stopped on micro01",
+            "moved: a1 to micro02",
+            "resuming evacuates what is left",
+        ] {
+            assert!(message.contains(part), "{version}: {message}");
+        }
+        assert_eq!(held.failure.detail["status"], status, "{message}");
+        assert_eq!(bench.refreshes(), Vec::<String>::new());
+        bench.resume().done();
+        assert_home(&bench, &before);
+    }
+}
+
+#[test]
+fn a_success_that_leaves_an_instance_behind_is_none() {
+    let mut bench = evacuating(&mixed(3), &json!({}));
+    let before = places(&bench);
+    bench.world.overlook("b1");
+    let held = bench.run().held();
+    assert!(
+        held.failure.message.contains("b1 still runs on micro01"),
+        "{}",
+        held.failure.message
+    );
+    assert_eq!(bench.world.evacuated(), ["micro01"]);
+    bench.world.attend_to("b1");
+    bench.resume().done();
+    assert_home(&bench, &before);
+}
+
+#[test]
+fn what_cant_be_moved_is_refused_before_the_first_change() {
+    let host_path = [("path", "/srv"), ("source", "/srv"), ("type", "disk")];
+    let cases = [
+        (
+            Instance {
+                ephemeral: true,
+                ..Instance::container("x", "micro02")
+            },
+            "micro02: x: it is ephemeral",
+        ),
+        (
+            Instance::container("x", "micro02").device("srv", &host_path),
+            "on which LXD before 6.8 crashes",
+        ),
+        (
+            Instance::container("x", "micro02").with("cluster.evacuate", "live-migrate"),
+            "which LXD can't do with containers",
+        ),
+        (
+            Instance::machine("x", "micro02").with("limits.memory", "64GiB"),
+            "MiB of memory free",
+        ),
+    ];
+    for (instance, expected) in cases {
+        let scenario = Scenario {
+            instances: Some(vec![instance]),
+            ..Scenario::of(3)
+        };
+        let mut bench = evacuating(&scenario, &json!({}));
+        let ended = format!("{:?}", bench.run());
+        assert!(ended.contains(expected), "{ended}");
+        assert!(ended.contains("-p evacuate_anyway=true"), "{ended}");
+        assert_eq!(bench.refreshes(), Vec::<String>::new());
+        assert_eq!(asked(&bench), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn an_instance_that_doesnt_start_again_holds_the_run() {
+    let mut bench = evacuating(&mixed(3), &json!({}));
+    let before = places(&bench);
+    bench.world.fail_start("stays", 1);
+    let held = bench.run().held();
+    assert!(held.path.contains("lxd.restore"), "{}", held.path);
+    assert!(
+        held.failure
+            .message
+            .contains("Failed starting instance \"stays\""),
+        "{}",
+        held.failure.message
+    );
+    assert_eq!(bench.world.evacuated(), ["micro01"]);
+    bench.resume().done();
+    assert_home(&bench, &before);
+}
+
+#[test]
+fn healing_is_off_meanwhile_and_given_back() {
+    for evacuate in [false, true] {
+        let mut bench = Bench::shipped("update", &mixed(3), &json!({"evacuate": evacuate}));
+        bench.world.set_healing_threshold(300);
+        bench.run().done();
+        assert_eq!(bench.world.lxd_config()["cluster.healing_threshold"], "300");
+        bench.assert_updated();
+    }
+    let mut bench = Bench::update(3);
+    bench.run().done();
+    assert!(
+        !bench
+            .world
+            .lxd_config()
+            .contains_key("cluster.healing_threshold")
+    );
+}
+
+/// Kills an evacuating update at its append number `n`, and checks that everything is home in the end.
+fn survive(crash: Crash, downtime: Duration) -> bool {
+    let mut bench = evacuating(&mixed(3), &json!({"only": ["microceph"], "looks": 1}));
+    bench.world.set_healing_threshold(300);
+    let before = places(&bench);
+    match bench.run_until(crash) {
+        Ended::Killed => {}
+        Ended::Finish(_) => return false,
+        Ended::Error(error) => panic!("{error}"),
+    }
+    bench.wait(downtime);
+    match bench.resume() {
+        Ended::Finish(lockstep::engine::Finish::Done(_)) => {}
+        other => panic!(
+            "{crash:?}, {downtime:?} away: {other:?}\n{}",
+            bench.journal.text()
+        ),
+    }
+    assert_eq!(bench.revisions("microceph"), [1501, 1501, 1501]);
+    assert_eq!(places(&bench), before, "{crash:?}");
+    assert_eq!(bench.world.violations(), [], "{crash:?}");
+    assert_eq!(bench.world.settings(), bench.settings, "{crash:?}");
+    assert_eq!(bench.world.lxd_config()["cluster.healing_threshold"], "300");
+    assert_eq!(
+        asked(&bench).len(),
+        6,
+        "{crash:?}: an evacuation was asked for twice"
+    );
+    true
+}
+
+#[test]
+fn a_controller_killed_at_any_append_brings_everything_home() {
+    type Placement = fn(usize) -> Crash;
+    let cases: [(Placement, u64); 4] = [
+        (Crash::Torn, 0),
+        (Crash::After, 0),
+        (Crash::After, 2),
+        (Crash::After, 600),
+    ];
+    for (place, seconds) in cases {
+        let downtime = Duration::from_secs(seconds);
+        let tried = (1..).take_while(|n| survive(place(*n), downtime)).count();
+        assert!(tried > 50, "{tried}");
+    }
+}
