@@ -165,7 +165,7 @@ fn what_may_be_accepted_can_be_and_nothing_else() {
     let text = refused(with(json!(["lock"])));
     assert!(
         text.starts_with(
-            "the check \"lock\" may not be accepted; these may: drift, latest-first, disk, clocks, "
+            "the check \"lock\" may not be accepted; these may: drift, lxd-work, latest-first, disk, clocks, "
         ),
         "{text}"
     );
@@ -204,4 +204,40 @@ fn a_healthy_cluster_passes_every_check() {
         let odd: Vec<&Value> = checks.iter().filter(|c| c["verdict"] != "pass").collect();
         assert_eq!(odd, Vec::<&Value>::new());
     }
+}
+
+/// The questions of a run.
+fn questions(bench: &Bench) -> Vec<String> {
+    let steps = bench.history().steps.into_values();
+    let asked = steps.filter(|step| step.op == "confirm");
+    let mut questions: Vec<String> = asked
+        .map(|step| {
+            step.args["question"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect();
+    questions.sort();
+    questions
+}
+
+#[test]
+fn the_point_of_no_return_is_asked_about_where_somebody_is_there() {
+    let params = json!({"to": "3", "accept": ["microcloud-3-in-production"]});
+    let expected = [
+        "From here on there is no way back for LXD to an older release than 6/stable. Go on?",
+        "From here on there is no way back for MicroCloud to an older release than 3/stable. Go on?",
+    ];
+    let mut bench = upgrade(&params, |_| {});
+    bench.run().done();
+    assert_eq!(questions(&bench), expected);
+    let mut bench = upgrade(&params, |_| {});
+    bench.answer = lockstep::engine::Answer::No;
+    assert_eq!(bench.run().held().path, "LXD/confirm#1");
+    assert_eq!(bench.refreshes(), Vec::<String>::new());
+    // Within a channel nobody is asked.
+    let mut bench = Bench::update(3);
+    bench.run().done();
+    assert_eq!(questions(&bench), Vec::<String>::new());
 }

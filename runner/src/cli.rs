@@ -116,7 +116,7 @@ enum Command {
     /// Show a run: its steps, and where it stands
     Show(show::ShowArgs),
     /// Show the cluster: what runs where, whether it is in step, and how it is
-    Status,
+    Status(status::StatusArgs),
     /// Try a playbook out on simulated clusters: kill it everywhere, let things go wrong, and see which rules it breaks
     Check(check::CheckArgs),
     /// Show what a module, or one of its ops, does and takes
@@ -162,7 +162,7 @@ fn dispatch(registry: &Registry, cli: Cli) -> Result<Exit, Fault> {
         Command::Unlock(args) => unlock::unlock(registry, global, &args),
         Command::Runs => show::runs(global),
         Command::Show(args) => show::show(global, &args),
-        Command::Status => status::status(registry, global),
+        Command::Status(args) => status::status(registry, global, &args),
         Command::Check(args) => check::check(registry, global, &args),
         Command::Doc(args) => doc::doc(registry, global, &args),
         Command::Init(args) => init::init(global, &args),

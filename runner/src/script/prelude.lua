@@ -176,11 +176,12 @@ local function step(op, args)
 	error(result, 0)
 end
 
-local function confirm(question)
+local function confirm(question, options)
 	if type(question) ~= "string" then
 		raise("args", "confirm: expected a question, got " .. type(question))
 	end
-	step("confirm", { question = question })
+	options = check_options("confirm", options, { unattended = true })
+	step("confirm", { question = question, unattended = options.unattended })
 end
 
 -- Flow.
