@@ -352,7 +352,7 @@ fn a_run_that_is_aborted_says_what_stays_and_has_an_exit_code_of_its_own() {
         end)
         "#,
     );
-    desk.play(&body).exits(4);
+    assert_eq!(desk.play(&body).code, Some(4));
     let out = desk.run(&["abort", "site-1"]).exits(9);
     assert!(out.contains("site-1: aborted; what it had switched on was given back\nWhat it did stays:\n  micro01  snap.refresh microcloud: 1200 → 1210"), "{out}");
     assert!(desk.run(&["runs"]).exits(0).contains("aborted"));
@@ -360,6 +360,28 @@ fn a_run_that_is_aborted_says_what_stays_and_has_an_exit_code_of_its_own() {
     assert_eq!(again.code, Some(2));
     assert!(again.stderr.contains("site-1 has ended"), "{again:?}");
     assert_eq!(desk.run(&["abort", "site-2"]).code, Some(2));
+}
+
+#[test]
+fn what_an_abort_can_t_give_back_is_told_with_what_to_type() {
+    let desk = Desk::new();
+    let body = body(
+        r#"
+        finally(function()
+            confirm "Go on?"
+        end, function()
+            exec { member = "micro02", argv = { "/bin/false" }, effect = "converge" }
+            snap.unhold { member = "micro01", snap = "lxd" }
+        end)
+        "#,
+    );
+    assert_eq!(desk.play(&body).code, Some(3), "nobody was there to be asked");
+    let out = desk.run(&["abort", "site-1"]).exits(4);
+    assert!(out.contains("site-1 isn't aborted yet."), "{out}");
+    assert!(out.contains("finally/exec#1: micro02: exec: "), "{out}");
+    let done = "finally/exec#1={\"code\":0,\"stdout\":\"\",\"stderr\":\"\"}";
+    let ran = desk.run(&["abort", "site-1", "--assume-done", done]);
+    assert_eq!(ran.code, Some(9), "{ran:?}");
 }
 
 #[test]
