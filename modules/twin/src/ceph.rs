@@ -36,7 +36,7 @@ pub(crate) struct Ceph {
     /// There is a file system. Without one all metadata servers stand by.
     filesystem: bool,
     pub(crate) osds: BTreeMap<u32, Osd>,
-    pgs: u64,
+    pub(crate) pgs: u64,
     flags: BTreeSet<String>,
     host_flags: BTreeMap<String, BTreeSet<String>>,
     require_osd_release: String,

@@ -29,7 +29,7 @@ pub use host::Host;
 pub use lxd::{Instance, Kind};
 pub use machine::Machine;
 pub use rules::{RULES, Violation};
-pub use scenario::Scenario;
+pub use scenario::{Network, Published, Scenario, Snap, Storage};
 pub use store::{Release, Store};
 pub use transport::Twin;
 pub use world::{Entry, World};

@@ -32,7 +32,7 @@ pub(crate) struct Lxd {
     /// Storage pools, by name.
     pub(crate) pools: BTreeMap<String, Pool>,
     /// The server's configuration.
-    config: BTreeMap<String, String>,
+    pub(crate) config: BTreeMap<String, String>,
     operations: Vec<Operation>,
     faults: faults::Faults,
     /// Members that don't refresh themselves when they lag behind.

@@ -32,7 +32,7 @@ pub(crate) struct Ovn {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Raft {
     pub(crate) servers: BTreeMap<String, Server>,
-    leader: Option<String>,
+    pub(crate) leader: Option<String>,
     term: u64,
     /// Milliseconds without a leader after which an election begins.
     election_timer: u64,

@@ -311,7 +311,7 @@ impl Judge {
     /// How many members the cluster has.
     #[must_use]
     pub fn members(&self) -> usize {
-        self.scenario.members
+        self.scenario.members.len()
     }
 }
 

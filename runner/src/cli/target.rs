@@ -95,7 +95,7 @@ fn simulated(scenario: &Scenario) -> Cluster {
         .map(MemberConfig::named)
         .collect();
     Cluster {
-        name: format!("twin of {}", scenario.members),
+        name: format!("twin of {}", scenario.members.len()),
         members,
         machines: Vec::new(),
         ssh: SshConfig::default(),
