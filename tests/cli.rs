@@ -368,6 +368,7 @@ fn what_an_abort_can_t_give_back_is_told_with_what_to_type() {
     let body = body(
         r#"
         finally(function()
+            exec { member = "micro01", argv = { "/bin/true" }, effect = "read" }
             confirm "Go on?"
         end, function()
             exec { member = "micro02", argv = { "/bin/false" }, effect = "converge" }
