@@ -1,6 +1,7 @@
 -- Generated from the registry: what playbooks see, and what of Lua they don't.
 std = "lua54"
 read_globals = {
+	"backup",
 	"confirm",
 	"confirm",
 	"each",

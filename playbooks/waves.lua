@@ -54,6 +54,20 @@ local function refresh(wave, member, gate)
 	wave.hook("after_member", { member = member, component = name, changed = r.changed })
 end
 
+-- A component's databases change for good when its last member gets the new release, and Ceph's with the first monitor.
+-- Where it is moved to another channel, that is said, and asked if somebody is there.
+local function point_of_no_return(wave)
+	local component, channel = wave.component, wave.channel
+	if channel and (#component.channels > 1 or component.channels[1] ~= channel) then
+		local what = "from here on there is no way back for "
+			.. component.title
+			.. " to an older release than "
+			.. channel
+		log.warn("point of no return: " .. what)
+		confirm(what:gsub("^f", "F") .. ". Go on?", { unattended = "go-on" })
+	end
+end
+
 local run = {}
 
 -- One member after the other, each behind a gate before and a gate after it. A member that has the release already stops
@@ -63,6 +77,7 @@ function run.microceph(wave)
 	local function gate(member)
 		microceph.wait { member = member, since = before, samples = wave.looks }
 	end
+	point_of_no_return(wave)
 	rolling(microceph.order({ members = wave.component.members }).members, function(member)
 		if not wave.moves[member] then
 			return refresh(wave, member, gate)
@@ -84,9 +99,13 @@ function run.microovn(wave)
 		microovn.wait { member = member, samples = wave.looks }
 	end
 	with_patience(function()
-		rolling(microovn.order({ members = wave.component.members }).members, function(member)
+		local order = microovn.order({ members = wave.component.members }).members
+		rolling(order, function(member)
 			if not wave.moves[member] then
 				return refresh(wave, member, gate)
+			end
+			if member == order[#order] then
+				point_of_no_return(wave)
 			end
 			wave:away(member, function()
 				microovn.spare { member = member, downtime = wave.downtime }
@@ -103,6 +122,7 @@ end
 function run.lxd(wave)
 	-- Of members that are blocked from an earlier attempt, LXD can't tell what they run.
 	local before = wave.component.health == "ok" and lxd.instances {} or nil
+	point_of_no_return(wave)
 	parallel(wave.component.members, function(member)
 		snap.switch { member = member, snap = "lxd", channel = wave.channel }
 	end)
@@ -117,7 +137,11 @@ end
 
 -- One member after the other, and only when LXD is ready everywhere: MicroCloud's daemon doesn't start without it.
 function run.microcloud(wave)
-	rolling(wave.component.members, function(member)
+	local members = wave.component.members
+	rolling(members, function(member)
+		if member == members[#members] then
+			point_of_no_return(wave)
+		end
 		refresh(wave, member, function()
 			microcloud.wait { member = member }
 		end)
@@ -213,6 +237,18 @@ local function with_lock(body)
 	end)
 end
 
+-- Copies the control plane on every member, and sees that the copies are whole. Returns where they are, by member.
+local function back_up(status)
+	local folders = {}
+	section("Backup", function()
+		parallel(status.members, function(member)
+			folders[member.name] = backup.take({ member = member.name }).folder
+			backup.verify { member = member.name }
+		end)
+	end)
+	return folders
+end
+
 -- Looks at everything that speaks against going on. The arguments of preflight.read and preflight.require.
 function waves.preflight(p, channels)
 	local components = {}
@@ -241,6 +277,12 @@ function waves.run(M, p, channels)
 	end
 
 	return with_lock(function()
+		local folders = {}
+		if p.backup == false then
+			log.warn "no backup is taken (backup = false)"
+		else
+			folders = back_up(before)
+		end
 		local moved = {}
 		evacuation.around(p, flow.component(before, "lxd"), chain, function(away)
 			for i, wave in ipairs(chain) do
@@ -250,7 +292,7 @@ function waves.run(M, p, channels)
 			end
 		end)
 		local after = status.require { health = "ok", in_step = true }
-		return { changed = changes(before, after), components = moved }
+		return { backup = folders, changed = changes(before, after), components = moved }
 	end)
 end
 

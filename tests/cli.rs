@@ -337,3 +337,114 @@ fn whoever_stops_listening_is_no_reason_to_fail() {
     let ran = Ran::of(child.wait_with_output().unwrap());
     assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_run_that_is_aborted_says_what_stays_and_has_an_exit_code_of_its_own() {
+    let desk = Desk::new();
+    let body = body(
+        r#"
+        finally(function()
+            lock.take {}
+            snap.refresh { member = "micro01", snap = "microcloud" }
+            confirm "Go on?"
+        end, function()
+            lock.release {}
+        end)
+        "#,
+    );
+    assert_eq!(desk.play(&body).code, Some(4));
+    let out = desk.run(&["abort", "site-1"]).exits(9);
+    assert!(out.contains("site-1: aborted; what it had switched on was given back\nWhat it did stays:\n  micro01  snap.refresh microcloud: 1200 → 1210"), "{out}");
+    assert!(desk.run(&["runs"]).exits(0).contains("aborted"));
+    let again = desk.run(&["abort", "site-1"]);
+    assert_eq!(again.code, Some(2));
+    assert!(again.stderr.contains("site-1 has ended"), "{again:?}");
+    assert_eq!(desk.run(&["abort", "site-2"]).code, Some(2));
+}
+
+#[test]
+fn what_an_abort_can_t_give_back_is_told_with_what_to_type() {
+    let desk = Desk::new();
+    let body = body(
+        r#"
+        finally(function()
+            exec { member = "micro01", argv = { "/bin/true" }, effect = "read" }
+            confirm "Go on?"
+        end, function()
+            exec { member = "micro02", argv = { "/bin/false" }, effect = "converge" }
+            snap.unhold { member = "micro01", snap = "lxd" }
+        end)
+        "#,
+    );
+    assert_eq!(
+        desk.play(&body).code,
+        Some(3),
+        "nobody was there to be asked"
+    );
+    let out = desk.run(&["abort", "site-1"]).exits(4);
+    assert!(out.contains("site-1 isn't aborted yet."), "{out}");
+    assert!(out.contains("finally/exec#1: micro02: exec: "), "{out}");
+    let done = "finally/exec#1={\"code\":0,\"stdout\":\"\",\"stderr\":\"\"}";
+    let ran = desk.run(&["abort", "site-1", "--assume-done", done]);
+    assert_eq!(ran.code, Some(9), "{ran:?}");
+}
+
+#[test]
+fn a_cluster_that_is_not_locked_needs_no_unlocking() {
+    let out = Desk::new().run(&["unlock", "--cluster", "twin:2"]).exits(0);
+    assert_eq!(out, "twin of 2 is not locked\n");
+}
+
+#[test]
+fn a_preflight_shows_every_check_and_leaves_no_run() {
+    let desk = Desk::new();
+    let out = desk.run(&["preflight", "--cluster", "twin:3"]).exits(0);
+    assert!(out.ends_with("nothing speaks against it\n"), "{out}");
+    assert_eq!(out.matches("pass").count(), 22, "{out}");
+    let report = desk
+        .run(&["preflight", "--cluster", "twin:3", "-p", "to=3", "--json"])
+        .exits(3);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["ok"], false);
+    let ran = desk.run(&["preflight", "--cluster", "twin:3", "--accept", "dsik"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stdout
+            .contains(r#"there is no check "dsik" (did you mean "disk"?)"#),
+        "{ran:?}"
+    );
+    assert_eq!(desk.run(&["runs"]).exits(0), "no runs yet\n");
+}
+
+#[test]
+fn a_table_of_a_site_s_that_is_wrong_is_named_with_its_line_and_not_replaced() {
+    let desk = Desk::new();
+    let shipped = lockstep_tests::root().join("playbooks");
+    std::fs::create_dir_all(desk.path("own/data")).unwrap();
+    for name in [
+        "waves.lua",
+        "flow.lua",
+        "evacuation.lua",
+        "channels.lua",
+        "update.lua",
+        "data/compatibility.toml",
+    ] {
+        std::fs::copy(shipped.join(name), desk.path("own").join(name)).unwrap();
+    }
+    let update = || desk.run(&["update", "--playbooks", "own", "--cluster", "twin:1"]);
+    let ran = update();
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(
+        ran.stderr
+            .contains("there is no module \"playbooks.data.hazards\""),
+        "{ran:?}"
+    );
+    write(
+        &desk.path("own/data/hazards.toml"),
+        "# ours\n[[hazard]]\nname = \"x\"\ncomponent = \"lxc\"\n",
+    );
+    let ran = update();
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("own/data/hazards.toml:4: "), "{ran:?}");
+    assert!(ran.stderr.contains("unknown variant `lxc`"), "{ran:?}");
+}

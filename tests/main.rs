@@ -7,6 +7,7 @@ mod evacuate;
 mod gates;
 mod generated;
 mod network;
+mod preflight;
 mod safety;
 mod ssh;
 mod storage;

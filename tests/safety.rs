@@ -19,9 +19,18 @@ fn foreign(bench: &mut Bench, member: &str) {
         .set_file(member, LOCK, Some(Node::Link(claim.to_string())));
 }
 
-/// What is switched on; in the beginning nothing is.
+/// What is switched on that was not in the beginning, or off that was on.
 fn left_on(bench: &Bench) -> Vec<String> {
-    bench.world.settings().into_keys().collect()
+    let before = Scenario::of(bench.world.members.len()).build().settings();
+    let now = bench.world.settings();
+    let names = before.keys().chain(now.keys());
+    let mut changed: Vec<String> = names
+        .filter(|name| before.get(*name) != now.get(*name))
+        .cloned()
+        .collect();
+    changed.sort();
+    changed.dedup();
+    changed
 }
 
 fn locked(bench: &Bench) -> Vec<&String> {
@@ -59,7 +68,7 @@ fn a_second_run_is_refused_before_it_changes_anything_and_goes_on_when_the_first
         assert_eq!(
             held.failure.to_string(),
             format!(
-                "{member}: lock.take: the cluster belongs to the run upgrade-7 of eve@jump2, begun 2026-03-31 22:00:00 UTC: \
+                "preflight.require: lock: {member}: the cluster belongs to the run upgrade-7 of eve@jump2, begun 2026-03-31 22:00:00 UTC: \
                  let it end, or end it where it was begun with: lockstep abort upgrade-7; if nothing is left of it: \
                  lockstep unlock"
             )
@@ -100,7 +109,10 @@ fn a_lock_that_can_t_be_read_is_not_free() {
         let held = bench.run().held();
         assert_eq!(held.failure.kind, Kind::Refused, "{held:?}");
         let text = held.failure.to_string();
-        assert!(text.starts_with("micro02: lock.take: the lock "), "{text}");
+        assert!(
+            text.starts_with("preflight.require: lock: can't be told: micro02: the lock "),
+            "{text}"
+        );
         assert!(
             text.ends_with("lockstep unlock shows it and asks"),
             "{text}"
@@ -281,8 +293,9 @@ fn nothing_in_a_playbook_goes_on_behind_an_abort_but_what_cleans_up() {
 
 #[test]
 fn a_cluster_of_one_is_locked_and_aborted_too() {
-    let mut bench = Bench::shipped("update", &Scenario::of(1), &json!({}));
-    assert!(matches!(bench.run_until(Crash::After(40)), Ended::Killed));
+    let mut bench = Bench::update(1);
+    bench.answer = lockstep::engine::Answer::Yes;
+    assert!(matches!(bench.run_until(Crash::After(60)), Ended::Killed));
     assert_eq!(locked(&bench).len(), 1);
     let ended = bench.abort();
     assert!(
@@ -290,4 +303,149 @@ fn a_cluster_of_one_is_locked_and_aborted_too() {
         "{ended:?}"
     );
     assert_eq!(left_on(&bench), Vec::<String>::new());
+}
+
+/// Where an update keeps its backup on a member.
+fn backup_of(bench: &Bench, member: &str) -> String {
+    let record = &bench.history().steps[&format!("Backup/{member}/backup.take#1")];
+    assert_eq!(record.phase, Phase::Done);
+    let done = bench.history().completions.into_iter();
+    let mut taken = done.filter(|c| c.path == format!("Backup/{member}/backup.take#1"));
+    let value = taken.next().unwrap().result.unwrap();
+    assert_eq!(value["files"].as_array().unwrap().len(), 11, "{value}");
+    value["folder"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_update_begins_with_a_backup_on_every_member() {
+    let mut bench = Bench::update(3);
+    let result = bench.run().done();
+    for member in ["micro01", "micro02", "micro03"] {
+        let folder = backup_of(&bench, member);
+        assert_eq!(result["backup"][member], folder);
+        let Some(Node::File(dump)) = bench
+            .world
+            .file(member, &format!("{folder}/lxd-global.sql"))
+        else {
+            panic!("no dump on {member}");
+        };
+        assert!(dump.ends_with("COMMIT;\n"), "{dump}");
+    }
+    let first = |program: &str| {
+        bench
+            .world
+            .log
+            .iter()
+            .position(|e| e.argv.iter().any(|word| word == program))
+            .unwrap()
+    };
+    assert!(
+        first("/usr/bin/sha256sum") < first("--no-wait"),
+        "the backup comes first"
+    );
+}
+
+#[test]
+fn a_member_without_room_for_a_backup_holds_the_run_before_the_first_change() {
+    let mut bench = Bench::shipped("update", &Scenario::of(3), &json!({"accept": ["disk"]}));
+    bench.world.host("micro02").free = 0;
+    let held = bench.run().held();
+    assert_eq!(held.path, "Backup/micro02/backup.take#1");
+    let text = held.failure.to_string();
+    assert!(
+        text.contains("the backup can't be written to /var/lib/lockstep/backup/"),
+        "{text}"
+    );
+    assert!(text.contains("No space left on device. Make room there and resume, or begin a run with -p backup=false"), "{text}");
+    assert_eq!(bench.refreshes(), Vec::<String>::new());
+    bench.world.host("micro02").free = 1 << 40;
+    bench.resume().done();
+    bench.assert_updated();
+}
+
+#[test]
+fn a_run_without_a_backup_says_so() {
+    let mut bench = Bench::shipped("update", &Scenario::of(1), &json!({"backup": false}));
+    bench.answer = lockstep::engine::Answer::Yes;
+    bench.run().done();
+    assert!(
+        bench
+            .history()
+            .steps
+            .keys()
+            .all(|path| !path.contains("backup"))
+    );
+    assert_eq!(bench.history().head.params["backup"], false);
+}
+
+#[test]
+fn a_backup_that_was_changed_is_not_whole() {
+    let body = r#"
+        local folder = backup.take({ member = "micro01" }).folder
+        backup.verify { member = "micro01" }
+        confirm "Go on?"
+        backup.verify { member = "micro01", folder = folder }
+    "#;
+    for text in ["", "PRAGMA foreign_keys=OFF;\n"] {
+        let mut bench = Bench::playing(body, 1);
+        assert_eq!(bench.run().held().path, "confirm#1");
+        let taken = bench.history().completions[0].result.clone().unwrap();
+        let folder = taken["folder"].as_str().unwrap().to_owned();
+        bench.world.set_file(
+            "micro01",
+            &format!("{folder}/microceph.sql"),
+            Some(Node::File(text.to_owned())),
+        );
+        bench.answer = lockstep::engine::Answer::Yes;
+        let failure = bench.resume().held().failure;
+        assert!(
+            failure
+                .message
+                .contains("the backup isn't what was written: ")
+                && failure.message.contains("/microceph.sql: FAILED"),
+            "{failure}"
+        );
+    }
+}
+
+#[test]
+fn old_backups_are_removed() {
+    let mut bench = Bench::playing(r#"return backup.take { member = "micro01", keep = 3 }"#, 1);
+    let old = [
+        "20250101T000000Z-update-1",
+        "20250201T000000Z-update-2",
+        "20250301T000000Z-update-3",
+    ];
+    for name in old {
+        let folder = format!("/var/lib/lockstep/backup/{name}");
+        bench.world.set_file("micro01", &folder, Some(Node::Folder));
+        bench.world.set_file(
+            "micro01",
+            &format!("{folder}/SHA256SUMS"),
+            Some(Node::File("x".to_owned())),
+        );
+    }
+    let out = bench.run().done();
+    assert_eq!(
+        out["pruned"],
+        json!(["/var/lib/lockstep/backup/20250101T000000Z-update-1"])
+    );
+    assert!(
+        bench
+            .world
+            .file(
+                "micro01",
+                "/var/lib/lockstep/backup/20250101T000000Z-update-1/SHA256SUMS"
+            )
+            .is_none()
+    );
+    assert!(
+        bench
+            .world
+            .file(
+                "micro01",
+                "/var/lib/lockstep/backup/20250201T000000Z-update-2/SHA256SUMS"
+            )
+            .is_some()
+    );
 }

@@ -20,12 +20,26 @@ pub fn module() -> Module {
 
 /// Ask the operator. The run goes on after "yes", and pauses here after "no" or where nobody is there to answer.
 ///
-/// `--yes` answers every question with yes.
+/// `--yes` answers every question with yes. With `unattended = "go-on"` nobody there is a yes too.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfirmArgs {
     /// The question.
     pub question: String,
+    /// What follows where nobody is there to answer.
+    #[serde(default)]
+    pub unattended: Unattended,
+}
+
+/// What follows where nobody is there to answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unattended {
+    /// The run pauses.
+    #[default]
+    Hold,
+    /// The run goes on.
+    GoOn,
 }
 
 /// The answer was yes.
@@ -57,6 +71,7 @@ impl Op for Confirm {
     async fn run(cx: &Cx, args: ConfirmArgs) -> Result<ConfirmOut, OpError> {
         match cx.ask_operator(&args.question).await {
             Some(true) => Ok(ConfirmOut { yes: true }),
+            None if args.unattended == Unattended::GoOn => Ok(ConfirmOut { yes: true }),
             Some(false) => Err(OpError::refused(format!(
                 "answered with no: {}",
                 args.question

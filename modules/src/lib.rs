@@ -3,6 +3,7 @@
 //! The contract ([`op`], [`cx`], [`cmd`], [`schema`]), the ways to reach members ([`transport`]), the native modules, and
 //! what they know of the products. Nothing here knows Lua, the journal or the terminal.
 
+pub mod backup;
 pub mod ceph;
 pub mod cluster;
 pub mod cmd;
@@ -38,6 +39,7 @@ pub fn registry() -> op::Registry {
         status::module(),
         preflight::module(),
         lock::module(),
+        backup::module(),
         exec::module(),
         time::module(),
         confirm::module(),

@@ -11,6 +11,7 @@ mod instances;
 mod operation;
 mod predict;
 mod restore;
+mod work;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub use healing::Healing;
 pub use instances::{Instance, Instances, Unharmed};
 pub use predict::Predict;
 pub use restore::Restore;
+
+pub use work::{Work, work};
 
 use crate::cmd::{Cmd, End};
 use crate::cx::{Cx, Look};
@@ -129,7 +132,11 @@ impl Op for Members {
 /// Where none of them does.
 async fn query<T: DeserializeOwned>(cx: &Cx, path: &str) -> Result<T, OpError> {
     let cmd = Cmd::root(["/snap/bin/lxc", "query", path]).timeout(TIMEOUT);
-    let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
+    let (asked, mut output) = cx.ask(&cx.members(), &cmd).await?;
+    if output.stdout.trim().is_empty() {
+        // An empty object isn't printed (`lxc/query.go`).
+        "{}".clone_into(&mut output.stdout);
+    }
     output.json(&cmd, asked.as_str())
 }
 

@@ -5,6 +5,7 @@
 
 mod checks;
 mod host;
+mod moves;
 pub mod tables;
 mod version;
 
@@ -20,7 +21,7 @@ use crate::error::{Kind, OpError};
 use crate::op::{Effect, Module, Observation, Op, OpDef};
 use crate::schema::{self, Channel, Span};
 use crate::snap::Update;
-use crate::status::{self, Status};
+use crate::status::{self, Health, Status};
 use tables::{Component, Hazard, Path};
 
 /// What the store has in every channel of a snap.
@@ -47,7 +48,7 @@ pub fn module() -> Module {
 }
 
 /// Every check: its name, what it asks, and whether a "no" may be accepted. Hazards come on top, by their own names.
-pub const CHECKS: [(&str, &str, bool); 15] = [
+pub const CHECKS: [(&str, &str, bool); 16] = [
     (
         "reachable",
         "every member answers, and lets us be root",
@@ -80,6 +81,11 @@ pub const CHECKS: [(&str, &str, bool); 15] = [
         "lxd",
         "LXD is online on every member, in one version",
         false,
+    ),
+    (
+        "lxd-work",
+        "LXD is not at work on anything that a refresh would break off",
+        true,
     ),
     ("microcloud", "MicroCloud is online on every member", false),
     (
@@ -263,6 +269,16 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
         released.insert(snap.clone(), channels);
     }
     let rosters = checks::rosters(cx, &status).await;
+    // Members that are blocked or away can't be asked; that they are is told by another check.
+    let has_lxd = status
+        .components
+        .iter()
+        .any(|c| c.name == "lxd" && c.health == Health::Ok);
+    let work = if has_lxd {
+        Some(crate::lxd::work(cx).await.map_err(|e| e.message))
+    } else {
+        None
+    };
     let seen = checks::Seen {
         run: cx.run(),
         args,
@@ -270,6 +286,7 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
         hosts: &hosts,
         released: &released,
         rosters: &rosters,
+        work: work.as_ref(),
     };
     let mut checks = seen.all();
     for check in &mut checks {

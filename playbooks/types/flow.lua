@@ -65,9 +65,10 @@ function try(fn, ...) end
 ---@return T
 function finally(body, cleanup) end
 
---- Asks the operator. The run goes on after "yes".
+--- Asks the operator. The run goes on after "yes"; where nobody is there it pauses, or goes on if the question says so.
 ---@param question string
-function confirm(question) end
+---@param options? { unattended: "hold"|"go-on" }
+function confirm(question, options) end
 
 log = {}
 

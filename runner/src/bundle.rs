@@ -52,7 +52,9 @@ impl Playbooks {
     /// The playbooks that can be run by name.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        ["update", "upgrade"].map(str::to_owned).to_vec()
+        ["update", "upgrade", "preflight"]
+            .map(str::to_owned)
+            .to_vec()
     }
 }
 

@@ -24,6 +24,7 @@ mod init;
 mod op;
 mod plan;
 mod playbook;
+mod preflight;
 mod rehearse;
 mod resume;
 mod session;
@@ -102,6 +103,8 @@ enum Command {
     Update(playbook::RunArgs),
     /// Move components to other channels
     Upgrade(playbook::RunArgs),
+    /// Tell whether an update, or an upgrade, could begin; nothing is changed
+    Preflight(preflight::PreflightArgs),
     /// Run a playbook of your own
     Run(playbook::FileArgs),
     /// Go on with a run that was held, interrupted or killed
@@ -115,7 +118,7 @@ enum Command {
     /// Show a run: its steps, and where it stands
     Show(show::ShowArgs),
     /// Show the cluster: what runs where, whether it is in step, and how it is
-    Status,
+    Status(status::StatusArgs),
     /// Show what a playbook will do on a cluster: it is played on a simulated one like it
     Plan(plan::PlanArgs),
     /// Play a playbook on a simulated cluster, with what may go wrong
@@ -158,13 +161,14 @@ fn dispatch(registry: &Registry, cli: Cli) -> Result<Exit, Fault> {
     match cli.command {
         Command::Update(args) => playbook::shipped(registry, global, "update", &args),
         Command::Upgrade(args) => playbook::shipped(registry, global, "upgrade", &args),
+        Command::Preflight(args) => preflight::preflight(registry, global, &args),
         Command::Run(args) => playbook::file(registry, global, &args),
         Command::Resume(args) => resume::resume(registry, global, &args),
         Command::Abort(args) => abort::abort(registry, global, &args),
         Command::Unlock(args) => unlock::unlock(registry, global, &args),
         Command::Runs => show::runs(global),
         Command::Show(args) => show::show(global, &args),
-        Command::Status => status::status(registry, global),
+        Command::Status(args) => status::status(registry, global, &args),
         Command::Plan(args) => plan::plan(registry, global, &args),
         Command::Rehearse(args) => rehearse::rehearse(registry, global, &args),
         Command::Check(args) => check::check(registry, global, &args),

@@ -5,6 +5,7 @@
 //! first completions. Nothing is spawned: effects live in one `FuturesUnordered` and end with the engine.
 
 mod attempt;
+mod finish;
 mod host;
 mod replay;
 
@@ -28,12 +29,13 @@ use crate::call::Call;
 use crate::clock::Clock;
 use crate::event::{Event, Events};
 use crate::failure::Failure;
-use crate::journal::{By, Choice, Head, Journal, JournalError, Record};
+use crate::journal::{By, Choice, Head, Journal, Record};
 use crate::plan::Approved;
 use crate::script::{Demand, Script};
 use attempt::{Attempt, Verdict};
 use host::{RunHost, Witness};
 
+pub use finish::{EngineError, Finish, Held};
 pub use host::{Answer, Asker};
 pub use replay::{Decisions, Divergence, Resume};
 
@@ -73,46 +75,6 @@ pub struct Tools {
     pub approved: Option<Approved>,
     /// Who runs it, as `user@host`.
     pub who: String,
-}
-
-/// How a run ended, or paused.
-#[derive(Debug)]
-pub enum Finish {
-    /// The playbook ended; this is its result.
-    Done(Value),
-    /// A failure ended the playbook.
-    Failed(Failure),
-    /// It was aborted, and what it had switched on was given back.
-    Aborted,
-    /// It pauses at these steps.
-    Held(Vec<Held>),
-    /// It pauses, for this reason. Nothing is wrong with any step.
-    Suspended(String),
-}
-
-/// A step that the run pauses at.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Held {
-    /// The step.
-    pub path: String,
-    /// Why.
-    pub failure: Failure,
-    /// Whether its effect may exist or still go on.
-    pub in_doubt: bool,
-}
-
-/// Why a run can't go on at all.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// The journal can't be written or read.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The playbook isn't the one that the journal was written by.
-    #[error(transparent)]
-    Divergence(Box<Divergence>),
-    /// A decision doesn't fit the run.
-    #[error("{0}")]
-    Decision(String),
 }
 
 /// From where a run starts.
@@ -635,24 +597,5 @@ impl Live {
             member.as_deref(),
             &self.call.site,
         )
-    }
-}
-
-impl Finish {
-    fn event(&self) -> Event {
-        let (outcome, detail) = match self {
-            Self::Done(value) => ("done", value.clone()),
-            Self::Failed(failure) => ("failed", Value::from(failure.to_string())),
-            Self::Aborted => ("aborted", Value::Null),
-            Self::Held(held) => (
-                "held",
-                held.iter().map(|h| Value::from(h.path.as_str())).collect(),
-            ),
-            Self::Suspended(why) => ("suspended", Value::from(why.as_str())),
-        };
-        Event::RunEnded {
-            outcome: outcome.to_owned(),
-            detail,
-        }
     }
 }

@@ -96,8 +96,7 @@ impl Piece {
     /// # Errors
     /// As [`Piece::load`].
     pub fn takes(&self) -> Result<Vec<String>, Failure> {
-        let params = self.script()?.playbook().params.clone();
-        Ok(params.into_iter().map(|(name, _)| name).collect())
+        Ok(self.script()?.playbook().names())
     }
 
     /// Gives it other parameters.

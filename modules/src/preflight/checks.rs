@@ -5,16 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 
 use super::host::{Host, Released};
-use super::{CHECKS, Check, CheckArgs, Hazard, Verdict, Version};
+use super::{CHECKS, Check, CheckArgs, Verdict};
 use crate::cx::{Cx, Run};
 use crate::error::OpError;
-use crate::lxd;
+use crate::lxd::{self, Work};
 use crate::microcluster::{self, MICROCEPH, MICROCLOUD, MICROOVN};
-use crate::schema::{self, Channel, Member};
+use crate::schema::{Channel, Member};
 use crate::status::{COMPONENTS, Component, Health, Status};
-
-/// Room beside what is downloaded, in bytes: a snap is there twice while it is refreshed, and its data is copied.
-const ROOM: u64 = 1 << 30;
 
 /// How far clocks may be apart, in milliseconds. Certificates and OVN's raft put up with more, Ceph's monitors with less:
 /// they raise MON_CLOCK_SKEW themselves.
@@ -67,14 +64,15 @@ pub(super) struct Seen<'a> {
     pub(super) hosts: &'a [(Member, Result<Host, OpError>)],
     pub(super) released: &'a BTreeMap<String, Result<BTreeMap<String, Released>, String>>,
     pub(super) rosters: &'a Rosters,
+    pub(super) work: Option<&'a Result<Work, String>>,
 }
 
 /// What speaks against a check, what keeps it from being told, and what else is worth knowing.
 #[derive(Default)]
-struct Found {
-    against: Vec<String>,
-    unknown: Vec<String>,
-    notes: Vec<String>,
+pub(super) struct Found {
+    pub(super) against: Vec<String>,
+    pub(super) unknown: Vec<String>,
+    pub(super) notes: Vec<String>,
 }
 
 impl Found {
@@ -115,6 +113,7 @@ impl Seen<'_> {
                 "latest-first" => self.latest_first(),
                 "disk" => self.disk(),
                 "clocks" => self.clocks(),
+                "lxd-work" => self.work(),
                 component => self.health(component),
             };
             found.check(name, about, *may_accept, None)
@@ -128,19 +127,19 @@ impl Seen<'_> {
     }
 
     /// The components that are to be refreshed and are there.
-    fn chosen(&self) -> impl Iterator<Item = &Component> {
+    pub(super) fn chosen(&self) -> impl Iterator<Item = &Component> {
         let there = |c: &&Component| !c.members.is_empty() && self.args.chosen(&c.name);
         self.status.components.iter().filter(there)
     }
 
     /// The components that are to be moved, with the channel.
-    fn moved(&self) -> impl Iterator<Item = (&Component, &Channel)> {
+    pub(super) fn moved(&self) -> impl Iterator<Item = (&Component, &Channel)> {
         self.chosen()
             .filter_map(|c| Some((c, self.args.channels.get(&c.name)?)))
     }
 
     /// What members' own answers came to; those that gave none are told of by "reachable".
-    fn answers(&self) -> impl Iterator<Item = (&str, &Host)> {
+    pub(super) fn answers(&self) -> impl Iterator<Item = (&str, &Host)> {
         self.hosts
             .iter()
             .filter_map(|(member, host)| Some((member.as_str(), host.as_ref().ok()?)))
@@ -170,20 +169,37 @@ impl Seen<'_> {
     }
 
     fn lock(&self) -> Found {
+        let mut against: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         let mut found = Found::default();
         for lock in self.status.members.iter().filter_map(|m| m.lock.as_ref()) {
-            let ours = lock
-                .claim
-                .as_ref()
-                .is_some_and(|claim| claim.is_of(self.run));
-            let told = format!("{}: {}", lock.member, lock.brief());
-            match (&lock.claim, &lock.problem) {
-                (Some(_), _) if !ours => found.against.push(told),
-                (None, Some(_)) => found.unknown.push(told),
-                _ => {}
+            match lock.refusal(self.run) {
+                Some(why) if lock.problem.is_some() => {
+                    found.unknown.push(format!("{}: {why}", lock.member));
+                }
+                Some(why) => against.entry(why).or_default().push(&lock.member),
+                None => {}
             }
         }
+        let sentence =
+            |(why, members): (String, Vec<&str>)| format!("{}: {why}", members.join(", "));
+        found.against = against.into_iter().map(sentence).collect();
         found
+    }
+
+    /// Work of LXD's own that a refresh would break off, and what it warns of.
+    fn work(&self) -> Found {
+        match self.work {
+            None => Found::default(),
+            Some(Err(why)) => Found {
+                unknown: vec![why.clone()],
+                ..Found::default()
+            },
+            Some(Ok(work)) => Found {
+                against: work.operations.clone(),
+                notes: work.warnings.clone(),
+                ..Found::default()
+            },
+        }
     }
 
     fn members(&self) -> Found {
@@ -307,172 +323,6 @@ impl Seen<'_> {
         found
     }
 
-    fn target(&self) -> Found {
-        let mut found = Found::default();
-        for (component, channel) in self.moved() {
-            match self.released.get(&component.name) {
-                Some(Ok(channels)) if offered(channels, channel).is_some() => {}
-                Some(Ok(channels)) => {
-                    let names: Vec<&str> = channels.keys().map(String::as_str).collect();
-                    let hint = schema::hint(channel.as_str(), &names);
-                    let names = names.join(", ");
-                    found.against.push(format!(
-                        "{} has no channel {channel}{hint}; it has {names}",
-                        component.title
-                    ));
-                }
-                Some(Err(why)) => found.unknown.push(format!("{}: {why}", component.title)),
-                None => found
-                    .unknown
-                    .push(format!("{}: the store wasn't asked", component.title)),
-            }
-        }
-        for (member, host) in self.answers() {
-            if let Err(why) = &host.offers {
-                found.unknown.push(format!("{member}: {why}"));
-            }
-        }
-        for component in self
-            .chosen()
-            .filter(|c| !self.args.channels.contains_key(&c.name))
-        {
-            let mut revisions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-            for (member, host) in self.answers() {
-                let installed = self.status.members.iter().find(|m| m.name == member);
-                let installed = installed.and_then(|m| m.snaps.get(&component.name));
-                let (Some(installed), Ok(offers)) = (installed, &host.offers) else {
-                    continue;
-                };
-                // Outside of the cohort the store may offer something else; the refresh brings it in.
-                if installed.cohort.is_empty() {
-                    continue;
-                }
-                let next = offers
-                    .get(&component.name)
-                    .map_or(&installed.revision, |o| &o.revision);
-                revisions.entry(next).or_default().push(member);
-            }
-            if revisions.len() > 1 {
-                let each = revisions
-                    .iter()
-                    .map(|(r, members)| format!("{r} for {}", members.join(", ")));
-                found.against.push(format!(
-                    "{}: the store has {}: try again later, or ask its publisher",
-                    component.title,
-                    each.collect::<Vec<_>>().join(" and ")
-                ));
-            }
-        }
-        found
-    }
-
-    fn path(&self) -> Found {
-        let mut found = Found::default();
-        for (component, channel) in self.moved() {
-            for from in component.channels.iter().map(|c| track(c)) {
-                let to = track(channel.as_str());
-                let rows = self
-                    .args
-                    .paths
-                    .iter()
-                    .filter(|p| p.component.snap() == component.name);
-                let row = rows.clone().find(|p| p.from == from);
-                match row {
-                    _ if from == to => {}
-                    Some(row) if row.to.iter().any(|t| t == to) => {}
-                    Some(row) => found.against.push(format!(
-                        "{} goes from {from} to {} and not to {to}, see {}",
-                        component.title,
-                        row.to.join(" or "),
-                        row.link.0
-                    )),
-                    None => found.against.push(format!(
-                        "no way is known for {} from {from} to {to}: there is no row for {from} in data/compatibility.toml",
-                        component.title
-                    )),
-                }
-            }
-            let Some(next) = self.next_version(&component.name, channel) else {
-                continue;
-            };
-            for (member, running) in self.running(&component.name) {
-                if next.is_below(&running) {
-                    found.against.push(format!(
-                        "{}: {member} runs {running}, and {channel} has {next}: there is no way back",
-                        component.title
-                    ));
-                }
-            }
-        }
-        found
-    }
-
-    fn latest_first(&self) -> Found {
-        let mut found = Found::default();
-        for (component, channel) in self.moved() {
-            let to = track(channel.as_str());
-            let asked = |from: &str| {
-                let mut rows = self.args.paths.iter();
-                rows.any(|p| {
-                    p.component.snap() == component.name && p.from == from && p.latest_first
-                })
-            };
-            if !component
-                .channels
-                .iter()
-                .map(|c| track(c))
-                .any(|from| from != to && asked(from))
-            {
-                continue;
-            }
-            for (member, host) in self.answers() {
-                match &host.offers {
-                    Err(why) => found.unknown.push(format!("{member}: {why}")),
-                    Ok(offers) => found.against.extend(offers.get(&component.name).map(|offer| {
-                        format!(
-                            "{member} lacks {} {} of its present channel: lockstep update -p only={} takes it first",
-                            component.title, offer.version, component.name
-                        )
-                    })),
-                }
-            }
-        }
-        found
-    }
-
-    fn disk(&self) -> Found {
-        let mut found = Found::default();
-        for (member, host) in self.answers() {
-            let sizes = self.chosen().map(|component| {
-                let channel = self.args.channels.get(&component.name);
-                let released = self
-                    .released
-                    .get(&component.name)
-                    .and_then(|r| r.as_ref().ok());
-                match (channel, released, &host.offers) {
-                    (Some(channel), Some(channels), _) => {
-                        offered(channels, channel).map_or(0, |r| r.size)
-                    }
-                    (None, _, Ok(offers)) => {
-                        offers.get(&component.name).map_or(0, |o| o.download_size)
-                    }
-                    _ => 0,
-                }
-            });
-            let needed = ROOM + 2 * sizes.sum::<u64>();
-            match &host.free {
-                Ok(free) if *free < needed => found.against.push(format!(
-                    "{member}: {} MiB are free in /var/lib/snapd, and {} are wanted",
-                    free >> 20,
-                    needed >> 20
-                )),
-                Ok(_) => {}
-                Err(why) => found.unknown.push(format!("{member}: {why}")),
-            }
-        }
-        found
-    }
-
     fn clocks(&self) -> Found {
         let mut found = Found::default();
         let mut clocks = Vec::new();
@@ -495,104 +345,4 @@ impl Seen<'_> {
         }
         found
     }
-
-    fn hazard(&self, hazard: &Hazard) -> Found {
-        let mut found = Found::default();
-        let snap = hazard.component.snap();
-        let Some((component, channel)) = self.moved().find(|(c, _)| c.name == snap) else {
-            return found;
-        };
-        let from_another = component.channels.iter().any(|c| track(c) != hazard.to);
-        if track(channel.as_str()) != hazard.to || !from_another {
-            return found;
-        }
-        let mut what = vec![hazard.what.clone()];
-        if let Some(from) = &hazard.running {
-            let affected = self
-                .running(snap)
-                .into_iter()
-                .filter(|(_, v)| !v.is_below(from));
-            let affected: Vec<String> = affected.map(|(m, v)| format!("{m} runs {v}")).collect();
-            if affected.is_empty() {
-                return found;
-            }
-            what.push(affected.join(", "));
-        }
-        if let Some(below) = &hazard.below {
-            match self.next_version(snap, channel) {
-                None => {
-                    found.unknown.push(format!(
-                        "{}: the version that {channel} has isn't known",
-                        hazard.what
-                    ));
-                    return found;
-                }
-                Some(next) if next.is_below(below) => what.push(format!("{channel} has {next}")),
-                Some(_) => return found,
-            }
-        }
-        for (named, wanted, have) in [
-            (
-                "snapd",
-                &hazard.snapd,
-                (|h| h.snapd.as_ref()) as fn(&Host) -> Option<&Version>,
-            ),
-            ("the kernel", &hazard.kernel, |h| h.kernel.as_ref()),
-        ] {
-            let Some(wanted) = wanted else { continue };
-            let mut low = Vec::new();
-            for (member, host) in self.answers() {
-                match have(host) {
-                    None => found
-                        .unknown
-                        .push(format!("{member}: the version of {named} isn't known")),
-                    Some(version) if version.is_below(wanted) => {
-                        low.push(format!("{member} has {version}"))
-                    }
-                    Some(_) => {}
-                }
-            }
-            if low.is_empty() {
-                return found;
-            }
-            what.push(format!("{named}: {}", low.join(", ")));
-        }
-        found.against.push(what.join("; "));
-        found
-    }
-
-    /// The versions that members run of a snap.
-    fn running(&self, snap: &str) -> Vec<(&str, Version)> {
-        let version =
-            |m: &'_ crate::status::MemberStatus| Version::parse(&m.snaps.get(snap)?.version);
-        let members = self.status.members.iter();
-        members
-            .filter_map(|m| Some((m.name.as_str(), version(m)?)))
-            .collect()
-    }
-
-    /// The version that a channel would bring.
-    fn next_version(&self, snap: &str, channel: &Channel) -> Option<Version> {
-        let channels = self.released.get(snap)?.as_ref().ok()?;
-        Version::parse(&offered(channels, channel)?.version)
-    }
-}
-
-/// What a channel has. One that nothing was released to follows the next safer one of its track.
-fn offered<'a>(
-    channels: &'a BTreeMap<String, Released>,
-    channel: &Channel,
-) -> Option<&'a Released> {
-    let (track, risk) = channel.as_str().rsplit_once('/')?;
-    let risks = ["stable", "candidate", "beta", "edge"];
-    let up_to = risks.iter().position(|r| *r == risk)?;
-    risks[..=up_to]
-        .iter()
-        .rev()
-        .find_map(|risk| channels.get(&format!("{track}/{risk}")))
-}
-
-/// The track of a channel.
-fn track(channel: &str) -> &str {
-    channel.split_once('/').map_or(channel, |(track, _)| track)
 }

@@ -510,6 +510,22 @@ impl World {
         }
     }
 
+    /// A snap follows another channel on a member than it did.
+    pub fn track(&mut self, member: &str, snap: &str, channel: &str) {
+        let machine = self.members.get_mut(member);
+        if let Some(installed) = machine.and_then(|m| m.snapd.snaps.get_mut(snap)) {
+            installed.tracking = channel.to_owned();
+        }
+    }
+
+    /// The revision of a snap that a member has calls itself another version.
+    pub fn set_version(&mut self, member: &str, snap: &str, version: &str) {
+        let machine = self.members.get_mut(member);
+        if let Some(installed) = machine.and_then(|m| m.snapd.snaps.get_mut(snap)) {
+            installed.version = version.to_owned();
+        }
+    }
+
     /// Whether refreshes of a snap that don't name it are held on a member.
     #[must_use]
     pub fn held(&self, member: &str, snap: &str) -> bool {

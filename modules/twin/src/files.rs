@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_modules::cmd::Output;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::world::{Reply, World};
 
@@ -21,8 +23,16 @@ pub enum Node {
 /// The files of the members that are there beside those of a fresh system, by member and path.
 pub(crate) type Files = BTreeMap<String, BTreeMap<String, Node>>;
 
-/// Folders that every system has.
-const SYSTEM: [&str; 3] = ["/", "/var", "/var/lib"];
+/// Folders that every member has.
+const SYSTEM: [&str; 7] = [
+    "/",
+    "/var",
+    "/var/lib",
+    "/var/snap/lxd/common/lxd",
+    "/var/snap/microceph/common/state",
+    "/var/snap/microcloud/common/state",
+    "/var/snap/microovn/common/state",
+];
 
 impl World {
     /// What is at a path of a member.
@@ -121,15 +131,120 @@ pub(crate) fn test(world: &World, member: &str, args: &[&str]) -> Reply {
     };
     let there = match world.file(member, path) {
         Some(Node::Link(target)) => world.file(member, target).is_some(),
-        found => found.is_some() || world.is_folder(member, path),
+        found => found.is_some() || world.is_folder(member, path) || is_socket(world, member, path),
     };
     Reply::fail(i32::from(!there), "")
 }
 
-/// `rm -f PATH`
+/// The sockets of OVN's databases are where these run.
+fn is_socket(world: &World, member: &str, path: &str) -> bool {
+    let raft = match path.rsplit('/').next() {
+        Some("ovnnb_db.sock") => &world.ovn.northbound,
+        Some("ovnsb_db.sock") => &world.ovn.southbound,
+        _ => return false,
+    };
+    raft.servers.contains_key(member)
+}
+
+/// The text of a file, or what a program says that can't read it.
+fn text<'a>(world: &'a World, member: &str, program: &str, path: &str) -> Result<&'a str, Reply> {
+    match world.file(member, path) {
+        Some(Node::File(text)) => Ok(text),
+        _ => Err(Reply::fail(
+            1,
+            format!("{program}: {path}: No such file or directory\n"),
+        )),
+    }
+}
+
+fn digest(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// `sha256sum FILE…` and `sha256sum --check --quiet LIST`
+pub(crate) fn sha256sum(world: &World, member: &str, args: &[&str]) -> Reply {
+    let ["--check", "--quiet", list] = args else {
+        let line = |path: &&str| {
+            let text = text(world, member, "sha256sum", path)?;
+            Ok(format!("{}  {path}\n", digest(text)))
+        };
+        let lines = args.iter().map(line).collect::<Result<String, Reply>>();
+        return lines.map_or_else(|failure| failure, Reply::out);
+    };
+    let list = match text(world, member, "sha256sum", list) {
+        Ok(list) => list,
+        Err(failure) => return failure,
+    };
+    let wrong = |line: &str| {
+        let (sum, path) = line.split_once("  ")?;
+        let fits = text(world, member, "sha256sum", path).is_ok_and(|text| digest(text) == sum);
+        (!fits).then(|| format!("{path}: FAILED\n"))
+    };
+    let wrong: String = list.lines().filter_map(wrong).collect();
+    if wrong.is_empty() {
+        return Reply::out("");
+    }
+    let count = wrong.lines().count();
+    let warning = format!("sha256sum: WARNING: {count} computed checksum did NOT match\n");
+    Reply::Exit(Output::exit(1, wrong, warning))
+}
+
+/// `cat FILE`
+pub(crate) fn cat(world: &World, member: &str, args: &[&str]) -> Reply {
+    let path = args.first().copied().unwrap_or_default();
+    text(world, member, "cat", path).map_or_else(|failure| failure, Reply::out)
+}
+
+/// `tail -n 1 FILE`
+pub(crate) fn tail(world: &World, member: &str, args: &[&str]) -> Reply {
+    let path = args.last().copied().unwrap_or_default();
+    match text(world, member, "tail", path) {
+        Ok(text) => Reply::out(format!(
+            "{}\n",
+            text.lines().next_back().unwrap_or_default()
+        )),
+        Err(failure) => failure,
+    }
+}
+
+/// `stat -c %s FILE`
+pub(crate) fn stat(world: &World, member: &str, args: &[&str]) -> Reply {
+    let path = args.last().copied().unwrap_or_default();
+    match text(world, member, "stat", path) {
+        Ok(text) => Reply::out(format!("{}\n", text.len())),
+        Err(failure) => failure,
+    }
+}
+
+/// `ls -1 FOLDER`
+pub(crate) fn ls(world: &World, member: &str, args: &[&str]) -> Reply {
+    let folder = args.last().copied().unwrap_or_default();
+    if !world.is_folder(member, folder) {
+        let what = format!("ls: cannot access '{folder}': No such file or directory\n");
+        return Reply::fail(2, what);
+    }
+    let files = world.files.get(member).into_iter().flat_map(BTreeMap::keys);
+    let names = files.filter(|path| parent(path) == folder);
+    Reply::out(
+        names
+            .map(|path| format!("{}\n", &path[folder.len() + 1..]))
+            .collect::<String>(),
+    )
+}
+
+/// `rm -f PATH` and `rm -rf FOLDER`
 pub(crate) fn rm(world: &mut World, member: &str, args: &[&str]) -> Reply {
-    let ["-f", path] = args else {
-        return Reply::fail(1, "rm: missing operand\n");
+    let path = match args {
+        ["-f", path] => path,
+        ["-rf", path] => {
+            let inside = |file: &String| file == path || file.starts_with(&format!("{path}/"));
+            if let Some(files) = world.files.get_mut(member) {
+                files.retain(|file, _| !inside(file));
+            }
+            return Reply::out("");
+        }
+        _ => return Reply::fail(1, "rm: missing operand\n"),
     };
     let complain = |why: &str| Reply::fail(1, format!("rm: cannot remove '{path}': {why}\n"));
     match world.file(member, path) {

@@ -8,6 +8,7 @@
 
 mod broken;
 mod ceph;
+mod dumps;
 mod faults;
 mod files;
 mod host;

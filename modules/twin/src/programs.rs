@@ -3,7 +3,7 @@
 use lockstep_modules::cmd::Cmd;
 
 use crate::world::{Proc, Reply, World};
-use crate::{ceph, files, host, lxd, microcluster, ovn, snapd};
+use crate::{ceph, dumps, files, host, lxd, microcluster, ovn, snapd};
 
 /// The program of a command, by its name in `PATH`.
 fn program(cmd: &Cmd) -> &str {
@@ -76,6 +76,12 @@ pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
         "microovn.ovn-appctl" => ovn::appctl(world, &proc.member, &args),
         "df" => host::df(world, &proc.member, &args),
         "date" => host::date(world, &proc.member, &args),
+        "sh" => dumps::sh(world, proc, &args),
+        "cat" => files::cat(world, &proc.member, &args),
+        "ls" => files::ls(world, &proc.member, &args),
+        "sha256sum" => files::sha256sum(world, &proc.member, &args),
+        "stat" => files::stat(world, &proc.member, &args),
+        "tail" => files::tail(world, &proc.member, &args),
         "mkdir" => files::mkdir(world, &proc.member, &args),
         "ln" => files::ln(world, &proc.member, &args),
         "readlink" => files::readlink(world, &proc.member, &args),

@@ -65,7 +65,12 @@ pub(super) fn plan(registry: &Registry, global: &Global, args: &PlanArgs) -> Res
         registry,
         &Default::default(),
     )?;
-    let given = given_by(&target, &piece.takes()?, &main.name, args.which.typed());
+    let given = given_by(
+        &target,
+        &piece.takes()?,
+        &main.name,
+        args.which.params.typed(),
+    );
     piece.give(&given)?;
     piece.machines.clone_from(&target.config.cluster.machines);
     let plan = make(&piece, &target.config.cluster.name, &scenario)?;

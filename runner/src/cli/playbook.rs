@@ -22,15 +22,25 @@ use crate::trial::Piece;
 /// The file in a run's folder with the plan that it has to keep to.
 pub(super) const PLAN: &str = "plan.json";
 
-/// What every run takes.
+/// The parameters of a playbook.
 #[derive(Args, Clone)]
-pub(crate) struct RunArgs {
-    /// Keep to this plan: a step that isn't in it holds the run
-    #[arg(long, value_name = "FILE")]
-    plan: Option<PathBuf>,
+pub(crate) struct Params {
     /// A parameter of the playbook; may be given more than once
     #[arg(long = "param", short, value_name = "NAME=VALUE", value_parser = pair)]
     params: Vec<(String, String)>,
+    /// Go on although this check of the preflight says no; may be given more than once
+    #[arg(long, value_name = "CHECK")]
+    accept: Vec<String>,
+}
+
+/// What every run takes.
+#[derive(Args, Clone)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    params: Params,
+    /// Keep to this plan: a step that isn't in it holds the run
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
     /// Answer every question of the playbook with yes
     #[arg(long)]
     yes: bool,
@@ -53,9 +63,8 @@ pub(crate) struct FileArgs {
 pub(crate) struct Which {
     /// The playbook: a Lua file, or the name of a shipped one
     file: String,
-    /// A parameter of the playbook; may be given more than once
-    #[arg(long = "param", short, value_name = "NAME=VALUE", value_parser = pair)]
-    params: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(super) params: Params,
 }
 
 /// A playbook that was named on the command line.
@@ -95,17 +104,16 @@ impl Which {
     pub(super) fn main(&self, global: &Global) -> Main {
         Main::of(global, &self.file)
     }
-
-    /// The parameters, as they were typed.
-    pub(super) fn typed(&self) -> impl Iterator<Item = (String, Value)> {
-        typed(&self.params)
-    }
 }
 
-fn typed(params: &[(String, String)]) -> impl Iterator<Item = (String, Value)> {
-    params
-        .iter()
-        .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
+impl Params {
+    /// The parameters, as they were typed.
+    pub(super) fn typed(&self) -> impl Iterator<Item = (String, Value)> {
+        let text = |(name, value): &(String, String)| (name.clone(), Value::from(value.as_str()));
+        let accept = ("accept".to_owned(), Value::from(self.accept.clone()));
+        let accept = Some(accept).filter(|_| !self.accept.is_empty());
+        self.params.iter().map(text).chain(accept)
+    }
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -163,15 +171,10 @@ pub(super) fn run(
     let Main { main, name, finder } = main;
     let seed = 1;
     let mut script = Script::load(&main, Box::new(finder), registry, seed)?;
-    let takes: Vec<String> = script
-        .playbook()
-        .params
-        .iter()
-        .map(|(name, _)| name.clone())
-        .collect();
+    let takes = script.playbook().names();
     let params = script
         .playbook()
-        .params(&given_by(target, &takes, &name, typed(&args.params)))?;
+        .params(&given_by(target, &takes, &name, args.params.typed()))?;
     let cluster = target.config.cluster.clone();
     script.start(&cluster, &params)?;
     let approved = match &args.plan {

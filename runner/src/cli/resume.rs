@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use clap::Args;
+use lockstep_modules::cmd::quote;
 use lockstep_modules::op::{Effect, Registry};
 use lockstep_modules::schema::required;
 use lockstep_modules::transport::Transport;
@@ -15,8 +16,8 @@ use super::playbook::PLAN;
 use super::session::{Session, runtime, state, tell};
 use super::target::{self, Target, read_world, simulation, ssh};
 use crate::bundle::Finder;
-use crate::engine::{Decisions, Resume, Start};
-use crate::journal::History;
+use crate::engine::{Decisions, Finish, Held, Resume, Start};
+use crate::journal::{History, Step};
 use crate::runs::Runs;
 use crate::script::Script;
 
@@ -99,6 +100,7 @@ pub(super) fn go_on(
         return Err(Fault::usage(format!("{} has ended", args.run))
             .help(format!("lockstep show {}  tells how", args.run)));
     }
+    let aborting = abort || history.cancelled.is_some();
     let head = history.head.clone();
     let mut script = match &args.playbook {
         Some(file) => {
@@ -188,11 +190,53 @@ pub(super) fn go_on(
         }
         outcome.map_err(Fault::from)
     })?;
+    if let (true, false, Finish::Held(held)) = (aborting, global.json, &outcome.finish) {
+        not_given_back(&folder.id, held, &runs.history(&folder.id)?);
+        return Ok(Exit::Held);
+    }
     let exit = tell(&folder.id, &outcome, global.json);
     if exit == Exit::Aborted && !global.json {
         stays(registry, &runs.history(&folder.id)?);
     }
     Ok(exit)
+}
+
+/// Tells what an abort could not give back, with what to type.
+fn not_given_back(id: &str, held: &[Held], history: &History) {
+    out!("{id} isn't aborted yet. This could not be given back, or isn't known:");
+    for step in held {
+        out!("  {}: {}", step.path, step.failure);
+        let command = history.steps.get(&step.path).and_then(by_hand);
+        if let Some(command) = command.filter(|_| !step.in_doubt) {
+            out!("    by hand: {command}");
+        }
+    }
+    out!("When the cause is gone:  lockstep abort {id}");
+    for step in held {
+        out!(
+            "Where it is done:        lockstep abort {id} --assume-done '{}=RESULT'",
+            step.path
+        );
+    }
+}
+
+/// The command that does what a step does; none where its arguments are more than can be typed.
+fn by_hand(step: &Step) -> Option<String> {
+    if step.op.starts_with("lock.") {
+        return Some("lockstep unlock".to_owned());
+    }
+    let mut command = format!("lockstep op {}", step.op);
+    for (name, value) in step.args.as_object()? {
+        let name = name.replace('_', "-");
+        match value {
+            Value::Null => {}
+            Value::Bool(_) => command.push_str(&format!(" --{name}={value}")),
+            Value::Number(_) => command.push_str(&format!(" --{name} {value}")),
+            Value::String(text) => command.push_str(&format!(" --{name} {}", quote(text))),
+            Value::Array(_) | Value::Object(_) => return None,
+        }
+    }
+    Some(command)
 }
 
 /// Tells what an aborted run leaves: effects that nothing gives back.

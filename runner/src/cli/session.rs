@@ -366,6 +366,9 @@ fn ways_on(id: &str, held: &[Held], refused: bool) -> String {
             "  lockstep resume {id} --assume-done '{path}=RESULT'   it was done by hand\n"
         ));
     }
+    text.push_str(&format!(
+        "  lockstep abort {id}               give back what it had switched on, and end\n"
+    ));
     text.push_str(&format!("  lockstep resume {id} --deliver    let the playbook have the failure: it cleans up and ends\n"));
     text
 }

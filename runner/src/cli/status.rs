@@ -1,7 +1,9 @@
 //! `status`: the cluster on one screen.
 
 use std::rc::Rc;
+use std::time::Duration;
 
+use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use lockstep_modules::op::Registry;
@@ -26,36 +28,55 @@ pub(super) fn table<const N: usize>(header: [&str; N]) -> Table {
     table
 }
 
+/// How the cluster is shown.
+#[derive(Args)]
+pub(crate) struct StatusArgs {
+    /// Look again and again, so many seconds apart
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5", value_parser = clap::value_parser!(u64).range(1..))]
+    watch: Option<u64>,
+}
+
 /// Shows the cluster. Exits with 0 only if it is in step and well.
-pub(super) fn status(registry: &Registry, global: &Global) -> Result<Exit, Fault> {
+pub(super) fn status(
+    registry: &Registry,
+    global: &Global,
+    args: &StatusArgs,
+) -> Result<Exit, Fault> {
     let target = Target::of(global)?;
     let runtime = runtime(target.twin.is_some())?;
-    let value = runtime.block_on(async {
-        let transport: Rc<dyn Transport> = match &target.twin {
-            Some(scenario) => Rc::new(simulation(scenario.build(), None)),
-            None => ssh(&target.config.cluster)?,
-        };
-        op::read_once(
-            registry,
-            &target.config.cluster,
-            transport,
-            "status.read",
-            json!({}),
-        )
-        .await
-    })?;
-    let status = Status::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
-    if global.json {
-        out!("{value}");
-    } else {
-        print(&status);
-    }
-    Ok(if status.in_step && status.healthy {
-        Exit::Done
-    } else {
-        Exit::NotWell
+    let transport: Rc<dyn Transport> = match &target.twin {
+        Some(scenario) => Rc::new(simulation(scenario.build(), None)),
+        None => ssh(&target.config.cluster)?,
+    };
+    runtime.block_on(async {
+        loop {
+            let cluster = &target.config.cluster;
+            let transport = Rc::clone(&transport);
+            let value =
+                op::read_once(registry, cluster, transport, "status.read", json!({})).await?;
+            let status = Status::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
+            if args.watch.is_some() && !global.json {
+                out!("{CLEAR}{}", jiff::Timestamp::now().strftime("%H:%M:%S UTC"));
+            }
+            if global.json {
+                out!("{value}");
+            } else {
+                print(&status);
+            }
+            let Some(pause) = args.watch else {
+                return Ok(if status.in_step && status.healthy {
+                    Exit::Done
+                } else {
+                    Exit::NotWell
+                });
+            };
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+        }
     })
 }
+
+/// To the top of an empty screen (ECMA-48).
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 fn print(status: &Status) {
     out!("{}: {}\n", status.cluster, status.brief());
@@ -73,6 +94,10 @@ fn print(status: &Status) {
     row.extend(status.components.iter().map(|c| c.health.word().to_owned()));
     table.add_row(row);
     out!("{table}");
+    let locks = status.members.iter().filter_map(|m| m.lock.as_ref());
+    for lock in locks.filter(|lock| !lock.free()) {
+        out!("{}: locked: {}", lock.member, lock.brief());
+    }
     for component in &status.components {
         for skew in &component.skew {
             out!("{}: {skew}", component.title);

@@ -65,6 +65,12 @@ impl Playbook {
         json!({"type": "object", "properties": properties, "additionalProperties": false})
     }
 
+    /// The names of the parameters.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.params.iter().map(|(name, _)| name.clone()).collect()
+    }
+
     /// The values of all parameters: what was given, and defaults for the rest.
     ///
     /// # Errors

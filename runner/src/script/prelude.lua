@@ -176,11 +176,12 @@ local function step(op, args)
 	error(result, 0)
 end
 
-local function confirm(question)
+local function confirm(question, options)
 	if type(question) ~= "string" then
 		raise("args", "confirm: expected a question, got " .. type(question))
 	end
-	step("confirm", { question = question })
+	options = check_options("confirm", options, { unattended = true })
+	step("confirm", { question = question, unattended = options.unattended })
 end
 
 -- Flow.
@@ -438,7 +439,10 @@ end
 -- What nobody can know before it is done: looking at it is a mistake, passing it on isn't.
 function prelude.unknown(what)
 	local function ask(_, key)
-		raise("unknown", raw_format("%s is asked for, and can't be known before it is done: %s", safe_tostring(key), what))
+		raise(
+			"unknown",
+			raw_format("%s is asked for, and can't be known before it is done: %s", safe_tostring(key), what)
+		)
 	end
 	return raw_setmetatable({}, { __index = ask, __pairs = ask, __len = ask, __metatable = false })
 end

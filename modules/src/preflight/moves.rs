@@ -1,0 +1,279 @@
+//! Checks of where the components would go: what the store has, which ways are known, what is known to go wrong.
+
+use std::collections::BTreeMap;
+
+use super::checks::{Found, Seen};
+use super::host::{Host, Released};
+use super::{Hazard, Version};
+use crate::schema::{self, Channel};
+
+/// Room beside what is downloaded, in bytes: a snap is there twice while it is refreshed, and its data is copied.
+const ROOM: u64 = 1 << 30;
+
+impl Seen<'_> {
+    pub(super) fn target(&self) -> Found {
+        let mut found = Found::default();
+        for (component, channel) in self.moved() {
+            match self.released.get(&component.name) {
+                Some(Ok(channels)) if offered(channels, channel).is_some() => {}
+                Some(Ok(channels)) => {
+                    let names: Vec<&str> = channels.keys().map(String::as_str).collect();
+                    let hint = schema::hint(channel.as_str(), &names);
+                    let names = names.join(", ");
+                    found.against.push(format!(
+                        "{} has no channel {channel}{hint}; it has {names}",
+                        component.title
+                    ));
+                }
+                Some(Err(why)) => found.unknown.push(format!("{}: {why}", component.title)),
+                None => found
+                    .unknown
+                    .push(format!("{}: the store wasn't asked", component.title)),
+            }
+        }
+        for (member, host) in self.answers() {
+            if let Err(why) = &host.offers {
+                found.unknown.push(format!("{member}: {why}"));
+            }
+        }
+        for component in self
+            .chosen()
+            .filter(|c| !self.args.channels.contains_key(&c.name))
+        {
+            let mut revisions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+            for (member, host) in self.answers() {
+                let installed = self.status.members.iter().find(|m| m.name == member);
+                let installed = installed.and_then(|m| m.snaps.get(&component.name));
+                let (Some(installed), Ok(offers)) = (installed, &host.offers) else {
+                    continue;
+                };
+                // Outside of the cohort the store may offer something else; the refresh brings it in.
+                if installed.cohort.is_empty() {
+                    continue;
+                }
+                let next = offers
+                    .get(&component.name)
+                    .map_or(&installed.revision, |o| &o.revision);
+                revisions.entry(next).or_default().push(member);
+            }
+            if revisions.len() > 1 {
+                let each = revisions
+                    .iter()
+                    .map(|(r, members)| format!("{r} for {}", members.join(", ")));
+                found.against.push(format!(
+                    "{}: the store has {}: try again later, or ask its publisher",
+                    component.title,
+                    each.collect::<Vec<_>>().join(" and ")
+                ));
+            }
+        }
+        found
+    }
+
+    pub(super) fn path(&self) -> Found {
+        let mut found = Found::default();
+        for (component, channel) in self.moved() {
+            for from in component.channels.iter().map(|c| track(c)) {
+                let to = track(channel.as_str());
+                let rows = self
+                    .args
+                    .paths
+                    .iter()
+                    .filter(|p| p.component.snap() == component.name);
+                let row = rows.clone().find(|p| p.from == from);
+                match row {
+                    _ if from == to => {}
+                    Some(row) if row.to.iter().any(|t| t == to) => {}
+                    Some(row) => found.against.push(format!(
+                        "{} goes from {from} to {} and not to {to}, see {}",
+                        component.title,
+                        row.to.join(" or "),
+                        row.link.0
+                    )),
+                    None => found.against.push(format!(
+                        "no way is known for {} from {from} to {to}: there is no row for {from} in data/compatibility.toml",
+                        component.title
+                    )),
+                }
+            }
+            let Some(next) = self.next_version(&component.name, channel) else {
+                continue;
+            };
+            for (member, running) in self.running(&component.name) {
+                if next.is_below(&running) {
+                    found.against.push(format!(
+                        "{}: {member} runs {running}, and {channel} has {next}: there is no way back",
+                        component.title
+                    ));
+                }
+            }
+        }
+        found
+    }
+
+    pub(super) fn latest_first(&self) -> Found {
+        let mut found = Found::default();
+        for (component, channel) in self.moved() {
+            let to = track(channel.as_str());
+            let asked = |from: &str| {
+                let mut rows = self.args.paths.iter();
+                rows.any(|p| {
+                    p.component.snap() == component.name && p.from == from && p.latest_first
+                })
+            };
+            if !component
+                .channels
+                .iter()
+                .map(|c| track(c))
+                .any(|from| from != to && asked(from))
+            {
+                continue;
+            }
+            for (member, host) in self.answers() {
+                match &host.offers {
+                    Err(why) => found.unknown.push(format!("{member}: {why}")),
+                    Ok(offers) => found.against.extend(offers.get(&component.name).map(|offer| {
+                        format!(
+                            "{member} lacks {} {} of its present channel: lockstep update -p only={} takes it first",
+                            component.title, offer.version, component.name
+                        )
+                    })),
+                }
+            }
+        }
+        found
+    }
+
+    pub(super) fn disk(&self) -> Found {
+        let mut found = Found::default();
+        for (member, host) in self.answers() {
+            let sizes = self.chosen().map(|component| {
+                let channel = self.args.channels.get(&component.name);
+                let released = self
+                    .released
+                    .get(&component.name)
+                    .and_then(|r| r.as_ref().ok());
+                match (channel, released, &host.offers) {
+                    (Some(channel), Some(channels), _) => {
+                        offered(channels, channel).map_or(0, |r| r.size)
+                    }
+                    (None, _, Ok(offers)) => {
+                        offers.get(&component.name).map_or(0, |o| o.download_size)
+                    }
+                    _ => 0,
+                }
+            });
+            let needed = ROOM + 2 * sizes.sum::<u64>();
+            match &host.free {
+                Ok(free) if *free < needed => found.against.push(format!(
+                    "{member}: {} MiB are free in /var/lib/snapd, and {} are wanted",
+                    free >> 20,
+                    needed >> 20
+                )),
+                Ok(_) => {}
+                Err(why) => found.unknown.push(format!("{member}: {why}")),
+            }
+        }
+        found
+    }
+
+    pub(super) fn hazard(&self, hazard: &Hazard) -> Found {
+        let mut found = Found::default();
+        let snap = hazard.component.snap();
+        let Some((component, channel)) = self.moved().find(|(c, _)| c.name == snap) else {
+            return found;
+        };
+        let from_another = component.channels.iter().any(|c| track(c) != hazard.to);
+        if track(channel.as_str()) != hazard.to || !from_another {
+            return found;
+        }
+        let mut what = vec![hazard.what.clone()];
+        if let Some(from) = &hazard.running {
+            let affected = self
+                .running(snap)
+                .into_iter()
+                .filter(|(_, v)| !v.is_below(from));
+            let affected: Vec<String> = affected.map(|(m, v)| format!("{m} runs {v}")).collect();
+            if affected.is_empty() {
+                return found;
+            }
+            what.push(affected.join(", "));
+        }
+        if let Some(below) = &hazard.below {
+            match self.next_version(snap, channel) {
+                None => {
+                    found.unknown.push(format!(
+                        "{}: the version that {channel} has isn't known",
+                        hazard.what
+                    ));
+                    return found;
+                }
+                Some(next) if next.is_below(below) => what.push(format!("{channel} has {next}")),
+                Some(_) => return found,
+            }
+        }
+        for (named, wanted, have) in [
+            (
+                "snapd",
+                &hazard.snapd,
+                (|h| h.snapd.as_ref()) as fn(&Host) -> Option<&Version>,
+            ),
+            ("the kernel", &hazard.kernel, |h| h.kernel.as_ref()),
+        ] {
+            let Some(wanted) = wanted else { continue };
+            let mut low = Vec::new();
+            for (member, host) in self.answers() {
+                match have(host) {
+                    None => found
+                        .unknown
+                        .push(format!("{member}: the version of {named} isn't known")),
+                    Some(version) if version.is_below(wanted) => {
+                        low.push(format!("{member} has {version}"))
+                    }
+                    Some(_) => {}
+                }
+            }
+            if low.is_empty() {
+                return found;
+            }
+            what.push(format!("{named}: {}", low.join(", ")));
+        }
+        found.against.push(what.join("; "));
+        found
+    }
+
+    /// The versions that members run of a snap.
+    fn running(&self, snap: &str) -> Vec<(&str, Version)> {
+        let version =
+            |m: &'_ crate::status::MemberStatus| Version::parse(&m.snaps.get(snap)?.version);
+        let members = self.status.members.iter();
+        members
+            .filter_map(|m| Some((m.name.as_str(), version(m)?)))
+            .collect()
+    }
+
+    /// The version that a channel would bring.
+    fn next_version(&self, snap: &str, channel: &Channel) -> Option<Version> {
+        let channels = self.released.get(snap)?.as_ref().ok()?;
+        Version::parse(&offered(channels, channel)?.version)
+    }
+}
+
+/// What a channel has. One that nothing was released to follows the next safer one of its track.
+fn offered<'a>(
+    channels: &'a BTreeMap<String, Released>,
+    channel: &Channel,
+) -> Option<&'a Released> {
+    let (track, risk) = channel.as_str().rsplit_once('/')?;
+    let risks = ["stable", "candidate", "beta", "edge"];
+    let up_to = risks.iter().position(|r| *r == risk)?;
+    risks[..=up_to]
+        .iter()
+        .rev()
+        .find_map(|risk| channels.get(&format!("{track}/{risk}")))
+}
+
+/// The track of a channel.
+fn track(channel: &str) -> &str {
+    channel.split_once('/').map_or(channel, |(track, _)| track)
+}

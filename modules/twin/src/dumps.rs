@@ -1,0 +1,70 @@
+//! Programs that print a copy of something, and the shell line that keeps it in a file.
+
+use crate::files::Node;
+use crate::programs;
+use crate::world::{Proc, Reply, World};
+
+/// `sh -c 'umask 077; out=$1; shift; …' sh FILE PROGRAM…`: the file gets what the program prints. 74 where it can't.
+pub(crate) fn sh(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
+    let ["-c", script, "sh", path, argv @ ..] = args else {
+        return Reply::fail(127, "sh: not understood by the twin\n");
+    };
+    if !script.starts_with("umask 077; out=$1; shift;") {
+        return Reply::fail(127, "sh: not understood by the twin\n");
+    }
+    let mut inner = proc.clone();
+    inner.cmd.argv = argv.iter().map(|word| (*word).to_owned()).collect();
+    let output = match print(world, &inner, argv) {
+        Reply::Exit(output) => output,
+        waits => return waits,
+    };
+    if world.read_only.contains(&proc.member) {
+        return Reply::fail(
+            74,
+            format!("sh: 1: cannot create {path}: Read-only file system\n"),
+        );
+    }
+    if world.host_of(&proc.member).free == 0 {
+        return Reply::fail(74, "cat: write error: No space left on device\n");
+    }
+    let text = Node::File(output.stdout.clone());
+    world.set_file(&proc.member, path, Some(text));
+    Reply::Exit(lockstep_modules::cmd::Output {
+        stdout: String::new(),
+        ..output
+    })
+}
+
+/// What such a program prints.
+fn print(world: &mut World, proc: &Proc, argv: &[&str]) -> Reply {
+    match argv {
+        ["/snap/bin/lxd", "sql", database, ".dump"] => {
+            dump(&format!("CREATE TABLE {database} (id INTEGER);"))
+        }
+        [program, .., "sql", ".dump"] => {
+            // The command waits for a database that is ready, as `cluster list` does.
+            let mut list = proc.clone();
+            list.cmd.argv = [program, "cluster", "list", "-f", "json"]
+                .map(str::to_owned)
+                .to_vec();
+            match programs::look(world, &list) {
+                Reply::Exit(output) if output.success() => {
+                    dump("CREATE TABLE core_cluster_members (id INTEGER PRIMARY KEY, name TEXT);")
+                }
+                other => other,
+            }
+        }
+        ["/snap/bin/microovn.ovsdb-client", _, "backup", _, database] => Reply::out(format!(
+            "OVSDB JSON 42 0123456789abcdef0123456789abcdef01234567\n{{\"name\":\"{database}\"}}\n"
+        )),
+        ["/usr/bin/tar", ..] => Reply::out("an archive\n"),
+        _ => programs::look(world, proc),
+    }
+}
+
+/// As `sqlite3 .dump` prints it.
+fn dump(table: &str) -> Reply {
+    Reply::out(format!(
+        "PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n{table}\nCOMMIT;\n"
+    ))
+}

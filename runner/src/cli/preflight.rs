@@ -1,0 +1,132 @@
+//! `preflight`: whether an update, or an upgrade, could begin. It only looks.
+
+use std::rc::Rc;
+
+use clap::Args;
+use lockstep_modules::op::Registry;
+use lockstep_modules::preflight::{Report, Verdict};
+use lockstep_modules::schema::coerce;
+use lockstep_modules::transport::Transport;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Global;
+use super::exit::{Exit, Fault};
+use super::playbook::{Params, given_by};
+use super::session::{self, Session, runtime, tell};
+use super::status::table;
+use super::target::{Target, simulation, ssh};
+use crate::bundle::Finder;
+use crate::engine::{Finish, Start};
+use crate::journal::{FORMAT, Head, MemoryJournal};
+use crate::script::Script;
+
+/// The playbook that looks.
+const PLAYBOOK: &str = "preflight";
+
+/// What would be done.
+#[derive(Args)]
+pub(crate) struct PreflightArgs {
+    #[command(flatten)]
+    params: Params,
+}
+
+/// Makes all checks and shows what each came to. Exits with 0 only if nothing speaks against going on.
+pub(super) fn preflight(
+    registry: &Registry,
+    global: &Global,
+    args: &PreflightArgs,
+) -> Result<Exit, Fault> {
+    let target = Target::of(global)?;
+    let finder = Finder::shipped(global.playbooks());
+    let mut script = Script::load(PLAYBOOK, Box::new(finder), registry, 1)?;
+    let params = script.playbook().params(&given_by(
+        &target,
+        &script.playbook().names(),
+        PLAYBOOK,
+        args.params.typed(),
+    ))?;
+    let cluster = target.config.cluster.clone();
+    script.start(&cluster, &params)?;
+    let head = Head {
+        format: FORMAT,
+        id: PLAYBOOK.to_owned(),
+        playbook: PLAYBOOK.to_owned(),
+        params,
+        lockstep: env!("CARGO_PKG_VERSION").to_owned(),
+        target: target.name.clone(),
+        cluster: cluster.clone(),
+        seed: 1,
+        bundle: Default::default(),
+        who: session::who(),
+    };
+    let runtime = runtime(target.twin.is_some())?;
+    let outcome = runtime.block_on(async {
+        let transport: Rc<dyn Transport> = match &target.twin {
+            Some(scenario) => Rc::new(simulation(scenario.build(), None)),
+            None => ssh(&cluster)?,
+        };
+        let session = Session {
+            registry,
+            cluster,
+            transport,
+            folder: None,
+            json: false,
+            verbose: true,
+            quiet: !global.verbose,
+            yes: false,
+            deliver_failures: true,
+            approved: None,
+            speed: None,
+        };
+        // A look leaves nothing to be resumed.
+        let journal = Box::new(MemoryJournal::default());
+        let start = Start::Fresh(Box::new(head));
+        session
+            .play(script, journal, start)
+            .await
+            .map_err(Fault::from)
+    })?;
+    let Finish::Done(value) = outcome.finish else {
+        return Ok(tell(PLAYBOOK, &outcome, global.json));
+    };
+    let report = report(registry, value)?;
+    if global.json {
+        out!("{}", serde_json::to_string(&report).unwrap_or_default());
+    } else {
+        print(&report);
+    }
+    Ok(if report.ok { Exit::Done } else { Exit::Refused })
+}
+
+/// The result has been through Lua, where an empty list and an empty record are the same.
+fn report(registry: &Registry, value: Value) -> Result<Report, Fault> {
+    let op = registry.op("preflight.read").map_err(Fault::usage)?;
+    let value = coerce(&op.out, value).map_err(|e| Fault::new(Exit::Failed, e))?;
+    Report::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))
+}
+
+fn print(report: &Report) {
+    let mut table = table(["CHECK", "", "EVIDENCE"]);
+    for check in &report.checks {
+        let mut evidence = check.evidence.join("\n");
+        if matches!(check.verdict, Verdict::Fail | Verdict::Unknown) {
+            if let Some(link) = &check.link {
+                evidence.push_str(&format!("\n{link}"));
+            }
+            if check.may_accept {
+                evidence.push_str(&format!("\ngo on all the same: --accept {}", check.name));
+            }
+        }
+        table.add_row([check.name.as_str(), check.verdict.word(), &evidence]);
+    }
+    out!("{table}");
+    out!(
+        "{}",
+        if report.ok {
+            "nothing speaks against it"
+        } else {
+            "it would be refused; nothing was changed"
+        }
+    );
+}

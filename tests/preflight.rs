@@ -1,0 +1,243 @@
+//! What must not be begun is refused before anything is changed, with a message that says what to do.
+
+use lockstep_modules::error::Kind;
+use lockstep_modules::preflight::CHECKS;
+use lockstep_tests::Bench;
+use lockstep_twin::{Release, Scenario, World};
+use serde_json::{Value, json};
+
+/// An upgrade with these parameters on a cluster of three, after `change`.
+fn upgrade(params: &Value, change: impl Fn(&mut World)) -> Bench {
+    bench("upgrade", params, false, change)
+}
+
+fn bench(playbook: &str, params: &Value, updates: bool, change: impl Fn(&mut World)) -> Bench {
+    let scenario = Scenario {
+        updates,
+        ..Scenario::of(3)
+    };
+    let mut bench = Bench::shipped(playbook, &scenario, params);
+    for (snap, channel, revision, version) in [
+        ("microceph", "tentacle/stable", 2000, "20.2.4+snap1"),
+        ("microceph", "quincy/stable", 900, "17.2.6+snap1"),
+        ("lxd", "6/stable", 34000, "6.6-1a2b3c4"),
+        ("microcloud", "3/stable", 1500, "3.1-5d6e7f8"),
+        ("microcloud", "3/edge", 1501, "3.2-5d6e7f8"),
+        ("microovn", "26.03/stable", 900, "26.03.0+snap2"),
+    ] {
+        let ceph = snap == "microceph";
+        let release = Release {
+            revision,
+            version: version.to_owned(),
+            schema: if snap == "lxd" { 73 } else { 1 },
+            extensions: 402,
+            ovn: (snap == "microovn").then(|| ("7.3.0".to_owned(), "20.33.0".to_owned())),
+            ceph: ceph.then(|| ("20.2.4".to_owned(), "tentacle".to_owned())),
+            size: 100_000_000,
+        };
+        bench.world.store.publish(snap, channel, release);
+    }
+    change(&mut bench.world);
+    bench
+}
+
+/// What a refused run was told. Nothing may have been changed.
+fn refused(mut bench: Bench) -> String {
+    let before = bench.world.log.len();
+    let failure = bench.run().held().failure;
+    assert!(
+        matches!(failure.kind, Kind::Refused | Kind::Args),
+        "{failure}"
+    );
+    assert_eq!(bench.refreshes(), Vec::<String>::new());
+    assert_eq!(bench.world.violations(), []);
+    let root = bench.world.log[before..].iter().filter(|e| e.root);
+    let changing = root.filter(|e| {
+        ["/usr/bin/snap", "/usr/bin/ln", "/usr/bin/mkdir"].contains(&e.argv[0].as_str())
+    });
+    assert_eq!(changing.count(), 0, "a preflight only reads");
+    failure.message
+}
+
+#[test]
+fn every_check_says_what_is_wrong_and_what_to_do() {
+    let update = |change: fn(&mut World)| refused(bench("update", &json!({}), true, change));
+    let told = [
+        update(|w| w.inject("cut:micro02+1h".parse().unwrap()).unwrap()),
+        update(|w| {
+            let claim =
+                json!({"run": "update-3", "holder": "eve@jump2", "began": "2026-03-31T22:00:00Z"});
+            w.set_file(
+                "micro02",
+                "/var/lib/lockstep/lock",
+                Some(lockstep_twin::Node::Link(claim.to_string())),
+            );
+        }),
+        update(|w| {
+            let gone = w.members.remove("micro03");
+            assert!(gone.is_some());
+        }),
+        update(|w| {
+            w.fail_osd(1);
+            w.advance(60_000);
+        }),
+        update(|w| w.store.status = Some(503)),
+        update(|w| w.host("micro03").free = 100 << 20),
+        update(|w| w.host("micro03").ahead = 90_000),
+        refused(upgrade(&json!({"microceph": "quincy/stable"}), |_| {})),
+        refused(upgrade(&json!({"microovn": "26.04/stable"}), |_| {})),
+        refused(upgrade(&json!({"to": "3"}), |w| {
+            w.host("micro02").snapd = "2.63".to_owned()
+        })),
+        refused(bench(
+            "upgrade",
+            &json!({"microceph": "tentacle/stable"}),
+            true,
+            |_| {},
+        )),
+    ];
+    insta::assert_snapshot!(told.join("\n---\n"));
+}
+
+#[test]
+fn a_jump_over_a_track_and_the_way_back_are_refused() {
+    let quincy = |w: &mut World| {
+        for member in Scenario::of(3).names() {
+            w.track(&member, "microceph", "quincy/stable");
+        }
+    };
+    let text = refused(upgrade(&json!({"microceph": "tentacle/stable"}), quincy));
+    assert!(
+        text.contains(
+            "path: MicroCeph goes from quincy to reef or squid and not to tentacle, see https://"
+        ),
+        "{text}"
+    );
+    let text = refused(upgrade(&json!({"microceph": "tentacle/stable"}), |w| {
+        let running = w.store.releases.get_mut("microceph").unwrap();
+        running[0].version = "19.2.6+snap3".to_owned();
+        running
+            .iter_mut()
+            .find(|r| r.revision == 2000)
+            .unwrap()
+            .version = "20.2.2+snap1".to_owned();
+        for member in Scenario::of(3).names() {
+            w.set_version(&member, "microceph", "19.2.6+snap3");
+        }
+    }));
+    assert!(
+        text.contains(
+            "ceph-keys: squid from 19.2.6 on has keys that tentacle before 20.2.4 can't read"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("micro01 runs 19.2.6+snap3")
+            && text.contains("tentacle/stable has 20.2.2+snap1"),
+        "{text}"
+    );
+    assert!(!text.contains("--accept ceph-keys"), "{text}");
+}
+
+#[test]
+fn what_may_be_accepted_can_be_and_nothing_else() {
+    let with = |accept: Value| {
+        let params = json!({"microcloud": "3/stable", "accept": accept});
+        upgrade(&params, |w| w.host("micro01").ahead = 90_000)
+    };
+    let text = refused(with(json!([])));
+    assert!(
+        text.contains("clocks: micro01 is 90 s ahead of micro02"),
+        "{text}"
+    );
+    assert!(
+        text.contains("microcloud-3-in-production: ")
+            && text.contains("--accept microcloud-3-in-production"),
+        "{text}"
+    );
+    let both = json!(["clocks", "microcloud-3-in-production"]);
+    with(both).run().done();
+    let text = refused(with(json!(["clokcs"])));
+    assert_eq!(
+        text,
+        "there is no check \"clokcs\" (did you mean \"clocks\"?)"
+    );
+    let text = refused(with(json!(["lock"])));
+    assert!(
+        text.starts_with(
+            "the check \"lock\" may not be accepted; these may: drift, lxd-work, latest-first, disk, clocks, "
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_channel_without_a_release_of_its_own_follows_the_next_safer_one() {
+    let params = json!({"microcloud": "3/beta", "accept": ["microcloud-3-in-production"]});
+    let mut bench = upgrade(&params, |_| {});
+    let text = format!("{:?}", bench.run());
+    assert!(!text.contains("has no channel"), "{text}");
+}
+
+#[test]
+fn a_set_moves_every_component_to_its_channel() {
+    let params = json!({"to": "3", "accept": ["microcloud-3-in-production"]});
+    let mut bench = upgrade(&params, |_| {});
+    bench.run().done();
+    assert_eq!(bench.revisions("lxd"), [34000; 3]);
+    assert_eq!(bench.revisions("microcloud"), [1500; 3]);
+    assert_eq!(
+        bench.revisions("microceph"),
+        [1500; 3],
+        "it is in its channel already"
+    );
+    assert_eq!(bench.world.violations(), []);
+}
+
+#[test]
+fn a_healthy_cluster_passes_every_check() {
+    for members in [1, 3, 5] {
+        let mut bench = Bench::shipped("preflight", &Scenario::of(members), &json!({}));
+        let report = bench.run().done();
+        let checks = report["checks"].as_array().unwrap();
+        assert!(checks.len() > CHECKS.len(), "hazards are checks too");
+        let odd: Vec<&Value> = checks.iter().filter(|c| c["verdict"] != "pass").collect();
+        assert_eq!(odd, Vec::<&Value>::new());
+    }
+}
+
+/// The questions of a run.
+fn questions(bench: &Bench) -> Vec<String> {
+    let steps = bench.history().steps.into_values();
+    let asked = steps.filter(|step| step.op == "confirm");
+    let mut questions: Vec<String> = asked
+        .map(|step| {
+            step.args["question"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect();
+    questions.sort();
+    questions
+}
+
+#[test]
+fn the_point_of_no_return_is_asked_about_where_somebody_is_there() {
+    let params = json!({"to": "3", "accept": ["microcloud-3-in-production"]});
+    let expected = [
+        "From here on there is no way back for LXD to an older release than 6/stable. Go on?",
+        "From here on there is no way back for MicroCloud to an older release than 3/stable. Go on?",
+    ];
+    let mut bench = upgrade(&params, |_| {});
+    bench.run().done();
+    assert_eq!(questions(&bench), expected);
+    let mut bench = upgrade(&params, |_| {});
+    bench.answer = lockstep::engine::Answer::No;
+    assert_eq!(bench.run().held().path, "LXD/confirm#1");
+    assert_eq!(bench.refreshes(), Vec::<String>::new());
+    // Within a channel nobody is asked.
+    let mut bench = Bench::update(3);
+    bench.run().done();
+    assert_eq!(questions(&bench), Vec::<String>::new());
+}
