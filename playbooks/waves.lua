@@ -85,10 +85,11 @@ function run.microovn(wave)
 	end
 	with_patience(function()
 		rolling(microovn.order({ members = wave.component.members }).members, function(member)
+			if not wave.moves[member] then
+				return refresh(wave, member, gate)
+			end
 			wave:away(member, function()
-				if wave.moves[member] then
-					microovn.spare { member = member, downtime = wave.downtime }
-				end
+				microovn.spare { member = member, downtime = wave.downtime }
 				refresh(wave, member, gate)
 			end)
 		end)

@@ -20,6 +20,8 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use detail::InstanceDetail;
+pub(crate) use detail::inventory;
 pub use evacuate::Evacuate;
 pub use healing::Healing;
 pub use instances::{Instance, Instances, Unharmed};
