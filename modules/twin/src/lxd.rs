@@ -175,10 +175,7 @@ fn down(world: &mut World, member: &str) {
         let after = (seconds * 1000).max(OFFLINE) + HEARTBEAT;
         world.schedule(after, Due::Lxd(Event::Heal(member.to_owned())));
     }
-    world
-        .lxd
-        .operations
-        .retain(|op| !op.runs() || op.member != member);
+    world.lxd.operations.retain(|op| op.member != member);
     let now = world.now;
     if let Some(node) = world.lxd.nodes.get_mut(member) {
         node.daemon = Daemon::Down;

@@ -207,7 +207,8 @@ fn next(world: &mut World, op: &Operation) {
     match op.what {
         What::Evacuate if world.lxd.faults.overlooked.contains(&key.1) => next(world, op),
         What::Evacuate if fate == Fate::Crash => {
-            operation::end(world, &op.id, "LXD crashed");
+            // What it had set up to undo is undone on the way down, so the member gets its state back (seen on 5.0.2).
+            set_evacuated(world, &op.member, false);
             super::crash(world, &op.member);
         }
         What::Evacuate if instance.running && fate != Fate::Live => {

@@ -105,8 +105,8 @@ pub(super) fn create(
     mode: &str,
     asked_by: usize,
 ) -> String {
-    let number = world.lxd.operations.len();
-    let part = |n: u64, bits: u32| world.random(&format!("operation {number} {n}"), 1 << bits);
+    // A command asks for one operation at most.
+    let part = |n: u64, bits: u32| world.random(&format!("operation {asked_by} {n}"), 1 << bits);
     let id = format!(
         "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
         part(1, 32),
