@@ -33,4 +33,4 @@ pub use rules::{RULES, Violation};
 pub use scenario::{Network, Published, Scenario, Snap, Storage};
 pub use store::{Release, Store};
 pub use transport::Twin;
-pub use world::{Entry, World};
+pub use world::{Entry, Strangers, World};

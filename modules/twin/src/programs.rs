@@ -48,6 +48,9 @@ pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
         return reply;
     }
     let args: Vec<&str> = proc.cmd.argv.iter().skip(1).map(String::as_str).collect();
+    if world.machines.contains(&proc.member) {
+        return stranger(&proc.cmd);
+    }
     if let Some((snap, _)) = snap_of(&proc.cmd) {
         let linked = world
             .members
@@ -82,7 +85,14 @@ pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
         "false" => Reply::fail(1, ""),
         "echo" => Reply::out(format!("{}\n", args.join(" "))),
         "sleep" => sleep(world, proc, &args),
-        _ => missing(&proc.cmd),
+        _ => stranger(&proc.cmd),
+    }
+}
+
+fn stranger(cmd: &Cmd) -> Reply {
+    match missing(cmd) {
+        Reply::Exit(output) => Reply::Stranger(output),
+        reply => reply,
     }
 }
 

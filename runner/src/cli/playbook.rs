@@ -11,16 +11,23 @@ use serde_json::{Map, Value};
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::session::{self, Session, runtime, state, tell};
-use super::target::{Target, simulation, ssh};
+use super::target::{Target, simulation, ssh, world};
 use crate::bundle::Finder;
 use crate::engine::Start;
 use crate::journal::{FORMAT, Head};
 use crate::runs::Runs;
 use crate::script::Script;
+use crate::trial::Piece;
+
+/// The file in a run's folder with the plan that it has to keep to.
+pub(super) const PLAN: &str = "plan.json";
 
 /// What every run takes.
 #[derive(Args, Clone)]
 pub(crate) struct RunArgs {
+    /// Keep to this plan: a step that isn't in it holds the run
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
     /// A parameter of the playbook; may be given more than once
     #[arg(long = "param", short, value_name = "NAME=VALUE", value_parser = pair)]
     params: Vec<(String, String)>,
@@ -90,8 +97,8 @@ impl Which {
     }
 
     /// The parameters, as they were typed.
-    pub(super) fn given(&self) -> Map<String, Value> {
-        typed(&self.params).collect()
+    pub(super) fn typed(&self) -> impl Iterator<Item = (String, Value)> {
+        typed(&self.params)
     }
 }
 
@@ -108,19 +115,27 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Runs a shipped playbook.
+/// Runs a playbook: a shipped one by its name, or a site's by its file.
 pub(super) fn shipped(
     registry: &Registry,
     global: &Global,
     name: &str,
     args: &RunArgs,
 ) -> Result<Exit, Fault> {
-    run(registry, global, Main::of(global, name), args)
+    let target = Target::of(global)?;
+    run(
+        registry,
+        global,
+        Main::of(global, name),
+        &target,
+        args,
+        None,
+    )
 }
 
 /// Runs a playbook from a file.
 pub(super) fn file(registry: &Registry, global: &Global, args: &FileArgs) -> Result<Exit, Fault> {
-    run(registry, global, Main::of(global, &args.file), &args.run)
+    shipped(registry, global, &args.file, &args.run)
 }
 
 /// A file's name as part of a run's name.
@@ -136,16 +151,47 @@ fn plain(stem: &str) -> String {
         .collect()
 }
 
-fn run(registry: &Registry, global: &Global, main: Main, args: &RunArgs) -> Result<Exit, Fault> {
+/// Runs a playbook on a target. `speed` is that of a simulated cluster's time.
+pub(super) fn run(
+    registry: &Registry,
+    global: &Global,
+    main: Main,
+    target: &Target,
+    args: &RunArgs,
+    speed: Option<f64>,
+) -> Result<Exit, Fault> {
     let Main { main, name, finder } = main;
-    let target = Target::of(global)?;
     let seed = 1;
     let mut script = Script::load(&main, Box::new(finder), registry, seed)?;
+    let takes: Vec<String> = script
+        .playbook()
+        .params
+        .iter()
+        .map(|(name, _)| name.clone())
+        .collect();
     let params = script
         .playbook()
-        .params(&given(&target, &script, &name, args))?;
+        .params(&given_by(target, &takes, &name, typed(&args.params)))?;
     let cluster = target.config.cluster.clone();
     script.start(&cluster, &params)?;
+    let approved = match &args.plan {
+        None => None,
+        Some(file) => {
+            let plan = super::plan::read(file)?;
+            let piece = Piece {
+                registry: registry.clone(),
+                main: main.clone(),
+                bundle: script.loaded(),
+                params: params.clone(),
+                machines: Vec::new(),
+            };
+            if let Some(why) = plan.misfit(&cluster.name, &cluster.names(), &piece) {
+                let text = format!("the plan {} is not for this run: {why}", file.display());
+                return Err(Fault::usage(text).help("make it again: lockstep plan … -o FILE"));
+            }
+            Some(plan)
+        }
+    };
 
     let folder = Runs::in_state(&state(global)?).create(&name)?;
     let head = Head {
@@ -160,11 +206,26 @@ fn run(registry: &Registry, global: &Global, main: Main, args: &RunArgs) -> Resu
         bundle: folder.capture(&script.loaded())?,
         who: session::who(),
     };
+    if let Some(plan) = &approved {
+        let text = serde_json::to_string(plan).map_err(|e| Fault::new(Exit::State, e))?;
+        let file = folder.file(PLAN);
+        std::fs::write(&file, text).map_err(|e| {
+            Fault::new(
+                Exit::State,
+                format!("{} can't be written: {e}", file.display()),
+            )
+        })?;
+    }
+    let approved = approved.map(|plan| plan.approved());
     let journal = Box::new(folder.create_journal()?);
     let runtime = runtime(target.twin.is_some())?;
     let outcome = runtime.block_on(async {
-        let transport: Rc<dyn Transport> = match &target.twin {
-            Some(scenario) => Rc::new(simulation(scenario.build(), Some(folder.file("twin.json")))),
+        let twin = match &target.twin {
+            Some(scenario) => Some(simulation(world(scenario)?, Some(folder.file("twin.json")))),
+            None => None,
+        };
+        let transport: Rc<dyn Transport> = match &twin {
+            Some(twin) => Rc::new(twin.clone()),
             None => ssh(&cluster)?,
         };
         let session = Session {
@@ -177,34 +238,37 @@ fn run(registry: &Registry, global: &Global, main: Main, args: &RunArgs) -> Resu
             quiet: false,
             yes: args.yes,
             deliver_failures: args.on_failure == "deliver",
+            approved,
+            speed,
         };
-        session
+        let outcome = session
             .play(script, journal, Start::Fresh(Box::new(head)))
-            .await
-            .map_err(Fault::from)
+            .await;
+        if let Some(twin) = &twin {
+            twin.leave();
+        }
+        outcome.map_err(Fault::from)
     })?;
     Ok(tell(&folder.id, &outcome, global.json))
 }
 
 /// The parameters that are given: the command line's, then the cluster file's. Channels in the file are parameters of
 /// every playbook that takes them.
-fn given(target: &Target, script: &Script, name: &str, args: &RunArgs) -> Map<String, Value> {
-    let takes = |name: &str| {
-        script
-            .playbook()
-            .params
-            .iter()
-            .any(|(known, _)| known == name)
-    };
+pub(super) fn given_by(
+    target: &Target,
+    takes: &[String],
+    name: &str,
+    typed: impl Iterator<Item = (String, Value)>,
+) -> Map<String, Value> {
     let channels = target
         .config
         .channels
         .iter()
-        .filter(|(name, _)| takes(name));
+        .filter(|(name, _)| takes.contains(name));
     let mut given: Map<String, Value> = channels
         .map(|(name, c)| (name.clone(), Value::from(c.as_str())))
         .collect();
     given.extend(target.config.params.get(name).cloned().unwrap_or_default());
-    given.extend(typed(&args.params));
+    given.extend(typed);
     given
 }
