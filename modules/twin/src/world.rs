@@ -45,17 +45,14 @@ pub struct World {
     /// Members whose file system can't be written.
     pub read_only: BTreeSet<String>,
     pub(crate) faults: Faults,
-<<<<<<< HEAD
     /// What becomes of commands whose program the world doesn't know.
     #[serde(default)]
     pub strangers: Strangers,
     /// Machines beside the cluster, of which nothing is known but that they answer.
     #[serde(default)]
     pub machines: BTreeSet<String>,
-=======
     #[serde(default)]
     pub(crate) broken: broken::Programs,
->>>>>>> storage
     /// The step that what happens now was asked for by; empty where nobody asked.
     #[serde(skip)]
     pub(crate) cause: String,
@@ -211,12 +208,9 @@ impl World {
             hosts: BTreeMap::new(),
             read_only: BTreeSet::new(),
             faults: Faults::default(),
-<<<<<<< HEAD
             strangers: Strangers::default(),
             machines: BTreeSet::new(),
-=======
             broken: broken::Programs::new(),
->>>>>>> storage
             cause: String::new(),
             changed: false,
             due: Vec::new(),
