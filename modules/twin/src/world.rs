@@ -151,6 +151,7 @@ impl Proc {
             began,
             entry: 0,
             output: None,
+            strange: false,
         }
     }
 }
