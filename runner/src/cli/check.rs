@@ -10,6 +10,7 @@ use serde_json::json;
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::playbook::Which;
+use super::target::machines;
 use crate::check::{Check, Finding, Report};
 use crate::trial::Piece;
 
@@ -36,7 +37,8 @@ pub(crate) struct CheckArgs {
 pub(super) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> Result<Exit, Fault> {
     let main = args.which.main(global);
     let given = args.which.params.typed().collect();
-    let piece = Piece::load(&main.main, Box::new(main.finder), registry, &given)?;
+    let mut piece = Piece::load(&main.main, Box::new(main.finder), registry, &given)?;
+    piece.machines = machines(global)?;
     let members = if args.members.is_empty() {
         vec![3]
     } else {
