@@ -376,7 +376,11 @@ fn what_an_abort_can_t_give_back_is_told_with_what_to_type() {
         end)
         "#,
     );
-    assert_eq!(desk.play(&body).code, Some(3), "nobody was there to be asked");
+    assert_eq!(
+        desk.play(&body).code,
+        Some(3),
+        "nobody was there to be asked"
+    );
     let out = desk.run(&["abort", "site-1"]).exits(4);
     assert!(out.contains("site-1 isn't aborted yet."), "{out}");
     assert!(out.contains("finally/exec#1: micro02: exec: "), "{out}");
