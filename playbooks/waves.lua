@@ -104,10 +104,11 @@ function run.microovn(wave)
 			if member == order[#order] then
 				point_of_no_return(wave)
 			end
+			if not wave.moves[member] then
+				return refresh(wave, member, gate)
+			end
 			wave:away(member, function()
-				if wave.moves[member] then
-					microovn.spare { member = member, downtime = wave.downtime }
-				end
+				microovn.spare { member = member, downtime = wave.downtime }
 				refresh(wave, member, gate)
 			end)
 		end)

@@ -112,12 +112,13 @@ fn only_what_has_to_be_restarted_is() {
 
 #[test]
 fn one_member_has_nowhere_to_evacuate_to() {
-    let mut bench = evacuating(&Scenario::of(1), &json!({}));
+    let mut bench = evacuating(&Scenario::of(1), &json!({"downtime": true}));
     let ended = format!("{:?}", bench.run());
     assert!(ended.contains("nowhere to move to"), "{ended}");
     assert!(ended.contains("-p evacuate_anyway=true"), "{ended}");
     assert_eq!(bench.refreshes(), Vec::<String>::new());
-    let mut bench = evacuating(&Scenario::of(1), &json!({"evacuate_anyway": true}));
+    let params = json!({"evacuate_anyway": true, "downtime": true});
+    let mut bench = evacuating(&Scenario::of(1), &params);
     bench.run().done();
     bench.assert_updated();
     assert_eq!(asked(&bench), Vec::<String>::new());
@@ -129,13 +130,14 @@ fn a_failure_half_way_is_told_and_resumed_in_both_dialects() {
         let mut bench = evacuating(&mixed(3), &json!({}));
         lxd_is(&mut bench, version);
         let before = places(&bench);
-        bench.world.fail_migration("b1", 1);
+        // The first one to be refreshed: the member with Ceph's manager comes last.
+        bench.world.fail_migration("b2", 1);
         let held = bench.run().held();
         let message = held.failure.message.clone();
         for part in [
-            "Failed migrating instance \"b1\"",
-            "b1 is Stopped on micro01",
-            "moved: a1 to micro02",
+            "Failed migrating instance \"b2\"",
+            "b2 is Stopped on micro02",
+            "moved: a2 to micro03",
             "resuming evacuates what is left",
         ] {
             assert!(message.contains(part), "{version}: {message}");
@@ -203,6 +205,23 @@ fn what_cant_be_moved_is_refused_before_the_first_change() {
 }
 
 #[test]
+fn what_was_moved_and_didnt_start_is_started_when_resumed() {
+    for version in ["5.21.3-c5ae129", "6.9"] {
+        let mut bench = evacuating(&mixed(3), &json!({}));
+        lxd_is(&mut bench, version);
+        let before = places(&bench);
+        bench.world.fail_start("a2", 2);
+        let message = bench.run().held().failure.message;
+        assert!(message.contains("a2 is Stopped on micro03"), "{message}");
+        let again = bench.resume().held().failure.message;
+        let expected = "a2 was moved to micro03 and doesn't start there";
+        assert!(again.contains(expected), "{again}");
+        bench.resume().done();
+        assert_home(&bench, &before);
+    }
+}
+
+#[test]
 fn an_instance_that_doesnt_start_again_holds_the_run() {
     let mut bench = evacuating(&mixed(3), &json!({}));
     let before = places(&bench);
@@ -226,6 +245,7 @@ fn healing_is_off_meanwhile_and_given_back() {
     for evacuate in [false, true] {
         let mut bench = Bench::shipped("update", &mixed(3), &json!({"evacuate": evacuate}));
         bench.world.set_healing_threshold(300);
+        bench.settings = bench.world.settings();
         bench.run().done();
         assert_eq!(bench.world.lxd_config()["cluster.healing_threshold"], "300");
         bench.assert_updated();
@@ -240,10 +260,51 @@ fn healing_is_off_meanwhile_and_given_back() {
     );
 }
 
+#[test]
+fn a_lost_connection_is_taken_up_again() {
+    // The link of the first member to be evacuated is down for 40 s, from ever later on.
+    for after in (10..60).step_by(5) {
+        let mut bench = evacuating(&mixed(3), &json!({"only": ["microceph"], "looks": 1}));
+        let before = places(&bench);
+        bench.world.slow_migrations(8000);
+        let cut = format!("cut:micro02@{after}s+40s").parse().unwrap();
+        bench.world.inject(cut).unwrap();
+        bench.run();
+        if bench.history().end.is_none() {
+            bench.wait(Duration::from_secs(60));
+            bench.resume().done();
+        }
+        assert_eq!(bench.revisions("microceph"), [1501, 1501, 1501]);
+        assert_eq!(places(&bench), before, "{after}");
+        assert_eq!(bench.world.violations(), [], "{after}");
+        assert_eq!(bench.world.settings(), bench.settings, "{after}");
+        assert_eq!(asked(&bench).len(), 6, "{after}");
+    }
+}
+
+#[test]
+fn a_member_that_holds_the_others_is_named() {
+    let mut bench = Bench::shipped("update", &Scenario::of(3), &json!({"only": ["lxd"]}));
+    for fault in ["refresh-fails:lxd,micro02", "no-self-update:micro02"] {
+        bench.world.inject(fault.parse().unwrap()).unwrap();
+    }
+    let held = bench.run().held();
+    let message = &held.failure.message;
+    assert!(
+        message.contains("micro01, micro03 has another revision and waits for micro02"),
+        "{message}"
+    );
+    bench.world.mend();
+    bench.resume().done();
+    assert_eq!(bench.revisions("lxd"), [33110, 33110, 33110]);
+    assert!(bench.world.instances().iter().all(|i| i.started == 0));
+}
+
 /// Kills an evacuating update at its append number `n`, and checks that everything is home in the end.
 fn survive(crash: Crash, downtime: Duration) -> bool {
     let mut bench = evacuating(&mixed(3), &json!({"only": ["microceph"], "looks": 1}));
     bench.world.set_healing_threshold(300);
+    bench.settings = bench.world.settings();
     let before = places(&bench);
     match bench.run_until(crash) {
         Ended::Killed => {}

@@ -99,9 +99,18 @@ impl Picture {
         })
     }
 
-    /// What is down on `member`: it is no reason to leave that member alone.
+    /// Everything that speaks against taking `member` down, or, without one, against going on after one came back. What is
+    /// down on that very member doesn't count. See [`Status::problems`].
     #[must_use]
-    pub fn aside(&self, member: &str) -> Aside {
+    pub fn problems(&self, since: Option<&Codes>, member: Option<&str>) -> Vec<String> {
+        let aside = member.map_or_else(Aside::default, |member| self.aside(member));
+        let mut problems = self.status.problems(since, aside);
+        problems.extend(self.down_elsewhere(member));
+        problems.extend(self.hindering_flags());
+        problems
+    }
+
+    fn aside(&self, member: &str) -> Aside {
         let own: BTreeSet<i64> = self.tree.of_host(member).0.into_iter().collect();
         let (down, out) = self.dump.down_and_out(&own);
         let quorum = self.status.figures().quorum;
@@ -113,15 +122,33 @@ impl Picture {
         }
     }
 
+    /// Which OSDs are down, and where to look.
+    fn down_elsewhere(&self, member: Option<&str>) -> Vec<String> {
+        let hosts = self
+            .tree
+            .by_host()
+            .into_keys()
+            .filter(|host| Some(host.as_str()) != member);
+        let down = hosts.map(|host| (self.tree.of_host(&host).1, host));
+        let down = down.filter(|(ids, _)| !ids.is_empty());
+        down.map(|(ids, host)| {
+            let names: Vec<String> = ids.iter().map(|id| format!("osd.{id}")).collect();
+            format!(
+                "down on {host}: {}; look there at: sudo snap logs microceph.osd",
+                names.join(", ")
+            )
+        })
+        .collect()
+    }
+
     /// Flags of single hosts or OSDs that keep Ceph from doing what a gate waits for.
-    #[must_use]
-    pub fn hindering_flags(&self) -> Vec<String> {
+    fn hindering_flags(&self) -> Vec<String> {
         let hindering = |(host, flags): (&String, &Vec<String>)| {
-            let bad: Vec<&str> = flags
+            let bad = flags
                 .iter()
                 .map(String::as_str)
-                .filter(|flag| codes::hinders(flag))
-                .collect();
+                .filter(|flag| codes::hinders(flag));
+            let bad: Vec<&str> = bad.collect();
             (!bad.is_empty()).then(|| format!("{} is set for {host}", bad.join(", ")))
         };
         self.dump

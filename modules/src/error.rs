@@ -27,6 +27,8 @@ pub enum Kind {
     Script,
     /// Several strands of a `parallel` or `rolling` failed.
     Several,
+    /// A simulated cluster doesn't know what a real one would do.
+    Unknown,
 }
 
 impl Kind {
@@ -43,6 +45,7 @@ impl Kind {
             Self::Cancelled => "cancelled",
             Self::Script => "script",
             Self::Several => "several",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -115,7 +118,11 @@ impl OpError {
     /// Contact with `member` failed.
     #[must_use]
     pub fn contact(member: &str, error: &ContactError) -> Self {
-        Self::new(Kind::Unreachable, error.to_string())
+        let kind = match error {
+            ContactError::Unsimulated(_) => Kind::Unknown,
+            _ => Kind::Unreachable,
+        };
+        Self::new(kind, error.to_string())
             .on(member)
             .with("contact", error.word())
             .with("transient", error.transient())

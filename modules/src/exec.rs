@@ -44,6 +44,20 @@ pub struct ExecArgs {
     /// Exit statuses beside 0 that aren't failures.
     #[serde(default)]
     pub allow: Vec<i32>,
+    /// What a simulated cluster takes it to have done, where it doesn't know the program: a plan is exact then.
+    pub plan: Option<Planned>,
+}
+
+/// What a program is taken to have done, in a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Planned {
+    /// Its exit status.
+    #[serde(default)]
+    pub code: i32,
+    /// What it printed.
+    #[serde(default)]
+    pub stdout: String,
 }
 
 /// What the program did.

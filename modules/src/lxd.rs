@@ -13,7 +13,7 @@ mod predict;
 mod restore;
 mod work;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -21,15 +21,16 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use detail::InstanceDetail;
+pub(crate) use detail::inventory;
 pub use evacuate::Evacuate;
 pub use healing::Healing;
 pub use instances::{Instance, Instances, Unharmed};
 pub use predict::Predict;
 pub use restore::Restore;
-
 pub use work::{Work, work};
 
-use crate::cmd::Cmd;
+use crate::cmd::{Cmd, End};
 use crate::cx::{Cx, Look};
 use crate::error::{Kind, OpError};
 use crate::op::{Effect, Module, Op, OpDef};
@@ -205,24 +206,41 @@ impl Op for Wait {
 
 async fn look(cx: &Cx) -> Result<Look<Vec<LxdMember>>, OpError> {
     let all = cx.members();
-    let ready = join_all(all.iter().map(|member| ready(cx, member))).await;
-    let mut waiting = Vec::new();
-    for ready in ready {
-        waiting.extend(ready?);
+    let answers = join_all(all.iter().map(|member| ready(cx, member))).await;
+    let (mut waiting, mut absent) = (Vec::new(), Vec::new());
+    for (member, answer) in all.iter().zip(answers) {
+        match answer? {
+            Ready::Yes => {}
+            Ready::No(why) => waiting.push(why),
+            Ready::Absent => absent.push(member.as_str()),
+        }
     }
     if !waiting.is_empty() {
         return Ok(Look::NotYet(waiting.join("; ")));
     }
     match health(cx).await {
-        Ok((members, problems)) if problems.is_empty() => Ok(Look::Yes(members)),
+        Ok((members, problems)) if problems.is_empty() => {
+            // In the middle of a refresh the program is missing for a moment.
+            match members.iter().find(|m| absent.contains(&m.name.as_str())) {
+                Some(member) => Ok(Look::NotYet(format!("{}: lxd is missing", member.name))),
+                None => Ok(Look::Yes(members)),
+            }
+        }
         Ok((_, problems)) => Ok(Look::NotYet(problems.join("; "))),
         Err(error) if error.kind == Kind::Unreachable => Err(error),
         Err(error) => Ok(Look::NotYet(error.to_string())),
     }
 }
 
-/// Why LXD isn't ready on a member, if it isn't. A member without LXD is none of the gate's business.
-async fn ready(cx: &Cx, member: &Member) -> Result<Option<String>, OpError> {
+/// Whether LXD is ready on a member.
+enum Ready {
+    Yes,
+    No(String),
+    /// The program isn't there: none of the gate's business, unless the member is one of LXD's.
+    Absent,
+}
+
+async fn ready(cx: &Cx, member: &Member) -> Result<Ready, OpError> {
     // Networks and storage are tried again with pauses of up to 60 s when they failed at first; the next look sees that.
     let cmd = |flags: &[&str]| {
         let head = ["/snap/bin/lxd", "waitready", "--timeout=10"];
@@ -234,11 +252,13 @@ async fn ready(cx: &Cx, member: &Member) -> Result<Option<String>, OpError> {
         // Before 5.21.
         output = cx.cmd(member, &cmd(&[])).await?;
     }
-    let absent = output.end == crate::cmd::End::Exit(127);
-    if output.success() || absent {
-        return Ok(None);
+    if output.success() {
+        return Ok(Ready::Yes);
     }
-    Ok(Some(format!(
+    if output.end == End::Exit(127) {
+        return Ok(Ready::Absent);
+    }
+    Ok(Ready::No(format!(
         "{member}: {}",
         output
             .failure(&full, member.as_str(), output.stderr.trim())
@@ -258,18 +278,29 @@ pub async fn health(cx: &Cx) -> Result<(Vec<LxdMember>, Vec<String>), OpError> {
         .map(|member| format!("{} is {} ({})", member.name, member.status, member.message))
         .collect();
     if let Some(versions) = versions(cx).await? {
-        let pairs: BTreeSet<(i64, i64)> = versions.iter().map(|v| (v.1, v.2)).collect();
-        if pairs.len() > 1 {
-            let each = versions
-                .iter()
-                .map(|(name, schema, count)| format!("{name} {schema}/{count}"));
-            problems.push(format!(
-                "versions differ: {}",
-                each.collect::<Vec<_>>().join(", ")
-            ));
-        }
+        problems.extend(skew(&versions));
     }
     Ok((members, problems))
+}
+
+/// Who holds whom, where versions differ.
+fn skew(versions: &[(String, i64, i64)]) -> Option<String> {
+    let newest = versions.iter().map(|v| (v.1, v.2)).max()?;
+    let (behind, ahead): (Vec<_>, Vec<_>) = versions.iter().partition(|v| (v.1, v.2) != newest);
+    let each = |members: &[&(String, i64, i64)]| {
+        let each = members
+            .iter()
+            .map(|(n, schema, count)| format!("{n} ({schema}/{count})"));
+        each.collect::<Vec<_>>().join(", ")
+    };
+    if behind.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "versions differ: {} holds {}, until LXD is refreshed there too",
+        each(&behind),
+        each(&ahead)
+    ))
 }
 
 /// What decides whether members block each other: schema, and how many API extensions, of each. Nothing where LXD is too
@@ -292,5 +323,20 @@ async fn versions(cx: &Cx) -> Result<Option<Vec<(String, i64, i64)>>, OpError> {
             Ok(None)
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_holds_the_others_is_named() {
+        let row = |name: &str, count| (name.to_owned(), 73, count);
+        assert_eq!(skew(&[row("m1", 402), row("m2", 402)]), None);
+        assert_eq!(
+            skew(&[row("m1", 433), row("m2", 402), row("m3", 433)]).unwrap(),
+            "versions differ: m2 (73/402) holds m1 (73/433), m3 (73/433), until LXD is refreshed there too"
+        );
     }
 }

@@ -14,6 +14,7 @@ use crate::cmd::Cmd;
 use crate::cx::{Cx, Look};
 use crate::error::{Kind, OpError};
 use crate::schema::Member;
+use crate::snapd;
 
 /// Each member that doesn't answer costs the one that is asked 30 s, one after the other.
 const TIMEOUT: Duration = Duration::from_secs(100);
@@ -110,6 +111,31 @@ pub async fn look(cx: &Cx, app: App, member: &Member) -> Result<Look<State>, OpE
         Err(error) if error.kind == Kind::Unreachable => Err(error),
         Err(error) => Ok(Look::NotYet(format!("{} on {member}: {error}", app.title))),
     }
+}
+
+/// What is missing on a member that was refreshed until its services run and its daemon is online, or waits for the members
+/// that don't have the release yet.
+///
+/// # Errors
+/// Where `member` can't be reached.
+pub async fn look_refreshed(cx: &Cx, app: App, member: &Member) -> Result<Look<State>, OpError> {
+    let down = match snapd::services_down(cx, member, app.snap).await {
+        Ok(down) => down,
+        Err(error) if error.kind == Kind::Unreachable => return Err(error),
+        Err(error) => {
+            return Ok(Look::NotYet(format!(
+                "services of {} on {member}: {error}",
+                app.title
+            )));
+        }
+    };
+    if let Some(first) = down.first() {
+        let all = down.join(", ");
+        return Ok(Look::NotYet(format!(
+            "down on {member}: {all}; look there at: sudo snap logs {first}"
+        )));
+    }
+    look(cx, app, member).await
 }
 
 /// How the database stands as all of its members see it: online only if it is for each of them.

@@ -139,6 +139,35 @@ pub async fn health(cx: &Cx) -> Result<HealthOut, OpError> {
     Ok(Picture::take(cx).await?.health())
 }
 
+/// Where the databases are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Placement {
+    /// Members that run a server of each database.
+    pub central: Vec<String>,
+    /// The leader of the northbound database, if its servers name one.
+    pub northbound_leader: Option<String>,
+    /// The leader of the southbound database, if its servers name one.
+    pub southbound_leader: Option<String>,
+    /// The longest election timer, in milliseconds.
+    pub election_timer: Option<u64>,
+}
+
+/// Where the databases are.
+pub(crate) async fn placement(cx: &Cx) -> Result<Placement, OpError> {
+    let picture = Picture::take(cx).await?;
+    let leader = |views: &[(String, View)]| {
+        let leads = views.iter().find(|(_, view)| view.role == "leader");
+        leads.map(|(member, _)| member.clone())
+    };
+    let timers = picture.views.iter().flatten();
+    Ok(Placement {
+        central: picture.central(),
+        northbound_leader: leader(&picture.views[0]),
+        southbound_leader: leader(&picture.views[1]),
+        election_timer: timers.map(|(_, view)| view.election_timer).max(),
+    })
+}
+
 /// Both databases, as every one of their servers sees them.
 #[derive(Clone, Debug, Default)]
 struct Picture {
@@ -166,6 +195,27 @@ impl Picture {
             }
         }
         Ok(picture)
+    }
+
+    /// As [`Picture::take`], where every server can be read and there are some.
+    ///
+    /// # Errors
+    /// With what can't be read.
+    async fn clear(cx: &Cx) -> Result<Self, OpError> {
+        let picture = Self::take(cx).await?;
+        let mut unread = picture.unread(None);
+        for (database, views) in picture.databases() {
+            if views.is_empty() {
+                unread.push(format!("{}: no server answers", database.title));
+            }
+        }
+        if unread.is_empty() {
+            return Ok(picture);
+        }
+        Err(OpError::command(format!(
+            "it can't be told how the network's databases are: {}",
+            unread.join("; ")
+        )))
     }
 
     /// The views of each database, with its name.

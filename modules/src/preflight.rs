@@ -24,6 +24,18 @@ use crate::snap::Update;
 use crate::status::{self, Health, Status};
 use tables::{Component, Hazard, Path};
 
+/// What the store has in every channel of a snap.
+pub(crate) async fn channels(cx: &Cx, snap: &str) -> Result<BTreeMap<String, Update>, OpError> {
+    let all = host::channels(cx, snap).await?.into_iter();
+    let update = |released: host::Released| Update {
+        revision: released.revision,
+        version: released.version,
+    };
+    Ok(all
+        .map(|(name, released)| (name, update(released)))
+        .collect())
+}
+
 /// The module.
 #[must_use]
 pub fn module() -> Module {

@@ -230,20 +230,21 @@ impl Op for Updates {
     }
 
     async fn run(cx: &Cx, args: UpdatesArgs) -> Result<UpdatesOut, OpError> {
-        let updates = offers(cx, &args.member).await?;
-        let updates = updates.into_iter().map(|s| {
-            (
-                s.name,
-                Update {
-                    revision: s.revision,
-                    version: s.version,
-                },
-            )
-        });
-        Ok(UpdatesOut {
-            updates: updates.collect(),
-        })
+        let updates = updates(cx, &args.member).await?;
+        Ok(UpdatesOut { updates })
     }
+}
+
+/// What the store offers for the snaps of a member, by name.
+pub(crate) async fn updates(cx: &Cx, member: &Member) -> Result<BTreeMap<String, Update>, OpError> {
+    let offers = offers(cx, member).await?.into_iter().map(|s| {
+        let update = Update {
+            revision: s.revision,
+            version: s.version,
+        };
+        (s.name, update)
+    });
+    Ok(offers.collect())
 }
 
 /// A snap as the store offers it.

@@ -127,6 +127,48 @@ impl Change {
     }
 }
 
+/// A service of a snap (`client/apps.go`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Service {
+    /// Its name, without the snap's.
+    pub name: String,
+    /// `simple`, `oneshot` and so on.
+    #[serde(default)]
+    pub daemon: String,
+    /// Whether it is to run. Absent if not.
+    #[serde(default)]
+    pub enabled: bool,
+    /// Whether it runs. Absent if not.
+    #[serde(default)]
+    pub active: bool,
+    /// Sockets and timers that start it when it is needed.
+    #[serde(default)]
+    pub activators: Vec<Value>,
+}
+
+impl Service {
+    /// Whether it is to run all the time, and doesn't.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.enabled && !self.active && self.daemon != "oneshot" && self.activators.is_empty()
+    }
+}
+
+/// The services of a snap that are to run on a member and don't. A refresh is done for snapd once they were started: one
+/// that ends a second later is nobody's news (`wrappers/services.go`).
+///
+/// # Errors
+/// As [`get`].
+pub async fn services_down(cx: &Cx, member: &Member, snap: &str) -> Result<Vec<String>, OpError> {
+    let path = format!("/v2/apps?names={snap}&select=service");
+    let mut answers = get(cx, member, &[&path]).await?;
+    let services: Vec<Service> = read(member, answers.remove(0))?;
+    let down = services.into_iter().filter(Service::is_down);
+    Ok(down
+        .map(|service| format!("{snap}.{}", service.name))
+        .collect())
+}
+
 /// An error that snapd answered with.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ApiError {
@@ -250,5 +292,23 @@ mod tests {
             ("1500", "+")
         );
         assert!(snap.hold.is_some());
+    }
+
+    #[test]
+    fn a_service_is_down_if_it_is_to_run_all_the_time() {
+        let services: Vec<Service> = serde_json::from_str(
+            r#"[{"snap":"microovn","name":"daemon","daemon":"simple","daemon-scope":"system","enabled":true,"active":true},
+                {"snap":"microovn","name":"chassis","daemon":"simple","daemon-scope":"system","enabled":true},
+                {"snap":"microovn","name":"bird","daemon":"simple","daemon-scope":"system"},
+                {"snap":"microovn","name":"refresh-expiring-certs","daemon":"oneshot","daemon-scope":"system","enabled":true,
+                 "activators":[{"Name":"refresh-expiring-certs","Type":"timer","Active":true,"Enabled":true}]}]"#,
+        )
+        .unwrap();
+        let down: Vec<&str> = services
+            .iter()
+            .filter(|s| s.is_down())
+            .map(|s| s.name.as_str())
+            .collect();
+        assert_eq!(down, ["chassis"]);
     }
 }

@@ -2,6 +2,7 @@
 
 mod component;
 mod require;
+mod snapshot;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use component::{Component, Health};
 pub use require::Require;
+pub use snapshot::{Snapshot, SnapshotOut, StorageSnapshot};
 
 use crate::cx::Cx;
 use crate::error::{Kind, OpError};
@@ -31,7 +33,11 @@ pub const COMPONENTS: [(&str, &str); 4] = [
 /// The module.
 #[must_use]
 pub fn module() -> Module {
-    let ops = vec![OpDef::of::<Read>(), OpDef::of::<Require>()];
+    let ops = vec![
+        OpDef::of::<Read>(),
+        OpDef::of::<Require>(),
+        OpDef::of::<Snapshot>(),
+    ];
     Module::new("status", "The whole cluster as one record.", ops)
 }
 

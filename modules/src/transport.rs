@@ -105,6 +105,9 @@ pub enum ContactError {
     /// The connection broke while a command ran.
     #[error("contact was lost: {0}")]
     Lost(String),
+    /// A simulated cluster doesn't know the program.
+    #[error("a simulated cluster can't tell what this does: {0}")]
+    Unsimulated(String),
     /// `ssh` itself could not be started, or failed in a way without a name.
     #[error("ssh failed: {0}")]
     Ssh(String),
@@ -125,6 +128,7 @@ impl ContactError {
             Self::Sudo(_) => "sudo",
             Self::Shell(_) => "shell",
             Self::Lost(_) => "lost",
+            Self::Unsimulated(_) => "unsimulated",
             Self::Ssh(_) => "ssh",
         }
     }

@@ -106,7 +106,7 @@ function microceph.noout(args) end
 
 --- Wait until the storage is whole again: the gate before the next member.
 ---
---- All monitors in quorum, a manager, all OSDs up and in, all placement groups clean, no code that speaks against it, several looks in a row. With a member: its OSDs are all there, its daemons run what its snap has, and its MicroCeph daemon is online, or waits for the members that don't have the release yet.
+--- All monitors in quorum, a manager, all OSDs up and in, all placement groups clean, no code that speaks against it, several looks in a row. With a member: its services run, its OSDs are all there, its daemons run what its snap has, and its MicroCeph daemon is online, or waits for the members that don't have the release yet.
 ---@param args microceph.wait.Args
 ---@return microceph.wait.Result
 function microceph.wait(args) end

@@ -83,7 +83,7 @@ function microovn.spare(args) end
 
 --- Wait until the network's databases are whole again: the gate before the next member.
 ---
---- Every server of both databases answers, one leads each, all are connected, nothing is pending, and no election takes place for some looks. With a member: its MicroOVN daemon is online, or waits for the members that don't have the release yet. Without: the daemons of all members are online, and both databases have the schema that they expect.
+--- Every server of both databases answers, one leads each, all are connected, nothing is pending, and no election takes place for some looks. With a member: its services run, and its MicroOVN daemon is online, or waits for the members that don't have the release yet. Without: the daemons of all members are online, and both databases have the schema that they expect.
 ---@param args microovn.wait.Args
 ---@return microovn.wait.Result
 function microovn.wait(args) end

@@ -22,8 +22,10 @@ mod doc;
 mod exit;
 mod init;
 mod op;
+mod plan;
 mod playbook;
 mod preflight;
+mod rehearse;
 mod resume;
 mod session;
 mod show;
@@ -117,6 +119,10 @@ enum Command {
     Show(show::ShowArgs),
     /// Show the cluster: what runs where, whether it is in step, and how it is
     Status(status::StatusArgs),
+    /// Show what a playbook will do on a cluster: it is played on a simulated one like it
+    Plan(plan::PlanArgs),
+    /// Play a playbook on a simulated cluster, with what may go wrong
+    Rehearse(rehearse::RehearseArgs),
     /// Try a playbook out on simulated clusters: kill it everywhere, let things go wrong, and see which rules it breaks
     Check(check::CheckArgs),
     /// Show what a module, or one of its ops, does and takes
@@ -163,6 +169,8 @@ fn dispatch(registry: &Registry, cli: Cli) -> Result<Exit, Fault> {
         Command::Runs => show::runs(global),
         Command::Show(args) => show::show(global, &args),
         Command::Status(args) => status::status(registry, global, &args),
+        Command::Plan(args) => plan::plan(registry, global, &args),
+        Command::Rehearse(args) => rehearse::rehearse(registry, global, &args),
         Command::Check(args) => check::check(registry, global, &args),
         Command::Doc(args) => doc::doc(registry, global, &args),
         Command::Init(args) => init::init(global, &args),

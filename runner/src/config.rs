@@ -1,10 +1,12 @@
-//! The cluster file: which members there are, how they are reached, and what playbooks are given.
+//! The cluster file: which members there are, how they are reached, and what playbooks are given. And descriptions of
+//! clusters that are to be simulated.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lockstep_modules::cluster::{Cluster, MemberConfig, SshConfig};
 use lockstep_modules::schema::{self, Channel};
+use lockstep_twin::Scenario;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -48,7 +50,7 @@ struct Channels {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It can't be read.
-    #[error("the cluster file {path} can't be read: {source}")]
+    #[error("the file {path} can't be read: {source}")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -69,31 +71,54 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    fn invalid(path: &Path, text: &str, at: usize, what: String) -> Self {
+        let before = &text[..at.min(text.len())];
+        let line = before.matches('\n').count() + 1;
+        let column = before.len() - before.rfind('\n').map_or(0, |i| i + 1) + 1;
+        Self::Invalid {
+            path: path.to_owned(),
+            line,
+            column,
+            what,
+        }
+    }
+
+    fn unreadable(path: &Path, source: std::io::Error) -> Self {
+        Self::Unreadable {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// Reads a description of a cluster to be simulated.
+///
+/// # Errors
+/// With line and column, for a key that doesn't exist, and for a cluster that can't be.
+pub fn read_scenario(path: &Path) -> Result<Scenario, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|e| ConfigError::unreadable(path, e))?;
+    let invalid = |at: usize, what: String| ConfigError::invalid(path, &text, at, what);
+    let scenario: Scenario = toml::from_str(&text)
+        .map_err(|e| invalid(e.span().map_or(0, |span| span.start), explain(e.message())))?;
+    scenario
+        .check()
+        .map_err(|(needle, what)| invalid(text.rfind(&needle).unwrap_or(0), what))?;
+    Ok(scenario)
+}
+
 impl Config {
     /// Reads a cluster file.
     ///
     /// # Errors
     /// With line and column, and a near match for a key that doesn't exist.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(path).map_err(|e| ConfigError::unreadable(path, e))?;
         Self::parse(path, &text)
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let invalid = |at: usize, what: String| {
-            let before = &text[..at.min(text.len())];
-            let line = before.matches('\n').count() + 1;
-            let column = before.len() - before.rfind('\n').map_or(0, |i| i + 1) + 1;
-            ConfigError::Invalid {
-                path: path.to_owned(),
-                line,
-                column,
-                what,
-            }
-        };
+        let invalid = |at: usize, what: String| ConfigError::invalid(path, text, at, what);
         let file: File = toml::from_str(text)
             .map_err(|e| invalid(e.span().map_or(0, |span| span.start), explain(e.message())))?;
         check(&file).map_err(|(needle, what)| invalid(text.rfind(&needle).unwrap_or(0), what))?;

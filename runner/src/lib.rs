@@ -13,6 +13,7 @@ pub mod event;
 pub mod failure;
 pub mod generate;
 pub mod journal;
+pub mod plan;
 pub mod report;
 pub mod runs;
 pub mod script;

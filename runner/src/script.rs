@@ -28,6 +28,7 @@ pub use playbook::{API, Param, ParamKind, Playbook};
 
 use crate::call::{Call, Options};
 use crate::failure::Failure;
+pub(crate) use convert::UNKNOWN;
 use convert::{ToLua, to_json};
 use sandbox::{Shared, Site};
 
@@ -172,9 +173,11 @@ impl Script {
 
     fn to_lua(&self, value: &Value, schema: &Value) -> mlua::Result<LuaValue> {
         let strict: Function = self.prelude.raw_get("strict")?;
+        let unknown: Function = self.prelude.raw_get("unknown")?;
         ToLua {
             lua: &self.lua,
             strict: &strict,
+            unknown: Some(&unknown),
         }
         .value(value, schema)
     }

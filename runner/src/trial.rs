@@ -90,6 +90,31 @@ impl Piece {
     }
 }
 
+impl Piece {
+    /// The names of the playbook's parameters.
+    ///
+    /// # Errors
+    /// As [`Piece::load`].
+    pub fn takes(&self) -> Result<Vec<String>, Failure> {
+        let params = self.script()?.playbook().params.clone();
+        Ok(params.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// Gives it other parameters.
+    ///
+    /// # Errors
+    /// For one that doesn't exist or doesn't fit.
+    pub fn give(&mut self, given: &Map<String, Value>) -> Result<(), Failure> {
+        self.params = self.script()?.playbook().params(given)?;
+        Ok(())
+    }
+
+    fn script(&self) -> Result<Script, Failure> {
+        let sources = Box::new(Captured(self.bundle.clone()));
+        Script::load(&self.main, sources, &self.registry, 1)
+    }
+}
+
 impl Trial {
     /// A piece on a cluster.
     #[must_use]
@@ -238,6 +263,7 @@ impl Trial {
             asker: Rc::new(self.answer),
             stop,
             deliver_failures: self.deliver_failures,
+            approved: None,
             who: "nobody@twin".to_owned(),
         };
         let run = Engine::new(script, Box::new(journal), tools).run(start);

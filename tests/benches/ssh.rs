@@ -118,6 +118,7 @@ fn main() {
                 events: Events::new(clock, Vec::new()),
                 asker: Rc::new(Answer::Nobody),
                 stop,
+                approved: None,
                 deliver_failures: false,
                 who: "bench".to_owned(),
             };

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::query;
 use crate::cx::Cx;
@@ -175,6 +176,68 @@ fn bytes(text: &str, total: u64) -> Option<u64> {
 /// All instances, with what they use.
 pub(super) async fn instances(cx: &Cx) -> Result<Vec<Detailed>, OpError> {
     query(cx, "/1.0/instances?recursion=2&all-projects=true").await
+}
+
+/// An instance, as a simulated one has to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InstanceDetail {
+    /// Its name.
+    pub name: String,
+    /// Its project.
+    pub project: String,
+    /// The member that it is on.
+    pub location: String,
+    /// `container` or `virtual-machine`.
+    pub kind: String,
+    /// Whether it runs.
+    pub running: bool,
+    /// Its configuration, profiles included.
+    pub config: BTreeMap<String, String>,
+    /// Its devices, profiles included.
+    pub devices: BTreeMap<String, BTreeMap<String, String>>,
+    /// Bytes of memory that it uses.
+    pub memory: u64,
+    /// Bytes on its root disk, as far as LXD knows.
+    pub size: u64,
+    /// Whether stopping it deletes it.
+    pub ephemeral: bool,
+}
+
+/// All instances, and what is set for LXD as a whole.
+pub(crate) async fn inventory(
+    cx: &Cx,
+) -> Result<(Vec<InstanceDetail>, BTreeMap<String, String>), OpError> {
+    #[derive(Deserialize)]
+    struct Configured {
+        #[serde(default)]
+        config: BTreeMap<String, serde_json::Value>,
+    }
+    let all = instances(cx)
+        .await?
+        .into_iter()
+        .map(|instance| InstanceDetail {
+            running: instance.runs(),
+            memory: instance.memory(0),
+            size: instance.size(),
+            config: instance.expanded_config.unwrap_or(instance.config),
+            devices: instance.expanded_devices,
+            name: instance.name,
+            project: instance.project,
+            location: instance.location,
+            kind: instance.kind,
+            ephemeral: instance.ephemeral,
+        });
+    let Configured { config } = query(cx, "/1.0").await?;
+    let text = |value: serde_json::Value| match value {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    // What else is set is nobody's business: there are passwords among it.
+    let healing = config
+        .into_iter()
+        .filter(|(key, _)| key == "cluster.healing_threshold");
+    let set = healing.map(|(key, value)| (key, text(value)));
+    Ok((all.collect(), set.collect()))
 }
 
 /// The room on a member, and what an evacuation would ask of it.

@@ -101,7 +101,10 @@ impl Op for Evacuate {
             None => {}
         }
         let before = match before {
-            Some(before) => before,
+            Some(before) => {
+                wake(cx, member, &before).await?;
+                before
+            }
             None => prepare(cx, &args).await?,
         };
         let all = members(cx).await?;
@@ -207,6 +210,25 @@ fn find<'a>(all: &'a [Instance], wanted: &Foretold) -> Option<&'a Instance> {
         .find(|i| (&i.project, &i.name) == (&wanted.project, &wanted.name))
 }
 
+/// Starts what an attempt before this one has moved and couldn't start: LXD evacuates the member it is on now no more.
+async fn wake(cx: &Cx, member: &Member, before: &Before) -> Result<(), OpError> {
+    let all = known(cx).await?;
+    let moved = before.instances.iter().filter_map(|was| find(&all, was));
+    for instance in moved.filter(|i| i.location != member.as_str() && !i.runs()) {
+        let started = operation::set_state(cx, member, instance, "start").await;
+        started.map_err(|error| OpError {
+            message: format!(
+                "{} was moved to {} and doesn't start there: {}",
+                instance.title(),
+                instance.location,
+                error.message
+            ),
+            ..error
+        })?;
+    }
+    Ok(())
+}
+
 /// Accounts for every instance, whatever LXD says of the operation.
 async fn judge(
     cx: &Cx,
@@ -217,11 +239,15 @@ async fn judge(
     let member = args.member.as_str();
     let all = known(cx).await?;
     let mut out = EvacuateOut::default();
-    let mut harm = Vec::new();
+    let (mut harm, mut away) = (Vec::new(), Vec::new());
     for was in &before.instances {
         let title = was.title();
+        let now = find(&all, was);
+        if now.is_some_and(|now| now.location != member) {
+            away.push(was);
+        }
         let excused = args.anyway && was.action == Action::Cannot;
-        match find(&all, was) {
+        match now {
             None if excused => {}
             None => harm.push(format!("{title} is gone")),
             Some(now) if now.location != member && now.runs() => {
@@ -254,47 +280,43 @@ async fn judge(
         _ if !harm.is_empty() => Some("LXD says that it is evacuated, and it isn't".to_owned()),
         _ => return Ok(out),
     };
-    Err(failure(
-        args,
-        &why.unwrap_or_default(),
-        &status,
-        &out,
-        &harm,
-    ))
+    let back = way_back(&args.member, &status, &away);
+    Err(failure(args, &why.unwrap_or_default(), &back, &out, &harm).with("status", status))
+}
+
+/// What to type to have everything back, instead of going on.
+fn way_back(member: &Member, status: &str, away: &[&Foretold]) -> String {
+    if status == "Evacuated" {
+        return format!("to have all back instead: lockstep op lxd.restore --member {member}");
+    }
+    if away.is_empty() {
+        return format!("LXD shows the member as {status}, and nothing has moved");
+    }
+    let moves = away.iter().map(|was| {
+        let project = match was.project.as_str() {
+            "default" => String::new(),
+            other => format!(" --project {other}"),
+        };
+        format!("lxc move {}{project} --target {member}", was.name)
+    });
+    let moves: Vec<String> = moves.collect();
+    format!(
+        "LXD shows the member as {status}; to have back what moved instead, stop it and: {}",
+        moves.join("; ")
+    )
 }
 
 /// What moved, what didn't, and what to type.
 fn failure(
     args: &EvacuateArgs,
     why: &str,
-    status: &str,
+    back: &str,
     out: &EvacuateOut,
     harm: &[String],
 ) -> OpError {
-    let member = &args.member;
     let list = |title: &str, items: &[String]| match items {
         [] => String::new(),
         items => format!("; {title}: {}", items.join(", ")),
-    };
-    let back = if status == "Evacuated" {
-        format!("to have all back instead: lockstep op lxd.restore --member {member}")
-    } else {
-        let names = out.moved.iter().filter_map(|m| m.split_once(" to "));
-        let moves: Vec<String> = names
-            .map(|(title, _)| match title.split_once('/') {
-                Some((project, name)) => {
-                    format!("lxc move {name} --project {project} --target {member}")
-                }
-                None => format!("lxc move {title} --target {member}"),
-            })
-            .collect();
-        let moves = moves.join("; ");
-        format!("LXD shows the member as {status}; to have back what moved, stop each and: {moves}")
-    };
-    let back = if status != "Evacuated" && out.moved.is_empty() {
-        format!("LXD shows the member as {status}, and nothing has moved")
-    } else {
-        back
     };
     let message = format!(
         "{why}{}{}{}. Once the cause is gone, resuming evacuates what is left; {back}",
@@ -302,7 +324,5 @@ fn failure(
         list("moved", &out.moved),
         list("stopped", &out.stopped),
     );
-    OpError::command(message)
-        .on(member.as_str())
-        .with("status", status)
+    OpError::command(message).on(args.member.as_str())
 }

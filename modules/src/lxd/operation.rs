@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::TIMEOUT;
+use super::{Instance, TIMEOUT};
 use crate::cmd::Cmd;
 use crate::cx::{Cx, Look};
 use crate::error::{Kind, OpError};
@@ -131,6 +131,27 @@ pub(super) async fn carry_out(
         Ended::Failure(why) => Err(OpError::command(why).on(member.as_str())),
         Ended::Success | Ended::Forgotten => Ok(()),
     }
+}
+
+/// The path of an instance in the API; `tail` may begin a query.
+pub(super) fn path(instance: &Instance, tail: &str) -> String {
+    let and = if tail.contains('?') { '&' } else { '?' };
+    let Instance { name, project, .. } = instance;
+    format!("/1.0/instances/{name}{tail}{and}project={project}")
+}
+
+/// Starts or stops an instance, asked of `member`, wherever the instance is.
+///
+/// # Errors
+/// Where it doesn't, with LXD's own words.
+pub(super) async fn set_state(
+    cx: &Cx,
+    member: &Member,
+    instance: &Instance,
+    action: &str,
+) -> Result<(), OpError> {
+    let body = json!({"action": action, "force": false, "timeout": 60});
+    carry_out(cx, member, "PUT", &path(instance, "/state"), &body).await
 }
 
 /// What LXD is doing with a member as a whole.

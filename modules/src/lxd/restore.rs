@@ -56,7 +56,10 @@ impl Op for Restore {
     }
 
     fn summary(out: &RestoreOut) -> String {
-        let mut parts = vec![format!("{} home", out.home)];
+        let mut parts = Vec::new();
+        if out.home > 0 {
+            parts.push(format!("{} home", out.home));
+        }
         if !out.started.is_empty() {
             parts.push(format!("started {}", out.started.join(", ")));
         }
@@ -64,6 +67,9 @@ impl Op for Restore {
             parts.push(format!("moved {}", out.moved.join(", ")));
         }
         parts.extend(out.differences.iter().cloned());
+        if parts.is_empty() {
+            return "restored".to_owned();
+        }
         parts.join("; ")
     }
 
@@ -189,7 +195,7 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
         let Some(is) = was.among(&now).filter(|is| !is.runs()) else {
             continue;
         };
-        match set_state(cx, args, is, "start").await {
+        match operation::set_state(cx, &args.member, is, "start").await {
             Ok(()) => out.started.push(is.title()),
             Err(error) if error.kind.in_doubt() => return Err(error),
             Err(error) => told.push(format!("{} didn't start: {error}", is.title())),
@@ -215,26 +221,6 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
     Ok(out)
 }
 
-fn path(instance: &Instance, tail: &str) -> String {
-    format!(
-        "/1.0/instances/{}{tail}{}project={}",
-        instance.name,
-        if tail.contains('?') { '&' } else { '?' },
-        instance.project
-    )
-}
-
-async fn set_state(
-    cx: &Cx,
-    args: &RestoreArgs,
-    instance: &Instance,
-    action: &str,
-) -> Result<(), OpError> {
-    let body = json!({"action": action, "force": false, "timeout": 60});
-    let path = path(instance, "/state");
-    operation::carry_out(cx, &args.member, "PUT", &path, &body).await
-}
-
 /// Moves an instance to the member: while it runs, if it is a machine that can be, and otherwise stopped.
 async fn bring_home(cx: &Cx, args: &RestoreArgs, instance: &Instance) -> Result<(), OpError> {
     let all = detail::instances(cx).await?;
@@ -245,9 +231,16 @@ async fn bring_home(cx: &Cx, args: &RestoreArgs, instance: &Instance) -> Result<
         i.kind != "container" && i.set("migration.stateful") == Some("true") && i.runs()
     });
     if instance.runs() && !live {
-        set_state(cx, args, instance, "stop").await?;
+        operation::set_state(cx, &args.member, instance, "stop").await?;
     }
     let target = format!("?target={}", args.member);
     let body = json!({"name": instance.name, "migration": true, "live": live});
-    operation::carry_out(cx, &args.member, "POST", &path(instance, &target), &body).await
+    operation::carry_out(
+        cx,
+        &args.member,
+        "POST",
+        &operation::path(instance, &target),
+        &body,
+    )
+    .await
 }

@@ -87,10 +87,7 @@ pub async fn against(
     downtime: bool,
 ) -> Result<Vec<String>, OpError> {
     let picture = Picture::take(cx, &others_first(cx, Some(member))).await?;
-    let mut against = picture
-        .status
-        .problems(since, picture.aside(member.as_str()));
-    against.extend(picture.hindering_flags());
+    let mut against = picture.problems(since, Some(member.as_str()));
     if downtime || !against.is_empty() {
         return Ok(against);
     }

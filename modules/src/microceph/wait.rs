@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::baseline::osd_names;
 use super::{BaselineOut, HealthOut};
-use crate::ceph::{self, Aside, Metadata, Picture, Release};
+use crate::ceph::{self, Metadata, Picture, Release};
 use crate::cmd::Cmd;
 use crate::cx::{Cx, Look};
 use crate::error::{Kind, OpError};
@@ -25,8 +25,8 @@ const SAMPLES: u32 = 5;
 /// Wait until the storage is whole again: the gate before the next member.
 ///
 /// All monitors in quorum, a manager, all OSDs up and in, all placement groups clean, no code that speaks against it,
-/// several looks in a row. With a member: its OSDs are all there, its daemons run what its snap has, and its MicroCeph
-/// daemon is online, or waits for the members that don't have the release yet.
+/// several looks in a row. With a member: its services run, its OSDs are all there, its daemons run what its snap has, and
+/// its MicroCeph daemon is online, or waits for the members that don't have the release yet.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WaitArgs {
@@ -116,7 +116,7 @@ async fn look(cx: &Cx, args: &WaitArgs) -> Result<Look<WaitOut>, OpError> {
     let database = match &args.member {
         Some(member) => match settled(cx, member, args.since.as_ref()).await? {
             Some(missing) => return Ok(Look::NotYet(missing)),
-            None => microcluster::look(cx, MICROCEPH, member).await?,
+            None => microcluster::look_refreshed(cx, MICROCEPH, member).await?,
         },
         None => match microcluster::look_everywhere(cx, MICROCEPH).await? {
             Look::Yes(State::Waiting) => {
@@ -142,10 +142,7 @@ pub(super) async fn whole(
         Err(error) if error.kind == Kind::Unreachable => return Err(error),
         Err(error) => return Ok(Look::NotYet(format!("Ceph doesn't answer: {error}"))),
     };
-    let mut problems = picture
-        .status
-        .problems(since.map(|baseline| &baseline.codes), Aside::default());
-    problems.extend(picture.hindering_flags());
+    let mut problems = picture.problems(since.map(|baseline| &baseline.codes), None);
     if let Some(baseline) = since {
         problems.extend(vanished(baseline, &picture));
     }

@@ -55,7 +55,7 @@ impl Op for Order {
     }
 
     async fn run(cx: &Cx, args: OrderArgs) -> Result<OrderOut, OpError> {
-        let picture = Picture::take(cx).await?;
+        let picture = Picture::clear(cx).await?;
         let (central, leaders) = (picture.central(), picture.leaders());
         let mut members = args.members;
         members.sort_by_key(|member| leaders.contains(&member.0));

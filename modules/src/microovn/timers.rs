@@ -78,7 +78,7 @@ impl Op for Timers {
     }
 
     async fn run(cx: &Cx, args: TimersArgs) -> Result<TimersOut, OpError> {
-        let now = timing(&Picture::take(cx).await?);
+        let now = timing(&Picture::clear(cx).await?);
         if cx.left::<Timing>().is_none() {
             cx.witness(&now).await?;
         }
@@ -89,7 +89,7 @@ impl Op for Timers {
             cx.until(EVERY, async || step(cx, database, i, wanted).await)
                 .await?;
         }
-        let now = timing(&Picture::take(cx).await?);
+        let now = timing(&Picture::clear(cx).await?);
         Ok(TimersOut {
             changed: was != now,
             was,
@@ -101,7 +101,7 @@ impl Op for Timers {
         let Some(was) = cx.left::<Timing>() else {
             return Ok(Probe::NotStarted);
         };
-        let now = timing(&Picture::take(cx).await?);
+        let now = timing(&Picture::clear(cx).await?);
         let there = (0..DATABASES.len()).all(|i| {
             was.of(i)
                 .is_none_or(|before| now.of(i) == Some(wanted(&args, i, before)))
@@ -153,7 +153,7 @@ fn wanted(args: &TimersArgs, database: usize, before: u64) -> u64 {
 
 /// Goes one step towards `wanted`, unless it is there. Only the leader takes it.
 async fn step(cx: &Cx, database: Database, i: usize, wanted: u64) -> Result<Look<()>, OpError> {
-    let picture = Picture::take(cx).await?;
+    let picture = Picture::clear(cx).await?;
     let views = &picture.views[i];
     if views.iter().all(|(_, view)| view.election_timer == wanted) {
         return Ok(Look::Yes(()));

@@ -24,7 +24,7 @@ const SAMPLES: u32 = 3;
 /// Wait until the network's databases are whole again: the gate before the next member.
 ///
 /// Every server of both databases answers, one leads each, all are connected, nothing is pending, and no election takes
-/// place for some looks. With a member: its MicroOVN daemon is online, or waits for the members that don't have the
+/// place for some looks. With a member: its services run, and its MicroOVN daemon is online, or waits for the members that don't have the
 /// release yet. Without: the daemons of all members are online, and both databases have the schema that they expect.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -132,10 +132,12 @@ async fn look(cx: &Cx, member: Option<&Member>) -> Result<Look<WaitOut>, OpError
             Look::NotYet(missing) => Look::NotYet(missing),
         });
     };
-    Ok(match microcluster::look(cx, MICROOVN, member).await? {
-        Look::Yes(database) => Look::Yes(WaitOut { database, health }),
-        Look::NotYet(missing) => Look::NotYet(missing),
-    })
+    Ok(
+        match microcluster::look_refreshed(cx, MICROOVN, member).await? {
+            Look::Yes(database) => Look::Yes(WaitOut { database, health }),
+            Look::NotYet(missing) => Look::NotYet(missing),
+        },
+    )
 }
 
 /// Whether both databases have been converted to the schema that all members expect, as every member sees it.

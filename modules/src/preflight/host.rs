@@ -40,6 +40,8 @@ pub(super) struct Offer {
 pub(super) struct Released {
     pub(super) version: String,
     #[serde(default)]
+    pub(super) revision: String,
+    #[serde(default)]
     pub(super) size: u64,
 }
 

@@ -169,7 +169,9 @@ impl Op for Refresh {
             match ask(cx, &args).await? {
                 Asked::Change(id) => {
                     cx.witness(&Left::Change(id.clone())).await?;
-                    follow(cx, member, &id).await?;
+                    if let Err(error) = follow(cx, member, &id).await {
+                        return Err(holding(cx, &args, error).await);
+                    }
                     return result(cx, &args, &from, Some(id)).await;
                 }
                 Asked::Nothing => return result(cx, &args, &from, None).await,
@@ -208,7 +210,7 @@ impl Op for Refresh {
                 Ok(()) => Ok(Probe::Done(
                     result(cx, &args, &from, Some(change.id.clone())).await?,
                 )),
-                Err(error) => Ok(Probe::Failed(error)),
+                Err(error) => Ok(Probe::Failed(holding(cx, &args, error).await)),
             },
             // snapd forgets changes after a day; the revision remembers.
             None if snap.revision != from => Ok(Probe::Done(result(cx, &args, &from, None).await?)),
@@ -253,6 +255,36 @@ async fn moves(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<bool, OpError
     Ok(offers
         .iter()
         .any(|offer| offer.name == snap.name && offer.revision != snap.revision))
+}
+
+/// Adds to a failure who waits for this member: members of LXD whose versions differ block each other, and the one that
+/// failed holds those that have the release.
+async fn holding(cx: &Cx, args: &RefreshArgs, error: OpError) -> OpError {
+    if args.snap != "lxd" || error.kind.in_doubt() {
+        return error;
+    }
+    let Ok((own, _)) = look(cx, &args.member, &args.snap).await else {
+        return error;
+    };
+    let mut waiting = Vec::new();
+    for other in cx.members().iter().filter(|other| **other != args.member) {
+        // Of a member that gives no answer nothing is said.
+        if let Ok((snap, _)) = look(cx, other, &args.snap).await
+            && snap.revision != own.revision
+        {
+            waiting.push(other.to_string());
+        }
+    }
+    if waiting.is_empty() {
+        return error;
+    }
+    let message = format!(
+        "{}; {} has another revision and waits for {} to have it too: resuming tries again here, and leaves the others alone",
+        error.message,
+        waiting.join(", "),
+        args.member
+    );
+    OpError { message, ..error }
 }
 
 enum Asked {

@@ -43,6 +43,7 @@ impl World {
 
     /// Puts something at a path of a member, or takes away what is there.
     pub fn set_file(&mut self, member: &str, path: &str, node: Option<Node>) {
+        self.touch();
         let files = self.files.entry(member.to_owned()).or_default();
         match node {
             Some(node) => drop(files.insert(path.to_owned(), node)),

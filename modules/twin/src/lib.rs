@@ -6,6 +6,7 @@
 //!
 //! Where the twin and a real cluster differ, the twin is wrong.
 
+mod broken;
 mod ceph;
 mod dumps;
 mod faults;
@@ -23,6 +24,7 @@ mod store;
 mod transport;
 mod world;
 
+pub use broken::Broken;
 pub use faults::{Arg, Fault, FaultKind, KINDS, When};
 pub use files::Node;
 pub use host::Host;
@@ -32,4 +34,4 @@ pub use rules::{RULES, Violation};
 pub use scenario::{Network, Published, Scenario, Snap, Storage};
 pub use store::{Release, Store};
 pub use transport::Twin;
-pub use world::{Entry, World};
+pub use world::{Entry, Strangers, World};

@@ -6,6 +6,8 @@ mod evacuation;
 mod faults;
 mod instance;
 mod operation;
+#[cfg(test)]
+mod samples;
 
 use std::collections::BTreeMap;
 

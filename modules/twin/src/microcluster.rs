@@ -20,6 +20,9 @@ pub(crate) struct Micro {
     /// Members whose daemon doesn't come up when it is started.
     #[serde(default)]
     lost: BTreeSet<String>,
+    /// Other services that end soon after they were started: member and name.
+    #[serde(default)]
+    lost_services: BTreeSet<(String, String)>,
 }
 
 impl Micro {
@@ -38,6 +41,7 @@ impl Micro {
             port,
             rows: members.iter().map(row).collect(),
             lost: BTreeSet::new(),
+            lost_services: BTreeSet::new(),
         }
     }
 }
@@ -215,6 +219,64 @@ fn error_prefix(app: &str) -> &'static str {
     }
 }
 
+/// `GET /v2/apps?names=SNAP&select=service`: what is false is left out (`client/apps.go`).
+pub(crate) fn services(world: &World, member: &str, snap: &str) -> Value {
+    let Some(micro) = world.micro.get(snap) else {
+        return json!([]);
+    };
+    let linked = world
+        .members
+        .get(member)
+        .and_then(|m| m.snapd.snaps.get(snap))
+        .is_some_and(|s| s.active);
+    let up = micro
+        .rows
+        .get(member)
+        .is_some_and(|row| row.daemon != Daemon::Down);
+    let others: Vec<&str> = match snap {
+        "microceph" => vec!["mds", "mgr", "mon", "osd"],
+        "microovn" => vec![
+            "chassis",
+            "ovn-northd",
+            "ovn-ovsdb-server-nb",
+            "ovn-ovsdb-server-sb",
+            "switch",
+        ],
+        _ => vec![],
+    };
+    let placed = |name: &str| match snap {
+        "microceph" => world
+            .ceph_services(member)
+            .0
+            .split(", ")
+            .any(|placed| placed == name),
+        _ => !name.starts_with("ovn-") || world.ovn.northbound.servers.contains_key(member),
+    };
+    let service = |name: &str, enabled: bool, active: bool| {
+        let mut service =
+            json!({"snap": snap, "name": name, "daemon": "simple", "daemon-scope": "system"});
+        if enabled {
+            service["enabled"] = json!(true);
+        }
+        if active {
+            service["active"] = json!(true);
+        }
+        service
+    };
+    let lost = |name: &str| {
+        micro
+            .lost_services
+            .contains(&(member.to_owned(), name.to_owned()))
+    };
+    let own = std::iter::once(service("daemon", true, linked && up));
+    own.chain(
+        others
+            .into_iter()
+            .map(|name| service(name, placed(name), linked && placed(name) && !lost(name))),
+    )
+    .collect()
+}
+
 /// Why a daemon doesn't serve its database.
 fn unready(world: &World, app: &str, member: &str) -> Option<String> {
     let rows = &world.micro.get(app)?.rows;
@@ -322,8 +384,20 @@ impl World {
         }
     }
 
-    /// Someone has mended the daemons of a snap: those that were lost are started.
+    /// A service of a snap ends soon after it was started, and stays down.
+    pub fn lose_service(&mut self, snap: &str, member: &str, service: &str) {
+        if let Some(micro) = self.micro.get_mut(snap) {
+            micro
+                .lost_services
+                .insert((member.to_owned(), service.to_owned()));
+        }
+    }
+
+    /// Someone has mended the services of a snap: those that were lost are started.
     pub fn mend_daemons(&mut self, snap: &str) {
+        if let Some(micro) = self.micro.get_mut(snap) {
+            micro.lost_services.clear();
+        }
         let lost = self
             .micro
             .get_mut(snap)

@@ -36,8 +36,6 @@ pub(crate) struct Raft {
     term: u64,
     /// Milliseconds without a leader after which an election begins.
     election_timer: u64,
-    /// The one that the operator wants.
-    operators_timer: u64,
     elected_at: u64,
 }
 

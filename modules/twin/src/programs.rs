@@ -44,7 +44,13 @@ pub(crate) fn extra_latency(world: &World, cmd: &Cmd) -> u64 {
 
 /// Has a command look at the world.
 pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
+    if let Some(reply) = world.broken(proc) {
+        return reply;
+    }
     let args: Vec<&str> = proc.cmd.argv.iter().skip(1).map(String::as_str).collect();
+    if world.machines.contains(&proc.member) {
+        return stranger(&proc.cmd);
+    }
     if let Some((snap, _)) = snap_of(&proc.cmd) {
         let linked = world
             .members
@@ -85,7 +91,14 @@ pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
         "false" => Reply::fail(1, ""),
         "echo" => Reply::out(format!("{}\n", args.join(" "))),
         "sleep" => sleep(world, proc, &args),
-        _ => missing(&proc.cmd),
+        _ => stranger(&proc.cmd),
+    }
+}
+
+fn stranger(cmd: &Cmd) -> Reply {
+    match missing(cmd) {
+        Reply::Exit(output) => Reply::Stranger(output),
+        reply => reply,
     }
 }
 

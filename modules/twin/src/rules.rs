@@ -119,6 +119,11 @@ impl World {
         parts.chain(self.lxd.settings()).chain(locks).collect()
     }
 
+    /// The settings that were changed.
+    pub fn switched(&self) -> impl Iterator<Item = &str> {
+        self.rules.switched.keys().map(String::as_str)
+    }
+
     /// The step that changed a setting last.
     #[must_use]
     pub fn switched_by(&self, setting: &str) -> Option<&str> {
@@ -131,6 +136,7 @@ impl World {
         if *before == after {
             return;
         }
+        self.touch();
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for name in names
             .into_iter()

@@ -1,6 +1,7 @@
 //! Worlds to begin with: made up, written in a file, or like a cluster that somebody has looked at.
 
 mod build;
+mod like;
 mod releases;
 
 use std::collections::BTreeMap;

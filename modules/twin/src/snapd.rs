@@ -5,6 +5,7 @@ mod change;
 
 use std::collections::BTreeMap;
 
+use lockstep_modules::cmd::Output;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use api::curl;
@@ -53,10 +54,11 @@ pub(crate) fn snap(world: &mut World, member: &str, root: bool, args: &[&str]) -
         ["refresh", name] if flags.contains(&"--unhold") => hold(world, member, name, false),
         ["refresh", name] => refresh(world, member, name, &flags),
         ["switch", name] => switch(world, member, name, &flags),
-        [verb, ..] => Reply::fail(
+        [verb, ..] => Reply::Stranger(Output::exit(
             64,
+            "",
             format!("error: unknown command \"{verb}\", see 'snap help'.\n"),
-        ),
+        )),
         [] => Reply::out(""),
     }
 }

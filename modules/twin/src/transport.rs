@@ -24,7 +24,7 @@ pub struct Twin {
     /// The tokio instant at which the world's time was `base`.
     start: Instant,
     base: u64,
-    /// Called when a command has ended.
+    /// Called when a command has changed the world.
     changed: Rc<dyn Fn(&World)>,
 }
 
@@ -35,7 +35,7 @@ impl Twin {
         Self::watched(world, |_| {})
     }
 
-    /// As [`Twin::new`], with a function that is called whenever a command has ended, before anybody
+    /// As [`Twin::new`], with a function that is called whenever a command has changed something, before anybody
     /// hears of it: to write the world down.
     #[must_use]
     pub fn watched(world: World, changed: impl Fn(&World) + 'static) -> Self {
@@ -68,6 +68,12 @@ impl Twin {
         self.world.borrow_mut().advance(now);
     }
 
+    /// The controller goes, and time stops: the world as it is now is written down.
+    pub fn leave(&self) {
+        self.advance();
+        (self.changed)(&self.world.borrow());
+    }
+
     async fn run_one(&self, member: &str, cmd: &Cmd) -> Result<Output, ContactError> {
         self.reach(member).await?;
         let id = self.world.borrow_mut().spawn(member, cmd);
@@ -81,9 +87,15 @@ impl Twin {
                 .map_or_else(Instant::now, |at| self.instant(at));
             if self.world.borrow().answers(member) {
                 lost_since = None;
+                if self.world.borrow().is_strange(id) {
+                    self.world.borrow_mut().kill(id);
+                    return Err(ContactError::Unsimulated(cmd.display()));
+                }
                 let output = self.world.borrow_mut().take(id);
                 if let Some(output) = output {
-                    (self.changed)(&self.world.borrow());
+                    if self.world.borrow_mut().take_changed() {
+                        (self.changed)(&self.world.borrow());
+                    }
                     return Ok(output);
                 }
             } else {
@@ -101,7 +113,9 @@ impl Twin {
 
     async fn reach(&self, member: &str) -> Result<(), ContactError> {
         self.advance();
-        if !self.world.borrow().members.contains_key(member) {
+        let known =
+            |world: &World| world.members.contains_key(member) || world.machines.contains(member);
+        if !known(&self.world.borrow()) {
             return Err(ContactError::NoSuchMember(member.to_owned()));
         }
         if self.world.borrow().answers(member) {

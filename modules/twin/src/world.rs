@@ -17,7 +17,7 @@ use crate::microcluster::Micro;
 use crate::ovn::Ovn;
 use crate::rules::{self, Rules};
 use crate::store::Store;
-use crate::{ceph, lxd, microcluster, ovn, programs, snapd};
+use crate::{broken, ceph, lxd, microcluster, ovn, programs, snapd};
 
 /// How long an ordinary command takes, in milliseconds.
 const LATENCY: u64 = 40;
@@ -45,9 +45,21 @@ pub struct World {
     /// Members whose file system can't be written.
     pub read_only: BTreeSet<String>,
     pub(crate) faults: Faults,
+    /// What becomes of commands whose program the world doesn't know.
+    #[serde(default)]
+    pub strangers: Strangers,
+    /// Machines beside the cluster, of which nothing is known but that they answer.
+    #[serde(default)]
+    pub machines: BTreeSet<String>,
+    #[serde(default)]
+    pub(crate) broken: broken::Programs,
     /// The step that what happens now was asked for by; empty where nobody asked.
     #[serde(skip)]
     pub(crate) cause: String,
+    /// Whether a command has changed anything since the world was last written down. Time passing changes nothing: a
+    /// world that was written down earlier goes through the same again.
+    #[serde(skip)]
+    changed: bool,
     /// The last one comes first.
     due: Vec<Scheduled>,
     procs: BTreeMap<u64, Proc>,
@@ -112,6 +124,35 @@ pub(crate) struct Proc {
     pub(crate) began: u64,
     pub(crate) entry: usize,
     output: Option<Output>,
+    /// The world doesn't know the program.
+    #[serde(default)]
+    strange: bool,
+}
+
+/// What becomes of a command whose program the world doesn't know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Strangers {
+    /// It isn't installed.
+    #[default]
+    Missing,
+    /// It succeeds, and prints nothing.
+    Succeed,
+    /// Nobody can tell.
+    Unknown,
+}
+
+#[cfg(test)]
+impl Proc {
+    /// A command that came at `began`, for tests of a program alone.
+    pub(crate) fn of(member: &str, args: &[&str], began: u64) -> Self {
+        Self {
+            member: member.to_owned(),
+            cmd: Cmd::root(args.iter().copied()),
+            began,
+            entry: 0,
+            output: None,
+        }
+    }
 }
 
 /// What a program answers when it is looked at.
@@ -121,6 +162,8 @@ pub(crate) enum Reply {
     Exit(Output),
     /// It goes on; look again after so many milliseconds.
     Again(u64),
+    /// The world doesn't know the program. A member that doesn't have it would say this.
+    Stranger(Output),
     /// It hangs, until its time is up.
     Hang,
 }
@@ -165,7 +208,11 @@ impl World {
             hosts: BTreeMap::new(),
             read_only: BTreeSet::new(),
             faults: Faults::default(),
+            strangers: Strangers::default(),
+            machines: BTreeSet::new(),
+            broken: broken::Programs::new(),
             cause: String::new(),
+            changed: false,
             due: Vec::new(),
             procs: BTreeMap::new(),
             spawned: 0,
@@ -191,9 +238,20 @@ impl World {
     }
 
     pub(crate) fn schedule(&mut self, after: u64, what: Due) {
+        self.changed |= !matches!(what, Due::Proc(_));
         let at = self.now + after;
         let before = self.due.partition_point(|due| due.at > at);
         self.due.insert(before, Scheduled { at, what });
+    }
+
+    /// A command changes something at once.
+    pub(crate) fn touch(&mut self) {
+        self.changed = true;
+    }
+
+    /// Whether the world must be written down, if it is to be found again as it is.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// When the next thing is due.
@@ -226,6 +284,14 @@ impl World {
     /// What a machine tells of itself.
     #[must_use]
     pub fn facts(&self, member: &str) -> Option<Facts> {
+        if self.machines.contains(member) {
+            return Some(Facts {
+                hostname: member.to_owned(),
+                root: false,
+                boot_id: String::new(),
+                curl: None,
+            });
+        }
         let machine = self.members.get(member)?;
         Some(Facts {
             hostname: member.to_owned(),
@@ -238,7 +304,8 @@ impl World {
     /// Whether a machine answers on the network.
     #[must_use]
     pub fn answers(&self, member: &str) -> bool {
-        self.members.get(member).is_some_and(Machine::answers)
+        let machine = self.members.get(member);
+        machine.map_or_else(|| self.machines.contains(member), Machine::answers)
     }
 
     /// Starts a command on a member. It has a look at the world after its latency.
@@ -264,6 +331,7 @@ impl World {
             began: self.now,
             entry,
             output: None,
+            strange: false,
         };
         self.procs.insert(id, proc);
         self.cause.clear();
@@ -275,6 +343,12 @@ impl World {
     pub fn take(&mut self, id: u64) -> Option<Output> {
         self.procs.get(&id)?.output.as_ref()?;
         self.procs.remove(&id)?.output
+    }
+
+    /// Whether a command has come to a program that the world doesn't know, and nobody can tell what it does.
+    #[must_use]
+    pub fn is_strange(&self, id: u64) -> bool {
+        self.procs.get(&id).is_some_and(|proc| proc.strange)
     }
 
     /// Ends a command, as the death of its session may.
@@ -319,6 +393,15 @@ impl World {
                 ..Output::exit(0, "", "")
             },
             Reply::Exit(output) => output,
+            Reply::Stranger(output) => {
+                if let Some(proc) = self.procs.get_mut(&id) {
+                    proc.strange = self.strangers == Strangers::Unknown;
+                }
+                match self.strangers {
+                    Strangers::Succeed => Output::exit(0, "", ""),
+                    Strangers::Missing | Strangers::Unknown => output,
+                }
+            }
             Reply::Again(after) => return self.schedule(after.min(left), Due::Proc(id)),
             Reply::Hang => return self.schedule(left, Due::Proc(id)),
         };

@@ -35,7 +35,7 @@ pub(crate) struct CheckArgs {
 /// Checks a playbook.
 pub(super) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> Result<Exit, Fault> {
     let main = args.which.main(global);
-    let given = args.which.given();
+    let given = args.which.typed().collect();
     let piece = Piece::load(&main.main, Box::new(main.finder), registry, &given)?;
     let members = if args.members.is_empty() {
         vec![3]

@@ -443,6 +443,8 @@ impl Adhoc {
             quiet,
             yes: false,
             deliver_failures: true,
+            approved: None,
+            speed: None,
         };
         session
             .play(script, journal, Start::Fresh(Box::new(head)))

@@ -11,12 +11,16 @@ use serde_json::{Map, Value};
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::session::{self, Session, runtime, state, tell};
-use super::target::{Target, simulation, ssh};
+use super::target::{Target, simulation, ssh, world};
 use crate::bundle::Finder;
 use crate::engine::Start;
 use crate::journal::{FORMAT, Head};
 use crate::runs::Runs;
 use crate::script::Script;
+use crate::trial::Piece;
+
+/// The file in a run's folder with the plan that it has to keep to.
+pub(super) const PLAN: &str = "plan.json";
 
 /// The parameters of a playbook.
 #[derive(Args, Clone)]
@@ -32,6 +36,9 @@ pub(crate) struct Params {
 /// What every run takes.
 #[derive(Args, Clone)]
 pub(crate) struct RunArgs {
+    /// Keep to this plan: a step that isn't in it holds the run
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
     #[command(flatten)]
     params: Params,
     /// Answer every question of the playbook with yes
@@ -100,8 +107,17 @@ impl Which {
     }
 
     /// The parameters, as they were typed.
-    pub(super) fn given(&self) -> Map<String, Value> {
-        typed(&self.params).collect()
+    pub(super) fn typed(&self) -> impl Iterator<Item = (String, Value)> {
+        typed(&self.params)
+    }
+}
+
+impl Params {
+    /// The parameters, as they were typed.
+    pub(super) fn typed(&self) -> impl Iterator<Item = (String, Value)> {
+        let accept = (!self.accept.is_empty())
+            .then(|| ("accept".to_owned(), Value::from(self.accept.clone())));
+        typed(&self.params).chain(accept)
     }
 }
 
@@ -118,19 +134,27 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Runs a shipped playbook.
+/// Runs a playbook: a shipped one by its name, or a site's by its file.
 pub(super) fn shipped(
     registry: &Registry,
     global: &Global,
     name: &str,
     args: &RunArgs,
 ) -> Result<Exit, Fault> {
-    run(registry, global, Main::of(global, name), args)
+    let target = Target::of(global)?;
+    run(
+        registry,
+        global,
+        Main::of(global, name),
+        &target,
+        args,
+        None,
+    )
 }
 
 /// Runs a playbook from a file.
 pub(super) fn file(registry: &Registry, global: &Global, args: &FileArgs) -> Result<Exit, Fault> {
-    run(registry, global, Main::of(global, &args.file), &args.run)
+    shipped(registry, global, &args.file, &args.run)
 }
 
 /// A file's name as part of a run's name.
@@ -146,16 +170,47 @@ fn plain(stem: &str) -> String {
         .collect()
 }
 
-fn run(registry: &Registry, global: &Global, main: Main, args: &RunArgs) -> Result<Exit, Fault> {
+/// Runs a playbook on a target. `speed` is that of a simulated cluster's time.
+pub(super) fn run(
+    registry: &Registry,
+    global: &Global,
+    main: Main,
+    target: &Target,
+    args: &RunArgs,
+    speed: Option<f64>,
+) -> Result<Exit, Fault> {
     let Main { main, name, finder } = main;
-    let target = Target::of(global)?;
     let seed = 1;
     let mut script = Script::load(&main, Box::new(finder), registry, seed)?;
+    let takes: Vec<String> = script
+        .playbook()
+        .params
+        .iter()
+        .map(|(name, _)| name.clone())
+        .collect();
     let params = script
         .playbook()
-        .params(&given(&target, &script, &name, &args.params))?;
+        .params(&given_by(target, &takes, &name, args.params.typed()))?;
     let cluster = target.config.cluster.clone();
     script.start(&cluster, &params)?;
+    let approved = match &args.plan {
+        None => None,
+        Some(file) => {
+            let plan = super::plan::read(file)?;
+            let piece = Piece {
+                registry: registry.clone(),
+                main: main.clone(),
+                bundle: script.loaded(),
+                params: params.clone(),
+                machines: Vec::new(),
+            };
+            if let Some(why) = plan.misfit(&cluster.name, &cluster.names(), &piece) {
+                let text = format!("the plan {} is not for this run: {why}", file.display());
+                return Err(Fault::usage(text).help("make it again: lockstep plan … -o FILE"));
+            }
+            Some(plan)
+        }
+    };
 
     let folder = Runs::in_state(&state(global)?).create(&name)?;
     let head = Head {
@@ -170,11 +225,26 @@ fn run(registry: &Registry, global: &Global, main: Main, args: &RunArgs) -> Resu
         bundle: folder.capture(&script.loaded())?,
         who: session::who(),
     };
+    if let Some(plan) = &approved {
+        let text = serde_json::to_string(plan).map_err(|e| Fault::new(Exit::State, e))?;
+        let file = folder.file(PLAN);
+        std::fs::write(&file, text).map_err(|e| {
+            Fault::new(
+                Exit::State,
+                format!("{} can't be written: {e}", file.display()),
+            )
+        })?;
+    }
+    let approved = approved.map(|plan| plan.approved());
     let journal = Box::new(folder.create_journal()?);
     let runtime = runtime(target.twin.is_some())?;
     let outcome = runtime.block_on(async {
-        let transport: Rc<dyn Transport> = match &target.twin {
-            Some(scenario) => Rc::new(simulation(scenario.build(), Some(folder.file("twin.json")))),
+        let twin = match &target.twin {
+            Some(scenario) => Some(simulation(world(scenario)?, Some(folder.file("twin.json")))),
+            None => None,
+        };
+        let transport: Rc<dyn Transport> = match &twin {
+            Some(twin) => Rc::new(twin.clone()),
             None => ssh(&cluster)?,
         };
         let session = Session {
@@ -187,42 +257,37 @@ fn run(registry: &Registry, global: &Global, main: Main, args: &RunArgs) -> Resu
             quiet: false,
             yes: args.yes,
             deliver_failures: args.on_failure == "deliver",
+            approved,
+            speed,
         };
-        session
+        let outcome = session
             .play(script, journal, Start::Fresh(Box::new(head)))
-            .await
-            .map_err(Fault::from)
+            .await;
+        if let Some(twin) = &twin {
+            twin.leave();
+        }
+        outcome.map_err(Fault::from)
     })?;
     Ok(tell(&folder.id, &outcome, global.json))
 }
 
 /// The parameters that are given: the command line's, then the cluster file's. Channels in the file are parameters of
 /// every playbook that takes them.
-pub(super) fn given(
+pub(super) fn given_by(
     target: &Target,
-    script: &Script,
+    takes: &[String],
     name: &str,
-    args: &Params,
+    typed: impl Iterator<Item = (String, Value)>,
 ) -> Map<String, Value> {
-    let takes = |name: &str| {
-        script
-            .playbook()
-            .params
-            .iter()
-            .any(|(known, _)| known == name)
-    };
     let channels = target
         .config
         .channels
         .iter()
-        .filter(|(name, _)| takes(name));
+        .filter(|(name, _)| takes.contains(name));
     let mut given: Map<String, Value> = channels
         .map(|(name, c)| (name.clone(), Value::from(c.as_str())))
         .collect();
     given.extend(target.config.params.get(name).cloned().unwrap_or_default());
-    given.extend(typed(&args.params));
-    if !args.accept.is_empty() {
-        given.insert("accept".to_owned(), Value::from(args.accept.clone()));
-    }
+    given.extend(typed);
     given
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Global;
 use super::exit::{Exit, Fault};
-use super::playbook::{Params, given};
+use super::playbook::{Params, given_by};
 use super::session::{self, Session, runtime, tell};
 use super::status::table;
 use super::target::{Target, simulation, ssh};
@@ -40,9 +40,12 @@ pub(super) fn preflight(
     let target = Target::of(global)?;
     let finder = Finder::shipped(global.playbooks());
     let mut script = Script::load(PLAYBOOK, Box::new(finder), registry, 1)?;
-    let params = script
-        .playbook()
-        .params(&given(&target, &script, PLAYBOOK, &args.params))?;
+    let declared = script.playbook().params.iter();
+    let takes: Vec<String> = declared.map(|(name, _)| name.clone()).collect();
+    let params =
+        script
+            .playbook()
+            .params(&given_by(&target, &takes, PLAYBOOK, args.params.typed()))?;
     let cluster = target.config.cluster.clone();
     script.start(&cluster, &params)?;
     let head = Head {
@@ -73,6 +76,8 @@ pub(super) fn preflight(
             quiet: !global.verbose,
             yes: false,
             deliver_failures: true,
+            approved: None,
+            speed: None,
         };
         // A look leaves nothing to be resumed.
         let journal = Box::new(MemoryJournal::default());

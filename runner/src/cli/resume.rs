@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Global;
 use super::exit::{Exit, Fault};
+use super::playbook::PLAN;
 use super::session::{Session, runtime, state, tell};
 use super::target::{self, Target, read_world, simulation, ssh};
 use crate::bundle::Finder;
@@ -40,6 +41,15 @@ pub(crate) struct ResumeArgs {
     /// Go on with this playbook instead of the captured one; it must do what was done so far
     #[arg(long, value_name = "FILE")]
     playbook: Option<PathBuf>,
+    /// Leave the plan that the run was to keep to
+    #[arg(long)]
+    without_plan: bool,
+    /// A rehearsal: end everything that goes wrong before going on
+    #[arg(long)]
+    mend: bool,
+    /// A rehearsal: so many seconds of the cluster's pass in one
+    #[arg(long, value_name = "N", value_parser = super::rehearse::speed)]
+    speed: Option<f64>,
     /// Answer every question of the playbook with yes
     #[arg(long)]
     yes: bool,
@@ -58,6 +68,9 @@ impl ResumeArgs {
             deliver: false,
             trust_cluster: false,
             playbook: None,
+            without_plan: false,
+            mend: false,
+            speed: None,
             yes: false,
             on_failure: "hold".to_owned(),
         }
@@ -107,9 +120,20 @@ pub(super) fn go_on(
         )?,
     };
     let decisions = decisions(registry, &history, args)?;
-    let twin = target::twin(&head.target)?;
+    let plan = folder.file(PLAN);
+    let approved = if plan.exists() && !args.without_plan {
+        Some(super::plan::read(&plan)?.approved())
+    } else {
+        None
+    };
+    let simulated = target::is_simulated(&head.target);
+    if args.mend && !simulated {
+        return Err(Fault::usage(
+            "only a rehearsal can be mended so: mend the cluster itself",
+        ));
+    }
     let mut cluster = head.cluster.clone();
-    if global.cluster.is_some() && twin.is_none() {
+    if global.cluster.is_some() && !simulated {
         // The members stay those of the run; how they are reached may be another way now.
         let now = Target::of(global)?.config.cluster;
         if now.names() != cluster.names() {
@@ -123,13 +147,20 @@ pub(super) fn go_on(
     target::with_ssh_config(&mut cluster, global);
     script.start(&head.cluster, &head.params)?;
 
-    let runtime = runtime(twin.is_some())?;
+    let runtime = runtime(simulated)?;
     let outcome = runtime.block_on(async {
-        let transport: Rc<dyn Transport> = match twin {
-            Some(_) => {
-                let file = folder.file("twin.json");
-                Rc::new(simulation(read_world(&file)?, Some(file)))
+        let twin = if simulated {
+            let file = folder.file("twin.json");
+            let mut world = read_world(&file)?;
+            if args.mend {
+                world.mend();
             }
+            Some(simulation(world, Some(file)))
+        } else {
+            None
+        };
+        let transport: Rc<dyn Transport> = match &twin {
+            Some(twin) => Rc::new(twin.clone()),
             None => ssh(&cluster)?,
         };
         let session = Session {
@@ -142,6 +173,8 @@ pub(super) fn go_on(
             quiet: false,
             yes: args.yes,
             deliver_failures: args.on_failure == "deliver",
+            approved,
+            speed: args.speed,
         };
         let resume = Resume {
             history,
@@ -149,10 +182,13 @@ pub(super) fn go_on(
             trust_cluster: args.trust_cluster,
             abort,
         };
-        session
+        let outcome = session
             .play(script, Box::new(journal), Start::Resumed(Box::new(resume)))
-            .await
-            .map_err(Fault::from)
+            .await;
+        if let Some(twin) = &twin {
+            twin.leave();
+        }
+        outcome.map_err(Fault::from)
     })?;
     if let (true, false, Finish::Held(held)) = (aborting, global.json, &outcome.finish) {
         not_given_back(&folder.id, held, &runs.history(&folder.id)?);
@@ -203,7 +239,7 @@ fn by_hand(step: &Step) -> Option<String> {
     Some(command)
 }
 
-/// Tells what an aborted run leaves: effects that nothing gives back.
+/// Tells what an aborted run leaves: what became of snaps and of a site's own programs, which nothing gives back.
 fn stays(registry: &Registry, history: &History) {
     let lines: Vec<String> = history
         .completions
@@ -212,8 +248,9 @@ fn stays(registry: &Registry, history: &History) {
             let value = completion.result.as_ref().ok()?;
             let step = history.steps.get(&completion.path)?;
             let op = registry.op(&step.op).ok()?;
+            let lasting = step.op == "exec" || step.op.starts_with("snap.");
             let changed = value.get("changed") != Some(&Value::Bool(false));
-            (step.effect == Effect::Once && changed).then(|| {
+            (lasting && step.effect == Effect::Once && changed).then(|| {
                 let member = op.member(&step.args).unwrap_or_default();
                 let (what, how) = (op.call.headline(&step.args), op.call.summary(value));
                 format!("  {member}  {} {what}: {how}", op.name)

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::future::{Either, LocalBoxFuture, select};
 use lockstep_modules::cluster::Cluster;
@@ -22,6 +23,7 @@ use crate::clock::Clock;
 use crate::engine::{Answer, Asker, Engine, EngineError, Finish, Held, Start, Stop, Tools};
 use crate::event::{Event, Events, Kept, Reporter};
 use crate::journal::Journal;
+use crate::plan::Approved;
 use crate::report::{FileReporter, JsonReporter, LineReporter};
 use crate::script::Script;
 
@@ -77,6 +79,10 @@ pub(super) struct Session<'a> {
     /// Every question is answered with yes.
     pub(super) yes: bool,
     pub(super) deliver_failures: bool,
+    /// The plan that the run has to keep to.
+    pub(super) approved: Option<Approved>,
+    /// How many seconds of a simulated cluster's pass in one; none to jump over all waiting.
+    pub(super) speed: Option<f64>,
 }
 
 /// A finished session: how it ended, and the events of it.
@@ -126,14 +132,41 @@ impl Session<'_> {
             asker,
             stop,
             deliver_failures: self.deliver_failures,
+            approved: self.approved,
             who: who(),
         };
         let run = Engine::new(script, journal, tools).run(start);
-        let finish = until_interrupted(run, sender).await?;
+        let finish = match self.speed {
+            None => until_interrupted(run, sender).await?,
+            Some(speed) => until_interrupted(paced(run, speed), sender).await?,
+        };
         Ok(Outcome {
             finish,
             events: kept,
         })
+    }
+}
+
+/// Runs `work` in simulated time that passes at this speed.
+///
+/// A paused clock jumps whenever everything waits, unless something blocks in the background: that holds it still, and it
+/// is moved by hand.
+async fn paced<T>(work: impl Future<Output = T>, speed: f64) -> T {
+    const BEAT: Duration = Duration::from_millis(20);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "real time has to pass, in a thread of its own"
+    )]
+    let sleep = || std::thread::sleep(BEAT);
+    let pace = async {
+        loop {
+            let _ = tokio::task::spawn_blocking(sleep).await;
+            tokio::time::advance(BEAT.mul_f64(speed)).await;
+        }
+    };
+    match select(std::pin::pin!(work), std::pin::pin!(pace)).await {
+        Either::Left((result, _)) => result,
+        Either::Right(((), work)) => work.await,
     }
 }
 

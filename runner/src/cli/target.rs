@@ -26,20 +26,25 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// A simulated cluster. Its name begins with "twin".
+    pub(super) fn simulated(name: String, scenario: Scenario) -> Self {
+        let config = Config {
+            cluster: simulated(&scenario),
+            channels: Default::default(),
+            params: Default::default(),
+        };
+        Self {
+            name,
+            config,
+            twin: Some(scenario),
+        }
+    }
+
     /// The cluster that the command line names.
     pub(super) fn of(global: &Global) -> Result<Self, Fault> {
         let name = global.cluster.clone().unwrap_or_else(|| DEFAULT.to_owned());
         if let Some(scenario) = twin(&name)? {
-            let config = Config {
-                cluster: simulated(&scenario),
-                channels: Default::default(),
-                params: Default::default(),
-            };
-            return Ok(Self {
-                name,
-                config,
-                twin: Some(scenario),
-            });
+            return Ok(Self::simulated(name, scenario));
         }
         if global.cluster.is_none() && !Path::new(DEFAULT).exists() {
             return Err(Fault::usage("which cluster? There is no cluster.toml here").help(
@@ -55,6 +60,20 @@ impl Target {
             twin: None,
         })
     }
+}
+
+/// Whether a run of this target is on a simulated cluster. Files are known by absolute paths.
+pub(super) fn is_simulated(target: &str) -> bool {
+    target.starts_with("twin")
+}
+
+/// A scenario's world, with its faults.
+pub(super) fn world(scenario: &Scenario) -> Result<World, Fault> {
+    let mut world = scenario.build();
+    for fault in &scenario.faults {
+        world.inject(fault.clone()).map_err(Fault::usage)?;
+    }
+    Ok(world)
 }
 
 /// The command line's ssh_config wins over the file's.

@@ -279,7 +279,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         self.announce(&history.head, history.completions.len());
         let mut records = Vec::new();
-        let mut beginning = Vec::new();
+        let (mut beginning, mut refused) = (Vec::new(), Vec::new());
         for call in pending {
             let path = call.path.clone();
             let step = history.steps.get(&path);
@@ -295,7 +295,17 @@ impl Engine {
             let attempts = step.map_or(0, |s| s.attempts);
             let left = step.map_or_else(Vec::new, |s| s.witnesses.clone());
             let phase = step.map_or(&Phase::Issued, |s| &s.phase);
-            let way = Way::of(&call, phase, decisions, self.cancelled);
+            let mut way = Way::of(&call, phase, decisions, self.cancelled);
+            let outside = self
+                .tools
+                .approved
+                .as_ref()
+                .and_then(|a| a.objection(&call));
+            if let (Way::Run { .. }, Some(why), false) =
+                (&way, outside, decisions.retry.contains(&path))
+            {
+                way = Way::Refuse(why);
+            }
             records.extend(way.decision().map(|choice| self.decided(&path, choice)));
             match way {
                 Way::Assume(value) => self.operator.push_back((path.clone(), Ok(value))),
@@ -303,6 +313,11 @@ impl Engine {
                 Way::Cancel => {
                     let failure = cancelled(&call, phase);
                     self.operator.push_back((path.clone(), Err(failure)));
+                }
+                Way::Refuse(why) => {
+                    self.admit(call, attempts, left);
+                    refused.push((path, why));
+                    continue;
                 }
                 Way::Run { .. } => {
                     records.push(Record::Start {
@@ -322,6 +337,9 @@ impl Engine {
             self.admit(call, attempts, left);
         }
         self.append(&records)?;
+        for (path, why) in refused {
+            self.refuse(&path, why)?;
+        }
         for (path, how) in beginning {
             self.begin(&path, how, Duration::ZERO);
         }
@@ -343,11 +361,17 @@ pub(super) type Decided = VecDeque<(String, Result<Value, Failure>)>;
 
 /// What is done with a step that waits.
 enum Way {
-    Run { decided: bool },
-    Probe { decided: bool },
+    Run {
+        decided: bool,
+    },
+    Probe {
+        decided: bool,
+    },
     Assume(Value),
     Deliver(Failure),
     Cancel,
+    /// It isn't in the plan.
+    Refuse(String),
 }
 
 impl Way {
@@ -387,7 +411,7 @@ impl Way {
             Self::Run { decided } | Self::Probe { decided } => decided.then_some(Choice::Retry),
             Self::Assume(_) => Some(Choice::AssumeDone),
             Self::Deliver(_) => Some(Choice::Deliver),
-            Self::Cancel => None,
+            Self::Cancel | Self::Refuse(_) => None,
         }
     }
 }

@@ -96,7 +96,12 @@ pub(super) struct ToLua<'a> {
     pub(super) lua: &'a Lua,
     /// Makes the metatable of a strict record from its field names.
     pub(super) strict: &'a mlua::Function,
+    /// Makes the record of which nothing is known, where there can be one.
+    pub(super) unknown: Option<&'a mlua::Function>,
 }
+
+/// The only field of a result that can't be known: it says which command would have to be run.
+pub(crate) const UNKNOWN: &str = "$unknown";
 
 impl ToLua<'_> {
     /// `value` as Lua, guided by `schema` (null for none).
@@ -119,6 +124,10 @@ impl ToLua<'_> {
                 LuaValue::Table(table)
             }
             Value::Object(fields) => {
+                if let (Some(Value::String(what)), Some(make)) = (fields.get(UNKNOWN), self.unknown)
+                {
+                    return make.call(what.as_str());
+                }
                 LuaValue::Table(self.record(fields, branch(schema, "object"))?)
             }
         })
@@ -160,6 +169,7 @@ pub(super) fn plain(lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
     let to_lua = ToLua {
         lua,
         strict: &strict,
+        unknown: None,
     };
     to_lua.value(value, &Value::Null)
 }
@@ -204,6 +214,7 @@ mod tests {
         let to_lua = ToLua {
             lua: &lua,
             strict: &strict,
+            unknown: None,
         };
         assert!(to_lua.value(&Value::Null, &Value::Null).unwrap().is_nil());
     }

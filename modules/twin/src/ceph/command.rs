@@ -106,7 +106,7 @@ fn ok_to_stop(world: &World, ids: &[&str]) -> Reply {
     if ids.is_empty() {
         return Reply::fail(
             22,
-            "Invalid command: missing required parameter ids(<string>...)\nError EINVAL: invalid command\n",
+            "Invalid command: saw 0 of ids(<string>)..., expected at least 1\nosd ok-to-stop <ids>... [<max:int>] :  check whether osd(s) can be safely stopped without reducing immediate data availability\n\nError EINVAL: invalid command\n",
         );
     }
     let (answer, ok) = maps::ok_to_stop(world, &ids);

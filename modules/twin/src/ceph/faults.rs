@@ -120,34 +120,29 @@ impl World {
         &self.ceph.require_osd_release
     }
 
-    /// Someone has mended Ceph: what was wrong is over, and what was down is started again.
+    /// Someone has mended Ceph: what was wrong is over, and what was lost is started again.
     pub fn mend_ceph(&mut self) {
-        let operators = std::mem::take(&mut self.ceph.faults.operators);
-        self.ceph.faults = Faults {
-            operators,
-            ..Faults::default()
-        };
-        let hosts: Vec<String> = self.ceph.mons.keys().cloned().collect();
-        for host in hosts {
+        let faults = std::mem::take(&mut self.ceph.faults);
+        self.ceph.faults.operators = faults.operators;
+        for host in faults.lost_mons {
             self.schedule(super::MON_JOINS, Due::Ceph(Event::MonJoins(host)));
         }
-        let down: Vec<u32> = self
-            .ceph
-            .osds
-            .iter()
-            .filter(|(_, osd)| !osd.up)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in down {
-            let host = self.ceph.osds.get(&id).map(|osd| osd.host.clone());
-            let version = host
-                .and_then(|host| self.release(&host, "microceph"))
+        for id in faults.lost_osds {
+            let Some(host) = self.ceph.osds.get(&id).map(|osd| osd.host.clone()) else {
+                continue;
+            };
+            let changing = self.is_changing(&host);
+            // In the middle of a refresh the start of the services is still to come.
+            let version = self
+                .release(&host, "microceph")
                 .and_then(|release| release.ceph.clone());
-            if let (Some(osd), Some(version)) = (self.ceph.osds.get_mut(&id), version) {
+            if let (Some(osd), Some(version), false) =
+                (self.ceph.osds.get_mut(&id), version, changing)
+            {
                 osd.running = true;
                 osd.version = version;
+                self.schedule(super::OSD_BOOTS, Due::Ceph(Event::OsdUp(id)));
             }
-            self.schedule(super::OSD_BOOTS, Due::Ceph(Event::OsdUp(id)));
         }
     }
 }

@@ -27,11 +27,11 @@ impl Check {
         }
     }
 
-    fn warn(message: String, count: usize, detail: Vec<String>) -> Self {
+    fn warn(message: &str, count: usize, detail: Vec<String>) -> Self {
         Self {
             count,
             detail,
-            ..Self::new("HEALTH_WARN", &message)
+            ..Self::new("HEALTH_WARN", message)
         }
     }
 }
@@ -188,20 +188,20 @@ fn about_daemons(world: &World, checks: &mut Checks) {
         });
         checks.insert(
             "MON_DOWN".to_owned(),
-            Check::warn(message, outside.len(), detail.collect()),
+            Check::warn(&message, outside.len(), detail.collect()),
         );
     }
     if ceph.mgr.is_none() {
         checks.insert(
             "MGR_DOWN".to_owned(),
-            Check::warn("no active mgr".to_owned(), 0, vec![]),
+            Check::warn("no active mgr", 0, vec![]),
         );
     }
     if ceph.filesystem && ceph.mds.is_none() {
         let detail = vec!["fs cephfs is degraded".to_owned()];
         checks.insert(
             "FS_DEGRADED".to_owned(),
-            Check::warn("1 filesystem is degraded".to_owned(), 1, detail),
+            Check::warn("1 filesystem is degraded", 1, detail),
         );
     }
 }
@@ -215,7 +215,7 @@ fn about_osds(world: &World, checks: &mut Checks) {
         checks.insert(
             "OSD_DOWN".to_owned(),
             Check::warn(
-                format!("{} osds down", down.len()),
+                &format!("{} osds down", down.len()),
                 down.len(),
                 detail.collect(),
             ),
@@ -244,7 +244,7 @@ fn about_osds(world: &World, checks: &mut Checks) {
             let message = format!("{} host ({osds} osds) down", hosts.len());
             checks.insert(
                 "OSD_HOST_DOWN".to_owned(),
-                Check::warn(message, hosts.len(), detail.collect()),
+                Check::warn(&message, hosts.len(), detail.collect()),
             );
         }
     }
@@ -256,7 +256,7 @@ fn about_osds(world: &World, checks: &mut Checks) {
         checks.insert(
             "PG_DEGRADED".to_owned(),
             Check::warn(
-                message,
+                &message,
                 pgs,
                 vec![format!("pg 1.0 is {state}, acting [0,1]")],
             ),
@@ -266,7 +266,11 @@ fn about_osds(world: &World, checks: &mut Checks) {
         let message = format!("Reduced data availability: {pgs} pgs inactive");
         checks.insert(
             "PG_AVAILABILITY".to_owned(),
-            Check::warn(message, pgs, vec![format!("pg 1.0 is {state}, acting [0]")]),
+            Check::warn(
+                &message,
+                pgs,
+                vec![format!("pg 1.0 is {state}, acting [0]")],
+            ),
         );
     }
 }
@@ -277,7 +281,7 @@ fn about_flags(world: &World, checks: &mut Checks) {
         let flags: Vec<&str> = ceph.flags.iter().map(String::as_str).collect();
         checks.insert(
             "OSDMAP_FLAGS".to_owned(),
-            Check::warn(format!("{} flag(s) set", flags.join(",")), 5, vec![]),
+            Check::warn(&format!("{} flag(s) set", flags.join(",")), 5, vec![]),
         );
     }
     if !ceph.host_flags.is_empty() {
@@ -291,7 +295,7 @@ fn about_flags(world: &World, checks: &mut Checks) {
         });
         checks.insert(
             "OSD_FLAGS".to_owned(),
-            Check::warn(message, hosts, detail.collect()),
+            Check::warn(&message, hosts, detail.collect()),
         );
     }
 }
@@ -310,7 +314,7 @@ fn about_releases(world: &World, checks: &mut Checks) {
             format!("all OSDs are running {name} or later but require_osd_release < {name}");
         checks.insert(
             "OSD_UPGRADE_FINISHED".to_owned(),
-            Check::warn(message, 1, vec![]),
+            Check::warn(&message, 1, vec![]),
         );
     }
     let asks_for_new_keys = |version: &str| {

@@ -72,9 +72,12 @@ pub(super) fn mgr_stat(world: &World) -> Value {
 /// `ceph mgr metadata`
 pub(super) fn mgr_metadata(world: &World) -> Value {
     let running = world.ceph.mgrs.iter().filter(|(_, daemon)| daemon.running);
-    running
-        .map(|(host, daemon)| metadata(host, &daemon.version))
-        .collect()
+    let named = running.map(|(host, daemon)| {
+        let mut value = metadata(host, &daemon.version);
+        value["name"] = json!(host);
+        value
+    });
+    named.collect()
 }
 
 /// `ceph mds stat`
@@ -128,7 +131,7 @@ pub(super) fn osd_metadata(world: &World) -> Value {
 }
 
 fn metadata(host: &str, version: &Version) -> Value {
-    json!({"name": host, "arch": "x86_64", "ceph_release": version.1, "ceph_version": long(version), "ceph_version_short": version.0, "hostname": host})
+    json!({"arch": "x86_64", "ceph_release": version.1, "ceph_version": long(version), "ceph_version_short": version.0, "hostname": host})
 }
 
 /// `ceph osd dump`

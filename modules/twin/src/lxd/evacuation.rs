@@ -9,6 +9,7 @@ use crate::world::{Due, World};
 /// What stopping a container takes: its processes are asked first.
 const STOP: u64 = 2400;
 const START: u64 = 300;
+const ANNOUNCE: u64 = 100;
 /// What a move takes beyond the bytes.
 const MOVE: u64 = 600;
 /// Bytes a millisecond, between members.
@@ -172,6 +173,7 @@ pub(super) fn work(world: &mut World, id: &str) {
         return next(world, &op);
     };
     match stage {
+        Stage::Announced => fetch(world, &op, &key),
         Stage::Stopping => stopped(world, &op, &key),
         Stage::Moving(to) => moved(world, &op, &key, &to),
         Stage::Starting => started(world, &op, &key),
@@ -213,11 +215,26 @@ fn next(world: &mut World, op: &Operation) {
         }
         What::Evacuate => go(world, op, &key),
         What::Restore if instance.location == op.member => start(world, op, &key),
-        What::Restore if instance.running && fate != Fate::Live => stop(world, op, &key),
-        What::Restore => send(world, op, &key, &op.member.clone()),
+        What::Restore => {
+            let progress = format!("Migrating {} from \"{}\"", of(&key), instance.location);
+            begin(world, &op.id, &key, Stage::Announced, progress, ANNOUNCE);
+        }
         What::Start => start(world, op, &key),
         What::Stop => stop(world, op, &key),
         What::Migrate => send(world, op, &key, &op.mode.clone()),
+    }
+}
+
+/// A restore fetches an instance.
+fn fetch(world: &mut World, op: &Operation, key: &Key) {
+    let Some(instance) = find(world, key) else {
+        return next(world, op);
+    };
+    let fate = instance.fate(world, version(world, &op.member), &op.mode);
+    if instance.running && fate != Fate::Live {
+        stop(world, op, key);
+    } else {
+        send(world, op, key, &op.member);
     }
 }
 
@@ -247,7 +264,7 @@ fn stopped(world: &mut World, op: &Operation, key: &Key) {
     }
     match op.what {
         What::Evacuate => go(world, op, key),
-        What::Restore => send(world, op, key, &op.member.clone()),
+        What::Restore => send(world, op, key, &op.member),
         _ => next(world, op),
     }
 }
@@ -279,13 +296,12 @@ fn send(world: &mut World, op: &Operation, key: &Key, to: &str) {
         (false, true) => 0,
         (false, false) => instance.size,
     };
-    let way = if op.what == What::Restore {
-        format!("from \"{}\"", instance.location)
-    } else {
-        format!("to \"{to}\"")
-    };
     let takes = MOVE + bytes / RATE + world.lxd.faults.slow;
-    let progress = format!("Migrating {} {way}", of(key));
+    // A restore has said so before it stopped the instance, and says no more.
+    let progress = match operation::find(world, &op.id) {
+        Some(op) if op.what == What::Restore => op.progress.clone(),
+        _ => format!("Migrating {} to \"{to}\"", of(key)),
+    };
     begin(
         world,
         &op.id,
@@ -342,10 +358,14 @@ fn start(world: &mut World, op: &Operation, key: &Key) {
 fn started(world: &mut World, op: &Operation, key: &Key) {
     let now = world.now;
     if world.lxd.faults.start_fails(&key.1) {
+        // An evacuation has moved it by then; seen on a real cluster, as was the text.
+        if op.what == What::Evacuate {
+            let text = "Failed to load config file \"/tmp/lxd_config_64033256\": loading config file for the container failed";
+            return fail(world, op, text);
+        }
         if let Some(instance) = find_mut(world, key) {
-            instance
-                .config
-                .insert(LAST_STATE.to_owned(), "STOPPED".to_owned());
+            let stopped = "STOPPED".to_owned();
+            instance.config.insert(LAST_STATE.to_owned(), stopped);
         }
         let text = format!("Failed starting instance \"{}\": exit status 1", key.1);
         return fail(world, op, &text);

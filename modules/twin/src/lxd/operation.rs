@@ -44,6 +44,8 @@ pub(super) enum What {
 /// What is being done with an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Stage {
+    /// A restore says what it will fetch before it stops it.
+    Announced,
     Stopping,
     Moving(String),
     Starting,
@@ -51,7 +53,7 @@ pub(super) enum Stage {
 
 impl What {
     /// `lxd/db/operationtype/operation_type.go`
-    fn description(self) -> &'static str {
+    pub(super) fn description(self) -> &'static str {
         match self {
             Self::Evacuate => "Evacuating cluster member",
             Self::Restore => "Restoring cluster member",

@@ -35,7 +35,6 @@ impl Ovn {
                     .cloned(),
                 term: 1,
                 election_timer: ELECTION_TIMER,
-                operators_timer: ELECTION_TIMER,
                 elected_at: 0,
             }
         };
@@ -59,9 +58,7 @@ impl World {
     /// A cluster from before MicroOVN raised it has this election timer, in milliseconds.
     pub fn set_election_timer(&mut self, millis: u64) {
         for database in DATABASES {
-            let raft = self.ovn.raft_mut(database);
-            raft.election_timer = millis;
-            raft.operators_timer = millis;
+            self.ovn.raft_mut(database).election_timer = millis;
         }
     }
 

@@ -47,12 +47,11 @@ pub(super) fn convert(world: &mut World) {
     match common_expectation(world) {
         Some(expected) if expected == world.ovn.schemas => {}
         Some(expected) if !world.ovn.faults.conversion_fails => world.ovn.schemas = expected,
-        Some(_) => {}
         None if any_ready => {
             world.ovn.converting = true;
             world.schedule(LOOK, Due::Ovn(Event::Convert));
         }
-        None => {}
+        Some(_) | None => {}
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::change::{Change, Task};
 use super::{Installed, Snapd};
+use crate::microcluster;
 use crate::world::{Reply, World};
 
 /// Until when a snap is held that is held for ever: 290 years from now.
@@ -97,6 +98,11 @@ fn answer(world: &World, member: &str, path: &str) -> Value {
         Some(["find"]) if param("name").is_some() => {
             found(world, &param("name").unwrap_or_default())
         }
+        Some(["apps"]) => sync(microcluster::services(
+            world,
+            member,
+            &param("names").unwrap_or_default(),
+        )),
         Some(["system-info"]) => sync(
             json!({"series": "16", "version": world.host_of(member).snapd, "kernel-version": world.host_of(member).kernel, "locations": {"snap-bin-dir": "/snap/bin"}}),
         ),

@@ -292,6 +292,7 @@ pub(super) fn done_at_once(
     kind: &str,
     summary: String,
 ) {
+    world.touch();
     let now = world.now;
     let Some(machine) = world.members.get_mut(member) else {
         return;

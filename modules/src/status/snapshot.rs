@@ -1,0 +1,168 @@
+//! `status.snapshot`: everything about a cluster that a simulated one needs to be like it.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Status;
+use crate::ceph::Picture;
+use crate::cx::Cx;
+use crate::error::OpError;
+use crate::lxd::InstanceDetail;
+use crate::microovn::Placement;
+use crate::op::{Effect, Op};
+use crate::preflight;
+use crate::schema::{Member, Span};
+use crate::snap::{self, Update};
+
+/// Look at everything about the cluster that a simulated one needs to be like it. It changes nothing.
+///
+/// What can't be read is told, and left out.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotArgs {}
+
+/// A cluster, to be simulated.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SnapshotOut {
+    /// What `status.read` tells.
+    pub status: Status,
+    /// What the store offers to each member, by member and snap.
+    pub updates: BTreeMap<String, BTreeMap<String, Update>>,
+    /// What the store has in every channel, by snap and channel.
+    pub channels: BTreeMap<String, BTreeMap<String, Update>>,
+    /// Ceph, where there is MicroCeph.
+    pub storage: Option<StorageSnapshot>,
+    /// OVN, where there is MicroOVN.
+    pub network: Option<Placement>,
+    /// LXD's instances.
+    pub instances: Vec<InstanceDetail>,
+    /// LXD's configuration.
+    pub config: BTreeMap<String, String>,
+    /// What could not be read, in sentences.
+    pub unknown: Vec<String>,
+}
+
+/// Where Ceph's daemons are.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct StorageSnapshot {
+    /// Members with a monitor.
+    pub monitors: Vec<String>,
+    /// The member whose manager is active.
+    pub manager: String,
+    /// The OSDs of each member.
+    pub osds: BTreeMap<String, Vec<i64>>,
+    /// Flags of the whole cluster.
+    pub flags: Vec<String>,
+    /// Flags of single hosts.
+    pub host_flags: BTreeMap<String, Vec<String>>,
+    /// How many placement groups there are.
+    pub pgs: u64,
+}
+
+/// `status.snapshot`
+pub struct Snapshot;
+
+impl Op for Snapshot {
+    const NAME: &'static str = "status.snapshot";
+    const EFFECT: Effect = Effect::Read;
+    const TIMEOUT: Span = Span::secs(10 * 60);
+    type Args = SnapshotArgs;
+    type Out = SnapshotOut;
+
+    fn headline(_: &SnapshotArgs) -> String {
+        String::new()
+    }
+
+    fn summary(out: &SnapshotOut) -> String {
+        let read = format!("{}; {} instances", out.status.brief(), out.instances.len());
+        if out.unknown.is_empty() {
+            return read;
+        }
+        format!("{read}; not seen: {}", out.unknown.join("; "))
+    }
+
+    async fn run(cx: &Cx, _: SnapshotArgs) -> Result<SnapshotOut, OpError> {
+        let status = super::read(cx).await?;
+        let mut unknown: Vec<String> = Vec::new();
+        for member in &status.members {
+            unknown.extend(member.problem.clone());
+        }
+        let having = |snap: &str| {
+            let has = status.members.iter().filter(|m| m.snaps.contains_key(snap));
+            has.map(|m| Member(m.name.clone())).collect::<Vec<_>>()
+        };
+        let names = cx.members();
+        let offers = join_all(names.iter().map(|member| snap::updates(cx, member))).await;
+        let mut updates = BTreeMap::new();
+        for (member, offer) in names.iter().zip(offers) {
+            if let Some(offer) = seen(offer, &format!("updates of {member}"), &mut unknown) {
+                updates.insert(member.0.clone(), offer);
+            }
+        }
+        let mut channels = BTreeMap::new();
+        for (snap, _) in super::COMPONENTS {
+            if !having(snap).is_empty()
+                && let Some(map) = seen(
+                    preflight::channels(cx, snap).await,
+                    &format!("channels of {snap}"),
+                    &mut unknown,
+                )
+            {
+                channels.insert(snap.to_owned(), map);
+            }
+        }
+        let storage = match having("microceph") {
+            members if members.is_empty() => None,
+            members => seen(
+                Picture::take(cx, &members).await.map(storage),
+                "Ceph",
+                &mut unknown,
+            ),
+        };
+        let network = match having("microovn") {
+            members if members.is_empty() => None,
+            _ => seen(crate::microovn::placement(cx).await, "OVN", &mut unknown),
+        };
+        let (mut instances, mut config) = (Vec::new(), BTreeMap::new());
+        if !having("lxd").is_empty()
+            && let Some((all, set)) = seen(
+                crate::lxd::inventory(cx).await,
+                "LXD's instances",
+                &mut unknown,
+            )
+        {
+            (instances, config) = (all, set);
+        }
+        Ok(SnapshotOut {
+            status,
+            updates,
+            channels,
+            storage,
+            network,
+            instances,
+            config,
+            unknown,
+        })
+    }
+}
+
+/// What was read; otherwise why not, in a list.
+fn seen<T>(result: Result<T, OpError>, what: &str, unknown: &mut Vec<String>) -> Option<T> {
+    result
+        .map_err(|error| unknown.push(format!("{what}: {error}")))
+        .ok()
+}
+
+fn storage(picture: Picture) -> StorageSnapshot {
+    StorageSnapshot {
+        monitors: picture.mons.names().map(str::to_owned).collect(),
+        osds: picture.tree.by_host(),
+        flags: picture.dump.flags().to_vec(),
+        host_flags: picture.dump.host_flags().clone(),
+        pgs: picture.status.pg_states().values().sum(),
+        manager: picture.mgr.active_name,
+    }
+}

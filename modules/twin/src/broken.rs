@@ -1,0 +1,54 @@
+//! Programs that answer with something else than they should, or not at all: what is read of them is then not known.
+
+use std::collections::BTreeMap;
+
+use lockstep_modules::cmd::Output;
+use serde::{Deserialize, Serialize};
+
+use crate::world::{Proc, Reply, World};
+
+/// What a broken program does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Broken {
+    /// It prints something unreadable, and says that all went well.
+    Garbage,
+    /// It prints nothing, and says that all went well.
+    Nothing,
+    /// It prints more than anybody keeps.
+    TooMuch,
+    /// It fails.
+    Fails,
+    /// It never ends.
+    Never,
+}
+
+/// Which programs are broken, by words of their command.
+pub(crate) type Programs = BTreeMap<String, Broken>;
+
+impl World {
+    /// Commands with these words in them are broken, on every member.
+    pub fn break_program(&mut self, words: &str, broken: Broken) {
+        self.broken.insert(words.to_owned(), broken);
+    }
+
+    /// All programs do again what they should.
+    pub fn mend_programs(&mut self) {
+        self.broken.clear();
+    }
+
+    /// What a command answers if it is broken.
+    pub(crate) fn broken(&self, proc: &Proc) -> Option<Reply> {
+        let words = proc.cmd.argv.join(" ");
+        let (_, broken) = self.broken.iter().find(|(part, _)| words.contains(*part))?;
+        Some(match broken {
+            Broken::Garbage => Reply::out("\n{\"\u{fffd}}: ???\n"),
+            Broken::Nothing => Reply::out(""),
+            Broken::TooMuch => Reply::Exit(Output {
+                truncated: true,
+                ..Output::exit(0, "{\"", "")
+            }),
+            Broken::Fails => Reply::fail(1, "Error: something went wrong\n"),
+            Broken::Never => Reply::Hang,
+        })
+    }
+}

@@ -1,0 +1,237 @@
+//! `plan`: what a playbook will do on a cluster, without doing it.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use clap::Args;
+use lockstep_modules::op::{Effect, Registry};
+use lockstep_modules::schema::Span;
+use lockstep_modules::status::SnapshotOut;
+use lockstep_modules::transport::Transport;
+use lockstep_twin::Scenario;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Global;
+use super::exit::{Exit, Fault};
+use super::op;
+use super::playbook::{Which, given_by};
+use super::session::runtime;
+use super::target::{Target, ssh};
+use crate::plan::{End, Plan, Step, make};
+use crate::trial::Piece;
+
+/// What a plan takes.
+#[derive(Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Write the plan into a file, for: lockstep run --plan FILE
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Looks at the cluster that the command line names, and describes one like it.
+pub(super) fn look(registry: &Registry, global: &Global) -> Result<(Target, Scenario), Fault> {
+    let target = Target::of(global)?;
+    if let Some(scenario) = &target.twin {
+        let scenario = scenario.clone();
+        return Ok((target, scenario));
+    }
+    let cluster = &target.config.cluster;
+    let value = runtime(false)?.block_on(async {
+        let transport: Rc<dyn Transport> = ssh(cluster)?;
+        op::read_once(registry, cluster, transport, "status.snapshot", json!({})).await
+    })?;
+    let seen = SnapshotOut::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
+    let scenario = Scenario::like(&seen).map_err(|unknown| {
+        let text = format!(
+            "not everything about the cluster can be seen: {}",
+            unknown.join("; ")
+        );
+        Fault::new(Exit::Refused, text)
+            .help("a plan from half a picture would be a wrong one; see: lockstep status")
+    })?;
+    Ok((target, scenario))
+}
+
+/// Shows a plan, and writes it down if that is asked for.
+pub(super) fn plan(registry: &Registry, global: &Global, args: &PlanArgs) -> Result<Exit, Fault> {
+    let main = args.which.main(global);
+    let (target, scenario) = look(registry, global)?;
+    let mut piece = Piece::load(
+        &main.main,
+        Box::new(main.finder),
+        registry,
+        &Default::default(),
+    )?;
+    let given = given_by(&target, &piece.takes()?, &main.name, args.which.typed());
+    piece.give(&given)?;
+    piece.machines.clone_from(&target.config.cluster.machines);
+    let plan = make(&piece, &target.config.cluster.name, &scenario)?;
+    if let Some(file) = &args.output {
+        let text = serde_json::to_string_pretty(&plan).map_err(|e| Fault::new(Exit::State, e))?;
+        std::fs::write(file, text + "\n").map_err(|e| {
+            Fault::new(
+                Exit::State,
+                format!("{} can't be written: {e}", file.display()),
+            )
+        })?;
+    }
+    if global.json {
+        out!("{}", json!(plan));
+    } else {
+        print(&plan, global.verbose);
+        if let Some(file) = &args.output {
+            out!(
+                "Run it, and nothing else: lockstep run {} --plan {}",
+                plan.playbook,
+                file.display()
+            );
+        }
+    }
+    Ok(match plan.end {
+        End::Done | End::Open { .. } => Exit::Done,
+        End::Stops { refused: true, .. } => Exit::Refused,
+        End::Stops { .. } => Exit::Failed,
+    })
+}
+
+/// Reads a plan that was written down.
+pub(super) fn read(file: &Path) -> Result<Plan, Fault> {
+    let complain = |what: String| Fault::usage(format!("the plan {}: {what}", file.display()));
+    let text =
+        std::fs::read_to_string(file).map_err(|e| complain(format!("it can't be read: {e}")))?;
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|e| complain(format!("it is damaged: {e}")))?;
+    let format = value.get("format").and_then(serde_json::Value::as_u64);
+    if format != Some(u64::from(crate::plan::FORMAT)) {
+        let known = crate::plan::FORMAT;
+        return Err(complain(format!(
+            "it is of another version ({format:?}; this lockstep knows {known}): make it again"
+        )));
+    }
+    Plan::deserialize(&value).map_err(|e| complain(format!("it is damaged: {e}")))
+}
+
+/// Minutes and seconds.
+fn clock(millis: u64) -> String {
+    let seconds = millis / 1000;
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+/// The first part of a path, which is the wave.
+fn wave(step: &Step) -> &str {
+    match step.path.split_once('/') {
+        Some((wave, _)) => wave,
+        None => "",
+    }
+}
+
+fn print(plan: &Plan, verbose: bool) {
+    out!(
+        "{} on {}: {} members\n",
+        plan.playbook,
+        plan.cluster,
+        plan.members.len()
+    );
+    let mut shown: Option<&str> = None;
+    let mut said = plan.said.iter().peekable();
+    let changing = plan
+        .steps
+        .iter()
+        .filter(|s| verbose || s.effect != Effect::Read || s.takes >= 1000);
+    for step in changing {
+        if shown != Some(wave(step)) {
+            shown = Some(wave(step));
+            let own = plan.steps.iter().filter(|s| wave(s) == wave(step));
+            let (begins, ends) = own.fold((u64::MAX, 0), |(b, e), s| {
+                (b.min(s.begins), e.max(s.begins + s.takes))
+            });
+            let title = if wave(step).is_empty() {
+                "around everything"
+            } else {
+                wave(step)
+            };
+            out!(
+                "{title}  (about {})",
+                Span(std::time::Duration::from_secs(
+                    ends.saturating_sub(begins) / 1000
+                ))
+            );
+            while let Some((_, message)) =
+                said.next_if(|(scope, _)| scope.split('/').next() == shown)
+            {
+                out!("         {message}");
+            }
+        }
+        let member = step.member.as_deref().unwrap_or("");
+        let arrow = if step.summary.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", step.summary)
+        };
+        out!(
+            "  {:>6}  {member:<10}  {} {}{arrow}",
+            clock(step.begins),
+            step.op,
+            step.headline
+        );
+    }
+    let reads = plan
+        .steps
+        .iter()
+        .filter(|s| s.effect == Effect::Read)
+        .count();
+    let ends = plan
+        .steps
+        .iter()
+        .map(|s| s.begins + s.takes)
+        .max()
+        .unwrap_or(0);
+    out!(
+        "\n{} steps, of which {reads} only look; about {}",
+        plan.steps.len(),
+        Span(std::time::Duration::from_secs(ends / 1000))
+    );
+    if plan.instances.is_empty() {
+        out!("Instances: none is touched");
+    }
+    for line in &plan.instances {
+        out!("Instances: {line}");
+    }
+    for setting in &plan.settings {
+        let back = if setting.given_back {
+            "changed, and given back"
+        } else {
+            "changed, and NOT given back"
+        };
+        out!("Setting: {} is {back}", setting.name);
+    }
+    match &plan.end {
+        End::Done => {}
+        End::Stops {
+            step, why, site, ..
+        } => out!("The run would stop: {why}{}{}", place(site), at(step)),
+        End::Open { site, why } => out!(
+            "The plan is exact up to {site}, and open from there on: {why}\n\
+             Say what to expect of the command, and the plan goes on: plan = {{ code = 0, stdout = \"…\" }}"
+        ),
+    }
+}
+
+fn place(site: &str) -> String {
+    if site.is_empty() {
+        String::new()
+    } else {
+        format!(" ({site})")
+    }
+}
+
+fn at(step: &str) -> String {
+    if step.is_empty() {
+        String::new()
+    } else {
+        format!(", at {step}")
+    }
+}

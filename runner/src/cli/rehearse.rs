@@ -1,0 +1,99 @@
+//! `rehearse`: a playbook on a simulated cluster, with what may go wrong, to see what a run does and to practise.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lockstep_modules::op::Registry;
+use lockstep_twin::{Fault as Mishap, Scenario};
+
+use super::Global;
+use super::exit::{Exit, Fault};
+use super::playbook::{self, Main, RunArgs};
+use super::target::Target;
+use crate::config::read_scenario;
+
+/// How a rehearsal is set up.
+#[derive(Args)]
+#[command(after_help = help())]
+pub(crate) struct RehearseArgs {
+    /// The playbook: a Lua file, or the name of a shipped one
+    file: String,
+    #[command(flatten)]
+    run: RunArgs,
+    /// A cluster of so many members [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=50))]
+    members: Option<u8>,
+    /// A cluster that is described in a TOML file
+    #[arg(long, value_name = "FILE", conflicts_with = "members")]
+    scenario: Option<PathBuf>,
+    /// A cluster like this one: it is looked at once, and nothing is changed there
+    #[arg(long, value_name = "CLUSTER", conflicts_with_all = ["members", "scenario"])]
+    like: Option<String>,
+    /// Something that goes wrong; may be given more than once
+    #[arg(long = "fault", value_name = "NAME[:ARG,…][@WHEN][+SPAN]")]
+    faults: Vec<Mishap>,
+    /// So many seconds of the cluster's pass in one; without it, waiting takes no time
+    #[arg(long, value_name = "N", value_parser = speed)]
+    speed: Option<f64>,
+}
+
+/// A speed at which time passes.
+pub(super) fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if (0.1..=10_000.0).contains(&speed) => Ok(speed),
+        _ => Err("a speed is a number from 0.1 to 10000".to_owned()),
+    }
+}
+
+fn help() -> String {
+    let width = lockstep_twin::KINDS
+        .iter()
+        .map(|kind| kind.usage().len())
+        .max()
+        .unwrap_or(0);
+    let line =
+        |kind: &lockstep_twin::FaultKind| format!("  {:width$}  {}\n", kind.usage(), kind.about);
+    let kinds: String = lockstep_twin::KINDS.iter().map(line).collect();
+    format!(
+        "Faults:\n{kinds}\
+         @WHEN is a time from the beginning (@90s), or SNAP/MEMBER: in the middle of that refresh. +SPAN is how long it lasts;\n\
+         without it, until it is mended: lockstep resume RUN --mend\n\n\
+         Examples:\n  \
+         lockstep rehearse update --members 5\n  \
+         lockstep rehearse update --fault refresh-fails:lxd,micro02\n  \
+         lockstep rehearse upgrade -p to=3 --fault cut:micro03@microceph/micro03+5m --speed 60"
+    )
+}
+
+/// Plays a rehearsal.
+pub(super) fn rehearse(
+    registry: &Registry,
+    global: &Global,
+    args: &RehearseArgs,
+) -> Result<Exit, Fault> {
+    let (name, mut scenario) = if let Some(file) = &args.scenario {
+        (file.display().to_string(), read_scenario(file)?)
+    } else if let Some(cluster) = &args.like {
+        let like = Global {
+            cluster: Some(cluster.clone()),
+            ..global.clone()
+        };
+        let (target, scenario) = super::plan::look(registry, &like)?;
+        (target.name, scenario)
+    } else {
+        let members = usize::from(args.members.unwrap_or(3));
+        (members.to_string(), Scenario::of(members))
+    };
+    scenario.epoch = jiff::Timestamp::now();
+    scenario.faults.extend(args.faults.iter().cloned());
+    scenario.check().map_err(|(_, what)| Fault::usage(what))?;
+    let target = Target::simulated(format!("twin, {name}"), scenario);
+    playbook::run(
+        registry,
+        global,
+        Main::of(global, &args.file),
+        &target,
+        &args.run,
+        args.speed,
+    )
+}

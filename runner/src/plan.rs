@@ -1,0 +1,408 @@
+//! A plan: what a playbook does on a simulated cluster that is like the real one.
+//!
+//! The same playbook goes through the same modules, so a plan is what a run would be, except for what nobody can know
+//! before: what programs do that the simulated cluster has never heard of. There the plan ends, and says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockstep_modules::error::Kind;
+use lockstep_modules::op::Effect;
+use lockstep_twin::{Scenario, Strangers};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::bundle::digest;
+use crate::call::Call;
+use crate::engine::{Answer, Decisions, Finish};
+use crate::event::Event;
+use crate::failure::Failure;
+use crate::journal::Record;
+use crate::script::UNKNOWN;
+use crate::trial::{Ended, Piece, Trial};
+
+/// The version of the file.
+pub const FORMAT: u32 = 1;
+
+/// What a run will do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The version of the file.
+    pub format: u32,
+    /// The lockstep that made it.
+    pub lockstep: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Its members.
+    pub members: Vec<String>,
+    /// The playbook's main module.
+    pub playbook: String,
+    /// The SHA-256 of each of its sources.
+    pub sources: BTreeMap<String, String>,
+    /// Its parameters.
+    pub params: Value,
+    /// The steps, in the order in which they begin.
+    pub steps: Vec<Step>,
+    /// What the playbook says on the way: where, and what.
+    pub said: Vec<(String, String)>,
+    /// Instances that are moved, stopped or restarted, with what happens to them.
+    pub instances: Vec<String>,
+    /// Settings that are changed on the way; with what they are in the end, where that isn't what they were.
+    pub settings: Vec<Setting>,
+    /// How the plan ends.
+    pub end: End,
+}
+
+/// A step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Its path.
+    pub path: String,
+    /// Its op.
+    pub op: String,
+    /// Its arguments.
+    pub args: Value,
+    /// What doing it twice would mean.
+    pub effect: Effect,
+    /// The line that asks for it.
+    pub site: String,
+    /// The member it is about, if one.
+    pub member: Option<String>,
+    /// Its object, in a few words.
+    pub headline: String,
+    /// Its result, in a few words.
+    pub summary: String,
+    /// Milliseconds from the beginning, estimated.
+    pub begins: u64,
+    /// Milliseconds that it takes, estimated.
+    pub takes: u64,
+}
+
+/// A setting that is changed on the way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setting {
+    /// Which.
+    pub name: String,
+    /// Whether it is in the end what it was in the beginning.
+    pub given_back: bool,
+}
+
+/// How a plan ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum End {
+    /// With the playbook.
+    Done,
+    /// The run would be held, or fail.
+    Stops {
+        /// At this step, if at one.
+        step: String,
+        /// Why.
+        why: String,
+        /// The line of the playbook.
+        site: String,
+        /// A check says no, before anything is changed.
+        refused: bool,
+    },
+    /// From here on it depends on what can't be known.
+    Open {
+        /// The line that asks.
+        site: String,
+        /// What it depends on.
+        why: String,
+    },
+}
+
+/// How often a plan goes on behind a command that it can't know.
+const STRANGERS: usize = 500;
+
+/// Plays a piece on a cluster like `scenario`.
+///
+/// # Errors
+/// Where the playbook can't be loaded.
+pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, Failure> {
+    let mut world = scenario.build();
+    world.strangers = Strangers::Unknown;
+    world.machines = piece.machines.iter().map(|m| m.name.clone()).collect();
+    let before = (world.settings(), world.instances().to_vec());
+    let mut trial = Trial::new(piece.clone(), world);
+    trial.answer = Answer::Yes;
+    let mut events = Vec::new();
+    let mut ended = trial.run()?;
+    events.append(&mut trial.events);
+    // Nobody can know what a stranger does; the playbook gets a result that can't be looked at, and goes on.
+    for _ in 0..STRANGERS {
+        let Ended::Finish(Finish::Held(held)) = &ended else {
+            break;
+        };
+        let strangers = held.iter().filter(|h| h.failure.kind == Kind::Unknown);
+        let paths: BTreeSet<&str> = strangers.map(|h| h.path.as_str()).collect();
+        if paths.len() < held.len() {
+            break;
+        }
+        let decisions = Decisions {
+            assume_done: answers(&trial, &paths),
+            ..Decisions::default()
+        };
+        ended = trial.resume(decisions, true, None)?;
+        events.append(&mut trial.events);
+    }
+    let end = match ended {
+        Ended::Finish(Finish::Done(_)) => End::Done,
+        Ended::Finish(Finish::Failed(failure)) if failure.kind == Kind::Unknown => End::Open {
+            site: failure.site.clone().unwrap_or_default(),
+            why: failure.message,
+        },
+        Ended::Finish(Finish::Failed(failure)) => stops(&failure, false),
+        Ended::Finish(Finish::Held(held)) => {
+            let touched = trial
+                .world
+                .log
+                .iter()
+                .any(|e| e.root && changes(&trial, &e.step));
+            held.first().map_or(End::Done, |h| {
+                stops(&h.failure, !touched && h.failure.kind == Kind::Refused)
+            })
+        }
+        Ended::Endless => stops(
+            &Failure::script("the playbook goes on and on: stopped after 7 days"),
+            false,
+        ),
+        Ended::Error(error) => stops(&Failure::script(error.to_string()), false),
+        Ended::Finish(Finish::Suspended(why)) => stops(&Failure::script(why), false),
+        Ended::Finish(Finish::Aborted) | Ended::Killed => {
+            stops(&Failure::script("the run was ended"), false)
+        }
+    };
+    let (settings_before, instances_before) = before;
+    let settings = trial.world.switched().map(|name| Setting {
+        given_back: settings_before.get(name) == trial.world.settings().get(name),
+        name: name.to_owned(),
+    });
+    let settings = settings.collect();
+    Ok(Plan {
+        format: FORMAT,
+        lockstep: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster: cluster.to_owned(),
+        members: scenario.members.clone(),
+        playbook: piece.main.clone(),
+        sources: piece
+            .bundle
+            .iter()
+            .map(|(name, source)| (name.clone(), digest(&source.text)))
+            .collect(),
+        params: piece.params.clone(),
+        steps: steps(&trial, &events),
+        said: said(&events),
+        instances: touched(&trial, &instances_before),
+        settings,
+        end,
+    })
+}
+
+/// What the playbook itself says that strangers do, or that nobody knows.
+fn answers(trial: &Trial, paths: &BTreeSet<&str>) -> BTreeMap<String, Value> {
+    let records = trial.records().unwrap_or_default();
+    let answer = |record: &Record| match record {
+        Record::Intent { path, args, .. } if paths.contains(path.as_str()) => {
+            let planned = args.get("plan").filter(|plan| !plan.is_null());
+            let command = args
+                .get("argv")
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let value = planned.map_or_else(
+                || json!({UNKNOWN: command}),
+                |plan| json!({"code": plan.get("code").cloned().unwrap_or(json!(0)), "stdout": plan.get("stdout").cloned().unwrap_or(json!("")), "stderr": ""}),
+            );
+            Some((path.clone(), value))
+        }
+        _ => None,
+    };
+    records.iter().filter_map(answer).collect()
+}
+
+fn stops(failure: &Failure, refused: bool) -> End {
+    End::Stops {
+        step: failure.step.clone().unwrap_or_default(),
+        why: failure.to_string(),
+        site: failure.site.clone().unwrap_or_default(),
+        refused,
+    }
+}
+
+fn changes(trial: &Trial, step: &str) -> bool {
+    let records = trial.records().unwrap_or_default();
+    records.iter().any(|r| matches!(r, Record::Intent { path, effect, .. } if path == step && *effect != Effect::Read))
+}
+
+fn steps(trial: &Trial, events: &[crate::event::Stamped]) -> Vec<Step> {
+    let epoch = trial.world.epoch;
+    let millis =
+        |at: jiff::Timestamp| u64::try_from(at.duration_since(epoch).as_millis()).unwrap_or(0);
+    let (mut began, mut done) = (BTreeMap::new(), BTreeMap::new());
+    for stamped in events {
+        match &stamped.event {
+            Event::StepStarted {
+                path,
+                member,
+                headline,
+                ..
+            } => {
+                began.entry(path.clone()).or_insert((
+                    millis(stamped.at),
+                    member.clone(),
+                    headline.clone(),
+                ));
+            }
+            Event::StepDone { path, summary, .. } => {
+                done.insert(path.clone(), (millis(stamped.at), summary.clone()));
+            }
+            _ => {}
+        }
+    }
+    let records = trial.records().unwrap_or_default();
+    let step = |record: Record| {
+        let Record::Intent {
+            path,
+            op,
+            args,
+            effect,
+            site,
+        } = record
+        else {
+            return None;
+        };
+        let (begins, member, headline) = began.get(&path).cloned()?;
+        let (ends, summary) = done.get(&path).cloned().unwrap_or((begins, String::new()));
+        Some(Step {
+            path,
+            op,
+            args,
+            effect,
+            site,
+            member,
+            headline,
+            summary,
+            begins,
+            takes: ends.saturating_sub(begins),
+        })
+    };
+    records.into_iter().filter_map(step).collect()
+}
+
+fn said(events: &[crate::event::Stamped]) -> Vec<(String, String)> {
+    let mut said = Vec::new();
+    for stamped in events {
+        if let Event::Log { scope, message, .. } = &stamped.event {
+            let line = (scope.clone(), message.clone());
+            if !said.contains(&line) {
+                said.push(line);
+            }
+        }
+    }
+    said
+}
+
+fn touched(trial: &Trial, before: &[lockstep_twin::Instance]) -> Vec<String> {
+    let mut touched = Vec::new();
+    for record in trial.records().unwrap_or_default() {
+        let Record::Done { path, value, .. } = record else {
+            continue;
+        };
+        for (key, what) in [("moved", "is moved away:"), ("stopped", "is stopped:")] {
+            let list = value
+                .get(key)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
+            touched.extend(
+                list.filter(|_| path.contains("lxd.evacuate"))
+                    .filter_map(Value::as_str)
+                    .map(|name| format!("{what} {name}")),
+            );
+        }
+    }
+    for was in before.iter().filter(|i| i.running) {
+        let now = trial
+            .world
+            .instances()
+            .iter()
+            .find(|i| i.name == was.name && i.project == was.project);
+        match now {
+            None => touched.push(format!("is gone: {}", was.name)),
+            Some(now) if !now.running => touched.push(format!("is left stopped: {}", was.name)),
+            Some(now) if now.started != was.started => {
+                touched.push(format!("is restarted: {}", was.name))
+            }
+            Some(_) => {}
+        }
+    }
+    touched
+}
+
+/// The steps that a run may take.
+#[derive(Clone, Debug)]
+pub struct Approved {
+    steps: BTreeMap<String, (String, Value)>,
+}
+
+impl Plan {
+    /// What a run that keeps to this plan may do.
+    #[must_use]
+    pub fn approved(&self) -> Approved {
+        let step = |s: &Step| (s.path.clone(), (s.op.clone(), s.args.clone()));
+        Approved {
+            steps: self.steps.iter().map(step).collect(),
+        }
+    }
+
+    /// Why a run of this playbook on this cluster can't be the planned one.
+    #[must_use]
+    pub fn misfit(&self, cluster: &str, members: &[String], piece: &Piece) -> Option<String> {
+        let changed = |sources: &BTreeMap<String, String>| {
+            let now = piece
+                .bundle
+                .iter()
+                .find(|(name, source)| sources.get(*name) != Some(&digest(&source.text)));
+            now.map(|(name, _)| name.clone())
+        };
+        if self.format != FORMAT {
+            return Some(format!(
+                "it is of format {}, and this lockstep knows {FORMAT}",
+                self.format
+            ));
+        }
+        if self.cluster != cluster || self.members != members {
+            return Some(format!(
+                "it is for the cluster {} ({})",
+                self.cluster,
+                self.members.join(", ")
+            ));
+        }
+        if self.playbook != piece.main {
+            return Some(format!("it is for the playbook {}", self.playbook));
+        }
+        if let Some(name) = changed(&self.sources) {
+            return Some(format!("{name} was changed since"));
+        }
+        (self.params != piece.params)
+            .then(|| format!("it is for other parameters: {}", self.params))
+    }
+}
+
+impl Approved {
+    /// Why a step is outside the plan. What a read asks may depend on the day.
+    #[must_use]
+    pub fn objection(&self, call: &Call) -> Option<String> {
+        match self.steps.get(&call.path) {
+            None => Some("this step isn't in the plan".to_owned()),
+            Some((op, _)) if *op != call.op => Some(format!("the plan has {op} here")),
+            Some((_, args)) if *args != call.args && call.effect != Effect::Read => {
+                Some(format!("the plan has other arguments here: {args}"))
+            }
+            Some(_) => None,
+        }
+    }
+}

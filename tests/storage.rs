@@ -1,0 +1,272 @@
+//! MicroCeph's wave when something is wrong with the storage: it is held with what to do, and nothing is made worse.
+
+use std::time::Duration;
+
+use lockstep::engine::{Answer, Finish, Held};
+use lockstep::journal::Crash;
+use lockstep_tests::{Bench, Ended};
+use lockstep_twin::{Release, Scenario, World};
+use serde_json::{Value, json};
+
+fn only_microceph(members: usize, params: &Value) -> Bench {
+    let mut all = json!({"only": ["microceph"]});
+    if let (Some(all), Some(params)) = (all.as_object_mut(), params.as_object()) {
+        all.extend(params.clone());
+    }
+    Bench::shipped("update", &Scenario::of(members), &all)
+}
+
+/// Runs the wave with something wrong, and goes on once that is mended. Returns where it was held.
+fn held_by(fault: impl FnOnce(&mut World), mend: impl FnOnce(&mut World)) -> String {
+    let mut bench = only_microceph(3, &json!({}));
+    fault(&mut bench.world);
+    let held = bench.run().held();
+    assert_eq!(bench.world.violations(), [], "while it was wrong");
+    mend(&mut bench.world);
+    bench.wait(Duration::from_secs(60));
+    bench.resume().done();
+    assert_whole(&bench);
+    assert_nothing_left_on(&bench);
+    told(&held)
+}
+
+fn told(held: &Held) -> String {
+    format!("{}: {}", held.path, held.failure.message)
+}
+
+fn assert_whole(bench: &Bench) {
+    assert!(
+        bench
+            .revisions("microceph")
+            .iter()
+            .all(|revision| *revision == 1501)
+    );
+    assert_eq!(bench.world.violations(), []);
+}
+
+/// Nothing is switched on or set otherwise than in a new cluster.
+fn assert_nothing_left_on(bench: &Bench) {
+    let fresh = Scenario::of(bench.world.members.len()).build();
+    assert_eq!(bench.world.settings(), fresh.settings());
+}
+
+#[test]
+fn what_is_wrong_behind_a_refresh_holds_the_wave_at_its_gate() {
+    let held = [
+        held_by(|world| world.lose_osd(1), World::mend_ceph),
+        held_by(|world| world.lose_mon("micro02"), World::mend_ceph),
+        held_by(|world| world.never_clean_after("micro02"), World::mend_ceph),
+        held_by(
+            |world| {
+                world.raise_check_after(
+                    "micro02",
+                    "SLOW_OPS",
+                    "HEALTH_WARN",
+                    "80 slow ops, oldest one blocked for 63 sec",
+                )
+            },
+            World::mend_ceph,
+        ),
+        held_by(
+            |world| {
+                world.raise_check_after(
+                    "micro02",
+                    "RECENT_CRASH",
+                    "HEALTH_WARN",
+                    "1 daemons have recently crashed",
+                )
+            },
+            World::mend_ceph,
+        ),
+        held_by(
+            |world| world.lose_daemon("microceph", "micro02"),
+            |world| world.mend_daemons("microceph"),
+        ),
+    ];
+    insta::assert_snapshot!(held.join("\n"));
+}
+
+#[test]
+fn what_is_wrong_before_a_refresh_holds_the_wave_before_it_begins() {
+    let mut held = Vec::new();
+    for fault in [
+        (|world| world.fail_osd(2)) as fn(&mut World),
+        |world| world.fail_mon("micro03"),
+        |world| world.raise_check("OSD_NEARFULL", "HEALTH_WARN", "1 nearfull osd(s)"),
+        |world| world.raise_check("SOMETHING_NEW", "HEALTH_ERR", "nobody has heard of it"),
+    ] {
+        let mut bench = Bench::playing(r#"microceph.spare { member = "micro01" }"#, 3);
+        fault(&mut bench.world);
+        held.push(told(&bench.run().held()));
+        bench.world.mend_ceph();
+        bench.wait(Duration::from_secs(60));
+        bench.resume().done();
+    }
+    insta::assert_snapshot!(held.join("\n"));
+}
+
+#[test]
+fn what_is_down_on_the_member_itself_doesn_t_keep_it_from_being_refreshed() {
+    let spare = |fault: fn(&mut World)| {
+        let mut bench = Bench::playing(r#"microceph.spare { member = "micro03" }"#, 3);
+        fault(&mut bench.world);
+        bench.run().done();
+    };
+    spare(|world| world.fail_osd(2));
+    spare(|world| world.fail_mon("micro03"));
+}
+
+#[test]
+fn codes_that_were_there_before_don_t_hold_a_wave() {
+    let mut bench = only_microceph(3, &json!({}));
+    bench.world.raise_check(
+        "POOL_APP_NOT_ENABLED",
+        "HEALTH_WARN",
+        "1 pool(s) do not have an application enabled",
+    );
+    bench.run().done();
+    assert_whole(&bench);
+}
+
+#[test]
+fn the_operator_s_noout_is_still_set_at_the_end() {
+    for host in [None, Some("micro02")] {
+        let mut bench = only_microceph(3, &json!({}));
+        bench.world.operator_sets_flag("noout", host);
+        bench.run().done();
+        assert_whole(&bench);
+        assert!(bench.world.has_flag("noout", host));
+    }
+}
+
+#[test]
+fn a_member_whose_monitor_or_manager_nobody_could_replace_is_not_spared() {
+    let mut bench = Bench::playing(r#"microceph.spare { member = "micro01" }"#, 5);
+    bench
+        .world
+        .place_ceph(&["micro01"], &["micro02", "micro03", "micro04", "micro05"]);
+    bench.world.add_filesystem();
+    insta::assert_snapshot!(told(&bench.run().held()));
+}
+
+#[test]
+fn monitors_come_first_and_the_active_manager_last_among_them() {
+    let mut bench = Bench::playing(r"return microceph.order { members = cluster.members }", 5);
+    bench.world.place_ceph(
+        &["micro03", "micro04", "micro05"],
+        &["micro01", "micro02", "micro03"],
+    );
+    bench.world.activate_mgr("micro04");
+    assert_eq!(
+        bench.run().done()["members"],
+        json!(["micro03", "micro05", "micro04", "micro01", "micro02"])
+    );
+}
+
+#[test]
+fn members_with_some_of_the_services_or_none_are_refreshed_like_the_others() {
+    let mut bench = Bench::shipped("update", &Scenario::of(5), &json!({"only": ["microceph"]}));
+    bench.world.place_ceph(
+        &["micro01", "micro02", "micro03"],
+        &["micro03", "micro04", "micro05"],
+    );
+    bench.world.add_filesystem();
+    bench.run().done();
+    assert_whole(&bench);
+
+    let mut bench = only_microceph(4, &json!({}));
+    bench.world.remove_snap("micro04", "microceph");
+    bench.world.place_ceph(
+        &["micro01", "micro02", "micro03"],
+        &["micro01", "micro02", "micro03"],
+    );
+    bench.run().done();
+    assert_whole(&bench);
+}
+
+#[test]
+fn where_storage_must_stop_that_is_asked_before_anything_is_changed() {
+    let mut bench = only_microceph(2, &json!({}));
+    let held = bench.run().held();
+    insta::assert_snapshot!(told(&held));
+    let changed = bench
+        .world
+        .log
+        .iter()
+        .filter(|e| e.root && e.argv[0] == "/usr/bin/snap");
+    assert_eq!(changed.count(), 0);
+    bench.answer = Answer::Yes;
+    bench.resume().done();
+    assert_whole(&bench);
+}
+
+fn tentacle(world: &mut World) {
+    let release = Release {
+        revision: 1600,
+        version: "20.2.4+snap1".to_owned(),
+        schema: 2,
+        extensions: 0,
+        ovn: None,
+        ceph: Some(("20.2.4".to_owned(), "tentacle".to_owned())),
+        size: 100_000_000,
+    };
+    world.store.publish("microceph", "tentacle/stable", release);
+}
+
+#[test]
+fn a_new_major_ends_with_its_release_required_whoever_requires_it() {
+    for by_itself in [true, false] {
+        let mut bench = Bench::shipped(
+            "upgrade",
+            &Scenario {
+                updates: false,
+                ..Scenario::of(3)
+            },
+            &json!({"microceph": "tentacle/stable"}),
+        );
+        tentacle(&mut bench.world);
+        if !by_itself {
+            bench.world.never_require_release();
+        }
+        bench.run().done();
+        assert_eq!(bench.world.required_osd_release(), "tentacle");
+        assert_eq!(bench.world.violations(), []);
+        let required = bench
+            .world
+            .log
+            .iter()
+            .filter(|e| e.argv.iter().any(|a| a == "require-osd-release"))
+            .count();
+        assert_eq!(required, usize::from(!by_itself));
+    }
+}
+
+#[test]
+fn a_run_that_comes_back_to_a_closed_gate_refreshes_nothing_behind_it() {
+    let (mut held, mut tried) = (0, 0);
+    for n in (1..).step_by(2) {
+        let mut bench = only_microceph(3, &json!({"looks": 1}));
+        if !matches!(bench.run_until(Crash::After(n)), Ended::Killed) {
+            break;
+        }
+        tried += 1;
+        // A refresh that was asked for goes on by itself.
+        bench.wait(Duration::from_secs(60));
+        bench.world.fail_osd(2);
+        bench.wait(Duration::from_secs(600));
+        for _ in 0..3 {
+            match bench.resume() {
+                Ended::Finish(Finish::Done(_)) => break,
+                Ended::Finish(Finish::Held(_)) => {
+                    held += 1;
+                    bench.world.mend_ceph();
+                    bench.wait(Duration::from_secs(60));
+                }
+                other => panic!("killed at {n}: {other:?}"),
+            }
+        }
+        assert_whole(&bench);
+        assert_nothing_left_on(&bench);
+    }
+    assert!(held > 10 && tried > held, "{held} of {tried}");
+}
