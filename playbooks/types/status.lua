@@ -41,3 +41,24 @@ function status.read(args) end
 ---@param args status.require.Args
 ---@return status.require.Result
 function status.require(args) end
+
+---@class (exact) status.snapshot.Args
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) status.snapshot.Result
+---@field channels table<string, table<string, { revision: string, version: string }>> What the store has in every channel, by snap and channel.
+---@field config table<string, string> LXD's configuration.
+---@field instances { config: table<string, string>, devices: table<string, table<string, string>>, ephemeral: boolean, kind: string, location: string, memory: integer, name: string, project: string, running: boolean, size: integer }[] LXD's instances.
+---@field status { cluster: string, components: ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string })[], healthy: boolean, in_step: boolean, members: { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }, problem?: string }[] } What `status.read` tells.
+---@field unknown string[] What could not be read, in sentences.
+---@field updates table<string, table<string, { revision: string, version: string }>> What the store offers to each member, by member and snap.
+---@field network? { central: string[], election_timer?: integer, northbound_leader?: string, southbound_leader?: string } OVN, where there is MicroOVN.
+---@field storage? { flags: string[], host_flags: table<string, string[]>, manager: string, monitors: string[], osds: table<string, integer[]>, pgs: integer } Ceph, where there is MicroCeph.
+
+--- Look at everything about the cluster that a simulated one needs to be like it. It changes nothing.
+---
+--- What can't be read is told, and left out.
+---@param args status.snapshot.Args
+---@return status.snapshot.Result
+function status.snapshot(args) end

@@ -439,7 +439,10 @@ end
 -- What nobody can know before it is done: looking at it is a mistake, passing it on isn't.
 function prelude.unknown(what)
 	local function ask(_, key)
-		raise("unknown", raw_format("%s is asked for, and can't be known before it is done: %s", safe_tostring(key), what))
+		raise(
+			"unknown",
+			raw_format("%s is asked for, and can't be known before it is done: %s", safe_tostring(key), what)
+		)
 	end
 	return raw_setmetatable({}, { __index = ask, __pairs = ask, __len = ask, __metatable = false })
 end
