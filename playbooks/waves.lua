@@ -291,7 +291,7 @@ function waves.run(M, p, channels)
 				moved[i] = wave.component.name
 			end
 		end)
-		local after = status.require { health = "ok", in_step = true }
+		local after = status.require { health = "ok", in_step = true, components = moved }
 		return { backup = folders, changed = changes(before, after), components = moved }
 	end)
 end

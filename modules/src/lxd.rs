@@ -28,7 +28,6 @@ pub use healing::Healing;
 pub use instances::{Instance, Instances, Unharmed};
 pub use predict::Predict;
 pub use restore::Restore;
-
 pub use work::{Work, work};
 
 use crate::cmd::{Cmd, End};
