@@ -207,6 +207,9 @@ pub(crate) struct Faults {
     waiting: Vec<Fault>,
     /// Those that are there.
     active: Vec<Fault>,
+    /// When one last came or went.
+    #[serde(default)]
+    shaken: Option<u64>,
 }
 
 /// A fault's beginning or end is due.
@@ -315,6 +318,11 @@ impl<'de> Deserialize<'de> for Fault {
 }
 
 impl Faults {
+    /// When a fault last came or went.
+    pub(crate) fn shaken(&self) -> Option<u64> {
+        self.shaken
+    }
+
     /// Whether the daemons of a snap stay down on a member.
     pub(crate) fn no_return(&self, member: &str, snap: &str) -> bool {
         let args = [snap, member];
@@ -438,6 +446,7 @@ impl World {
     }
 
     fn begin_fault(&mut self, fault: Fault) {
+        self.faults.shaken = Some(self.now);
         let cause = std::mem::take(&mut self.cause);
         let args: Vec<&str> = fault.args.iter().map(String::as_str).collect();
         match (fault.name.as_str(), args.as_slice()) {
@@ -487,6 +496,7 @@ impl World {
 
     /// What a fault did is undone, as far as it can be.
     fn end_fault(&mut self, fault: &Fault) {
+        self.faults.shaken = Some(self.now);
         let args: Vec<&str> = fault.args.iter().map(String::as_str).collect();
         match (fault.name.as_str(), args.as_slice()) {
             ("cut", [member]) => self.set_link(member, true),

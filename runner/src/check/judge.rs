@@ -233,16 +233,8 @@ impl Judge {
         }
         let site = |step: &str| steps.get(step).map_or("", |(site, ..)| site);
         let history = |until: u64| -> Vec<String> {
-            let changes = trial.world.log.iter().filter(|e| {
-                e.at <= until
-                    && !e
-                        .argv
-                        .first()
-                        .is_some_and(|program| program.ends_with("/curl"))
-                    && steps
-                        .get(e.step.as_str())
-                        .is_some_and(|(_, effect, _)| *effect != Effect::Read)
-            });
+            let log = trial.world.log.iter();
+            let changes = log.filter(|e| e.at <= until && e.changed);
             let line = |e: &lockstep_twin::Entry| {
                 format!(
                     "{:>9}  {}  {}",

@@ -28,6 +28,9 @@ pub(crate) struct CheckArgs {
     /// Seed of the random mishaps: the same seed tries the same ones
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Don't kill and resume the run at every step
+    #[arg(long)]
+    no_kills: bool,
     /// Only the random try of this number, as a finding names it
     #[arg(long, value_name = "N")]
     only: Option<usize>,
@@ -52,6 +55,7 @@ pub(super) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> R
         tries: args.tries,
         seed: args.seed,
         only: args.only,
+        kills: !args.no_kills,
     };
     let shown = std::io::stderr().is_terminal() && !global.json;
     let report = check.run(&piece, &|done, of| {
