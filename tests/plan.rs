@@ -53,10 +53,8 @@ fn asked(journal: &str) -> Vec<String> {
     let records = journal
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let intents = records.filter(|r| r["kind"] == "intent" || r["record"] == "intent");
-    intents
-        .map(|r| r["path"].as_str().unwrap().to_owned())
-        .collect()
+    let intent = |r: Value| Some(r["record"].get("intent")?["path"].as_str()?.to_owned());
+    records.filter_map(intent).collect()
 }
 
 fn sorted(mut paths: Vec<String>) -> Vec<String> {
@@ -98,7 +96,7 @@ fn a_plan_only_looks_and_a_run_keeps_to_it() {
     }
 
     let plan: Value = serde_json::from_str(&read(&lab.path("plan.json"))).unwrap();
-    lab.run(&[&args[..], &["--plan", file]].concat()).exits(0);
+    let _ = lab.run(&[&args[..], &["--plan", file]].concat()).exits(0);
     let journal = read(&lab.path("state/runs/update-1/journal.jsonl"));
     assert_eq!(sorted(asked(&journal)), sorted(planned(&plan)));
     assert_eq!(lab.world().violations(), []);
@@ -118,7 +116,7 @@ fn a_cluster_that_can_be_seen_only_in_part_has_no_plan() {
         "{}",
         ran.stderr
     );
-    ran.exits(3);
+    let _ = ran.exits(3);
 }
 
 #[test]
@@ -176,10 +174,11 @@ end }}"#
     };
     write(&desk.path("site.lua"), &text("lxd"));
     let cluster = ["--cluster", "twin:2"];
-    desk.run(&[&["plan", "site.lua", "-o", "plan.json"], &cluster[..]].concat())
+    let _ = desk
+        .run(&[&["plan", "site.lua", "-o", "plan.json"], &cluster[..]].concat())
         .exits(0);
     let run = |plan: &str| desk.run(&[&["run", "site.lua", "--plan", plan], &cluster[..]].concat());
-    run("plan.json").exits(0);
+    let _ = run("plan.json").exits(0);
 
     let plan = read(&desk.path("plan.json"));
     write(
@@ -199,14 +198,16 @@ end }}"#
         other.stderr
     );
     // What is not in the plan can be done all the same, if somebody says so.
-    desk.run(&["resume", "site-2", "--retry", "snap.hold#1"])
+    let _ = desk
+        .run(&["resume", "site-2", "--retry", "snap.hold#1"])
         .exits(0);
 }
 
 #[test]
 fn a_plan_that_is_not_for_this_run_is_refused() {
     let desk = Desk::new();
-    desk.run(&["plan", "update", "--cluster", "twin:2", "-o", "plan.json"])
+    let _ = desk
+        .run(&["plan", "update", "--cluster", "twin:2", "-o", "plan.json"])
         .exits(0);
     let plan = read(&desk.path("plan.json"));
     let mut said = Vec::new();
@@ -214,7 +215,7 @@ fn a_plan_that_is_not_for_this_run_is_refused() {
         write(&desk.path(name), text);
         let ran = desk.run(&["update", "--cluster", cluster, "--plan", name]);
         said.push(ran.stderr.clone());
-        ran.exits(2);
+        let _ = ran.exits(2);
     };
     refuse(
         "version.json",
@@ -261,7 +262,7 @@ fn a_rehearsal_is_held_mended_and_resumed() {
     assert!(held.contains("micro02"), "{held}");
     assert!(held.contains("lockstep resume update-1"), "{held}");
     // Nothing is mended yet.
-    desk.run(&["resume", "update-1"]).exits(4);
+    let _ = desk.run(&["resume", "update-1"]).exits(4);
     let done = desk.run(&["resume", "update-1", "--mend"]).exits(0);
     assert!(done.contains("update-1: done"), "{done}");
 }
@@ -277,7 +278,7 @@ fn mistakes_in_a_rehearsal_are_named() {
             args.join(" "),
             ran.stderr
         ));
-        ran.exits(2);
+        let _ = ran.exits(2);
     };
     for fault in [
         "cutt:micro01",
