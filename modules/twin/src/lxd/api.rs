@@ -399,13 +399,7 @@ fn change(
                 let text = "The destination cluster member is evacuated";
                 return Answer::Error(text.to_owned());
             }
-            Answer::Async(evacuation::change(
-                world,
-                What::Migrate,
-                key,
-                to,
-                proc.id,
-            ))
+            Answer::Async(evacuation::change(world, What::Migrate, key, to, proc.id))
         }
         _ => not_found(),
     }
