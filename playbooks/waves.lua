@@ -292,7 +292,8 @@ function waves.run(M, p, channels)
 			end
 		end)
 		-- Storage may still be catching up with a member that was away in the wave of another component.
-		local after = status.require { health = "ok", in_step = true, retry = { times = 20, every = "15s" } }
+		local patience = { times = 20, every = "15s" }
+		local after = status.require { health = "ok", in_step = true, components = moved, retry = patience }
 		return { backup = folders, changed = changes(before, after), components = moved }
 	end)
 end

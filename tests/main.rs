@@ -1,5 +1,6 @@
 //! Tests of lockstep as a whole.
 
+mod check;
 mod cli;
 mod crash;
 mod engine;

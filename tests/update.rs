@@ -96,6 +96,15 @@ fn components_can_be_chosen() {
 }
 
 #[test]
+fn a_component_that_is_left_alone_may_be_out_of_step() {
+    let mut bench = Bench::shipped("update", &Scenario::of(3), &json!({"only": ["microovn"]}));
+    bench.world.set_revision("micro02", "microcloud", 1210);
+    bench.run().done();
+    assert_eq!(bench.revisions("microovn"), [701, 701, 701]);
+    assert_eq!(bench.revisions("microcloud"), [1200, 1210, 1200]);
+}
+
+#[test]
 fn an_upgrade_moves_components_to_the_channels_that_were_named() {
     let scenario = Scenario {
         updates: false,

@@ -28,7 +28,6 @@ pub use healing::Healing;
 pub use instances::{Instance, Instances, Unharmed};
 pub use predict::Predict;
 pub use restore::Restore;
-
 pub use work::{Work, work};
 
 use crate::cmd::{Cmd, End};
@@ -244,7 +243,11 @@ fn not_ready(waiting: &[(&str, String)]) -> String {
         .iter()
         .map(|(why, members)| format!("{}: {why}", members.join(", ")));
     let reasons: Vec<String> = reasons.collect();
-    let place = if waiting.len() == 1 { "there" } else { "on each: one may hold the others" };
+    let place = if waiting.len() == 1 {
+        "there"
+    } else {
+        "on each: one may hold the others"
+    };
     format!("{}; look at sudo snap logs lxd {place}", reasons.join("; "))
 }
 

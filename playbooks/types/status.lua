@@ -23,6 +23,7 @@ function status.read(args) end
 
 ---@class (exact) status.require.Args
 ---@field health "ok"|"converging" How well every component must be.
+---@field components? string[] Only these components have to be in step and through with waiting; without them, all.
 ---@field in_step? boolean All members must run the same revision of each component, from the same channel, in the cohort.
 ---@field same_channels? boolean All members must follow the same channel, for each component.
 ---@field timeout? lockstep.Span How long the step may take.

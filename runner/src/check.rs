@@ -29,6 +29,8 @@ pub struct Check {
     pub seed: u64,
     /// Only this random case.
     pub only: Option<usize>,
+    /// Whether the controller is killed at every append.
+    pub kills: bool,
 }
 
 /// What was tried, and what was found.
@@ -65,7 +67,7 @@ impl Check {
             return report;
         }
         let mut jobs = Vec::new();
-        if self.only.is_none() {
+        if self.kills && self.only.is_none() {
             for judge in &judges {
                 let kill = |case| Job {
                     judge,

@@ -16,7 +16,6 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
-use jiff::Timestamp;
 use lockstep_modules::cluster::Cluster;
 use lockstep_modules::cx::Run;
 use lockstep_modules::error::{Kind, OpError};
@@ -83,22 +82,6 @@ pub enum Start {
     Fresh(Box<Head>),
     /// From where its journal ends.
     Resumed(Box<Resume>),
-}
-
-impl Start {
-    /// The run; one that is fresh begins now.
-    #[must_use]
-    pub fn run(&self, now: Timestamp) -> Run {
-        let (head, began) = match self {
-            Self::Fresh(head) => (head.as_ref(), now),
-            Self::Resumed(resume) => (&resume.history.head, resume.history.began),
-        };
-        Run {
-            id: head.id.clone(),
-            holder: head.who.clone(),
-            began,
-        }
-    }
 }
 
 /// A run in motion.

@@ -13,7 +13,7 @@ use crate::error::OpError;
 pub struct Work {
     /// Operations that go on and that a restart of the daemon would break off.
     pub operations: Vec<String>,
-    /// Warnings that nobody has acknowledged.
+    /// Warnings about the cluster that nobody has acknowledged.
     pub warnings: Vec<String>,
 }
 
@@ -36,6 +36,15 @@ struct Warning {
     status: String,
 }
 
+/// Warnings that tell of the cluster (`lxd/db/warningtype/warning_type.go`). Most others tell what a kernel lacks.
+const TELLING: [&str; 5] = [
+    "Failed autostarting instance",
+    "Network unavailable",
+    "Offline cluster member",
+    "Storage pool unavailable",
+    "Time skew detected between leader and local",
+];
+
 /// Asks for it. Sessions of people (`lxc exec`) are operations too; they are theirs to end, and left out.
 ///
 /// # Errors
@@ -52,7 +61,7 @@ pub async fn work(cx: &Cx) -> Result<Work, OpError> {
     let warnings: Vec<Warning> = query(cx, "/1.0/warnings?recursion=1").await?;
     let fresh = warnings
         .into_iter()
-        .filter(|warning| warning.status == "new");
+        .filter(|warning| warning.status == "new" && TELLING.contains(&warning.kind.as_str()));
     Ok(Work {
         operations: tasks.map(|op| at(&op.location, &op.description)).collect(),
         warnings: fresh

@@ -23,6 +23,9 @@ pub struct RequireArgs {
     /// All members must follow the same channel, for each component.
     #[serde(default)]
     pub same_channels: bool,
+    /// Only these components have to be in step and through with waiting; without them, all.
+    #[serde(default)]
+    pub components: Vec<String>,
 }
 
 /// How well every component must be.
@@ -86,10 +89,11 @@ fn reasons(args: &RequireArgs, status: &Status) -> Vec<String> {
     }
     // A member that can't be asked is why components can't be judged: it is named once.
     let blind = status.members.iter().any(|m| m.problem.is_some());
+    let meant = |c: &Component| args.components.is_empty() || args.components.contains(&c.name);
     let fine = |c: &Component| match c.health {
         Health::Ok | Health::Absent => true,
         Health::Unknown if blind => true,
-        Health::Waiting => args.health == Wanted::Converging,
+        Health::Waiting => args.health == Wanted::Converging || !meant(c),
         Health::Bad | Health::Unknown => false,
     };
     for component in &status.components {
@@ -101,7 +105,7 @@ fn reasons(args: &RequireArgs, status: &Status) -> Vec<String> {
             };
             reasons.push(format!("{}: {why}", component.title));
         }
-        if args.in_step {
+        if args.in_step && meant(component) {
             reasons.extend(
                 component
                     .skew

@@ -316,9 +316,10 @@ fn finish_upgrade(world: &mut World, tries: u32) {
 }
 
 impl Ceph {
-    /// The running daemons' kinds and versions, as `ceph versions` counts them: OSDs only while they are up.
+    /// The daemons' kinds and versions, as `ceph versions` counts them: OSDs only while they are up, but a monitor that is
+    /// out of quorum too, with what it ran last.
     fn versions(&self) -> Vec<(&'static str, Version)> {
-        let mons = self.mons.values().filter(|mon| mon.in_quorum);
+        let mons = self.mons.values();
         let running = |d: &&Daemon| d.running;
         let up = self.osds.values().filter(|osd| osd.up);
         mons.map(|mon| ("mon", mon.version.clone()))

@@ -28,6 +28,8 @@ pub enum Arg {
     Member,
     /// A component's snap.
     Snap,
+    /// An instance's name.
+    Instance,
     /// The number of an OSD.
     Osd,
     /// Seconds.
@@ -96,6 +98,21 @@ pub const KINDS: &[FaultKind] = &[
         "The store answers with this HTTP status.",
     ),
     kind(
+        "cannot-migrate",
+        &[Arg::Instance],
+        "LXD can't migrate the instance: an evacuation fails when it comes to it.",
+    ),
+    kind(
+        "left-behind",
+        &[Arg::Instance],
+        "Evacuations pass over the instance, and say that they succeeded.",
+    ),
+    kind(
+        "wont-start",
+        &[Arg::Instance],
+        "LXD can't start the instance.",
+    ),
+    kind(
         "osd-lost",
         &[Arg::Osd],
         "The OSD ends, and doesn't come back.",
@@ -137,6 +154,7 @@ impl Arg {
         match self {
             Self::Member => "MEMBER",
             Self::Snap => "SNAP",
+            Self::Instance => "INSTANCE",
             Self::Osd => "OSD",
             Self::Seconds => "SECONDS",
             Self::Status => "STATUS",
@@ -189,6 +207,9 @@ pub(crate) struct Faults {
     waiting: Vec<Fault>,
     /// Those that are there.
     active: Vec<Fault>,
+    /// When one last came or went.
+    #[serde(default)]
+    shaken: Option<u64>,
 }
 
 /// A fault's beginning or end is due.
@@ -297,6 +318,11 @@ impl<'de> Deserialize<'de> for Fault {
 }
 
 impl Faults {
+    /// When a fault last came or went.
+    pub(crate) fn shaken(&self) -> Option<u64> {
+        self.shaken
+    }
+
     /// Whether the daemons of a snap stay down on a member.
     pub(crate) fn no_return(&self, member: &str, snap: &str) -> bool {
         let args = [snap, member];
@@ -346,6 +372,11 @@ impl World {
             match arg {
                 Arg::Member => among("member", value, &members)?,
                 Arg::Snap => among("component", value, &snaps)?,
+                Arg::Instance => {
+                    let names: Vec<&str> =
+                        self.instances().iter().map(|i| i.name.as_str()).collect();
+                    among("instance", value, &names)?;
+                }
                 Arg::Osd
                     if !value
                         .parse()
@@ -415,6 +446,7 @@ impl World {
     }
 
     fn begin_fault(&mut self, fault: Fault) {
+        self.faults.shaken = Some(self.now);
         let cause = std::mem::take(&mut self.cause);
         let args: Vec<&str> = fault.args.iter().map(String::as_str).collect();
         match (fault.name.as_str(), args.as_slice()) {
@@ -442,6 +474,9 @@ impl World {
                 self.store.delay = seconds.parse::<u64>().unwrap_or(0) * 1000;
             }
             ("store-error", [status]) => self.store.status = status.parse().ok(),
+            ("cannot-migrate", [name]) => self.fail_migration(name, u32::MAX),
+            ("left-behind", [name]) => self.overlook(name),
+            ("wont-start", [name]) => self.fail_start(name, u32::MAX),
             ("osd-lost", [id]) => self.fail_osd(id.parse().unwrap_or_default()),
             ("mon-lost", [member]) => self.fail_mon(member),
             ("never-clean", [member]) => self.never_clean_after(member),
@@ -461,6 +496,7 @@ impl World {
 
     /// What a fault did is undone, as far as it can be.
     fn end_fault(&mut self, fault: &Fault) {
+        self.faults.shaken = Some(self.now);
         let args: Vec<&str> = fault.args.iter().map(String::as_str).collect();
         match (fault.name.as_str(), args.as_slice()) {
             ("cut", [member]) => self.set_link(member, true),
@@ -472,6 +508,9 @@ impl World {
             ("other-revision", [snap, member]) => self.store.forget_offer(member, snap),
             ("slow-store", _) => self.store.delay = 0,
             ("store-error", _) => self.store.status = None,
+            ("cannot-migrate", [name]) => self.fail_migration(name, 0),
+            ("left-behind", [name]) => self.attend_to(name),
+            ("wont-start", [name]) => self.fail_start(name, 0),
             ("osd-lost" | "mon-lost" | "never-clean" | "slow-ops" | "release-not-set", _) => {
                 self.mend_ceph();
             }

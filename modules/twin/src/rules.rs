@@ -90,6 +90,9 @@ const ORDER: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
 /// How long the members that are ahead of the others may be left alone, in milliseconds.
 const TOGETHER: u64 = 30_000;
 
+/// How long it may take until a fault shows everywhere, in milliseconds.
+const NOTICED: u64 = 60_000;
+
 impl World {
     /// The rules that were broken so far.
     #[must_use]
@@ -171,8 +174,7 @@ impl World {
 
     /// The services of a snap are about to stop on a member.
     pub(crate) fn rules_on_stop(&mut self, member: &str, snap: &str) {
-        // What snapd does of its own, an undo for example, is nobody's fault.
-        if self.cause.is_empty() || self.undoing(member, snap) {
+        if self.blameless(member, snap) {
             return;
         }
         if matches!(snap, "microceph" | "microovn") {
@@ -221,8 +223,23 @@ impl World {
         self.rules.stopped = stopped;
     }
 
+    /// Whether nobody is to be blamed for a snap's services stopping on a member now: snapd does it of its own accord (an
+    /// undo, for example), or something went wrong so shortly before the refresh was asked for, or after it, that nobody
+    /// could have known.
+    pub(crate) fn blameless(&self, member: &str, snap: &str) -> bool {
+        if self.cause.is_empty() || self.undoing(member, snap) {
+            return true;
+        }
+        let changes = self.members.get(member).map(|m| m.snapd.changes.iter());
+        let asked = changes
+            .and_then(|mut all| all.rfind(|c| c.snap == snap && !c.ready()))
+            .map_or(self.now, |c| c.spawned);
+        let shaken = self.faults.shaken();
+        shaken.is_some_and(|at| at + NOTICED >= asked)
+    }
+
     /// The service stops because a refresh is undone: snapd does that, and nobody else.
-    pub(crate) fn undoing(&self, member: &str, snap: &str) -> bool {
+    fn undoing(&self, member: &str, snap: &str) -> bool {
         let change = self
             .members
             .get(member)

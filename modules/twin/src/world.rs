@@ -84,6 +84,9 @@ pub struct Entry {
     pub step: String,
     /// How it ended; none while it runs.
     pub end: Option<End>,
+    /// Whether it changed anything.
+    #[serde(default)]
+    pub changed: bool,
 }
 
 /// Something that is due.
@@ -323,6 +326,7 @@ impl World {
             root: cmd.root,
             step: cmd.step.clone(),
             end: None,
+            changed: false,
         };
         self.log.push(entry);
         let entry = self.log.len() - 1;
@@ -385,9 +389,11 @@ impl World {
             .unwrap_or(u64::MAX)
             .saturating_sub(self.now - proc.began);
         self.cause = cause_of(&proc.cmd);
-        let before = self.settings();
+        let (before, changed) = (self.settings(), self.take_changed());
         let reply = programs::look(self, &proc);
         self.rules_on_settings(&before);
+        self.log[proc.entry].changed |= self.changed;
+        self.changed |= changed;
         let output = match reply {
             _ if left == 0 => Output {
                 end: End::TimedOut,

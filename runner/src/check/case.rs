@@ -149,6 +149,7 @@ fn fault(rng: &mut fastrand::Rng, world: &World, takes: u64) -> Option<Fault> {
         args.push(match arg {
             Arg::Member => (*pick(rng, &members)?).clone(),
             Arg::Snap => (*pick(rng, &SNAPS)?).to_owned(),
+            Arg::Instance => pick(rng, world.instances())?.name.clone(),
             Arg::Osd => pick(rng, &world.osds())?.to_string(),
             Arg::Seconds => rng.u64(1..120).to_string(),
             Arg::Status => [429, 503][rng.usize(0..2)].to_string(),

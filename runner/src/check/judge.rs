@@ -7,7 +7,7 @@ use lockstep_modules::cmd::End;
 use lockstep_modules::error::Kind;
 use lockstep_modules::op::Effect;
 use lockstep_modules::schema::Span;
-use lockstep_twin::{Scenario, World};
+use lockstep_twin::{Scenario, Strangers, World};
 
 use super::case::Case;
 use super::finding::Finding;
@@ -106,6 +106,9 @@ impl Judge {
             ..self.scenario.clone()
         };
         let mut world = scenario.build();
+        // What a site calls beside the cluster is taken to work.
+        world.strangers = Strangers::Succeed;
+        world.machines = piece.machines.iter().map(|m| m.name.clone()).collect();
         for fault in &case.faults {
             world
                 .inject(fault.clone())
@@ -230,12 +233,8 @@ impl Judge {
         }
         let site = |step: &str| steps.get(step).map_or("", |(site, ..)| site);
         let history = |until: u64| -> Vec<String> {
-            let changes = trial.world.log.iter().filter(|e| {
-                e.at <= until
-                    && steps
-                        .get(e.step.as_str())
-                        .is_some_and(|(_, effect, _)| *effect != Effect::Read)
-            });
+            let log = trial.world.log.iter();
+            let changes = log.filter(|e| e.at <= until && e.changed);
             let line = |e: &lockstep_twin::Entry| {
                 format!(
                     "{:>9}  {}  {}",

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::playbook::Which;
+use super::target::machines;
 use crate::check::{Check, Finding, Report};
 use crate::trial::Piece;
 
@@ -27,6 +28,9 @@ pub(crate) struct CheckArgs {
     /// Seed of the random mishaps: the same seed tries the same ones
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Don't kill and resume the run at every step
+    #[arg(long)]
+    no_kills: bool,
     /// Only the random try of this number, as a finding names it
     #[arg(long, value_name = "N")]
     only: Option<usize>,
@@ -36,7 +40,8 @@ pub(crate) struct CheckArgs {
 pub(super) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> Result<Exit, Fault> {
     let main = args.which.main(global);
     let given = args.which.params.typed().collect();
-    let piece = Piece::load(&main.main, Box::new(main.finder), registry, &given)?;
+    let mut piece = Piece::load(&main.main, Box::new(main.finder), registry, &given)?;
+    piece.machines = machines(global)?;
     let members = if args.members.is_empty() {
         vec![3]
     } else {
@@ -50,6 +55,7 @@ pub(super) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> R
         tries: args.tries,
         seed: args.seed,
         only: args.only,
+        kills: !args.no_kills,
     };
     let shown = std::io::stderr().is_terminal() && !global.json;
     let report = check.run(&piece, &|done, of| {

@@ -224,7 +224,10 @@ pub(super) fn run(
     let runtime = runtime(target.twin.is_some())?;
     let outcome = runtime.block_on(async {
         let twin = match &target.twin {
-            Some(scenario) => Some(simulation(world(scenario)?, Some(folder.file("twin.json")))),
+            Some(scenario) => Some(simulation(
+                world(scenario, &cluster.machines)?,
+                Some(folder.file("twin.json")),
+            )),
             None => None,
         };
         let transport: Rc<dyn Transport> = match &twin {

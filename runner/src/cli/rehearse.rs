@@ -9,7 +9,7 @@ use lockstep_twin::{Fault as Mishap, Scenario};
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::playbook::{self, Main, RunArgs};
-use super::target::Target;
+use super::target::{Target, machines};
 use crate::config::read_scenario;
 
 /// How a rehearsal is set up.
@@ -87,7 +87,8 @@ pub(super) fn rehearse(
     scenario.epoch = jiff::Timestamp::now();
     scenario.faults.extend(args.faults.iter().cloned());
     scenario.check().map_err(|(_, what)| Fault::usage(what))?;
-    let target = Target::simulated(format!("twin, {name}"), scenario);
+    let mut target = Target::simulated(format!("twin, {name}"), scenario);
+    target.config.cluster.machines = machines(global)?;
     playbook::run(
         registry,
         global,

@@ -239,7 +239,7 @@ fn by_hand(step: &Step) -> Option<String> {
     Some(command)
 }
 
-/// Tells what an aborted run leaves: effects that nothing gives back.
+/// Tells what an aborted run leaves: what became of snaps and of a site's own programs, which nothing gives back.
 fn stays(registry: &Registry, history: &History) {
     let lines: Vec<String> = history
         .completions
@@ -248,8 +248,9 @@ fn stays(registry: &Registry, history: &History) {
             let value = completion.result.as_ref().ok()?;
             let step = history.steps.get(&completion.path)?;
             let op = registry.op(&step.op).ok()?;
+            let lasting = step.op == "exec" || step.op.starts_with("snap.");
             let changed = value.get("changed") != Some(&Value::Bool(false));
-            (step.effect == Effect::Once && changed).then(|| {
+            (lasting && step.effect == Effect::Once && changed).then(|| {
                 let member = op.member(&step.args).unwrap_or_default();
                 let (what, how) = (op.call.headline(&step.args), op.call.summary(value));
                 format!("  {member}  {} {what}: {how}", op.name)

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use lockstep_modules::cluster::{Cluster, MemberConfig, SshConfig};
 use lockstep_modules::transport::Transport;
 use lockstep_modules::transport::ssh::Ssh;
-use lockstep_twin::{Scenario, Twin, World};
+use lockstep_twin::{Scenario, Strangers, Twin, World};
 
 use super::Global;
 use super::exit::{Exit, Fault};
@@ -62,14 +62,25 @@ impl Target {
     }
 }
 
+/// The machines beside the cluster of the cluster file, if there is one: playbooks that are tried out may name them.
+pub(super) fn machines(global: &Global) -> Result<Vec<MemberConfig>, Fault> {
+    let named = global.cluster.as_deref().unwrap_or(DEFAULT);
+    if twin(named)?.is_some() || (global.cluster.is_none() && !Path::new(named).exists()) {
+        return Ok(Vec::new());
+    }
+    Ok(Config::read(Path::new(named))?.cluster.machines)
+}
+
 /// Whether a run of this target is on a simulated cluster. Files are known by absolute paths.
 pub(super) fn is_simulated(target: &str) -> bool {
     target.starts_with("twin")
 }
 
-/// A scenario's world, with its faults.
-pub(super) fn world(scenario: &Scenario) -> Result<World, Fault> {
+/// A scenario's world, with its faults and the machines beside it. What a site calls there is taken to work.
+pub(super) fn world(scenario: &Scenario, machines: &[MemberConfig]) -> Result<World, Fault> {
     let mut world = scenario.build();
+    world.strangers = Strangers::Succeed;
+    world.machines = machines.iter().map(|m| m.name.clone()).collect();
     for fault in &scenario.faults {
         world.inject(fault.clone()).map_err(Fault::usage)?;
     }

@@ -11,7 +11,7 @@ use lockstep_modules::transport::Transport;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Tools;
+use super::{Start, Tools};
 use crate::clock::Clock;
 use crate::event::{Event, Events};
 
@@ -43,6 +43,22 @@ pub trait Asker {
 impl Asker for Answer {
     fn ask<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, Answer> {
         Box::pin(std::future::ready(*self))
+    }
+}
+
+impl Start {
+    /// The run; one that is fresh begins now.
+    #[must_use]
+    pub fn run(&self, now: Timestamp) -> Run {
+        let (head, began) = match self {
+            Self::Fresh(head) => (head.as_ref(), now),
+            Self::Resumed(resume) => (&resume.history.head, resume.history.began),
+        };
+        Run {
+            id: head.id.clone(),
+            holder: head.who.clone(),
+            began,
+        }
     }
 }
 

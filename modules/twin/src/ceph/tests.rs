@@ -111,6 +111,20 @@ fn the_status_has_the_form_of_real_ones_through_trouble() {
 }
 
 #[test]
+fn versions_leave_out_osds_that_are_down_and_count_monitors_that_are() {
+    let mut world = Scenario::of(3).build();
+    world.fail_osd(2);
+    world.fail_mon("micro03");
+    let versions: Value = serde_json::from_str(&asked(&mut world, "versions -f json").1).unwrap();
+    let count = |kind: &str| {
+        versions[kind]
+            .as_object()
+            .map(|map| map.values().filter_map(Value::as_u64).sum::<u64>())
+    };
+    assert_eq!((count("mon"), count("osd")), (Some(3), Some(2)));
+}
+
+#[test]
 fn ok_to_stop_answers_as_the_real_one_does() {
     let mut world = Scenario::of(3).build();
     let (code, text) = asked(&mut world, "osd ok-to-stop 0 -f json");

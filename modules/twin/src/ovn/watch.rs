@@ -5,7 +5,7 @@ use crate::world::World;
 
 /// The services of MicroOVN are about to stop on a member, because it is refreshed.
 pub(super) fn on_stop(world: &mut World, member: &str) {
-    if world.undoing(member, "microovn") {
+    if world.blameless(member, "microovn") {
         return;
     }
     for database in DATABASES {
