@@ -442,3 +442,56 @@ impl Approved {
         (!same).then(|| format!("the plan has other arguments here: {}", fixed(&step.args)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::Options;
+
+    fn step(args: Value, found: Vec<String>) -> Step {
+        Step {
+            path: "MicroCeph/microceph.finish#1".to_owned(),
+            op: "microceph.finish".to_owned(),
+            args,
+            found,
+            effect: Effect::Converge,
+            site: String::new(),
+            member: None,
+            headline: String::new(),
+            summary: String::new(),
+            begins: 0,
+            takes: 0,
+        }
+    }
+
+    fn objection(planned: Step, args: Value) -> Option<String> {
+        let approved = Approved {
+            steps: BTreeMap::from([(planned.path.clone(), planned.clone())]),
+        };
+        approved.objection(&Call {
+            path: planned.path,
+            op: planned.op,
+            args,
+            effect: planned.effect,
+            options: Options::default(),
+            caught: false,
+            cleaning: false,
+            site: String::new(),
+        })
+    }
+
+    #[test]
+    fn what_an_earlier_step_found_is_no_part_of_a_plan() {
+        let planned = json!({"samples": 2, "since": {"versions": {"19.2.0 squid": 12}}});
+        let results = [planned["since"].clone(), json!({"samples": 2})];
+        let found = found(&planned, &results);
+        assert_eq!(found, ["since"]);
+        let step = step(planned, found);
+        let on_the_day = json!({"samples": 2, "since": {"versions": {"18.2.7 reef": 12}}});
+        assert_eq!(objection(step.clone(), on_the_day), None);
+        assert_eq!(
+            objection(step, json!({"samples": 1, "since": {}})).unwrap(),
+            r#"the plan has other arguments here: {"samples":2}"#
+        );
+    }
+}
