@@ -291,7 +291,9 @@ function waves.run(M, p, channels)
 				moved[i] = wave.component.name
 			end
 		end)
-		local after = status.require { health = "ok", in_step = true, components = moved }
+		-- Storage may still be catching up with a member that was away in the wave of another component.
+		local patience = { times = 20, every = "15s" }
+		local after = status.require { health = "ok", in_step = true, components = moved, retry = patience }
 		return { backup = folders, changed = changes(before, after), components = moved }
 	end)
 end

@@ -309,7 +309,7 @@ fn a_member_that_holds_the_others_is_named() {
     let held = bench.run().held();
     let message = &held.failure.message;
     assert!(
-        message.contains("micro01, micro03 has another revision and waits for micro02"),
+        message.contains("micro01, micro03 have another revision and wait for micro02"),
         "{message}"
     );
     bench.world.mend();

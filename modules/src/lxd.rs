@@ -211,12 +211,12 @@ async fn look(cx: &Cx) -> Result<Look<Vec<LxdMember>>, OpError> {
     for (member, answer) in all.iter().zip(answers) {
         match answer? {
             Ready::Yes => {}
-            Ready::No(why) => waiting.push(why),
+            Ready::No(why) => waiting.push((member.as_str(), why)),
             Ready::Absent => absent.push(member.as_str()),
         }
     }
     if !waiting.is_empty() {
-        return Ok(Look::NotYet(waiting.join("; ")));
+        return Ok(Look::NotYet(not_ready(&waiting)));
     }
     match health(cx).await {
         Ok((members, problems)) if problems.is_empty() => {
@@ -230,6 +230,25 @@ async fn look(cx: &Cx) -> Result<Look<Vec<LxdMember>>, OpError> {
         Err(error) if error.kind == Kind::Unreachable => Err(error),
         Err(error) => Ok(Look::NotYet(error.to_string())),
     }
+}
+
+/// Who isn't ready and why, and where to look. A member that has a newer version than another one isn't ready either, so one
+/// that doesn't come back can make all of them wait.
+fn not_ready(waiting: &[(&str, String)]) -> String {
+    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (member, why) in waiting {
+        by_reason.entry(why).or_default().push(member);
+    }
+    let reasons = by_reason
+        .iter()
+        .map(|(why, members)| format!("{}: {why}", members.join(", ")));
+    let reasons: Vec<String> = reasons.collect();
+    let place = if waiting.len() == 1 {
+        "there"
+    } else {
+        "on each: one may hold the others"
+    };
+    format!("{}; look at sudo snap logs lxd {place}", reasons.join("; "))
 }
 
 /// Whether LXD is ready on a member.
@@ -258,12 +277,8 @@ async fn ready(cx: &Cx, member: &Member) -> Result<Ready, OpError> {
     if output.end == End::Exit(127) {
         return Ok(Ready::Absent);
     }
-    Ok(Ready::No(format!(
-        "{member}: {}",
-        output
-            .failure(&full, member.as_str(), output.stderr.trim())
-            .message
-    )))
+    let failure = output.failure(&full, member.as_str(), output.stderr.trim());
+    Ok(Ready::No(failure.message))
 }
 
 /// The members, and what speaks against the cluster.

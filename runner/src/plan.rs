@@ -63,6 +63,9 @@ pub struct Step {
     pub op: String,
     /// Its arguments.
     pub args: Value,
+    /// Those of its arguments that hold what an earlier step found: on the day they are what is found then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<String>,
     /// What doing it twice would mean.
     pub effect: Effect,
     /// The line that asks for it.
@@ -263,7 +266,12 @@ fn steps(trial: &Trial, events: &[crate::event::Stamped]) -> Vec<Step> {
         }
     }
     let records = trial.records().unwrap_or_default();
+    let mut results = Vec::new();
     let step = |record: Record| {
+        if let Record::Done { value, .. } = record {
+            results.push(value);
+            return None;
+        }
         let Record::Intent {
             path,
             op,
@@ -279,6 +287,7 @@ fn steps(trial: &Trial, events: &[crate::event::Stamped]) -> Vec<Step> {
         Some(Step {
             path,
             op,
+            found: found(&args, &results),
             args,
             effect,
             site,
@@ -290,6 +299,26 @@ fn steps(trial: &Trial, events: &[crate::event::Stamped]) -> Vec<Step> {
         })
     };
     records.into_iter().filter_map(step).collect()
+}
+
+/// The arguments that are records or lists out of earlier results. Words and numbers are alike by chance, so they don't count.
+fn found(args: &Value, results: &[Value]) -> Vec<String> {
+    let args = args.as_object().into_iter().flatten();
+    let from_results = args.filter(|(_, value)| {
+        let empty = value.as_object().is_none_or(serde_json::Map::is_empty)
+            && value.as_array().is_none_or(Vec::is_empty);
+        !empty && results.iter().any(|result| contains(result, value))
+    });
+    from_results.map(|(name, _)| name.clone()).collect()
+}
+
+fn contains(result: &Value, value: &Value) -> bool {
+    result == value
+        || match result {
+            Value::Object(fields) => fields.values().any(|field| contains(field, value)),
+            Value::Array(items) => items.iter().any(|item| contains(item, value)),
+            _ => false,
+        }
 }
 
 fn said(events: &[crate::event::Stamped]) -> Vec<(String, String)> {
@@ -345,14 +374,14 @@ fn touched(trial: &Trial, before: &[lockstep_twin::Instance]) -> Vec<String> {
 /// The steps that a run may take.
 #[derive(Clone, Debug)]
 pub struct Approved {
-    steps: BTreeMap<String, (String, Value)>,
+    steps: BTreeMap<String, Step>,
 }
 
 impl Plan {
     /// What a run that keeps to this plan may do.
     #[must_use]
     pub fn approved(&self) -> Approved {
-        let step = |s: &Step| (s.path.clone(), (s.op.clone(), s.args.clone()));
+        let step = |s: &Step| (s.path.clone(), s.clone());
         Approved {
             steps: self.steps.iter().map(step).collect(),
         }
@@ -393,16 +422,76 @@ impl Plan {
 }
 
 impl Approved {
-    /// Why a step is outside the plan. What a read asks may depend on the day.
+    /// Why a step is outside the plan. What a read asks, and what an earlier step found, may depend on the day.
     #[must_use]
     pub fn objection(&self, call: &Call) -> Option<String> {
-        match self.steps.get(&call.path) {
-            None => Some("this step isn't in the plan".to_owned()),
-            Some((op, _)) if *op != call.op => Some(format!("the plan has {op} here")),
-            Some((_, args)) if *args != call.args && call.effect != Effect::Read => {
-                Some(format!("the plan has other arguments here: {args}"))
-            }
-            Some(_) => None,
+        let Some(step) = self.steps.get(&call.path) else {
+            return Some("this step isn't in the plan".to_owned());
+        };
+        if step.op != call.op {
+            return Some(format!("the plan has {} here", step.op));
         }
+        let fixed = |args: &Value| {
+            let mut args = args.clone();
+            if let Some(fields) = args.as_object_mut() {
+                fields.retain(|name, _| !step.found.contains(name));
+            }
+            args
+        };
+        let same = call.effect == Effect::Read || fixed(&step.args) == fixed(&call.args);
+        (!same).then(|| format!("the plan has other arguments here: {}", fixed(&step.args)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::Options;
+
+    fn step(args: Value, found: Vec<String>) -> Step {
+        Step {
+            path: "MicroCeph/microceph.finish#1".to_owned(),
+            op: "microceph.finish".to_owned(),
+            args,
+            found,
+            effect: Effect::Converge,
+            site: String::new(),
+            member: None,
+            headline: String::new(),
+            summary: String::new(),
+            begins: 0,
+            takes: 0,
+        }
+    }
+
+    fn objection(planned: Step, args: Value) -> Option<String> {
+        let approved = Approved {
+            steps: BTreeMap::from([(planned.path.clone(), planned.clone())]),
+        };
+        approved.objection(&Call {
+            path: planned.path,
+            op: planned.op,
+            args,
+            effect: planned.effect,
+            options: Options::default(),
+            caught: false,
+            cleaning: false,
+            site: String::new(),
+        })
+    }
+
+    #[test]
+    fn what_an_earlier_step_found_is_no_part_of_a_plan() {
+        let planned = json!({"samples": 2, "since": {"versions": {"19.2.0 squid": 12}}});
+        let results = [planned["since"].clone(), json!({"samples": 2})];
+        let found = found(&planned, &results);
+        assert_eq!(found, ["since"]);
+        let step = step(planned, found);
+        let on_the_day = json!({"samples": 2, "since": {"versions": {"18.2.7 reef": 12}}});
+        assert_eq!(objection(step.clone(), on_the_day), None);
+        assert_eq!(
+            objection(step, json!({"samples": 1, "since": {}})).unwrap(),
+            r#"the plan has other arguments here: {"samples":2}"#
+        );
     }
 }

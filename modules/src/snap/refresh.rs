@@ -278,8 +278,12 @@ async fn holding(cx: &Cx, args: &RefreshArgs, error: OpError) -> OpError {
     if waiting.is_empty() {
         return error;
     }
+    let (have, wait) = match waiting.len() {
+        1 => ("has", "waits"),
+        _ => ("have", "wait"),
+    };
     let message = format!(
-        "{}; {} has another revision and waits for {} to have it too: resuming tries again here, and leaves the others alone",
+        "{}; {} {have} another revision and {wait} for {} to have it too: resuming tries again here, and leaves the others alone",
         error.message,
         waiting.join(", "),
         args.member
