@@ -20,8 +20,9 @@ function waves.params()
 end
 
 -- A wave is a record: the playbook's `hook`, its `component` as it was before (members, health), the `channel` to move to
--- (none to stay), the members that have a release coming (`moves`), how many good `looks` open a gate, whether `downtime`
--- is accepted, and `away`, which runs a member's refresh with its instances out of the way if that is asked for.
+-- (none to stay), the `revision` that all members are to have, those that have it coming (`moves`), how many good `looks`
+-- open a gate, whether `downtime` is accepted, and `away`, which runs a member's refresh with its instances out of the way
+-- if that is asked for.
 
 -- While a member is away Ceph shall not start to move its data. Whoever set the flag gives it back.
 local function with_noout(member, body)
@@ -47,7 +48,15 @@ end
 local function refresh(wave, member, gate)
 	local name = wave.component.name
 	wave.hook("before_member", { member = member, component = name })
-	local r = snap.refresh { member = member, snap = name, channel = wave.channel, downtime = wave.downtime }
+	local r = snap.refresh {
+		member = member,
+		snap = name,
+		channel = wave.channel,
+		revision = wave.revision,
+		downtime = wave.downtime,
+	}
+	-- Where nobody could tell beforehand, the first member has shown what all are to have.
+	wave.revision = wave.revision or r.to
 	if r.changed and gate then
 		gate(member)
 	end
@@ -149,16 +158,19 @@ function run.microcloud(wave)
 	microcloud.wait {}
 end
 
--- The members on which a refresh would bring another revision, as far as can be told beforehand.
+-- The members on which a refresh would bring another revision, as far as can be told beforehand, and which that is.
 local function moving(report, name, channel)
-	local moves, any = {}, false
+	local moves, any, revision = {}, false, nil
 	for _, member in ipairs(report.status.members) do
 		local has, offers = member.snaps[name], report.updates[member.name] or {}
 		if has and (offers[name] or has.cohort ~= "+" or (channel and channel ~= has.channel)) then
 			moves[member.name], any = true, true
 		end
+		if offers[name] and not channel then
+			revision = offers[name].revision
+		end
 	end
-	return moves, any
+	return moves, any, revision
 end
 
 -- Why storage or network stops while one of its members is away.
@@ -187,14 +199,20 @@ local function planned(M, report, p, channels)
 	local chain = {}
 	for _, chosen in ipairs(flow.chosen(p)) do
 		local component, channel = flow.component(report.status, chosen.name), channels[chosen.name]
-		local moves, any = moving(report, chosen.name, channel)
+		local moves, any, revision = moving(report, chosen.name, channel)
 		if #component.members == 0 then
 			log.info(chosen.title .. " is not installed")
 		elseif not any and component.in_step and component.health == "ok" then
 			log.info(chosen.title .. ": nothing to do")
 		else
-			chain[#chain + 1] =
-				{ hook = M.hook, component = component, channel = channel, moves = moves, looks = p.looks }
+			chain[#chain + 1] = {
+				hook = M.hook,
+				component = component,
+				channel = channel,
+				revision = revision,
+				moves = moves,
+				looks = p.looks,
+			}
 		end
 	end
 	return chain

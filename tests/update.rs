@@ -96,6 +96,31 @@ fn components_can_be_chosen() {
 }
 
 #[test]
+fn a_member_that_gets_another_revision_holds_the_run() {
+    for snap in ["microceph", "microovn", "lxd", "microcloud"] {
+        let mut bench = Bench::shipped("update", &Scenario::of(3), &json!({"only": [snap]}));
+        bench.fault(&format!("other-revision:{snap},micro02@2s"));
+        let held = bench.run().held();
+        assert_eq!(held.failure.member.as_deref(), Some("micro02"), "{held:?}");
+        assert!(held.path.contains("snap.refresh"), "{held:?}");
+        assert!(
+            held.failure
+                .message
+                .contains("a release that not everybody gets yet"),
+            "{held:?}"
+        );
+        bench.world.mend();
+        bench.resume().done();
+        let revisions = bench.revisions(snap);
+        assert!(
+            revisions.iter().all(|r| *r == revisions[0]),
+            "{revisions:?}"
+        );
+        assert_eq!(bench.world.violations(), []);
+    }
+}
+
+#[test]
 fn a_component_that_is_left_alone_may_be_out_of_step() {
     let mut bench = Bench::shipped("update", &Scenario::of(3), &json!({"only": ["microovn"]}));
     bench.world.set_revision("micro02", "microcloud", 1210);

@@ -68,6 +68,7 @@ function snap.changes(args) end
 ---@field snap string Snap to refresh.
 ---@field channel? lockstep.Channel Channel to move to, for example `squid/stable`. Without it, the one that the snap follows.
 ---@field downtime? boolean Storage or network may stop meanwhile: it is accepted that the member has what the others can't do without.
+---@field revision? string The revision that it has to come to, because all members must have the same one.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 

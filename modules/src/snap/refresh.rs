@@ -43,6 +43,8 @@ pub struct RefreshArgs {
     pub snap: String,
     /// Channel to move to, for example `squid/stable`. Without it, the one that the snap follows.
     pub channel: Option<Channel>,
+    /// The revision that it has to come to, because all members must have the same one.
+    pub revision: Option<String>,
     /// Storage or network may stop meanwhile: it is accepted that the member has what the others can't do without.
     #[serde(default)]
     pub downtime: bool,
@@ -426,6 +428,14 @@ async fn result(
             "{} is in cohort {:?} instead of {COHORT:?}",
             snap.name, snap.cohort_key
         ));
+    }
+    if let Some(due) = args.revision.as_ref().filter(|due| **due != snap.revision) {
+        let message = format!(
+            "the store gives revision {} of {}, and all members are to have {due}: a release that not everybody gets yet? \
+             Resume when it gives {due} here; if it gives a newer one, abort the run and begin again",
+            snap.revision, snap.name
+        );
+        return Err(OpError::command(message).on(args.member.as_str()));
     }
     match &args.channel {
         Some(channel) if channel.as_str() != snap.tracking_channel => wrong(format!(
