@@ -8,6 +8,7 @@ mod evacuate;
 mod gates;
 mod generated;
 mod network;
+mod plan;
 mod preflight;
 mod safety;
 mod ssh;

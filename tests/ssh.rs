@@ -358,7 +358,7 @@ fn garbage_from_a_member_is_named_with_its_command() {
     assert_eq!(out.code, Some(3), "{}", out.stdout);
     assert!(
         out.stdout
-            .contains("MicroCeph: micro01: microceph.ceph printed something else"),
+            .contains("microceph: can't be told: micro01: microceph.ceph printed something else"),
         "{}",
         out.stdout
     );
@@ -408,7 +408,9 @@ fn a_site_drains_its_load_balancer_around_each_member() {
         "#,
     );
     // Whether a step takes long enough to be told otherwise depends on the machine.
-    let out = lab.run(&["run", "-v", site.to_str().unwrap()]).exits(0);
+    let out = lab
+        .run(&["run", "-v", site.to_str().unwrap(), "-p", "backup=false"])
+        .exits(0);
     assert!(
         out.contains("lb1  exec /usr/local/bin/lbctl drain micro01"),
         "{out}"

@@ -202,7 +202,7 @@ impl Trial {
         abort: bool,
         crash: Option<Crash>,
     ) -> Result<Ended, Failure> {
-        let (journal, records) = self.journal.reopen().map_err(unreadable)?;
+        let (journal, records) = self.journal.reopen().map_err(|e| unreadable(&e))?;
         if records.is_empty() {
             // Killed before anything was written: nothing has begun.
             return match crash {
@@ -210,7 +210,7 @@ impl Trial {
                 None => self.run(),
             };
         }
-        let history = History::of(records).map_err(unreadable)?;
+        let history = History::of(records).map_err(|e| unreadable(&e))?;
         let journal = match crash {
             Some(crash) => self.journal.crashing(crash),
             None => journal,
@@ -296,6 +296,6 @@ impl Trial {
     }
 }
 
-fn unreadable(error: JournalError) -> Failure {
+fn unreadable(error: &JournalError) -> Failure {
     Failure::script(error.to_string())
 }

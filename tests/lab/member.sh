@@ -17,7 +17,7 @@ root=$folder/disk/root
 mount -t overlay overlay -o "lowerdir=/,upperdir=$folder/disk/upper,workdir=$folder/disk/work" "$root"
 mount -t proc proc "$root/proc"
 for outer in dev tmp; do mount --rbind "/$outer" "$root/$outer"; done
-mkdir -p "$root/run/sshd" "$root/snap/bin" "$root/home/ubuntu/.ssh"
+mkdir -p "$root/run/sshd" "$root/snap/bin" "$root/var/lib/snapd" "$root/home/ubuntu/.ssh"
 cp "$folder/boot_id" "$root/etc/boot_id"
 mount --bind "$root/etc/boot_id" "$root/proc/sys/kernel/random/boot_id"
 hostname "$name"

@@ -207,10 +207,11 @@ impl SshLab {
         write(&self.path("known_hosts"), &known);
     }
 
+    /// The products have no state here that could be copied.
     fn write_cluster_file(&self, members: &[String]) {
         let config = self.path("ssh_config");
         let mut text = format!(
-            "name = \"lab\"\n\n[ssh]\nconfig = \"{}\"\n",
+            "name = \"lab\"\n\n[ssh]\nconfig = \"{}\"\n\n[params]\nupdate.backup = false\nupgrade.backup = false\n",
             config.display()
         );
         for Member { name, .. } in &self.members {

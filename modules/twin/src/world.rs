@@ -64,7 +64,8 @@ pub struct World {
     due: Vec<Scheduled>,
     procs: BTreeMap<u64, Proc>,
     spawned: u64,
-    /// Every command that arrived at a member, in order.
+    /// Every command that arrived at a member since this process began, in order.
+    #[serde(skip)]
     pub log: Vec<Entry>,
 }
 
@@ -122,10 +123,13 @@ pub(crate) enum Due {
 /// A command that runs on a member. It goes on whoever may have gone away.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Proc {
+    pub(crate) id: u64,
     pub(crate) member: String,
     pub(crate) cmd: Cmd,
     pub(crate) began: u64,
-    pub(crate) entry: usize,
+    /// Its place in the log, if that is this process's.
+    #[serde(skip)]
+    entry: Option<usize>,
     output: Option<Output>,
     /// The world doesn't know the program.
     #[serde(default)]
@@ -149,10 +153,11 @@ impl Proc {
     /// A command that came at `began`, for tests of a program alone.
     pub(crate) fn of(member: &str, args: &[&str], began: u64) -> Self {
         Self {
+            id: 0,
             member: member.to_owned(),
             cmd: Cmd::root(args.iter().copied()),
             began,
-            entry: 0,
+            entry: None,
             output: None,
             strange: false,
         }
@@ -329,8 +334,9 @@ impl World {
             changed: false,
         };
         self.log.push(entry);
-        let entry = self.log.len() - 1;
+        let entry = Some(self.log.len() - 1);
         let proc = Proc {
+            id,
             member: member.to_owned(),
             cmd: cmd.clone(),
             began: self.now,
@@ -392,7 +398,9 @@ impl World {
         let (before, changed) = (self.settings(), self.take_changed());
         let reply = programs::look(self, &proc);
         self.rules_on_settings(&before);
-        self.log[proc.entry].changed |= self.changed;
+        if let Some(entry) = proc.entry.and_then(|at| self.log.get_mut(at)) {
+            entry.changed |= self.changed;
+        }
         self.changed |= changed;
         let output = match reply {
             _ if left == 0 => Output {
@@ -412,7 +420,9 @@ impl World {
             Reply::Again(after) => return self.schedule(after.min(left), Due::Proc(id)),
             Reply::Hang => return self.schedule(left, Due::Proc(id)),
         };
-        self.log[proc.entry].end = Some(output.end);
+        if let Some(entry) = proc.entry.and_then(|at| self.log.get_mut(at)) {
+            entry.end = Some(output.end);
+        }
         if let Some(proc) = self.procs.get_mut(&id) {
             proc.output = Some(output);
         }

@@ -113,7 +113,7 @@ pub(super) fn read(file: &Path) -> Result<Plan, Fault> {
     if format != Some(u64::from(crate::plan::FORMAT)) {
         let known = crate::plan::FORMAT;
         return Err(complain(format!(
-            "it is of another version ({format:?}; this lockstep knows {known}): make it again"
+            "it is of another version than the one that this lockstep knows ({known}): make it again"
         )));
     }
     Plan::deserialize(&value).map_err(|e| complain(format!("it is damaged: {e}")))

@@ -198,11 +198,11 @@ fn members(world: &mut World, proc: &Proc, request: &Request<'_>, rest: &[&str])
                 return Answer::Error(why);
             }
             match action {
-                "evacuate" => Answer::Async(evacuation::evacuate(world, name, mode, proc.entry)),
+                "evacuate" => Answer::Async(evacuation::evacuate(world, name, mode, proc.id)),
                 "restore" if !["", "skip"].contains(&mode) => {
                     Answer::Error(format!("Invalid mode: {mode:?}"))
                 }
-                "restore" => Answer::Async(evacuation::restore(world, name, mode, proc.entry)),
+                "restore" => Answer::Async(evacuation::restore(world, name, mode, proc.id)),
                 other => Answer::Error(format!("Unknown action {other:?}")),
             }
         }
@@ -380,10 +380,10 @@ fn change(
             Answer::Error("The instance is already stopped".to_owned())
         }
         ("PUT", ["state"], "start") => {
-            Answer::Async(evacuation::change(world, What::Start, key, "", proc.entry))
+            Answer::Async(evacuation::change(world, What::Start, key, "", proc.id))
         }
         ("PUT", ["state"], "stop") => {
-            Answer::Async(evacuation::change(world, What::Stop, key, "", proc.entry))
+            Answer::Async(evacuation::change(world, What::Stop, key, "", proc.id))
         }
         ("POST", [], _) => {
             let Some(to) = request.asks("target") else {
@@ -399,13 +399,7 @@ fn change(
                 let text = "The destination cluster member is evacuated";
                 return Answer::Error(text.to_owned());
             }
-            Answer::Async(evacuation::change(
-                world,
-                What::Migrate,
-                key,
-                to,
-                proc.entry,
-            ))
+            Answer::Async(evacuation::change(world, What::Migrate, key, to, proc.id))
         }
         _ => not_found(),
     }

@@ -75,7 +75,7 @@ fn query(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
 /// Asks, unless this very command has asked already and waits for its operation.
 fn ask(world: &mut World, proc: &Proc, request: &Request<'_>) -> Answer {
     let operations = &world.lxd.operations;
-    let own = operations.iter().find(|op| op.asked_by == proc.entry);
+    let own = operations.iter().find(|op| op.asked_by == proc.id);
     match own {
         Some(op) if request.method != "GET" => Answer::Async(op.id.clone()),
         _ => answer(world, proc, request),

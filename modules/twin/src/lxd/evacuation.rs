@@ -43,7 +43,7 @@ pub(super) fn refusal(world: &World, action: &str, member: &str) -> Option<Strin
 }
 
 /// Begins to evacuate a member. Returns the operation's id.
-pub(super) fn evacuate(world: &mut World, member: &str, mode: &str, asked_by: usize) -> String {
+pub(super) fn evacuate(world: &mut World, member: &str, mode: &str, asked_by: u64) -> String {
     let id = operation::create(world, What::Evacuate, member, mode, asked_by);
     if is_evacuated(world, member) {
         operation::end(world, &id, "Cluster member is already evacuated");
@@ -66,7 +66,7 @@ pub(super) fn evacuate(world: &mut World, member: &str, mode: &str, asked_by: us
 }
 
 /// Begins to restore a member. Returns the operation's id.
-pub(super) fn restore(world: &mut World, member: &str, mode: &str, asked_by: usize) -> String {
+pub(super) fn restore(world: &mut World, member: &str, mode: &str, asked_by: u64) -> String {
     let id = operation::create(world, What::Restore, member, mode, asked_by);
     if !is_evacuated(world, member) {
         operation::end(world, &id, "Cluster member is already restored");
@@ -89,7 +89,7 @@ pub(super) fn restore(world: &mut World, member: &str, mode: &str, asked_by: usi
 }
 
 /// Begins to start, stop or move one instance. Returns the operation's id.
-pub(super) fn change(world: &mut World, what: What, key: Key, to: &str, asked_by: usize) -> String {
+pub(super) fn change(world: &mut World, what: What, key: Key, to: &str, asked_by: u64) -> String {
     let location = find(world, &key).map_or_else(String::new, |i| i.location.clone());
     let id = operation::create(world, what, &location, to, asked_by);
     go_on_with(world, id, [key].into())

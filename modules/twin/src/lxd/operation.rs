@@ -18,7 +18,7 @@ pub(crate) struct Operation {
     /// The member that does it, and whose restart ends it.
     pub(super) member: String,
     /// The command that asked for it.
-    pub(super) asked_by: usize,
+    pub(super) asked_by: u64,
     pub(super) mode: String,
     pub(super) created: u64,
     pub(super) updated: u64,
@@ -103,7 +103,7 @@ pub(super) fn create(
     what: What,
     member: &str,
     mode: &str,
-    asked_by: usize,
+    asked_by: u64,
 ) -> String {
     // A command asks for one operation at most.
     let part = |n: u64, bits: u32| world.random(&format!("operation {asked_by} {n}"), 1 << bits);
