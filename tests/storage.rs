@@ -270,3 +270,20 @@ fn a_run_that_comes_back_to_a_closed_gate_refreshes_nothing_behind_it() {
     }
     assert!(held > 10 && tried > held, "{held} of {tried}");
 }
+
+#[test]
+fn a_resumed_refresh_waits_until_storage_can_do_without_its_member_again() {
+    let mut bench = only_microceph(3, &json!({"looks": 1}));
+    let fails = "refresh-fails:microceph,micro02".parse().unwrap();
+    bench.world.inject(fails).unwrap();
+    let held = bench.run().held();
+    assert_eq!(held.path, "MicroCeph/micro02/snap.refresh#1");
+    bench.world.mend();
+    // Another member comes back just now.
+    let cut = "cut:micro03@1s+40s".parse().unwrap();
+    bench.world.inject(cut).unwrap();
+    bench.wait(Duration::from_secs(39));
+    bench.resume().done();
+    assert_whole(&bench);
+    assert_nothing_left_on(&bench);
+}

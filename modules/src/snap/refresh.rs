@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::{COHORT, look, offers, settled, to_channel};
 use crate::cmd::{Cmd, End};
@@ -25,6 +26,13 @@ const ASK: Duration = Duration::from_secs(120);
 
 /// How often a request that met another change is made again.
 const CONFLICTS: u32 = 5;
+
+/// How long a refresh waits for the cluster to be able to do without the member: until a manager has seen every placement
+/// group again, and a database has its leader.
+const SPARED: Duration = Duration::from_secs(180);
+
+/// Between two looks at that.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// Refresh a snap on a member: to the newest revision of the channel it follows, or of another one.
 ///
@@ -221,27 +229,35 @@ impl Op for Refresh {
     }
 }
 
-/// Looks once whether storage or network can do without the member now: a run may have been away for long since its gate
-/// was open. What is down on this very member doesn't count, and where nothing would be refreshed nothing stops.
+/// Looks whether storage or network can do without the member now: a run may have been away for long since its gate was
+/// open. A cluster that has just got a member back can't tell for some seconds, so a no is looked at again for a while. What
+/// is down on this very member doesn't count, and where nothing would be refreshed nothing stops.
 async fn spared(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<(), OpError> {
     let member = &args.member;
-    let against = match args.snap.as_str() {
-        // A cluster of one member has nothing that could do without it.
-        _ if cx.members().len() == 1 => return Ok(()),
-        "microceph" => microceph::against(cx, member, None, args.downtime).await,
-        "microovn" => microovn::against(cx, member, args.downtime).await,
-        _ => return Ok(()),
-    };
-    let against = against.unwrap_or_else(|error| vec![format!("it can't be told: {error}")]);
-    if against.is_empty() || !moves(cx, args, snap).await? {
-        return Ok(());
+    let until = Instant::now() + SPARED;
+    loop {
+        let against = match args.snap.as_str() {
+            // A cluster of one member has nothing that could do without it.
+            _ if cx.members().len() == 1 => return Ok(()),
+            "microceph" => microceph::against(cx, member, None, args.downtime).await,
+            "microovn" => microovn::against(cx, member, args.downtime).await,
+            _ => return Ok(()),
+        };
+        let against = against.unwrap_or_else(|error| vec![format!("it can't be told: {error}")]);
+        if against.is_empty() || !moves(cx, args, snap).await? {
+            return Ok(());
+        }
+        let message = format!(
+            "not begun, because {} can't do without {member} now: {}",
+            args.snap,
+            against.join("; ")
+        );
+        if Instant::now() >= until {
+            return Err(OpError::refused(message).on(member.as_str()));
+        }
+        cx.progress(0, None, message);
+        tokio::time::sleep(AGAIN).await;
     }
-    let message = format!(
-        "not begun, because {} can't do without {member} now: {}",
-        args.snap,
-        against.join("; ")
-    );
-    Err(OpError::refused(message).on(member.as_str()))
 }
 
 /// Whether a refresh would bring another revision, as far as can be told beforehand.
