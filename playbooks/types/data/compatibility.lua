@@ -1,0 +1,17 @@
+---@meta playbooks.data.compatibility
+-- The table of paths and sets, data/compatibility.toml, as playbooks see it. Written by hand.
+
+---@class lockstep.Set
+---@field name string
+---@field microceph? lockstep.Channel
+---@field microovn? lockstep.Channel
+---@field lxd? lockstep.Channel
+---@field microcloud? lockstep.Channel
+---@field link string
+
+---@class lockstep.Compatibility
+---@field set lockstep.Set[]
+---@field path any[]
+local compatibility = {}
+
+return compatibility
