@@ -141,7 +141,10 @@ pub(crate) fn link_changed(world: &mut World, member: &str) {
         if let Some(server) = raft.servers.get_mut(member).filter(|server| server.joined) {
             server.silent_since = (!answers).then_some(now);
         }
-        if !answers && raft.leader.as_deref() == Some(member) {
+        // A leader that is gone is missed; who comes back may make a majority again.
+        if (!answers && raft.leader.as_deref() == Some(member))
+            || (answers && raft.leader.is_none())
+        {
             let after = raft.election_timer + ELECTION;
             world.schedule(after, Due::Ovn(Event::Election(database)));
         }

@@ -90,6 +90,9 @@ const ORDER: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
 /// How long the members that are ahead of the others may be left alone, in milliseconds.
 const TOGETHER: u64 = 30_000;
 
+/// How long a store may take until a refresh that was asked for begins, in milliseconds.
+const ASKED: u64 = 600_000;
+
 /// How long it may take until a fault shows everywhere, in milliseconds.
 const NOTICED: u64 = 60_000;
 
@@ -282,7 +285,7 @@ pub(crate) fn look(world: &mut World, look: Look) {
             .log
             .iter()
             .rev()
-            .take_while(|e| e.at + TOGETHER >= since)
+            .take_while(|e| e.at + ASKED >= since)
             .any(|e| {
                 e.member == member
                     && e.argv.iter().any(|a| a == "--no-wait" || a == "refresh")
