@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use lockstep::engine::{Answer, Finish, Held};
+use lockstep::engine::{Answer, Finish};
 use lockstep::journal::Crash;
-use lockstep_tests::{Bench, Ended};
+use lockstep_tests::{Bench, Ended, assert_nothing_left_on, told};
 use lockstep_twin::{Release, Scenario, World};
 use serde_json::{Value, json};
 
@@ -30,10 +30,6 @@ fn held_by(fault: impl FnOnce(&mut World), mend: impl FnOnce(&mut World)) -> Str
     told(&held)
 }
 
-fn told(held: &Held) -> String {
-    format!("{}: {}", held.path, held.failure.message)
-}
-
 fn assert_whole(bench: &Bench) {
     assert!(
         bench
@@ -42,12 +38,6 @@ fn assert_whole(bench: &Bench) {
             .all(|revision| *revision == 1501)
     );
     assert_eq!(bench.world.violations(), []);
-}
-
-/// Nothing is switched on or set otherwise than in a new cluster.
-fn assert_nothing_left_on(bench: &Bench) {
-    let fresh = Scenario::of(bench.world.members.len()).build();
-    assert_eq!(bench.world.settings(), fresh.settings());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use lockstep::bundle::{Finder, Playbooks};
-use lockstep::engine::{Decisions, EngineError, Finish};
+use lockstep::engine::{Decisions, EngineError, Finish, Held};
 use lockstep::failure::Failure;
 use lockstep::journal::{Crash, History, Record};
 use lockstep::script::{Source, Sources};
@@ -54,6 +54,21 @@ pub enum Ended {
     Killed,
     /// It could not go on.
     Error(EngineError),
+}
+
+/// Where a run is held, and why, in a line.
+#[must_use]
+pub fn told(held: &Held) -> String {
+    format!("{}: {}", held.path, held.failure.message)
+}
+
+/// Fails if anything is switched on, or set otherwise than in a new cluster.
+///
+/// # Panics
+/// With what is.
+pub fn assert_nothing_left_on(bench: &Bench) {
+    let fresh = Scenario::of(bench.world.members.len()).build();
+    assert_eq!(bench.world.settings(), fresh.settings());
 }
 
 impl From<Result<trial::Ended, Failure>> for Ended {
