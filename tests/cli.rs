@@ -288,6 +288,8 @@ fn bad_parameters_and_ops_have_near_matches() {
         told(&["update", "--cluster", "twin:2", "-p", "evacuat=true"]),
         told(&["update", "--cluster", "twin:2", "-p", "only=microcephh"]),
         told(&["update", "--cluster", "twin:99"]),
+        told(&["plan", "updaet", "--cluster", "twin:2"]),
+        told(&["check", "site.lua"]),
         told(&["op", "snap.refesh", "--cluster", "twin:2"]),
         told(&["op", "snap.info", "--snap", "lxd", "--cluster", "twin:2"]),
         told(&[

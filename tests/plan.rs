@@ -260,7 +260,7 @@ fn a_rehearsal_is_held_mended_and_resumed() {
         ])
         .exits(4);
     assert!(held.contains("micro02"), "{held}");
-    assert!(held.contains("lockstep resume update-1"), "{held}");
+    assert!(held.contains("lockstep resume update-1 --mend"), "{held}");
     // Nothing is mended yet.
     let _ = desk.run(&["resume", "update-1"]).exits(4);
     let done = desk.run(&["resume", "update-1", "--mend"]).exits(0);

@@ -38,7 +38,7 @@ pub(crate) struct CheckArgs {
 
 /// Checks a playbook.
 pub(super) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> Result<Exit, Fault> {
-    let main = args.which.main(global);
+    let main = args.which.main(global)?;
     let given = args.which.params.typed().collect();
     let mut piece = Piece::load(&main.main, Box::new(main.finder), registry, &given)?;
     piece.machines = machines(global)?;

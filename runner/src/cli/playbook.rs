@@ -5,12 +5,13 @@ use std::rc::Rc;
 
 use clap::Args;
 use lockstep_modules::op::Registry;
+use lockstep_modules::schema::hint;
 use lockstep_modules::transport::Transport;
 use serde_json::{Map, Value};
 
 use super::Global;
 use super::exit::{Exit, Fault};
-use super::session::{self, Session, runtime, state, tell};
+use super::session::{self, Session, runtime, state, tell, tell_simulated};
 use super::target::{Target, simulation, ssh, world};
 use crate::bundle::Finder;
 use crate::engine::Start;
@@ -79,29 +80,38 @@ pub(super) struct Main {
 
 impl Main {
     /// A shipped playbook by its name, or a site's by its file.
-    pub(super) fn of(global: &Global, file: &str) -> Self {
-        if global.playbooks().names().iter().any(|name| name == file) {
-            return Self {
+    pub(super) fn of(global: &Global, file: &str) -> Result<Self, Fault> {
+        let names = global.playbooks().names();
+        if names.iter().any(|name| name == file) {
+            return Ok(Self {
                 main: file.to_owned(),
                 name: file.to_owned(),
                 finder: Finder::shipped(global.playbooks()),
-            };
+            });
         }
         let path = PathBuf::from(file);
+        if !path.exists() {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let near = hint(file, &names);
+            return Err(Fault::usage(format!(
+                "there is no playbook {file:?}, neither a file nor one of {}{near}",
+                names.join(", ")
+            )));
+        }
         let stem = path.file_stem().map_or_else(
             || "run".to_owned(),
             |stem| stem.to_string_lossy().into_owned(),
         );
-        Self {
+        Ok(Self {
             main: file.to_owned(),
             name: plain(&stem),
             finder: Finder::site(&path, global.playbooks()),
-        }
+        })
     }
 }
 
 impl Which {
-    pub(super) fn main(&self, global: &Global) -> Main {
+    pub(super) fn main(&self, global: &Global) -> Result<Main, Fault> {
         Main::of(global, &self.file)
     }
 }
@@ -134,7 +144,7 @@ pub(super) fn shipped(
     run(
         registry,
         global,
-        Main::of(global, name),
+        Main::of(global, name)?,
         &target,
         args,
         None,
@@ -255,6 +265,11 @@ pub(super) fn run(
         }
         outcome.map_err(Fault::from)
     })?;
+    let tell = if target.twin.is_some() {
+        tell_simulated
+    } else {
+        tell
+    };
     Ok(tell(&folder.id, &outcome, global.json))
 }
 

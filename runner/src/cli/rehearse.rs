@@ -92,7 +92,7 @@ pub(super) fn rehearse(
     playbook::run(
         registry,
         global,
-        Main::of(global, &args.file),
+        Main::of(global, &args.file)?,
         &target,
         &args.run,
         args.speed,

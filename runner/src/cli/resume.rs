@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::playbook::PLAN;
-use super::session::{Session, runtime, state, tell};
+use super::session::{Session, runtime, state, tell, tell_simulated};
 use super::target::{self, Target, read_world, simulation, ssh};
 use crate::bundle::Finder;
 use crate::engine::{Decisions, Finish, Held, Resume, Start};
@@ -194,6 +194,7 @@ pub(super) fn go_on(
         not_given_back(&folder.id, held, &runs.history(&folder.id)?);
         return Ok(Exit::Held);
     }
+    let tell = if simulated { tell_simulated } else { tell };
     let exit = tell(&folder.id, &outcome, global.json);
     if exit == Exit::Aborted && !global.json {
         stays(registry, &runs.history(&folder.id)?);

@@ -295,6 +295,15 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
     }
 }
 
+/// As [`tell`], of a run on a simulated cluster: what was made to go wrong there can be ended.
+pub(super) fn tell_simulated(id: &str, outcome: &Outcome, json: bool) -> Exit {
+    let exit = tell(id, outcome, json);
+    if !json && matches!(exit, Exit::Held | Exit::Refused) {
+        out!("  lockstep resume {id} --mend       end what was made to go wrong, and try it again");
+    }
+    exit
+}
+
 /// Whether an event shows that something on the cluster may have been changed.
 fn changed_something(event: &Event) -> bool {
     match event {
