@@ -7,6 +7,7 @@ mod engine;
 mod evacuate;
 mod gates;
 mod generated;
+mod holds;
 mod network;
 mod plan;
 mod preflight;

@@ -1,5 +1,7 @@
 //! The SSH lab: real `sshd` processes, and behind them one simulated world. lockstep can't tell it from a real cluster.
 
+mod links;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -44,6 +46,8 @@ pub struct SshLab {
     members: Vec<Member>,
     folder: tempfile::TempDir,
     lockstep: PathBuf,
+    /// lockstep's time runs as fast as the world's.
+    hurried: bool,
 }
 
 struct Member {
@@ -118,6 +122,7 @@ impl SshLab {
             members: Vec::new(),
             folder,
             lockstep: PathBuf::from(lockstep),
+            hurried: false,
         };
         let machines = ["lb1".to_owned()];
         let beside = machines.iter().filter(|name| !odd(name).files.is_empty());
@@ -129,6 +134,30 @@ impl SshLab {
         for member in &lab.members {
             lab.await_sshd(member);
         }
+        lab
+    }
+
+    /// As [`SshLab::up`], with a lockstep whose time runs as fast as the world's, and with links that are as the world has
+    /// them: who is cut off there doesn't answer here.
+    ///
+    /// # Panics
+    /// As [`SshLab::up`].
+    #[must_use]
+    pub fn hurried(scenario: &Scenario, lockstep: &str, shim: &str) -> Self {
+        let mut lab = Self::up(scenario, lockstep, shim);
+        lab.hurried = true;
+        // Logins take the time that they take; and the members' clocks are this machine's.
+        let file = lab.path("cluster.toml");
+        let text = read(&file)
+            .replace("[ssh]\n", "[ssh]\nconnect_timeout = \"2m\"\n")
+            .replace(
+                "[params]\n",
+                "[params]\nupdate.accept = [\"clocks\"]\nupgrade.accept = [\"clocks\"]\n",
+            );
+        write(&file, &text);
+        let links = lab.members.iter();
+        let links = links.map(|m| (m.name.clone(), m.sshd.id())).collect();
+        links::follow(&lab.world, links);
         lab
     }
 
@@ -246,6 +275,9 @@ impl SshLab {
             .env("HOME", self.folder.path())
             .stdin(Stdio::null())
             .args(args);
+        if self.hurried {
+            command.env("LOCKSTEP_LAB_PACE", SPEED.to_string());
+        }
         command
     }
 
@@ -295,16 +327,7 @@ impl SshLab {
             .iter()
             .find(|m| m.name == member)
             .unwrap_or_else(|| panic!("{member}"));
-        for pid in descendants(member.sshd.id()) {
-            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            if line.starts_with("sshd: ubuntu") {
-                // It may have ended by itself.
-                let _ = as_root(Path::new("kill"))
-                    .args(["-KILL", &pid.to_string()])
-                    .stderr(Stdio::null())
-                    .status();
-            }
-        }
+        links::end_sessions(member.sshd.id());
     }
 
     /// How many logins a member has seen.
@@ -480,19 +503,6 @@ pub fn as_root(program: &Path) -> Command {
     let mut command = Command::new("sudo");
     command.arg("-n").arg(program);
     command
-}
-
-fn descendants(pid: u32) -> Vec<u32> {
-    let children =
-        fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let children: Vec<u32> = children
-        .split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect();
-    children
-        .iter()
-        .flat_map(|child| std::iter::once(*child).chain(descendants(*child)))
-        .collect()
 }
 
 fn keygen(path: &Path) {
