@@ -197,14 +197,60 @@ fn places(world: &World) -> BTreeMap<String, (String, bool)> {
         .collect()
 }
 
+/// The revisions that a playbook brings.
+fn brought(piece: Piece) -> [(&'static str, u32); 4] {
+    let revisions = match piece.playbook {
+        "update" => [1501, 701, 33110, 1210],
+        _ => [1600, 800, 34000, 1300],
+    };
+    let snaps = ["microceph", "microovn", "lxd", "microcloud"];
+    std::array::from_fn(|i| (snaps[i], revisions[i]))
+}
+
+/// How a cluster was before.
+struct Before {
+    settings: BTreeMap<String, String>,
+    homes: BTreeMap<String, (String, bool)>,
+}
+
+impl Before {
+    fn of(stage: &mut dyn Stage) -> Self {
+        let world = stage.world();
+        Self {
+            settings: world.settings(),
+            homes: places(&world),
+        }
+    }
+
+    /// Fails unless the cluster has what `piece` brings, and is otherwise as it was.
+    fn assert_only_newer(&self, stage: &mut dyn Stage, piece: Piece, name: &str) {
+        let world = stage.world();
+        assert_eq!(world.violations(), [], "{name}");
+        assert_eq!(
+            world.settings(),
+            self.settings,
+            "{name}: left on, or not given back"
+        );
+        assert_eq!(places(&world), self.homes, "{name}: where instances are");
+        let only = piece.params.iter().find(|(name, _)| *name == "only");
+        for (snap, revision) in brought(piece) {
+            for member in world.members.keys() {
+                if only.is_none_or(|(_, chosen)| *chosen == snap) {
+                    let has = world.revision(member, snap);
+                    assert_eq!(has, Some(revision), "{name}: {snap} on {member}");
+                }
+            }
+        }
+    }
+}
+
 /// Plays a trouble to its hold, mends it and sees that the end is good. Returns where it was held, and why.
 fn endure(trouble: &Trouble, stage: &mut dyn Stage) -> Vec<(String, String)> {
     let name = trouble.name;
     (trouble.cause)(&mut **stage.world());
-    let (settings, homes) = {
-        let world = stage.world();
-        (world.settings(), places(&world))
-    };
+    let before = Before::of(stage);
+    // By now it shows everywhere.
+    stage.wait(Duration::from_secs(60));
     let held = match stage.run() {
         Outcome::Held(held) => held,
         other => panic!("{name}: it was to be held, and it is {other:?}"),
@@ -214,29 +260,15 @@ fn endure(trouble: &Trouble, stage: &mut dyn Stage) -> Vec<(String, String)> {
     stage.wait(Duration::from_secs(90));
     let ended = stage.resume();
     assert_eq!(ended, Outcome::Done, "{name}: after it was mended");
-    let world = stage.world();
-    assert_eq!(world.violations(), [], "{name}");
-    assert_eq!(world.settings(), settings, "{name}: something was left on, or not given back");
-    assert_eq!(places(&world), homes, "{name}: instances aren't where they were");
-    let only = trouble.piece.params.iter().find(|(name, _)| *name == "only");
-    for (snap, revision) in [
-        ("microceph", 1501),
-        ("microovn", 701),
-        ("lxd", 33110),
-        ("microcloud", 1210),
-    ] {
-        for member in world.members.keys() {
-            if only.is_none_or(|(_, chosen)| *chosen == snap) {
-                assert_eq!(world.revision(member, snap), Some(revision), "{name}: {snap} on {member}");
-            }
-        }
-    }
+    before.assert_only_newer(stage, trouble.piece, name);
     held
 }
 
 /// What was told, without what differs from one playing to the next: times, and ssh's own words.
 fn plain(held: &[(String, String)]) -> String {
-    let lines = held.iter().map(|(step, why)| format!("{step}: {}", constant(why)));
+    let lines = held
+        .iter()
+        .map(|(step, why)| format!("{step}: {}", constant(why)));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -250,7 +282,14 @@ fn constant(text: &str) -> String {
         rest = &after[end..];
     }
     plain.push_str(rest);
-    let time = |word: &str| if word.contains("2026-04-01T") { "(TIME)" } else { word }.to_owned();
+    let time = |word: &str| {
+        if word.contains("2026-04-01T") {
+            "(TIME)"
+        } else {
+            word
+        }
+        .to_owned()
+    };
     plain.split(' ').map(time).collect::<Vec<_>>().join(" ")
 }
 
@@ -264,29 +303,124 @@ fn on_the_twin_each_trouble_holds_and_is_over_when_it_is_mended() {
     insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"));
 }
 
-/// So many labs side by side: most of the time is waiting.
-const LABS: usize = 5;
-
-#[test]
-fn over_ssh_each_trouble_is_told_as_on_the_twin_and_ends_as_well() {
-    let chosen = std::env::var("HOLDS").unwrap_or_default();
-    let left: Vec<&Trouble> = TROUBLES.iter().filter(|t| t.name.contains(&chosen)).collect();
-    let left = Mutex::new(left);
+/// Plays all of them, some labs side by side: most of the time is waiting.
+fn side_by_side<T: Sync>(all: &[T], play: impl Fn(&T) + Sync) {
+    const LABS: usize = 5;
+    let left = Mutex::new(all.iter());
     std::thread::scope(|scope| {
         for _ in 0..LABS {
             scope.spawn(|| {
-                loop {
-                    let Some(trouble) = left.lock().unwrap().pop() else {
-                        return;
-                    };
-                    let scenario = (trouble.scenario)();
-                    let mut twin = stage::twin(&scenario, trouble.piece);
-                    let expected = plain(&endure(trouble, &mut *twin));
-                    let mut lab = stage::over_ssh(&scenario, trouble.piece);
-                    let held = plain(&endure(trouble, &mut *lab));
-                    assert_eq!(held, expected, "{}", trouble.name);
+                while let Some(next) = { left.lock().unwrap().next() } {
+                    play(next);
                 }
             });
         }
     });
+}
+
+#[test]
+fn over_ssh_each_trouble_is_told_as_on_the_twin_and_ends_as_well() {
+    side_by_side(TROUBLES, |trouble| {
+        let scenario = (trouble.scenario)();
+        let mut twin = stage::twin(&scenario, trouble.piece);
+        let expected = plain(&endure(trouble, &mut *twin));
+        let mut lab = stage::over_ssh(&scenario, trouble.piece);
+        let held = plain(&endure(trouble, &mut *lab));
+        assert_eq!(held, expected, "{}", trouble.name);
+    });
+}
+
+const UPGRADE: [(&str, &str); 6] = [
+    ("looks", "1"),
+    ("accept", "microcloud-3-in-production"),
+    ("microceph", "tentacle/stable"),
+    ("microovn", "26.03/stable"),
+    ("lxd", "6/stable"),
+    ("microcloud", "3/stable"),
+];
+
+/// An update and an upgrade of one, three and five members, with and without evacuation.
+fn journeys() -> Vec<(usize, Piece)> {
+    let mut all = Vec::new();
+    for members in [5, 3, 1] {
+        for playbook in ["update", "upgrade"] {
+            for evacuate in [false, true] {
+                let mut params = vec![("looks", "1")];
+                if playbook == "upgrade" {
+                    params.extend(&UPGRADE[1..]);
+                }
+                if evacuate {
+                    params.push(("evacuate", "true"));
+                }
+                if members == 1 {
+                    // There is nowhere to go, and nobody to do without.
+                    params.extend([("downtime", "true"), ("evacuate_anyway", "true")]);
+                }
+                all.push((
+                    members,
+                    Piece {
+                        playbook,
+                        params: params.leak(),
+                    },
+                ));
+            }
+        }
+    }
+    all
+}
+
+fn travel(members: usize, piece: Piece, on: fn(&Scenario, Piece) -> Box<dyn Stage>) {
+    let scenario = Scenario {
+        updates: piece.playbook == "update",
+        ..Scenario::of(members)
+    };
+    let mut stage = on(&scenario, piece);
+    let before = Before::of(&mut *stage);
+    let name = format!("{} of {members}, {:?}", piece.playbook, piece.params);
+    assert_eq!(stage.run(), Outcome::Done, "{name}");
+    before.assert_only_newer(&mut *stage, piece, &name);
+}
+
+#[test]
+fn on_the_twin_updates_and_upgrades_of_every_size_come_to_a_good_end() {
+    for (members, piece) in journeys() {
+        travel(members, piece, stage::twin);
+    }
+}
+
+#[test]
+fn over_ssh_updates_and_upgrades_of_every_size_come_to_a_good_end() {
+    side_by_side(&journeys(), |(members, piece)| {
+        travel(*members, *piece, stage::over_ssh)
+    });
+}
+
+/// A run is held in mid-wave, and another controller begins one.
+fn two_controllers(on: fn(&Scenario, Piece) -> Box<dyn Stage>) {
+    let piece = update(STORAGE);
+    let mut stage = on(&three(), piece);
+    let before = Before::of(&mut *stage);
+    fault(&mut **stage.world(), "refresh-fails:microceph,micro03");
+    assert!(matches!(stage.run(), Outcome::Held(_)));
+    let Outcome::Held(held) = stage.second() else {
+        panic!("the second controller isn't refused");
+    };
+    let told = plain(&held);
+    for part in [
+        "preflight.require#1: lock: micro01, micro02, micro03: the cluster belongs to the run update-1 of ",
+        "lockstep abort update-1",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    stage.world().mend();
+    assert_eq!(stage.resume(), Outcome::Done);
+    before.assert_only_newer(&mut *stage, piece, "the first controller's");
+    assert_eq!(stage.second(), Outcome::Done, "there is nothing left to do");
+    before.assert_only_newer(&mut *stage, piece, "the second controller's");
+}
+
+#[test]
+fn a_second_controller_is_refused_until_the_first_has_ended() {
+    two_controllers(stage::twin);
+    two_controllers(stage::over_ssh);
 }

@@ -102,6 +102,7 @@ pub struct Cx {
     timeout: Span,
     deadline: Instant,
     left: RefCell<Vec<Value>>,
+    missing: RefCell<Option<String>>,
 }
 
 impl Cx {
@@ -118,6 +119,7 @@ impl Cx {
             timeout,
             deadline: Instant::now() + timeout.0,
             left: RefCell::new(left),
+            missing: RefCell::new(None),
         }
     }
 
@@ -244,6 +246,12 @@ impl Cx {
         Err(last)
     }
 
+    /// What the last look of [`Cx::until`] missed.
+    #[must_use]
+    pub fn missing(&self) -> Option<String> {
+        self.missing.borrow().clone()
+    }
+
     /// Leaves a witness: once this returns, a later probe finds `data` in [`Cx::left`], whatever happens to lockstep.
     ///
     /// # Errors
@@ -297,6 +305,7 @@ impl Cx {
             match look().await? {
                 Look::Yes(value) => return Ok(value),
                 Look::NotYet(missing) => {
+                    self.missing.replace(Some(missing.clone()));
                     if Instant::now() + every > self.deadline {
                         return Err(OpError::timeout(format!(
                             "not within {}: {missing}",

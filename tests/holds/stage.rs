@@ -31,6 +31,8 @@ pub(super) trait Stage {
     fn run(&mut self) -> Outcome;
     /// Goes on with it.
     fn resume(&mut self) -> Outcome;
+    /// The same run is begun by another controller; once it is begun, gone on with there.
+    fn second(&mut self) -> Outcome;
     /// Lets time of the world pass.
     fn wait(&mut self, span: Duration);
 }
@@ -42,31 +44,50 @@ pub(super) struct Piece {
     pub(super) params: &'static [(&'static str, &'static str)],
 }
 
+/// On the twin.
+struct OnTwin {
+    first: Bench,
+    second: Option<Bench>,
+}
+
 /// The twin.
 pub(super) fn twin(scenario: &Scenario, piece: Piece) -> Box<dyn Stage> {
     let typed = |(name, value): &(&str, &str)| ((*name).to_owned(), Value::from(*value));
-    // As over SSH: what is there to be copied is another test's.
+    // As over SSH, where there is nothing to be copied.
     let backup = [("backup".to_owned(), Value::from("false"))];
     let params: Map<String, Value> = piece.params.iter().map(typed).chain(backup).collect();
     let params = Value::Object(params);
-    Box::new(Bench::shipped(piece.playbook, scenario, &params))
+    Box::new(OnTwin {
+        first: Bench::shipped(piece.playbook, scenario, &params),
+        second: None,
+    })
 }
 
-impl Stage for Bench {
+impl Stage for OnTwin {
     fn world(&mut self) -> Box<dyn DerefMut<Target = World> + '_> {
-        Box::new(&mut self.world)
+        Box::new(&mut self.first.world)
     }
 
     fn run(&mut self) -> Outcome {
-        Bench::run(self).into()
+        self.first.run().into()
     }
 
     fn resume(&mut self) -> Outcome {
-        Bench::resume(self).into()
+        self.first.resume().into()
+    }
+
+    fn second(&mut self) -> Outcome {
+        let begun = self.second.is_some();
+        let copy = self.first.fresh_copy();
+        let second = self.second.get_or_insert(copy);
+        second.world = self.first.world.clone();
+        let ended = if begun { second.resume() } else { second.run() };
+        self.first.world = second.world.clone();
+        ended.into()
     }
 
     fn wait(&mut self, span: Duration) {
-        (**self).wait(span);
+        self.first.wait(span);
     }
 }
 
@@ -95,22 +116,43 @@ pub(super) fn over_ssh(scenario: &Scenario, piece: Piece) -> Box<dyn Stage> {
     Box::new(OverSsh { lab, piece })
 }
 
+impl OverSsh {
+    /// Begins the run on the controller with this state folder.
+    fn begin(&self, state: &str) -> Outcome {
+        let params = self.piece.params.iter();
+        let params: Vec<String> = params
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let mut args = vec![self.piece.playbook, "--json"];
+        args.extend(params.iter().flat_map(|param| ["-p", param]));
+        self.lab.run_in(state, &args).into()
+    }
+
+    fn go_on(&self, state: &str) -> Outcome {
+        let run = format!("{}-1", self.piece.playbook);
+        self.lab.run_in(state, &["resume", &run, "--json"]).into()
+    }
+}
+
 impl Stage for OverSsh {
     fn world(&mut self) -> Box<dyn DerefMut<Target = World> + '_> {
         Box::new(self.lab.world())
     }
 
     fn run(&mut self) -> Outcome {
-        let params = self.piece.params.iter();
-        let params: Vec<String> = params.map(|(name, value)| format!("{name}={value}")).collect();
-        let mut args = vec![self.piece.playbook, "--json"];
-        args.extend(params.iter().flat_map(|param| ["-p", param]));
-        self.lab.run(&args).into()
+        self.begin("state")
     }
 
     fn resume(&mut self) -> Outcome {
-        let run = format!("{}-1", self.piece.playbook);
-        self.lab.run(&["resume", &run, "--json"]).into()
+        self.go_on("state")
+    }
+
+    fn second(&mut self) -> Outcome {
+        if self.lab.path("elsewhere").exists() {
+            self.go_on("elsewhere")
+        } else {
+            self.begin("elsewhere")
+        }
     }
 
     fn wait(&mut self, span: Duration) {

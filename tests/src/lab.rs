@@ -263,10 +263,15 @@ impl SshLab {
     /// lockstep, about the lab's cluster.
     #[must_use]
     pub fn lockstep(&self, args: &[&str]) -> Command {
+        self.lockstep_in("state", args)
+    }
+
+    /// lockstep with a state folder of its own, as on another machine.
+    fn lockstep_in(&self, state: &str, args: &[&str]) -> Command {
         let mut command = Command::new(&self.lockstep);
         command
             .arg("--state")
-            .arg(self.path("state"))
+            .arg(self.path(state))
             .arg("--cluster")
             .arg(self.path("cluster.toml"));
         // Nothing of whoever runs the tests gets in.
@@ -287,8 +292,17 @@ impl SshLab {
     /// Where it can't be started.
     #[must_use]
     pub fn run(&self, args: &[&str]) -> Ran {
+        self.run_in("state", args)
+    }
+
+    /// As [`SshLab::run`], with a state folder of its own, as on another machine.
+    ///
+    /// # Panics
+    /// Where it can't be started.
+    #[must_use]
+    pub fn run_in(&self, state: &str, args: &[&str]) -> Ran {
         let output = self
-            .lockstep(args)
+            .lockstep_in(state, args)
             .output()
             .unwrap_or_else(|e| panic!("{e}"));
         Ran::of(output)

@@ -140,7 +140,7 @@ pub(super) async fn whole(
     let picture = match Picture::take(cx, &others_first(cx, member)).await {
         Ok(picture) => picture,
         Err(error) if error.kind == Kind::Unreachable => return Err(error),
-        Err(error) => return Ok(Look::NotYet(format!("Ceph doesn't answer: {error}"))),
+        Err(error) => return Ok(Look::NotYet(unanswered(&error))),
     };
     let mut problems = picture.problems(since.map(|baseline| &baseline.codes), None);
     if let Some(baseline) = since {
@@ -151,6 +151,15 @@ pub(super) async fn whole(
     } else {
         Look::NotYet(problems.join("; "))
     })
+}
+
+/// Ceph's commands say nothing of it where the monitors have no quorum: they only don't end.
+pub(super) fn unanswered(error: &OpError) -> String {
+    let asked = error.member.as_deref().unwrap_or("every member");
+    format!(
+        "Ceph doesn't answer on {asked}: {error}; should its monitors lack their majority, look on each member at: \
+         sudo snap logs microceph.mon"
+    )
 }
 
 /// Monitors and OSDs that were there and aren't in Ceph's maps any more: no figure tells of those.

@@ -154,7 +154,11 @@ async fn limited<T>(
     timeout: Span,
     future: impl Future<Output = Result<T, OpError>>,
 ) -> Result<T, OpError> {
-    let late = || OpError::timeout(format!("not done within {timeout}"));
+    let late = || {
+        let missing = cx.missing();
+        let missing = missing.map_or_else(String::new, |what| format!(": {what}"));
+        OpError::timeout(format!("not done within {timeout}{missing}"))
+    };
     tokio::time::timeout_at(cx.deadline() + GRACE, future)
         .await
         .unwrap_or_else(|_| Err(late()))
