@@ -1,7 +1,12 @@
 //! Gates that get no answer, or one that can't be read: that is no yes.
 
-use lockstep_tests::Bench;
-use lockstep_twin::Broken;
+use std::time::Duration;
+
+use lockstep::engine::Finish;
+use lockstep::journal::Crash;
+use lockstep_tests::{Bench, Ended};
+use lockstep_twin::{Broken, Scenario};
+use serde_json::json;
 
 const BROKEN: [Broken; 5] = [
     Broken::Garbage,
@@ -123,6 +128,95 @@ fn a_refresh_isn_t_begun_where_its_guard_can_t_see() {
             );
             bench.world.mend_programs();
             bench.resume().done();
+        }
+    }
+}
+
+/// What an update of each component goes by: words of commands.
+const PRODUCTS: [(&str, &[&str]); 4] = [
+    (
+        "microceph",
+        &[
+            "microceph.ceph ",
+            "microceph cluster list",
+            "snap refresh",
+            "curl ",
+        ],
+    ),
+    (
+        "microovn",
+        &[
+            "microovn.ovn-appctl",
+            "microovn cluster list",
+            "microovn status",
+        ],
+    ),
+    (
+        "lxd",
+        &["lxc query", "lxd waitready", "lxd sql", "snap switch"],
+    ),
+    ("microcloud", &["microcloud cluster list", "snap refresh"]),
+];
+
+/// Plays a component's update until so many records are written, breaks a product, and goes on. The run may be held, or
+/// paused, or not have needed to know; never is anything done that mustn't be, and when the product is whole again the end is
+/// good. Tells whether the run was held.
+fn is_held_by(component: &str, words: &str, broken: Broken, after: usize) -> bool {
+    let case = format!("{component}: {words} {broken:?} after {after}");
+    let params = json!({"only": [component], "looks": 1});
+    let mut bench = Bench::shipped("update", &Scenario::of(3), &params);
+    if after > 0 && !matches!(bench.run_until(Crash::After(after)), Ended::Killed) {
+        return false;
+    }
+    bench.world.break_program(words, broken);
+    let held = match bench.resume() {
+        Ended::Finish(Finish::Held(held)) => {
+            for step in &held {
+                let message = &step.failure.message;
+                assert!(!message.is_empty(), "{case}: {}", step.path);
+            }
+            true
+        }
+        Ended::Finish(Finish::Suspended(why)) => {
+            assert!(why.contains("unknown"), "{case}: {why}");
+            true
+        }
+        Ended::Finish(Finish::Done(_)) => false,
+        other => panic!("{case}: {other:?}"),
+    };
+    assert_eq!(bench.world.violations(), [], "{case}");
+    bench.world.mend_programs();
+    bench.wait(Duration::from_secs(120));
+    if held {
+        bench.resume().done();
+    }
+    let revisions = bench.revisions(component);
+    assert!(
+        revisions.iter().all(|r| *r == revisions[0]),
+        "{case}: {revisions:?}"
+    );
+    assert!(
+        bench.world.revision("micro01", component) > Some(0),
+        "{case}"
+    );
+    assert_eq!(bench.world.violations(), [], "{case}");
+    assert_eq!(bench.world.settings(), bench.settings, "{case}");
+    held
+}
+
+#[test]
+fn a_product_that_answers_nonsense_at_any_time_holds_the_run_and_nothing_is_lost() {
+    for (component, products) in PRODUCTS {
+        for words in products {
+            for (i, broken) in BROKEN.into_iter().enumerate() {
+                let moments = (0..120).step_by(20).map(|n| n + 4 * i * usize::from(n > 0));
+                let held = moments.filter(|after| is_held_by(component, words, broken, *after));
+                let held = held.count();
+                assert!(
+                    held > 0,
+                    "{component}: {words} {broken:?} never held the run"
+                );
+            }
         }
     }
 }

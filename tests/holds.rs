@@ -273,24 +273,19 @@ fn plain(held: &[(String, String)]) -> String {
 }
 
 fn constant(text: &str) -> String {
-    let mut rest = text;
-    let mut plain = String::new();
-    while let Some((before, after)) = rest.split_once("no answer: ") {
-        plain.push_str(before);
-        plain.push_str("no answer");
-        let end = after.find([';', '\n']).unwrap_or(after.len());
-        rest = &after[end..];
-    }
-    plain.push_str(rest);
-    let time = |word: &str| {
-        if word.contains("2026-04-01T") {
-            "(TIME)"
-        } else {
-            word
-        }
-        .to_owned()
-    };
-    plain.split(' ').map(time).collect::<Vec<_>>().join(" ")
+    let text = without(text, "no answer: ", &[';', '\n']);
+    without(&text, "for 20s (", &[')'])
+}
+
+/// What follows on `lead`, up to one of these, is left out.
+fn without(text: &str, lead: &str, ends: &[char]) -> String {
+    let mut parts = text.split(lead);
+    let first = parts.next().unwrap_or_default().to_owned();
+    let rest = parts.map(|part| {
+        let end = part.find(ends).unwrap_or(part.len());
+        format!("{lead}…{}", &part[end..])
+    });
+    first + &rest.collect::<String>()
 }
 
 #[test]

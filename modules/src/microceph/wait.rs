@@ -149,8 +149,17 @@ pub(super) async fn whole(
     Ok(if problems.is_empty() {
         Look::Yes(HealthOut::of(&picture.status))
     } else {
-        Look::NotYet(problems.join("; "))
+        Look::NotYet(with_place(&problems))
     })
+}
+
+/// What is missing, and where to look for more of it.
+pub(super) fn with_place(problems: &[String]) -> String {
+    let all = problems.join("; ");
+    if all.contains("look there at: ") {
+        return all;
+    }
+    format!("{all}; for more: sudo microceph.ceph health detail")
 }
 
 /// Ceph's commands say nothing of it where the monitors have no quorum: they only don't end.

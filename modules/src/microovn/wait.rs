@@ -173,7 +173,7 @@ pub(super) fn status() -> Cmd {
 }
 
 /// What `microovn status` says against the schemas. Its exit code is 0 whatever it says; only two lines mean "yes".
-fn unconverted(status: &str, central: &[String]) -> Option<String> {
+pub(super) fn unconverted(status: &str, central: &[String]) -> Option<String> {
     DATABASES.iter().find_map(|database| {
         let fine = format!("OVN {}: OK (", database.title);
         (!status.lines().any(|line| line.starts_with(&fine)))
@@ -204,6 +204,8 @@ fn pending(database: Database, status: &str, central: &[String]) -> String {
         .collect();
     let mut versions = versions.into_iter();
     match (versions.next(), versions.next()) {
+        // It is converted by the central member with the lowest id, which MicroOVN shows nowhere; restarting the daemon of
+        // another one harms nothing.
         (Some(version), None) if version.starts_with(|c: char| c.is_ascii_digit()) => format!(
             "{title}'s schema is not yet {version}, which all members expect. MicroOVN converts it once, and if that failed \
              tries again only when its daemon starts: if this lasts, run sudo snap restart microovn.daemon on {} \
