@@ -208,15 +208,15 @@ fn is_held_by(component: &str, words: &str, broken: Broken, after: usize) -> boo
 fn a_product_that_answers_nonsense_at_any_time_holds_the_run_and_nothing_is_lost() {
     for (component, products) in PRODUCTS {
         for words in products {
+            let mut held = 0;
             for (i, broken) in BROKEN.into_iter().enumerate() {
-                let moments = (0..120).step_by(20).map(|n| n + 4 * i * usize::from(n > 0));
-                let held = moments.filter(|after| is_held_by(component, words, broken, *after));
-                let held = held.count();
-                assert!(
-                    held > 0,
-                    "{component}: {words} {broken:?} never held the run"
-                );
+                // From the beginning on, in the middle of the wave, and towards its end.
+                let moments = [0, 24 + 5 * i, 60 + 7 * i].into_iter();
+                held += moments
+                    .filter(|after| is_held_by(component, words, broken, *after))
+                    .count();
             }
+            assert!(held > 1, "{component}: {words} held the run {held} times");
         }
     }
 }
