@@ -115,6 +115,17 @@ fn network_before_and_behind_a_member() {
 }
 
 #[test]
+fn microcloud_behind_its_wave() {
+    needs_to_know(
+        "microcloud.wait {}",
+        &[
+            "microcloud cluster list",
+            "microcloud/common/state/control.socket",
+        ],
+    );
+}
+
+#[test]
 fn a_refresh_isn_t_begun_where_its_guard_can_t_see() {
     for (snap, command) in [("microceph", "osd tree"), ("microovn", "cluster/status")] {
         for broken in BROKEN {

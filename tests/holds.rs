@@ -26,6 +26,7 @@ const ALL: &[(&str, &str)] = &[("looks", "1")];
 const STORAGE: &[(&str, &str)] = &[("only", "microceph"), ("looks", "1")];
 const NETWORK: &[(&str, &str)] = &[("only", "microovn"), ("looks", "1")];
 const LXD: &[(&str, &str)] = &[("only", "lxd")];
+const MICROCLOUD: &[(&str, &str)] = &[("only", "microcloud")];
 const AWAY: &[(&str, &str)] = &[("only", "microceph"), ("looks", "1"), ("evacuate", "true")];
 
 const fn update(params: &'static [(&'static str, &'static str)]) -> Piece {
@@ -129,6 +130,20 @@ const TROUBLES: &[Trouble] = &[
             fault(w, "no-self-update:micro02");
         },
         mend: World::mend,
+    },
+    Trouble {
+        name: "LXD doesn't return on a member",
+        scenario: three,
+        piece: update(LXD),
+        cause: |w| fault(w, "no-return:lxd,micro03"),
+        mend: World::mend,
+    },
+    Trouble {
+        name: "MicroCloud's daemon doesn't return on a member",
+        scenario: three,
+        piece: update(MICROCLOUD),
+        cause: |w| w.lose_daemon("microcloud", "micro02"),
+        mend: |w| w.mend_daemons("microcloud"),
     },
     Trouble {
         name: "an evacuation fails halfway, and the member is shown as online",

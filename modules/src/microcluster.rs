@@ -109,7 +109,10 @@ pub async fn look(cx: &Cx, app: App, member: &Member) -> Result<Look<State>, OpE
     match list(cx, app, member).await {
         Ok(rows) => Ok(judge(app, &rows)),
         Err(error) if error.kind == Kind::Unreachable => Err(error),
-        Err(error) => Ok(Look::NotYet(format!("{} on {member}: {error}", app.title))),
+        Err(error) => Ok(Look::NotYet(format!(
+            "{} on {member}: {error}; look there at: sudo snap logs {}.daemon",
+            app.title, app.snap
+        ))),
     }
 }
 

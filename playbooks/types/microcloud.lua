@@ -24,7 +24,7 @@ function microcloud.members(args) end
 ---@class (exact) microcloud.wait.Result
 ---@field database "online"|"waiting" How MicroCloud's database stands.
 
---- Wait until MicroCloud's daemon is online: on a member, or waiting there for members without the release; without a member, on all of them.
+--- Wait until MicroCloud's daemon is online: on a member, or waiting there for members without the release; without a member, on all of them, and MicroCloud finds the services of all members online.
 ---@param args microcloud.wait.Args
 ---@return microcloud.wait.Result
 function microcloud.wait(args) end

@@ -4,6 +4,8 @@
 //! older than someone, it exits and is started again and again; equal to all, it is ready. A waiting daemon looks again
 //! when it is told of a change, or after 30 s.
 
+pub(crate) mod overview;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
