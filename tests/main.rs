@@ -7,6 +7,7 @@ mod engine;
 mod evacuate;
 mod gates;
 mod generated;
+mod laws;
 mod network;
 mod plan;
 mod preflight;
