@@ -8,6 +8,7 @@ mod evacuate;
 mod gates;
 mod generated;
 mod holds;
+mod laws;
 mod network;
 mod plan;
 mod preflight;

@@ -163,6 +163,24 @@ end }}"#
 }
 
 #[test]
+fn questions_that_will_be_asked_are_part_of_the_plan() {
+    let desk = Desk::new();
+    let plan = desk.run(&[
+        "plan",
+        "update",
+        "--cluster",
+        "twin:1",
+        "-p",
+        "only=microceph",
+    ]);
+    let plan = plan.exits(0);
+    assert!(
+        plan.contains("confirm MicroCeph will stop while members are refreshed"),
+        "{plan}"
+    );
+}
+
+#[test]
 fn a_step_outside_the_plan_holds_the_run() {
     let desk = Desk::new();
     let text = |snap: &str| {
