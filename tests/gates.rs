@@ -84,6 +84,27 @@ fn storage_behind_a_member() {
 }
 
 #[test]
+fn storage_behind_a_wave() {
+    let body = r#"
+        local since = microceph.baseline {}
+        confirm "Go on?"
+        return microceph.finish { since = since, samples = 1 }
+    "#;
+    for command in ["microceph cluster list", " versions", "osd dump", " -s -f"] {
+        for broken in BROKEN {
+            let mut bench = Bench::playing(body, 3);
+            assert_eq!(bench.run().held().path, "confirm#1");
+            bench.world.break_program(command, broken);
+            bench.answer = lockstep::engine::Answer::Yes;
+            let held = bench.resume().held();
+            assert_eq!(held.path, "microceph.finish#1", "{command} {broken:?}");
+            bench.world.mend_programs();
+            bench.resume().done();
+        }
+    }
+}
+
+#[test]
 fn a_flag_is_not_set_on_a_cluster_that_nobody_can_see() {
     needs_to_know(
         r#"microceph.noout { member = "micro02", on = true }.changed and {} or {}"#,

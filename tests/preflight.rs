@@ -2,7 +2,7 @@
 
 use lockstep_modules::error::Kind;
 use lockstep_modules::preflight::CHECKS;
-use lockstep_tests::Bench;
+use lockstep_tests::{Bench, by_hand};
 use lockstep_twin::{Release, Scenario, World};
 use serde_json::{Value, json};
 
@@ -80,6 +80,22 @@ fn every_check_says_what_is_wrong_and_what_to_do() {
         update(|w| {
             w.fail_osd(1);
             w.advance(60_000);
+        }),
+        update(|w| {
+            w.inject("auto-refresh:microcloud,micro02".parse().unwrap())
+                .unwrap();
+        }),
+        update(|w| w.uninstall("micro03", "microcloud")),
+        update(|w| w.forget_member("microcloud", "micro03")),
+        update(|w| {
+            w.slow_migrations(3_600_000);
+            let body = r#"{"name": "c2", "migration": true, "live": true}"#;
+            let path = "/1.0/instances/c2?target=micro03";
+            by_hand(
+                w,
+                "micro02",
+                &["/snap/bin/lxc", "query", "-X", "POST", "-d", body, path],
+            );
         }),
         update(|w| w.expire_certificate("OVN Northbound Database")),
         update(|w| w.leave_schemas_behind("7.2.0", "20.32.0")),

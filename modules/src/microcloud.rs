@@ -81,6 +81,8 @@ impl Op for Members {
 pub struct WaitArgs {
     /// The member that was just refreshed.
     pub member: Option<Member>,
+    /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
+    pub before: Option<String>,
 }
 
 /// What the gate saw when it opened.
@@ -133,5 +135,14 @@ impl Op for Wait {
             })
         })
         .await
+        .map_err(|e| {
+            microcluster::with_way_back(
+                cx,
+                e,
+                MICROCLOUD,
+                args.member.as_ref(),
+                args.before.as_deref(),
+            )
+        })
     }
 }

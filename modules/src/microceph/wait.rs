@@ -32,6 +32,8 @@ const SAMPLES: u32 = 5;
 pub struct WaitArgs {
     /// The member that was just refreshed.
     pub member: Option<Member>,
+    /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
+    pub before: Option<String>,
     /// What `microceph.baseline` returned: monitors and OSDs that were there then have to be there, and codes that were
     /// raised then don't count.
     pub since: Option<BaselineOut>,
@@ -98,6 +100,15 @@ impl Op for Wait {
             Ok(Look::NotYet(missing))
         })
         .await
+        .map_err(|e| {
+            microcluster::with_way_back(
+                cx,
+                e,
+                MICROCEPH,
+                args.member.as_ref(),
+                args.before.as_deref(),
+            )
+        })
     }
 }
 

@@ -31,6 +31,8 @@ const SAMPLES: u32 = 3;
 pub struct WaitArgs {
     /// The member that was just refreshed.
     pub member: Option<Member>,
+    /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
+    pub before: Option<String>,
     /// Good looks in a row, 5 s apart.
     #[serde(default = "samples")]
     pub samples: u32,
@@ -102,6 +104,15 @@ impl Op for Wait {
             }
         })
         .await
+        .map_err(|e| {
+            microcluster::with_way_back(
+                cx,
+                e,
+                MICROOVN,
+                args.member.as_ref(),
+                args.before.as_deref(),
+            )
+        })
     }
 }
 
