@@ -262,7 +262,7 @@ impl Before {
 /// Plays a trouble to its hold, mends it and sees that the end is good. Returns where it was held, and why.
 fn endure(trouble: &Trouble, stage: &mut dyn Stage) -> Vec<(String, String)> {
     let name = trouble.name;
-    (trouble.cause)(&mut **stage.world());
+    (trouble.cause)(&mut stage.world());
     let before = Before::of(stage);
     // By now it shows everywhere.
     stage.wait(Duration::from_secs(60));
@@ -271,7 +271,7 @@ fn endure(trouble: &Trouble, stage: &mut dyn Stage) -> Vec<(String, String)> {
         other => panic!("{name}: it was to be held, and it is {other:?}"),
     };
     assert_eq!(stage.world().violations(), [], "{name}: while it was held");
-    (trouble.mend)(&mut **stage.world());
+    (trouble.mend)(&mut stage.world());
     stage.wait(Duration::from_secs(90));
     let ended = stage.resume();
     assert_eq!(ended, Outcome::Done, "{name}: after it was mended");
@@ -410,7 +410,7 @@ fn two_controllers(on: fn(&Scenario, Piece) -> Box<dyn Stage>) {
     let piece = update(STORAGE);
     let mut stage = on(&three(), piece);
     let before = Before::of(&mut *stage);
-    fault(&mut **stage.world(), "refresh-fails:microceph,micro03");
+    fault(&mut stage.world(), "refresh-fails:microceph,micro03");
     assert!(matches!(stage.run(), Outcome::Held(_)));
     let Outcome::Held(held) = stage.second() else {
         panic!("the second controller isn't refused");
