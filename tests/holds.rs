@@ -315,7 +315,7 @@ fn on_the_twin_each_trouble_holds_and_is_over_when_it_is_mended() {
 
 /// Plays all of them, some labs side by side: most of the time is waiting.
 fn side_by_side<T: Sync>(all: &[T], play: impl Fn(&T) + Sync) {
-    const LABS: usize = 5;
+    const LABS: usize = 4;
     let left = Mutex::new(all.iter());
     std::thread::scope(|scope| {
         for _ in 0..LABS {

@@ -56,20 +56,40 @@ struct Member {
     sshd: Child,
 }
 
-/// A world whose time follows the wall clock.
+/// A world whose time is ours, but faster.
 struct Served {
     world: World,
-    began: Instant,
-    base: u64,
+    time: Time,
     /// Programs that print garbage: by the last part of their path.
     garbage: Vec<String>,
 }
 
+/// What drives the time of a world.
+enum Time {
+    /// The wall clock, from a moment on at which the world had this time.
+    Wall(Instant, u64),
+    /// Beats: where this machine has more to do than it can, the world is slower, and not too fast for what looks at it.
+    Beats(u64),
+}
+
 impl Served {
     fn advance(&mut self) {
-        let passed = self.began.elapsed() * SPEED;
-        let now = self.base + u64::try_from(passed.as_millis()).unwrap_or(u64::MAX / 2);
+        let now = match self.time {
+            Time::Wall(began, base) => {
+                let passed = began.elapsed() * SPEED;
+                base + u64::try_from(passed.as_millis()).unwrap_or(u64::MAX / 2)
+            }
+            Time::Beats(now) => now,
+        };
         self.world.advance(now);
+    }
+
+    /// So much real time has passed, as far as a beat can tell.
+    fn beat(&mut self, length: Duration) {
+        if let Time::Beats(now) = &mut self.time {
+            *now += u64::try_from((length * SPEED).as_millis()).unwrap_or(0);
+        }
+        self.advance();
     }
 }
 
@@ -108,11 +128,10 @@ impl SshLab {
             .tempdir_in("/tmp")
             .unwrap_or_else(|e| panic!("{e}"));
         let world = scenario.build();
-        let base = world.now;
+        let time = Time::Wall(now(), world.now);
         let served = Arc::new(Mutex::new(Served {
             world,
-            began: now(),
-            base,
+            time,
             garbage: Vec::new(),
         }));
         serve(&folder.path().join("world.sock"), &served);
@@ -155,6 +174,8 @@ impl SshLab {
                 "[params]\nupdate.accept = [\"clocks\"]\nupgrade.accept = [\"clocks\"]\n",
             );
         write(&file, &text);
+        let reached = lab.world().now;
+        lab.world.lock().unwrap_or_else(|e| panic!("{e}")).time = Time::Beats(reached);
         let links = lab.members.iter();
         let links = links.map(|m| (m.name.clone(), m.sshd.id())).collect();
         links::follow(&lab.world, links);

@@ -9,14 +9,17 @@ use std::time::Duration;
 
 use super::{Served, as_root, pause};
 
-/// Keeps the links of members, named with their outermost process, as the world has them, for as long as there is a lab.
+/// How often the links are looked at.
+const BEAT: Duration = Duration::from_millis(5);
+
+/// Keeps the world going, and the links of members, named with their outermost process, as the world has them, for as long as there is a lab.
 pub(super) fn follow(world: &Arc<Mutex<Served>>, links: Vec<(String, u32)>) {
     let world = Arc::downgrade(world);
     std::thread::spawn(move || {
         let mut down = BTreeSet::new();
         while let Some(world) = world.upgrade() {
             let Ok(mut served) = world.lock() else { return };
-            served.advance();
+            served.beat(BEAT);
             let answers = |name: &str| served.world.answers(name);
             let turned: Vec<_> = links
                 .iter()
@@ -35,7 +38,7 @@ pub(super) fn follow(world: &Arc<Mutex<Served>>, links: Vec<(String, u32)>) {
                     down.insert(name);
                 }
             }
-            pause(Duration::from_millis(5));
+            pause(BEAT);
         }
     });
 }
