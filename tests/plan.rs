@@ -1,7 +1,7 @@
 //! Plans: that making one changes nothing, that a run does what was planned, and what can't be planned is said. And
 //! rehearsals.
 
-use lockstep_tests::lab::{Ran, SshLab, read, write};
+use lockstep_tests::lab::{SshLab, read, write};
 use lockstep_twin::Scenario;
 use serde_json::Value;
 
