@@ -114,7 +114,7 @@ fn one_member_has_nowhere_to_evacuate_to() {
     let mut bench = evacuating(&Scenario::of(1), &json!({"downtime": true}));
     let ended = format!("{:?}", bench.run());
     assert!(ended.contains("nowhere to move to"), "{ended}");
-    assert!(ended.contains("-p evacuate_anyway=true"), "{ended}");
+    assert!(ended.contains("--evacuate-anyway"), "{ended}");
     assert_eq!(bench.refreshes(), Vec::<String>::new());
     let params = json!({"evacuate_anyway": true, "downtime": true});
     let mut bench = evacuating(&Scenario::of(1), &params);
@@ -197,7 +197,7 @@ fn what_cant_be_moved_is_refused_before_the_first_change() {
         let mut bench = evacuating(&scenario, &json!({}));
         let ended = format!("{:?}", bench.run());
         assert!(ended.contains(expected), "{ended}");
-        assert!(ended.contains("-p evacuate_anyway=true"), "{ended}");
+        assert!(ended.contains("--evacuate-anyway"), "{ended}");
         assert_eq!(bench.refreshes(), Vec::<String>::new());
         assert_eq!(asked(&bench), Vec::<String>::new());
     }

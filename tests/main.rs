@@ -3,6 +3,7 @@
 mod check;
 mod cli;
 mod crash;
+mod desk;
 mod engine;
 mod evacuate;
 mod gates;

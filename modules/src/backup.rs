@@ -340,7 +340,7 @@ fn unwritten(member: &Member, path: &str, cmd: &Cmd, output: &Output) -> OpError
     };
     OpError {
         message: format!(
-            "the backup can't be written to {path}: {said}. {way} and resume, or begin a run with -p backup=false"
+            "the backup can't be written to {path}: {said}. {way} and resume, or begin a run with --backup=false"
         ),
         ..error
     }
