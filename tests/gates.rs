@@ -185,7 +185,7 @@ const PRODUCTS: [(&str, &[&str]); 4] = [
     ),
     (
         "lxd",
-        &["lxc query", "lxd waitready", "lxd sql", "snap switch"],
+        &["lxc query", "lxd waitready", "lxd sql", "snap refresh"],
     ),
     ("microcloud", &["microcloud cluster list", "snap refresh"]),
 ];
