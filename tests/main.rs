@@ -9,6 +9,7 @@ mod evacuate;
 mod gates;
 mod generated;
 mod laws;
+mod live;
 mod network;
 mod plan;
 mod preflight;

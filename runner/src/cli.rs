@@ -89,6 +89,15 @@ pub(crate) struct Global {
     /// Show every step and command
     #[arg(long, short, global = true, help_heading = "Everywhere")]
     verbose: bool,
+    /// Show only how a run ends
+    #[arg(
+        long,
+        short,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Everywhere"
+    )]
+    quiet: bool,
 }
 
 impl Global {
