@@ -295,7 +295,7 @@ impl Board {
             .collect();
         match (busy.is_empty(), idle.as_slice()) {
             (true, _) | (_, []) => None,
-            (false, [few @ ..]) if few.len() <= 4 => Some(format!("  waiting: {}", few.join(", "))),
+            (false, few) if few.len() <= 4 => Some(format!("  waiting: {}", few.join(", "))),
             (false, many) => Some(format!("  waiting: {} members", many.len())),
         }
     }
