@@ -26,10 +26,10 @@ fn frame(
     let term = InMemoryTerm::new(height, width);
     let screen = Screen::emulated(Box::new(term.clone()), width.into(), height.into());
     let mut live = LiveReporter::new(screen, false);
+    let stamp = Regex::new(r"\d{8}T\d{6}Z").unwrap();
     for event in events {
         live.take(event);
         if until(&event.event) {
-            let stamp = Regex::new(r"\d{8}T\d{6}Z").unwrap();
             return Some(
                 stamp
                     .replace_all(&term.contents(), "20260401T120000Z")
