@@ -8,6 +8,7 @@ mod engine;
 mod evacuate;
 mod gates;
 mod generated;
+mod holds;
 mod laws;
 mod live;
 mod network;

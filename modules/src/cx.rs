@@ -104,6 +104,7 @@ pub struct Cx {
     left: RefCell<Vec<Value>>,
     /// Somebody was told how far the step is since the last look.
     told: Cell<bool>,
+    missing: RefCell<Option<String>>,
 }
 
 impl Cx {
@@ -121,6 +122,7 @@ impl Cx {
             deadline: Instant::now() + timeout.0,
             left: RefCell::new(left),
             told: Cell::new(false),
+            missing: RefCell::new(None),
         }
     }
 
@@ -247,6 +249,12 @@ impl Cx {
         Err(last)
     }
 
+    /// What the last look of [`Cx::until`] missed.
+    #[must_use]
+    pub fn missing(&self) -> Option<String> {
+        self.missing.borrow().clone()
+    }
+
     /// Leaves a witness: once this returns, a later probe finds `data` in [`Cx::left`], whatever happens to lockstep.
     ///
     /// # Errors
@@ -301,6 +309,7 @@ impl Cx {
             match look().await? {
                 Look::Yes(value) => return Ok(value),
                 Look::NotYet(missing) => {
+                    self.missing.replace(Some(missing.clone()));
                     if Instant::now() + every > self.deadline {
                         return Err(OpError::timeout(format!(
                             "not within {}: {missing}",

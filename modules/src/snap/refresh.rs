@@ -379,11 +379,12 @@ fn verdict(change: &Change, member: &Member) -> Result<(), OpError> {
     match change.status.as_str() {
         "Done" => Ok(()),
         "Error" => Err(failed(format!(
-            "snapd undid the refresh: {}",
-            reason(&change.err)
+            "snapd undid the refresh: {}; look there at: snap tasks {}",
+            reason(&change.err),
+            change.id
         ))),
         "Wait" => Err(failed(format!(
-            "change {} waits for the machine to be rebooted",
+            "change {} waits for the machine to be rebooted: do that, and resume",
             change.id
         ))),
         "Undone" | "Hold" => Err(failed(format!(
@@ -514,11 +515,11 @@ mod tests {
         assert_eq!(verdict("Done"), None);
         assert_eq!(
             verdict("Error").unwrap(),
-            "snapd undid the refresh: Mount (no space)"
+            "snapd undid the refresh: Mount (no space); look there at: snap tasks 12"
         );
         assert_eq!(
             verdict("Wait").unwrap(),
-            "change 12 waits for the machine to be rebooted"
+            "change 12 waits for the machine to be rebooted: do that, and resume"
         );
         assert_eq!(
             verdict("Undone").unwrap(),

@@ -27,11 +27,12 @@ use crate::plan::Approved;
 use crate::report::{FileReporter, JsonReporter, LineReporter, LiveReporter, Screen};
 use crate::script::Script;
 
-/// A runtime of one thread: the work is waiting. Against a simulated cluster its clock jumps over the waiting.
-pub(super) fn runtime(simulated: bool) -> Result<Runtime, Fault> {
+/// A runtime of one thread: the work is waiting. Against a simulated cluster its clock jumps over the waiting; paused, it
+/// is moved by whoever plays a session at a speed.
+pub(super) fn runtime(paused: bool) -> Result<Runtime, Fault> {
     Builder::new_current_thread()
         .enable_all()
-        .start_paused(simulated)
+        .start_paused(paused)
         .build()
         .map_err(|e| Fault::new(Exit::State, format!("no runtime can be made: {e}")))
 }
@@ -83,7 +84,7 @@ pub(super) struct Session<'a> {
     pub(super) deliver_failures: bool,
     /// The plan that the run has to keep to.
     pub(super) approved: Option<Approved>,
-    /// How many seconds of a simulated cluster's pass in one; none to jump over all waiting.
+    /// How many seconds pass in one of ours, in a paused runtime; none for its own clock.
     pub(super) speed: Option<f64>,
 }
 
@@ -128,8 +129,7 @@ impl Session<'_> {
         } else {
             Rc::new(Terminal(screen.clone()))
         };
-        // Connections cost most when they are made: make them all now, side by side.
-        self.transport.warm(&self.cluster.names()).await;
+        let (transport, names) = (Rc::clone(&self.transport), self.cluster.names());
         let tools = Tools {
             run: start.run(clock.now()),
             registry: self.registry.clone(),
@@ -143,7 +143,11 @@ impl Session<'_> {
             approved: self.approved,
             who: who(),
         };
-        let run = Engine::new(script, journal, tools).run(start);
+        let run = async {
+            // Connections cost most when they are made: make them all now, side by side.
+            transport.warm(&names).await;
+            Engine::new(script, journal, tools).run(start).await
+        };
         let finish = match (self.speed, screen) {
             (Some(speed), _) => until_interrupted(paced(run, speed), sender).await?,
             (None, Some(screen)) if self.ticking => {
@@ -158,7 +162,7 @@ impl Session<'_> {
     }
 }
 
-/// Runs `work` in simulated time that passes at this speed.
+/// Runs `work` in a time that passes at this speed.
 ///
 /// A paused clock jumps whenever everything waits, unless something blocks in the background: that holds it still, and it
 /// is moved by hand.
