@@ -390,7 +390,7 @@ fn a_cluster_that_someone_else_changed_is_not_gone_on_with() {
         "#,
         2,
     );
-    bench.world.fail_hook("micro02", "microcloud", 1);
+    bench.world.fail_hook("micro02", "microcloud", 2);
     assert_eq!(bench.run().held().path, "snap.refresh#2");
     bench.world.set_revision("micro01", "lxd", 33110);
     // What is about to be refreshed may have moved: that explains itself.
@@ -403,7 +403,10 @@ fn a_cluster_that_someone_else_changed_is_not_gone_on_with() {
     ");
     // It is still refused when it is asked again.
     assert_eq!(bench.resume().suspended(), why);
-    bench.resume_with(Decisions::default(), true).done();
+    let held = bench.resume_with(Decisions::default(), true).held();
+    assert_eq!(held.path, "snap.refresh#2");
+    // What was accepted once isn't asked for again.
+    bench.resume().done();
 }
 
 #[test]

@@ -47,6 +47,11 @@ impl Machine {
         self.link && self.power && !self.frozen
     }
 
+    /// Whether its kernel answers and nothing else does.
+    pub(crate) fn hangs(&self) -> bool {
+        self.link && self.power && self.frozen
+    }
+
     /// Whether its processes get on.
     pub(crate) fn lives(&self) -> bool {
         self.power && !self.frozen

@@ -42,7 +42,17 @@ pub struct Release {
     pub size: u64,
 }
 
+/// How long snapd goes on asking a store that answers with a server's error, in milliseconds (seen with snapd 2.68;
+/// `store/store.go` gives it 38 s at most).
+const RETRIES: u64 = 33_000;
+
 impl Store {
+    /// How long it takes until there is an answer, in milliseconds.
+    pub(crate) fn takes(&self) -> u64 {
+        let retries = self.status.is_some_and(|status| status >= 500);
+        self.delay + if retries { RETRIES } else { 0 }
+    }
+
     /// The revision that a channel has.
     #[must_use]
     pub fn revision(&self, snap: &str, channel: &str) -> Option<u32> {

@@ -9,6 +9,7 @@ use lockstep_modules::cmd::{Cmd, Output};
 use lockstep_modules::transport::{ContactError, Facts, Transport};
 use tokio::time::{Instant, sleep_until};
 
+use crate::machine::Machine;
 use crate::world::World;
 
 /// What an attempt to connect to a machine that doesn't answer takes.
@@ -126,7 +127,18 @@ impl Twin {
         if self.world.borrow().answers(member) {
             return Ok(());
         }
-        let reason = format!("connect to host {member} port 22: Connection timed out");
+        // A frozen machine's kernel takes the connection, and its sshd never says a word.
+        let frozen = self
+            .world
+            .borrow()
+            .members
+            .get(member)
+            .is_some_and(Machine::hangs);
+        let reason = if frozen {
+            "Connection timed out during banner exchange".to_owned()
+        } else {
+            format!("connect to host {member} port 22: Connection timed out")
+        };
         Err(ContactError::TimedOut {
             reason,
             known: true,
@@ -155,5 +167,30 @@ impl Transport for Twin {
             }
             Ok(outputs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Scenario;
+
+    /// What ssh said on real hosts.
+    #[tokio::test(start_paused = true)]
+    async fn a_frozen_machine_takes_the_connection_and_says_nothing() {
+        let twin = Twin::new(Scenario::of(3).build());
+        twin.world().borrow_mut().set_frozen("micro02", true);
+        let said = |error: ContactError| error.to_string();
+        let frozen = twin.facts("micro02").await.map_err(said).unwrap_err();
+        assert!(
+            frozen.contains("Connection timed out during banner exchange"),
+            "{frozen}"
+        );
+        twin.world().borrow_mut().set_link("micro02", false);
+        let cut = twin.facts("micro02").await.map_err(said).unwrap_err();
+        assert!(
+            cut.contains("connect to host micro02 port 22: Connection timed out"),
+            "{cut}"
+        );
     }
 }

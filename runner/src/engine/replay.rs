@@ -116,9 +116,9 @@ impl Engine {
             self.append(&[blind, Record::Cancel { who }])?;
             self.cancelled = true;
             self.script.cancel();
-        } else if trust_cluster || self.tools.registry.op(LOOK).is_err() {
+        } else if self.tools.registry.op(LOOK).is_err() {
             self.append(&[blind])?;
-        } else if let Some(reason) = self.fence(&history, &pending).await? {
+        } else if let Some(reason) = self.fence(&history, &pending, trust_cluster).await? {
             return self.suspend(reason).map(Some);
         }
         self.go_on(pending, &history, &decisions)?;
@@ -191,6 +191,7 @@ impl Engine {
         &mut self,
         history: &History,
         pending: &[Call],
+        trusted: bool,
     ) -> Result<Option<String>, EngineError> {
         let who = self.tools.who.clone();
         let observed = match self.look().await {
@@ -200,6 +201,9 @@ impl Engine {
                     who,
                     observed: Observation::new(),
                 }])?;
+                if trusted {
+                    return Ok(None);
+                }
                 let on = error
                     .member
                     .as_deref()
@@ -230,7 +234,7 @@ impl Engine {
                 )
             })
             .collect();
-        if differences.is_empty() {
+        if differences.is_empty() || trusted {
             self.append(&[Record::Resume { who, observed }])?;
             return Ok(None);
         }

@@ -46,6 +46,24 @@ pub(crate) struct Task {
     pub(crate) spawned: u64,
     pub(crate) ready_at: Option<u64>,
     takes: u64,
+    /// When it was begun.
+    #[serde(default)]
+    began: Option<u64>,
+}
+
+impl Task {
+    /// How much of its total is done: bytes of a download, and all or nothing of anything else.
+    pub(crate) fn done(&self, now: u64) -> u64 {
+        match self.status.as_str() {
+            "Do" => 0,
+            "Doing" if self.kind == "download-snap" && self.takes > 0 => {
+                let spent = now - self.began.unwrap_or(now);
+                self.total * spent.min(self.takes) / self.takes
+            }
+            "Doing" if self.kind != "check-rerefresh" => 0,
+            _ => self.total,
+        }
+    }
 }
 
 /// Bytes a second that a download gets.
@@ -167,7 +185,7 @@ fn pipeline(
         ("run-hook", format!("Run health check of {q} snap"), 20),
         (
             "check-rerefresh",
-            format!("Handling re-refresh of {q} as needed"),
+            format!("Monitoring snap {q} to determine whether extra refresh steps are required"),
             50,
         ),
     ]
@@ -212,6 +230,7 @@ pub(crate) fn begin(
     let Some(installed) = snapd.snaps.get(snap) else {
         return 0;
     };
+    let size = release.as_ref().map_or(0, |r| r.size);
     let goal = Goal {
         revision: to,
         version: release
@@ -236,17 +255,12 @@ pub(crate) fn begin(
             20,
         )]
     } else {
-        pipeline(
-            snap,
-            installed.revision,
-            to,
-            channel,
-            release.map_or(0, |r| r.size),
-        )
+        pipeline(snap, installed.revision, to, channel, size)
     };
     let mut tasks = Vec::new();
     for (kind, summary, takes) in steps {
         snapd.last_task += 1;
+        let is_download = kind == "download-snap";
         tasks.push(Task {
             id: snapd.last_task,
             kind: kind.to_owned(),
@@ -257,10 +271,11 @@ pub(crate) fn begin(
                 "Do"
             }
             .to_owned(),
-            total: 1,
+            total: if is_download { size.max(1) } else { 1 },
             spawned: now,
             ready_at: None,
             takes,
+            began: None,
         });
     }
     snapd.last_change += 1;
@@ -326,11 +341,12 @@ fn change_mut<'a>(world: &'a mut World, member: &str, id: u64) -> Option<&'a mut
 
 /// Begins the current task of a change.
 fn do_task(world: &mut World, member: &str, id: u64) {
-    let mut cause = String::new();
+    let (now, mut cause) = (world.now, String::new());
     let Some(change) = change_mut(world, member, id) else {
         return;
     };
     let (snap, at, undoing) = (change.snap.clone(), change.at, change.undoing);
+    change.tasks[at].began = Some(now);
     change.step.clone_into(&mut cause);
     let task = &mut change.tasks[at];
     task.status = if undoing { "Undoing" } else { "Doing" }.to_owned();
@@ -482,6 +498,9 @@ fn fail(world: &mut World, member: &str, id: u64, why: &str) {
             std::cmp::Ordering::Greater => "Hold",
         }
         .to_owned();
+        if task.status == "Hold" {
+            task.ready_at = Some(now);
+        }
     }
     change.tasks[at].ready_at = Some(now);
     if let Some(next) = (0..at).rev().find(|i| change.tasks[*i].status == "Undo") {
