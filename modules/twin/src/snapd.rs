@@ -158,8 +158,8 @@ fn conflict(snapd: &Snapd, name: &str) -> Reply {
 
 /// `snap refresh --no-wait NAME`: what snapd checks before there is a change, in its order.
 fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply {
-    if let Some(status) = world.store.status {
-        return Reply::fail(1, store_error(name, status));
+    if let Some(why) = world.store.trouble() {
+        return Reply::fail(1, store_error(name, &why));
     }
     let Some(machine) = world.members.get(member) else {
         return Reply::Hang;
@@ -214,13 +214,10 @@ fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply
     Reply::out(format!("{id}\n"))
 }
 
-fn store_error(name: &str, status: u16) -> String {
-    if status == 429 {
-        return format!("error: cannot refresh \"{name}\": too many requests\n");
-    }
-    format!(
-        "error: cannot refresh \"{name}\": cannot query the store for\n       updates: got unexpected HTTP status code {status} via POST to\n       \"https://api.snapcraft.io/v2/snaps/refresh\"\n"
-    )
+fn store_error(name: &str, why: &str) -> String {
+    let broken = why.replace(" for updates", " for\n       updates");
+    let broken = broken.replace(" via POST to ", " via POST to\n       ");
+    format!("error: cannot refresh \"{name}\": {broken}\n")
 }
 
 fn unknown_channel(world: &World, name: &str, channel: &str) -> String {

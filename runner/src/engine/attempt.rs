@@ -82,7 +82,7 @@ impl Attempt {
                         away.back();
                     }
                     if !away.wait(&error).await {
-                        return Verdict::Failed(error);
+                        return Verdict::Failed(away.given_up(error));
                     }
                 }
             }
@@ -103,7 +103,7 @@ impl Attempt {
     async fn find_out(&self, left: Vec<Value>, error: OpError) -> Verdict {
         let mut away = Away::new(self);
         if error.transient() && !away.wait(&error).await {
-            return Verdict::InDoubt(error);
+            return Verdict::InDoubt(away.given_up(error));
         }
         let cx = Rc::new(Cx::new(
             Rc::clone(&self.host) as Rc<dyn Host>,
@@ -140,7 +140,7 @@ impl Attempt {
                 }
                 Err(error) => {
                     if !away.wait(&error).await {
-                        return Verdict::InDoubt(error);
+                        return Verdict::InDoubt(away.given_up(error));
                     }
                 }
             }
@@ -190,6 +190,18 @@ impl<'a> Away<'a> {
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         true
+    }
+
+    /// Says for how long a member was waited for.
+    fn given_up(&self, error: OpError) -> OpError {
+        if !error.transient() {
+            return error;
+        }
+        let message = format!(
+            "{}; given up after {}",
+            error.message, self.attempt.patience
+        );
+        OpError { message, ..error }
     }
 
     /// The member answers again.

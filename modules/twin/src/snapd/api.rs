@@ -116,15 +116,7 @@ fn answer(world: &World, member: &str, path: &str) -> Value {
 
 /// What the store has for the installed snaps. Held snaps are listed too.
 fn updates(world: &World, member: &str, snapd: &Snapd) -> Value {
-    if let Some(status) = world.store.status {
-        let why = if status == 429 {
-            "too many requests".to_owned()
-        } else {
-            let url = "https://api.snapcraft.io/v2/snaps/refresh";
-            format!(
-                "cannot query the store for updates: got unexpected HTTP status code {status} via POST to {url:?}"
-            )
-        };
+    if let Some(why) = world.store.trouble() {
         return failure(500, "", &format!("cannot list updates: {why}"));
     }
     let offer = |(name, snap): (&String, &Installed)| {

@@ -60,7 +60,7 @@ impl Task {
                 let spent = now - self.began.unwrap_or(now);
                 self.total * spent.min(self.takes) / self.takes
             }
-            "Doing" if self.kind != "check-rerefresh" => 0,
+            "Doing" if self.kind != RE_REFRESH => 0,
             _ => self.total,
         }
     }
@@ -69,13 +69,11 @@ impl Task {
 /// Bytes a second that a download gets.
 pub(crate) const RATE: u64 = 25_000_000;
 
+/// The task behind a refresh that looks for a further one, for which it asks the store.
+const RE_REFRESH: &str = "check-rerefresh";
+
 /// Task kinds that stay `Done` when the rest is undone (`overlord/snapstate/snapmgr.go`).
-const NOT_UNDONE: [&str; 4] = [
-    "prerequisites",
-    "validate-snap",
-    "discard-snap",
-    "check-rerefresh",
-];
+const NOT_UNDONE: [&str; 4] = ["prerequisites", "validate-snap", "discard-snap", RE_REFRESH];
 
 impl Change {
     pub(crate) fn ready(&self) -> bool {
@@ -184,7 +182,7 @@ fn pipeline(
         ),
         ("run-hook", format!("Run health check of {q} snap"), 20),
         (
-            "check-rerefresh",
+            RE_REFRESH,
             format!("Monitoring snap {q} to determine whether extra refresh steps are required"),
             50,
         ),
@@ -265,12 +263,7 @@ pub(crate) fn begin(
             id: snapd.last_task,
             kind: kind.to_owned(),
             summary,
-            status: if kind == "check-rerefresh" {
-                "Doing"
-            } else {
-                "Do"
-            }
-            .to_owned(),
+            status: if kind == RE_REFRESH { "Doing" } else { "Do" }.to_owned(),
             total: if is_download { size.max(1) } else { 1 },
             spawned: now,
             ready_at: None,
@@ -348,9 +341,11 @@ fn do_task(world: &mut World, member: &str, id: u64) {
     let (snap, at, undoing) = (change.snap.clone(), change.at, change.undoing);
     change.tasks[at].began = Some(now);
     change.step.clone_into(&mut cause);
+    let asks = change.tasks[at].kind == RE_REFRESH && !undoing;
     let task = &mut change.tasks[at];
     task.status = if undoing { "Undoing" } else { "Doing" }.to_owned();
     let (kind, takes) = (task.kind.clone(), task.takes);
+    let takes = takes + if asks { world.store.takes() } else { 0 };
     world.cause = cause;
     match (kind.as_str(), undoing) {
         // When a start is undone, what had been started of the new revision is stopped again.
@@ -400,6 +395,11 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
             goal.revision
         );
         return fail(world, member, id, &why);
+    }
+    if kind == RE_REFRESH
+        && let Some(why) = world.store.trouble()
+    {
+        return fail_behind(world, member, id, &why);
     }
     let post_refresh = kind == "run-hook" && change.tasks[at].summary.contains("post-refresh");
     if post_refresh && !undoing && hook_fails(world, member, &snap) {
@@ -463,6 +463,22 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
     }
 }
 
+/// The look for a further refresh fails. What is done stays done, and the change counts as failed all the same.
+fn fail_behind(world: &mut World, member: &str, id: u64, why: &str) {
+    let now = world.now;
+    let Some(change) = change_mut(world, member, id) else {
+        return;
+    };
+    let task = &mut change.tasks[change.at];
+    task.status = "Error".to_owned();
+    task.ready_at = Some(now);
+    change.err = format!(
+        "cannot perform the following tasks:\n- {} ({why})",
+        task.summary
+    );
+    change.ready_at = Some(now);
+}
+
 fn hook_fails(world: &mut World, member: &str, snap: &str) -> bool {
     let Some(machine) = world.members.get_mut(member) else {
         return false;
@@ -494,7 +510,7 @@ fn fail(world: &mut World, member: &str, id: u64, why: &str) {
             std::cmp::Ordering::Less if stays => "Done",
             std::cmp::Ordering::Less => "Undo",
             std::cmp::Ordering::Equal => "Error",
-            std::cmp::Ordering::Greater if task.kind == "check-rerefresh" => "Doing",
+            std::cmp::Ordering::Greater if task.kind == RE_REFRESH => "Doing",
             std::cmp::Ordering::Greater => "Hold",
         }
         .to_owned();

@@ -45,6 +45,11 @@ fn refusal(command: &str, nth: usize) -> String {
 
 const REFRESH: &str = "snap refresh --no-wait --cohort=+ microcloud";
 
+/// The store has another address.
+fn elsewhere(text: &str) -> String {
+    text.replace("http://10.77.0.1:11028/v2", "https://api.snapcraft.io/v2")
+}
+
 /// Of each task what it does and how it is. Numbers of revisions and sizes are the twin's own.
 fn tasks(change: &Value) -> Vec<String> {
     let tasks = change["result"]["tasks"].as_array().unwrap();
@@ -118,6 +123,26 @@ fn a_refresh_that_is_undone_looks_as_it_looked() {
 }
 
 #[test]
+fn where_the_store_fails_behind_a_refresh_the_change_fails_and_nothing_is_undone() {
+    for (fault, path) in [("store-error:429", "27"), ("slow-store:20", "26")] {
+        let mut world = world();
+        let id = run(&mut world, &format!("/usr/bin/{REFRESH}")).stdout;
+        world.inject(fault.parse().unwrap()).unwrap();
+        while world.is_changing("micro01") {
+            world.advance(world.next_due().unwrap());
+        }
+        let twin = api(&mut world, &format!("/v2/changes/{}", id.trim()));
+        let file = "store-fails-behind-a-refresh";
+        let mut real = real_api(file, &format!("/v2/changes/{path}"), 0);
+        let why = elsewhere(real["result"]["err"].as_str().unwrap());
+        real["result"]["err"] = Value::from(why);
+        assert_eq!(tasks(&twin), tasks(&real));
+        assert_eq!(about(&twin), about(&real));
+        assert_eq!(world.revision("micro01", "microcloud"), Some(1210));
+    }
+}
+
+#[test]
 fn refusals_are_said_as_they_were() {
     let mut world = world();
     let channel = "snap refresh --no-wait --channel=9/stable --cohort=+ lxd";
@@ -133,9 +158,6 @@ fn refusals_are_said_as_they_were() {
 
 #[test]
 fn a_store_that_is_in_trouble_is_told_of_as_it_was() {
-    // The store has another address.
-    let elsewhere =
-        |text: &str| text.replace("http://10.77.0.1:11028/v2", "https://api.snapcraft.io/v2");
     for (nth, status) in ["503", "429"].iter().enumerate() {
         let mut world = world();
         let fault: Fault = format!("store-error:{status}").parse().unwrap();
