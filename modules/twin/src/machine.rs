@@ -65,6 +65,11 @@ pub(crate) fn happen(world: &mut World, event: Event) {
 }
 
 impl World {
+    /// Whether a member's network link is up.
+    pub(crate) fn linked(&self, member: &str) -> bool {
+        self.members.get(member).is_some_and(|machine| machine.link)
+    }
+
     fn turn(&mut self, member: &str, change: impl FnOnce(&mut Machine)) {
         let now = self.now;
         if let Some(machine) = self.members.get_mut(member) {

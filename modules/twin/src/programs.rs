@@ -29,7 +29,7 @@ pub(crate) fn snap_of(cmd: &Cmd) -> Option<(&'static str, &str)> {
 pub(crate) fn extra_latency(world: &World, cmd: &Cmd) -> u64 {
     match program(cmd) {
         "snap" if cmd.argv.get(1).is_some_and(|verb| verb == "refresh") => {
-            200 + world.store.takes()
+            200 + world.store.takes(true)
         }
         "curl"
             if cmd
@@ -37,7 +37,7 @@ pub(crate) fn extra_latency(world: &World, cmd: &Cmd) -> u64 {
                 .last()
                 .is_some_and(|url| url.contains("select=refresh")) =>
         {
-            200 + world.store.takes()
+            200 + world.store.takes(true)
         }
         "microceph.ceph" => 300,
         _ => 0,

@@ -158,7 +158,7 @@ fn conflict(snapd: &Snapd, name: &str) -> Reply {
 
 /// `snap refresh --no-wait NAME`: what snapd checks before there is a change, in its order.
 fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply {
-    if let Some(why) = world.store.trouble() {
+    if let Some(why) = world.store.trouble(world.linked(member)) {
         return Reply::fail(1, store_error(name, &why));
     }
     let Some(machine) = world.members.get(member) else {

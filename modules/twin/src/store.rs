@@ -54,9 +54,10 @@ const PATIENCE: u64 = 10_000;
 const URL: &str = "https://api.snapcraft.io/v2/snaps/refresh";
 
 impl Store {
-    /// How long it takes until snapd has an answer or gives up, in milliseconds.
-    pub(crate) fn takes(&self) -> u64 {
+    /// How long it takes until snapd has an answer or gives up, in milliseconds, on a member whose link is up or not.
+    pub(crate) fn takes(&self, linked: bool) -> u64 {
         match self.status {
+            _ if !linked => RETRIES,
             Some(500..) => self.delay + RETRIES,
             _ if self.delay >= PATIENCE => TIMED_OUT,
             _ => self.delay,
@@ -64,8 +65,11 @@ impl Store {
     }
 
     /// Why snapd gets no answer, as it says it (snapd 2.68).
-    pub(crate) fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self, linked: bool) -> Option<String> {
         match self.status {
+            _ if !linked => Some(format!(
+                "Post \"{URL}\": dial tcp 185.125.188.54:443: connect: no route to host"
+            )),
             Some(429) => Some("too many requests".to_owned()),
             Some(status) => Some(format!(
                 "cannot query the store for updates: got unexpected HTTP status code {status} via POST to \"{URL}\""

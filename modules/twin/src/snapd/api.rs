@@ -116,7 +116,7 @@ fn answer(world: &World, member: &str, path: &str) -> Value {
 
 /// What the store has for the installed snaps. Held snaps are listed too.
 fn updates(world: &World, member: &str, snapd: &Snapd) -> Value {
-    if let Some(why) = world.store.trouble() {
+    if let Some(why) = world.store.trouble(world.linked(member)) {
         return failure(500, "", &format!("cannot list updates: {why}"));
     }
     let offer = |(name, snap): (&String, &Installed)| {

@@ -345,7 +345,12 @@ fn do_task(world: &mut World, member: &str, id: u64) {
     let task = &mut change.tasks[at];
     task.status = if undoing { "Undoing" } else { "Doing" }.to_owned();
     let (kind, takes) = (task.kind.clone(), task.takes);
-    let takes = takes + if asks { world.store.takes() } else { 0 };
+    let takes = takes
+        + if asks {
+            world.store.takes(world.linked(member))
+        } else {
+            0
+        };
     world.cause = cause;
     match (kind.as_str(), undoing) {
         // When a start is undone, what had been started of the new revision is stopped again.
@@ -365,7 +370,7 @@ fn do_task(world: &mut World, member: &str, id: u64) {
 
 /// The current task of a change is over: its effect shows, and the next one begins.
 pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
-    let now = world.now;
+    let (now, linked) = (world.now, world.linked(member));
     let Some(machine) = world.members.get_mut(member) else {
         return;
     };
@@ -397,7 +402,7 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
         return fail(world, member, id, &why);
     }
     if kind == RE_REFRESH
-        && let Some(why) = world.store.trouble()
+        && let Some(why) = world.store.trouble(linked)
     {
         return fail_behind(world, member, id, &why);
     }
