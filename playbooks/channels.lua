@@ -12,9 +12,10 @@ function channels.params(params)
 		sets[i] = set.name
 	end
 	params.to = { type = "string", one_of = sets, about = "A set of channels that go together, one a component." }
+	local newest = compatibility.set[#compatibility.set] or {}
 	for _, component in ipairs(flow.components) do
-		params[component.name] =
-			{ type = "string", about = "Channel for " .. component.title .. ", for example 5.21/stable." }
+		local example = newest[component.name] and (", for example " .. newest[component.name]) or ""
+		params[component.name] = { type = "string", about = "Channel for " .. component.title .. example .. "." }
 	end
 	return params
 end

@@ -20,7 +20,7 @@ local function refuse(reasons)
 	error(
 		"instances can't be moved out of the way, and nothing has been changed: "
 			.. table.concat(reasons, "; ")
-			.. ". Mend that, or go on all the same with: -p evacuate_anyway=true"
+			.. ". Mend that, or go on all the same with: --evacuate-anyway"
 	)
 end
 
@@ -50,7 +50,7 @@ local function foresee(p, component, waves)
 		return {}
 	end
 	if component.health ~= "ok" then
-		refuse { "LXD isn't well (" .. table.concat(component.problems, "; ") .. "); update it alone first: -p only=lxd" }
+		refuse { "LXD isn't well (" .. table.concat(component.problems, "; ") .. "); update it alone first: --only lxd" }
 	end
 	if #component.members == 1 then
 		if not p.evacuate_anyway then

@@ -14,7 +14,7 @@ local M = flow.playbook {
 function M.run(_, p)
 	local chosen = channels.chosen(p)
 	if next(chosen) == nil then
-		error "no channel is given: name a set (-p to=2), or components (for example -p microceph=tentacle/stable)"
+		error "no channel is given: name a set (--to 2), or components (for example --microceph tentacle/stable)"
 	end
 	-- What isn't moved stays as it is: an update is another procedure.
 	local only = {}

@@ -42,6 +42,18 @@ fn found(report: &Report) -> Vec<String> {
 }
 
 #[test]
+fn calls_that_don_t_fit_their_ops_are_found_where_nothing_comes_by() {
+    let report = broken("calls");
+    let line = |site: &str| site.rsplit('/').next().unwrap_or_default().to_owned();
+    let told: Vec<String> = report
+        .findings
+        .iter()
+        .map(|f| format!("{}: {}: {}", line(&f.site), f.rule, f.what))
+        .collect();
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
 fn two_members_at_once_are_found() {
     let report = broken("two-at-once");
     let rules = found(&report);

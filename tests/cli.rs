@@ -4,41 +4,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use lockstep_tests::lab::{Ran, read, write};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-const LOCKSTEP: &str = env!("CARGO_BIN_EXE_lockstep-under-test");
-
-/// A folder to work in, with a state folder in it.
-struct Desk(tempfile::TempDir);
-
-impl Desk {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn run(&self, args: &[&str]) -> Ran {
-        let mut command = Command::new(LOCKSTEP);
-        command
-            .args(["--state", "state"])
-            .args(args)
-            .current_dir(self.0.path())
-            .stdin(Stdio::null());
-        command
-            .env_remove("LOCKSTEP_CLUSTER")
-            .env_remove("LOCKSTEP_STATE");
-        Ran::of(command.output().unwrap())
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// Runs a playbook of this text on a simulated cluster.
-    fn play(&self, text: &str) -> Ran {
-        write(&self.path("site.lua"), text);
-        self.run(&["run", "site.lua", "--cluster", "twin:2"])
-    }
-}
+use crate::desk::{Desk, LOCKSTEP};
 
 /// A playbook with this body.
 fn body(text: &str) -> String {
@@ -248,7 +216,7 @@ fn a_full_disk_stops_the_run_and_a_resume_goes_on_when_there_is_room() {
     std::fs::create_dir(&state).unwrap();
     // In a mount namespace of its own, the state folder is a disk of 150 KiB; what was written is copied out.
     let script = format!(
-        "mount -t tmpfs -o size=150k,mode=777 none {0} && {{ {LOCKSTEP} update --cluster twin:3 --state {0} -p only=microceph; code=$?; cp -r {0} {0}.kept; exit $code; }}",
+        "mount -t tmpfs -o size=150k,mode=777 none {0} && {{ {LOCKSTEP} update --cluster twin:3 --state {0} --only microceph; code=$?; cp -r {0} {0}.kept; exit $code; }}",
         state.display()
     );
     let ran = Ran::of(
@@ -304,6 +272,9 @@ fn bad_parameters_and_ops_have_near_matches() {
     let cases = [
         told(&["update", "--cluster", "twin:2", "-p", "evacuat=true"]),
         told(&["update", "--cluster", "twin:2", "-p", "only=microcephh"]),
+        told(&["update", "--cluster", "twin:2", "--evacuat"]),
+        told(&["update", "--cluster", "twin:2", "--only", "lxd,microcephh"]),
+        told(&["update", "--cluster", "twin:2", "--looks", "many"]),
         told(&["update", "--cluster", "twin:99"]),
         told(&["plan", "updaet", "--cluster", "twin:2"]),
         told(&["check", "site.lua"]),
@@ -326,9 +297,59 @@ fn bad_parameters_and_ops_have_near_matches() {
 }
 
 #[test]
+fn the_parameters_of_a_playbook_are_flags() {
+    let desk = Desk::new();
+    let playbook = |params: &str| {
+        format!(
+            "return {{ api = 1, about = 'Drain.', params = {{ {params} }},\n\
+             run = function(_, p) return p end }}\n"
+        )
+    };
+    let text = playbook(
+        "pool = { type = 'string', one_of = { 'blue', 'green' }, about = 'Which pool.' },\n\
+         max_wait = { type = 'integer', default = 5, about = 'Minutes to wait.' },\n\
+         hosts = { type = 'list', about = 'Which hosts.' },\n\
+         dry = { type = 'boolean', default = false, about = 'Only look.' }",
+    );
+    write(&desk.path("drain.lua"), &text);
+    let run =
+        |args: &[&str]| desk.run(&[&["run", "drain.lua", "--cluster", "twin:1"], args].concat());
+    let help = run(&["--help"]).exits(0);
+    let params = help.split("Parameters of drain:").nth(1).unwrap();
+    insta::assert_snapshot!(params.split("\n\n").next().unwrap());
+    let given = run(&[
+        "--json",
+        "--pool",
+        "blue",
+        "--max-wait=7",
+        "--hosts",
+        "a,b",
+        "--dry",
+    ]);
+    let last: Value = serde_json::from_str(given.exits(0).lines().last().unwrap()).unwrap();
+    assert_eq!(
+        last["result"],
+        json!({"pool": "blue", "max_wait": 7, "hosts": ["a", "b"], "dry": true})
+    );
+
+    // A flag of lockstep's own would mean something else in one command than in another.
+    write(
+        &desk.path("drain.lua"),
+        &playbook("tries = { type = 'integer' }"),
+    );
+    let clash = run(&[]);
+    assert_eq!(clash.code, Some(2));
+    insta::assert_snapshot!("a_parameter_with_the_name_of_a_flag", clash.stderr);
+}
+
+#[test]
 fn an_op_has_a_help_of_its_own() {
     let desk = Desk::new();
     insta::assert_snapshot!(desk.run(&["op", "snap.refresh", "--help"]).exits(0));
+    insta::assert_snapshot!(
+        "the_help_of_upgrade",
+        desk.run(&["upgrade", "--help"]).exits(0)
+    );
     insta::assert_snapshot!("the_help_of_all", desk.run(&["--help"]).exits(0));
     insta::assert_snapshot!(
         "the_page_of_an_op",

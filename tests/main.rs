@@ -3,10 +3,12 @@
 mod check;
 mod cli;
 mod crash;
+mod desk;
 mod engine;
 mod evacuate;
 mod gates;
 mod generated;
+mod laws;
 mod network;
 mod plan;
 mod preflight;

@@ -1,43 +1,13 @@
 //! Plans: that making one changes nothing, that a run does what was planned, and what can't be planned is said. And
 //! rehearsals.
 
-use std::process::{Command, Stdio};
-
-use lockstep_tests::lab::{Ran, SshLab, read, write};
+use lockstep_tests::lab::{SshLab, read, write};
 use lockstep_twin::Scenario;
 use serde_json::Value;
 
-const LOCKSTEP: &str = env!("CARGO_BIN_EXE_lockstep-under-test");
+use crate::desk::{Desk, LOCKSTEP};
+
 const SHIM: &str = env!("CARGO_BIN_EXE_lab-shim");
-
-/// A folder to work in.
-struct Desk(tempfile::TempDir);
-
-impl Desk {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn run(&self, args: &[&str]) -> Ran {
-        let mut command = Command::new(LOCKSTEP);
-        let command = command
-            .args(["--state", "state"])
-            .args(args)
-            .current_dir(self.0.path())
-            .stdin(Stdio::null())
-            .env_remove("LOCKSTEP_CLUSTER")
-            .env_remove("LOCKSTEP_STATE");
-        Ran::of(command.output().unwrap())
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.run(args).exits(0)).unwrap()
-    }
-}
 
 /// The paths of a plan's steps.
 fn planned(plan: &Value) -> Vec<String> {
@@ -160,6 +130,24 @@ end }}"#
     let told = desk.json(&plan);
     assert_eq!(told["end"], "done");
     assert_eq!(planned(&told), ["exec#1", "snap.hold#1"]);
+}
+
+#[test]
+fn questions_that_will_be_asked_are_part_of_the_plan() {
+    let desk = Desk::new();
+    let plan = desk.run(&[
+        "plan",
+        "update",
+        "--cluster",
+        "twin:1",
+        "-p",
+        "only=microceph",
+    ]);
+    let plan = plan.exits(0);
+    assert!(
+        plan.contains("confirm MicroCeph will stop while members are refreshed"),
+        "{plan}"
+    );
 }
 
 #[test]

@@ -356,7 +356,7 @@ fn a_member_without_room_for_a_backup_holds_the_run_before_the_first_change() {
         text.contains("the backup can't be written to /var/lib/lockstep/backup/"),
         "{text}"
     );
-    assert!(text.contains("No space left on device. Make room there and resume, or begin a run with -p backup=false"), "{text}");
+    assert!(text.contains("No space left on device. Make room there and resume, or begin a run with --backup=false"), "{text}");
     assert_eq!(bench.refreshes(), Vec::<String>::new());
     bench.world.host("micro02").free = 1 << 40;
     bench.resume().done();

@@ -6,7 +6,8 @@ use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, write};
 use lockstep_twin::Scenario;
 use serde_json::{Value, json};
 
-const LOCKSTEP: &str = env!("CARGO_BIN_EXE_lockstep-under-test");
+use crate::desk::LOCKSTEP;
+
 const SHIM: &str = env!("CARGO_BIN_EXE_lab-shim");
 
 fn lab(members: usize) -> SshLab {

@@ -335,7 +335,7 @@ fn unwritten(member: &Member, path: &str, cmd: &Cmd, output: &Output) -> OpError
     let error = output.failure(cmd, member.as_str(), said);
     OpError {
         message: format!(
-            "the backup can't be written to {path}: {said}. Make room there and resume, or begin a run with -p backup=false"
+            "the backup can't be written to {path}: {said}. Make room there and resume, or begin a run with --backup=false"
         ),
         ..error
     }

@@ -322,6 +322,36 @@ pub fn words(schema: &Value) -> Option<Vec<&str>> {
     Some(all)
 }
 
+/// A value that fits a schema, with no more than it requires: what stands in for one that isn't known.
+#[must_use]
+pub fn sample(schema: &Value) -> Value {
+    match schema.get("x-lockstep").and_then(Value::as_str) {
+        Some("Channel") => return "latest/stable".into(),
+        Some("Span") => return "1s".into(),
+        _ => {}
+    }
+    if let Some(word) = words(schema).and_then(|words| words.first().copied()) {
+        return word.into();
+    }
+    let choices = ["anyOf", "oneOf"]
+        .iter()
+        .find_map(|key| schema.get(key)?.as_array());
+    if let Some(choice) = choices.and_then(|choices| choices.first()) {
+        return sample(choice);
+    }
+    match types_of(schema).first().copied() {
+        Some("object") => {
+            let property = |name: &str| (name.to_owned(), sample(&schema["properties"][name]));
+            Value::Object(required(schema).map(property).collect())
+        }
+        Some("array") => Value::Array(Vec::new()),
+        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| 0.into()),
+        Some("boolean") => Value::Bool(false),
+        Some("string") => "words".into(),
+        _ => Value::Null,
+    }
+}
+
 /// The JSON types that a schema names.
 #[must_use]
 pub fn types_of(schema: &Value) -> Vec<&str> {

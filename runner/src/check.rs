@@ -1,6 +1,7 @@
 //! `check`: a playbook is played on simulated clusters again and again, disturbed in every way that can be thought of, and
 //! what goes wrong is told with the rule, the line and the shortest history that shows it.
 
+mod calls;
 mod case;
 mod finding;
 mod judge;
@@ -55,6 +56,13 @@ impl Check {
     #[must_use]
     pub fn run(&self, piece: &Piece, told: &(dyn Fn(usize, usize) + Sync)) -> Report {
         let mut report = Report::default();
+        let modules = piece.bundle.values().filter(|m| m.chunk.ends_with(".lua"));
+        report.findings = modules
+            .flat_map(|m| calls::wrong(m, &piece.registry))
+            .collect();
+        if !report.findings.is_empty() {
+            return report;
+        }
         let mut judges = Vec::new();
         for scenario in &self.scenarios {
             match Judge::new(piece, scenario) {

@@ -22,6 +22,7 @@ mod doc;
 mod exit;
 mod init;
 mod op;
+mod params;
 mod plan;
 mod playbook;
 mod preflight;
@@ -33,6 +34,7 @@ mod status;
 mod target;
 mod unlock;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -134,10 +136,18 @@ enum Command {
 /// Runs the command line of this process with the ops of `registry`. A site's own build calls this with more modules.
 #[must_use]
 pub fn main(registry: &Registry) -> ExitCode {
-    let matches = Cli::command()
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    let command = Cli::command()
         .bin_name("lockstep")
-        .subcommand(op::command(registry))
-        .get_matches();
+        .subcommand(op::command(registry));
+    let command = match params::flags(command, registry, &argv) {
+        Ok(command) => command,
+        Err(fault) => {
+            fault.print(argv.iter().any(|word| word == "--json"));
+            return fault.exit.into();
+        }
+    };
+    let matches = command.get_matches_from(argv);
     let json = matches.get_flag("json");
     let result = match matches.subcommand() {
         Some(("op", given)) => Global::from_arg_matches(&matches)

@@ -134,7 +134,7 @@ impl Seen<'_> {
                     Err(why) => found.unknown.push(format!("{member}: {why}")),
                     Ok(offers) => found.against.extend(offers.get(&component.name).map(|offer| {
                         format!(
-                            "{member} lacks {} {} of its present channel: lockstep update -p only={} takes it first",
+                            "{member} lacks {} {} of its present channel: lockstep update --only {} takes it first",
                             component.title, offer.version, component.name
                         )
                     })),

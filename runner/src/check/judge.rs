@@ -122,10 +122,21 @@ impl Judge {
     /// Plays a case, and says what was wrong.
     #[must_use]
     pub fn play(&self, piece: &Piece, case: &Case) -> Vec<Finding> {
-        let mut trial = match self.trial(piece, case) {
-            Ok(trial) => trial,
-            Err(findings) => return findings,
-        };
+        match self.played(piece, case) {
+            Ok((_, findings)) | Err(findings) => findings,
+        }
+    }
+
+    /// Plays a case, and says what came of it and what was wrong with that.
+    ///
+    /// # Errors
+    /// With what is wrong with the case itself.
+    pub fn played(
+        &self,
+        piece: &Piece,
+        case: &Case,
+    ) -> Result<(Trial, Vec<Finding>), Vec<Finding>> {
+        let mut trial = self.trial(piece, case)?;
         let ended = self.run_out(&mut trial, case);
         let mut findings = self.broken(&trial, case);
         match ended {
@@ -143,7 +154,7 @@ impl Judge {
             }
             Ok(_) => {}
         }
-        findings
+        Ok((trial, findings))
     }
 
     /// Plays a run to its end, as an operator would who mends what is broken and resumes. Says whether it was done.

@@ -32,7 +32,7 @@ pub(crate) struct CheckArgs {
     #[arg(long)]
     no_kills: bool,
     /// Only the random try of this number, as a finding names it
-    #[arg(long, value_name = "N")]
+    #[arg(long = "try", value_name = "N")]
     only: Option<usize>,
 }
 
@@ -134,7 +134,7 @@ fn text(main: &str, args: &CheckArgs, finding: &Finding) -> String {
     if let Some(number) = finding.number {
         let seed = args.seed;
         text.push_str(&format!(
-            "  again    lockstep check {main} --seed {seed} --only {number}\n"
+            "  again    lockstep check {main} --seed {seed} --try {number}\n"
         ));
     }
     text

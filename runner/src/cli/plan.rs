@@ -134,18 +134,17 @@ fn wave(step: &Step) -> &str {
 }
 
 fn print(plan: &Plan, verbose: bool) {
-    out!(
-        "{} on {}: {} members\n",
-        plan.playbook,
-        plan.cluster,
-        plan.members.len()
-    );
+    let members = match plan.members.len() {
+        1 => "1 member".to_owned(),
+        n => format!("{n} members"),
+    };
+    out!("{} on {}: {members}\n", plan.playbook, plan.cluster);
     let mut shown: Option<&str> = None;
     let mut said = plan.said.iter().peekable();
-    let changing = plan
-        .steps
-        .iter()
-        .filter(|s| verbose || s.effect != Effect::Read || s.takes >= 1000);
+    let changing = plan.steps.iter().filter(|s| {
+        // A question is shown: a run stops there until somebody has answered.
+        verbose || s.effect != Effect::Read || s.takes >= 1000 || s.op == "confirm"
+    });
     for step in changing {
         if shown != Some(wave(step)) {
             shown = Some(wave(step));

@@ -11,9 +11,10 @@ use serde_json::{Map, Value};
 
 use super::Global;
 use super::exit::{Exit, Fault};
+use super::params::Params;
 use super::session::{self, Session, runtime, state, tell, tell_simulated};
 use super::target::{Target, simulation, ssh, world};
-use crate::bundle::Finder;
+use crate::bundle::{Finder, Playbooks};
 use crate::engine::Start;
 use crate::journal::{FORMAT, Head};
 use crate::runs::Runs;
@@ -22,17 +23,6 @@ use crate::trial::Piece;
 
 /// The file in a run's folder with the plan that it has to keep to.
 pub(super) const PLAN: &str = "plan.json";
-
-/// The parameters of a playbook.
-#[derive(Args, Clone)]
-pub(crate) struct Params {
-    /// A parameter of the playbook; may be given more than once
-    #[arg(long = "param", short, value_name = "NAME=VALUE", value_parser = pair)]
-    params: Vec<(String, String)>,
-    /// Go on although this check of the preflight says no; may be given more than once
-    #[arg(long, value_name = "CHECK")]
-    accept: Vec<String>,
-}
 
 /// What every run takes.
 #[derive(Args, Clone)]
@@ -80,13 +70,13 @@ pub(super) struct Main {
 
 impl Main {
     /// A shipped playbook by its name, or a site's by its file.
-    pub(super) fn of(global: &Global, file: &str) -> Result<Self, Fault> {
-        let names = global.playbooks().names();
+    pub(super) fn of(playbooks: Playbooks, file: &str) -> Result<Self, Fault> {
+        let names = playbooks.names();
         if names.iter().any(|name| name == file) {
             return Ok(Self {
                 main: file.to_owned(),
                 name: file.to_owned(),
-                finder: Finder::shipped(global.playbooks()),
+                finder: Finder::shipped(playbooks),
             });
         }
         let path = PathBuf::from(file);
@@ -105,32 +95,15 @@ impl Main {
         Ok(Self {
             main: file.to_owned(),
             name: plain(&stem),
-            finder: Finder::site(&path, global.playbooks()),
+            finder: Finder::site(&path, playbooks),
         })
     }
 }
 
 impl Which {
     pub(super) fn main(&self, global: &Global) -> Result<Main, Fault> {
-        Main::of(global, &self.file)
+        Main::of(global.playbooks(), &self.file)
     }
-}
-
-impl Params {
-    /// The parameters, as they were typed.
-    pub(super) fn typed(&self) -> impl Iterator<Item = (String, Value)> {
-        let text = |(name, value): &(String, String)| (name.clone(), Value::from(value.as_str()));
-        let accept = ("accept".to_owned(), Value::from(self.accept.clone()));
-        let accept = Some(accept).filter(|_| !self.accept.is_empty());
-        self.params.iter().map(text).chain(accept)
-    }
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| format!("{text:?} is not of the form NAME=VALUE"))?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Runs a playbook: a shipped one by its name, or a site's by its file.
@@ -144,7 +117,7 @@ pub(super) fn shipped(
     run(
         registry,
         global,
-        Main::of(global, name)?,
+        Main::of(global.playbooks(), name)?,
         &target,
         args,
         None,

@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use super::Global;
 use super::exit::{Exit, Fault};
-use super::playbook::{Params, given_by};
+use super::params::Params;
+use super::playbook::given_by;
 use super::session::{self, Session, runtime, tell};
 use super::status::table;
 use super::target::{Target, simulation, ssh};

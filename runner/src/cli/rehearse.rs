@@ -61,7 +61,7 @@ fn help() -> String {
          Examples:\n  \
          lockstep rehearse update --members 5\n  \
          lockstep rehearse update --fault refresh-fails:lxd,micro02\n  \
-         lockstep rehearse upgrade -p to=3 --fault cut:micro03@microceph/micro03+5m --speed 60"
+         lockstep rehearse upgrade --to 3 --fault cut:micro03@microceph/micro03+5m --speed 60"
     )
 }
 
@@ -92,7 +92,7 @@ pub(super) fn rehearse(
     playbook::run(
         registry,
         global,
-        Main::of(global, &args.file)?,
+        Main::of(global.playbooks(), &args.file)?,
         &target,
         &args.run,
         args.speed,

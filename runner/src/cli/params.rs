@@ -1,0 +1,203 @@
+//! The parameters of a playbook, as flags of the commands that play it.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use lockstep_modules::op::Registry;
+use serde_json::{Value, json};
+
+use super::exit::Fault;
+use super::playbook::Main;
+use crate::bundle::Playbooks;
+use crate::script::{Param, ParamKind, Script};
+
+/// The commands that play a playbook, each with the one that it always plays.
+const PLAYERS: [(&str, Option<&str>); 7] = [
+    ("update", Some("update")),
+    ("upgrade", Some("upgrade")),
+    ("preflight", Some("preflight")),
+    ("run", None),
+    ("plan", None),
+    ("rehearse", None),
+    ("check", None),
+];
+
+/// What the ids of flags that are parameters begin with.
+const PREFIX: &str = "param:";
+
+/// The parameters that were given, by flags and as `-p NAME=VALUE`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Params(Vec<(String, Value)>);
+
+impl Params {
+    /// The parameters, as they were typed.
+    pub(super) fn typed(&self) -> impl Iterator<Item = (String, Value)> {
+        self.0.iter().cloned()
+    }
+}
+
+impl Args for Params {
+    fn augment_args(command: Command) -> Command {
+        command.arg(
+            Arg::new("param")
+                .long("param")
+                .short('p')
+                .value_name("NAME=VALUE")
+                .help("A parameter of the playbook, as its flag; may be given more than once")
+                .value_parser(pair)
+                .action(ArgAction::Append),
+        )
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Params {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let pairs = matches.get_many::<(String, String)>("param");
+        let pairs = pairs.into_iter().flatten();
+        let mut all: Vec<(String, Value)> = pairs
+            .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
+            .collect();
+        for id in matches.ids() {
+            if let Some(name) = id.as_str().strip_prefix(PREFIX) {
+                let values = matches.get_many::<String>(id.as_str());
+                let values: Vec<&str> = values.into_iter().flatten().map(String::as_str).collect();
+                all.push((name.to_owned(), Value::from(values.join(","))));
+            }
+        }
+        Ok(Self(all))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not of the form NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Gives the command that `argv` names the parameters of its playbook as flags.
+///
+/// # Errors
+/// Where the playbook can't be loaded, or has a parameter that a flag of ours has the name of.
+pub(super) fn flags(
+    command: Command,
+    registry: &Registry,
+    argv: &[OsString],
+) -> Result<Command, Fault> {
+    let Some(Asked {
+        player,
+        file,
+        playbooks,
+    }) = Asked::of(argv)
+    else {
+        return Ok(command);
+    };
+    // That there is no such file is told by the command itself.
+    let Ok(main) = Main::of(playbooks, &file) else {
+        return Ok(command);
+    };
+    let script = Script::load(&main.main, Box::new(main.finder), registry, 1)?;
+    let mut taken = ours(&command);
+    let heading = format!("Parameters of {}", main.name);
+    let mut flags = Vec::new();
+    for (name, param) in &script.playbook().params {
+        let long = name.replace('_', "-");
+        if !taken.insert(long.clone()) {
+            return Err(Fault::usage(format!(
+                "{file}: the parameter {name:?} has the name of a flag of lockstep's, --{long}: give it another one"
+            )));
+        }
+        flags.push(flag(name, long, param).help_heading(heading.clone()));
+    }
+    Ok(command.mut_subcommand(player, |player| player.args(flags)))
+}
+
+/// What a command line asks to be played.
+struct Asked {
+    player: &'static str,
+    file: String,
+    playbooks: Playbooks,
+}
+
+impl Asked {
+    /// Reads no more than it takes to find the playbook: what is wrong with the rest is told once its flags are known.
+    fn of(argv: &[OsString]) -> Option<Self> {
+        let words: Vec<&str> = argv.iter().skip(1).filter_map(|w| w.to_str()).collect();
+        let (at, player, always) = words.iter().enumerate().find_map(|(i, word)| {
+            let (player, always) = PLAYERS.into_iter().find(|(player, _)| player == word)?;
+            Some((i, player, always))
+        })?;
+        let folder = words.iter().enumerate().find_map(|(i, word)| {
+            let rest = word.strip_prefix("--playbooks")?;
+            rest.strip_prefix('=').or_else(|| words.get(i + 1).copied())
+        });
+        let playbooks = folder.map_or(Playbooks::Shipped, |f| Playbooks::Folder(PathBuf::from(f)));
+        let names = playbooks.names();
+        let is_playbook = |w: &&&str| w.ends_with(".lua") || names.iter().any(|name| name == **w);
+        let named = || words[at + 1..].iter().find(is_playbook).copied();
+        Some(Self {
+            player,
+            file: always.or_else(named)?.to_owned(),
+            playbooks,
+        })
+    }
+}
+
+/// The flags that are lockstep's own, in any command that plays a playbook: a playbook should fit all of them.
+fn ours(command: &Command) -> BTreeSet<String> {
+    let players = PLAYERS
+        .iter()
+        .filter_map(|(player, _)| command.find_subcommand(player));
+    let flags = players
+        .chain([command])
+        .flat_map(Command::get_arguments)
+        .filter_map(Arg::get_long);
+    flags
+        .chain(["help", "version"])
+        .map(str::to_owned)
+        .collect()
+}
+
+fn flag(name: &str, long: String, param: &Param) -> Arg {
+    let default = match &param.default {
+        Value::Null | Value::Bool(false) => String::new(),
+        Value::String(text) => format!(" [default: {text}]"),
+        list if *list == json!([]) => String::new(),
+        other => format!(" [default: {other}]"),
+    };
+    let help = format!("{}{default}", param.about.trim_end_matches('.'));
+    let flag = Arg::new(format!("{PREFIX}{name}")).long(long).help(help);
+    let words = (!param.one_of.is_empty()).then(|| PossibleValuesParser::new(param.one_of.clone()));
+    match (param.kind, words) {
+        (ParamKind::Boolean, _) => flag
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_name("true|false"),
+        (ParamKind::Integer, _) => flag.value_name("N"),
+        (ParamKind::String, None) => flag.value_name("TEXT"),
+        (ParamKind::String, Some(words)) => flag.value_name("NAME").value_parser(words),
+        (ParamKind::List, words) => {
+            let list = flag
+                .action(ArgAction::Append)
+                .value_delimiter(',')
+                .value_name("NAME,…");
+            match words {
+                Some(words) => list.value_parser(words),
+                None => list,
+            }
+        }
+    }
+}
