@@ -20,6 +20,7 @@ use lockstep_modules::cluster::Cluster;
 use lockstep_modules::cx::Run;
 use lockstep_modules::error::{Kind, OpError};
 use lockstep_modules::op::{OpDef, Registry};
+use lockstep_modules::schema::required;
 use lockstep_modules::transport::Transport;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
@@ -491,7 +492,7 @@ impl Engine {
             failure: failure.clone(),
             in_doubt,
         }])?;
-        self.steps.remove(path);
+        let live = self.steps.remove(path);
         self.tools.events.emit(Event::StepHeld {
             path: path.to_owned(),
             failure: failure.clone(),
@@ -501,6 +502,7 @@ impl Engine {
             path: path.to_owned(),
             failure,
             in_doubt,
+            needs_result: live.is_some_and(|live| required(&live.def.out).next().is_some()),
         });
         Ok(())
     }

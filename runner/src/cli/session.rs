@@ -379,6 +379,12 @@ fn result(value: &Value) -> String {
     format!("done{}", lines.collect::<String>())
 }
 
+/// A step as it is named where it is taken as done.
+pub(super) fn assumed(step: &Held) -> String {
+    let result = if step.needs_result { "=RESULT" } else { "" };
+    format!("'{}{result}'", step.path)
+}
+
 /// What a held run needs a person for.
 fn ways_on(id: &str, held: &[Held], refused: bool) -> String {
     let mut text = String::new();
@@ -386,6 +392,7 @@ fn ways_on(id: &str, held: &[Held], refused: bool) -> String {
         path,
         failure,
         in_doubt,
+        ..
     } in held
     {
         text.push_str(&format!("{id} is held at {path}\n  {failure}\n"));
@@ -407,12 +414,13 @@ fn ways_on(id: &str, held: &[Held], refused: bool) -> String {
     text.push_str(&format!(
         "  lockstep resume {id}              try it again\n"
     ));
-    for Held { path, in_doubt, .. } in held {
-        if *in_doubt {
-            text.push_str(&format!("  lockstep resume {id} --retry '{path}'              do it again, whatever became of it\n"));
+    for step in held {
+        if step.in_doubt {
+            text.push_str(&format!("  lockstep resume {id} --retry '{}'              do it again, whatever became of it\n", step.path));
         }
         text.push_str(&format!(
-            "  lockstep resume {id} --assume-done '{path}=RESULT'   it was done by hand\n"
+            "  lockstep resume {id} --assume-done {}   it was done by hand\n",
+            assumed(step)
         ));
     }
     text.push_str(&format!(
