@@ -119,6 +119,23 @@ fn a_held_run_says_what_to_type_and_goes_on_when_that_is_typed() {
 }
 
 #[test]
+fn where_instances_were_restarted_the_command_that_goes_on_is_the_one_that_is_shown() {
+    let desk = Desk::new();
+    let args = "rehearse update -p only=lxd -p backup=false --fault reboot:micro02@lxd/micro02";
+    let args: Vec<&str> = args.split(' ').collect();
+    let held = desk.run(&args).exits(4);
+    let step = "'LXD/lxd.unharmed#1'";
+    let command = format!("lockstep resume update-1 --assume-done {step}");
+    assert!(held.contains("c2 on micro02 was restarted at "), "{held}");
+    assert_eq!(held.matches(&command).count(), 3, "{held}");
+    let again = desk.run(&["resume", "update-1"]).exits(4);
+    assert!(again.contains(&command), "{again}");
+    let step = step.trim_matches('\'');
+    let ended = desk.run(&["resume", "update-1", "--assume-done", step]);
+    assert!(ended.exits(0).contains("update-1: done"));
+}
+
+#[test]
 fn a_run_that_doesn_t_exist_is_told_with_a_near_match() {
     let desk = Desk::new();
     let _ = desk

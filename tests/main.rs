@@ -10,6 +10,7 @@ mod gates;
 mod generated;
 mod holds;
 mod laws;
+mod live;
 mod network;
 mod plan;
 mod preflight;

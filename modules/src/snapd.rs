@@ -18,6 +18,9 @@ use crate::schema::Member;
 /// snapd answers reads at once, unless it has to ask the store: that takes up to 38 s (`store/store.go`).
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The kind of the task behind a refresh that looks for a further one.
+const RE_REFRESH: &str = "check-rerefresh";
+
 /// An installed snap (`client/packages.go`).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -101,19 +104,24 @@ impl Change {
         self.id.parse().unwrap_or(0)
     }
 
+    /// Whether all of a refresh is done but the look for a further one behind it. For that snapd asks the store again, and
+    /// calls the whole change an error if the store fails then, though nothing is undone (seen with snapd 2.68).
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        let done = |task: &Task| task.status == "Done" || task.kind == RE_REFRESH;
+        !self.tasks.is_empty() && self.tasks.iter().all(done)
+    }
+
     /// The task that is being done, and how many are.
     #[must_use]
     pub fn current(&self) -> (u64, u64, String) {
         let done = self.tasks.iter().filter(|t| t.status == "Done").count();
         // Two tasks of every refresh are "Doing" all the time and say nothing of how far it is.
-        let waits = [
-            "check-rerefresh",
-            "process-delayed-security-backend-effects",
-        ];
+        let waits = [RE_REFRESH, "process-delayed-security-backend-effects"];
         let doing = self
             .tasks
             .iter()
-            .find(|t| t.status == "Doing" && !waits.contains(&t.kind.as_str()));
+            .find(|t| t.status == "Doing" && (!waits.contains(&t.kind.as_str()) || self.stands()));
         let text = doing.map_or_else(
             || self.status.clone(),
             |task| match task.progress {

@@ -49,7 +49,7 @@ function lxd.instances(args) end
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lxd.unharmed.Result
----@field instances { location: string, name: string, project: string, started: string, status: string }[] The instances, by project and name.
+---@field running? integer How many run.
 
 --- Check that every instance is where and how it was, and that none was restarted. Refuses to go on otherwise.
 ---

@@ -89,6 +89,15 @@ pub(crate) struct Global {
     /// Show every step and command
     #[arg(long, short, global = true, help_heading = "Everywhere")]
     verbose: bool,
+    /// Show only how a run ends
+    #[arg(
+        long,
+        short,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Everywhere"
+    )]
+    quiet: bool,
     /// How many seconds pass for a run in one of ours; none where time is what it is.
     #[arg(skip)]
     pace: Option<f64>,

@@ -20,6 +20,7 @@ use lockstep_modules::cluster::Cluster;
 use lockstep_modules::cx::Run;
 use lockstep_modules::error::{Kind, OpError};
 use lockstep_modules::op::{OpDef, Registry};
+use lockstep_modules::schema::required;
 use lockstep_modules::transport::Transport;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
@@ -171,6 +172,7 @@ impl Engine {
             playbook: head.playbook.clone(),
             cluster: head.cluster.name.clone(),
             members: self.tools.cluster.names(),
+            stages: self.script.playbook().stages.clone(),
             replayed,
         });
     }
@@ -490,7 +492,7 @@ impl Engine {
             failure: failure.clone(),
             in_doubt,
         }])?;
-        self.steps.remove(path);
+        let live = self.steps.remove(path);
         self.tools.events.emit(Event::StepHeld {
             path: path.to_owned(),
             failure: failure.clone(),
@@ -500,6 +502,7 @@ impl Engine {
             path: path.to_owned(),
             failure,
             in_doubt,
+            needs_result: live.is_some_and(|live| required(&live.def.out).next().is_some()),
         });
         Ok(())
     }

@@ -195,10 +195,11 @@ impl Status {
         for state in &pgmap.pgs_by_state {
             let clean = state.state_name.split('+').any(|word| word == "clean");
             if !clean || !state.state_name.split('+').all(|word| FINE.contains(&word)) {
-                problems.push(format!(
-                    "{} placement groups are {}",
-                    state.count, state.state_name
-                ));
+                let groups = match state.count {
+                    1 => "placement group is",
+                    _ => "placement groups are",
+                };
+                problems.push(format!("{} {groups} {}", state.count, state.state_name));
             }
         }
         problems

@@ -170,6 +170,14 @@ pub struct UnharmedArgs {
     pub evacuated: Vec<Member>,
 }
 
+/// All instances are as they were.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct UnharmedOut {
+    /// How many run.
+    #[serde(default)]
+    pub running: usize,
+}
+
 /// `lxd.unharmed`
 pub struct Unharmed;
 
@@ -178,54 +186,76 @@ impl Op for Unharmed {
     const EFFECT: Effect = Effect::Read;
     const TIMEOUT: Span = Span::secs(5 * 60);
     type Args = UnharmedArgs;
-    type Out = InstancesOut;
+    type Out = UnharmedOut;
 
     fn headline(args: &UnharmedArgs) -> String {
         format!("{} instances", args.since.len())
     }
 
-    fn summary(out: &InstancesOut) -> String {
-        let running = out
-            .instances
-            .iter()
-            .filter(|i| i.status == "Running")
-            .count();
-        format!("all as they were, {running} running")
+    fn summary(out: &UnharmedOut) -> String {
+        format!("all as they were, {} running", out.running)
     }
 
-    async fn run(cx: &Cx, args: UnharmedArgs) -> Result<InstancesOut, OpError> {
+    async fn run(cx: &Cx, args: UnharmedArgs) -> Result<UnharmedOut, OpError> {
         let now = known(cx).await?;
         let differences = differences(&args.since, &args.evacuated, &now);
         if differences.is_empty() {
-            return Ok(InstancesOut { instances: now });
+            let running = now.iter().filter(|i| i.status == "Running").count();
+            return Ok(UnharmedOut { running });
         }
+        let whats: Vec<&str> = differences.iter().map(|d| d.what.as_str()).collect();
+        let lasting = differences.iter().any(|d| d.lasting);
+        let way_on = if lasting {
+            // Asked again it would say the same for ever.
+            format!(
+                ". That can't be taken back: see that they are well, then go on with: lockstep resume {} --assume-done '{}'",
+                cx.run().id,
+                cx.path()
+            )
+        } else {
+            ". Put that right, and resume".to_owned()
+        };
         Err(OpError::refused(format!(
-            "instances are not as they were: {}",
-            differences.join("; ")
+            "instances are not as they were: {}{way_on}",
+            whats.join("; ")
         )))
     }
 }
 
+/// Something that became different.
+struct Difference {
+    what: String,
+    /// Nobody can put it right.
+    lasting: bool,
+}
+
 /// What became different. Instances that are new are nobody's harm, and of those that gave no answer nothing is known.
-fn differences(then: &[Instance], evacuated: &[Member], now: &[Instance]) -> Vec<String> {
+fn differences(then: &[Instance], evacuated: &[Member], now: &[Instance]) -> Vec<Difference> {
     let mut differences = Vec::new();
+    let mut differs = |lasting, what| differences.push(Difference { what, lasting });
     for was in then.iter().filter(|i| i.status != NO_ANSWER) {
         let name = was.title();
         let moved = evacuated.iter().any(|m| m.as_str() == was.location);
         let Some(is) = was.among(now) else {
-            differences.push(format!("{name} is gone"));
+            differs(true, format!("{name} is gone"));
             continue;
         };
         if is.location != was.location {
-            differences.push(format!(
-                "{name} is on {} instead of {}",
-                is.location, was.location
-            ));
+            differs(
+                false,
+                format!("{name} is on {} instead of {}", is.location, was.location),
+            );
         }
         if is.status != was.status {
-            differences.push(format!("{name} is {} instead of {}", is.status, was.status));
+            differs(
+                false,
+                format!("{name} is {} instead of {}", is.status, was.status),
+            );
         } else if is.started != was.started && !moved {
-            differences.push(format!("{name} was restarted at {}", is.started));
+            differs(
+                true,
+                format!("{name} on {} was restarted at {}", is.location, is.started),
+            );
         }
     }
     differences
@@ -260,12 +290,15 @@ mod tests {
         let expected = [
             "b is on m2 instead of m1",
             "c is Stopped instead of Running",
-            "d was restarted at 2",
+            "d on m1 was restarted at 2",
             "e is gone",
         ];
-        assert_eq!(differences(&then, &[], &now), expected);
-        let evacuated = ["m1".into()];
+        let whats = |evacuated: &[Member]| -> Vec<String> {
+            let all = differences(&then, evacuated, &now).into_iter();
+            all.map(|difference| difference.what).collect()
+        };
+        assert_eq!(whats(&[]), expected);
         let expected = [expected[0], expected[1], expected[3]];
-        assert_eq!(differences(&then, &evacuated, &now), expected);
+        assert_eq!(whats(&["m1".into()]), expected);
     }
 }

@@ -378,6 +378,7 @@ fn verdict(change: &Change, member: &Member) -> Result<(), OpError> {
     };
     match change.status.as_str() {
         "Done" => Ok(()),
+        "Error" if change.stands() => Ok(()),
         "Error" => Err(failed(format!(
             "snapd undid the refresh: {}; look there at: snap tasks {}",
             reason(&change.err),
@@ -395,20 +396,30 @@ fn verdict(change: &Change, member: &Member) -> Result<(), OpError> {
     }
 }
 
-/// The tasks that failed, without the log of a hook that may follow.
+/// The tasks that failed. A hook's log stands between two rules, and its last line says why the hook failed
+/// (`osutil/outputerr.go`).
 fn reason(err: &str) -> String {
-    let lines = err
-        .lines()
-        .skip_while(|l| l.starts_with("cannot perform"))
-        .map(|l| l.trim_start_matches("- ").trim());
-    let lines: Vec<&str> = lines
-        .take_while(|l| *l != "-----")
-        .filter(|l| !l.is_empty())
-        .collect();
-    let text = if lines.is_empty() {
+    const RULE: &str = "-----";
+    let mut tasks: Vec<String> = Vec::new();
+    let mut log: Option<&str> = None;
+    for line in err.lines().skip_while(|l| l.starts_with("cannot perform")) {
+        let line = line.trim_start_matches("- ").trim();
+        match (line.strip_prefix(RULE), log) {
+            (Some(_), None) => log = Some(""),
+            (Some(rest), Some(last)) => {
+                let task = tasks.pop().unwrap_or_default();
+                tasks.push(format!("{task} {last}{rest}"));
+                log = None;
+            }
+            (None, Some(_)) if !line.is_empty() => log = Some(line),
+            (None, None) if !line.is_empty() => tasks.push(line.to_owned()),
+            (None, _) => {}
+        }
+    }
+    let text = if tasks.is_empty() {
         err.trim().to_owned()
     } else {
-        lines.join("; ")
+        tasks.join("; ")
     };
     text.chars().take(400).collect()
 }
@@ -481,17 +492,40 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_s_log_isn_t_part_of_the_reason() {
-        let err = "cannot perform the following tasks:\n- Run post-refresh hook of \"lxd\" snap if present (run hook \"post-refresh\": \n-----\nlogger.go:184: DEBUG: noise\n-----)";
+    fn of_a_hook_s_log_the_last_line_is_told() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/transcripts/snapd/refresh-hook-fails.txt"
+        );
+        let text = std::fs::read_to_string(path).unwrap();
+        let (_, printed) = text.split_once("error: ").unwrap();
+        let (err, _) = printed.split_once("\n[rc=1").unwrap();
         assert_eq!(
             reason(err),
-            "Run post-refresh hook of \"lxd\" snap if present (run hook \"post-refresh\":"
+            "Run post-refresh hook of \"lxd\" snap if present (run hook \"post-refresh\": hook says no)"
         );
         assert_eq!(
             reason("cannot perform the following tasks:\n- Start (x)\n- Stop (y)"),
             "Start (x); Stop (y)"
         );
         assert_eq!(reason("odd"), "odd");
+    }
+
+    #[test]
+    fn a_refresh_stands_though_the_store_failed_behind_it() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/transcripts/snapd/store-fails-behind-a-refresh.txt"
+        );
+        let text = std::fs::read_to_string(path).unwrap();
+        let answers = text.lines().filter(|line| line.starts_with('{'));
+        for answer in answers {
+            let answer = answer.split("[rc=").next().unwrap();
+            let answer: serde_json::Value = serde_json::from_str(answer).unwrap();
+            let change = Change::deserialize(&answer["result"]).unwrap();
+            assert_eq!(change.status, "Error");
+            assert_eq!(verdict(&change, &"micro01".into()), Ok(()));
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod rules;
 mod scenario;
 mod snapd;
 mod store;
+#[cfg(test)]
+mod transcript;
 mod transport;
 mod world;
 

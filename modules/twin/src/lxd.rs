@@ -319,6 +319,11 @@ fn unserved(world: &World, member: &str) -> Option<&'static str> {
     }
 }
 
+fn is_down(world: &World, member: &str) -> bool {
+    let node = world.lxd.nodes.get(member);
+    node.is_some_and(|node| node.daemon == Daemon::Down)
+}
+
 fn has_quorum(world: &World) -> bool {
     let all = world.lxd.nodes.len().min(3);
     let voters = world.lxd.nodes.iter().take(3);

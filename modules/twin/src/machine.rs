@@ -47,6 +47,11 @@ impl Machine {
         self.link && self.power && !self.frozen
     }
 
+    /// Whether its kernel answers and nothing else does.
+    pub(crate) fn hangs(&self) -> bool {
+        self.link && self.power && self.frozen
+    }
+
     /// Whether its processes get on.
     pub(crate) fn lives(&self) -> bool {
         self.power && !self.frozen
@@ -60,6 +65,11 @@ pub(crate) fn happen(world: &mut World, event: Event) {
 }
 
 impl World {
+    /// Whether a member's network link is up.
+    pub(crate) fn linked(&self, member: &str) -> bool {
+        self.members.get(member).is_some_and(|machine| machine.link)
+    }
+
     fn turn(&mut self, member: &str, change: impl FnOnce(&mut Machine)) {
         let now = self.now;
         if let Some(machine) = self.members.get_mut(member) {

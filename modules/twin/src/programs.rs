@@ -29,14 +29,16 @@ pub(crate) fn snap_of(cmd: &Cmd) -> Option<(&'static str, &str)> {
 /// What a command takes beyond the ordinary before it first looks at the world, in milliseconds.
 pub(crate) fn extra_latency(world: &World, cmd: &Cmd) -> u64 {
     match program(cmd) {
-        "snap" if cmd.argv.get(1).is_some_and(|verb| verb == "refresh") => 200 + world.store.delay,
+        "snap" if cmd.argv.get(1).is_some_and(|verb| verb == "refresh") => {
+            200 + world.store.takes(true)
+        }
         "curl"
             if cmd
                 .argv
                 .last()
                 .is_some_and(|url| url.contains("select=refresh")) =>
         {
-            200 + world.store.delay
+            200 + world.store.takes(true)
         }
         "microceph.ceph" => 300,
         _ => 0,

@@ -2,6 +2,8 @@
 
 mod api;
 mod change;
+#[cfg(test)]
+mod samples;
 
 use std::collections::BTreeMap;
 
@@ -156,8 +158,8 @@ fn conflict(snapd: &Snapd, name: &str) -> Reply {
 
 /// `snap refresh --no-wait NAME`: what snapd checks before there is a change, in its order.
 fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply {
-    if let Some(status) = world.store.status {
-        return Reply::fail(1, store_error(name, status));
+    if let Some(why) = world.store.trouble(world.linked(member)) {
+        return Reply::fail(1, store_error(name, &why));
     }
     let Some(machine) = world.members.get(member) else {
         return Reply::Hang;
@@ -212,13 +214,10 @@ fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply
     Reply::out(format!("{id}\n"))
 }
 
-fn store_error(name: &str, status: u16) -> String {
-    if status == 429 {
-        return format!("error: cannot refresh \"{name}\": too many requests\n");
-    }
-    format!(
-        "error: cannot refresh \"{name}\": cannot query the store for\n       updates: got unexpected HTTP status code {status} via POST to\n       \"https://api.snapcraft.io/v2/snaps/refresh\"\n"
-    )
+fn store_error(name: &str, why: &str) -> String {
+    let broken = why.replace(" for updates", " for\n       updates");
+    let broken = broken.replace(" via POST to ", " via POST to\n       ");
+    format!("error: cannot refresh \"{name}\": {broken}\n")
 }
 
 fn unknown_channel(world: &World, name: &str, channel: &str) -> String {
@@ -227,19 +226,38 @@ fn unknown_channel(world: &World, name: &str, channel: &str) -> String {
         .channels
         .get(name)
         .map_or_else(Vec::new, |c| c.keys().cloned().collect());
+    let width = tracks.iter().map(String::len).max().unwrap_or(0).max(9) + 2;
     let lines: Vec<String> = tracks
         .iter()
         .map(|c| {
-            format!(
-                "       {c}   snap refresh --channel={} {name}\n",
-                c.trim_end_matches("/stable")
-            )
+            let track = c.trim_end_matches("/stable");
+            format!("       {c:width$}snap refresh --channel={track} {name}\n")
         })
         .collect();
+    let what = wrapped(&format!(
+        "error: snap \"{name}\" is not available on {channel} but is available to install on the following tracks:"
+    ));
     format!(
-        "error: snap \"{name}\" is not available on {channel} but is available to\n       install on the following tracks:\n\n{}\n       Please be mindful that different tracks may include different features.\n       Get more information with 'snap info {name}'.\n",
+        "{what}\n\n{}\n       Please be mindful that different tracks may include different features.\n       Get more information with 'snap info {name}'.\n",
         lines.concat()
     )
+}
+
+/// Wrapped to a terminal's width, with what follows indented under the first word behind `error:`.
+fn wrapped(text: &str) -> String {
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for word in text.split(' ') {
+        if line.len() + 1 + word.len() > 79 {
+            lines.push(std::mem::replace(&mut line, " ".repeat(7) + word));
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.push(line);
+    lines.join("\n")
 }
 
 /// snapd refreshes a snap by itself, to what the channel has.

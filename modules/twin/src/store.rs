@@ -42,7 +42,45 @@ pub struct Release {
     pub size: u64,
 }
 
+/// How long snapd goes on asking a store that answers with a server's error, and one that doesn't answer in time, in
+/// milliseconds (seen with snapd 2.68; `store/store.go` gives it 38 s and another try).
+const RETRIES: u64 = 33_000;
+const TIMED_OUT: u64 = 40_000;
+
+/// How long snapd waits for an answer, in milliseconds (`httputil`).
+const PATIENCE: u64 = 10_000;
+
+/// Where snapd asks.
+const URL: &str = "https://api.snapcraft.io/v2/snaps/refresh";
+
 impl Store {
+    /// How long it takes until snapd has an answer or gives up, in milliseconds, on a member whose link is up or not.
+    pub(crate) fn takes(&self, linked: bool) -> u64 {
+        match self.status {
+            _ if !linked => RETRIES,
+            Some(500..) => self.delay + RETRIES,
+            _ if self.delay >= PATIENCE => TIMED_OUT,
+            _ => self.delay,
+        }
+    }
+
+    /// Why snapd gets no answer, as it says it (snapd 2.68).
+    pub(crate) fn trouble(&self, linked: bool) -> Option<String> {
+        match self.status {
+            _ if !linked => Some(format!(
+                "Post \"{URL}\": dial tcp 185.125.188.54:443: connect: no route to host"
+            )),
+            Some(429) => Some("too many requests".to_owned()),
+            Some(status) => Some(format!(
+                "cannot query the store for updates: got unexpected HTTP status code {status} via POST to \"{URL}\""
+            )),
+            None if self.delay >= PATIENCE => Some(format!(
+                "Post \"{URL}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+            )),
+            None => None,
+        }
+    }
+
     /// The revision that a channel has.
     #[must_use]
     pub fn revision(&self, snap: &str, channel: &str) -> Option<u32> {

@@ -1,6 +1,7 @@
 //! The way to a world's members: a [`Transport`] whose time is tokio's.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use lockstep_modules::cmd::{Cmd, Output};
 use lockstep_modules::transport::{ContactError, Facts, Transport};
 use tokio::time::{Instant, sleep_until};
 
+use crate::machine::Machine;
 use crate::world::World;
 
 /// What an attempt to connect to a machine that doesn't answer takes.
@@ -24,6 +26,8 @@ pub struct Twin {
     /// The tokio instant at which the world's time was `base`.
     start: Instant,
     base: u64,
+    /// Members to which a connection is open, whatever became of them since.
+    open: Rc<RefCell<BTreeSet<String>>>,
     /// Called when a command has changed the world.
     changed: Rc<dyn Fn(&World)>,
 }
@@ -44,6 +48,7 @@ impl Twin {
             world: Rc::new(RefCell::new(world)),
             start: Instant::now(),
             base,
+            open: Rc::default(),
             changed: Rc::new(changed),
         }
     }
@@ -76,43 +81,61 @@ impl Twin {
 
     async fn run_one(&self, member: &str, cmd: &Cmd) -> Result<Output, ContactError> {
         self.reach(member).await?;
+        self.heard(member).await?;
         let id = self.world.borrow_mut().spawn(member, cmd);
-        let mut lost_since: Option<Instant> = None;
         loop {
-            self.advance();
-            let mut wake = self
-                .world
-                .borrow()
-                .next_due()
-                .map_or_else(Instant::now, |at| self.instant(at));
-            if self.world.borrow().answers(member) {
-                lost_since = None;
-                if self.world.borrow().is_strange(id) {
-                    self.world.borrow_mut().kill(id);
-                    return Err(ContactError::Unsimulated(cmd.display()));
-                }
-                let output = self.world.borrow_mut().take(id);
-                if let Some(output) = output {
-                    if self.world.borrow_mut().take_changed() {
-                        (self.changed)(&self.world.borrow());
-                    }
-                    return Ok(output);
-                }
-            } else {
-                let gone = *lost_since.get_or_insert_with(Instant::now) + KEEPALIVE;
-                if Instant::now() >= gone {
-                    return Err(ContactError::Lost(format!(
-                        "no answer: Timeout, server {member} not responding."
-                    )));
-                }
-                wake = wake.min(gone);
+            self.heard(member).await?;
+            if self.world.borrow().is_strange(id) {
+                self.world.borrow_mut().kill(id);
+                return Err(ContactError::Unsimulated(cmd.display()));
             }
-            sleep_until(wake).await;
+            let output = self.world.borrow_mut().take(id);
+            if let Some(output) = output {
+                if self.world.borrow_mut().take_changed() {
+                    (self.changed)(&self.world.borrow());
+                }
+                return Ok(output);
+            }
+            sleep_until(self.next_due()).await;
         }
     }
 
+    fn next_due(&self) -> Instant {
+        let due = self.world.borrow().next_due();
+        due.map_or_else(Instant::now, |at| self.instant(at))
+    }
+
+    /// Waits until the member at the other end of an open connection is heard of. One that isn't for a while is given up:
+    /// what was sent meanwhile never arrives.
+    async fn heard(&self, member: &str) -> Result<(), ContactError> {
+        let gone = Instant::now() + KEEPALIVE;
+        loop {
+            self.advance();
+            if self.world.borrow().answers(member) {
+                return Ok(());
+            }
+            if Instant::now() >= gone {
+                self.open.borrow_mut().remove(member);
+                return Err(ContactError::Lost(format!(
+                    "no answer: Timeout, server {member} not responding."
+                )));
+            }
+            sleep_until(self.next_due().min(gone)).await;
+        }
+    }
+
+    /// Connects, unless a connection is open already.
     async fn reach(&self, member: &str) -> Result<(), ContactError> {
         self.advance();
+        if self.open.borrow().contains(member) {
+            return Ok(());
+        }
+        self.connect(member).await?;
+        self.open.borrow_mut().insert(member.to_owned());
+        Ok(())
+    }
+
+    async fn connect(&self, member: &str) -> Result<(), ContactError> {
         let known =
             |world: &World| world.members.contains_key(member) || world.machines.contains(member);
         if !known(&self.world.borrow()) {
@@ -126,7 +149,18 @@ impl Twin {
         if self.world.borrow().answers(member) {
             return Ok(());
         }
-        let reason = format!("connect to host {member} port 22: Connection timed out");
+        // A frozen machine's kernel takes the connection, and its sshd never says a word.
+        let frozen = self
+            .world
+            .borrow()
+            .members
+            .get(member)
+            .is_some_and(Machine::hangs);
+        let reason = if frozen {
+            "Connection timed out during banner exchange".to_owned()
+        } else {
+            format!("connect to host {member} port 22: Connection timed out")
+        };
         Err(ContactError::TimedOut {
             reason,
             known: true,
@@ -155,5 +189,51 @@ impl Transport for Twin {
             }
             Ok(outputs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Scenario;
+
+    /// What ssh said on real hosts.
+    #[tokio::test(start_paused = true)]
+    async fn a_frozen_machine_takes_the_connection_and_says_nothing() {
+        let twin = Twin::new(Scenario::of(3).build());
+        twin.world().borrow_mut().set_frozen("micro02", true);
+        let said = |error: ContactError| error.to_string();
+        let frozen = twin.facts("micro02").await.map_err(said).unwrap_err();
+        assert!(
+            frozen.contains("Connection timed out during banner exchange"),
+            "{frozen}"
+        );
+        twin.world().borrow_mut().set_link("micro02", false);
+        let cut = twin.facts("micro02").await.map_err(said).unwrap_err();
+        assert!(
+            cut.contains("connect to host micro02 port 22: Connection timed out"),
+            "{cut}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_connection_outlives_a_flap_and_is_given_up_after_three_keepalives() {
+        let twin = Twin::new(Scenario::of(3).build());
+        let cmd = [Cmd::user(["/bin/cat", "/proc/sys/kernel/random/boot_id"])];
+        let ask = async || twin.run("micro02", &cmd).await.map_err(|e| e.to_string());
+        ask().await.unwrap();
+        let flap = "cut:micro02+3s".parse().unwrap();
+        twin.world().borrow_mut().inject(flap).unwrap();
+        ask().await.unwrap();
+        twin.world().borrow_mut().set_link("micro02", false);
+        let began = Instant::now();
+        let lost = ask().await.unwrap_err();
+        assert_eq!(
+            lost,
+            "contact was lost: no answer: Timeout, server micro02 not responding."
+        );
+        assert_eq!(began.elapsed(), KEEPALIVE);
+        let again = ask().await.unwrap_err();
+        assert!(again.contains("connect to host micro02 port 22"), "{again}");
     }
 }

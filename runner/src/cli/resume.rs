@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::playbook::PLAN;
-use super::session::{Session, runtime, state, tell, tell_simulated};
+use super::session::{Session, assumed, runtime, state, tell, tell_simulated};
 use super::target::{self, Target, read_world, simulation, ssh};
 use crate::bundle::Finder;
 use crate::engine::{Decisions, Finish, Held, Resume, Start};
@@ -176,7 +176,8 @@ pub(super) fn go_on(
             folder: Some(folder.path.clone()),
             json: global.json,
             verbose: global.verbose,
-            quiet: false,
+            quiet: global.quiet,
+            ticking: twin.is_none(),
             yes: args.yes,
             deliver_failures: args.on_failure == "deliver",
             approved,
@@ -221,8 +222,8 @@ fn not_given_back(id: &str, held: &[Held], history: &History) {
     out!("When the cause is gone:  lockstep abort {id}");
     for step in held {
         out!(
-            "Where it is done:        lockstep abort {id} --assume-done '{}=RESULT'",
-            step.path
+            "Where it is done:        lockstep abort {id} --assume-done {}",
+            assumed(step)
         );
     }
 }

@@ -24,7 +24,7 @@ use crate::engine::{Answer, Asker, Engine, EngineError, Finish, Held, Start, Sto
 use crate::event::{Event, Events, Kept, Reporter};
 use crate::journal::Journal;
 use crate::plan::Approved;
-use crate::report::{FileReporter, JsonReporter, LineReporter};
+use crate::report::{FileReporter, JsonReporter, LineReporter, LiveReporter, Screen};
 use crate::script::Script;
 
 /// A runtime of one thread: the work is waiting. Against a simulated cluster its clock jumps over the waiting; paused, it
@@ -77,6 +77,8 @@ pub(super) struct Session<'a> {
     pub(super) verbose: bool,
     /// Nothing is shown.
     pub(super) quiet: bool,
+    /// The clocks on the screen move on while nothing happens: not where a simulated cluster's time jumps.
+    pub(super) ticking: bool,
     /// Every question is answered with yes.
     pub(super) yes: bool,
     pub(super) deliver_failures: bool,
@@ -102,6 +104,7 @@ impl Session<'_> {
     ) -> Result<Outcome, EngineError> {
         let clock = Clock::system();
         let kept = Kept::default();
+        let screen = (!self.quiet && !self.json && is_screen()).then(Screen::stdout);
         let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(kept.clone())];
         if let Some(folder) = &self.folder {
             // A folder that takes a journal but no events is odd, and no reason not to run.
@@ -111,15 +114,20 @@ impl Session<'_> {
         match (self.quiet, self.json) {
             (true, _) => {}
             (false, true) => reporters.push(Box::new(JsonReporter::new(std::io::stdout()))),
-            (false, false) => {
-                reporters.push(Box::new(LineReporter::new(std::io::stdout(), self.verbose)))
-            }
+            (false, false) => match &screen {
+                Some(screen) => {
+                    reporters.push(Box::new(LiveReporter::new(screen.clone(), self.verbose)))
+                }
+                None => {
+                    reporters.push(Box::new(LineReporter::new(std::io::stdout(), self.verbose)));
+                }
+            },
         }
         let (sender, stop) = watch::channel(Stop::No);
         let asker: Rc<dyn Asker> = if self.yes {
             Rc::new(Answer::Yes)
         } else {
-            Rc::new(Terminal)
+            Rc::new(Terminal(screen.clone()))
         };
         let (transport, names) = (Rc::clone(&self.transport), self.cluster.names());
         let tools = Tools {
@@ -140,9 +148,12 @@ impl Session<'_> {
             transport.warm(&names).await;
             Engine::new(script, journal, tools).run(start).await
         };
-        let finish = match self.speed {
-            None => until_interrupted(run, sender).await?,
-            Some(speed) => until_interrupted(paced(run, speed), sender).await?,
+        let finish = match (self.speed, screen) {
+            (Some(speed), _) => until_interrupted(paced(run, speed), sender).await?,
+            (None, Some(screen)) if self.ticking => {
+                until_interrupted(drawn(run, &screen, clock), sender).await?
+            }
+            (None, _) => until_interrupted(run, sender).await?,
         };
         Ok(Outcome {
             finish,
@@ -169,6 +180,25 @@ async fn paced<T>(work: impl Future<Output = T>, speed: f64) -> T {
         }
     };
     match select(std::pin::pin!(work), std::pin::pin!(pace)).await {
+        Either::Left((result, _)) => result,
+        Either::Right(((), work)) => work.await,
+    }
+}
+
+/// Whether standard output is a terminal on which a part can be drawn again and again.
+fn is_screen() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// Runs `work`, and lets the clocks on the screen move on while nothing happens.
+async fn drawn<T>(work: impl Future<Output = T>, screen: &Screen, clock: Clock) -> T {
+    let ticking = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            screen.draw(clock.now());
+        }
+    };
+    match select(std::pin::pin!(work), std::pin::pin!(ticking)).await {
         Either::Left((result, _)) => result,
         Either::Right(((), work)) => work.await,
     }
@@ -210,7 +240,7 @@ async fn until_interrupted<T>(work: impl Future<Output = T>, stop: watch::Sender
 }
 
 /// Asks on the terminal, if there is one at both ends.
-struct Terminal;
+struct Terminal(Option<Screen>);
 
 impl Asker for Terminal {
     fn ask<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Answer> {
@@ -218,12 +248,18 @@ impl Asker for Terminal {
             if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
                 return Answer::Nobody;
             }
+            if let Some(screen) = &self.0 {
+                screen.pause();
+            }
             let _ = write!(std::io::stderr(), "{question} [y/N] ");
             let mut line = String::new();
-            match BufReader::new(tokio::io::stdin())
+            let read = BufReader::new(tokio::io::stdin())
                 .read_line(&mut line)
-                .await
-            {
+                .await;
+            if let Some(screen) = &self.0 {
+                screen.go_on();
+            }
+            match read {
                 Ok(0) | Err(_) => Answer::Nobody,
                 Ok(_) if ["y", "yes"].contains(&line.trim().to_lowercase().as_str()) => Answer::Yes,
                 Ok(_) => Answer::No,
@@ -343,6 +379,12 @@ fn result(value: &Value) -> String {
     format!("done{}", lines.collect::<String>())
 }
 
+/// A step as it is named where it is taken as done.
+pub(super) fn assumed(step: &Held) -> String {
+    let result = if step.needs_result { "=RESULT" } else { "" };
+    format!("'{}{result}'", step.path)
+}
+
 /// What a held run needs a person for.
 fn ways_on(id: &str, held: &[Held], refused: bool) -> String {
     let mut text = String::new();
@@ -350,6 +392,7 @@ fn ways_on(id: &str, held: &[Held], refused: bool) -> String {
         path,
         failure,
         in_doubt,
+        ..
     } in held
     {
         text.push_str(&format!("{id} is held at {path}\n  {failure}\n"));
@@ -371,12 +414,13 @@ fn ways_on(id: &str, held: &[Held], refused: bool) -> String {
     text.push_str(&format!(
         "  lockstep resume {id}              try it again\n"
     ));
-    for Held { path, in_doubt, .. } in held {
-        if *in_doubt {
-            text.push_str(&format!("  lockstep resume {id} --retry '{path}'              do it again, whatever became of it\n"));
+    for step in held {
+        if step.in_doubt {
+            text.push_str(&format!("  lockstep resume {id} --retry '{}'              do it again, whatever became of it\n", step.path));
         }
         text.push_str(&format!(
-            "  lockstep resume {id} --assume-done '{path}=RESULT'   it was done by hand\n"
+            "  lockstep resume {id} --assume-done {}   it was done by hand\n",
+            assumed(step)
         ));
     }
     text.push_str(&format!(

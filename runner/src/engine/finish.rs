@@ -31,6 +31,8 @@ pub struct Held {
     pub failure: Failure,
     /// Whether its effect may exist or still go on.
     pub in_doubt: bool,
+    /// Whether its result has fields that have to be given where it is taken as done.
+    pub needs_result: bool,
 }
 
 /// Why a run can't go on at all.

@@ -90,6 +90,20 @@ fn first_difference(then: &Value, now: &Value) -> (String, String, String) {
     (key, then, now)
 }
 
+/// The members that were reached once and give no answer now.
+fn silent<'a>(known: &'a Observation, observed: &Observation) -> Vec<&'a str> {
+    let reached = known.iter().filter_map(|(key, then)| {
+        let answers = observed.get(key) == Some(then);
+        key.strip_suffix("/reachable").filter(|_| !answers)
+    });
+    reached.collect()
+}
+
+/// Whether a fact is about a member. The lock is kept on each of them.
+fn is_about(key: &str, member: &str) -> bool {
+    key.split('/').any(|part| part == member)
+}
+
 impl Engine {
     /// Plays the journal back, and sets going what it leaves. Returns an end where the run pauses again at once.
     pub(super) async fn replay(&mut self, resume: Resume) -> Result<Option<Finish>, EngineError> {
@@ -116,9 +130,9 @@ impl Engine {
             self.append(&[blind, Record::Cancel { who }])?;
             self.cancelled = true;
             self.script.cancel();
-        } else if trust_cluster || self.tools.registry.op(LOOK).is_err() {
+        } else if self.tools.registry.op(LOOK).is_err() {
             self.append(&[blind])?;
-        } else if let Some(reason) = self.fence(&history, &pending).await? {
+        } else if let Some(reason) = self.fence(&history, &pending, trust_cluster).await? {
             return self.suspend(reason).map(Some);
         }
         self.go_on(pending, &history, &decisions)?;
@@ -191,6 +205,7 @@ impl Engine {
         &mut self,
         history: &History,
         pending: &[Call],
+        trusted: bool,
     ) -> Result<Option<String>, EngineError> {
         let who = self.tools.who.clone();
         let observed = match self.look().await {
@@ -200,6 +215,9 @@ impl Engine {
                     who,
                     observed: Observation::new(),
                 }])?;
+                if trusted {
+                    return Ok(None);
+                }
                 let on = error
                     .member
                     .as_deref()
@@ -220,9 +238,13 @@ impl Engine {
             .flatten()
             .collect();
         let unexplained = |key: &String| !explained.iter().any(|prefix| key.starts_with(prefix));
+        let silent = silent(&known, &observed);
+        let heard = |key: &String| !silent.iter().any(|member| is_about(key, member));
         let differences: Vec<String> = known
             .iter()
-            .filter(|(key, then)| observed.get(*key) != Some(then) && unexplained(key))
+            .filter(|(key, then)| {
+                observed.get(*key) != Some(then) && unexplained(key) && heard(key)
+            })
             .map(|(key, then)| {
                 format!(
                     "{key}: {then} → {}",
@@ -230,7 +252,7 @@ impl Engine {
                 )
             })
             .collect();
-        if differences.is_empty() {
+        if trusted || differences.is_empty() && silent.is_empty() {
             self.append(&[Record::Resume { who, observed }])?;
             return Ok(None);
         }
@@ -239,10 +261,21 @@ impl Engine {
             who,
             observed: Observation::new(),
         }])?;
-        Ok(Some(format!(
-            "the cluster was changed by something else since this run last saw it:\n  {}\nresume with --trust-cluster to go on all the same",
-            differences.join("\n  ")
-        )))
+        let mut reasons = Vec::new();
+        if !silent.is_empty() {
+            let members = silent.join(", ");
+            reasons.push(format!(
+                "no answer from {members}: what is there now can't be told"
+            ));
+        }
+        if !differences.is_empty() {
+            reasons.push(format!(
+                "the cluster was changed by something else since this run last saw it:\n  {}",
+                differences.join("\n  ")
+            ));
+        }
+        reasons.push("resume with --trust-cluster to go on all the same".to_owned());
+        Ok(Some(reasons.join("\n")))
     }
 
     async fn look(&self) -> Result<Observation, OpError> {

@@ -77,6 +77,22 @@ pub(super) fn pg_state(world: &World) -> String {
     }
 }
 
+/// How many placement groups are in which state. There is one object, and only the placement group that holds it is degraded
+/// where copies are missing: the others have nothing to miss.
+fn pgs_by_state(world: &World) -> Vec<(String, u64)> {
+    let (state, pgs) = (pg_state(world), world.ceph.pgs);
+    let empty = state.replace("+degraded", "");
+    if empty == state || pgs < 2 {
+        return vec![(state, pgs)];
+    }
+    let empty = if empty == "active+recovering" {
+        "active+clean".to_owned()
+    } else {
+        empty
+    };
+    vec![(empty, pgs - 1), (state, 1)]
+}
+
 /// `ceph -s -f json`
 pub(super) fn status(world: &World) -> Value {
     let ceph = &world.ceph;
@@ -90,8 +106,10 @@ pub(super) fn status(world: &World) -> Value {
         ceph.osds.values().filter(|osd| osd.up).count(),
     );
     let state = pg_state(world);
+    let by_state = pgs_by_state(world).into_iter();
+    let by_state = by_state.map(|(name, count)| json!({"state_name": name, "count": count}));
     let mut pgmap = json!({
-        "pgs_by_state": [{"state_name": state, "count": ceph.pgs}], "num_pgs": ceph.pgs, "num_pools": 1, "num_objects": 3,
+        "pgs_by_state": by_state.collect::<Value>(), "num_pgs": ceph.pgs, "num_pools": 1, "num_objects": 1,
         "data_bytes": 459_280, "bytes_used": 81_788_928, "bytes_avail": 3_139_436_544_u64, "bytes_total": 3_221_225_472_u64,
     });
     // The ratios are printed only where they aren't 0 (`PGMap.cc`).
@@ -249,20 +267,13 @@ fn about_osds(world: &World, checks: &mut Checks) {
         }
     }
     let state = pg_state(world);
-    let pgs = usize::try_from(world.ceph.pgs).unwrap_or(0);
     if state.contains("degraded") {
-        let message =
-            format!("Degraded data redundancy: 1/3 objects degraded (33.333%), {pgs} pgs degraded");
-        checks.insert(
-            "PG_DEGRADED".to_owned(),
-            Check::warn(
-                &message,
-                pgs,
-                vec![format!("pg 1.0 is {state}, acting [0,1]")],
-            ),
-        );
+        let message = "Degraded data redundancy: 1/3 objects degraded (33.333%), 1 pg degraded";
+        let detail = vec![format!("pg 1.0 is {state}, acting [0,1]")];
+        checks.insert("PG_DEGRADED".to_owned(), Check::warn(message, 1, detail));
     }
     if !state.contains("active") && state != "unknown" {
+        let pgs = usize::try_from(world.ceph.pgs).unwrap_or(0);
         let message = format!("Reduced data availability: {pgs} pgs inactive");
         checks.insert(
             "PG_AVAILABILITY".to_owned(),

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{command, maps};
 use crate::scenario::Scenario;
+use crate::transcript::printed;
 use crate::world::{Proc, Reply, World};
 
 fn sample(name: &str) -> String {
@@ -108,6 +109,85 @@ fn the_status_has_the_form_of_real_ones_through_trouble() {
     );
     world.fail_mon("micro03");
     alike::<Status>(&asked(&mut world, "-s -f json").1, "04-mon3-stopped-status");
+}
+
+/// A world with the addresses and as many placement groups as the real one.
+fn addressed(pgs: u64) -> World {
+    let mut world = Scenario::of(3).build();
+    world.ceph.pgs = pgs;
+    for (i, machine) in world.members.values_mut().enumerate() {
+        machine.address = format!("10.77.0.{}", 11 + i);
+    }
+    world
+}
+
+/// The checks in `ceph health detail`. Which placement group it is that has the object is chance.
+fn checks(text: &str) -> Value {
+    let mut health: Value = serde_json::from_str(text).unwrap();
+    if let Some(line) = health.pointer_mut("/checks/PG_DEGRADED/detail/0/message") {
+        let text = line.as_str().unwrap();
+        let (_, rest) = text.split_once(" is ").unwrap();
+        *line = Value::from(rest);
+    }
+    health["checks"].take()
+}
+
+#[test]
+fn checks_are_told_in_the_words_of_real_ones() {
+    let ask = |world: &mut World| checks(&asked(world, "health detail -f json").1);
+    let real = |name: &str| checks(&sample(&format!("{name}-health")));
+    let mut world = addressed(9);
+    assert_eq!(ask(&mut world), real("01-ok"));
+    asked(&mut world, "osd set noout");
+    assert_eq!(ask(&mut world), real("02-noout"));
+    world.fail_osd(2);
+    assert_eq!(ask(&mut world), real("03-osd2-stopped-noout"));
+
+    let mut world = addressed(33);
+    world.set_link("micro03", false);
+    world.advance(5000);
+    assert_eq!(ask(&mut world), real("06-host3-cut-5s"));
+    world.advance(27_000);
+    let (twin, real) = (ask(&mut world), real("07-host3-cut-27s"));
+    for code in ["MON_DOWN", "OSD_DOWN", "OSD_HOST_DOWN"] {
+        assert_eq!(twin[code], real[code]);
+    }
+}
+
+#[test]
+fn placement_groups_without_an_object_are_not_degraded() {
+    let mut world = addressed(9);
+    world.fail_osd(2);
+    let twin: Value = serde_json::from_str(&asked(&mut world, "-s -f json").1).unwrap();
+    let real: Value = serde_json::from_str(&sample("03-osd2-stopped-noout-status")).unwrap();
+    let keys = [
+        "pgs_by_state",
+        "num_pgs",
+        "num_objects",
+        "degraded_objects",
+        "degraded_total",
+    ];
+    for key in keys {
+        assert_eq!(twin["pgmap"][key], real["pgmap"][key], "{key}");
+    }
+}
+
+#[test]
+fn a_refusal_to_stop_osds_is_told_on_both_streams_as_by_the_real_one() {
+    let mut world = addressed(9);
+    let args = ["osd", "ok-to-stop", "0", "1", "-f", "json"];
+    let proc = Proc::of("micro01", &args, world.now);
+    let Reply::Exit(output) = command(&mut world, &proc, &args) else {
+        panic!("it didn't end");
+    };
+    let real = printed("ceph/ok-to-stop", "ceph osd ok-to-stop 0 1 -f json", 0);
+    let (json, refusal) = real.split_once("Error EBUSY").unwrap();
+    assert_eq!(output.stderr, format!("Error EBUSY{refusal}"));
+    let read = |text: &str| -> Value { serde_json::from_str(text).unwrap() };
+    let (twin, real) = (read(&output.stdout), read(json));
+    for key in ["ok_to_stop", "osds", "num_ok_pgs", "num_not_ok_pgs"] {
+        assert_eq!(twin[key], real[key], "{key}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::api::{Answer, Request, answer};
-use super::{has_quorum, operation, unserved, version};
+use super::{has_quorum, is_down, operation, unserved, version};
 use crate::world::{Proc, Reply, World};
 
 /// `lxc …`
@@ -170,7 +170,12 @@ pub(crate) fn lxd(world: &World, proc: &Proc, args: &[&str]) -> Reply {
             let spent = world.now - proc.began;
             match limit {
                 Some(limit) if spent >= limit * 1000 => {
-                    error(&format!("LXD daemon not ready yet after {limit}s timeout"))
+                    let how = if is_down(world, &proc.member) {
+                        "reachable"
+                    } else {
+                        "ready yet"
+                    };
+                    error(&format!("LXD daemon not {how} after {limit}s timeout"))
                 }
                 _ => Reply::Again(500),
             }

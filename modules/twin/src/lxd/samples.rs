@@ -3,19 +3,12 @@
 use lockstep_modules::cmd::{Cmd, Output};
 
 use super::Instance;
+use crate::transcript::printed;
 use crate::{Scenario, World};
 
-const SAMPLE: &str = include_str!("../../samples/lxd/evacuate.txt");
-
-/// What stands in the sample under the `nth` time that a command was given.
+/// What was printed when a command was given for the `nth` time.
 fn sample(command: &str, nth: usize) -> String {
-    let mut found = SAMPLE.split("\n$ ").filter_map(|part| {
-        let (head, printed) = part.split_once('\n')?;
-        (head == command).then_some(printed)
-    });
-    let printed = found
-        .nth(nth)
-        .unwrap_or_else(|| panic!("no sample of {command}"));
+    let printed = printed("lxd/evacuate", command, nth);
     format!("{}\n", printed.trim_end_matches('\n'))
 }
 
@@ -94,6 +87,22 @@ fn an_evacuation_goes_as_it_went() {
     let query = "/snap/bin/lxc query /1.0/operations?recursion=1";
     let (output, _) = watch(&mut world, query);
     assert_eq!(timeless(&output.stdout), timeless(&sample(&query[10..], 0)));
+}
+
+#[test]
+fn a_member_that_is_cut_off_can_t_be_evacuated() {
+    let mut world = world();
+    world.set_link("micro03", false);
+    world.advance(36_000);
+    let began = world.now;
+    let evacuate = "/snap/bin/lxc cluster evacuate micro03 --force";
+    let (output, _) = watch(&mut world, evacuate);
+    let command = format!("timeout 60 {}", &evacuate[10..]);
+    let real = printed("lxd/evacuate-with-member-offline", &command, 0);
+    // The client's own words in front of the server's are others since 5.21.
+    let why = |text: &str| text.rsplit(": ").next().map(str::to_owned);
+    assert_eq!(why(&output.stderr), why(&real));
+    assert_eq!((world.now - began) / 1000, 10);
 }
 
 /// JSON text without what differs from one time to the next.

@@ -4,6 +4,7 @@ use lockstep_modules::raft::View;
 
 use super::{Event, appctl};
 use crate::scenario::Scenario;
+use crate::transcript::printed;
 use crate::world::{Due, Reply, World};
 
 const SOCKET: &str = "/var/snap/microovn/common/run/ovn/ovnnb_db.ctl";
@@ -29,13 +30,8 @@ fn status(world: &mut World, member: &str) -> String {
 
 /// What a real server printed for a command in a file.
 fn sample(file: &str, command: &str) -> String {
-    let path = format!(
-        "{}/../tests/transcripts/ovn/{file}.txt",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-    let from = text.find(&format!("{command}\n")).unwrap() + command.len() + 1;
-    text[from..from + text[from..].find("[rc=").unwrap()].to_owned()
+    let given = format!("ovn-appctl -t /var/run/ovn/ovnnb_db.ctl {command}");
+    printed(&format!("ovn/{file}"), &given, 0)
 }
 
 /// The names of lines, in order, without what differs from server to server.

@@ -64,7 +64,11 @@ fn answer(world: &World, member: &str, path: &str) -> Value {
         }
         Some(["snaps", name]) => match snapd.snaps.get(*name) {
             Some(snap) => sync(snap_json(world, name, snap)),
-            None => failure(404, "snap-not-found", "snap not installed"),
+            None => {
+                let mut answer = failure(404, "snap-not-found", "snap not installed");
+                answer["result"]["value"] = Value::from(*name);
+                answer
+            }
         },
         Some(["changes"]) => {
             let (select, of) = (
@@ -112,12 +116,8 @@ fn answer(world: &World, member: &str, path: &str) -> Value {
 
 /// What the store has for the installed snaps. Held snaps are listed too.
 fn updates(world: &World, member: &str, snapd: &Snapd) -> Value {
-    if let Some(status) = world.store.status {
-        let url = "https://api.snapcraft.io/v2/snaps/refresh";
-        let what = format!(
-            "cannot list updates: cannot query the store for updates: got unexpected HTTP status code {status} via POST to {url:?}"
-        );
-        return failure(500, "", &what);
+    if let Some(why) = world.store.trouble(world.linked(member)) {
+        return failure(500, "", &format!("cannot list updates: {why}"));
     }
     let offer = |(name, snap): (&String, &Installed)| {
         let revision = world
@@ -200,9 +200,14 @@ fn snap_json(world: &World, name: &str, snap: &Installed) -> Value {
 fn change_json(world: &World, change: &Change) -> Value {
     let time = |at: u64| Value::from(world.timestamp(at).to_string());
     let task = |task: &Task| {
-        let done = if task.status == "Done" { task.total } else { 0 };
+        let is_download = task.kind == "download-snap";
+        let label = if is_download {
+            change.snap.as_str()
+        } else {
+            ""
+        };
         let mut value = json!({"id": task.id.to_string(), "kind": task.kind, "summary": task.summary, "status": task.status,
-            "progress": {"label": "", "done": done, "total": task.total}, "spawn-time": time(task.spawned)});
+            "progress": {"label": label, "done": task.done(world.now), "total": task.total}, "spawn-time": time(task.spawned)});
         if let Some(at) = task.ready_at {
             value["ready-time"] = time(at);
         }

@@ -46,18 +46,34 @@ pub(crate) struct Task {
     pub(crate) spawned: u64,
     pub(crate) ready_at: Option<u64>,
     takes: u64,
+    /// When it was begun.
+    #[serde(default)]
+    began: Option<u64>,
+}
+
+impl Task {
+    /// How much of its total is done: bytes of a download, and all or nothing of anything else.
+    pub(crate) fn done(&self, now: u64) -> u64 {
+        match self.status.as_str() {
+            "Do" => 0,
+            "Doing" if self.kind == "download-snap" && self.takes > 0 => {
+                let spent = now - self.began.unwrap_or(now);
+                self.total * spent.min(self.takes) / self.takes
+            }
+            "Doing" if self.kind != RE_REFRESH => 0,
+            _ => self.total,
+        }
+    }
 }
 
 /// Bytes a second that a download gets.
 pub(crate) const RATE: u64 = 25_000_000;
 
+/// The task behind a refresh that looks for a further one, for which it asks the store.
+const RE_REFRESH: &str = "check-rerefresh";
+
 /// Task kinds that stay `Done` when the rest is undone (`overlord/snapstate/snapmgr.go`).
-const NOT_UNDONE: [&str; 4] = [
-    "prerequisites",
-    "validate-snap",
-    "discard-snap",
-    "check-rerefresh",
-];
+const NOT_UNDONE: [&str; 4] = ["prerequisites", "validate-snap", "discard-snap", RE_REFRESH];
 
 impl Change {
     pub(crate) fn ready(&self) -> bool {
@@ -166,8 +182,8 @@ fn pipeline(
         ),
         ("run-hook", format!("Run health check of {q} snap"), 20),
         (
-            "check-rerefresh",
-            format!("Handling re-refresh of {q} as needed"),
+            RE_REFRESH,
+            format!("Monitoring snap {q} to determine whether extra refresh steps are required"),
             50,
         ),
     ]
@@ -212,6 +228,7 @@ pub(crate) fn begin(
     let Some(installed) = snapd.snaps.get(snap) else {
         return 0;
     };
+    let size = release.as_ref().map_or(0, |r| r.size);
     let goal = Goal {
         revision: to,
         version: release
@@ -236,31 +253,22 @@ pub(crate) fn begin(
             20,
         )]
     } else {
-        pipeline(
-            snap,
-            installed.revision,
-            to,
-            channel,
-            release.map_or(0, |r| r.size),
-        )
+        pipeline(snap, installed.revision, to, channel, size)
     };
     let mut tasks = Vec::new();
     for (kind, summary, takes) in steps {
         snapd.last_task += 1;
+        let is_download = kind == "download-snap";
         tasks.push(Task {
             id: snapd.last_task,
             kind: kind.to_owned(),
             summary,
-            status: if kind == "check-rerefresh" {
-                "Doing"
-            } else {
-                "Do"
-            }
-            .to_owned(),
-            total: 1,
+            status: if kind == RE_REFRESH { "Doing" } else { "Do" }.to_owned(),
+            total: if is_download { size.max(1) } else { 1 },
             spawned: now,
             ready_at: None,
             takes,
+            began: None,
         });
     }
     snapd.last_change += 1;
@@ -326,15 +334,23 @@ fn change_mut<'a>(world: &'a mut World, member: &str, id: u64) -> Option<&'a mut
 
 /// Begins the current task of a change.
 fn do_task(world: &mut World, member: &str, id: u64) {
-    let mut cause = String::new();
+    let (now, mut cause) = (world.now, String::new());
     let Some(change) = change_mut(world, member, id) else {
         return;
     };
     let (snap, at, undoing) = (change.snap.clone(), change.at, change.undoing);
+    change.tasks[at].began = Some(now);
     change.step.clone_into(&mut cause);
+    let asks = change.tasks[at].kind == RE_REFRESH && !undoing;
     let task = &mut change.tasks[at];
     task.status = if undoing { "Undoing" } else { "Doing" }.to_owned();
     let (kind, takes) = (task.kind.clone(), task.takes);
+    let takes = takes
+        + if asks {
+            world.store.takes(world.linked(member))
+        } else {
+            0
+        };
     world.cause = cause;
     match (kind.as_str(), undoing) {
         // When a start is undone, what had been started of the new revision is stopped again.
@@ -354,7 +370,7 @@ fn do_task(world: &mut World, member: &str, id: u64) {
 
 /// The current task of a change is over: its effect shows, and the next one begins.
 pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
-    let now = world.now;
+    let (now, linked) = (world.now, world.linked(member));
     let Some(machine) = world.members.get_mut(member) else {
         return;
     };
@@ -384,6 +400,11 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
             goal.revision
         );
         return fail(world, member, id, &why);
+    }
+    if kind == RE_REFRESH
+        && let Some(why) = world.store.trouble(linked)
+    {
+        return fail_behind(world, member, id, &why);
     }
     let post_refresh = kind == "run-hook" && change.tasks[at].summary.contains("post-refresh");
     if post_refresh && !undoing && hook_fails(world, member, &snap) {
@@ -447,6 +468,22 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
     }
 }
 
+/// The look for a further refresh fails. What is done stays done, and the change counts as failed all the same.
+fn fail_behind(world: &mut World, member: &str, id: u64, why: &str) {
+    let now = world.now;
+    let Some(change) = change_mut(world, member, id) else {
+        return;
+    };
+    let task = &mut change.tasks[change.at];
+    task.status = "Error".to_owned();
+    task.ready_at = Some(now);
+    change.err = format!(
+        "cannot perform the following tasks:\n- {} ({why})",
+        task.summary
+    );
+    change.ready_at = Some(now);
+}
+
 fn hook_fails(world: &mut World, member: &str, snap: &str) -> bool {
     let Some(machine) = world.members.get_mut(member) else {
         return false;
@@ -478,10 +515,13 @@ fn fail(world: &mut World, member: &str, id: u64, why: &str) {
             std::cmp::Ordering::Less if stays => "Done",
             std::cmp::Ordering::Less => "Undo",
             std::cmp::Ordering::Equal => "Error",
-            std::cmp::Ordering::Greater if task.kind == "check-rerefresh" => "Doing",
+            std::cmp::Ordering::Greater if task.kind == RE_REFRESH => "Doing",
             std::cmp::Ordering::Greater => "Hold",
         }
         .to_owned();
+        if task.status == "Hold" {
+            task.ready_at = Some(now);
+        }
     }
     change.tasks[at].ready_at = Some(now);
     if let Some(next) = (0..at).rev().find(|i| change.tasks[*i].status == "Undo") {
