@@ -24,13 +24,13 @@ end
 --   function M.run(cluster, p) … end
 --   return M
 function flow.playbook(spec)
-	local known = known_names { "api", "about", "params", "hooks" }
+	local known = known_names { "api", "about", "params", "hooks", "stages" }
 	for key in pairs(spec) do
 		if not known[key] then
 			error('flow.playbook: unknown field "' .. key .. '"', 2)
 		end
 	end
-	local M = { api = spec.api, about = spec.about, params = spec.params or {} }
+	local M = { api = spec.api, about = spec.about, params = spec.params or {}, stages = spec.stages }
 	local names, hooks = known_names(spec.hooks or {}), {}
 
 	-- Calls what a site has put on a hook, in a scope of its own: a plan shows what the site added.

@@ -8,6 +8,7 @@ local M = flow.playbook {
 	about = "Refresh MicroCeph, MicroOVN, LXD and MicroCloud within their channels.",
 	params = waves.params(),
 	hooks = waves.hooks,
+	stages = waves.stages,
 }
 
 function M.run(_, p)

@@ -9,6 +9,7 @@ local M = flow.playbook {
 	about = "Move MicroCeph, MicroOVN, LXD and MicroCloud to other channels.",
 	params = channels.params(waves.params()),
 	hooks = waves.hooks,
+	stages = waves.stages,
 }
 
 function M.run(_, p)

@@ -8,6 +8,12 @@ local hazards = require "playbooks.data.hazards"
 local waves = {}
 
 -- The hooks that a playbook made of waves offers to sites.
+-- What a run goes through, for whoever watches it.
+waves.stages = { "Backup" }
+for _, component in ipairs(flow.components) do
+	waves.stages[#waves.stages + 1] = component.title
+end
+
 waves.hooks = { "before_wave", "before_member", "after_member", "after_wave" }
 
 -- What a playbook made of waves takes.
@@ -21,8 +27,8 @@ end
 
 -- A wave is a record: the playbook's `hook`, its `component` as it was before (members, health), the `channel` to move to
 -- (none to stay), the `revision` that all members are to have, those that have it coming (`moves`), how many good `looks`
--- open a gate, whether `downtime` is accepted, and `away`, which runs a member's refresh with its instances out of the way
--- if that is asked for.
+-- open a gate, whether `downtime` is accepted, the `order` in which members are refreshed one by one, and `away`, which runs
+-- a member's refresh with its instances out of the way if that is asked for.
 
 -- While a member is away Ceph shall not start to move its data. Whoever set the flag gives it back.
 local function with_noout(member, body)
@@ -44,6 +50,14 @@ local function with_patience(body)
 	end)
 end
 
+-- The revision that a refreshed member could go back to: what it had, unless its new release changes databases for good.
+local function way_back(wave, member, had)
+	local for_good = wave.component.name == "microceph" and wave.channel
+	if not for_good and member ~= wave.order[#wave.order] then
+		return had
+	end
+end
+
 -- Refreshes the wave's snap on one member between the site's hooks, and waits for the gate if anything moved.
 local function refresh(wave, member, gate)
 	local name = wave.component.name
@@ -58,7 +72,7 @@ local function refresh(wave, member, gate)
 	-- Where nobody could tell beforehand, the first member has shown what all are to have.
 	wave.revision = wave.revision or r.to
 	if r.changed and gate then
-		gate(member)
+		gate(member, way_back(wave, member, r.from))
 	end
 	wave.hook("after_member", { member = member, component = name, changed = r.changed })
 end
@@ -83,11 +97,12 @@ local run = {}
 -- for nothing, and needs none.
 function run.microceph(wave)
 	local before = microceph.baseline {}
-	local function gate(member)
-		microceph.wait { member = member, since = before, samples = wave.looks }
+	local function gate(member, had)
+		microceph.wait { member = member, before = had, since = before, samples = wave.looks }
 	end
 	point_of_no_return(wave)
-	rolling(microceph.order({ members = wave.component.members }).members, function(member)
+	wave.order = microceph.order({ members = wave.component.members }).members
+	rolling(wave.order, function(member)
 		if not wave.moves[member] then
 			return refresh(wave, member, gate)
 		end
@@ -104,11 +119,12 @@ end
 -- As with storage. With a newer schema the daemons wait until the last member has it, so all of them online is asked for
 -- only behind the wave; so is the conversion of the databases.
 function run.microovn(wave)
-	local function gate(member)
-		microovn.wait { member = member, samples = wave.looks }
+	local function gate(member, had)
+		microovn.wait { member = member, before = had, samples = wave.looks }
 	end
 	with_patience(function()
 		local order = microovn.order({ members = wave.component.members }).members
+		wave.order = order
 		rolling(order, function(member)
 			if not wave.moves[member] then
 				return refresh(wave, member, gate)
@@ -147,12 +163,13 @@ end
 -- One member after the other, and only when LXD is ready everywhere: MicroCloud's daemon doesn't start without it.
 function run.microcloud(wave)
 	local members = wave.component.members
+	wave.order = members
 	rolling(members, function(member)
 		if member == members[#members] then
 			point_of_no_return(wave)
 		end
-		refresh(wave, member, function()
-			microcloud.wait { member = member }
+		refresh(wave, member, function(_, had)
+			microcloud.wait { member = member, before = had }
 		end)
 	end)
 	microcloud.wait {}

@@ -1,7 +1,12 @@
 //! Gates that get no answer, or one that can't be read: that is no yes.
 
-use lockstep_tests::Bench;
-use lockstep_twin::Broken;
+use std::time::Duration;
+
+use lockstep::engine::Finish;
+use lockstep::journal::Crash;
+use lockstep_tests::{Bench, Ended};
+use lockstep_twin::{Broken, Scenario};
+use serde_json::json;
 
 const BROKEN: [Broken; 5] = [
     Broken::Garbage,
@@ -79,6 +84,27 @@ fn storage_behind_a_member() {
 }
 
 #[test]
+fn storage_behind_a_wave() {
+    let body = r#"
+        local since = microceph.baseline {}
+        confirm "Go on?"
+        return microceph.finish { since = since, samples = 1 }
+    "#;
+    for command in ["microceph cluster list", " versions", "osd dump", " -s -f"] {
+        for broken in BROKEN {
+            let mut bench = Bench::playing(body, 3);
+            assert_eq!(bench.run().held().path, "confirm#1");
+            bench.world.break_program(command, broken);
+            bench.answer = lockstep::engine::Answer::Yes;
+            let held = bench.resume().held();
+            assert_eq!(held.path, "microceph.finish#1", "{command} {broken:?}");
+            bench.world.mend_programs();
+            bench.resume().done();
+        }
+    }
+}
+
+#[test]
 fn a_flag_is_not_set_on_a_cluster_that_nobody_can_see() {
     needs_to_know(
         r#"microceph.noout { member = "micro02", on = true }.changed and {} or {}"#,
@@ -110,6 +136,17 @@ fn network_before_and_behind_a_member() {
 }
 
 #[test]
+fn microcloud_behind_its_wave() {
+    needs_to_know(
+        "microcloud.wait {}",
+        &[
+            "microcloud cluster list",
+            "microcloud/common/state/control.socket",
+        ],
+    );
+}
+
+#[test]
 fn a_refresh_isn_t_begun_where_its_guard_can_t_see() {
     for (snap, command) in [("microceph", "osd tree"), ("microovn", "cluster/status")] {
         for broken in BROKEN {
@@ -123,6 +160,95 @@ fn a_refresh_isn_t_begun_where_its_guard_can_t_see() {
             );
             bench.world.mend_programs();
             bench.resume().done();
+        }
+    }
+}
+
+/// What an update of each component goes by: words of commands.
+const PRODUCTS: [(&str, &[&str]); 4] = [
+    (
+        "microceph",
+        &[
+            "microceph.ceph ",
+            "microceph cluster list",
+            "snap refresh",
+            "curl ",
+        ],
+    ),
+    (
+        "microovn",
+        &[
+            "microovn.ovn-appctl",
+            "microovn cluster list",
+            "microovn status",
+        ],
+    ),
+    (
+        "lxd",
+        &["lxc query", "lxd waitready", "lxd sql", "snap switch"],
+    ),
+    ("microcloud", &["microcloud cluster list", "snap refresh"]),
+];
+
+/// Plays a component's update until so many records are written, breaks a product, and goes on. The run may be held, or
+/// paused, or not have needed to know; never is anything done that mustn't be, and when the product is whole again the end is
+/// good. Tells whether the run was held.
+fn is_held_by(component: &str, words: &str, broken: Broken, after: usize) -> bool {
+    let case = format!("{component}: {words} {broken:?} after {after}");
+    let params = json!({"only": [component], "looks": 1});
+    let mut bench = Bench::shipped("update", &Scenario::of(3), &params);
+    if after > 0 && !matches!(bench.run_until(Crash::After(after)), Ended::Killed) {
+        return false;
+    }
+    bench.world.break_program(words, broken);
+    let held = match bench.resume() {
+        Ended::Finish(Finish::Held(held)) => {
+            for step in &held {
+                let message = &step.failure.message;
+                assert!(!message.is_empty(), "{case}: {}", step.path);
+            }
+            true
+        }
+        Ended::Finish(Finish::Suspended(why)) => {
+            assert!(why.contains("unknown"), "{case}: {why}");
+            true
+        }
+        Ended::Finish(Finish::Done(_)) => false,
+        other => panic!("{case}: {other:?}"),
+    };
+    assert_eq!(bench.world.violations(), [], "{case}");
+    bench.world.mend_programs();
+    bench.wait(Duration::from_secs(120));
+    if held {
+        bench.resume().done();
+    }
+    let revisions = bench.revisions(component);
+    assert!(
+        revisions.iter().all(|r| *r == revisions[0]),
+        "{case}: {revisions:?}"
+    );
+    assert!(
+        bench.world.revision("micro01", component) > Some(0),
+        "{case}"
+    );
+    assert_eq!(bench.world.violations(), [], "{case}");
+    assert_eq!(bench.world.settings(), bench.settings, "{case}");
+    held
+}
+
+#[test]
+fn a_product_that_answers_nonsense_at_any_time_holds_the_run_and_nothing_is_lost() {
+    for (component, products) in PRODUCTS {
+        for words in products {
+            let mut held = 0;
+            for (i, broken) in BROKEN.into_iter().enumerate() {
+                // From the beginning on, in the middle of the wave, and towards its end.
+                let moments = [0, 24 + 5 * i, 60 + 7 * i].into_iter();
+                held += moments
+                    .filter(|after| is_held_by(component, words, broken, *after))
+                    .count();
+            }
+            assert!(held > 1, "{component}: {words} held the run {held} times");
         }
     }
 }

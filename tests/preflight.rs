@@ -2,7 +2,7 @@
 
 use lockstep_modules::error::Kind;
 use lockstep_modules::preflight::CHECKS;
-use lockstep_tests::Bench;
+use lockstep_tests::{Bench, by_hand};
 use lockstep_twin::{Release, Scenario, World};
 use serde_json::{Value, json};
 
@@ -81,6 +81,25 @@ fn every_check_says_what_is_wrong_and_what_to_do() {
             w.fail_osd(1);
             w.advance(60_000);
         }),
+        update(|w| {
+            w.inject("auto-refresh:microcloud,micro02".parse().unwrap())
+                .unwrap();
+        }),
+        update(|w| w.uninstall("micro03", "microcloud")),
+        update(|w| w.forget_member("microcloud", "micro03")),
+        update(|w| {
+            w.slow_migrations(3_600_000);
+            let body = r#"{"name": "c2", "migration": true, "live": true}"#;
+            let path = "/1.0/instances/c2?target=micro03";
+            by_hand(
+                w,
+                "micro02",
+                &["/snap/bin/lxc", "query", "-X", "POST", "-d", body, path],
+            );
+        }),
+        update(|w| w.expire_certificate("OVN Northbound Database")),
+        update(|w| w.leave_schemas_behind("7.2.0", "20.32.0")),
+        update(|w| w.take_vote("micro03")),
         update(|w| w.store.status = Some(503)),
         update(|w| w.host("micro03").free = 100 << 20),
         update(|w| w.host("micro03").ahead = 90_000),
@@ -165,7 +184,7 @@ fn what_may_be_accepted_can_be_and_nothing_else() {
     let text = refused(with(json!(["lock"])));
     assert!(
         text.starts_with(
-            "the check \"lock\" may not be accepted; these may: drift, lxd-work, latest-first, disk, clocks, "
+            "the check \"lock\" may not be accepted; these may: drift, ovn-schemas, ovn-certificates, lxd-voters, "
         ),
         "{text}"
     );
@@ -204,6 +223,22 @@ fn a_healthy_cluster_passes_every_check() {
         let odd: Vec<&Value> = checks.iter().filter(|c| c["verdict"] != "pass").collect();
         assert_eq!(odd, Vec::<&Value>::new());
     }
+}
+
+#[test]
+fn what_will_be_switched_meanwhile_is_said_beforehand() {
+    let mut bench = Bench::shipped("preflight", &Scenario::of(3), &json!({}));
+    bench.world.set_election_timer(1000);
+    bench.world.set_healing_threshold(300);
+    let report = bench.run().done();
+    let checks = report["checks"].as_array().unwrap();
+    let told = checks
+        .iter()
+        .filter(|c| c["evidence"].as_array().is_some_and(|e| !e.is_empty()));
+    let told: Vec<String> = told
+        .map(|c| format!("{} {}: {}", c["name"], c["verdict"], c["evidence"]))
+        .collect();
+    insta::assert_snapshot!(told.join("\n"));
 }
 
 /// The questions of a run.

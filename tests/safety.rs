@@ -364,6 +364,27 @@ fn a_member_without_room_for_a_backup_holds_the_run_before_the_first_change() {
 }
 
 #[test]
+fn a_backup_folder_that_can_t_be_written_holds_the_run_before_the_first_change() {
+    let folder = "/var/lib/lockstep/backup";
+    let mut bench = Bench::update(3);
+    let node = Node::File("not a folder".to_owned());
+    bench.world.set_file("micro03", folder, Some(node));
+    let held = bench.run().held();
+    assert_eq!(held.path, "Backup/micro03/backup.take#1");
+    let text = held.failure.to_string();
+    assert!(
+        text.ends_with(
+            "File exists. Mend that there and resume, or begin a run with --backup=false"
+        ),
+        "{text}"
+    );
+    assert_eq!(bench.refreshes(), Vec::<String>::new());
+    bench.world.set_file("micro03", folder, None);
+    bench.resume().done();
+    bench.assert_updated();
+}
+
+#[test]
 fn a_run_without_a_backup_says_so() {
     let mut bench = Bench::shipped("update", &Scenario::of(1), &json!({"backup": false}));
     bench.answer = lockstep::engine::Answer::Yes;

@@ -72,7 +72,7 @@ fn an_update_goes_through_the_real_client_and_server() {
 /// Kills an update of one component at this moment of twenty, and resumes it. Tells whether a refresh was under way.
 fn kill_and_resume(moment: u64) -> bool {
     let lab = lab(2);
-    lab.world().slow_down("microcloud", 20_000);
+    lab.world().slow_down("microcloud", 30_000);
     let update = ["update", "-p", "only=microcloud"];
     let mut child = lab
         .lockstep(&update)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lockstep::engine::{Answer, Finish};
 use lockstep::journal::Crash;
-use lockstep_tests::{Bench, Ended, assert_nothing_left_on, told};
+use lockstep_tests::{Bench, Ended, assert_nothing_left_on, by_hand, told};
 use lockstep_twin::{Release, Scenario, World};
 use serde_json::{Value, json};
 
@@ -276,4 +276,30 @@ fn a_resumed_refresh_waits_until_storage_can_do_without_its_member_again() {
     bench.resume().done();
     assert_whole(&bench);
     assert_nothing_left_on(&bench);
+}
+
+#[test]
+fn the_end_of_a_wave_wants_one_release_and_no_flag_that_wasn_t_there() {
+    let finish = "return microceph.finish { since = since, samples = 1 }";
+    // Two members were left out.
+    let mut bench = Bench::playing(
+        &format!(
+            "local since = microceph.baseline {{}}\nsnap.refresh {{ member = 'micro02', snap = 'microceph' }}\n{finish}"
+        ),
+        3,
+    );
+    let torn = told(&bench.run().held());
+    // Someone has set a member's noout in mid-wave.
+    let mut bench = Bench::playing(
+        &format!("local since = microceph.baseline {{}}\nconfirm 'Go on?'\n{finish}"),
+        3,
+    );
+    bench.run().held();
+    let ceph = |verb: &'static str| ["/snap/bin/microceph.ceph", "osd", verb, "noout", "micro02"];
+    by_hand(&mut bench.world, "micro01", &ceph("set-group"));
+    bench.answer = Answer::Yes;
+    let flagged = told(&bench.resume().held());
+    by_hand(&mut bench.world, "micro01", &ceph("unset-group"));
+    bench.resume().done();
+    insta::assert_snapshot!([torn, flagged].join("\n"));
 }

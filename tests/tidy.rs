@@ -98,3 +98,27 @@ fn every_global_of_playbooks_has_a_type() {
         );
     }
 }
+
+#[test]
+fn every_test_that_shows_a_promise_exists() {
+    let text = fs::read_to_string(root().join("tests/PROCEDURE.md")).unwrap();
+    let named = text.split('`').filter_map(|word| word.split_once("::"));
+    let mut count = 0;
+    for (module, test) in named {
+        let file = root().join(format!("tests/{module}.rs"));
+        let source = fs::read_to_string(&file).unwrap_or_default();
+        assert!(
+            source.contains(&format!("#[test]\nfn {test}() {{")),
+            "tests/PROCEDURE.md names {module}::{test}, and there is no such test"
+        );
+        count += 1;
+    }
+    assert!(count > 80, "{count}");
+    let empty: Vec<&str> = text
+        .lines()
+        .filter(|line| {
+            line.starts_with("| ") && !line.contains("::") && *line != "| promise | tests |"
+        })
+        .collect();
+    assert_eq!(empty, Vec::<&str>::new(), "promises that no test shows");
+}

@@ -1,7 +1,10 @@
 //! The shipped playbooks against the twin.
 
-use lockstep_tests::Bench;
-use lockstep_twin::Scenario;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lockstep_tests::{Bench, by_hand, told};
+use lockstep_twin::{Scenario, Snap};
 use serde_json::json;
 
 /// The members of a cluster of so many, in order.
@@ -203,5 +206,96 @@ fn snapd_that_lost_its_store_with_the_link_has_refreshed_all_the_same() {
     let mut bench = Bench::update(3);
     bench.fault("cut:micro02@microceph/micro02+2m");
     bench.run().done();
+    bench.assert_updated();
+}
+
+#[test]
+fn snaps_that_aren_t_held_are_said_to_be_and_held_before_anything_moves() {
+    let loose = |revision: u32| Snap {
+        revision,
+        channel: None,
+        cohort: None,
+        held: Some(false),
+    };
+    let channels = [
+        ("microceph", 1500, "squid/stable"),
+        ("microovn", 700, "24.03/stable"),
+        ("lxd", 33100, "5.21/stable"),
+        ("microcloud", 1200, "2/stable"),
+    ];
+    let snaps = channels.map(|(snap, revision, channel)| {
+        let channel = Some(channel.to_owned());
+        (
+            snap.to_owned(),
+            Snap {
+                channel,
+                ..loose(revision)
+            },
+        )
+    });
+    let scenario = Scenario {
+        installed: BTreeMap::from([("micro02".to_owned(), BTreeMap::from(snaps))]),
+        ..Scenario::of(3)
+    };
+    let report = Bench::shipped("preflight", &scenario, &json!({}))
+        .run()
+        .done();
+    let checks = report["checks"].as_array().unwrap();
+    let drift = checks.iter().find(|c| c["name"] == "drift").unwrap();
+    assert!(
+        drift.to_string().contains("LXD is not held on micro02"),
+        "{drift}"
+    );
+    let mut bench = Bench::shipped("update", &scenario, &json!({}));
+    bench.run().done();
+    bench.assert_updated();
+    for (snap, ..) in channels {
+        assert!(bench.world.held("micro02", snap), "{snap}");
+        let of_snap = |e: &&lockstep_twin::Entry| e.argv.last().is_some_and(|a| a == snap);
+        let asked = bench.world.log.iter().filter(of_snap);
+        let asked: Vec<bool> = asked
+            .filter(|e| e.member == "micro02" && e.argv.iter().any(|a| a == "refresh"))
+            .map(|e| e.argv.iter().any(|a| a.starts_with("--hold")))
+            .collect();
+        assert_eq!(
+            asked.first(),
+            Some(&true),
+            "{snap} is held before it is refreshed"
+        );
+    }
+}
+
+#[test]
+fn members_that_are_ahead_from_an_interrupted_run_are_caught_up_with() {
+    let mut bench = Bench::update(3);
+    let refresh = ["/usr/bin/snap", "refresh", "--no-wait", "microcloud"];
+    by_hand(&mut bench.world, "micro02", &refresh);
+    bench.wait(Duration::from_secs(60));
+    let mut preflight = Bench::shipped("preflight", &Scenario::of(3), &json!({}));
+    preflight.world = bench.world.clone();
+    let report = preflight.run().done().to_string();
+    assert!(
+        report.contains("MicroCloud: revision 1200 on micro01, micro03, 1210 on micro02"),
+        "{report}"
+    );
+    bench.run().done();
+    bench.assert_updated();
+}
+
+#[test]
+fn the_last_look_waits_until_storage_has_caught_up_and_holds_the_run_if_it_doesn_t() {
+    let mut bench = Bench::update(3);
+    bench.fault("crash:microceph,micro02@microcloud/micro03");
+    bench.run().done();
+    bench.assert_updated();
+    let attempts = bench.history().steps["status.require#1"].attempts;
+    assert!(attempts > 1, "{attempts}");
+
+    let mut bench = Bench::update(3);
+    bench.fault("osd-lost:1@microcloud/micro03");
+    insta::assert_snapshot!(told(&bench.run().held()));
+    bench.world.mend();
+    bench.wait(Duration::from_secs(60));
+    bench.resume().done();
     bench.assert_updated();
 }

@@ -333,9 +333,14 @@ async fn take(cx: &Cx, member: &Member, folder: &str) -> Result<(), OpError> {
 fn unwritten(member: &Member, path: &str, cmd: &Cmd, output: &Output) -> OpError {
     let said = output.stderr.trim();
     let error = output.failure(cmd, member.as_str(), said);
+    let way = if said.contains("No space left") {
+        "Make room there"
+    } else {
+        "Mend that there"
+    };
     OpError {
         message: format!(
-            "the backup can't be written to {path}: {said}. Make room there and resume, or begin a run with --backup=false"
+            "the backup can't be written to {path}: {said}. {way} and resume, or begin a run with --backup=false"
         ),
         ..error
     }

@@ -57,22 +57,9 @@ impl Picture {
     /// # Errors
     /// With the last member's failure, if none of them does.
     pub async fn take(cx: &Cx, members: &[Member]) -> Result<Self, OpError> {
-        let asks: [&[&str]; 6] = [
-            &["-s"],
-            &["mon", "dump"],
-            &["mgr", "stat"],
-            &["mds", "stat"],
-            &["osd", "dump"],
-            &["osd", "tree"],
-        ];
-        let batch = asks.map(command);
         let mut last = OpError::refused("there is no member to ask");
         for member in members {
-            let read = match cx.batch(member, &batch).await {
-                Ok(outputs) => Self::read(member, &batch, &outputs),
-                Err(error) => Err(error),
-            };
-            match read {
+            match Self::of(cx, member).await {
                 Ok(picture) => return Ok(picture),
                 Err(error) => last = error,
             }
@@ -80,8 +67,32 @@ impl Picture {
         Err(last)
     }
 
-    fn read(member: &Member, batch: &[Cmd; 6], outputs: &[Output]) -> Result<Self, OpError> {
-        let [status, mons, mgr, mds, dump, tree] = outputs else {
+    /// As `member` sees it. Without quorum each command takes its whole time and says nothing: the first one shows that.
+    async fn of(cx: &Cx, member: &Member) -> Result<Self, OpError> {
+        let status = command(&["-s"]);
+        let status = cx
+            .cmd(member, &status)
+            .await?
+            .json(&status, member.as_str())?;
+        let asks: [&[&str]; 5] = [
+            &["mon", "dump"],
+            &["mgr", "stat"],
+            &["mds", "stat"],
+            &["osd", "dump"],
+            &["osd", "tree"],
+        ];
+        let batch = asks.map(command);
+        let outputs = cx.batch(member, &batch).await?;
+        Self::read(member, status, &batch, &outputs)
+    }
+
+    fn read(
+        member: &Member,
+        status: Status,
+        batch: &[Cmd; 5],
+        outputs: &[Output],
+    ) -> Result<Self, OpError> {
+        let [mons, mgr, mds, dump, tree] = outputs else {
             return Err(OpError::command(
                 "the transport returned other outputs than were asked for",
             )
@@ -90,12 +101,12 @@ impl Picture {
         let name = member.as_str();
         Ok(Self {
             asked: member.clone(),
-            status: status.json(&batch[0], name)?,
-            mons: mons.json(&batch[1], name)?,
-            mgr: mgr.json(&batch[2], name)?,
-            mds: mds.json(&batch[3], name)?,
-            dump: dump.json(&batch[4], name)?,
-            tree: tree.json(&batch[5], name)?,
+            status,
+            mons: mons.json(&batch[0], name)?,
+            mgr: mgr.json(&batch[1], name)?,
+            mds: mds.json(&batch[2], name)?,
+            dump: dump.json(&batch[3], name)?,
+            tree: tree.json(&batch[4], name)?,
         })
     }
 

@@ -1,6 +1,6 @@
 //! What an op is given: the cluster, a way to run commands, its deadline, and a place to leave witnesses.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -102,6 +102,9 @@ pub struct Cx {
     timeout: Span,
     deadline: Instant,
     left: RefCell<Vec<Value>>,
+    /// Somebody was told how far the step is since the last look.
+    told: Cell<bool>,
+    missing: RefCell<Option<String>>,
 }
 
 impl Cx {
@@ -118,6 +121,8 @@ impl Cx {
             timeout,
             deadline: Instant::now() + timeout.0,
             left: RefCell::new(left),
+            told: Cell::new(false),
+            missing: RefCell::new(None),
         }
     }
 
@@ -244,6 +249,12 @@ impl Cx {
         Err(last)
     }
 
+    /// What the last look of [`Cx::until`] missed.
+    #[must_use]
+    pub fn missing(&self) -> Option<String> {
+        self.missing.borrow().clone()
+    }
+
     /// Leaves a witness: once this returns, a later probe finds `data` in [`Cx::left`], whatever happens to lockstep.
     ///
     /// # Errors
@@ -274,6 +285,7 @@ impl Cx {
 
     /// Tells whoever watches how far the step is.
     pub fn progress(&self, done: u64, total: Option<u64>, text: impl Into<String>) {
+        self.told.set(true);
         self.host.note(
             &self.path,
             Note::Progress {
@@ -297,13 +309,18 @@ impl Cx {
             match look().await? {
                 Look::Yes(value) => return Ok(value),
                 Look::NotYet(missing) => {
+                    self.missing.replace(Some(missing.clone()));
                     if Instant::now() + every > self.deadline {
                         return Err(OpError::timeout(format!(
                             "not within {}: {missing}",
                             self.timeout
                         )));
                     }
-                    self.progress(0, None, missing);
+                    // A look that told by itself how far it is has said it better.
+                    if !self.told.replace(false) {
+                        self.progress(0, None, missing);
+                        self.told.set(false);
+                    }
                 }
             }
             tokio::time::sleep(every).await;

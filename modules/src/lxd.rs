@@ -346,6 +346,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn members_that_aren_t_ready_for_the_same_reason_are_named_together() {
+        let late = "lxd failed (exit 1): LXD daemon not running".to_owned();
+        let one = [("m2", late.clone())];
+        insta::assert_snapshot!(not_ready(&one), @"m2: lxd failed (exit 1): LXD daemon not running; look at sudo snap logs lxd there");
+        let all = [
+            ("m1", late.clone()),
+            ("m2", "no pool".to_owned()),
+            ("m3", late),
+        ];
+        insta::assert_snapshot!(not_ready(&all), @"m1, m3: lxd failed (exit 1): LXD daemon not running; m2: no pool; look at sudo snap logs lxd on each: one may hold the others");
+    }
+
+    #[test]
     fn whoever_holds_the_others_is_named() {
         let row = |name: &str, count| (name.to_owned(), 73, count);
         assert_eq!(skew(&[row("m1", 402), row("m2", 402)]), None);

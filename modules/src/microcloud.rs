@@ -1,7 +1,10 @@
 //! `microcloud`: the cluster of clusters.
 //!
 //! `microcloud status` has no machine format, exits with 0 even where it says ERROR, and hangs while its own daemon waits;
-//! `microcloud waitready` exits with 0 where LXD isn't ready. Neither decides anything here: `cluster list` does.
+//! `microcloud waitready` exits with 0 where LXD isn't ready. Neither decides anything here: `cluster list` does, and the data
+//! behind `status`.
+
+mod overview;
 
 use std::time::Duration;
 
@@ -72,12 +75,14 @@ impl Op for Members {
 }
 
 /// Wait until MicroCloud's daemon is online: on a member, or waiting there for members without the release; without a
-/// member, on all of them.
+/// member, on all of them, and MicroCloud finds the services of all members online.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WaitArgs {
     /// The member that was just refreshed.
     pub member: Option<Member>,
+    /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
+    pub before: Option<String>,
 }
 
 /// What the gate saw when it opened.
@@ -121,10 +126,23 @@ impl Op for Wait {
                 Look::Yes(State::Waiting) if args.member.is_none() => Look::NotYet(
                     "MicroCloud still waits for members without the release".to_owned(),
                 ),
-                Look::Yes(database) => Look::Yes(WaitOut { database }),
+                Look::Yes(database) if args.member.is_some() => Look::Yes(WaitOut { database }),
+                Look::Yes(database) => match overview::look(cx).await? {
+                    Look::Yes(()) => Look::Yes(WaitOut { database }),
+                    Look::NotYet(missing) => Look::NotYet(missing),
+                },
                 Look::NotYet(missing) => Look::NotYet(missing),
             })
         })
         .await
+        .map_err(|e| {
+            microcluster::with_way_back(
+                cx,
+                e,
+                MICROCLOUD,
+                args.member.as_ref(),
+                args.before.as_deref(),
+            )
+        })
     }
 }

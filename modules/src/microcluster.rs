@@ -109,8 +109,33 @@ pub async fn look(cx: &Cx, app: App, member: &Member) -> Result<Look<State>, OpE
     match list(cx, app, member).await {
         Ok(rows) => Ok(judge(app, &rows)),
         Err(error) if error.kind == Kind::Unreachable => Err(error),
-        Err(error) => Ok(Look::NotYet(format!("{} on {member}: {error}", app.title))),
+        Err(error) => Ok(Look::NotYet(format!(
+            "{} on {member}: {error}; look there at: sudo snap logs {}.daemon",
+            app.title, app.snap
+        ))),
     }
+}
+
+/// A gate's failure, with the way back to the revision that the member had, where one is known.
+#[must_use]
+pub fn with_way_back(
+    cx: &Cx,
+    error: OpError,
+    app: App,
+    member: Option<&Member>,
+    before: Option<&str>,
+) -> OpError {
+    let (Some(member), Some(before), Kind::Timeout) = (member, before, error.kind) else {
+        return error;
+    };
+    let message = format!(
+        "{}; if it can't be mended, the way back is: sudo snap refresh {} --revision={before} on {member}, and lockstep \
+         abort {}",
+        error.message,
+        app.snap,
+        cx.run().id
+    );
+    OpError { message, ..error }
 }
 
 /// What is missing on a member that was refreshed until its services run and its daemon is online, or waits for the members

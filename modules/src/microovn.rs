@@ -1,6 +1,7 @@
 //! `microovn`: the cluster's network.
 
 mod order;
+mod outlook;
 mod spare;
 mod timers;
 mod wait;
@@ -19,6 +20,7 @@ use crate::raft::{self, View};
 use crate::schema::Member;
 
 pub use order::Order;
+pub use outlook::{Outlook, outlook};
 pub use spare::{Spare, against};
 pub use timers::Timers;
 pub use wait::Wait;

@@ -94,6 +94,7 @@ function microceph.spare(args) end
 function microceph.noout(args) end
 
 ---@class (exact) microceph.wait.Args
+---@field before? string The revision that it had before, as long as it can go back to it: named where the gate stays closed.
 ---@field member? lockstep.Member The member that was just refreshed.
 ---@field samples? integer Good looks in a row, 5 s apart.
 ---@field since? { codes: table<string, integer>, downtime: string[], flags: string[], host_flags: table<string, string[]>, mons: string[], osds: table<string, integer[]>, pgs: table<string, integer>, quorum: string[], require_osd_release: string, versions: table<string, integer> } What `microceph.baseline` returned: monitors and OSDs that were there then have to be there, and codes that were raised then don't count.

@@ -17,6 +17,7 @@ microcloud = {}
 function microcloud.members(args) end
 
 ---@class (exact) microcloud.wait.Args
+---@field before? string The revision that it had before, as long as it can go back to it: named where the gate stays closed.
 ---@field member? lockstep.Member The member that was just refreshed.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
@@ -24,7 +25,7 @@ function microcloud.members(args) end
 ---@class (exact) microcloud.wait.Result
 ---@field database "online"|"waiting" How MicroCloud's database stands.
 
---- Wait until MicroCloud's daemon is online: on a member, or waiting there for members without the release; without a member, on all of them.
+--- Wait until MicroCloud's daemon is online: on a member, or waiting there for members without the release; without a member, on all of them, and MicroCloud finds the services of all members online.
 ---@param args microcloud.wait.Args
 ---@return microcloud.wait.Result
 function microcloud.wait(args) end

@@ -72,6 +72,7 @@ function microovn.timers(args) end
 function microovn.spare(args) end
 
 ---@class (exact) microovn.wait.Args
+---@field before? string The revision that it had before, as long as it can go back to it: named where the gate stays closed.
 ---@field member? lockstep.Member The member that was just refreshed.
 ---@field samples? integer Good looks in a row, 5 s apart.
 ---@field timeout? lockstep.Span How long the step may take.

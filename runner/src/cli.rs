@@ -89,6 +89,18 @@ pub(crate) struct Global {
     /// Show every step and command
     #[arg(long, short, global = true, help_heading = "Everywhere")]
     verbose: bool,
+    /// Show only how a run ends
+    #[arg(
+        long,
+        short,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Everywhere"
+    )]
+    quiet: bool,
+    /// How many seconds pass for a run in one of ours; none where time is what it is.
+    #[arg(skip)]
+    pace: Option<f64>,
 }
 
 impl Global {
@@ -136,6 +148,13 @@ enum Command {
 /// Runs the command line of this process with the ops of `registry`. A site's own build calls this with more modules.
 #[must_use]
 pub fn main(registry: &Registry) -> ExitCode {
+    main_at(registry, None)
+}
+
+/// As [`main`], with runs for which so many seconds pass in one of ours: members that are simulated behind real
+/// connections are fast, and waiting for them would be most of a test.
+#[must_use]
+pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
     let command = Cli::command()
         .bin_name("lockstep")
@@ -155,7 +174,10 @@ pub fn main(registry: &Registry) -> ExitCode {
             .and_then(|global| op::run(registry, &global, given)),
         _ => Cli::from_arg_matches(&matches)
             .map_err(Fault::usage)
-            .and_then(|cli| dispatch(registry, cli)),
+            .and_then(|mut cli| {
+                cli.global.pace = pace;
+                dispatch(registry, cli)
+            }),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -172,6 +172,7 @@ impl Engine {
             playbook: head.playbook.clone(),
             cluster: head.cluster.name.clone(),
             members: self.tools.cluster.names(),
+            stages: self.script.playbook().stages.clone(),
             replayed,
         });
     }

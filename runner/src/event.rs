@@ -35,6 +35,9 @@ pub enum Event {
         cluster: String,
         /// Its members.
         members: Vec<String>,
+        /// The playbook's stages, in their order, where it names them.
+        #[serde(default)]
+        stages: Vec<String>,
         /// How many steps are already done, where the run is resumed.
         replayed: usize,
     },

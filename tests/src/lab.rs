@@ -1,5 +1,7 @@
 //! The SSH lab: real `sshd` processes, and behind them one simulated world. lockstep can't tell it from a real cluster.
 
+mod links;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -44,6 +46,8 @@ pub struct SshLab {
     members: Vec<Member>,
     folder: tempfile::TempDir,
     lockstep: PathBuf,
+    /// lockstep's time runs as fast as the world's.
+    hurried: bool,
 }
 
 struct Member {
@@ -52,20 +56,40 @@ struct Member {
     sshd: Child,
 }
 
-/// A world whose time follows the wall clock.
+/// A world whose time is ours, but faster.
 struct Served {
     world: World,
-    began: Instant,
-    base: u64,
+    time: Time,
     /// Programs that print garbage: by the last part of their path.
     garbage: Vec<String>,
 }
 
+/// What drives the time of a world.
+enum Time {
+    /// The wall clock, from a moment on at which the world had this time.
+    Wall(Instant, u64),
+    /// Beats: where this machine has more to do than it can, the world is slower, and not too fast for what looks at it.
+    Beats(u64),
+}
+
 impl Served {
     fn advance(&mut self) {
-        let passed = self.began.elapsed() * SPEED;
-        let now = self.base + u64::try_from(passed.as_millis()).unwrap_or(u64::MAX / 2);
+        let now = match self.time {
+            Time::Wall(began, base) => {
+                let passed = began.elapsed() * SPEED;
+                base + u64::try_from(passed.as_millis()).unwrap_or(u64::MAX / 2)
+            }
+            Time::Beats(now) => now,
+        };
         self.world.advance(now);
+    }
+
+    /// So much real time has passed, as far as a beat can tell.
+    fn beat(&mut self, length: Duration) {
+        if let Time::Beats(now) = &mut self.time {
+            *now += u64::try_from((length * SPEED).as_millis()).unwrap_or(0);
+        }
+        self.advance();
     }
 }
 
@@ -104,11 +128,10 @@ impl SshLab {
             .tempdir_in("/tmp")
             .unwrap_or_else(|e| panic!("{e}"));
         let world = scenario.build();
-        let base = world.now;
+        let time = Time::Wall(now(), world.now);
         let served = Arc::new(Mutex::new(Served {
             world,
-            began: now(),
-            base,
+            time,
             garbage: Vec::new(),
         }));
         serve(&folder.path().join("world.sock"), &served);
@@ -118,6 +141,7 @@ impl SshLab {
             members: Vec::new(),
             folder,
             lockstep: PathBuf::from(lockstep),
+            hurried: false,
         };
         let machines = ["lb1".to_owned()];
         let beside = machines.iter().filter(|name| !odd(name).files.is_empty());
@@ -129,6 +153,32 @@ impl SshLab {
         for member in &lab.members {
             lab.await_sshd(member);
         }
+        lab
+    }
+
+    /// As [`SshLab::up`], with a lockstep whose time runs as fast as the world's, and with links that are as the world has
+    /// them: who is cut off there doesn't answer here.
+    ///
+    /// # Panics
+    /// As [`SshLab::up`].
+    #[must_use]
+    pub fn hurried(scenario: &Scenario, lockstep: &str, shim: &str) -> Self {
+        let mut lab = Self::up(scenario, lockstep, shim);
+        lab.hurried = true;
+        // Logins take the time that they take; and the members' clocks are this machine's.
+        let file = lab.path("cluster.toml");
+        let text = read(&file)
+            .replace("[ssh]\n", "[ssh]\nconnect_timeout = \"2m\"\n")
+            .replace(
+                "[params]\n",
+                "[params]\nupdate.accept = [\"clocks\"]\nupgrade.accept = [\"clocks\"]\n",
+            );
+        write(&file, &text);
+        let reached = lab.world().now;
+        lab.world.lock().unwrap_or_else(|e| panic!("{e}")).time = Time::Beats(reached);
+        let links = lab.members.iter();
+        let links = links.map(|m| (m.name.clone(), m.sshd.id())).collect();
+        links::follow(&lab.world, links);
         lab
     }
 
@@ -234,10 +284,15 @@ impl SshLab {
     /// lockstep, about the lab's cluster.
     #[must_use]
     pub fn lockstep(&self, args: &[&str]) -> Command {
+        self.lockstep_in("state", args)
+    }
+
+    /// lockstep with a state folder of its own, as on another machine.
+    fn lockstep_in(&self, state: &str, args: &[&str]) -> Command {
         let mut command = Command::new(&self.lockstep);
         command
             .arg("--state")
-            .arg(self.path("state"))
+            .arg(self.path(state))
             .arg("--cluster")
             .arg(self.path("cluster.toml"));
         // Nothing of whoever runs the tests gets in.
@@ -246,6 +301,9 @@ impl SshLab {
             .env("HOME", self.folder.path())
             .stdin(Stdio::null())
             .args(args);
+        if self.hurried {
+            command.env("LOCKSTEP_LAB_PACE", SPEED.to_string());
+        }
         command
     }
 
@@ -255,8 +313,17 @@ impl SshLab {
     /// Where it can't be started.
     #[must_use]
     pub fn run(&self, args: &[&str]) -> Ran {
+        self.run_in("state", args)
+    }
+
+    /// As [`SshLab::run`], with a state folder of its own, as on another machine.
+    ///
+    /// # Panics
+    /// Where it can't be started.
+    #[must_use]
+    pub fn run_in(&self, state: &str, args: &[&str]) -> Ran {
         let output = self
-            .lockstep(args)
+            .lockstep_in(state, args)
             .output()
             .unwrap_or_else(|e| panic!("{e}"));
         Ran::of(output)
@@ -295,16 +362,7 @@ impl SshLab {
             .iter()
             .find(|m| m.name == member)
             .unwrap_or_else(|| panic!("{member}"));
-        for pid in descendants(member.sshd.id()) {
-            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            if line.starts_with("sshd: ubuntu") {
-                // It may have ended by itself.
-                let _ = as_root(Path::new("kill"))
-                    .args(["-KILL", &pid.to_string()])
-                    .stderr(Stdio::null())
-                    .status();
-            }
-        }
+        links::end_sessions(member.sshd.id());
     }
 
     /// How many logins a member has seen.
@@ -480,19 +538,6 @@ pub fn as_root(program: &Path) -> Command {
     let mut command = Command::new("sudo");
     command.arg("-n").arg(program);
     command
-}
-
-fn descendants(pid: u32) -> Vec<u32> {
-    let children =
-        fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let children: Vec<u32> = children
-        .split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect();
-    children
-        .iter()
-        .flat_map(|child| std::iter::once(*child).chain(descendants(*child)))
-        .collect()
 }
 
 fn keygen(path: &Path) {

@@ -12,7 +12,8 @@ use lockstep::failure::Failure;
 use lockstep::journal::{Crash, History, Record};
 use lockstep::script::{Source, Sources};
 use lockstep::trial::{self, Piece, Trial};
-use lockstep_twin::Scenario;
+use lockstep_modules::cmd::Cmd;
+use lockstep_twin::{Scenario, World};
 use serde_json::{Value, json};
 
 /// The root of the repository.
@@ -60,6 +61,12 @@ pub enum Ended {
 #[must_use]
 pub fn told(held: &Held) -> String {
     format!("{}: {}", held.path, held.failure.message)
+}
+
+/// Someone types a command on a member, as root.
+pub fn by_hand(world: &mut World, member: &str, words: &[&str]) {
+    world.spawn(member, &Cmd::root(words.iter().copied()));
+    world.advance(world.now + 2000);
 }
 
 /// Fails if anything is switched on, or set otherwise than in a new cluster.

@@ -101,7 +101,11 @@ impl Op for Healing {
     }
 }
 
-async fn threshold(cx: &Cx) -> Result<u64, OpError> {
+/// How many seconds a member may be silent; 0 where nothing is healed.
+///
+/// # Errors
+/// Where no member answers.
+pub(super) async fn threshold(cx: &Cx) -> Result<u64, OpError> {
     #[derive(Deserialize)]
     struct Server {
         config: Map<String, Value>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::query;
+use super::{LxdMember, query};
 use crate::cx::Cx;
 use crate::error::OpError;
 
@@ -15,6 +15,10 @@ pub struct Work {
     pub operations: Vec<String>,
     /// Warnings about the cluster that nobody has acknowledged.
     pub warnings: Vec<String>,
+    /// Why its database would not outlive a member's absence.
+    pub voters: Option<String>,
+    /// What will be done about its healing.
+    pub healing: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -62,11 +66,37 @@ pub async fn work(cx: &Cx) -> Result<Work, OpError> {
     let fresh = warnings
         .into_iter()
         .filter(|warning| warning.status == "new" && TELLING.contains(&warning.kind.as_str()));
+    let members = super::members(cx).await?;
+    let healing = super::healing::threshold(cx).await?;
     Ok(Work {
+        voters: voters(&members),
+        healing: (healing > 0).then(|| {
+            format!("cluster.healing_threshold is {healing}: 0 while the run is on, and given back")
+        }),
         operations: tasks.map(|op| at(&op.location, &op.description)).collect(),
         warnings: fresh
             .map(|w| at(&w.location, &format!("{}: {}", w.kind, w.last_message)))
             .collect(),
+    })
+}
+
+/// Two of three votes are a majority; LXD hands out three (`cluster.max_voters`) as soon as there are three members.
+/// The leader is one of them, and from 6.7 on shows no other role (`lxd/db/node.go`).
+fn voters(members: &[LxdMember]) -> Option<String> {
+    const ROLES: [&str; 3] = ["database", "database-voter", "database-leader"];
+    let votes = |m: &&LxdMember| m.roles.iter().any(|role| ROLES.contains(&role.as_str()));
+    let voting: Vec<&str> = members
+        .iter()
+        .filter(votes)
+        .map(|m| m.name.as_str())
+        .collect();
+    (members.len() >= 3 && voting.len() < 3).then(|| {
+        format!(
+            "of {} members only {} have a vote in LXD's database, so that the absence of one can stop it: \
+             LXD gives members that are online one by itself; look at: lxc cluster list",
+            members.len(),
+            voting.join(", ")
+        )
     })
 }
 

@@ -119,7 +119,7 @@ async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Result<Look<Finis
             .map(|(release, count)| format!("{count} run {release}"))
             .collect();
         return Ok(Look::NotYet(format!(
-            "not all daemons run the same release: {}",
+            "not all daemons run the same release: {}; for more: sudo microceph.ceph versions",
             several.join(", ")
         )));
     };

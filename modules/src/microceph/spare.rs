@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::BaselineOut;
-use super::wait::others_first;
+use super::wait::{others_first, unanswered, with_place};
 use crate::ceph::{self, Codes, Picture};
 use crate::cx::{Cx, Look};
 use crate::error::{Kind, OpError};
@@ -64,12 +64,12 @@ impl Op for Spare {
             let against = match against(cx, &args.member, since, args.downtime).await {
                 Ok(against) => against,
                 Err(error) if error.kind == Kind::Unreachable => return Err(error),
-                Err(error) => vec![format!("Ceph doesn't answer: {error}")],
+                Err(error) => return Ok(Look::NotYet(unanswered(&error))),
             };
             Ok(if against.is_empty() {
                 Look::Yes(SpareOut { spared: true })
             } else {
-                Look::NotYet(against.join("; "))
+                Look::NotYet(with_place(&against))
             })
         })
         .await

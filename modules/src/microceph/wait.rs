@@ -32,6 +32,8 @@ const SAMPLES: u32 = 5;
 pub struct WaitArgs {
     /// The member that was just refreshed.
     pub member: Option<Member>,
+    /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
+    pub before: Option<String>,
     /// What `microceph.baseline` returned: monitors and OSDs that were there then have to be there, and codes that were
     /// raised then don't count.
     pub since: Option<BaselineOut>,
@@ -98,6 +100,15 @@ impl Op for Wait {
             Ok(Look::NotYet(missing))
         })
         .await
+        .map_err(|e| {
+            microcluster::with_way_back(
+                cx,
+                e,
+                MICROCEPH,
+                args.member.as_ref(),
+                args.before.as_deref(),
+            )
+        })
     }
 }
 
@@ -140,7 +151,7 @@ pub(super) async fn whole(
     let picture = match Picture::take(cx, &others_first(cx, member)).await {
         Ok(picture) => picture,
         Err(error) if error.kind == Kind::Unreachable => return Err(error),
-        Err(error) => return Ok(Look::NotYet(format!("Ceph doesn't answer: {error}"))),
+        Err(error) => return Ok(Look::NotYet(unanswered(&error))),
     };
     let mut problems = picture.problems(since.map(|baseline| &baseline.codes), None);
     if let Some(baseline) = since {
@@ -149,8 +160,26 @@ pub(super) async fn whole(
     Ok(if problems.is_empty() {
         Look::Yes(HealthOut::of(&picture.status))
     } else {
-        Look::NotYet(problems.join("; "))
+        Look::NotYet(with_place(&problems))
     })
+}
+
+/// What is missing, and where to look for more of it.
+pub(super) fn with_place(problems: &[String]) -> String {
+    let all = problems.join("; ");
+    if all.contains("look there at: ") {
+        return all;
+    }
+    format!("{all}; for more: sudo microceph.ceph health detail")
+}
+
+/// Ceph's commands say nothing of it where the monitors have no quorum: they only don't end.
+pub(super) fn unanswered(error: &OpError) -> String {
+    let asked = error.member.as_deref().unwrap_or("every member");
+    format!(
+        "Ceph doesn't answer on {asked}: {error}; should its monitors lack their majority, look on each member at: \
+         sudo snap logs microceph.mon"
+    )
 }
 
 /// Monitors and OSDs that were there and aren't in Ceph's maps any more: no figure tells of those.

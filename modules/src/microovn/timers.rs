@@ -144,6 +144,17 @@ fn timing(picture: &Picture) -> Timing {
     }
 }
 
+/// What will become of timers that are too short for a wave.
+pub(super) fn short(picture: &Picture) -> Option<String> {
+    let now = timing(picture);
+    let short = [now.northbound, now.southbound].into_iter().flatten();
+    let shortest = short.min().filter(|ms| *ms < at_least())?;
+    Some(format!(
+        "the election timer is {shortest} ms: at least {} ms while MicroOVN is refreshed, and given back",
+        at_least()
+    ))
+}
+
 fn wanted(args: &TimersArgs, database: usize, before: u64) -> u64 {
     match &args.back {
         Some(back) => back.of(database).unwrap_or(before),

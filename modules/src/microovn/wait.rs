@@ -31,6 +31,8 @@ const SAMPLES: u32 = 3;
 pub struct WaitArgs {
     /// The member that was just refreshed.
     pub member: Option<Member>,
+    /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
+    pub before: Option<String>,
     /// Good looks in a row, 5 s apart.
     #[serde(default = "samples")]
     pub samples: u32,
@@ -102,6 +104,15 @@ impl Op for Wait {
             }
         })
         .await
+        .map_err(|e| {
+            microcluster::with_way_back(
+                cx,
+                e,
+                MICROOVN,
+                args.member.as_ref(),
+                args.before.as_deref(),
+            )
+        })
     }
 }
 
@@ -173,7 +184,7 @@ pub(super) fn status() -> Cmd {
 }
 
 /// What `microovn status` says against the schemas. Its exit code is 0 whatever it says; only two lines mean "yes".
-fn unconverted(status: &str, central: &[String]) -> Option<String> {
+pub(super) fn unconverted(status: &str, central: &[String]) -> Option<String> {
     DATABASES.iter().find_map(|database| {
         let fine = format!("OVN {}: OK (", database.title);
         (!status.lines().any(|line| line.starts_with(&fine)))
@@ -204,6 +215,8 @@ fn pending(database: Database, status: &str, central: &[String]) -> String {
         .collect();
     let mut versions = versions.into_iter();
     match (versions.next(), versions.next()) {
+        // It is converted by the central member with the lowest id, which MicroOVN shows nowhere; restarting the daemon of
+        // another one harms nothing.
         (Some(version), None) if version.starts_with(|c: char| c.is_ascii_digit()) => format!(
             "{title}'s schema is not yet {version}, which all members expect. MicroOVN converts it once, and if that failed \
              tries again only when its daemon starts: if this lasts, run sudo snap restart microovn.daemon on {} \

@@ -10,8 +10,9 @@ use crate::cx::{Cx, Run};
 use crate::error::OpError;
 use crate::lxd::{self, Work};
 use crate::microcluster::{self, MICROCEPH, MICROCLOUD, MICROOVN};
+use crate::microovn::Outlook;
 use crate::schema::{Channel, Member};
-use crate::status::{COMPONENTS, Component, Health, Status};
+use crate::status::{COMPONENTS, Component, Status};
 
 /// How far clocks may be apart, in milliseconds. Certificates and OVN's raft put up with more, Ceph's monitors with less:
 /// they raise MON_CLOCK_SKEW themselves.
@@ -65,6 +66,7 @@ pub(super) struct Seen<'a> {
     pub(super) released: &'a BTreeMap<String, Result<BTreeMap<String, Released>, String>>,
     pub(super) rosters: &'a Rosters,
     pub(super) work: Option<&'a Result<Work, String>>,
+    pub(super) network: Option<&'a Result<Outlook, String>>,
 }
 
 /// What speaks against a check, what keeps it from being told, and what else is worth knowing.
@@ -114,7 +116,10 @@ impl Seen<'_> {
                 "disk" => self.disk(),
                 "clocks" => self.clocks(),
                 "lxd-work" => self.work(),
-                component => self.health(component),
+                "lxd-voters" => self.voters(),
+                "ovn-schemas" => self.schemas(),
+                "ovn-certificates" => self.certificates(),
+                component => self.component(component),
             };
             found.check(name, about, *may_accept, None)
         });
@@ -148,12 +153,16 @@ impl Seen<'_> {
     fn reachable(&self) -> Found {
         let mut found = Found::default();
         for member in &self.status.members {
-            found.against.extend(
-                member
-                    .problem
-                    .iter()
-                    .map(|p| format!("{}: {p}", member.name)),
-            );
+            let silent = |p: &String| p.starts_with("no answer");
+            found.against.extend(member.problem.iter().map(|p| {
+                // It would hold up every schema change of the others.
+                let way = if silent(p) {
+                    "; bring it back, or remove it from the cluster"
+                } else {
+                    ""
+                };
+                format!("{}: {p}{way}", member.name)
+            }));
         }
         for (member, host) in self.hosts {
             let known = self
@@ -184,22 +193,6 @@ impl Seen<'_> {
             |(why, members): (String, Vec<&str>)| format!("{}: {why}", members.join(", "));
         found.against = against.into_iter().map(sentence).collect();
         found
-    }
-
-    /// Work of LXD's own that a refresh would break off, and what it warns of.
-    fn work(&self) -> Found {
-        match self.work {
-            None => Found::default(),
-            Some(Err(why)) => Found {
-                unknown: vec![why.clone()],
-                ..Found::default()
-            },
-            Some(Ok(work)) => Found {
-                against: work.operations.clone(),
-                notes: work.warnings.clone(),
-                ..Found::default()
-            },
-        }
     }
 
     fn members(&self) -> Found {
@@ -300,24 +293,6 @@ impl Seen<'_> {
                     component.title,
                     loose.join(", ")
                 ));
-            }
-        }
-        found
-    }
-
-    fn health(&self, name: &str) -> Found {
-        let mut found = Found::default();
-        for component in self.status.components.iter().filter(|c| c.name == name) {
-            match component.health {
-                Health::Ok => {}
-                Health::Absent => found.notes.push("not installed".to_owned()),
-                // An interrupted wave: the next one ends it.
-                Health::Waiting => found.notes.extend(component.problems.iter().cloned()),
-                Health::Bad => found.against.extend(component.problems.iter().cloned()),
-                Health::Unknown if component.problems.is_empty() => {
-                    found.unknown.push("no member tells".to_owned());
-                }
-                Health::Unknown => found.unknown.extend(component.problems.iter().cloned()),
             }
         }
         found

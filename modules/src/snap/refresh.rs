@@ -380,11 +380,12 @@ fn verdict(change: &Change, member: &Member) -> Result<(), OpError> {
         "Done" => Ok(()),
         "Error" if change.stands() => Ok(()),
         "Error" => Err(failed(format!(
-            "snapd undid the refresh: {}",
-            reason(&change.err)
+            "snapd undid the refresh: {}; look there at: snap tasks {}",
+            reason(&change.err),
+            change.id
         ))),
         "Wait" => Err(failed(format!(
-            "change {} waits for the machine to be rebooted",
+            "change {} waits for the machine to be rebooted: do that, and resume",
             change.id
         ))),
         "Undone" | "Hold" => Err(failed(format!(
@@ -548,11 +549,11 @@ mod tests {
         assert_eq!(verdict("Done"), None);
         assert_eq!(
             verdict("Error").unwrap(),
-            "snapd undid the refresh: Mount (no space)"
+            "snapd undid the refresh: Mount (no space); look there at: snap tasks 12"
         );
         assert_eq!(
             verdict("Wait").unwrap(),
-            "change 12 waits for the machine to be rebooted"
+            "change 12 waits for the machine to be rebooted: do that, and resume"
         );
         assert_eq!(
             verdict("Undone").unwrap(),

@@ -89,6 +89,12 @@ pub(crate) fn mkdir(world: &mut World, member: &str, args: &[&str]) -> Reply {
     while !world.is_folder(member, parent(missing[missing.len() - 1])) {
         missing.push(parent(missing[missing.len() - 1]));
     }
+    if missing
+        .iter()
+        .any(|path| world.file(member, path).is_some())
+    {
+        return complain("Not a directory");
+    }
     for path in missing {
         world.set_file(member, path, Some(Node::Folder));
     }

@@ -333,7 +333,7 @@ fn has_quorum(world: &World) -> bool {
         > all
 }
 
-fn serves(world: &World, member: &str) -> bool {
+pub(crate) fn serves(world: &World, member: &str) -> bool {
     world.answers(member) && unserved(world, member).is_none()
 }
 
@@ -354,7 +354,7 @@ fn offline(world: &World, name: &str) -> bool {
 }
 
 /// A member's state as the others have it (`lxd/db/node.go`).
-fn state(world: &World, name: &str) -> (&'static str, String) {
+pub(crate) fn state(world: &World, name: &str) -> (&'static str, String) {
     let Some(node) = world.lxd.nodes.get(name) else {
         return ("Offline", String::new());
     };

@@ -4,6 +4,8 @@
 //! older than someone, it exits and is started again and again; equal to all, it is ready. A waiting daemon looks again
 //! when it is told of a change, or after 30 s.
 
+pub(crate) mod overview;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -409,9 +411,19 @@ impl World {
 
     /// A member that has a snap no longer: neither the snap nor its part in that cluster.
     pub fn remove_snap(&mut self, member: &str, snap: &str) {
+        self.uninstall(member, snap);
+        self.forget_member(snap, member);
+    }
+
+    /// Someone has removed a snap from a member, whose cluster goes on listing it.
+    pub fn uninstall(&mut self, member: &str, snap: &str) {
         if let Some(machine) = self.members.get_mut(member) {
             machine.snapd.snaps.remove(snap);
         }
+    }
+
+    /// Someone has removed a member from a snap's cluster, and left it the snap.
+    pub fn forget_member(&mut self, snap: &str, member: &str) {
         if let Some(micro) = self.micro.get_mut(snap) {
             micro.rows.remove(member);
         }

@@ -2,6 +2,7 @@
 
 use lockstep_modules::cmd::Cmd;
 
+use crate::microcluster::overview;
 use crate::world::{Proc, Reply, World};
 use crate::{ceph, dumps, files, host, lxd, microcluster, ovn, snapd};
 
@@ -68,6 +69,7 @@ pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
     }
     match program(&proc.cmd) {
         "snap" => snapd::snap(world, &proc.member, proc.cmd.root, &args),
+        "curl" if args.contains(&overview::SOCKET) => overview::curl(world, proc, &args),
         "curl" => snapd::curl(world, &proc.member, &args),
         "lxc" => lxd::lxc(world, proc, &args),
         "lxd" => lxd::lxd(world, proc, &args),

@@ -441,6 +441,7 @@ impl Adhoc {
             json: false,
             verbose: true,
             quiet,
+            ticking: false,
             yes: false,
             deliver_failures: true,
             approved: None,

@@ -142,7 +142,7 @@ fn plain(stem: &str) -> String {
         .collect()
 }
 
-/// Runs a playbook on a target. `speed` is that of a simulated cluster's time.
+/// Runs a playbook on a target. `speed` is that of a simulated cluster's time, if it isn't to jump.
 pub(super) fn run(
     registry: &Registry,
     global: &Global,
@@ -204,7 +204,8 @@ pub(super) fn run(
     }
     let approved = approved.map(|plan| plan.approved());
     let journal = Box::new(folder.create_journal()?);
-    let runtime = runtime(target.twin.is_some())?;
+    let speed = speed.or(global.pace);
+    let runtime = runtime(target.twin.is_some() || speed.is_some())?;
     let outcome = runtime.block_on(async {
         let twin = match &target.twin {
             Some(scenario) => Some(simulation(
@@ -224,7 +225,8 @@ pub(super) fn run(
             folder: Some(folder.path.clone()),
             json: global.json,
             verbose: global.verbose,
-            quiet: false,
+            quiet: global.quiet,
+            ticking: target.twin.is_none(),
             yes: args.yes,
             deliver_failures: args.on_failure == "deliver",
             approved,

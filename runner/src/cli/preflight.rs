@@ -75,6 +75,7 @@ pub(super) fn preflight(
             json: false,
             verbose: true,
             quiet: !global.verbose,
+            ticking: false,
             yes: false,
             deliver_failures: true,
             approved: None,

@@ -132,6 +132,11 @@ pub(super) fn go_on(
             "only a rehearsal can be mended so: mend the cluster itself",
         ));
     }
+    if args.speed.is_some() && !simulated {
+        return Err(Fault::usage(
+            "only a rehearsal has a speed: a real cluster takes the time that it takes",
+        ));
+    }
     let mut cluster = head.cluster.clone();
     if global.cluster.is_some() && !simulated {
         // The members stay those of the run; how they are reached may be another way now.
@@ -147,7 +152,8 @@ pub(super) fn go_on(
     target::with_ssh_config(&mut cluster, global);
     script.start(&head.cluster, &head.params)?;
 
-    let runtime = runtime(simulated)?;
+    let speed = args.speed.or(global.pace);
+    let runtime = runtime(simulated || speed.is_some())?;
     let outcome = runtime.block_on(async {
         let twin = if simulated {
             let file = folder.file("twin.json");
@@ -170,11 +176,12 @@ pub(super) fn go_on(
             folder: Some(folder.path.clone()),
             json: global.json,
             verbose: global.verbose,
-            quiet: false,
+            quiet: global.quiet,
+            ticking: twin.is_none(),
             yes: args.yes,
             deliver_failures: args.on_failure == "deliver",
             approved,
-            speed: args.speed,
+            speed,
         };
         let resume = Resume {
             history,

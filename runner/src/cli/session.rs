@@ -24,14 +24,15 @@ use crate::engine::{Answer, Asker, Engine, EngineError, Finish, Held, Start, Sto
 use crate::event::{Event, Events, Kept, Reporter};
 use crate::journal::Journal;
 use crate::plan::Approved;
-use crate::report::{FileReporter, JsonReporter, LineReporter};
+use crate::report::{FileReporter, JsonReporter, LineReporter, LiveReporter, Screen};
 use crate::script::Script;
 
-/// A runtime of one thread: the work is waiting. Against a simulated cluster its clock jumps over the waiting.
-pub(super) fn runtime(simulated: bool) -> Result<Runtime, Fault> {
+/// A runtime of one thread: the work is waiting. Against a simulated cluster its clock jumps over the waiting; paused, it
+/// is moved by whoever plays a session at a speed.
+pub(super) fn runtime(paused: bool) -> Result<Runtime, Fault> {
     Builder::new_current_thread()
         .enable_all()
-        .start_paused(simulated)
+        .start_paused(paused)
         .build()
         .map_err(|e| Fault::new(Exit::State, format!("no runtime can be made: {e}")))
 }
@@ -76,12 +77,14 @@ pub(super) struct Session<'a> {
     pub(super) verbose: bool,
     /// Nothing is shown.
     pub(super) quiet: bool,
+    /// The clocks on the screen move on while nothing happens: not where a simulated cluster's time jumps.
+    pub(super) ticking: bool,
     /// Every question is answered with yes.
     pub(super) yes: bool,
     pub(super) deliver_failures: bool,
     /// The plan that the run has to keep to.
     pub(super) approved: Option<Approved>,
-    /// How many seconds of a simulated cluster's pass in one; none to jump over all waiting.
+    /// How many seconds pass in one of ours, in a paused runtime; none for its own clock.
     pub(super) speed: Option<f64>,
 }
 
@@ -101,6 +104,7 @@ impl Session<'_> {
     ) -> Result<Outcome, EngineError> {
         let clock = Clock::system();
         let kept = Kept::default();
+        let screen = (!self.quiet && !self.json && is_screen()).then(Screen::stdout);
         let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(kept.clone())];
         if let Some(folder) = &self.folder {
             // A folder that takes a journal but no events is odd, and no reason not to run.
@@ -110,18 +114,22 @@ impl Session<'_> {
         match (self.quiet, self.json) {
             (true, _) => {}
             (false, true) => reporters.push(Box::new(JsonReporter::new(std::io::stdout()))),
-            (false, false) => {
-                reporters.push(Box::new(LineReporter::new(std::io::stdout(), self.verbose)))
-            }
+            (false, false) => match &screen {
+                Some(screen) => {
+                    reporters.push(Box::new(LiveReporter::new(screen.clone(), self.verbose)))
+                }
+                None => {
+                    reporters.push(Box::new(LineReporter::new(std::io::stdout(), self.verbose)));
+                }
+            },
         }
         let (sender, stop) = watch::channel(Stop::No);
         let asker: Rc<dyn Asker> = if self.yes {
             Rc::new(Answer::Yes)
         } else {
-            Rc::new(Terminal)
+            Rc::new(Terminal(screen.clone()))
         };
-        // Connections cost most when they are made: make them all now, side by side.
-        self.transport.warm(&self.cluster.names()).await;
+        let (transport, names) = (Rc::clone(&self.transport), self.cluster.names());
         let tools = Tools {
             run: start.run(clock.now()),
             registry: self.registry.clone(),
@@ -135,10 +143,17 @@ impl Session<'_> {
             approved: self.approved,
             who: who(),
         };
-        let run = Engine::new(script, journal, tools).run(start);
-        let finish = match self.speed {
-            None => until_interrupted(run, sender).await?,
-            Some(speed) => until_interrupted(paced(run, speed), sender).await?,
+        let run = async {
+            // Connections cost most when they are made: make them all now, side by side.
+            transport.warm(&names).await;
+            Engine::new(script, journal, tools).run(start).await
+        };
+        let finish = match (self.speed, screen) {
+            (Some(speed), _) => until_interrupted(paced(run, speed), sender).await?,
+            (None, Some(screen)) if self.ticking => {
+                until_interrupted(drawn(run, &screen, clock), sender).await?
+            }
+            (None, _) => until_interrupted(run, sender).await?,
         };
         Ok(Outcome {
             finish,
@@ -147,7 +162,7 @@ impl Session<'_> {
     }
 }
 
-/// Runs `work` in simulated time that passes at this speed.
+/// Runs `work` in a time that passes at this speed.
 ///
 /// A paused clock jumps whenever everything waits, unless something blocks in the background: that holds it still, and it
 /// is moved by hand.
@@ -165,6 +180,25 @@ async fn paced<T>(work: impl Future<Output = T>, speed: f64) -> T {
         }
     };
     match select(std::pin::pin!(work), std::pin::pin!(pace)).await {
+        Either::Left((result, _)) => result,
+        Either::Right(((), work)) => work.await,
+    }
+}
+
+/// Whether standard output is a terminal on which a part can be drawn again and again.
+fn is_screen() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// Runs `work`, and lets the clocks on the screen move on while nothing happens.
+async fn drawn<T>(work: impl Future<Output = T>, screen: &Screen, clock: Clock) -> T {
+    let ticking = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            screen.draw(clock.now());
+        }
+    };
+    match select(std::pin::pin!(work), std::pin::pin!(ticking)).await {
         Either::Left((result, _)) => result,
         Either::Right(((), work)) => work.await,
     }
@@ -206,7 +240,7 @@ async fn until_interrupted<T>(work: impl Future<Output = T>, stop: watch::Sender
 }
 
 /// Asks on the terminal, if there is one at both ends.
-struct Terminal;
+struct Terminal(Option<Screen>);
 
 impl Asker for Terminal {
     fn ask<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Answer> {
@@ -214,12 +248,18 @@ impl Asker for Terminal {
             if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
                 return Answer::Nobody;
             }
+            if let Some(screen) = &self.0 {
+                screen.pause();
+            }
             let _ = write!(std::io::stderr(), "{question} [y/N] ");
             let mut line = String::new();
-            match BufReader::new(tokio::io::stdin())
+            let read = BufReader::new(tokio::io::stdin())
                 .read_line(&mut line)
-                .await
-            {
+                .await;
+            if let Some(screen) = &self.0 {
+                screen.go_on();
+            }
+            match read {
                 Ok(0) | Err(_) => Answer::Nobody,
                 Ok(_) if ["y", "yes"].contains(&line.trim().to_lowercase().as_str()) => Answer::Yes,
                 Ok(_) => Answer::No,

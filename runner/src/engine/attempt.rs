@@ -82,7 +82,7 @@ impl Attempt {
                         away.back();
                     }
                     if !away.wait(&error).await {
-                        return Verdict::Failed(away.given_up(error));
+                        return Verdict::Failed(self.given_up(error));
                     }
                 }
             }
@@ -99,11 +99,23 @@ impl Attempt {
         .await
     }
 
+    /// The failure of a member that stayed away for as long as there was patience.
+    fn given_up(&self, error: OpError) -> OpError {
+        if !error.transient() {
+            return error;
+        }
+        let message = format!(
+            "{}; it was waited for {}: resume when it answers again",
+            error.message, self.patience
+        );
+        OpError { message, ..error }
+    }
+
     /// Asks the world what became of the effect, for as long as that may take.
     async fn find_out(&self, left: Vec<Value>, error: OpError) -> Verdict {
         let mut away = Away::new(self);
         if error.transient() && !away.wait(&error).await {
-            return Verdict::InDoubt(away.given_up(error));
+            return Verdict::InDoubt(self.given_up(error));
         }
         let cx = Rc::new(Cx::new(
             Rc::clone(&self.host) as Rc<dyn Host>,
@@ -140,7 +152,7 @@ impl Attempt {
                 }
                 Err(error) => {
                     if !away.wait(&error).await {
-                        return Verdict::InDoubt(away.given_up(error));
+                        return Verdict::InDoubt(self.given_up(error));
                     }
                 }
             }
@@ -154,7 +166,11 @@ async fn limited<T>(
     timeout: Span,
     future: impl Future<Output = Result<T, OpError>>,
 ) -> Result<T, OpError> {
-    let late = || OpError::timeout(format!("not done within {timeout}"));
+    let late = || {
+        let missing = cx.missing();
+        let missing = missing.map_or_else(String::new, |what| format!(": {what}"));
+        OpError::timeout(format!("not done within {timeout}{missing}"))
+    };
     tokio::time::timeout_at(cx.deadline() + GRACE, future)
         .await
         .unwrap_or_else(|_| Err(late()))
@@ -190,18 +206,6 @@ impl<'a> Away<'a> {
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         true
-    }
-
-    /// Says for how long a member was waited for.
-    fn given_up(&self, error: OpError) -> OpError {
-        if !error.transient() {
-            return error;
-        }
-        let message = format!(
-            "{}; given up after {}",
-            error.message, self.attempt.patience
-        );
-        OpError { message, ..error }
     }
 
     /// The member answers again.

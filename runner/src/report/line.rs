@@ -77,6 +77,13 @@ impl<W: Write> LineReporter<W> {
     }
 }
 
+impl LineReporter<Vec<u8>> {
+    /// What was printed since this was asked last.
+    pub fn said(&mut self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut self.out)).into_owned()
+    }
+}
+
 impl<W: Write> Reporter for LineReporter<W> {
     fn take(&mut self, stamped: &Stamped) {
         let at = stamped.at;
@@ -87,6 +94,7 @@ impl<W: Write> Reporter for LineReporter<W> {
                 cluster,
                 members,
                 replayed,
+                ..
             } => {
                 self.began = Some(at);
                 let how = match replayed {

@@ -24,6 +24,8 @@ pub struct Playbook {
     pub about: String,
     /// Its parameters, by name.
     pub params: Vec<(String, Param)>,
+    /// The sections that it goes through, in their order, where it names them: `stages = { "Drain", "Refresh" }`.
+    pub stages: Vec<String>,
 }
 
 /// A parameter of a playbook: `evacuate = { "boolean", default = false, about = "…" }`.
@@ -209,10 +211,14 @@ fn read(table: &Table) -> Result<(Playbook, Function), String> {
         Value::Null => Ok(Vec::new()),
         _ => Err("params: a table of parameters by name is expected".to_owned()),
     };
+    let stages = to_json(&field("stages")?).map_err(|what| format!("stages: {what}"))?;
+    let stages = Option::<Vec<String>>::deserialize(stages)
+        .map_err(|_| "stages: a list of names is expected".to_owned())?;
     Ok((
         Playbook {
             about,
             params: params?,
+            stages: stages.unwrap_or_default(),
         },
         run,
     ))

@@ -218,6 +218,7 @@ fn member_json(world: &World, name: &str) -> Value {
     let roles = match world.lxd.nodes.keys().position(|n| n == name) {
         // From 6.9 on a member that is evacuated has no part in the database.
         _ if away && recent >= [6, 9, 0] => json!([]),
+        _ if world.lxd.faults.voteless.contains(name) => json!([]),
         Some(0) if recent >= [6, 7, 0] => json!(["database-leader"]),
         Some(1 | 2) if recent >= [6, 7, 0] => json!(["database-voter"]),
         Some(0) => json!(["database-leader", "database"]),

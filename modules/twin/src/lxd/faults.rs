@@ -15,6 +15,8 @@ pub(crate) struct Faults {
     pub(super) broken: BTreeMap<String, u32>,
     /// Instances that an evacuation passes over without a word.
     pub(super) overlooked: BTreeSet<String>,
+    /// Members that have no part in the database.
+    pub(super) voteless: BTreeSet<String>,
     /// What every migration takes beyond the ordinary, in milliseconds.
     pub(super) slow: u64,
 }
@@ -59,6 +61,11 @@ impl World {
     /// Evacuations see the instance again.
     pub fn attend_to(&mut self, instance: &str) {
         self.lxd.faults.overlooked.remove(instance);
+    }
+
+    /// LXD doesn't give a member a part in its database, as for a while after it has come online.
+    pub fn take_vote(&mut self, member: &str) {
+        self.lxd.faults.voteless.insert(member.to_owned());
     }
 
     /// Every migration takes so many milliseconds more.

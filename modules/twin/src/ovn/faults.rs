@@ -45,6 +45,12 @@ impl World {
         self.ovn.faults.conversion_fails = true;
     }
 
+    /// The databases have these schemas, northbound and southbound: a conversion failed some time ago.
+    pub fn leave_schemas_behind(&mut self, northbound: &str, southbound: &str) {
+        self.stall_conversion();
+        self.ovn.schemas = (northbound.to_owned(), southbound.to_owned());
+    }
+
     /// A certificate has expired: `OVN CA`, `OVN Northbound Database` and so on.
     pub fn expire_certificate(&mut self, name: &str) {
         self.ovn.faults.expired.push(name.to_owned());

@@ -1,0 +1,140 @@
+//! What MicroCloud itself makes of the services of all members: the data behind `microcloud status`, from the control socket
+//! of its daemon (`GET /1.0/status`, `api/types/status.go`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::cmd::Cmd;
+use crate::cx::{Cx, Look};
+use crate::error::{Kind, OpError};
+use crate::schema::Member;
+
+const URL: &str = "http://localhost/1.0/status";
+
+/// The daemon asks every other one, and each of those its services.
+const TIMEOUT: Duration = Duration::from_secs(100);
+
+/// The services of one member, as its own daemon sees them. Who gives no answer isn't among them.
+#[derive(Debug, Deserialize)]
+struct Row {
+    name: String,
+    /// The members of each service's cluster; without the service where it isn't found.
+    #[serde(default)]
+    clusters: BTreeMap<String, Vec<Part>>,
+}
+
+/// A member of a service's cluster.
+#[derive(Debug, Deserialize)]
+struct Part {
+    name: String,
+    /// `ONLINE`, or what the service calls it.
+    status: String,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(default)]
+    error_code: u16,
+    #[serde(default)]
+    error: String,
+    #[serde(default)]
+    metadata: Value,
+}
+
+/// Whether MicroCloud finds everything online. Where it can't be asked so (MicroCloud 1, or members without curl) it has
+/// nothing to say: the gates of the services have asked each of them.
+///
+/// # Errors
+/// Where no member can be reached.
+pub(super) async fn look(cx: &Cx) -> Result<Look<()>, OpError> {
+    let mut last = None;
+    for member in cx.members() {
+        match ask(cx, &member).await {
+            Ok(None) => return Ok(Look::Yes(())),
+            Ok(Some(rows)) => {
+                return Ok(problem(&rows).map_or(Look::Yes(()), Look::NotYet));
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    match last {
+        Some(error) if error.kind == Kind::Unreachable => Err(error),
+        Some(error) => Ok(Look::NotYet(format!(
+            "MicroCloud's view of all services: {error}; look at: sudo snap logs microcloud.daemon"
+        ))),
+        None => Ok(Look::Yes(())),
+    }
+}
+
+async fn ask(cx: &Cx, member: &Member) -> Result<Option<Vec<Row>>, OpError> {
+    let Some(curl) = cx.facts(member).await?.curl else {
+        return Ok(None);
+    };
+    let socket = "/var/snap/microcloud/common/state/control.socket";
+    // The members of clusters come with their certificates.
+    let cmd = Cmd::root([
+        curl.as_str(),
+        "-sS",
+        "--max-time",
+        "90",
+        "--unix-socket",
+        socket,
+        URL,
+    ])
+    .timeout(TIMEOUT)
+    .private();
+    let answer: Envelope = cx.cmd(member, &cmd).await?.json(&cmd, member.as_str())?;
+    match answer.error_code {
+        0 => {}
+        404 => return Ok(None),
+        _ => return Err(OpError::command(answer.error).on(member.as_str())),
+    }
+    let rows = Vec::deserialize(&answer.metadata).map_err(|e| {
+        OpError::command(format!("it answered with something unexpected ({e})")).on(member.as_str())
+    })?;
+    Ok(Some(rows))
+}
+
+/// What is wrong.
+fn problem(rows: &[Row]) -> Option<String> {
+    let told: BTreeSet<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    let mut problems = BTreeSet::new();
+    for row in rows {
+        if !row.clusters.contains_key("LXD") {
+            problems.insert(format!("LXD isn't found on {}", row.name));
+        }
+        for (service, parts) in &row.clusters {
+            for part in parts {
+                let name = &part.name;
+                if !part.status.eq_ignore_ascii_case("online") {
+                    problems.insert(format!("{service} is {} on {name}", part.status));
+                } else if service == "MicroCloud" && !told.contains(name.as_str()) {
+                    problems.insert(format!("the daemon on {name} gives no answer"));
+                }
+            }
+        }
+    }
+    let problems: Vec<String> = problems.into_iter().collect();
+    (!problems.is_empty()).then(|| {
+        let problems = problems.join(", ");
+        format!("as MicroCloud sees it, {problems}; look at: sudo microcloud status")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_microcloud_doesn_t_find_online_is_named() {
+        let told = |text: &str| problem(&serde_json::from_str::<Vec<Row>>(text).unwrap());
+        let whole = r#"[{"name": "m1", "clusters": {"LXD": [{"name": "m1", "status": "ONLINE"}], "MicroCloud": [{"name": "m1", "status": "ONLINE"}]}}]"#;
+        assert_eq!(told(whole), None);
+        let odd = r#"[{"name": "m1", "clusters": {"MicroOVN": [{"name": "m2", "status": "UNREACHABLE"}],
+            "MicroCloud": [{"name": "m1", "status": "ONLINE"}, {"name": "m2", "status": "ONLINE"}]}}]"#;
+        insta::assert_snapshot!(told(odd).unwrap(), @"as MicroCloud sees it, LXD isn't found on m1, MicroOVN is UNREACHABLE on m2, the daemon on m2 gives no answer; look at: sudo microcloud status");
+    }
+}

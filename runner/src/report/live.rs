@@ -1,0 +1,144 @@
+//! The live view of a terminal: what is over scrolls by as lines, and what is going on stands below them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use console::Term;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use jiff::Timestamp;
+
+use super::board::{Board, Signs, WIDTH};
+use super::line::LineReporter;
+use crate::event::{Event, Reporter, Stamped};
+
+/// The lower part of a terminal, which is drawn again and again, and the lines above it.
+///
+/// Clones are the same screen.
+#[derive(Clone)]
+pub struct Screen(Rc<RefCell<Inner>>);
+
+struct Inner {
+    bar: ProgressBar,
+    size: Box<dyn Fn() -> (usize, usize)>,
+    signs: Signs,
+    board: Board,
+    /// Lines that wait until a question is answered.
+    waiting: Option<Vec<String>>,
+}
+
+impl Screen {
+    /// The terminal at standard output.
+    #[must_use]
+    pub fn stdout() -> Self {
+        let term = Term::stdout();
+        let signs = if console::Emoji("✓", "").to_string().is_empty() {
+            Signs::ASCII
+        } else {
+            Signs::UNICODE
+        };
+        let size = move || {
+            let size = term.size_checked();
+            size.map_or((WIDTH, 24), |(rows, columns)| (columns.into(), rows.into()))
+        };
+        Self::new(ProgressDrawTarget::stdout(), Box::new(size), signs)
+    }
+
+    /// A terminal that somebody else emulates.
+    #[must_use]
+    pub fn emulated(term: Box<dyn TermLike>, width: usize, height: usize) -> Self {
+        let target = ProgressDrawTarget::term_like(term);
+        Self::new(target, Box::new(move || (width, height)), Signs::UNICODE)
+    }
+
+    fn new(
+        target: ProgressDrawTarget,
+        size: Box<dyn Fn() -> (usize, usize)>,
+        signs: Signs,
+    ) -> Self {
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            bar.set_style(style);
+        }
+        Self(Rc::new(RefCell::new(Inner {
+            bar,
+            size,
+            signs,
+            board: Board::default(),
+            waiting: None,
+        })))
+    }
+
+    /// Draws what is going on, as it is at `now`: clocks move on while nothing happens.
+    pub fn draw(&self, now: Timestamp) {
+        let inner = self.0.borrow();
+        if inner.waiting.is_some() {
+            return;
+        }
+        let (width, height) = (inner.size)();
+        // The last column stays free: some terminals go to the next line when it is written.
+        let width = width.saturating_sub(1);
+        let lines = inner.board.lines(now, width, height, inner.signs);
+        inner.bar.set_message(lines.join("\n"));
+    }
+
+    /// Takes what is going on from the terminal, so that a question can be asked there.
+    pub fn pause(&self) {
+        let mut inner = self.0.borrow_mut();
+        inner.bar.set_message("");
+        inner.waiting = Some(Vec::new());
+    }
+
+    /// Shows again what is going on, and what was said meanwhile.
+    pub fn go_on(&self) {
+        let mut inner = self.0.borrow_mut();
+        for line in inner.waiting.take().unwrap_or_default() {
+            inner.bar.println(line);
+        }
+    }
+
+    fn print(&self, text: &str) {
+        let mut inner = self.0.borrow_mut();
+        let inner = &mut *inner;
+        for line in text.lines() {
+            match &mut inner.waiting {
+                Some(waiting) => waiting.push(line.to_owned()),
+                None => inner.bar.println(line),
+            }
+        }
+    }
+}
+
+/// Shows a run on a terminal.
+pub struct LiveReporter {
+    lines: LineReporter<Vec<u8>>,
+    screen: Screen,
+}
+
+impl LiveReporter {
+    /// Shows a run on this screen: every step and command that is over, if `verbose`.
+    #[must_use]
+    pub fn new(screen: Screen, verbose: bool) -> Self {
+        Self {
+            lines: LineReporter::new(Vec::new(), verbose),
+            screen,
+        }
+    }
+}
+
+impl Reporter for LiveReporter {
+    fn take(&mut self, stamped: &Stamped) {
+        // What is going on is seen below, and needs no line of its own.
+        if !matches!(
+            stamped.event,
+            Event::Progress { .. } | Event::StepStarted { .. }
+        ) {
+            self.lines.take(stamped);
+            self.screen.print(&self.lines.said());
+        }
+        self.screen.0.borrow_mut().board.take(stamped);
+        self.screen.draw(stamped.at);
+        if matches!(stamped.event, Event::RunEnded { .. }) {
+            self.screen.0.borrow().bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The links of the lab's members: cut, and as the world has them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{Served, as_root, pause};
+
+/// How often the links are looked at.
+const BEAT: Duration = Duration::from_millis(5);
+
+/// Keeps the world going, and the links of members, named with their outermost process, as the world has them, for as long as there is a lab.
+pub(super) fn follow(world: &Arc<Mutex<Served>>, links: Vec<(String, u32)>) {
+    let world = Arc::downgrade(world);
+    std::thread::spawn(move || {
+        let mut down = BTreeSet::new();
+        while let Some(world) = world.upgrade() {
+            let Ok(mut served) = world.lock() else { return };
+            served.beat(BEAT);
+            let answers = |name: &str| served.world.answers(name);
+            let turned: Vec<_> = links
+                .iter()
+                .filter(|(name, _)| answers(name) == down.contains(name))
+                .cloned()
+                .collect();
+            drop(served);
+            drop(world);
+            for (name, pid) in turned {
+                if down.remove(&name) {
+                    signal(&listeners(pid), "-CONT");
+                } else {
+                    // A listener that is stopped takes connections and says nothing, as one behind a dead link.
+                    signal(&listeners(pid), "-STOP");
+                    end_sessions(pid);
+                    down.insert(name);
+                }
+            }
+            pause(BEAT);
+        }
+    });
+}
+
+/// The processes of a member that wait for connections.
+fn listeners(pid: u32) -> Vec<u32> {
+    sshd(pid, "sshd: /usr/sbin/sshd")
+}
+
+/// Ends all connections of a member. They may have ended by themselves.
+pub(super) fn end_sessions(pid: u32) {
+    signal(&sshd(pid, "sshd: ubuntu"), "-KILL");
+}
+
+/// The processes below one whose title begins so.
+fn sshd(pid: u32, title: &str) -> Vec<u32> {
+    let mut found = descendants(pid);
+    found.retain(|pid| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(title)
+    });
+    found
+}
+
+fn signal(pids: &[u32], which: &str) {
+    for pid in pids {
+        let _ = as_root(Path::new("kill"))
+            .args([which, &pid.to_string()])
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+fn descendants(pid: u32) -> Vec<u32> {
+    let children =
+        fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children: Vec<u32> = children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect();
+    children
+        .iter()
+        .flat_map(|child| std::iter::once(*child).chain(descendants(*child)))
+        .collect()
+}
