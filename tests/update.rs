@@ -194,6 +194,22 @@ fn the_same_run_is_the_same_to_the_byte() {
 }
 
 #[test]
+fn a_store_that_fails_behind_a_refresh_doesn_t_hold_the_run() {
+    let mut bench = Bench::update(3);
+    bench.fault("store-error:429@microcloud/micro01+5s");
+    bench.run().done();
+    bench.assert_updated();
+}
+
+#[test]
+fn snapd_that_lost_its_store_with_the_link_has_refreshed_all_the_same() {
+    let mut bench = Bench::update(3);
+    bench.fault("cut:micro02@microceph/micro02+2m");
+    bench.run().done();
+    bench.assert_updated();
+}
+
+#[test]
 fn snaps_that_aren_t_held_are_said_to_be_and_held_before_anything_moves() {
     let loose = |revision: u32| Snap {
         revision,
