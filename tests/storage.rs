@@ -19,23 +19,15 @@ fn only_microceph(members: usize, params: &Value) -> Bench {
 /// Runs the wave with something wrong, and goes on once that is mended. Returns where it was held.
 fn held_by(fault: impl FnOnce(&mut World), mend: impl FnOnce(&mut World)) -> String {
     let mut bench = only_microceph(3, &json!({}));
-    fault(&mut bench.world);
-    let held = bench.run().held();
-    assert_eq!(bench.world.violations(), [], "while it was wrong");
-    mend(&mut bench.world);
-    bench.wait(Duration::from_secs(60));
-    bench.resume().done();
+    let held = lockstep_tests::held_by(&mut bench, fault, mend);
     assert_whole(&bench);
-    assert_nothing_left_on(&bench);
-    told(&held)
+    held
 }
 
 fn assert_whole(bench: &Bench) {
-    assert!(
-        bench
-            .revisions("microceph")
-            .iter()
-            .all(|revision| *revision == 1501)
+    assert_eq!(
+        bench.revisions("microceph"),
+        vec![1501; bench.world.members.len()]
     );
     assert_eq!(bench.world.violations(), []);
 }

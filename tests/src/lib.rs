@@ -5,6 +5,7 @@ pub mod lab;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lockstep::bundle::{Finder, Playbooks};
 use lockstep::engine::{Decisions, EngineError, Finish, Held};
@@ -76,6 +77,26 @@ pub fn by_hand(world: &mut World, member: &str, words: &[&str]) {
 pub fn assert_nothing_left_on(bench: &Bench) {
     let fresh = Scenario::of(bench.world.members.len()).build();
     assert_eq!(bench.world.settings(), fresh.settings());
+}
+
+/// Runs something that goes wrong, and goes on once that is mended. Returns where it was held.
+///
+/// # Panics
+/// Where it isn't held, breaks a rule meanwhile, or leaves anything on.
+pub fn held_by(
+    bench: &mut Bench,
+    fault: impl FnOnce(&mut World),
+    mend: impl FnOnce(&mut World),
+) -> String {
+    fault(&mut bench.world);
+    let held = bench.run().held();
+    assert_eq!(bench.world.violations(), [], "while it was wrong");
+    mend(&mut bench.world);
+    bench.wait(Duration::from_secs(60));
+    bench.resume().done();
+    assert_eq!(bench.world.violations(), []);
+    assert_nothing_left_on(bench);
+    told(&held)
 }
 
 impl From<Result<trial::Ended, Failure>> for Ended {
