@@ -214,7 +214,11 @@ fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply
     Reply::out(format!("{id}\n"))
 }
 
+/// Where nobody answers at all, the program says so in words of its own (seen with snapd 2.68).
 fn store_error(name: &str, why: &str) -> String {
+    if why.starts_with("Post ") {
+        return "error: unable to contact snap store\n".to_owned();
+    }
     let broken = why.replace(" for updates", " for\n       updates");
     let broken = broken.replace(" via POST to ", " via POST to\n       ");
     format!("error: cannot refresh \"{name}\": {broken}\n")

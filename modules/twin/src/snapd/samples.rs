@@ -166,6 +166,16 @@ fn refusals_are_said_as_they_were() {
 }
 
 #[test]
+fn a_store_that_does_not_answer_in_time_is_given_up() {
+    let mut world = world();
+    world.inject("slow-store:20".parse().unwrap()).unwrap();
+    world.advance(0);
+    let answer = run(&mut world, &format!("/usr/bin/{REFRESH}"));
+    assert_eq!(answer.stderr, "error: unable to contact snap store\n");
+    assert!((39_000..42_000).contains(&world.now), "{}", world.now);
+}
+
+#[test]
 fn a_store_that_is_in_trouble_is_told_of_as_it_was() {
     for (nth, status) in ["503", "429"].iter().enumerate() {
         let mut world = world();
