@@ -25,9 +25,11 @@ fn held_by(fault: impl FnOnce(&mut World), mend: impl FnOnce(&mut World)) -> Str
 }
 
 fn assert_whole(bench: &Bench) {
-    assert_eq!(
-        bench.revisions("microovn"),
-        vec![701; bench.world.members.len()]
+    // A member may have none of the component.
+    let revisions = bench.revisions("microovn");
+    assert!(
+        !revisions.is_empty() && revisions.iter().all(|r| *r == 701),
+        "{revisions:?}"
     );
     assert_eq!(bench.world.violations(), []);
 }
