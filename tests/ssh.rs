@@ -69,10 +69,15 @@ fn an_update_goes_through_the_real_client_and_server() {
     assert_eq!(lab.logins("micro01"), 3);
 }
 
+fn is_under_way(lab: &SshLab) -> bool {
+    let members = ["micro01", "micro02"];
+    members.iter().any(|member| lab.world().is_changing(member))
+}
+
 /// Kills an update of one component at this moment of twenty, and resumes it. Tells whether a refresh was under way.
 fn kill_and_resume(moment: u64) -> bool {
     let lab = lab(2);
-    lab.world().slow_down("microcloud", 30_000);
+    lab.world().slow_down("microcloud", 60_000);
     let update = ["update", "-p", "only=microcloud"];
     let mut child = lab
         .lockstep(&update)
@@ -83,15 +88,15 @@ fn kill_and_resume(moment: u64) -> bool {
         // While a refresh is in flight: from the moment when it was asked for, some tenths of a second on.
         let nth = 1 + usize::from(moment >= 10);
         wait_for_refreshes(&lab, nth);
+        // What arrived is under way once snapd has made a change of it.
+        wait_until("no refresh begins", || is_under_way(&lab));
         pause(Duration::from_millis(50 * (moment % 10)));
     } else {
         pause(Duration::from_millis(300 * moment));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let under_way = ["micro01", "micro02"]
-        .iter()
-        .any(|member| lab.world().is_changing(member));
+    let under_way = is_under_way(&lab);
 
     let begun = lab
         .path("state/runs/update-1/journal.jsonl")
@@ -462,9 +467,13 @@ fn a_second_process_is_refused_while_a_run_is_alive() {
 }
 
 fn wait_for_refreshes(lab: &SshLab, count: usize) {
+    wait_until("no refresh arrives", || lab.refreshes().len() >= count);
+}
+
+fn wait_until(otherwise: &str, mut there: impl FnMut() -> bool) {
     let deadline = now() + Duration::from_secs(60);
-    while lab.refreshes().len() < count {
-        assert!(now() < deadline, "no refresh arrives");
+    while !there() {
+        assert!(now() < deadline, "{otherwise}");
         pause(Duration::from_millis(5));
     }
 }

@@ -414,6 +414,9 @@ fn ways_on(id: &str, held: &[Held], refused: bool) -> String {
     text.push_str(&format!(
         "  lockstep resume {id}              try it again\n"
     ));
+    if refused && held.iter().any(|h| h.failure.message.contains("--accept ")) {
+        text.push_str("  the same command with --accept CHECK    begin again, for a check that may be accepted\n");
+    }
     for step in held {
         if step.in_doubt {
             text.push_str(&format!("  lockstep resume {id} --retry '{}'              do it again, whatever became of it\n", step.path));
