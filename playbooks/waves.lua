@@ -7,13 +7,13 @@ local hazards = require "playbooks.data.hazards"
 
 local waves = {}
 
--- The hooks that a playbook made of waves offers to sites.
 -- What a run goes through, for whoever watches it.
 waves.stages = { "Backup" }
 for _, component in ipairs(flow.components) do
 	waves.stages[#waves.stages + 1] = component.title
 end
 
+-- The hooks that a playbook made of waves offers to sites.
 waves.hooks = { "before_wave", "before_member", "after_member", "after_wave" }
 
 -- What a playbook made of waves takes.

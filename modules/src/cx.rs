@@ -104,6 +104,7 @@ pub struct Cx {
     left: RefCell<Vec<Value>>,
     /// Somebody was told how far the step is since the last look.
     told: Cell<bool>,
+    /// What the last look of `until` missed.
     missing: RefCell<Option<String>>,
 }
 
@@ -286,14 +287,12 @@ impl Cx {
     /// Tells whoever watches how far the step is.
     pub fn progress(&self, done: u64, total: Option<u64>, text: impl Into<String>) {
         self.told.set(true);
-        self.host.note(
-            &self.path,
-            Note::Progress {
-                done,
-                total,
-                text: text.into(),
-            },
-        );
+        self.tell(done, total, text.into());
+    }
+
+    fn tell(&self, done: u64, total: Option<u64>, text: String) {
+        let note = Note::Progress { done, total, text };
+        self.host.note(&self.path, note);
     }
 
     /// Looks again and again, `every` so often, until a look says yes.
@@ -318,8 +317,7 @@ impl Cx {
                     }
                     // A look that told by itself how far it is has said it better.
                     if !self.told.replace(false) {
-                        self.progress(0, None, missing);
-                        self.told.set(false);
+                        self.tell(0, None, missing);
                     }
                 }
             }

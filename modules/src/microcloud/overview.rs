@@ -102,9 +102,15 @@ async fn ask(cx: &Cx, member: &Member) -> Result<Option<Vec<Row>>, OpError> {
 fn problem(rows: &[Row]) -> Option<String> {
     let told: BTreeSet<&str> = rows.iter().map(|row| row.name.as_str()).collect();
     let mut problems = BTreeSet::new();
+    if rows.is_empty() {
+        problems.insert("no member is there".to_owned());
+    }
     for row in rows {
-        if !row.clusters.contains_key("LXD") {
-            problems.insert(format!("LXD isn't found on {}", row.name));
+        // What isn't told of isn't known to be well.
+        for service in ["LXD", "MicroCloud"] {
+            if !row.clusters.contains_key(service) {
+                problems.insert(format!("{service} isn't found on {}", row.name));
+            }
         }
         for (service, parts) in &row.clusters {
             for part in parts {
@@ -133,6 +139,8 @@ mod tests {
         let told = |text: &str| problem(&serde_json::from_str::<Vec<Row>>(text).unwrap());
         let whole = r#"[{"name": "m1", "clusters": {"LXD": [{"name": "m1", "status": "ONLINE"}], "MicroCloud": [{"name": "m1", "status": "ONLINE"}]}}]"#;
         assert_eq!(told(whole), None);
+        insta::assert_snapshot!(told("[]").unwrap(), @"as MicroCloud sees it, no member is there; look at: sudo microcloud status");
+        assert!(told(r#"[{"name": "m1", "clusters": {"LXD": []}}]"#).is_some());
         let odd = r#"[{"name": "m1", "clusters": {"MicroOVN": [{"name": "m2", "status": "UNREACHABLE"}],
             "MicroCloud": [{"name": "m1", "status": "ONLINE"}, {"name": "m2", "status": "ONLINE"}]}}]"#;
         insta::assert_snapshot!(told(odd).unwrap(), @"as MicroCloud sees it, LXD isn't found on m1, MicroOVN is UNREACHABLE on m2, the daemon on m2 gives no answer; look at: sudo microcloud status");

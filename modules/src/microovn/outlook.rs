@@ -25,6 +25,9 @@ pub async fn outlook(cx: &Cx) -> Result<Outlook, OpError> {
     let cmd = status();
     let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
     let text = output.text(&cmd, asked.as_str())?;
+    if !is_told(text) {
+        return Err(OpError::command("microovn status printed no summary").on(asked.as_str()));
+    }
     Ok(Outlook {
         certificates: certificates(text),
         // Releases from before MicroOVN converted databases by itself have no summary of them.
@@ -34,6 +37,13 @@ pub async fn outlook(cx: &Cx) -> Result<Outlook, OpError> {
             .flatten(),
         timers: timers::short(&picture),
     })
+}
+
+/// Whether a text is what `microovn status` prints: it exits with 0 whatever it says, and says nothing of certificates that are
+/// fine.
+fn is_told(text: &str) -> bool {
+    text.lines()
+        .any(|line| line == "MicroOVN deployment summary:")
 }
 
 /// What `microovn status` says behind its summary (`microovn/cmd/microovn/status.go`): nothing, unless something is wrong.
@@ -53,6 +63,12 @@ fn certificates(status: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_isn_t_a_summary_tells_nothing_of_certificates() {
+        assert!(is_told("MicroOVN deployment summary:\n- m1 (10.0.0.1)\n"));
+        assert!(!is_told("") && !is_told("usage: microovn\n"));
+    }
 
     #[test]
     fn certificates_are_told_of_only_where_something_is_wrong_with_them() {
