@@ -27,8 +27,8 @@ end
 
 -- A wave is a record: the playbook's `hook`, its `component` as it was before (members, health), the `channel` to move to
 -- (none to stay), the `revision` that all members are to have, those that have it coming (`moves`), how many good `looks`
--- open a gate, whether `downtime` is accepted, the `order` in which members are refreshed one by one, and `away`, which runs
--- a member's refresh with its instances out of the way if that is asked for.
+-- open a gate, whether `downtime` is accepted, whether any member is `ahead` of the others by now, and `away`, which runs a
+-- member's refresh with its instances out of the way if that is asked for.
 
 -- While a member is away Ceph shall not start to move its data. Whoever set the flag gives it back.
 local function with_noout(member, body)
@@ -50,10 +50,13 @@ local function with_patience(body)
 	end)
 end
 
--- The revision that a refreshed member could go back to: what it had, unless its new release changes databases for good.
-local function way_back(wave, member, had)
-	local for_good = wave.component.name == "microceph" and wave.channel
-	if not for_good and member ~= wave.order[#wave.order] then
+-- The revision that a refreshed member could go back to: what it had, as long as no other member has the new release. Two
+-- that are ahead keep each other from going back, where the release has a newer schema; and a new major of Ceph changes a
+-- monitor's store for good.
+local function way_back(wave, had)
+	local alone = wave.component.in_step and #wave.component.members > 1 and not wave.ahead
+	wave.ahead = true
+	if alone and not (wave.component.name == "microceph" and wave.channel) then
 		return had
 	end
 end
@@ -72,7 +75,7 @@ local function refresh(wave, member, gate)
 	-- Where nobody could tell beforehand, the first member has shown what all are to have.
 	wave.revision = wave.revision or r.to
 	if r.changed and gate then
-		gate(member, way_back(wave, member, r.from))
+		gate(member, way_back(wave, r.from))
 	end
 	wave.hook("after_member", { member = member, component = name, changed = r.changed })
 end
@@ -101,8 +104,8 @@ function run.microceph(wave)
 		microceph.wait { member = member, before = had, since = before, samples = wave.looks }
 	end
 	point_of_no_return(wave)
-	wave.order = microceph.order({ members = wave.component.members }).members
-	rolling(wave.order, function(member)
+	local order = microceph.order({ members = wave.component.members }).members
+	rolling(order, function(member)
 		if not wave.moves[member] then
 			return refresh(wave, member, gate)
 		end
@@ -124,7 +127,6 @@ function run.microovn(wave)
 	end
 	with_patience(function()
 		local order = microovn.order({ members = wave.component.members }).members
-		wave.order = order
 		rolling(order, function(member)
 			if not wave.moves[member] then
 				return refresh(wave, member, gate)
@@ -163,7 +165,6 @@ end
 -- One member after the other, and only when LXD is ready everywhere: MicroCloud's daemon doesn't start without it.
 function run.microcloud(wave)
 	local members = wave.component.members
-	wave.order = members
 	rolling(members, function(member)
 		if member == members[#members] then
 			point_of_no_return(wave)

@@ -226,6 +226,25 @@ fn a_new_major_ends_with_its_release_required_whoever_requires_it() {
 }
 
 #[test]
+fn a_way_back_is_offered_as_long_as_one_member_is_ahead_alone() {
+    let held = |member: &'static str| {
+        held_by(
+            move |world| world.never_clean_after(member),
+            World::mend_ceph,
+        )
+    };
+    let first = held("micro02");
+    assert!(first.contains("--revision=1500 on micro02"), "{first}");
+    // Two that are ahead would keep each other from going back.
+    let second = held("micro03");
+    assert!(
+        second.starts_with("MicroCeph/micro03/microceph.wait"),
+        "{second}"
+    );
+    assert!(!second.contains("--revision"), "{second}");
+}
+
+#[test]
 fn a_run_that_comes_back_to_a_closed_gate_refreshes_nothing_behind_it() {
     let (mut held, mut tried) = (0, 0);
     for n in (1..).step_by(2) {
