@@ -96,13 +96,19 @@ impl Twin {
                 }
                 return Ok(output);
             }
-            sleep_until(self.next_due()).await;
+            let Some(due) = self.next_due() else {
+                // It ended with its machine.
+                return Err(ContactError::Lost(format!(
+                    "Connection to {member} closed by remote host."
+                )));
+            };
+            sleep_until(due).await;
         }
     }
 
-    fn next_due(&self) -> Instant {
-        let due = self.world.borrow().next_due();
-        due.map_or_else(Instant::now, |at| self.instant(at))
+    fn next_due(&self) -> Option<Instant> {
+        let due = self.world.borrow().next_due()?;
+        Some(self.instant(due))
     }
 
     /// Waits until the member at the other end of an open connection is heard of. One that isn't for a while is given up:
@@ -120,7 +126,8 @@ impl Twin {
                     "no answer: Timeout, server {member} not responding."
                 )));
             }
-            sleep_until(self.next_due().min(gone)).await;
+            let due = self.next_due();
+            sleep_until(due.map_or(gone, |due| due.min(gone))).await;
         }
     }
 
@@ -214,6 +221,24 @@ mod tests {
             cut.contains("connect to host micro02 port 22: Connection timed out"),
             "{cut}"
         );
+    }
+
+    /// Time has to pass also where nothing is due any more in the world.
+    #[tokio::test(start_paused = true)]
+    async fn a_member_that_stays_away_is_given_up_in_a_world_where_nothing_happens() {
+        let twin = Twin::new(Scenario::of(3).build());
+        let cmd = [Cmd::user(["/bin/cat", "/proc/sys/kernel/random/boot_id"])];
+        let ask = async || twin.run("micro02", &cmd).await.map_err(|e| e.to_string());
+        ask().await.unwrap();
+        twin.world().borrow_mut().set_link("micro02", false);
+        while twin.world().borrow().next_due().is_some() {
+            tokio::time::advance(Duration::from_secs(60)).await;
+            twin.advance();
+        }
+        let began = Instant::now();
+        let lost = ask().await.unwrap_err();
+        assert!(lost.contains("not responding"), "{lost}");
+        assert_eq!(began.elapsed(), KEEPALIVE);
     }
 
     #[tokio::test(start_paused = true)]
