@@ -2,6 +2,7 @@
 
 mod check;
 mod cli;
+mod commands;
 mod crash;
 mod desk;
 mod engine;

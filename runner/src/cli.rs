@@ -20,6 +20,7 @@ mod abort;
 mod check;
 mod doc;
 mod exit;
+mod help;
 mod init;
 mod op;
 mod params;
@@ -33,6 +34,7 @@ mod show;
 mod status;
 mod target;
 mod unlock;
+mod version;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -47,7 +49,13 @@ use crate::bundle::Playbooks;
 
 /// Updates and upgrades MicroCloud clusters, one journaled step at a time.
 #[derive(Parser)]
-#[command(name = "lockstep", version, after_help = exit::HELP, max_term_width = 110)]
+#[command(
+    name = "lockstep",
+    version = version::SHORT,
+    long_version = version::LONG.as_str(),
+    subcommand_value_name = "COMMAND",
+    max_term_width = 110
+)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -58,14 +66,15 @@ struct Cli {
 /// What every command takes.
 #[derive(Args, Clone)]
 pub(crate) struct Global {
-    /// The cluster: a file, or a simulated one of N members (twin:N)
+    /// The cluster: a file, or a simulated one of N members
     #[arg(
         long,
         short,
         global = true,
         env = "LOCKSTEP_CLUSTER",
         value_name = "FILE|twin[:N]",
-        help_heading = "Everywhere"
+        hide_env_values = true,
+        help_heading = "Global options"
     )]
     cluster: Option<String>,
     /// Where runs are kept [default: $XDG_STATE_HOME/lockstep]
@@ -73,21 +82,32 @@ pub(crate) struct Global {
         long,
         global = true,
         env = "LOCKSTEP_STATE",
+        hide_env_values = true,
         value_name = "DIR",
-        help_heading = "Everywhere"
+        help_heading = "Global options"
     )]
     state: Option<PathBuf>,
     /// A folder that takes the place of the shipped playbooks
-    #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        help_heading = "Global options"
+    )]
     playbooks: Option<PathBuf>,
     /// Another ssh_config than yours (ssh -F)
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
     ssh_config: Option<String>,
     /// Print JSON for programs instead of text for people
-    #[arg(long, global = true, help_heading = "Everywhere")]
+    #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
     /// Show every step and command
-    #[arg(long, short, global = true, help_heading = "Everywhere")]
+    #[arg(long, short, global = true, help_heading = "Global options")]
     verbose: bool,
     /// Show only how a run ends
     #[arg(
@@ -95,7 +115,7 @@ pub(crate) struct Global {
         short,
         global = true,
         conflicts_with = "verbose",
-        help_heading = "Everywhere"
+        help_heading = "Global options"
     )]
     quiet: bool,
     /// How many seconds pass for a run in one of ours; none where time is what it is.
@@ -111,33 +131,40 @@ impl Global {
     }
 }
 
+/// The commands. `help` puts them into groups and gives them examples; `op` is made from the registry.
 #[derive(Subcommand)]
 enum Command {
+    /// Show what runs where, whether it is in step, and how it is
+    Status(status::StatusArgs),
+    /// Tell whether an update, or an upgrade, could begin
+    Preflight(preflight::PreflightArgs),
     /// Refresh every component within its channel
     Update(playbook::RunArgs),
     /// Move components to other channels
     Upgrade(playbook::RunArgs),
-    /// Tell whether an update, or an upgrade, could begin; nothing is changed
-    Preflight(preflight::PreflightArgs),
     /// Run a playbook of your own
     Run(playbook::FileArgs),
-    /// Go on with a run that was held, interrupted or killed
-    Resume(resume::ResumeArgs),
-    /// End a run that shall not go on: it gives back what it had switched on
-    Abort(abort::AbortArgs),
-    /// Remove the lock of a run of which nothing else is left
-    Unlock(unlock::UnlockArgs),
     /// List the runs
     Runs,
     /// Show a run: its steps, and where it stands
     Show(show::ShowArgs),
-    /// Show the cluster: what runs where, whether it is in step, and how it is
-    Status(status::StatusArgs),
-    /// Show what a playbook will do on a cluster: it is played on a simulated one like it
+    /// Go on with a run that was held, interrupted or killed
+    Resume(resume::ResumeArgs),
+    /// End a run that shall not go on: it gives back what it took
+    Abort(abort::AbortArgs),
+    /// Remove the lock of a run of which nothing else is left
+    Unlock(unlock::UnlockArgs),
+    /// Show what a playbook will do on a cluster, without doing it
+    #[command(
+        after_help = "The cluster is looked at once, and the playbook is played on a simulated one that is like it."
+    )]
     Plan(plan::PlanArgs),
     /// Play a playbook on a simulated cluster, with what may go wrong
     Rehearse(rehearse::RehearseArgs),
-    /// Try a playbook out on simulated clusters: kill it everywhere, let things go wrong, and see which rules it breaks
+    /// See which rules a playbook breaks when it is disturbed
+    #[command(
+        after_help = "It is played on simulated clusters: undisturbed, killed and resumed at every step, and with random mishaps."
+    )]
     Check(check::CheckArgs),
     /// Show what a module, or one of its ops, does and takes
     Doc(doc::DocArgs),
@@ -156,10 +183,7 @@ pub fn main(registry: &Registry) -> ExitCode {
 #[must_use]
 pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
-    let command = Cli::command()
-        .bin_name("lockstep")
-        .subcommand(op::command(registry));
-    let command = match params::flags(command, registry, &argv) {
+    let command = match command(registry, &argv) {
         Ok(command) => command,
         Err(fault) => {
             fault.print(argv.iter().any(|word| word == "--json"));
@@ -172,6 +196,10 @@ pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
         Some(("op", given)) => Global::from_arg_matches(&matches)
             .map_err(Fault::usage)
             .and_then(|global| op::run(registry, &global, given)),
+        Some((name, _)) if let Some(text) = help::topic(name) => {
+            out!("{text}");
+            Ok(Exit::Done)
+        }
         _ => Cli::from_arg_matches(&matches)
             .map_err(Fault::usage)
             .and_then(|mut cli| {
@@ -188,19 +216,30 @@ pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
     }
 }
 
+/// The command line, as these words need it: the parameters of the playbook that they name are flags of its command.
+///
+/// # Errors
+/// Where that playbook can't be used.
+pub fn command(registry: &Registry, argv: &[OsString]) -> Result<clap::Command, Fault> {
+    let command = Cli::command()
+        .bin_name("lockstep")
+        .subcommand(op::command(registry));
+    params::flags(help::dress(command), registry, argv)
+}
+
 fn dispatch(registry: &Registry, cli: Cli) -> Result<Exit, Fault> {
     let global = &cli.global;
     match cli.command {
+        Command::Status(args) => status::status(registry, global, &args),
+        Command::Preflight(args) => preflight::preflight(registry, global, &args),
         Command::Update(args) => playbook::shipped(registry, global, "update", &args),
         Command::Upgrade(args) => playbook::shipped(registry, global, "upgrade", &args),
-        Command::Preflight(args) => preflight::preflight(registry, global, &args),
         Command::Run(args) => playbook::file(registry, global, &args),
+        Command::Runs => show::runs(global),
+        Command::Show(args) => show::show(global, &args),
         Command::Resume(args) => resume::resume(registry, global, &args),
         Command::Abort(args) => abort::abort(registry, global, &args),
         Command::Unlock(args) => unlock::unlock(registry, global, &args),
-        Command::Runs => show::runs(global),
-        Command::Show(args) => show::show(global, &args),
-        Command::Status(args) => status::status(registry, global, &args),
         Command::Plan(args) => plan::plan(registry, global, &args),
         Command::Rehearse(args) => rehearse::rehearse(registry, global, &args),
         Command::Check(args) => check::check(registry, global, &args),

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use clap::ValueEnum;
 use serde_json::json;
 
 use crate::config::ConfigError;
@@ -10,8 +11,8 @@ use crate::engine::EngineError;
 use crate::failure::Failure;
 use crate::runs::RunsError;
 
-/// How the process ends. The numbers are a promise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the process ends. The numbers are a promise, and their meanings are what `lockstep help exit-codes` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Exit {
     /// Done, or nothing to do.
     Done = 0,
@@ -21,9 +22,9 @@ pub enum Exit {
     Usage = 2,
     /// A check said no before anything was changed.
     Refused = 3,
-    /// The run is held at a step and can be resumed.
+    /// The run is held at a step; resume it.
     Held = 4,
-    /// The run was interrupted and can be resumed.
+    /// The run was interrupted; resume it.
     Suspended = 5,
     /// The run is being run by another process.
     Locked = 6,
@@ -33,33 +34,11 @@ pub enum Exit {
     Diverged = 8,
     /// The run was aborted, and what it had switched on was given back.
     Aborted = 9,
-    /// `status`: the cluster is out of step, not well, or can't be seen.
+    /// The cluster is out of step, not well, or can't be seen: status.
     NotWell = 10,
-    /// `check`: the playbook breaks a rule.
+    /// The playbook breaks a rule: check.
     Found = 11,
 }
-
-/// The list, for `--help`.
-pub(super) const HELP: &str = "Exit codes:
-   0  done, or nothing to do
-   1  a playbook or an op failed
-   2  the command line, a playbook or the cluster file can't be used
-   3  a check said no before anything was changed
-   4  the run is held at a step; resume it
-   5  the run was interrupted; resume it
-   6  the run is being run by another process
-   7  the run's journal or folder can't be read or written
-   8  the playbook doesn't do what the run's journal says it did
-   9  the run was aborted, and what it had switched on was given back
-  10  status: the cluster is out of step, not well, or can't be seen
-  11  check: the playbook breaks a rule
-
-Examples:
-  lockstep update --cluster twin:4           an update of a simulated cluster
-  lockstep init ubuntu@micro01               write cluster.toml
-  lockstep status                            what runs where, and how it is
-  lockstep update                            update the cluster of cluster.toml
-  lockstep op snap.info --snap lxd --all     one op on all members";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

@@ -57,11 +57,7 @@ fn help() -> String {
     format!(
         "Faults:\n{kinds}\
          @WHEN is a time from the beginning (@90s), or SNAP/MEMBER: in the middle of that refresh. +SPAN is how long it lasts;\n\
-         without it, until it is mended: lockstep resume RUN --mend\n\n\
-         Examples:\n  \
-         lockstep rehearse update --members 5\n  \
-         lockstep rehearse update --fault refresh-fails:lxd,micro02\n  \
-         lockstep rehearse upgrade --to 3 --fault cut:micro03@microceph/micro03+5m --speed 60"
+         without it, until it is mended: lockstep resume RUN --mend"
     )
 }
 

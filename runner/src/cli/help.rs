@@ -1,0 +1,377 @@
+//! What `--help` says beside what the commands declare: their groups, examples, and what all of them have in common.
+
+use std::fmt::Write;
+
+use clap::{Command, ValueEnum};
+
+use super::exit::Exit;
+
+/// The commands in the order in which they are read about.
+const GROUPS: [(&str, &[&str]); 6] = [
+    ("See a cluster", &["status", "preflight"]),
+    ("Change it", &["update", "upgrade", "run", "op"]),
+    (
+        "A run",
+        &[
+            "runs", "show", "watch", "report", "resume", "abort", "unlock",
+        ],
+    ),
+    ("Before a change", &["plan", "rehearse", "check"]),
+    ("Write playbooks", &["new", "types", "playbooks", "doc"]),
+    ("Set up", &["init", "completions", "man"]),
+];
+
+/// What is typed, and what for.
+pub(crate) type Example = (&'static str, &'static str);
+
+/// The examples of each command.
+const EXAMPLES: &[(&str, &[Example])] = &[
+    (
+        "lockstep",
+        &[
+            (
+                "lockstep update --cluster twin:4",
+                "update a simulated cluster",
+            ),
+            ("lockstep init ubuntu@micro01", "write cluster.toml"),
+            ("lockstep plan update", "what an update of it will do"),
+        ],
+    ),
+    (
+        "status",
+        &[
+            ("lockstep status", "the cluster of cluster.toml"),
+            ("lockstep status --watch", "again every five seconds"),
+            ("lockstep status --json", "for programs"),
+        ],
+    ),
+    (
+        "preflight",
+        &[
+            ("lockstep preflight", "could an update begin?"),
+            ("lockstep preflight --to 3", "could an upgrade?"),
+            ("lockstep preflight --accept disk", "with this no accepted"),
+        ],
+    ),
+    (
+        "update",
+        &[
+            ("lockstep update", "the cluster of cluster.toml"),
+            ("lockstep update --cluster twin:4", "a simulated one"),
+            ("lockstep update --only lxd,microcloud", "some components"),
+            ("lockstep update --plan update.plan", "nothing but the plan"),
+        ],
+    ),
+    (
+        "upgrade",
+        &[
+            ("lockstep upgrade --to 3", "a set of channels"),
+            ("lockstep upgrade --microceph squid/stable", "one component"),
+            ("lockstep upgrade --to 3 --cluster twin:4", "simulated"),
+        ],
+    ),
+    (
+        "run",
+        &[
+            ("lockstep run site/update.lua", "a playbook from a file"),
+            ("lockstep run site/update.lua --help", "what it takes"),
+            (
+                "lockstep run site/update.lua --cluster twin:4",
+                "on a simulated cluster",
+            ),
+        ],
+    ),
+    (
+        "op",
+        &[
+            ("lockstep op snap.info --snap lxd --all", "on all members"),
+            ("lockstep op microovn.timers --help", "what an op takes"),
+            (
+                "lockstep op exec -m micro01 --effect read /usr/bin/uptime",
+                "any program",
+            ),
+        ],
+    ),
+    (
+        "runs",
+        &[
+            ("lockstep runs", "all runs, and where they stand"),
+            ("lockstep runs --json", "for programs"),
+        ],
+    ),
+    (
+        "show",
+        &[
+            ("lockstep show update-14", "its steps, and where it stands"),
+            ("lockstep show update-14 --json", "for programs"),
+        ],
+    ),
+    (
+        "watch",
+        &[
+            ("lockstep watch update-14", "from another terminal"),
+            (
+                "lockstep watch update-14 --json",
+                "its events, as they come",
+            ),
+        ],
+    ),
+    (
+        "report",
+        &[
+            ("lockstep report update-14 -o report.html", "to look at"),
+            (
+                "lockstep report update-14 --format markdown",
+                "for a ticket",
+            ),
+        ],
+    ),
+    (
+        "resume",
+        &[
+            ("lockstep resume update-14", "try the held steps again"),
+            (
+                "lockstep resume update-14 --assume-done STEP=RESULT",
+                "done by hand",
+            ),
+            ("lockstep resume update-14 --deliver", "clean up and end"),
+            (
+                "lockstep resume update-14 --mend",
+                "a rehearsal: end what goes wrong",
+            ),
+        ],
+    ),
+    (
+        "abort",
+        &[
+            ("lockstep abort update-14", "give back, and end"),
+            (
+                "lockstep abort update-14 --assume-done STEP=RESULT",
+                "given back by hand",
+            ),
+        ],
+    ),
+    (
+        "unlock",
+        &[
+            ("lockstep unlock", "show whose the lock is, and ask"),
+            ("lockstep unlock --yes", "don't ask"),
+        ],
+    ),
+    (
+        "plan",
+        &[
+            ("lockstep plan update", "what an update will do"),
+            ("lockstep plan upgrade --to 3 -v", "with every step"),
+            (
+                "lockstep plan site/update.lua -o update.plan",
+                "for run --plan",
+            ),
+        ],
+    ),
+    (
+        "rehearse",
+        &[
+            ("lockstep rehearse update --members 5", "see how it goes"),
+            (
+                "lockstep rehearse update --fault refresh-fails:lxd,micro02",
+                "practise a hold",
+            ),
+            (
+                "lockstep rehearse upgrade --to 3 --fault cut:micro03@microceph/micro03+5m --speed 60",
+                "watch it",
+            ),
+        ],
+    ),
+    (
+        "check",
+        &[
+            ("lockstep check site/update.lua", "three members"),
+            (
+                "lockstep check site/update.lua --members 1 --members 5",
+                "one, and five",
+            ),
+            (
+                "lockstep check site/update.lua --try 214",
+                "what a finding names",
+            ),
+        ],
+    ),
+    (
+        "doc",
+        &[
+            ("lockstep doc", "all modules"),
+            ("lockstep doc snap", "a module"),
+            ("lockstep doc snap.refresh", "an op"),
+        ],
+    ),
+    (
+        "init",
+        &[
+            ("lockstep init ubuntu@micro01", "write cluster.toml"),
+            (
+                "lockstep init ubuntu@micro01 --name lab -o lab.toml",
+                "more than one cluster",
+            ),
+        ],
+    ),
+];
+
+/// What `lockstep help` knows beside the commands: a name, what it is about, and the text.
+const TOPICS: [(&str, &str, fn() -> String); 3] = [
+    ("exit-codes", "How commands end", exit_codes),
+    (
+        "environment",
+        "Environment variables that are looked at",
+        || columns(&ENVIRONMENT),
+    ),
+    ("files", "Files that are read and written", || {
+        columns(&FILES)
+    }),
+];
+
+/// Environment variables.
+pub(super) const ENVIRONMENT: [(&str, &str); 6] = [
+    (
+        "LOCKSTEP_CLUSTER",
+        "The cluster, where --cluster isn't given",
+    ),
+    (
+        "LOCKSTEP_STATE",
+        "Where runs are kept, where --state isn't given",
+    ),
+    (
+        "XDG_STATE_HOME",
+        "Runs are kept in lockstep/ there; ~/.local/state without it",
+    ),
+    (
+        "XDG_RUNTIME_DIR",
+        "Control sockets of ssh are made there; in /tmp without it",
+    ),
+    ("NO_COLOR", "No colours, if it is set"),
+    ("TERM", "Plain lines instead of a live view, if it is dumb"),
+];
+
+/// Files.
+pub(super) const FILES: [(&str, &str); 6] = [
+    (
+        "cluster.toml",
+        "The cluster, where no other is named; lockstep init writes it",
+    ),
+    (
+        "STATE/runs/RUN/journal.jsonl",
+        "What a run did: what resume rests on",
+    ),
+    (
+        "STATE/runs/RUN/events.jsonl",
+        "What whoever watched a run got to see",
+    ),
+    (
+        "STATE/runs/RUN/bundle/",
+        "The Lua modules that a run was begun with",
+    ),
+    (
+        "/var/lib/lockstep/",
+        "On each member: the lock, and copies of the control plane",
+    ),
+    ("~/.ssh/config", "How members are reached: ssh reads it"),
+];
+
+/// The groups of the commands that there are, with their names.
+pub(super) fn groups(command: &Command) -> impl Iterator<Item = (&'static str, Vec<&Command>)> {
+    GROUPS.into_iter().map(|(title, names)| {
+        let there = names
+            .iter()
+            .filter_map(|name| command.find_subcommand(name));
+        (title, there.collect())
+    })
+}
+
+/// The examples of a command.
+pub(super) fn examples(name: &str) -> &'static [Example] {
+    let found = EXAMPLES.iter().find(|(command, _)| *command == name);
+    found.map_or(&[], |(_, examples)| examples)
+}
+
+/// Puts groups, examples and topics into the help of the command line.
+pub(super) fn dress(command: Command) -> Command {
+    let heading = *command.get_styles().get_header();
+    let name = *command.get_styles().get_literal();
+    let mut overview = String::new();
+    for (title, commands) in groups(&command) {
+        let _ = writeln!(overview, "{heading}{title}:{heading:#}");
+        for command in commands {
+            let about = command.get_about().map(ToString::to_string);
+            let _ = writeln!(
+                overview,
+                "  {name}{:<11}{name:#}  {}",
+                command.get_name(),
+                about.unwrap_or_default()
+            );
+        }
+        overview.push('\n');
+    }
+    let topics = TOPICS.map(|(name, ..)| name).join(", ");
+    let command = command.help_template(format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{overview}{heading}Options:{heading:#}\n{{options}}\n\n\
+         {heading}More:{heading:#} lockstep help COMMAND, or one of: {topics}{{after-help}}"
+    ));
+    let command = with_examples(command);
+    let command = command.mut_subcommands(with_examples);
+    command.subcommands(TOPICS.map(|(name, about, text)| {
+        Command::new(name)
+            .about(about)
+            .after_help(text())
+            .hide(true)
+            .disable_help_flag(true)
+            .help_template("{about}{after-help}")
+    }))
+}
+
+/// Puts its examples below what else a command's help ends with.
+fn with_examples(command: Command) -> Command {
+    let examples = examples(command.get_name());
+    if examples.is_empty() {
+        return command;
+    }
+    let heading = *command.get_styles().get_header();
+    let before = command.get_after_help().map(|text| format!("{text}\n\n"));
+    let text = format!(
+        "{}{heading}Examples:{heading:#}\n{}",
+        before.unwrap_or_default(),
+        columns(examples)
+    );
+    command.after_help(text)
+}
+
+/// The text of a topic.
+pub(super) fn topic(name: &str) -> Option<String> {
+    let (_, about, text) = TOPICS.into_iter().find(|(topic, ..)| *topic == name)?;
+    Some(format!("{about}\n\n{}", text()))
+}
+
+/// What each exit code means.
+pub(super) fn codes() -> impl Iterator<Item = (u8, String)> {
+    Exit::value_variants().iter().map(|exit| {
+        let meaning = exit.to_possible_value();
+        let meaning = meaning.as_ref().and_then(|value| value.get_help());
+        (
+            *exit as u8,
+            meaning.map(ToString::to_string).unwrap_or_default(),
+        )
+    })
+}
+
+fn exit_codes() -> String {
+    let line = |(code, meaning): (u8, String)| format!("  {code:>2}  {meaning}\n");
+    codes().map(line).collect::<String>().trim_end().to_owned()
+}
+
+/// Lines of two columns, indented.
+fn columns<A: AsRef<str>, B: AsRef<str>>(rows: &[(A, B)]) -> String {
+    const WIDEST: usize = 62;
+    let widths = rows.iter().map(|(left, _)| left.as_ref().chars().count());
+    let width = widths.filter(|width| *width <= WIDEST).max().unwrap_or(0);
+    let line = |(left, right): &(A, B)| format!("  {:width$}  {}", left.as_ref(), right.as_ref());
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
