@@ -86,6 +86,29 @@ fn luacheck_has_nothing_to_say() {
 }
 
 #[test]
+fn shellcheck_has_nothing_to_say() {
+    let scripts = [
+        ".ci/run",
+        "tests/run",
+        "tests/tools",
+        "tests/lab/member.sh",
+        "runner/debian/build",
+    ];
+    let output = Command::new("shellcheck")
+        .arg("--severity=warning")
+        .args(scripts)
+        .current_dir(root())
+        .output();
+    let output = output
+        .unwrap_or_else(|e| panic!("shellcheck can't be started ({e}); tests/run installs it"));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+}
+
+#[test]
 fn every_global_of_playbooks_has_a_type() {
     let prelude = fs::read_to_string(root().join("runner/src/script/prelude.lua")).unwrap();
     let stubs = fs::read_to_string(root().join("playbooks/types/flow.lua")).unwrap();
