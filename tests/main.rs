@@ -5,6 +5,7 @@ mod cli;
 mod crash;
 mod desk;
 mod engine;
+mod errors;
 mod evacuate;
 mod gates;
 mod generated;
