@@ -7,6 +7,7 @@ mod crash;
 mod desk;
 mod docs;
 mod engine;
+mod errors;
 mod evacuate;
 mod gates;
 mod generated;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cmd::quote;
 use crate::schema::Span;
 
 /// A cluster as lockstep sees it before it has spoken to any member.
@@ -30,6 +31,20 @@ impl Cluster {
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.members.iter().map(|m| m.name.clone()).collect()
+    }
+
+    /// A command on a member as one would type it here: through `ssh`, unless the member is this machine. None where
+    /// there is no such member.
+    #[must_use]
+    pub fn typed(&self, member: &str, command: &str) -> Option<String> {
+        let member = self.reachable().find(|m| m.name == member)?;
+        if member.local {
+            return Some(command.to_owned());
+        }
+        let mut words = vec!["ssh".to_owned()];
+        words.extend(member.ssh_args(&self.ssh).iter().map(|word| quote(word)));
+        words.extend([quote(member.host()), "--".to_owned(), quote(command)]);
+        Some(words.join(" "))
     }
 }
 
@@ -73,6 +88,26 @@ impl MemberConfig {
     #[must_use]
     pub fn host(&self) -> &str {
         self.address.as_deref().unwrap_or(&self.name)
+    }
+
+    /// What `ssh` is told before the host, beside what the user's own ssh_config says.
+    #[must_use]
+    pub fn ssh_args(&self, config: &SshConfig) -> Vec<String> {
+        let mut args = Vec::new();
+        let mut arg = |flag: &str, value: &str| args.extend([flag.to_owned(), value.to_owned()]);
+        if let Some(config) = &config.config {
+            arg("-F", config);
+        }
+        if let Some(user) = self.user.as_ref().or(config.user.as_ref()) {
+            arg("-l", user);
+        }
+        if let Some(port) = self.port.or(config.port) {
+            arg("-p", &port.to_string());
+        }
+        for option in self.options.iter().chain(&config.options) {
+            arg("-o", option);
+        }
+        args
     }
 }
 

@@ -130,6 +130,9 @@ pub struct Output {
     pub stderr: String,
     /// Whether anything was cut off by the cap.
     pub truncated: bool,
+    /// How long it ran, where it was the only command that was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took: Option<Duration>,
 }
 
 impl Output {
@@ -140,6 +143,7 @@ impl Output {
             stdout: stdout.into(),
             stderr: stderr.into(),
             truncated: false,
+            took: None,
         }
     }
 
@@ -206,6 +210,10 @@ impl Output {
             .on(member)
             .with("command", cmd.display())
             .with("end", self.end.to_string());
+        let error = match self.took {
+            Some(took) => error.with("ms", u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+            None => error,
+        };
         if cmd.private {
             return error;
         }
@@ -214,7 +222,8 @@ impl Output {
         } else {
             error.with("stderr", tail(&self.stderr, EVIDENCE))
         };
-        if self.success() {
+        let silent = self.stderr.trim().is_empty() && !self.stdout.is_empty();
+        if self.success() || silent {
             error.with("stdout", tail(&self.stdout, EVIDENCE))
         } else {
             error

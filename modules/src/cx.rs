@@ -199,8 +199,11 @@ impl Cx {
     pub async fn batch(&self, member: &Member, batch: &[Cmd]) -> Result<Vec<Output>, OpError> {
         let began = Instant::now();
         let batch: Vec<Cmd> = batch.iter().map(|cmd| self.own(cmd)).collect();
-        let result = self.host.transport().run(member.as_str(), &batch).await;
+        let mut result = self.host.transport().run(member.as_str(), &batch).await;
         let took = began.elapsed();
+        if let Ok([output]) = result.as_deref_mut() {
+            output.took = Some(took);
+        }
         if let Some(reason) = self.host.transport().mended(member.as_str()) {
             self.host.note(
                 &self.path,

@@ -25,6 +25,8 @@ pub struct Call {
     pub cleaning: bool,
     /// The line that asks for it, as `file:line`. Not part of the identity, or a comment above would change it.
     pub site: String,
+    /// The playbook's frames from that line on outwards, where there are more of them, as in `Failure`.
+    pub traceback: Option<String>,
 }
 
 impl Call {

@@ -1,10 +1,12 @@
 //! The command line: one file a command.
 
-/// Prints a line for whoever called. Somebody who has stopped listening (`lockstep runs | head`) is no reason to fail.
+/// Prints a line for whoever called. Whatever a member put into it does nothing to the terminal. Somebody who has stopped
+/// listening (`lockstep runs | head`) is no reason to fail.
 macro_rules! out {
     ($($arg:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($arg)*);
+        let text = format!($($arg)*);
+        let _ = writeln!(std::io::stdout(), "{}", $crate::report::harmless::harmless(&text));
     }};
 }
 
@@ -12,7 +14,8 @@ macro_rules! out {
 macro_rules! err {
     ($($arg:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($arg)*);
+        let text = format!($($arg)*);
+        let _ = writeln!(std::io::stderr(), "{}", $crate::report::harmless::harmless(&text));
     }};
 }
 

@@ -583,5 +583,6 @@ impl Live {
             member.as_deref(),
             &self.call.site,
         )
+        .called(self.call.traceback.clone())
     }
 }

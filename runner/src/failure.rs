@@ -4,6 +4,8 @@ use lockstep_modules::error::{Kind, OpError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::script::Source;
+
 /// An op's failure together with where it happened. This is the record that `try` hands to a playbook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
@@ -32,9 +34,12 @@ pub struct Failure {
     /// The strand's label, inside `failures`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// The playbook's own frames, innermost first.
+    /// The playbook's own frames, innermost first, each as `file:line`, and `in NAME` where the function has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceback: Option<String>,
+    /// The source that the line is in, where the playbook couldn't be loaded: there is no run yet that has captured it.
+    #[serde(skip)]
+    pub source: Option<Box<Source>>,
 }
 
 impl Failure {
@@ -51,6 +56,7 @@ impl Failure {
             failures: Vec::new(),
             label: None,
             traceback: None,
+            source: None,
         }
     }
 
@@ -65,6 +71,12 @@ impl Failure {
             detail: error.detail,
             ..Self::new(error.kind, error.message)
         }
+    }
+
+    /// With the frames by which the playbook came to the line.
+    #[must_use]
+    pub fn called(self, traceback: Option<String>) -> Self {
+        Self { traceback, ..self }
     }
 
     /// A mistake in a playbook.

@@ -477,6 +477,7 @@ mod tests {
             caught: false,
             cleaning: false,
             site: String::new(),
+            traceback: None,
         })
     }
 

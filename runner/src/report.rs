@@ -1,7 +1,11 @@
 //! Reporters: what is made of the event stream.
 
 mod board;
+pub mod excerpt;
+pub mod failure;
 mod file;
+pub mod harmless;
+pub mod hold;
 mod json;
 mod line;
 mod live;

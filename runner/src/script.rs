@@ -116,7 +116,8 @@ impl Script {
     ) -> Result<Self, Failure> {
         let shared = Rc::new(RefCell::new(Shared::new(sources)));
         let (lua, prelude) = sandbox::build(&shared, registry, seed).map_err(|e| internal(&e))?;
-        let (playbook, entry) = playbook::load(&lua, &prelude, &shared, main)?;
+        let loaded = playbook::load(&lua, &prelude, &shared, main);
+        let (playbook, entry) = loaded.map_err(|failure| shared.borrow().with_source(failure))?;
         shared.borrow_mut().loading = false;
         Ok(Self {
             lua,
@@ -308,8 +309,10 @@ impl Script {
         match word.as_deref() {
             Some("step") => {
                 let args = MultiValue::from_iter(values);
-                let (op, args, site): (String, LuaValue, String) = self.lua.unpack_multi(args)?;
-                match self.call(id, &op, &args, &site) {
+                let (op, args, site, traceback): (String, LuaValue, String, String) =
+                    self.lua.unpack_multi(args)?;
+                let traceback = traceback.contains('\n').then_some(traceback);
+                match self.call(id, &op, &args, (site, traceback)) {
                     Ok(call) => {
                         self.waiting
                             .insert(call.path.clone(), Waiting { strand: id, op });
@@ -398,10 +401,16 @@ impl Script {
     }
 
     /// The step that a strand asks for, with its place in the run.
-    fn call(&mut self, id: usize, op: &str, args: &LuaValue, site: &str) -> Result<Call, Failure> {
+    fn call(
+        &mut self,
+        id: usize,
+        op: &str,
+        args: &LuaValue,
+        (site, traceback): (String, Option<String>),
+    ) -> Result<Call, Failure> {
         let complain = |what: String| Failure {
             op: Some(op.to_owned()),
-            ..Failure::new(Kind::Args, what).at(site)
+            ..Failure::new(Kind::Args, what).at(site.as_str())
         };
         let def = self
             .registry
@@ -441,7 +450,8 @@ impl Script {
             options,
             caught: catching > 0,
             cleaning: cleaning > 0,
-            site: site.to_owned(),
+            site,
+            traceback,
         })
     }
 

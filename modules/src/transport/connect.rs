@@ -159,18 +159,7 @@ impl Target<'_> {
         let mut command = Command::new("ssh");
         // Messages are read to tell what failed, so they must not be translated.
         command.env("LC_ALL", "C");
-        if let Some(config) = &self.config.config {
-            command.arg("-F").arg(config);
-        }
-        if let Some(user) = self.member.user.as_ref().or(self.config.user.as_ref()) {
-            command.arg("-l").arg(user);
-        }
-        if let Some(port) = self.member.port.or(self.config.port) {
-            command.arg("-p").arg(port.to_string());
-        }
-        for option in self.member.options.iter().chain(&self.config.options) {
-            command.arg("-o").arg(option);
-        }
+        command.args(self.member.ssh_args(self.config));
         command
     }
 

@@ -221,6 +221,7 @@ pub fn outputs(count: usize, stdout: Frames, stderr: Frames) -> Result<Vec<Outpu
                 stdout,
                 stderr,
                 truncated: cut_out || cut_err,
+                took: None,
             })
         })
         .collect()

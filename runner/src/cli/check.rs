@@ -1,5 +1,6 @@
 //! `check`: a playbook tried out on simulated clusters.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 
 use clap::Args;
@@ -10,8 +11,13 @@ use serde_json::json;
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::playbook::Which;
+use super::session;
 use super::target::machines;
 use crate::check::{Check, Finding, Report};
+use crate::report::excerpt::Ink;
+use crate::report::failure::Teller;
+use crate::report::harmless::harmless;
+use crate::script::Source;
 use crate::trial::Piece;
 
 /// What a check takes.
@@ -72,7 +78,7 @@ pub(super) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> R
             json!({"kills": report.kills, "tries": report.tries, "findings": report.findings})
         );
     } else {
-        print(&main.main, args, &report);
+        print(&main.main, args, &report, &piece.bundle);
     }
     Ok(if report.findings.is_empty() {
         Exit::Done
@@ -81,9 +87,17 @@ pub(super) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> R
     })
 }
 
-fn print(main: &str, args: &CheckArgs, report: &Report) {
+fn print(main: &str, args: &CheckArgs, report: &Report, sources: &BTreeMap<String, Source>) {
+    let teller = Teller {
+        sources,
+        cluster: None,
+        ink: Ink::stdout(),
+    };
     for finding in &report.findings {
-        out!("{}", text(main, args, finding));
+        let excerpt = teller.excerpt(&finding.site, &finding.what);
+        let excerpt = excerpt.map_or_else(String::new, |excerpt| excerpt + "\n");
+        let (head, rest) = text(main, args, finding);
+        session::print(&format!("{}\n{excerpt}{}\n", harmless(&head), harmless(&rest)));
     }
     let tried = format!(
         "killed and resumed {} times, {} random mishaps (seed {})",
@@ -97,7 +111,7 @@ fn print(main: &str, args: &CheckArgs, report: &Report) {
 }
 
 /// A finding in full: the rule, the line, what it takes, and how it comes about.
-fn text(main: &str, args: &CheckArgs, finding: &Finding) -> String {
+fn text(main: &str, args: &CheckArgs, finding: &Finding) -> (String, String) {
     let Finding {
         rule,
         what,
@@ -110,7 +124,8 @@ fn text(main: &str, args: &CheckArgs, finding: &Finding) -> String {
     } else {
         format!("{site}: ")
     };
-    let mut text = format!("{place}{rule}: {what}\n");
+    let head = format!("{place}{rule}: {what}");
+    let mut text = String::new();
     if !step.is_empty() {
         text.push_str(&format!("  step     {step}\n"));
     }
@@ -137,5 +152,5 @@ fn text(main: &str, args: &CheckArgs, finding: &Finding) -> String {
             "  again    lockstep check {main} --seed {seed} --try {number}\n"
         ));
     }
-    text
+    (head, text)
 }

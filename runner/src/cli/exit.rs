@@ -1,15 +1,20 @@
 //! Exit codes, and what is printed when a command can't do what it was asked to.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
 use serde_json::json;
 
 use crate::config::ConfigError;
-use crate::engine::EngineError;
+use crate::engine::{Divergence, EngineError};
 use crate::failure::Failure;
+use crate::report::excerpt::Ink;
+use crate::report::failure::Teller;
 use crate::runs::RunsError;
+use crate::script::Source;
 
 /// How the process ends. The numbers are a promise, and their meanings are what `lockstep help exit-codes` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -55,6 +60,16 @@ pub struct Fault {
     message: String,
     /// What to do or to type next.
     help: Option<String>,
+    /// The line of a playbook that is at fault.
+    place: Option<Place>,
+}
+
+/// A line of a playbook.
+#[derive(Debug)]
+struct Place {
+    site: String,
+    /// The line in its source, and how the playbook came to it, for people; empty where its source isn't known.
+    excerpt: String,
 }
 
 impl Fault {
@@ -64,6 +79,7 @@ impl Fault {
             exit,
             message: message.to_string(),
             help: None,
+            place: None,
         }
     }
 
@@ -82,14 +98,23 @@ impl Fault {
     }
 
     pub(super) fn print(&self, json: bool) {
+        let (site, excerpt) = match &self.place {
+            None => (String::new(), ""),
+            Some(Place { site, excerpt }) => (format!("{site}: "), excerpt.as_str()),
+        };
         if json {
-            out!(
-                "{}",
-                json!({"error": self.message, "help": self.help, "exit": self.exit as u8})
-            );
+            let error = format!("{site}{}", self.message);
+            let exit = self.exit as u8;
+            out!("{}", json!({"error": error, "help": self.help, "exit": exit}));
             return;
         }
-        err!("error: {}", self.message);
+        if excerpt.is_empty() {
+            err!("error: {site}{}", self.message);
+        } else {
+            err!("error: {}", self.message);
+            // It is fit for a terminal already, colours and all.
+            let _ = std::io::stderr().write_all(excerpt.as_bytes());
+        }
         if let Some(help) = &self.help {
             err!("{help}");
         }
@@ -118,9 +143,8 @@ impl From<RunsError> for Fault {
             RunsError::Io { .. } | RunsError::Bundle { .. } => None,
         };
         Self {
-            exit,
-            message: error.to_string(),
             help,
+            ..Self::new(exit, error)
         }
     }
 }
@@ -143,9 +167,8 @@ impl From<EngineError> for Fault {
             EngineError::Decision(_) => (Exit::Usage, None),
         };
         Self {
-            exit,
-            message: error.to_string(),
             help: help.map(str::to_owned),
+            ..Self::new(exit, error)
         }
     }
 }
@@ -153,10 +176,49 @@ impl From<EngineError> for Fault {
 /// A playbook that can't be used.
 impl From<Failure> for Fault {
     fn from(failure: Failure) -> Self {
-        let site = failure
-            .site
-            .as_ref()
-            .map_or_else(String::new, |site| format!("{site}: "));
-        Self::usage(format!("{site}{failure}"))
+        let place = failure.site.as_ref().map(|site| {
+            let known = failure.source.is_some();
+            let teller = Teller {
+                sources: &BTreeMap::new(),
+                cluster: None,
+                ink: Ink::stderr(),
+            };
+            Place {
+                site: site.clone(),
+                excerpt: known.then(|| teller.details(&failure)).unwrap_or_default(),
+            }
+        });
+        Self {
+            place,
+            ..Self::usage(&failure)
+        }
+    }
+}
+
+impl Fault {
+    /// A playbook that doesn't do what its run did: with both lines, each in its own source.
+    pub(super) fn diverged(
+        at: &Divergence,
+        then: &BTreeMap<String, Source>,
+        now: &BTreeMap<String, Source>,
+    ) -> Self {
+        let about = format!("{:?}", at.key);
+        let sides = [("then", then), ("now", now)].into_iter().zip(&at.sites);
+        let shown = sides.filter_map(|((when, sources), site)| {
+            let teller = Teller {
+                sources,
+                cluster: None,
+                ink: Ink::stderr(),
+            };
+            let excerpt = teller.excerpt(site.as_ref()?, &about)?;
+            Some(format!("{when}:\n{excerpt}\n"))
+        });
+        let excerpt: String = shown.collect();
+        let site = at.sites.iter().flatten().next_back().cloned();
+        let fault = Self::from(EngineError::Divergence(Box::new(at.clone())));
+        Self {
+            place: site.map(|site| Place { site, excerpt }),
+            ..fault
+        }
     }
 }

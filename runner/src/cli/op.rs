@@ -441,7 +441,7 @@ impl Adhoc {
             json: false,
             verbose: true,
             quiet,
-            ticking: false,
+            simulated: crate::cli::target::is_simulated(target),
             yes: false,
             deliver_failures: true,
             approved: None,

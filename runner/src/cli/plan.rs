@@ -1,5 +1,6 @@
 //! `plan`: what a playbook will do on a cluster, without doing it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -16,9 +17,12 @@ use super::Global;
 use super::exit::{Exit, Fault};
 use super::op;
 use super::playbook::{Which, given_by};
-use super::session::runtime;
+use super::session::{self, runtime};
 use super::target::{Target, ssh};
 use crate::plan::{End, Plan, Step, make};
+use crate::report::excerpt::Ink;
+use crate::report::failure::Teller;
+use crate::script::Source;
 use crate::trial::Piece;
 
 /// What a plan takes.
@@ -87,6 +91,7 @@ pub(super) fn plan(registry: &Registry, global: &Global, args: &PlanArgs) -> Res
         out!("{}", json!(plan));
     } else {
         print(&plan, global.verbose);
+        end(&plan.end, &piece.bundle);
         if let Some(file) = &args.output {
             out!(
                 "Run it, and nothing else: lockstep run {} --plan {}",
@@ -212,15 +217,35 @@ fn print(plan: &Plan, verbose: bool) {
         };
         out!("Setting: {} is {back}", setting.name);
     }
-    match &plan.end {
-        End::Done => {}
+}
+
+/// How a plan ends, where that isn't with the playbook: with the line.
+fn end(end: &End, sources: &BTreeMap<String, Source>) {
+    let (site, why) = match end {
+        End::Done => return,
         End::Stops {
             step, why, site, ..
-        } => out!("The run would stop: {why}{}{}", place(site), at(step)),
-        End::Open { site, why } => out!(
-            "The plan is exact up to {site}, and open from there on: {why}\n\
-             Say what to expect of the command, and the plan goes on: plan = {{ code = 0, stdout = \"…\" }}"
-        ),
+        } => {
+            out!("The run would stop: {why}{}{}", place(site), at(step));
+            (site, why)
+        }
+        End::Open { site, why } => {
+            out!("The plan is exact up to {site}, and open from there on: {why}");
+            (site, why)
+        }
+    };
+    let teller = Teller {
+        sources,
+        cluster: None,
+        ink: Ink::stdout(),
+    };
+    if let Some(excerpt) = teller.excerpt(site, why) {
+        session::print(&format!("{excerpt}\n"));
+    }
+    if matches!(end, End::Open { .. }) {
+        out!(
+            "Say what to expect of the command, and the plan goes on: plan = {{ code = 0, stdout = \"…\" }}"
+        );
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::params::Params;
-use super::session::{self, Session, runtime, state, tell, tell_simulated};
+use super::session::{self, Session, runtime, state, tell};
 use super::target::{Target, simulation, ssh, world};
 use crate::bundle::{Finder, Playbooks};
 use crate::engine::Start;
@@ -226,7 +226,7 @@ pub(super) fn run(
             json: global.json,
             verbose: global.verbose,
             quiet: global.quiet,
-            ticking: target.twin.is_none(),
+            simulated: target.twin.is_some(),
             yes: args.yes,
             deliver_failures: args.on_failure == "deliver",
             approved,
@@ -240,11 +240,6 @@ pub(super) fn run(
         }
         outcome.map_err(Fault::from)
     })?;
-    let tell = if target.twin.is_some() {
-        tell_simulated
-    } else {
-        tell
-    };
     Ok(tell(&folder.id, &outcome, global.json))
 }
 

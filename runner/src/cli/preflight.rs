@@ -75,7 +75,7 @@ pub(super) fn preflight(
             json: false,
             verbose: true,
             quiet: !global.verbose,
-            ticking: false,
+            simulated: target.twin.is_some(),
             yes: false,
             deliver_failures: true,
             approved: None,

@@ -13,11 +13,12 @@ use serde_json::{Value, json};
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::playbook::PLAN;
-use super::session::{Session, assumed, runtime, state, tell, tell_simulated};
+use super::session::{Session, runtime, state, tell};
 use super::target::{self, Target, read_world, simulation, ssh};
 use crate::bundle::Finder;
-use crate::engine::{Decisions, Finish, Held, Resume, Start};
+use crate::engine::{Decisions, EngineError, Finish, Held, Resume, Start};
 use crate::journal::{History, Step};
+use crate::report::hold::assumed;
 use crate::runs::Runs;
 use crate::script::Script;
 
@@ -151,6 +152,7 @@ pub(super) fn go_on(
     }
     target::with_ssh_config(&mut cluster, global);
     script.start(&head.cluster, &head.params)?;
+    let (then, now) = (folder.captured(&head)?.0, script.loaded());
 
     let speed = args.speed.or(global.pace);
     let runtime = runtime(simulated || speed.is_some())?;
@@ -177,7 +179,7 @@ pub(super) fn go_on(
             json: global.json,
             verbose: global.verbose,
             quiet: global.quiet,
-            ticking: twin.is_none(),
+            simulated,
             yes: args.yes,
             deliver_failures: args.on_failure == "deliver",
             approved,
@@ -195,13 +197,15 @@ pub(super) fn go_on(
         if let Some(twin) = &twin {
             twin.leave();
         }
-        outcome.map_err(Fault::from)
+        outcome.map_err(|error| match error {
+            EngineError::Divergence(at) => Fault::diverged(&at, &then, &now),
+            error => Fault::from(error),
+        })
     })?;
     if let (true, false, Finish::Held(held)) = (aborting, global.json, &outcome.finish) {
         not_given_back(&folder.id, held, &runs.history(&folder.id)?);
         return Ok(Exit::Held);
     }
-    let tell = if simulated { tell_simulated } else { tell };
     let exit = tell(&folder.id, &outcome, global.json);
     if exit == Exit::Aborted && !global.json {
         stays(registry, &runs.history(&folder.id)?);

@@ -1,5 +1,7 @@
 //! What all commands that run something share: the runtime, reporters, signals, and how an end is told.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, LocalBoxFuture, select};
 use lockstep_modules::cluster::Cluster;
+use lockstep_modules::error::Kind;
 use lockstep_modules::op::{Effect, Registry};
 use lockstep_modules::transport::Transport;
 use serde_json::{Value, json};
@@ -20,12 +23,15 @@ use tokio::sync::watch;
 use super::Global;
 use super::exit::{Exit, Fault};
 use crate::clock::Clock;
-use crate::engine::{Answer, Asker, Engine, EngineError, Finish, Held, Start, Stop, Tools};
-use crate::event::{Event, Events, Kept, Reporter};
+use crate::engine::{Answer, Asker, Engine, EngineError, Finish, Start, Stop, Tools};
+use crate::event::{Event, Events, Reporter, Stamped};
 use crate::journal::Journal;
 use crate::plan::Approved;
+use crate::report::excerpt::Ink;
+use crate::report::failure::{Teller, head};
+use crate::report::hold;
 use crate::report::{FileReporter, JsonReporter, LineReporter, LiveReporter, Screen};
-use crate::script::Script;
+use crate::script::{Script, Source};
 
 /// A runtime of one thread: the work is waiting. Against a simulated cluster its clock jumps over the waiting; paused, it
 /// is moved by whoever plays a session at a speed.
@@ -77,8 +83,9 @@ pub(super) struct Session<'a> {
     pub(super) verbose: bool,
     /// Nothing is shown.
     pub(super) quiet: bool,
-    /// The clocks on the screen move on while nothing happens: not where a simulated cluster's time jumps.
-    pub(super) ticking: bool,
+    /// The cluster is simulated: its time jumps, so that no clock moves on the screen while nothing happens, and nobody
+    /// could type a command on its members.
+    pub(super) simulated: bool,
     /// Every question is answered with yes.
     pub(super) yes: bool,
     pub(super) deliver_failures: bool,
@@ -88,10 +95,35 @@ pub(super) struct Session<'a> {
     pub(super) speed: Option<f64>,
 }
 
-/// A finished session: how it ended, and the events of it.
+/// A finished session: how it ended, and what it takes to tell that.
 pub(super) struct Outcome {
     pub(super) finish: Finish,
-    pub(super) events: Kept,
+    /// Something on the cluster may have been changed.
+    touched: bool,
+    simulated: bool,
+    cluster: Cluster,
+    /// What was loaded.
+    sources: BTreeMap<String, Source>,
+}
+
+impl Outcome {
+    fn teller(&self) -> Teller<'_> {
+        Teller {
+            sources: &self.sources,
+            cluster: (!self.simulated).then_some(&self.cluster),
+            ink: Ink::stdout(),
+        }
+    }
+}
+
+/// Remembers whether something on the cluster may have been changed.
+#[derive(Clone, Default)]
+struct Touched(Rc<Cell<bool>>);
+
+impl Reporter for Touched {
+    fn take(&mut self, event: &Stamped) {
+        self.0.set(self.0.get() || changed_something(&event.event));
+    }
 }
 
 impl Session<'_> {
@@ -103,9 +135,10 @@ impl Session<'_> {
         start: Start,
     ) -> Result<Outcome, EngineError> {
         let clock = Clock::system();
-        let kept = Kept::default();
+        let (touched, sources) = (Touched::default(), script.loaded());
+        let (simulated, known) = (self.simulated, self.cluster.clone());
         let screen = (!self.quiet && !self.json && is_screen()).then(Screen::stdout);
-        let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(kept.clone())];
+        let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(touched.clone())];
         if let Some(folder) = &self.folder {
             // A folder that takes a journal but no events is odd, and no reason not to run.
             reporters
@@ -150,14 +183,17 @@ impl Session<'_> {
         };
         let finish = match (self.speed, screen) {
             (Some(speed), _) => until_interrupted(paced(run, speed), sender).await?,
-            (None, Some(screen)) if self.ticking => {
+            (None, Some(screen)) if !simulated => {
                 until_interrupted(drawn(run, &screen, clock), sender).await?
             }
             (None, _) => until_interrupted(run, sender).await?,
         };
         Ok(Outcome {
             finish,
-            events: kept,
+            touched: touched.0.get(),
+            simulated,
+            cluster: known,
+            sources,
         })
     }
 }
@@ -286,11 +322,8 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
                     json!({"run": id, "outcome": "failed", "failure": failure})
                 );
             } else {
-                let site = failure
-                    .site
-                    .as_ref()
-                    .map_or_else(String::new, |site| format!(" ({site})"));
-                out!("{id}: failed: {failure}{site}");
+                let details = outcome.teller().details(failure);
+                print(&format!("{id}: failed: {}\n{details}", head(failure)));
             }
             Exit::Failed
         }
@@ -303,16 +336,8 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
             Exit::Aborted
         }
         Finish::Held(held) => {
-            let touched = outcome
-                .events
-                .0
-                .borrow()
-                .iter()
-                .any(|e| changed_something(&e.event));
-            let refused = !touched
-                && held
-                    .iter()
-                    .all(|h| h.failure.kind == lockstep_modules::error::Kind::Refused);
+            let refused =
+                !outcome.touched && held.iter().all(|h| h.failure.kind == Kind::Refused);
             if json {
                 let steps: Vec<Value> = held
                     .iter()
@@ -320,7 +345,14 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
                     .collect();
                 out!("{}", json!({"run": id, "outcome": "held", "steps": steps}));
             } else {
-                out!("{}", ways_on(id, held, refused).trim_end());
+                let ways = hold::ways_on(id, held, refused, outcome.simulated);
+                let reasons = hold::reasons(id, held, &outcome.teller());
+                let stands = if refused {
+                    "Nothing was changed. The ways on:"
+                } else {
+                    "The cluster is left as it is; nothing was undone. The ways on:"
+                };
+                print(&format!("{reasons}{stands}\n{}", hold::table(&ways)));
             }
             if refused { Exit::Refused } else { Exit::Held }
         }
@@ -335,13 +367,9 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
     }
 }
 
-/// As [`tell`], of a run on a simulated cluster: what was made to go wrong there can be ended.
-pub(super) fn tell_simulated(id: &str, outcome: &Outcome, json: bool) -> Exit {
-    let exit = tell(id, outcome, json);
-    if !json && matches!(exit, Exit::Held | Exit::Refused) {
-        out!("  lockstep resume {id} --mend       end what was made to go wrong, and try it again");
-    }
-    exit
+/// Prints a text that is fit for a terminal already, colours and all.
+pub(super) fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// Whether an event shows that something on the cluster may have been changed.
@@ -377,58 +405,4 @@ fn result(value: &Value) -> String {
         format!("\n  {component:<11} {}", members.join(", "))
     });
     format!("done{}", lines.collect::<String>())
-}
-
-/// A step as it is named where it is taken as done.
-pub(super) fn assumed(step: &Held) -> String {
-    let result = if step.needs_result { "=RESULT" } else { "" };
-    format!("'{}{result}'", step.path)
-}
-
-/// What a held run needs a person for.
-fn ways_on(id: &str, held: &[Held], refused: bool) -> String {
-    let mut text = String::new();
-    for Held {
-        path,
-        failure,
-        in_doubt,
-        ..
-    } in held
-    {
-        text.push_str(&format!("{id} is held at {path}\n  {failure}\n"));
-        if let Some(command) = failure.detail.get("command").and_then(Value::as_str) {
-            text.push_str(&format!("  the command was: {command}\n"));
-        }
-        if let Some(site) = &failure.site {
-            text.push_str(&format!("  asked for at {site}\n"));
-        }
-        if *in_doubt {
-            text.push_str("  It is not known whether this was done.\n");
-        }
-    }
-    text.push_str(if refused {
-        "Nothing was changed. When the cause is gone:\n"
-    } else {
-        "The cluster is left as it is; nothing was undone. The ways on:\n"
-    });
-    text.push_str(&format!(
-        "  lockstep resume {id}              try it again\n"
-    ));
-    if refused && held.iter().any(|h| h.failure.message.contains("--accept ")) {
-        text.push_str("  the same command with --accept CHECK    begin again, for a check that may be accepted\n");
-    }
-    for step in held {
-        if step.in_doubt {
-            text.push_str(&format!("  lockstep resume {id} --retry '{}'              do it again, whatever became of it\n", step.path));
-        }
-        text.push_str(&format!(
-            "  lockstep resume {id} --assume-done {}   it was done by hand\n",
-            assumed(step)
-        ));
-    }
-    text.push_str(&format!(
-        "  lockstep abort {id}               give back what it had switched on, and end\n"
-    ));
-    text.push_str(&format!("  lockstep resume {id} --deliver    let the playbook have the failure: it cleans up and ends\n"));
-    text
 }

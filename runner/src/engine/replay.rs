@@ -52,28 +52,46 @@ pub struct Divergence {
     pub then: String,
     /// What the playbook does now, with its line.
     pub now: String,
+    /// The argument in which the two differ, if it is one.
+    pub key: String,
+    /// The line that asked for it then, and the one that asks now, where there is one.
+    pub sites: [Option<String>; 2],
 }
 
-fn diverged(what: &str, then: String, now: String) -> EngineError {
-    EngineError::Divergence(Box::new(Divergence {
+fn diverged(what: &str, then: String, now: String) -> Divergence {
+    Divergence {
         what: what.to_owned(),
         then,
         now,
-    }))
+        key: String::new(),
+        sites: [None, None],
+    }
+}
+
+impl Divergence {
+    fn between(self, then: &str, now: &str) -> EngineError {
+        let site = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        EngineError::Divergence(Box::new(Self {
+            sites: [site(then), site(now)],
+            ..self
+        }))
+    }
 }
 
 fn changed(call: &Call, step: &Step) -> EngineError {
     if call.op != step.op {
         let then = format!("{} ({})", step.op, step.site);
         let now = format!("{} ({})", call.op, call.site);
-        return diverged(&format!("{} is another op", call.path), then, now);
+        return diverged(&format!("{} is another op", call.path), then, now)
+            .between(&step.site, &call.site);
     }
     let (key, then, now) = first_difference(&step.args, &call.args);
-    diverged(
+    let divergence = diverged(
         &format!("{} has another {key}", call.path),
         format!("{key} = {then} ({})", step.site),
         format!("{key} = {now} ({})", call.site),
-    )
+    );
+    Divergence { key, ..divergence }.between(&step.site, &call.site)
 }
 
 /// The first argument in which two calls of an op differ.
@@ -160,11 +178,9 @@ impl Engine {
                     None if completions.len() > 0 => {
                         let next = completions.next().map_or("", |c| c.path.as_str());
                         let now = format!("{} ({})", call.path, call.site);
-                        return Err(diverged(
-                            "it asks for a new step",
-                            format!("{next} followed"),
-                            now,
-                        ));
+                        let then = format!("{next} followed");
+                        let divergence = diverged("it asks for a new step", then, now);
+                        return Err(divergence.between("", &call.site));
                     }
                     _ => pending.push(call),
                 }
@@ -474,6 +490,7 @@ fn not_asked(path: &str, history: &History, ended: bool) -> EngineError {
         format!("{path} ({site})"),
         now.to_owned(),
     )
+    .between(site, "")
 }
 
 fn check_decisions(

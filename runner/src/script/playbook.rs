@@ -153,21 +153,44 @@ pub(super) fn load(
     if !ok {
         return Err(read_failure(&value));
     }
-    let chunk = shared
-        .borrow()
-        .loaded
-        .get(main)
-        .map_or_else(|| main.to_owned(), |source| source.chunk.clone());
+    let source = shared.borrow().loaded.get(main).cloned();
+    let place = |what: &str| {
+        let source = source.as_ref();
+        let line = source.map_or(1, |source| line_of(&source.text, what));
+        let chunk = source.map_or(main, |source| source.chunk.as_str());
+        format!("{chunk}:{line}")
+    };
     let table = match value {
         LuaValue::Table(table) => table,
         other => {
-            let got = other.type_name();
-            let what =
-                format!("a playbook returns a table with api and run, this file returns {got}");
-            return Err(Failure::script(what).at(format!("{chunk}:1")));
+            let got = match other {
+                LuaValue::Nil => "nothing",
+                _ => other.type_name(),
+            };
+            let what = format!(
+                "this file returns {got}: a playbook ends with a table, \"return {{ api = {API}, run = … }}\""
+            );
+            return Err(Failure::script(what.as_str()).at(place(&what)));
         }
     };
-    read(&table).map_err(|what| Failure::script(what).at(format!("{chunk}:1")))
+    read(&table).map_err(|what| Failure::script(what.as_str()).at(place(&what)))
+}
+
+/// The line of a playbook's file that something is wrong with: the parameter that is complained of, or what is returned.
+fn line_of(text: &str, what: &str) -> usize {
+    let name = what.strip_prefix("parameter ");
+    let name = name.and_then(|rest| rest.split(':').next());
+    let declares = |line: &str| {
+        let rest = name.and_then(|name| line.trim_start().strip_prefix(name));
+        rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    let declared = text.lines().position(declares);
+    let returned = || {
+        let lines: Vec<&str> = text.lines().collect();
+        let last = |found: fn(&str) -> bool| lines.iter().rposition(|line| found(line));
+        last(|line| line.starts_with("return")).or_else(|| last(|line| !line.trim().is_empty()))
+    };
+    declared.or_else(returned).map_or(1, |i| i + 1)
 }
 
 fn run_file(
@@ -236,6 +259,15 @@ fn param(name: &str, spec: &Value) -> Result<Param, String> {
         about: String,
         #[serde(default)]
         one_of: Vec<String>,
+    }
+    const KINDS: [&str; 4] = ["boolean", "integer", "string", "list"];
+    let kind = spec.get("type").and_then(Value::as_str);
+    if let Some(unknown) = kind.filter(|kind| !KINDS.contains(kind)) {
+        let hint = schema::hint(unknown, &KINDS);
+        return Err(format!(
+            "parameter {name}: there is no type {unknown:?}{hint}; there are {}",
+            KINDS.join(", ")
+        ));
     }
     let spec = Spec::deserialize(spec).map_err(|e| {
         format!(

@@ -87,12 +87,8 @@ end
 
 local function check_label(who, label)
 	if type(label) ~= "string" or label == "" or label:find "[/#%c]" then
-		raise(
-			"script",
-			who
-				.. ": a label is a text without '/', '#' and line breaks, got "
-				.. raw_format("%q", safe_tostring(label))
-		)
+		local what = "%s: a label is a text without '/', '#' and line breaks, got %q"
+		raise("script", raw_format(what, who, safe_tostring(label)))
 	end
 	return label
 end
@@ -118,7 +114,7 @@ local function labels_of(who, list)
 		end
 		check_label(who, label)
 		if seen[label] then
-			raise("script", who .. ": the label " .. raw_format("%q", label) .. " stands twice in the list")
+			raise("script", who .. ": the label " .. raw_format("%q", label) .. " stands twice in the list: steps are known by their labels")
 		end
 		seen[label], labels[i] = true, label
 	end
@@ -128,13 +124,8 @@ end
 local function check_options(who, options, known)
 	for key in pairs(options or {}) do
 		if not known[key] then
-			raise(
-				"script",
-				who
-					.. ": unknown option "
-					.. raw_format("%q", safe_tostring(key))
-					.. host.hint(safe_tostring(key), known)
-			)
+			local option = safe_tostring(key)
+			raise("script", raw_format("%s: unknown option %q%s", who, option, host.hint(option, known)))
 		end
 	end
 	return options or {}
@@ -155,7 +146,9 @@ local function may_wait(what)
 	if not isyieldable() then
 		raise(
 			"script",
-			what .. " can't be called here: Lua can't wait inside a sort comparator, a gsub callback or __tostring"
+			what
+				.. " can't be called here: Lua can't wait inside a sort comparator, a gsub callback or __tostring;"
+				.. " ask for what you need before"
 		)
 	end
 end
@@ -169,7 +162,7 @@ end
 local function step(op, args)
 	may_wait(op)
 	check_cancelled()
-	local ok, result = yield("step", op, args, host.site())
+	local ok, result = yield("step", op, args, host.site(), host.traceback())
 	if ok then
 		return result
 	end
@@ -369,13 +362,25 @@ local function ordered_next(t, key)
 	return nil
 end
 
+-- What to write where there may be nothing.
+local function or_empty(t)
+	return t == nil and ': where there may be none, write "or {}" behind it' or ""
+end
+
+local function checked_ipairs(t)
+	if type(t) ~= "table" then
+		raise("script", "ipairs: expected a list, got " .. type(t) .. or_empty(t))
+	end
+	return ipairs(t)
+end
+
 local function ordered_pairs(t)
 	local mt = raw_getmetatable(t)
 	if type(mt) == "table" and mt.__pairs then
 		return mt.__pairs(t)
 	end
 	if type(t) ~= "table" then
-		raise("script", "pairs: expected a table, got " .. type(t))
+		raise("script", "pairs: expected a table, got " .. type(t) .. or_empty(t))
 	end
 	local keys, i = sorted_keys(t), 0
 	return function()
@@ -495,7 +500,7 @@ local known = {
 	error = error,
 	finally = finally,
 	getmetatable = getmetatable,
-	ipairs = ipairs,
+	ipairs = checked_ipairs,
 	log = frozen("log", { info = say "info", warn = say "warn" }),
 	math = frozen("math", without(math, { "randomseed" })),
 	next = ordered_next,
@@ -605,9 +610,14 @@ function prelude.load(name)
 		local placed = complaint:sub(1, #chunk + 1) == chunk .. ":"
 		error(placed and complaint or raw_format("%s:1: %s", chunk, complaint), 0)
 	end
+	local required = next(being_loaded) ~= nil
 	being_loaded[name] = true
-	loaded[name] = { value = fn(name) }
+	local value = fn(name)
 	being_loaded[name] = nil
+	if value == nil and required then
+		raise("script", raw_format('require: %s returns nothing: end it with "return M"', chunk))
+	end
+	loaded[name] = { value = value }
 	return loaded[name].value
 end
 
@@ -626,7 +636,7 @@ function prelude.strand(fn, ...)
 	end
 	local record, traceback = normal(r[2]), tracebacks[r[2]]
 	record.traceback = record.traceback or traceback
-	record.site = record.site or (traceback or ""):match "^[^\n]+"
+	record.site = record.site or (traceback or ""):match "^[^\n]-:%d+"
 	return false, record
 end
 

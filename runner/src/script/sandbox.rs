@@ -11,6 +11,7 @@ use mlua::{HookTriggers, Lua, LuaOptions, StdLib, Table, Thread, VmState};
 
 use super::convert::plain;
 use super::{Source, Sources};
+use crate::failure::Failure;
 
 /// Lua instructions that a strand may run between two steps.
 pub(super) const BUDGET: u64 = 50_000_000;
@@ -20,6 +21,9 @@ const EVERY: u32 = 100_000;
 
 /// Memory for a playbook and all its values.
 const MEMORY: usize = 64 * 1024 * 1024;
+
+/// Frames that a traceback has at most: what recurses without an end would fill journals.
+const DEEPEST: usize = 50;
 
 /// What is missing from a playbook's world on purpose, and why.
 const REMOVED: [(&str, &str); 13] = [
@@ -115,6 +119,16 @@ impl Shared {
     pub(super) fn enter_strand(&mut self, id: usize) {
         self.current = id;
         self.instructions = 0;
+    }
+
+    /// A failure, with the source that its line is in.
+    pub(super) fn with_source(&self, failure: Failure) -> Failure {
+        let chunk = failure.site.as_deref().and_then(|site| site.rsplit_once(':'));
+        let source = chunk.and_then(|(chunk, _)| self.loaded.values().find(|s| s.chunk == chunk));
+        Failure {
+            source: source.cloned().map(Box::new),
+            ..failure
+        }
     }
 
     fn strand(&mut self) -> Option<&mut StrandState> {
@@ -358,9 +372,21 @@ fn frames(lua: &Lua, level: usize) -> impl Iterator<Item = Site> {
     (level..).map_while(frame).flatten()
 }
 
+/// The playbook's lines from the innermost on outwards, each with the function it is in.
 fn traceback(lua: &Lua) -> String {
-    frames(lua, 1)
-        .map(|site| site.to_string())
-        .collect::<Vec<_>>()
-        .join("\n")
+    let lines: Vec<String> = (1..)
+        .map_while(|level| lua.inspect_stack(level, frame))
+        .flatten()
+        .take(DEEPEST)
+        .collect();
+    lines.join("\n")
+}
+
+fn frame(debug: &mlua::debug::Debug<'_>) -> Option<String> {
+    let source = debug.source();
+    let chunk = source.source.as_deref()?.strip_prefix('@')?;
+    let line = debug.current_line()?;
+    let name = debug.names().name;
+    let name = name.map_or_else(String::new, |name| format!(" in {name}"));
+    Some(format!("{chunk}:{line}{name}"))
 }

@@ -1,0 +1,235 @@
+//! A line of a playbook as people look at it: with the lines around it, and what is wrong underlined.
+//!
+//! The text is the one that was loaded, or that the run captured, and not what lies on disk by now.
+
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::harmless::harmless;
+use crate::script::Source;
+
+/// Lines shown before the marked one, and after it.
+const AROUND: usize = 2;
+
+/// How many lines a call may go on for after the line in which it begins.
+const CALL: usize = 30;
+
+/// A window with a longer line than this, in bytes, is not shown.
+const WIDEST: usize = 4096;
+
+/// Whether text is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ink {
+    /// No: there is no terminal, or it (or `NO_COLOR`) says so.
+    Plain,
+    /// Yes.
+    Colour,
+}
+
+impl Ink {
+    /// For standard output.
+    #[must_use]
+    pub fn stdout() -> Self {
+        Self::of(console::colors_enabled())
+    }
+
+    /// For standard error.
+    #[must_use]
+    pub fn stderr() -> Self {
+        Self::of(console::colors_enabled_stderr())
+    }
+
+    fn of(colours: bool) -> Self {
+        if colours { Self::Colour } else { Self::Plain }
+    }
+}
+
+/// A place in a source, marked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excerpt<'a> {
+    source: &'a Source,
+    /// Counted from 1.
+    line: usize,
+    /// The bytes of the line that are underlined.
+    span: Range<usize>,
+}
+
+/// `file:line` in its parts.
+#[must_use]
+pub fn parse(site: &str) -> Option<(&str, usize)> {
+    let (chunk, line) = site.rsplit_once(':')?;
+    Some((chunk, line.parse().ok().filter(|line| *line > 0)?))
+}
+
+impl<'a> Excerpt<'a> {
+    /// The line `line` of a source, with what `message` is about underlined: the word that it names, or the whole line.
+    ///
+    /// An argument may stand in a line behind the one in which its call begins. None where there is no such line.
+    #[must_use]
+    pub fn of(source: &'a Source, line: usize, message: &str) -> Option<Self> {
+        let lines: Vec<&str> = source.text.lines().collect();
+        let text = lines.get(line.checked_sub(1)?)?;
+        for Word { text: word, far } in words(message) {
+            let reach = if far { CALL } else { 1 };
+            for (i, text) in lines.iter().enumerate().skip(line - 1).take(reach) {
+                if let Some(span) = find(text, word) {
+                    let line = i + 1;
+                    return Some(Self { source, line, span });
+                }
+            }
+        }
+        let from = text.len() - text.trim_start().len();
+        let span = from..text.trim_end().len().max(from);
+        Some(Self { source, line, span })
+    }
+
+    /// The excerpt, with a line that names the place. None where its lines are too long to be looked at.
+    #[must_use]
+    pub fn render(&self, ink: Ink) -> Option<String> {
+        let first = self.line.saturating_sub(1 + AROUND);
+        let lines: Vec<&str> = self
+            .source
+            .text
+            .lines()
+            .skip(first)
+            .take(self.line + AROUND - first)
+            .collect();
+        if lines.iter().any(|line| line.len() > WIDEST) {
+            return None;
+        }
+        let before: usize = lines[..self.line - 1 - first]
+            .iter()
+            .map(|line| line.len() + 1)
+            .sum();
+        let window = lines.join("\n");
+        let chunk = harmless(&self.source.chunk);
+        let snippet = Snippet::source(&window)
+            .line_start(first + 1)
+            .path(chunk.as_ref())
+            .fold(false)
+            .annotation(
+                AnnotationKind::Primary.span(before + self.span.start..before + self.span.end),
+            );
+        let group = Group::with_level(Level::ERROR).element(snippet);
+        let renderer = match ink {
+            Ink::Plain => Renderer::plain(),
+            Ink::Colour => Renderer::styled(),
+        };
+        Some(renderer.render(&[group]))
+    }
+}
+
+/// A word that may be what a message is about.
+struct Word<'a> {
+    text: &'a str,
+    /// It may stand in a later line of the same call.
+    far: bool,
+}
+
+/// The words that a message is about, the likeliest first.
+fn words(message: &str) -> Vec<Word<'_>> {
+    let mut words = Vec::new();
+    let mut add = |text, far| words.push(Word { text, far });
+    // Lua: attempt to index a nil value (field 'membrs')
+    for kind in ["global", "field", "local", "upvalue", "method", "constant"] {
+        if let Some((_, rest)) = message.split_once(&format!("({kind} '"))
+            && let Some((name, _)) = rest.split_once("')")
+        {
+            add(name, false);
+        }
+    }
+    // Lua: unexpected symbol near '}'
+    if let Some((_, rest)) = message.rsplit_once(" near '")
+        && let Some(token) = rest.strip_suffix('\'')
+    {
+        add(token, false);
+    }
+    // Ours: unknown argument "membr" (did you mean "member"?); what is meant comes behind what is there.
+    let said = message.split("(did you mean").next().unwrap_or(message);
+    for quoted in said.split('"').skip(1).step_by(2) {
+        add(quoted, true);
+    }
+    // Ours: there is no snap.refesh; os isn't there in playbooks; parallel: a label is a text; argument wait: expected …
+    for name in said.split([' ', ':', ',', ';', '=']) {
+        let name = name.trim_matches(|c: char| !c.is_alphanumeric() && c != '_');
+        if name.contains(['.', '_']) {
+            add(name, false);
+            add(name.rsplit('.').next().unwrap_or(name), false);
+        }
+    }
+    let mut plain = said.split([':', ' ']).filter(|name| !name.is_empty());
+    let first = plain.next().unwrap_or_default();
+    if first == "argument" {
+        add(plain.next().unwrap_or_default(), true);
+    }
+    add(first, false);
+    words
+}
+
+/// Where a word stands in a line, as a word of its own.
+fn find(line: &str, word: &str) -> Option<Range<usize>> {
+    if word.is_empty() {
+        return None;
+    }
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    let code = line.find("--").unwrap_or(line.len());
+    let own = |at: &usize| {
+        let (before, behind) = (&line[..*at], &line[at + word.len()..]);
+        let joined = |c: Option<char>, edge: Option<char>| {
+            c.is_some_and(part) && edge.is_some_and(part)
+        };
+        !joined(before.chars().next_back(), word.chars().next())
+            && !joined(behind.chars().next(), word.chars().next_back())
+    };
+    let at = line
+        .match_indices(word)
+        .map(|(at, _)| at)
+        .find(|at| *at < code && own(at))?;
+    Some(at..at + word.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str, line: usize, message: &str) -> String {
+        let source = Source {
+            chunk: "site.lua".to_owned(),
+            text: text.to_owned(),
+        };
+        let excerpt = Excerpt::of(&source, line, message).unwrap();
+        format!("{message}\n{}\n", excerpt.render(Ink::Plain).unwrap())
+    }
+
+    #[test]
+    fn what_a_message_is_about_is_underlined() {
+        let call = "-- drain\nlocal r = snap.refresh {\n\tmember = \"micro01\",\n\tsnpa = \"lxd\", -- snpa\n}\nreturn r.chnaged";
+        let cases = [
+            shown("local m = cluster.membrs[1]", 1, "attempt to index a nil value (field 'membrs')"),
+            shown("local x = {\n\ny = 3 }\n\n\nprint(x))", 6, "<eof> expected near ')'"),
+            shown(call, 2, "snap.refresh: unknown argument \"snpa\" (did you mean \"snap\"?)"),
+            shown(call, 6, "there is no field \"chnaged\" here (did you mean \"changed\"?)"),
+            shown("x = os.time()", 1, "os isn't there in playbooks: the clock is a step (time.now)"),
+            shown("snap.refesh {}", 1, "there is no snap.refesh (did you mean \"refresh\"?)"),
+            shown("if true then", 1, "'end' expected near <eof>"),
+            shown("exec { argv = 3, member = \"m\" }", 1, "argument argv: expected a list"),
+            shown("\té\t= nil + 1 \x1b[31m", 1, "attempt to perform arithmetic on a nil value"),
+        ];
+        insta::assert_snapshot!(cases.join("\n"));
+    }
+
+    #[test]
+    fn what_can_t_be_shown_is_left_out() {
+        let source = Source {
+            chunk: "a.lua".to_owned(),
+            text: format!("x\n{}\n", "y".repeat(10_000_000)),
+        };
+        assert_eq!(Excerpt::of(&source, 3, ""), None);
+        assert_eq!(Excerpt::of(&source, 0, ""), None);
+        let long = Excerpt::of(&source, 2, "").unwrap();
+        assert_eq!(long.render(Ink::Plain), None);
+        assert_eq!(parse("a.lua:0"), None);
+        assert_eq!(parse("a:b.lua:12"), Some(("a:b.lua", 12)));
+    }
+}

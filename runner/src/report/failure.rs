@@ -1,0 +1,217 @@
+//! A failure in full: who and what, the command and what came of it, the line that asked, and the way to that line.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use lockstep_modules::cluster::Cluster;
+use serde_json::Value;
+
+use super::excerpt::{Excerpt, Ink, parse};
+use super::harmless::{harmless, lines, one_line};
+use crate::failure::Failure;
+use crate::script::Source;
+
+/// Lines of a program's output that are shown: its last.
+const SAID: usize = 8;
+
+/// Frames of a traceback that are shown.
+const FRAMES: usize = 12;
+
+/// Tells failures to a person.
+pub struct Teller<'a> {
+    /// The sources of the run, by module name: what was loaded, or captured.
+    pub sources: &'a BTreeMap<String, Source>,
+    /// How members are reached; none where they are simulated and nobody could type a command there.
+    pub cluster: Option<&'a Cluster>,
+    /// Whether excerpts are coloured.
+    pub ink: Ink,
+}
+
+/// What failed, in a line or, where the op's message has more of them, in as many.
+#[must_use]
+pub fn head(failure: &Failure) -> String {
+    let whole = failure.to_string();
+    // What failed in the strands is listed behind it.
+    let brief = match whole.split_once(": ") {
+        Some((brief, _)) if !failure.failures.is_empty() => brief,
+        _ => &whole,
+    };
+    lines(brief)
+}
+
+impl Teller<'_> {
+    /// Everything about a failure but its head. Each line ends with a line break; empty where nothing more is known.
+    #[must_use]
+    pub fn details(&self, failure: &Failure) -> String {
+        let mut text = String::new();
+        self.evidence(failure, &mut text);
+        self.strands(failure, &mut text);
+        self.place(failure, &mut text);
+        text
+    }
+
+    /// The line at `site`, marked by what `message` is about; none where its source isn't known.
+    #[must_use]
+    pub fn excerpt(&self, site: &str, message: &str) -> Option<String> {
+        let (chunk, line) = parse(site)?;
+        let source = self.sources.values().find(|s| s.chunk == chunk)?;
+        marked(source, line, message, self.ink)
+    }
+
+    /// The command, how it ended, and the last that it said.
+    fn evidence(&self, failure: &Failure, text: &mut String) {
+        let word = |key: &str| failure.detail.get(key).and_then(Value::as_str);
+        let Some(command) = word("command") else {
+            return;
+        };
+        let typed = self
+            .cluster
+            .zip(failure.member.as_deref())
+            .and_then(|(cluster, member)| cluster.typed(member, command));
+        entry(text, "command", &lines(typed.as_deref().unwrap_or(command)));
+        if let Some(end) = word("end") {
+            let ms = failure.detail.get("ms").and_then(Value::as_u64);
+            let after = ms.map_or_else(String::new, |ms| {
+                format!(" after {}.{} s", ms / 1000, ms % 1000 / 100)
+            });
+            entry(text, "ended", &format!("{end}{after}"));
+        }
+        for stream in ["stderr", "stdout"] {
+            let said = word(stream).unwrap_or_default();
+            // What the message quotes already isn't said again.
+            if !said.trim().is_empty() && !failure.message.contains(said.trim()) {
+                entry(text, stream, &last(said));
+            }
+        }
+    }
+
+    fn strands(&self, failure: &Failure, text: &mut String) {
+        let widest = failure
+            .failures
+            .iter()
+            .map(|f| f.label.as_deref().unwrap_or_default().chars().count())
+            .max()
+            .unwrap_or(0);
+        for inner in &failure.failures {
+            let label = harmless(inner.label.as_deref().unwrap_or_default());
+            let who = match &inner.member {
+                Some(member) if *member == label => {
+                    let op = inner.op.as_ref().map_or_else(String::new, |op| format!("{op}: "));
+                    format!("{op}{}", inner.message)
+                }
+                _ => inner.to_string(),
+            };
+            let site = inner.site.as_ref().map_or_else(String::new, |site| {
+                format!("  ({})", harmless(site))
+            });
+            let _ = writeln!(text, "  {label:widest$}  {}{site}", one_line(&who));
+        }
+        // Strands of one list mostly fail in one way: the first shows it.
+        if let Some(first) = failure.failures.first() {
+            let same = failure.failures.iter().all(|f| f.site == first.site);
+            if same || first.detail.contains_key("command") {
+                self.evidence(first, text);
+            }
+        }
+    }
+
+    fn place(&self, failure: &Failure, text: &mut String) {
+        // The line that failed in a strand says more than the one that forked it.
+        let inner = failure.failures.first().filter(|f| f.site.is_some());
+        let failure = inner.unwrap_or(failure);
+        let Some(site) = &failure.site else { return };
+        let about = match &failure.op {
+            // A step that failed on the cluster is no mistake in its arguments: the call is what is marked.
+            Some(op) if failure.step.is_some() => op.clone(),
+            _ => failure.message.clone(),
+        };
+        let own = failure.source.as_deref().zip(parse(site));
+        let excerpt = match own.filter(|(source, (chunk, _))| source.chunk == *chunk) {
+            Some((source, (_, line))) => marked(source, line, &about, self.ink),
+            None => self.excerpt(site, &about),
+        };
+        match excerpt {
+            Some(excerpt) => {
+                let _ = writeln!(text, "{excerpt}");
+            }
+            None => entry(text, "asked at", &harmless(site)),
+        }
+        let frames: Vec<&str> = failure.traceback.iter().flat_map(|t| t.lines()).collect();
+        let callers: Vec<&str> = frames.iter().skip(1).take(FRAMES).copied().collect();
+        if !callers.is_empty() {
+            entry(text, "called at", &harmless(&callers.join("\n")));
+        }
+    }
+}
+
+fn marked(source: &Source, line: usize, message: &str, ink: Ink) -> Option<String> {
+    Excerpt::of(source, line, message)?.render(ink)
+}
+
+/// A name and what it stands for; further lines stand below the first.
+fn entry(text: &mut String, name: &str, what: &str) {
+    let mut name = name;
+    for line in what.lines() {
+        let _ = writeln!(text, "  {name:<9}  {line}");
+        name = "";
+    }
+}
+
+/// The last lines of what a program said.
+fn last(said: &str) -> String {
+    let all: Vec<&str> = said.trim_end().lines().collect();
+    let shown = &all[all.len().saturating_sub(SAID)..];
+    lines(&shown.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_modules::cluster::{MemberConfig, SshConfig};
+    use lockstep_modules::cmd::{Cmd, Output};
+
+    use super::*;
+
+    fn told(failure: &Failure) -> String {
+        let cluster = Cluster {
+            name: "c".to_owned(),
+            members: vec![MemberConfig {
+                address: Some("10.0.0.2".to_owned()),
+                user: Some("ubuntu".to_owned()),
+                ..MemberConfig::named("micro02")
+            }],
+            machines: Vec::new(),
+            ssh: SshConfig::default(),
+        };
+        let teller = Teller {
+            sources: &BTreeMap::new(),
+            cluster: Some(&cluster),
+            ink: Ink::Plain,
+        };
+        format!("{}\n{}\n", head(failure), teller.details(failure))
+    }
+
+    fn of(cmd: &Cmd, output: &Output) -> Failure {
+        let error = output.text(cmd, "micro02").unwrap_err();
+        Failure::of_step(error, "exec", "exec#1", None, "site.lua:3")
+    }
+
+    #[test]
+    fn what_a_program_on_a_member_failed_with() {
+        let refresh = Cmd::root(["/usr/bin/snap", "refresh", "lxd"]);
+        let said = "one\ntwo\nthree\nfour\nfive\nsix\nseven\nerror: cannot refresh\neight\n";
+        let query = Cmd::root(["/snap/bin/lxc", "query", "-d", "{\"it's\": 1}"]);
+        let evil = "\x1b[31mgone\x1b[0m\x07\r\n\x1b]0;owned\x07last";
+        let mut slow = Output::exit(137, "", "");
+        slow.end = lockstep_modules::cmd::End::Signal(9);
+        slow.took = Some(std::time::Duration::from_millis(12_345));
+        let cases = [
+            told(&of(&refresh, &Output::exit(1, "", said))),
+            told(&of(&refresh, &Output::exit(10, "only\nthis", ""))),
+            told(&of(&query, &Output::exit(2, "", evil))),
+            told(&of(&refresh, &slow)),
+            told(&of(&refresh, &Output::exit(1, "", "x".repeat(10_000_000)))),
+        ];
+        insta::assert_snapshot!(cases.join("\n"));
+        assert!(cases.iter().all(|told| told.len() < 8000));
+    }
+}

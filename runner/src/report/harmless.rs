@@ -1,0 +1,106 @@
+//! Text from elsewhere, made fit for a terminal: what a member prints may hold anything, and must do nothing here.
+
+use std::borrow::Cow;
+
+/// A line that is longer than this, in characters, is cut.
+pub const LONGEST: usize = 2000;
+
+/// A text in which every control character is seen instead of obeyed: `ESC [31m` becomes `␛[31m`.
+///
+/// Line breaks stay, and a tab is four blanks. Characters that turn the direction of writing around, or end a line in a
+/// way of their own, become `U+FFFD`: they would show something else than what is there.
+#[must_use]
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(|c| c != '\n' && seen(c).is_some()) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let text = text.replace("\r\n", "\n");
+    for c in text.chars() {
+        match seen(c) {
+            _ if c == '\n' => out.push(c),
+            Some(_) if c == '\t' => out.push_str("    "),
+            Some(sign) => out.push(sign),
+            None => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// As [`harmless`], in one line of bounded length: of more, the first is shown, and how much is left out.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim_end).filter(|l| !l.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let more = lines.count();
+    let line = cut(first);
+    let line = harmless(&line);
+    match more {
+        0 => line.into_owned(),
+        1 => format!("{line} (and a line more)"),
+        n => format!("{line} (and {n} lines more)"),
+    }
+}
+
+/// The beginning of a line that is too long, and how much is left out.
+#[must_use]
+pub fn cut(line: &str) -> Cow<'_, str> {
+    match line.char_indices().nth(LONGEST) {
+        None => Cow::Borrowed(line),
+        Some((at, _)) => {
+            let more = line.len() - at;
+            Cow::Owned(format!("{}… ({more} bytes more)", &line[..at]))
+        }
+    }
+}
+
+/// A text of any number of lines, each of them harmless and of bounded length.
+#[must_use]
+pub fn lines(text: &str) -> String {
+    let lines: Vec<Cow<'_, str>> = text.split('\n').map(cut).collect();
+    harmless(&lines.join("\n")).into_owned()
+}
+
+/// The sign by which a character is shown that a terminal would obey.
+fn seen(c: char) -> Option<char> {
+    match c {
+        '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)),
+        '\x7f' => Some('␡'),
+        '\u{80}'..='\u{9f}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}' => Some('\u{fffd}'),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_seen() {
+        let evil = "a\x1b[31mred\x07\r\nb\tc\x1b]0;title\x07\u{9b}2J\u{202e}\x7f";
+        assert_eq!(
+            harmless(evil),
+            "a␛[31mred␇\nb    c␛]0;title␇\u{fffd}2J\u{fffd}␡"
+        );
+        assert!(matches!(
+            harmless("plain – “text” 日本"),
+            Cow::Borrowed(_)
+        ));
+    }
+
+    #[test]
+    fn a_line_of_ten_megabytes_is_cut() {
+        let long = "é".repeat(5 * 1024 * 1024);
+        let shown = one_line(&format!("{long}\nsecond\nthird"));
+        assert!(shown.len() < 2 * LONGEST + 100, "{}", shown.len());
+        assert!(
+            shown.ends_with("… (10481760 bytes more) (and 2 lines more)"),
+            "{}",
+            &shown[shown.len() - 80..]
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! What a held run needs a person for: the ways on, in the order in which one would try them.
+
+use super::failure::{Teller, head};
+use super::harmless::harmless;
+use crate::engine::Held;
+
+/// One way on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// What it means, in a few words.
+    pub what: String,
+    /// What to type.
+    pub command: String,
+}
+
+/// The ways on of the run `id`, which is held at these steps.
+///
+/// `refused` says that a check said no before anything was changed, `simulated` that the cluster is, so that what was made
+/// to go wrong there can be ended.
+#[must_use]
+pub fn ways_on(id: &str, held: &[Held], refused: bool, simulated: bool) -> Vec<Way> {
+    let way = |what: &str, command: String| Way {
+        what: what.to_owned(),
+        command,
+    };
+    let mut ways = Vec::new();
+    if simulated {
+        let command = format!("lockstep resume {id} --mend");
+        ways.push(way("end what was made to go wrong, and try again", command));
+    }
+    let again = if held.iter().any(|step| step.in_doubt) {
+        "look again what became of it, and go on"
+    } else {
+        "try it again, when the cause is gone"
+    };
+    ways.push(way(again, format!("lockstep resume {id}")));
+    if refused
+        && held
+            .iter()
+            .any(|h| h.failure.message.contains("--accept "))
+    {
+        let command = "the same command with --accept CHECK".to_owned();
+        ways.push(way("begin again, accepting what a check says", command));
+    }
+    for step in held {
+        let command = format!("lockstep resume {id} --assume-done {}", assumed(step));
+        ways.push(way("go on: it was done by hand", command));
+        if step.in_doubt {
+            let command = format!("lockstep resume {id} --retry '{}'", step.path);
+            ways.push(way("do it again, whatever became of it", command));
+        }
+    }
+    let command = format!("lockstep resume {id} --deliver");
+    ways.push(way("let the playbook clean up and end", command));
+    let command = format!("lockstep abort {id}");
+    ways.push(way("give back what it had switched on, and end", command));
+    ways
+}
+
+/// Where the run `id` is held, and why: for each step its failure in full.
+#[must_use]
+pub fn reasons(id: &str, held: &[Held], teller: &Teller<'_>) -> String {
+    let mut text = String::new();
+    for step in held {
+        let path = harmless(&step.path);
+        text.push_str(&format!("{id} is held at {path}\n"));
+        let why = head(&step.failure).replace('\n', "\n  ");
+        text.push_str(&format!("  {why}\n{}", teller.details(&step.failure)));
+        if step.in_doubt {
+            text.push_str("  It is not known whether this was done.\n");
+        }
+    }
+    text
+}
+
+/// Ways on as lines: what they mean in a column, then what to type.
+#[must_use]
+pub fn table(ways: &[Way]) -> String {
+    let widest = ways.iter().map(|way| way.what.chars().count()).max();
+    let widest = widest.unwrap_or(0);
+    let lines = ways
+        .iter()
+        .map(|Way { what, command }| format!("  {what:widest$}  {command}\n"));
+    lines.collect()
+}
+
+/// A step as it is named where it is taken as done.
+#[must_use]
+pub fn assumed(step: &Held) -> String {
+    let result = if step.needs_result { "=RESULT" } else { "" };
+    format!("'{}{result}'", step.path)
+}
