@@ -11,6 +11,7 @@ mod generated;
 mod holds;
 mod laws;
 mod live;
+mod modules;
 mod network;
 mod plan;
 mod preflight;

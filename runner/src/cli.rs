@@ -21,6 +21,7 @@ mod check;
 mod doc;
 mod exit;
 mod init;
+mod modules;
 mod op;
 mod params;
 mod plan;
@@ -80,6 +81,12 @@ pub(crate) struct Global {
     /// A folder that takes the place of the shipped playbooks
     #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
     playbooks: Option<PathBuf>,
+    /// The folder with the site's module programs [env: LOCKSTEP_MODULES=] [default: modules/ beside the playbook, or
+    /// beside the cluster file]
+    //
+    // The environment is looked at where programs are looked for: it shall not change what a resumed run goes on with.
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
+    modules: Option<PathBuf>,
     /// Another ssh_config than yours (ssh -F)
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     ssh_config: Option<String>,
@@ -156,11 +163,14 @@ pub fn main(registry: &Registry) -> ExitCode {
 #[must_use]
 pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
-    let command = Cli::command()
-        .bin_name("lockstep")
-        .subcommand(op::command(registry));
-    let command = match params::flags(command, registry, &argv) {
-        Ok(command) => command,
+    let made = modules::with_programs(registry, &argv).and_then(|registry| {
+        let command = Cli::command()
+            .bin_name("lockstep")
+            .subcommand(op::command(&registry));
+        Ok((params::flags(command, &registry, &argv)?, registry))
+    });
+    let (command, registry) = match made {
+        Ok((command, registry)) => (command, &registry.clone()),
         Err(fault) => {
             fault.print(argv.iter().any(|word| word == "--json"));
             return fault.exit.into();
