@@ -14,6 +14,7 @@ mod generated;
 mod holds;
 mod laws;
 mod live;
+mod modules;
 mod network;
 mod package;
 mod plan;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::OpError;
@@ -22,9 +23,24 @@ pub struct Cmd {
     pub timeout: Duration,
     /// The output holds keys or certificates: it isn't written to transcripts.
     pub private: bool,
+    /// What a simulated cluster that doesn't know the program takes it to have done. Members never see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned: Option<Planned>,
     /// The path of the step that it is run for, for example `MicroCeph/micro2/snap.refresh#1`. Members never see it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub step: String,
+}
+
+/// What a program is taken to have done where nobody can know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Planned {
+    /// Its exit status.
+    #[serde(default)]
+    pub code: i32,
+    /// What it printed.
+    #[serde(default)]
+    pub stdout: String,
 }
 
 impl Cmd {
@@ -40,6 +56,7 @@ impl Cmd {
             stdin: None,
             timeout: DEFAULT_TIMEOUT,
             private: false,
+            planned: None,
             step: String::new(),
         }
     }
@@ -245,7 +262,7 @@ pub fn tail(text: &str, bytes: usize) -> &str {
 }
 
 /// The line of a failed program's output that most likely says why: the first one marked as an error, or the last.
-fn last_line(stderr: &str, stdout: &str) -> String {
+pub(crate) fn last_line(stderr: &str, stdout: &str) -> String {
     let said = if stderr.trim().is_empty() {
         stdout
     } else {

@@ -15,7 +15,7 @@ use crate::cluster::Cluster;
 use crate::cmd::{Cmd, Output};
 use crate::error::OpError;
 use crate::schema::{Member, Span};
-use crate::transport::{ContactError, Facts, Transport};
+use crate::transport::{ContactError, Facts, Transport, Turn};
 
 /// The run that a step belongs to. No other run of any controller is the same in all three.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,13 @@ pub enum Note<'a> {
         result: Result<&'a Output, &'a ContactError>,
         /// How long it took.
         took: Duration,
+    },
+    /// A line for the log.
+    Said {
+        /// `info`, `warn`, or `debug`.
+        level: &'a str,
+        /// The line.
+        text: &'a str,
     },
     /// The connection to a member broke while nothing ran over it, and was made again.
     Mended {
@@ -170,6 +177,17 @@ impl Cx {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// How long the step may take.
+    #[must_use]
+    pub fn timeout(&self) -> Span {
+        self.timeout
+    }
+
+    /// See [`Transport::turn`].
+    pub(crate) async fn turn(&self) -> Option<Turn> {
+        self.host.transport().turn().await
     }
 
     /// What is known of `member` since it was reached.
@@ -293,6 +311,11 @@ impl Cx {
         self.tell(done, total, text.into());
     }
 
+    /// Says a line, for the log.
+    pub fn say(&self, level: &str, text: &str) {
+        self.host.note(&self.path, Note::Said { level, text });
+    }
+
     fn tell(&self, done: u64, total: Option<u64>, text: String) {
         let note = Note::Progress { done, total, text };
         self.host.note(&self.path, note);
@@ -310,21 +333,28 @@ impl Cx {
         loop {
             match look().await? {
                 Look::Yes(value) => return Ok(value),
-                Look::NotYet(missing) => {
-                    self.missing.replace(Some(missing.clone()));
-                    if Instant::now() + every > self.deadline {
-                        return Err(OpError::timeout(format!(
-                            "not within {}: {missing}",
-                            self.timeout
-                        )));
-                    }
-                    // A look that told by itself how far it is has said it better.
-                    if !self.told.replace(false) {
-                        self.tell(0, None, missing);
-                    }
-                }
+                Look::NotYet(missing) => self.pause(every, missing).await?,
             }
-            tokio::time::sleep(every).await;
         }
+    }
+
+    /// Lets `pause` pass, since something is missing.
+    ///
+    /// # Errors
+    /// Where the step's time would be up before: a timeout that names what is missing.
+    pub async fn pause(&self, pause: Duration, missing: String) -> Result<(), OpError> {
+        self.missing.replace(Some(missing.clone()));
+        if Instant::now() + pause > self.deadline {
+            return Err(OpError::timeout(format!(
+                "not within {}: {missing}",
+                self.timeout
+            )));
+        }
+        // Who told by itself how far it is has said it better.
+        if !self.told.replace(false) {
+            self.tell(0, None, missing);
+        }
+        tokio::time::sleep(pause).await;
+        Ok(())
     }
 }

@@ -13,7 +13,7 @@ pub enum Kind {
     Args,
     /// A program on a member failed, or printed what its parser can't read.
     Command,
-    /// The member can't be reached, or contact was lost on the way.
+    /// The member can't be reached, or contact was lost on the way: to it, or to the program of a module.
     Unreachable,
     /// Something did not come about, or did not answer, in its time.
     Timeout,

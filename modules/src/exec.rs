@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cmd::{Cmd, End, tail};
+use crate::cmd::{Cmd, End, Planned, tail};
 use crate::cx::Cx;
 use crate::error::OpError;
 use crate::op::{Effect, Module, Op, OpDef};
@@ -46,18 +46,6 @@ pub struct ExecArgs {
     pub allow: Vec<i32>,
     /// What a simulated cluster takes it to have done, where it doesn't know the program: a plan is exact then.
     pub plan: Option<Planned>,
-}
-
-/// What a program is taken to have done, in a plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Planned {
-    /// Its exit status.
-    #[serde(default)]
-    pub code: i32,
-    /// What it printed.
-    #[serde(default)]
-    pub stdout: String,
 }
 
 /// What the program did.
@@ -108,6 +96,7 @@ impl Op for Exec {
             .saturating_duration_since(tokio::time::Instant::now());
         let mut cmd = Cmd {
             root: args.root,
+            planned: args.plan,
             ..Cmd::user(args.argv)
         }
         .timeout(left);

@@ -19,6 +19,7 @@ pub mod microcluster;
 pub mod microovn;
 pub mod op;
 pub mod preflight;
+pub mod program;
 pub mod raft;
 pub mod schema;
 pub mod snap;

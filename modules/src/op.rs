@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::cx::Cx;
 use crate::error::{Kind, OpError};
+use crate::program::Program;
 use crate::schema::{self, Span};
 
 /// What doing an op a second time would mean.
@@ -289,6 +290,8 @@ pub struct Module {
     pub about: String,
     /// Its ops, in the order of the reference.
     pub ops: Vec<OpDef>,
+    /// The program that it is; none for a native one.
+    pub program: Option<Arc<Program>>,
 }
 
 impl Module {
@@ -299,6 +302,7 @@ impl Module {
             name: name.to_owned(),
             about: about.to_owned(),
             ops,
+            program: None,
         }
     }
 }
@@ -325,6 +329,12 @@ impl Registry {
         Self {
             modules: modules.into_iter().collect(),
         }
+    }
+
+    /// With these modules beside.
+    #[must_use]
+    pub fn with(&self, more: impl IntoIterator<Item = Module>) -> Self {
+        Self::new(self.modules.iter().cloned().chain(more))
     }
 
     /// The modules, in the order of the reference.

@@ -23,6 +23,9 @@ pub struct Facts {
     pub curl: Option<String>,
 }
 
+/// The turn of a program: the next one begins when it is dropped.
+pub type Turn = tokio::sync::OwnedMutexGuard<()>;
+
 /// Reaches members. `ssh`, `local` and the twin implement it.
 pub trait Transport {
     /// Connects if need be, and tells what the member is.
@@ -42,6 +45,13 @@ pub trait Transport {
     /// it broke while nothing ran over it.
     fn mended(&self, _member: &str) -> Option<String> {
         None
+    }
+
+    /// Waits for the turn of a program that works beside the members, on the machine of lockstep, and keeps it until what
+    /// is returned is dropped. On a simulated cluster they take turns, so that a run is the same every time; on a real
+    /// one nobody waits.
+    fn turn(&self) -> LocalBoxFuture<'_, Option<Turn>> {
+        Box::pin(std::future::ready(None))
     }
 
     /// Opens connections to all of `members` at once, so that later steps find them warm.

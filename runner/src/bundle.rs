@@ -163,10 +163,10 @@ impl Sources for Captured {
     }
 }
 
-/// The SHA-256 of a text, in hexadecimal.
+/// The SHA-256 of a text or a file, in hexadecimal.
 #[must_use]
-pub fn digest(text: &str) -> String {
-    Sha256::digest(text)
+pub fn digest(content: impl AsRef<[u8]>) -> String {
+    Sha256::digest(content)
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()

@@ -25,6 +25,7 @@ mod doc;
 mod exit;
 mod help;
 mod init;
+mod modules;
 mod op;
 mod params;
 mod plan;
@@ -98,6 +99,12 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     playbooks: Option<PathBuf>,
+    /// The folder with the site's module programs [env: LOCKSTEP_MODULES=] [default: modules/ beside the playbook, or
+    /// beside the cluster file]
+    //
+    // The environment is looked at where programs are looked for: it shall not change what a resumed run goes on with.
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    modules: Option<PathBuf>,
     /// Another ssh_config than yours (ssh -F)
     #[arg(
         long,
@@ -186,13 +193,18 @@ pub fn main(registry: &Registry) -> ExitCode {
 #[must_use]
 pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
-    let command = match command(registry, &argv) {
-        Ok(command) => command,
+    let made = modules::with_programs(registry, &argv).and_then(|registry| {
+        let command = command(&registry, &argv)?;
+        Ok((command, registry))
+    });
+    let (command, registry) = match made {
+        Ok(made) => made,
         Err(fault) => {
             fault.print(argv.iter().any(|word| word == "--json"));
             return fault.exit.into();
         }
     };
+    let registry = &registry;
     let matches = command.get_matches_from(argv);
     let json = matches.get_flag("json");
     let result = match matches.subcommand() {

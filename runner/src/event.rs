@@ -163,7 +163,7 @@ pub enum Event {
     },
     /// The playbook says something.
     Log {
-        /// `info` or `warn`.
+        /// `info`, `warn`, or `debug`, which is shown only to those who want to see everything.
         level: String,
         /// Where, for example `MicroCeph/micro2`.
         scope: String,

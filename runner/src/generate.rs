@@ -8,6 +8,11 @@ use lockstep_modules::op::{OpDef, Registry};
 use lockstep_modules::schema::{required, types_of, words};
 use serde_json::{Map, Value, json};
 
+/// What playbooks see beside modules: the functions that they are written with.
+pub(crate) const FLOW: [&str; 8] = [
+    "confirm", "each", "finally", "log", "parallel", "rolling", "section", "try",
+];
+
 /// The reference page of all ops, as Markdown.
 #[must_use]
 pub fn reference(registry: &Registry) -> String {
@@ -217,14 +222,11 @@ fn class(name: &str, schema: &Value, options: bool) -> String {
 /// Globals of playbooks that aren't Lua's own, for `.luacheckrc`.
 #[must_use]
 pub fn luacheckrc(registry: &Registry) -> String {
-    let flow = [
-        "confirm", "each", "finally", "log", "parallel", "rolling", "section", "try",
-    ];
     let mut names: Vec<&str> = registry
         .modules()
         .iter()
         .map(|m| m.name.as_str())
-        .chain(flow)
+        .chain(FLOW)
         .collect();
     names.sort_unstable();
     let gone = [

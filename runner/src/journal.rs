@@ -23,6 +23,7 @@ pub use history::{History, Phase, Step};
 pub use memory::{Crash, MemoryJournal};
 
 use crate::failure::Failure;
+use crate::programs::Captured;
 
 /// The version of the format. A journal of another one is refused.
 pub const FORMAT: u32 = 2;
@@ -141,6 +142,9 @@ pub struct Head {
     pub seed: u64,
     /// The captured Lua modules: chunk name and SHA-256, by module name.
     pub bundle: BTreeMap<String, (String, String)>,
+    /// The captured module programs, where the site has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub programs: Option<Captured>,
     /// Who began it, as `user@host`.
     pub who: String,
 }

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod generate;
 pub mod journal;
 pub mod plan;
+pub mod programs;
 pub mod report;
 pub mod runs;
 pub mod script;

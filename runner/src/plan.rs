@@ -205,21 +205,13 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
     })
 }
 
-/// What the playbook itself says that strangers do, or that nobody knows.
+/// That nobody knows what strangers do.
 fn answers(trial: &Trial, paths: &BTreeSet<&str>) -> BTreeMap<String, Value> {
     let records = trial.records().unwrap_or_default();
     let answer = |record: &Record| match record {
         Record::Intent { path, args, .. } if paths.contains(path.as_str()) => {
-            let planned = args.get("plan").filter(|plan| !plan.is_null());
-            let command = args
-                .get("argv")
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            let value = planned.map_or_else(
-                || json!({UNKNOWN: command}),
-                |plan| json!({"code": plan.get("code").cloned().unwrap_or(json!(0)), "stdout": plan.get("stdout").cloned().unwrap_or(json!("")), "stderr": ""}),
-            );
-            Some((path.clone(), value))
+            let command = args.get("argv").unwrap_or(args);
+            Some((path.clone(), json!({UNKNOWN: command.to_string()})))
         }
         _ => None,
     };
@@ -324,7 +316,13 @@ fn contains(result: &Value, value: &Value) -> bool {
 fn said(events: &[crate::event::Stamped]) -> Vec<(String, String)> {
     let mut said = Vec::new();
     for stamped in events {
-        if let Event::Log { scope, message, .. } = &stamped.event {
+        if let Event::Log {
+            scope,
+            message,
+            level,
+        } = &stamped.event
+            && level != "debug"
+        {
             let line = (scope.clone(), message.clone());
             if !said.contains(&line) {
                 said.push(line);

@@ -4,6 +4,7 @@
 //! STATE/runs/update-14/journal.jsonl    what correctness rests on
 //!                      events.jsonl     what whoever watches gets to see
 //!                      bundle/          every Lua module that was loaded
+//!                      modules/         the site's module programs, where it has any
 //!                      out/             outputs too long for an event, by digest
 //!                      twin.json        the simulated cluster, where there is no real one
 //!                      lock             held by the process that runs it

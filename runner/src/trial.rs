@@ -150,6 +150,7 @@ impl Trial {
             cluster: self.cluster(),
             seed: 1,
             bundle: BTreeMap::new(),
+            programs: None,
             who: "nobody@twin".to_owned(),
         }
     }
@@ -232,7 +233,7 @@ impl Trial {
 
     fn process(&mut self, journal: MemoryJournal, start: Start) -> Result<Ended, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
+            .enable_all()
             .start_paused(true)
             .build();
         let runtime =

@@ -106,6 +106,7 @@ fn main() {
                 cluster: cluster.clone(),
                 seed: 1,
                 bundle: Default::default(),
+                programs: None,
                 who: "bench".to_owned(),
             };
             let start = Start::Fresh(Box::new(head));

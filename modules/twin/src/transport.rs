@@ -3,11 +3,13 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use lockstep_modules::cmd::{Cmd, Output};
-use lockstep_modules::transport::{ContactError, Facts, Transport};
+use lockstep_modules::transport::{ContactError, Facts, Transport, Turn};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use crate::machine::Machine;
@@ -28,6 +30,8 @@ pub struct Twin {
     base: u64,
     /// Members to which a connection is open, whatever became of them since.
     open: Rc<RefCell<BTreeSet<String>>>,
+    /// Whose turn it is beside the members.
+    turn: Arc<Mutex<()>>,
     /// Called when a command has changed the world.
     changed: Rc<dyn Fn(&World)>,
 }
@@ -49,6 +53,7 @@ impl Twin {
             start: Instant::now(),
             base,
             open: Rc::default(),
+            turn: Arc::default(),
             changed: Rc::new(changed),
         }
     }
@@ -182,6 +187,10 @@ impl Transport for Twin {
             let facts = self.world.borrow().facts(member);
             facts.ok_or_else(|| ContactError::NoSuchMember(member.to_owned()))
         })
+    }
+
+    fn turn(&self) -> LocalBoxFuture<'_, Option<Turn>> {
+        Box::pin(async { Some(Arc::clone(&self.turn).lock_owned().await) })
     }
 
     fn run<'a>(

@@ -408,6 +408,10 @@ impl World {
                 ..Output::exit(0, "", "")
             },
             Reply::Exit(output) => output,
+            Reply::Stranger(_) if proc.cmd.planned.is_some() => {
+                let planned = proc.cmd.planned.clone().unwrap_or_default();
+                Output::exit(planned.code, planned.stdout, "")
+            }
             Reply::Stranger(output) => {
                 if let Some(proc) = self.procs.get_mut(&id) {
                     proc.strange = self.strangers == Strangers::Unknown;

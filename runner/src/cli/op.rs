@@ -6,7 +6,7 @@ use std::rc::Rc;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use lockstep_modules::cluster::Cluster;
-use lockstep_modules::op::{Effect, OpDef, Registry};
+use lockstep_modules::op::{Effect, Module, OpDef, Registry};
 use lockstep_modules::schema::{coerce, required, types_of, words};
 use lockstep_modules::transport::Transport;
 use serde_json::{Map, Value, json};
@@ -14,9 +14,10 @@ use serde_json::{Map, Value, json};
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::session::{self, Outcome, Session, runtime, state, tell};
-use super::target::{Target, simulation, ssh};
+use super::target::{Target, simulation, ssh, world};
 use crate::engine::{Finish, Start};
 use crate::journal::{FORMAT, Head, Journal, MemoryJournal};
+use crate::programs;
 use crate::runs::{RunFolder, Runs};
 use crate::script::{Script, Source, Sources};
 
@@ -205,10 +206,11 @@ pub(super) fn run(registry: &Registry, global: &Global, given: &ArgMatches) -> R
     let runtime = runtime(target.twin.is_some())?;
     let outcome = runtime.block_on(async {
         let transport: Rc<dyn Transport> = match (&target.twin, &folder) {
-            (Some(scenario), Some(folder)) => {
-                Rc::new(simulation(scenario.build(), Some(folder.file("twin.json"))))
+            (Some(scenario), folder) => {
+                let world = world(scenario, &target.config.cluster.machines)?;
+                let file = folder.as_ref().map(|folder| folder.file("twin.json"));
+                Rc::new(simulation(world, file))
             }
-            (Some(scenario), None) => Rc::new(simulation(scenario.build(), None)),
             (None, _) => ssh(&target.config.cluster)?,
         };
         let quiet = !global.verbose;
@@ -421,6 +423,15 @@ impl Adhoc {
             ),
             None => (Box::new(MemoryJournal::default()), BTreeMap::new()),
         };
+        let own = |module: &Module| {
+            module.program.is_some() && module.ops.iter().any(|op| op.name == self.op)
+        };
+        let (registry, programs) = match folder {
+            Some(folder) if registry.modules().iter().any(own) => {
+                programs::capture(&folder.path, registry)?
+            }
+            _ => (registry.clone(), None),
+        };
         let head = Head {
             format: FORMAT,
             id: folder.map_or_else(|| "op".to_owned(), |f| f.id.clone()),
@@ -431,10 +442,11 @@ impl Adhoc {
             cluster: cluster.clone(),
             seed: 1,
             bundle,
+            programs,
             who: session::who(),
         };
         let session = Session {
-            registry,
+            registry: &registry,
             cluster: cluster.clone(),
             transport,
             folder: folder.map(|f| f.path.clone()),

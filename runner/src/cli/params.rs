@@ -125,15 +125,16 @@ pub(super) fn flags(
 }
 
 /// What a command line asks to be played.
-struct Asked {
+pub(super) struct Asked {
     player: &'static str,
-    file: String,
+    /// The playbook: a file, or the name of a shipped one.
+    pub(super) file: String,
     playbooks: Playbooks,
 }
 
 impl Asked {
     /// Reads no more than it takes to find the playbook: what is wrong with the rest is told once its flags are known.
-    fn of(argv: &[OsString]) -> Option<Self> {
+    pub(super) fn of(argv: &[OsString]) -> Option<Self> {
         let words: Vec<&str> = argv.iter().skip(1).filter_map(|w| w.to_str()).collect();
         let (at, player, always) = words.iter().enumerate().find_map(|(i, word)| {
             let (player, always) = PLAYERS.into_iter().find(|(player, _)| player == word)?;

@@ -17,6 +17,7 @@ use super::target::{Target, simulation, ssh, world};
 use crate::bundle::{Finder, Playbooks};
 use crate::engine::Start;
 use crate::journal::{FORMAT, Head};
+use crate::programs;
 use crate::runs::Runs;
 use crate::script::Script;
 use crate::trial::Piece;
@@ -180,6 +181,7 @@ pub(super) fn run(
     };
 
     let folder = Runs::in_state(&state(global)?).create(&name)?;
+    let (registry, programs) = programs::capture(&folder.path, registry)?;
     let head = Head {
         format: FORMAT,
         id: folder.id.clone(),
@@ -190,6 +192,7 @@ pub(super) fn run(
         cluster: cluster.clone(),
         seed,
         bundle: folder.capture(&script.loaded())?,
+        programs,
         who: session::who(),
     };
     if let Some(plan) = &approved {
@@ -219,7 +222,7 @@ pub(super) fn run(
             None => ssh(&cluster)?,
         };
         let session = Session {
-            registry,
+            registry: &registry,
             cluster,
             transport,
             folder: Some(folder.path.clone()),

@@ -59,6 +59,7 @@ pub(super) fn preflight(
         cluster: cluster.clone(),
         seed: 1,
         bundle: Default::default(),
+        programs: None,
         who: session::who(),
     };
     let runtime = runtime(target.twin.is_some())?;

@@ -10,16 +10,17 @@ use lockstep_modules::schema::required;
 use lockstep_modules::transport::Transport;
 use serde_json::{Value, json};
 
-use super::Global;
 use super::exit::{Exit, Fault};
 use super::playbook::PLAN;
 use super::session::{Session, runtime, state, tell};
 use super::target::{self, Target, read_world, simulation, ssh};
+use super::{Global, modules};
 use crate::bundle::Finder;
 use crate::engine::{Decisions, EngineError, Finish, Held, Resume, Start};
 use crate::journal::{History, Step};
+use crate::programs;
 use crate::report::hold::assumed;
-use crate::runs::Runs;
+use crate::runs::{RunFolder, Runs};
 use crate::script::Script;
 
 /// How a run is gone on with.
@@ -103,6 +104,7 @@ pub(super) fn go_on(
     }
     let aborting = abort || history.cancelled.is_some();
     let head = history.head.clone();
+    let registry = &registry_of(registry, &folder, &history, global)?;
     let mut script = match &args.playbook {
         Some(file) => {
             let name = file.display().to_string();
@@ -211,6 +213,47 @@ pub(super) fn go_on(
         stays(registry, &runs.history(&folder.id)?);
     }
     Ok(exit)
+}
+
+/// The ops that the run goes on with: those of lockstep itself, and the programs that the run captured or that are named now.
+fn registry_of(
+    native: &Registry,
+    folder: &RunFolder,
+    history: &History,
+    global: &Global,
+) -> Result<Registry, Fault> {
+    let head = &history.head;
+    let registry = match (&global.modules, &head.programs) {
+        (Some(named), _) => modules::of_folder(native, named)?,
+        (None, Some(captured)) => {
+            let changed = captured.changed();
+            if !changed.is_empty() {
+                err!(
+                    "{} of {} has changed since {} was begun, which goes on with its own copy. To go on with the new one:\n  \
+                     lockstep resume {} --modules {}",
+                    changed.join(", "),
+                    captured.folder.display(),
+                    head.id,
+                    head.id,
+                    captured.folder.display()
+                );
+            }
+            native.with(programs::captured(&folder.path, captured)?)
+        }
+        (None, None) => native.clone(),
+    };
+    let missing = history
+        .steps
+        .values()
+        .find(|step| registry.op(&step.op).is_err());
+    match missing {
+        None => Ok(registry),
+        Some(step) => Err(Fault::usage(format!(
+            "{} has called {}, and there is no such op here",
+            head.id, step.op
+        ))
+        .help("go on with the lockstep, and the modules, that it was begun with")),
+    }
 }
 
 /// Tells what an abort could not give back, with what to type.

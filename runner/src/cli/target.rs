@@ -14,7 +14,7 @@ use super::exit::{Exit, Fault};
 use crate::config::Config;
 
 /// The cluster file that is taken when none is named.
-const DEFAULT: &str = "cluster.toml";
+pub(super) const DEFAULT: &str = "cluster.toml";
 
 /// A cluster, and what its file says beside.
 pub(super) struct Target {

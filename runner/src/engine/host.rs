@@ -140,6 +140,11 @@ impl Host for RunHost {
                 total,
                 text,
             },
+            Note::Said { level, text } => Event::Log {
+                scope: path,
+                level: level.to_owned(),
+                message: text.to_owned(),
+            },
             Note::Mended { member, reason } => Event::Mended {
                 path,
                 member: member.to_owned(),

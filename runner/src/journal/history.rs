@@ -322,6 +322,7 @@ mod tests {
             },
             seed: 1,
             bundle: BTreeMap::new(),
+            programs: None,
             who: "me@here".to_owned(),
         }))
     }

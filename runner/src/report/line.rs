@@ -198,6 +198,8 @@ impl<W: Write> Reporter for LineReporter<W> {
             Event::StepHeld { path, failure, .. } => {
                 self.line(at, &format!("held at {path}: {failure}"))
             }
+            // What programs of modules say on standard error.
+            Event::Log { level, .. } if level == "debug" && !self.verbose => {}
             Event::Log { level, message, .. } => {
                 let mark = if level == "warn" { "warning: " } else { "" };
                 self.line(at, &format!("{mark}{message}"));

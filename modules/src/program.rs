@@ -1,0 +1,224 @@
+//! Modules in any language: programs that speak JSON lines with lockstep.
+//!
+//! A program is started for one request, says what it needs done on members, and ends with its result. It becomes a
+//! [`Module`] like any other, so that nothing else in lockstep has to know of it. `runner/book/modules.md` describes the
+//! protocol; everything that a program says is held against it.
+
+mod describe;
+mod folder;
+mod process;
+mod protocol;
+mod talk;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use serde_json::Value;
+
+pub use folder::{Found, find};
+pub use protocol::{Described, DescribedOp, PROTOCOL};
+
+use crate::cx::Cx;
+use crate::error::OpError;
+use crate::op::{AnyOp, Effect, Module, Observation, OpDef, Probe};
+use describe::written;
+use process::{Heard, LONGEST, Process, ended};
+use protocol::{Said, Say};
+use talk::{Talk, quoted};
+
+/// How long a program may take to describe itself.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a program can't be a module.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the module program {} can't be used: {what}", file.display())]
+pub struct ProgramError {
+    /// The program.
+    pub file: PathBuf,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// A program whose ops are known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// The module's name.
+    pub name: String,
+    /// Where it is.
+    pub file: PathBuf,
+    /// What it said of itself, checked.
+    pub described: Described,
+}
+
+impl Program {
+    /// Asks a program what it is.
+    ///
+    /// # Errors
+    /// Where it can't be started, or what it says can't be used.
+    pub async fn describe(name: &str, file: &Path) -> Result<Self, ProgramError> {
+        let described = ask(file).await.and_then(|d| describe::checked(name, d));
+        let described = described.map_err(|what| ProgramError {
+            file: file.to_owned(),
+            what,
+        })?;
+        Ok(Self {
+            name: name.to_owned(),
+            file: file.to_owned(),
+            described,
+        })
+    }
+
+    /// The module that it is.
+    #[must_use]
+    pub fn module(self) -> Module {
+        let program = Arc::new(self);
+        let op = |(verb, op): (&String, &DescribedOp)| {
+            let name = format!("{}.{verb}", program.name);
+            OpDef {
+                effect: op.effect,
+                timeout: op.timeout,
+                doc: op.doc.trim().to_owned(),
+                args: op.args.clone(),
+                out: op.result.clone(),
+                call: Arc::new(ProgramOp {
+                    program: Arc::clone(&program),
+                    op: op.clone(),
+                    name: name.clone(),
+                }),
+                name,
+            }
+        };
+        let described = &program.described;
+        let ops = described.ops.iter().map(op).collect();
+        Module {
+            program: Some(Arc::clone(&program)),
+            ..Module::new(&program.name, &described.about, ops)
+        }
+    }
+
+    /// Its name as messages have it.
+    fn shown(&self) -> String {
+        let file = self.file.file_name().unwrap_or_default();
+        format!("modules/{}", file.to_string_lossy())
+    }
+}
+
+/// Has a program describe itself.
+async fn ask(file: &Path) -> Result<Described, String> {
+    let started = Process::start(file).await;
+    let mut process = started.map_err(|e| not_started(file, &e))?;
+    let request = Say::Describe { protocol: PROTOCOL };
+    let request = serde_json::to_string(&request).map_err(|e| e.to_string())?;
+    let what = match process.ask(Some(&request), PATIENCE).await {
+        Heard::Line(line) => {
+            let text = String::from_utf8_lossy(&line);
+            match serde_json::from_str(&text) {
+                Ok(Said::Module(described)) => return Ok(described),
+                Ok(other) => format!(
+                    "it answered describe with {:?} and not with \"module\"",
+                    other.word()
+                ),
+                Err(e) => format!(
+                    "it answered describe with what is no message of the protocol ({e}): {}",
+                    quoted(&text)
+                ),
+            }
+        }
+        Heard::Long => format!("it printed a line of more than {} MiB", LONGEST >> 20),
+        Heard::Ended(status) => format!("it {} and did not describe itself", ended(status)),
+        Heard::Silence => format!("it did not describe itself within {} s", PATIENCE.as_secs()),
+    };
+    match process.evidence() {
+        said if said.is_empty() => Err(what),
+        said => Err(format!(
+            "{what}; it said:\n  {}",
+            said.replace('\n', "\n  ")
+        )),
+    }
+}
+
+/// Why a program that is there could not be started.
+fn not_started(file: &Path, error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::NotFound
+        && let Some(interpreter) = folder::interpreter(file)
+    {
+        return format!(
+            "its interpreter {interpreter} isn't there: install it, or mend the first line"
+        );
+    }
+    format!("it can't be started: {error}")
+}
+
+/// An op of a program.
+struct ProgramOp {
+    program: Arc<Program>,
+    op: DescribedOp,
+    name: String,
+}
+
+impl AnyOp for ProgramOp {
+    fn effect(&self, _: &Value) -> Effect {
+        self.op.effect
+    }
+
+    fn headline(&self, args: &Value) -> String {
+        let alone = |_: &str, value: &str| value.to_owned();
+        written(self.op.headline.as_deref(), &self.op.args, args, alone)
+    }
+
+    fn summary(&self, out: &Value) -> String {
+        let alone = |name: &str, value: &str| format!("{name} {value}");
+        written(self.op.summary.as_deref(), &self.op.result, out, alone)
+    }
+
+    fn observed(&self, _: &Value, _: &Value) -> Observation {
+        Observation::new()
+    }
+
+    fn touches(&self, _: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn accepts(&self, args: &Value) -> Result<(), String> {
+        describe::fit(&self.op.args, args.clone()).map(drop)
+    }
+
+    fn run(&self, cx: Rc<Cx>, args: Value) -> LocalBoxFuture<'static, Result<Value, OpError>> {
+        let (program, op, name) = (
+            Arc::clone(&self.program),
+            self.op.clone(),
+            self.name.clone(),
+        );
+        Box::pin(async move {
+            let talk = Talk::begin(&program, &op, &name, &cx).await?;
+            talk.run(args).await
+        })
+    }
+
+    fn probe(
+        &self,
+        cx: Rc<Cx>,
+        args: Value,
+    ) -> LocalBoxFuture<'static, Result<Probe<Value>, OpError>> {
+        let (program, op, name) = (
+            Arc::clone(&self.program),
+            self.op.clone(),
+            self.name.clone(),
+        );
+        Box::pin(async move {
+            if !op.probe {
+                return Ok(Probe::Unknown(format!(
+                    "{name} leaves nothing behind by which its end could be told"
+                )));
+            }
+            let talk = Talk::begin(&program, &op, &name, &cx).await?;
+            talk.probe(args).await
+        })
+    }
+}

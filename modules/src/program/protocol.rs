@@ -1,0 +1,321 @@
+//! What lockstep and a program say to each other: one JSON object a line, with one key that names it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::cmd::Planned;
+use crate::error::Kind;
+use crate::op::Effect;
+use crate::schema::{Member, Span};
+
+/// The version of the protocol.
+pub const PROTOCOL: u32 = 1;
+
+/// What lockstep says.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Say<'a> {
+    /// What ops are there? The first and only request of a process.
+    Describe {
+        /// The version that lockstep speaks.
+        protocol: u32,
+    },
+    /// Do this. The first and only request of a process.
+    Run(Task<'a>),
+    /// What became of this? The first and only request of a process.
+    Probe(Task<'a>),
+    /// The answer to `command`: it ran, and ended as it may.
+    Output(Printed<'a>),
+    /// The answer to `command`, where the program asked to be told: contact was lost, and nobody knows whether it ran.
+    Lost {
+        /// Why.
+        message: &'a str,
+    },
+    /// The answer to `witness`: it is on disk.
+    Kept {},
+    /// The answer to `wait`: the time has passed.
+    Waited {},
+}
+
+/// An attempt at a step.
+#[derive(Debug, Serialize)]
+pub(super) struct Task<'a> {
+    /// The op, for example `lb.drain`.
+    pub(super) op: &'a str,
+    /// Its arguments, those with defaults filled in.
+    pub(super) args: Value,
+    /// The run's name.
+    pub(super) run: &'a str,
+    /// The step's path: no other step of the run has it.
+    pub(super) step: &'a str,
+    /// The names of the cluster's members.
+    pub(super) members: Vec<Member>,
+    /// The names of the machines beside the cluster.
+    pub(super) machines: Vec<&'a str>,
+    /// How long it may take.
+    pub(super) seconds: u64,
+    /// What earlier attempts left, oldest first.
+    pub(super) witnesses: Vec<Value>,
+}
+
+/// What a command printed.
+#[derive(Debug, Serialize)]
+pub(super) struct Printed<'a> {
+    /// Its exit status.
+    pub(super) code: i32,
+    /// Standard output.
+    pub(super) stdout: &'a str,
+    /// Standard error.
+    pub(super) stderr: &'a str,
+}
+
+/// What a program says.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum Said {
+    /// The answer to `describe`.
+    Module(Described),
+    /// Run this on a member. Answered.
+    Command(Command),
+    /// Make this durable. Answered.
+    Witness(Value),
+    /// Let time pass, since something isn't as wanted yet. Answered.
+    Wait(Wait),
+    /// How far it is. Not answered.
+    Progress(Progress),
+    /// A line for the log. Not answered.
+    Log(Log),
+    /// The end: it is done, and this is the result.
+    Done(Map<String, Value>),
+    /// The end: it failed, and nothing of it goes on.
+    Failed(Failed),
+    /// The end of a probe: it did not begin.
+    NotStarted(Nothing),
+    /// The end of a probe: it still goes on.
+    Running(Nothing),
+    /// The end of a probe: the world doesn't tell.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Said {
+    /// The key that names the message.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Module(_) => "module",
+            Self::Command(_) => "command",
+            Self::Witness(_) => "witness",
+            Self::Wait(_) => "wait",
+            Self::Progress(_) => "progress",
+            Self::Log(_) => "log",
+            Self::Done(_) => "done",
+            Self::Failed(_) => "failed",
+            Self::NotStarted(_) => "not-started",
+            Self::Running(_) => "running",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+}
+
+/// No more is to be said.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
+/// What a program says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Described {
+    /// The version of the protocol that it speaks.
+    pub protocol: u32,
+    /// What it is for, in a line.
+    pub about: String,
+    /// Its ops by their verbs, in the order of the alphabet.
+    pub ops: BTreeMap<String, DescribedOp>,
+}
+
+/// What a program says of one of its ops.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DescribedOp {
+    /// What it does. The first line stands alone.
+    pub doc: String,
+    /// What doing it twice would mean.
+    pub effect: Effect,
+    /// How long it may take by default.
+    #[serde(default = "two_minutes")]
+    pub timeout: Span,
+    /// Schema of the arguments.
+    #[serde(default)]
+    pub args: Value,
+    /// Schema of the result.
+    #[serde(default)]
+    pub result: Value,
+    /// It answers `probe`.
+    #[serde(default)]
+    pub probe: bool,
+    /// The object of a step in a few words, with arguments in braces: `{backend} behind {member}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headline: Option<String>,
+    /// The result in a few words, with its fields in braces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+}
+
+fn two_minutes() -> Span {
+    Span::secs(120)
+}
+
+/// A command for a member or a machine beside the cluster.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Command {
+    /// The member, or machine.
+    pub(super) member: Member,
+    /// The program, by its absolute path, and its arguments.
+    pub(super) argv: Vec<String>,
+    /// Run it as root.
+    #[serde(default)]
+    pub(super) root: bool,
+    /// Text for its standard input.
+    #[serde(default)]
+    pub(super) stdin: Option<String>,
+    /// How long it may take; without it, as long as the step may.
+    #[serde(default)]
+    pub(super) timeout: Option<Span>,
+    /// Which exit statuses beside 0 aren't failures.
+    #[serde(default)]
+    pub(super) allow: Allow,
+    /// What it prints is kept out of transcripts.
+    #[serde(default)]
+    pub(super) private: bool,
+    /// What lost contact means.
+    #[serde(default)]
+    pub(super) lost: Lost,
+    /// What a simulated cluster takes it to have done, where it doesn't know it.
+    #[serde(default)]
+    pub(super) plan: Option<Planned>,
+}
+
+/// Which exit statuses beside 0 aren't failures.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Allow {
+    /// These.
+    These(Vec<i32>),
+    /// All of them: `"any"`.
+    Any(Any),
+}
+
+/// The word `any`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Any {
+    Any,
+}
+
+impl Default for Allow {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
+}
+
+impl Allow {
+    pub(super) fn allows(&self, code: i32) -> bool {
+        match self {
+            Self::These(codes) => code == 0 || codes.contains(&code),
+            Self::Any(Any::Any) => true,
+        }
+    }
+}
+
+/// What lost contact means to a program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Lost {
+    /// The attempt ends there, as that of a native op would.
+    #[default]
+    End,
+    /// It is told, and goes on.
+    Tell,
+}
+
+/// A pause in a wait for something.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wait {
+    /// How long.
+    pub(super) seconds: f64,
+    /// What isn't as wanted yet.
+    pub(super) missing: String,
+}
+
+/// How far a program is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Progress {
+    /// Units done.
+    #[serde(default)]
+    pub(super) done: u64,
+    /// Units in all, where known.
+    #[serde(default)]
+    pub(super) total: Option<u64>,
+    /// What is being done.
+    pub(super) text: String,
+}
+
+/// A line for the log.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    /// The line.
+    pub(super) text: String,
+    /// How much it matters.
+    #[serde(default)]
+    pub(super) level: Level,
+}
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Level {
+    /// Good to know.
+    #[default]
+    Info,
+    /// Something isn't as it should be.
+    Warn,
+}
+
+impl Level {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warn => "warn",
+        }
+    }
+}
+
+/// Why a program failed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Failed {
+    /// The class of the failure.
+    #[serde(default = "command")]
+    pub(super) kind: Kind,
+    /// What happened: it reads after "lb.drain: ".
+    pub(super) message: String,
+    /// The member it happened on, if one.
+    #[serde(default)]
+    pub(super) member: Option<String>,
+    /// Evidence.
+    #[serde(default)]
+    pub(super) detail: Map<String, Value>,
+}
+
+fn command() -> Kind {
+    Kind::Command
+}

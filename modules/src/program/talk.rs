@@ -1,0 +1,282 @@
+//! The conversation with a program about one attempt: what it asks for is done, and its last word is judged.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::Program;
+use super::describe::{filled, fit};
+use super::process::{Heard, LONGEST, Process, ended};
+use super::protocol::{Command, DescribedOp, Failed, Lost, Printed, Said, Say, Task};
+use crate::cmd::{Cmd, End, last_line};
+use crate::cx::Cx;
+use crate::error::{Kind, OpError};
+use crate::op::Probe;
+
+/// A program that works on an attempt.
+pub(super) struct Talk<'a> {
+    program: &'a Program,
+    op: &'a DescribedOp,
+    name: &'a str,
+    cx: &'a Cx,
+    process: Process,
+    /// It has asked for something on a member: whatever becomes of it now, the effect may exist.
+    acted: bool,
+}
+
+impl<'a> Talk<'a> {
+    /// Starts the program.
+    pub(super) async fn begin(
+        program: &'a Program,
+        op: &'a DescribedOp,
+        name: &'a str,
+        cx: &'a Cx,
+    ) -> Result<Self, OpError> {
+        let process = Process::start(&program.file).await.map_err(|e| {
+            OpError::command(format!("{} can't be started: {e}", program.shown()))
+                .with("program", program.file.display().to_string())
+        })?;
+        Ok(Self {
+            program,
+            op,
+            name,
+            cx,
+            process,
+            acted: false,
+        })
+    }
+
+    fn task(&self, args: Value) -> Task<'a> {
+        let cluster = self.cx.cluster();
+        let left = self.cx.deadline().saturating_duration_since(Instant::now());
+        Task {
+            op: self.name,
+            args: filled(&self.op.args, args),
+            run: &self.cx.run().id,
+            step: self.cx.path(),
+            members: self.cx.members(),
+            machines: cluster.machines.iter().map(|m| m.name.as_str()).collect(),
+            seconds: left.as_secs(),
+            witnesses: self.cx.witnesses(),
+        }
+    }
+
+    /// Has it do the op.
+    pub(super) async fn run(mut self, args: Value) -> Result<Value, OpError> {
+        let task = self.task(args);
+        match self.last_word(Say::Run(task)).await? {
+            Said::Done(result) => self.result(Value::Object(result)),
+            Said::Failed(failed) => Err(failure(failed)),
+            other => Err(self.broken(&format!("answered run with {:?}", other.word()))),
+        }
+    }
+
+    /// Has it find out what became of an earlier attempt.
+    pub(super) async fn probe(mut self, args: Value) -> Result<Probe<Value>, OpError> {
+        let task = self.task(args);
+        Ok(match self.last_word(Say::Probe(task)).await? {
+            Said::Done(result) => Probe::Done(self.result(Value::Object(result))?),
+            Said::Failed(failed) => Probe::Failed(failure(failed)),
+            Said::NotStarted(_) => Probe::NotStarted,
+            Said::Running(_) => Probe::Running,
+            Said::Unknown { why } => Probe::Unknown(why),
+            other => return Err(self.broken(&format!("answered probe with {:?}", other.word()))),
+        })
+    }
+
+    /// Does what the program asks for, until it says how it ends.
+    async fn last_word(&mut self, request: Say<'_>) -> Result<Said, OpError> {
+        let mut answer = Some(line(&request)?);
+        loop {
+            let said = self.hear(answer.take()).await?;
+            answer = match said {
+                Said::Command(command) => Some(self.command(command).await?),
+                Said::Witness(data) => {
+                    self.cx.witness(&data).await?;
+                    Some(line(&Say::Kept {})?)
+                }
+                Said::Wait(wait) => {
+                    let pause = Duration::try_from_secs_f64(wait.seconds);
+                    let pause =
+                        pause.map_err(|_| self.broken("asked to wait for no length of time"))?;
+                    self.cx.pause(pause, wait.missing).await?;
+                    Some(line(&Say::Waited {})?)
+                }
+                Said::Progress(progress) => {
+                    self.cx
+                        .progress(progress.done, progress.total, progress.text);
+                    None
+                }
+                Said::Log(log) => {
+                    self.cx.say(log.level.word(), &log.text);
+                    None
+                }
+                Said::Module(_) => {
+                    return Err(self.broken("answered with \"module\", which nobody asked for"));
+                }
+                last @ (Said::Done(_)
+                | Said::Failed(_)
+                | Said::NotStarted(_)
+                | Said::Running(_)
+                | Said::Unknown { .. }) => return Ok(last),
+            };
+        }
+    }
+
+    /// Waits for the program's next message, while nobody else's program works on a simulated cluster.
+    async fn hear(&mut self, answer: Option<String>) -> Result<Said, OpError> {
+        let turn = self.cx.turn().await;
+        let left = self.cx.deadline().saturating_duration_since(Instant::now());
+        let heard = self.process.ask(answer.as_deref(), left).await;
+        drop(turn);
+        for text in self.process.errors() {
+            self.cx
+                .say("debug", &format!("{}: {text}", self.program.shown()));
+        }
+        match heard {
+            Heard::Line(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                serde_json::from_str(&text).map_err(|e| {
+                    let what = format!(
+                        "printed what is no message of the protocol ({e}): {}",
+                        quoted(&text)
+                    );
+                    self.broken(&what).with("said", quoted(&text))
+                })
+            }
+            Heard::Long => Err(self.broken(&format!(
+                "printed a line of more than {} MiB",
+                LONGEST >> 20
+            ))),
+            Heard::Ended(status) => {
+                Err(self.broken(&format!("{} without a result", ended(status))))
+            }
+            Heard::Silence => {
+                let missing = self
+                    .cx
+                    .missing()
+                    .map_or_else(String::new, |what| format!("; it had waited for: {what}"));
+                let text = format!(
+                    "{} did not answer within {} and was ended{missing}",
+                    self.program.shown(),
+                    self.cx.timeout()
+                );
+                Err(self.evidence(OpError::timeout(text)))
+            }
+        }
+    }
+
+    /// Runs a command on a member, and has the answer to it.
+    async fn command(&mut self, command: Command) -> Result<String, OpError> {
+        if !command
+            .argv
+            .first()
+            .is_some_and(|program| program.starts_with('/'))
+        {
+            return Err(self.broken("asked for a command whose program has no absolute path"));
+        }
+        let left = self.cx.deadline().saturating_duration_since(Instant::now());
+        let member = command.member;
+        let mut cmd = Cmd {
+            root: command.root,
+            stdin: command.stdin,
+            private: command.private,
+            planned: command.plan,
+            ..Cmd::user(command.argv)
+        };
+        cmd = cmd.timeout(command.timeout.map_or(left, |span| span.0.min(left)));
+        self.acted = true;
+        let output = match self.cx.cmd(&member, &cmd).await {
+            Err(lost) if command.lost == Lost::Tell && lost.kind == Kind::Unreachable => {
+                return line(&Say::Lost {
+                    message: &lost.message,
+                });
+            }
+            other => other?,
+        };
+        match output.end {
+            End::Exit(code) if command.allow.allows(code) && !output.truncated => {
+                line(&Say::Output(Printed {
+                    code,
+                    stdout: &output.stdout,
+                    stderr: &output.stderr,
+                }))
+            }
+            _ => {
+                let reason = if output.truncated {
+                    "printed more than lockstep keeps".to_owned()
+                } else {
+                    last_line(&output.stderr, &output.stdout)
+                };
+                Err(output.failure(&cmd, member.as_str(), &reason))
+            }
+        }
+    }
+
+    fn result(&self, result: Value) -> Result<Value, OpError> {
+        fit(&self.op.result, result).map_err(|what| {
+            // What is said of arguments holds for the fields of a result too.
+            let what = what.replacen("argument", "field", 1);
+            self.broken(&format!(
+                "returned what its own schema of {} doesn't allow: {what}",
+                self.name
+            ))
+        })
+    }
+
+    /// The program didn't keep to the protocol. What it asked for before that may have been done.
+    fn broken(&self, what: &str) -> OpError {
+        let shown = self.program.shown();
+        let error = if self.acted {
+            OpError::new(
+                Kind::Unreachable,
+                format!("{shown} {what}, after it had given commands"),
+            )
+            .with("contact", "program")
+            .with("transient", false)
+        } else {
+            OpError::command(format!("{shown} {what}"))
+        };
+        self.evidence(error)
+    }
+
+    fn evidence(&self, error: OpError) -> OpError {
+        let error = error.with("program", self.program.file.display().to_string());
+        match self.process.evidence() {
+            said if said.is_empty() => error,
+            said => {
+                let last = said.lines().next_back().unwrap_or_default();
+                OpError {
+                    message: format!("{}: {}", error.message, quoted(last).trim_matches('"')),
+                    ..error
+                }
+                .with("stderr", said)
+            }
+        }
+    }
+}
+
+fn failure(failed: Failed) -> OpError {
+    OpError {
+        kind: failed.kind,
+        message: failed.message,
+        member: failed.member,
+        detail: failed.detail,
+    }
+}
+
+fn line(say: &Say<'_>) -> Result<String, OpError> {
+    serde_json::to_string(say)
+        .map_err(|e| OpError::command(format!("a message can't be written: {e}")))
+}
+
+/// The beginning of what a program printed, fit to be shown.
+pub(super) fn quoted(text: &str) -> String {
+    const SHOWN: usize = 120;
+    let text = text.trim();
+    let mut chars = text.chars();
+    let shown: String = chars.by_ref().take(SHOWN).collect();
+    let more = if chars.next().is_some() { "…" } else { "" };
+    format!("{shown:?}{more}")
+}
