@@ -142,8 +142,8 @@ const TROUBLES: &[Trouble] = &[
         name: "MicroCloud's daemon doesn't return on a member",
         scenario: three,
         piece: update(MICROCLOUD),
-        cause: |w| w.lose_daemon("microcloud", "micro02"),
-        mend: |w| w.mend_daemons("microcloud"),
+        cause: |w| fault(w, "no-return:microcloud,micro02"),
+        mend: World::mend,
     },
     Trouble {
         name: "an evacuation fails halfway, and the member is shown as online",

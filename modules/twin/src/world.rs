@@ -458,15 +458,20 @@ impl World {
 
     /// The services of a snap start on a member, in the revision that is linked now.
     pub(crate) fn services_start(&mut self, member: &str, snap: &str) {
-        let stays_down = self.faults.no_return(member, snap);
-        match snap {
-            "microceph" | "microovn" | "microcloud" => microcluster::start(self, snap, member),
-            _ => {}
+        if self.faults.no_return(member, snap) {
+            return;
         }
         match snap {
-            "microceph" if !stays_down => ceph::start(self, member),
-            "microovn" if !stays_down => ovn::start(self, member),
-            "lxd" if !stays_down => lxd::start(self, member),
+            "microceph" => {
+                microcluster::start(self, snap, member);
+                ceph::start(self, member);
+            }
+            "microovn" => {
+                microcluster::start(self, snap, member);
+                ovn::start(self, member);
+            }
+            "microcloud" => microcluster::start(self, snap, member),
+            "lxd" => lxd::start(self, member),
             _ => {}
         }
     }
