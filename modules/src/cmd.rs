@@ -94,6 +94,16 @@ impl Cmd {
         self
     }
 
+    /// What a simulated cluster that doesn't know the program takes it to print.
+    #[must_use]
+    pub fn planned(mut self, stdout: impl Into<String>) -> Self {
+        self.planned = Some(Planned {
+            code: 0,
+            stdout: stdout.into(),
+        });
+        self
+    }
+
     /// The command as one could paste it into a shell on the member.
     #[must_use]
     pub fn display(&self) -> String {

@@ -30,7 +30,7 @@ use crate::op::{AnyOp, Effect, Module, Observation, OpDef, Probe};
 use describe::written;
 use process::{Heard, LONGEST, Process, ended};
 use protocol::{Said, Say};
-use talk::{Talk, quoted};
+use talk::Talk;
 
 /// How long a program may take to describe itself.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -116,20 +116,14 @@ async fn ask(file: &Path) -> Result<Described, String> {
     let request = Say::Describe { protocol: PROTOCOL };
     let request = serde_json::to_string(&request).map_err(|e| e.to_string())?;
     let what = match process.ask(Some(&request), PATIENCE).await {
-        Heard::Line(line) => {
-            let text = String::from_utf8_lossy(&line);
-            match serde_json::from_str(&text) {
-                Ok(Said::Module(described)) => return Ok(described),
-                Ok(other) => format!(
-                    "it answered describe with {:?} and not with \"module\"",
-                    other.word()
-                ),
-                Err(e) => format!(
-                    "it answered describe with what is no message of the protocol ({e}): {}",
-                    quoted(&text)
-                ),
-            }
-        }
+        Heard::Line(line) => match Said::read(&line) {
+            Ok(Said::Module(described)) => return Ok(described),
+            Ok(other) => format!(
+                "it answered describe with {:?}, and not with \"module\"",
+                other.word()
+            ),
+            Err(what) => format!("asked to describe itself, it {what}"),
+        },
         Heard::Long => format!("it printed a line of more than {} MiB", LONGEST >> 20),
         Heard::Ended(status) => format!("it {} and did not describe itself", ended(status)),
         Heard::Silence => format!("it did not describe itself within {} s", PATIENCE.as_secs()),

@@ -2,10 +2,13 @@
 --
 --   lockstep run site/update.lua --cluster cluster.toml
 --
--- lb1 is a machine beside the cluster. The cluster file has it so:
+-- `lb` is a module of ours, the program modules/lb.py. It works on lb1, a machine beside the cluster. The cluster file has
+-- it so:
 --
 --   [[machines]]
 --   name = "lb1"
+
+-- luacheck: read globals lb
 
 local update = require "playbooks.update"
 
@@ -14,19 +17,11 @@ return update:extend {
 	params = { skip = { "microcloud" } },
 
 	before_member = function(event)
-		exec {
-			member = "lb1",
-			argv = { "/usr/local/bin/lbctl", "drain", event.member },
-			effect = "converge",
-		}
+		lb.drain { backend = event.member }
 	end,
 
 	after_member = function(event)
-		exec {
-			member = "lb1",
-			argv = { "/usr/local/bin/lbctl", "enable", event.member },
-			effect = "converge",
-		}
+		lb.enable { backend = event.member }
 		-- A chat room that is down is no reason to stop.
 		local sent = try(exec, {
 			member = "lb1",

@@ -182,7 +182,8 @@ enum Command {
     Init(init::InitArgs),
 }
 
-/// Runs the command line of this process with the ops of `registry`. A site's own build calls this with more modules.
+/// Runs the command line of this process with the ops of `registry`, and those of the site's programs. A site's own build
+/// calls this with more modules: `modules/example` shows how.
 #[must_use]
 pub fn main(registry: &Registry) -> ExitCode {
     main_at(registry, None)

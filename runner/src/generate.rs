@@ -43,8 +43,13 @@ pub fn reference_of(op: &OpDef) -> String {
         text.push_str("| argument | type | |\n|---|---|---|\n");
         text.push_str(&arguments.iter().map(Field::row).collect::<String>());
     }
-    text.push_str("\n| result | type | |\n|---|---|---|\n");
-    text.push_str(&fields(&op.out).iter().map(Field::row).collect::<String>());
+    let results = fields(&op.out);
+    if results.is_empty() {
+        text.push_str("\nNo result.\n");
+    } else {
+        text.push_str("\n| result | type | |\n|---|---|---|\n");
+        text.push_str(&results.iter().map(Field::row).collect::<String>());
+    }
     text
 }
 

@@ -19,3 +19,5 @@ pub mod report;
 pub mod runs;
 pub mod script;
 pub mod trial;
+
+pub use cli::main;

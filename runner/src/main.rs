@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lockstep::cli::main(&lockstep_modules::registry())
+    lockstep::main(&lockstep_modules::registry())
 }

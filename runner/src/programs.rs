@@ -116,7 +116,7 @@ pub enum CaptureError {
         folder: PathBuf,
     },
     /// A copy isn't what was captured.
-    #[error("the run's copy of the module program {file} was changed or is missing")]
+    #[error("the run's copy of modules/{file} was changed or is missing")]
     Changed {
         /// The file, by its path in the folder.
         file: String,

@@ -49,7 +49,9 @@ pub(super) enum Heard {
 impl Process {
     /// Starts a program, which finds itself in the folder that it is in.
     pub(super) async fn start(file: &Path) -> std::io::Result<Self> {
-        let mut command = Command::new(file);
+        // A relative path would lead elsewhere from there.
+        let file = std::path::absolute(file)?;
+        let mut command = Command::new(&file);
         command
             .current_dir(file.parent().unwrap_or(Path::new("/")))
             .stdin(Stdio::piped())
@@ -123,6 +125,19 @@ impl Process {
             (_, Some(status)) => Heard::Ended(Some(status)),
             (_, None) => Heard::Ended(within(REST, self.child.wait()).await.and_then(Result::ok)),
         }
+    }
+
+    /// Nothing more is expected of it: it has a moment to end.
+    pub(super) async fn part(&mut self) {
+        self.stdin = None;
+        let ended = async {
+            let end = pin!(self.child.wait());
+            let errors = pin!(self.stderr.collect());
+            // With the end of standard error, it has ended or has nothing more to say.
+            select(end, errors).await;
+        };
+        within(REST, ended).await;
+        within(REST, self.stderr.collect()).await;
     }
 
     /// Whole lines that it said on standard error since this was last asked.

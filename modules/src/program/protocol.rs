@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::cmd::Planned;
 use crate::error::Kind;
 use crate::op::Effect;
-use crate::schema::{Member, Span};
+use crate::schema::{Member, Span, hint};
 
 /// The version of the protocol.
 pub const PROTOCOL: u32 = 1;
@@ -102,7 +102,52 @@ pub(super) enum Said {
     },
 }
 
+/// The keys that name messages.
+const WORDS: [&str; 11] = [
+    "command",
+    "done",
+    "failed",
+    "log",
+    "module",
+    "not-started",
+    "progress",
+    "running",
+    "unknown",
+    "wait",
+    "witness",
+];
+
 impl Said {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// With what is wrong with it: it reads after the program's name.
+    pub(super) fn read(line: &[u8]) -> Result<Self, String> {
+        let text = String::from_utf8_lossy(line);
+        let value: Value = serde_json::from_str(&text)
+            .map_err(|_| format!("printed what is no JSON: {}", quoted(&text)))?;
+        let word = value.as_object().filter(|message| message.len() == 1);
+        let Some(word) = word.and_then(|message| message.keys().next()).cloned() else {
+            return Err(format!(
+                "printed what is no message, an object with one key: {}",
+                quoted(&text)
+            ));
+        };
+        if !WORDS.contains(&word.as_str()) {
+            return Err(format!(
+                "printed a message {word:?}, which there isn't{}: {}",
+                hint(&word, &WORDS),
+                quoted(&text)
+            ));
+        }
+        serde_json::from_value(value).map_err(|e| {
+            format!(
+                "printed a message {word:?} that can't be read ({e}): {}",
+                quoted(&text)
+            )
+        })
+    }
+
     /// The key that names the message.
     pub(super) fn word(&self) -> &'static str {
         match self {
@@ -119,6 +164,16 @@ impl Said {
             Self::Unknown { .. } => "unknown",
         }
     }
+}
+
+/// The beginning of what a program printed, fit to be shown.
+pub(super) fn quoted(text: &str) -> String {
+    const SHOWN: usize = 120;
+    let text = text.trim();
+    let mut chars = text.chars();
+    let shown: String = chars.by_ref().take(SHOWN).collect();
+    let more = if chars.next().is_some() { "…" } else { "" };
+    format!("{shown:?}{more}")
 }
 
 /// No more is to be said.
@@ -304,8 +359,8 @@ impl Level {
 #[serde(deny_unknown_fields)]
 pub(super) struct Failed {
     /// The class of the failure.
-    #[serde(default = "command")]
-    pub(super) kind: Kind,
+    #[serde(default)]
+    pub(super) kind: FailedKind,
     /// What happened: it reads after "lb.drain: ".
     pub(super) message: String,
     /// The member it happened on, if one.
@@ -316,6 +371,31 @@ pub(super) struct Failed {
     pub(super) detail: Map<String, Value>,
 }
 
-fn command() -> Kind {
-    Kind::Command
+/// Which failures a program can have; the other kinds are lockstep's to tell.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum FailedKind {
+    /// See [`Kind::Command`].
+    #[default]
+    Command,
+    /// See [`Kind::Refused`].
+    Refused,
+    /// See [`Kind::Conflict`].
+    Conflict,
+    /// See [`Kind::Timeout`].
+    Timeout,
+    /// See [`Kind::Unreachable`].
+    Unreachable,
+}
+
+impl From<FailedKind> for Kind {
+    fn from(kind: FailedKind) -> Self {
+        match kind {
+            FailedKind::Command => Self::Command,
+            FailedKind::Refused => Self::Refused,
+            FailedKind::Conflict => Self::Conflict,
+            FailedKind::Timeout => Self::Timeout,
+            FailedKind::Unreachable => Self::Unreachable,
+        }
+    }
 }

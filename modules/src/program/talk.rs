@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Program;
 use super::describe::{filled, fit};
 use super::process::{Heard, LONGEST, Process, ended};
-use super::protocol::{Command, DescribedOp, Failed, Lost, Printed, Said, Say, Task};
+use super::protocol::{Command, DescribedOp, Failed, Lost, Printed, Said, Say, Task, quoted};
 use crate::cmd::{Cmd, End, last_line};
 use crate::cx::Cx;
 use crate::error::{Kind, OpError};
@@ -23,6 +23,8 @@ pub(super) struct Talk<'a> {
     process: Process,
     /// It has asked for something on a member: whatever becomes of it now, the effect may exist.
     acted: bool,
+    /// It is asked what became of an earlier attempt.
+    probing: bool,
 }
 
 impl<'a> Talk<'a> {
@@ -44,6 +46,7 @@ impl<'a> Talk<'a> {
             cx,
             process,
             acted: false,
+            probing: false,
         })
     }
 
@@ -74,6 +77,7 @@ impl<'a> Talk<'a> {
 
     /// Has it find out what became of an earlier attempt.
     pub(super) async fn probe(mut self, args: Value) -> Result<Probe<Value>, OpError> {
+        self.probing = true;
         let task = self.task(args);
         Ok(match self.last_word(Say::Probe(task)).await? {
             Said::Done(result) => Probe::Done(self.result(Value::Object(result))?),
@@ -119,7 +123,13 @@ impl<'a> Talk<'a> {
                 | Said::Failed(_)
                 | Said::NotStarted(_)
                 | Said::Running(_)
-                | Said::Unknown { .. }) => return Ok(last),
+                | Said::Unknown { .. }) => {
+                    let turn = self.cx.turn().await;
+                    self.process.part().await;
+                    drop(turn);
+                    self.tell_errors();
+                    return Ok(last);
+                }
             };
         }
     }
@@ -130,21 +140,9 @@ impl<'a> Talk<'a> {
         let left = self.cx.deadline().saturating_duration_since(Instant::now());
         let heard = self.process.ask(answer.as_deref(), left).await;
         drop(turn);
-        for text in self.process.errors() {
-            self.cx
-                .say("debug", &format!("{}: {text}", self.program.shown()));
-        }
+        self.tell_errors();
         match heard {
-            Heard::Line(bytes) => {
-                let text = String::from_utf8_lossy(&bytes);
-                serde_json::from_str(&text).map_err(|e| {
-                    let what = format!(
-                        "printed what is no message of the protocol ({e}): {}",
-                        quoted(&text)
-                    );
-                    self.broken(&what).with("said", quoted(&text))
-                })
-            }
+            Heard::Line(bytes) => Said::read(&bytes).map_err(|what| self.broken(&what)),
             Heard::Long => Err(self.broken(&format!(
                 "printed a line of more than {} MiB",
                 LONGEST >> 20
@@ -164,6 +162,13 @@ impl<'a> Talk<'a> {
                 );
                 Err(self.evidence(OpError::timeout(text)))
             }
+        }
+    }
+
+    fn tell_errors(&mut self) {
+        for text in self.process.errors() {
+            let text = format!("{}: {text}", self.program.shown());
+            self.cx.say("debug", &text);
         }
     }
 
@@ -227,7 +232,10 @@ impl<'a> Talk<'a> {
 
     /// The program didn't keep to the protocol. What it asked for before that may have been done.
     fn broken(&self, what: &str) -> OpError {
-        let shown = self.program.shown();
+        let mut shown = self.program.shown();
+        if self.probing {
+            shown.push_str(", asked what became of it,");
+        }
         let error = if self.acted {
             OpError::new(
                 Kind::Unreachable,
@@ -259,7 +267,7 @@ impl<'a> Talk<'a> {
 
 fn failure(failed: Failed) -> OpError {
     OpError {
-        kind: failed.kind,
+        kind: failed.kind.into(),
         message: failed.message,
         member: failed.member,
         detail: failed.detail,
@@ -269,14 +277,4 @@ fn failure(failed: Failed) -> OpError {
 fn line(say: &Say<'_>) -> Result<String, OpError> {
     serde_json::to_string(say)
         .map_err(|e| OpError::command(format!("a message can't be written: {e}")))
-}
-
-/// The beginning of what a program printed, fit to be shown.
-pub(super) fn quoted(text: &str) -> String {
-    const SHOWN: usize = 120;
-    let text = text.trim();
-    let mut chars = text.chars();
-    let shown: String = chars.by_ref().take(SHOWN).collect();
-    let more = if chars.next().is_some() { "…" } else { "" };
-    format!("{shown:?}{more}")
 }

@@ -229,13 +229,11 @@ fn registry_of(
             let changed = captured.changed();
             if !changed.is_empty() {
                 err!(
-                    "{} of {} has changed since {} was begun, which goes on with its own copy. To go on with the new one:\n  \
-                     lockstep resume {} --modules {}",
+                    "{id} goes on with its own copy of modules/, where this was changed since: {}. To go on with what is there now:\n  \
+                     lockstep resume {id} --modules {}",
                     changed.join(", "),
                     captured.folder.display(),
-                    head.id,
-                    head.id,
-                    captured.folder.display()
+                    id = head.id,
                 );
             }
             native.with(programs::captured(&folder.path, captured)?)

@@ -44,7 +44,9 @@ impl Target {
     pub(super) fn of(global: &Global) -> Result<Self, Fault> {
         let name = global.cluster.clone().unwrap_or_else(|| DEFAULT.to_owned());
         if let Some(scenario) = twin(&name)? {
-            return Ok(Self::simulated(name, scenario));
+            let mut target = Self::simulated(name, scenario);
+            target.config.cluster.machines = machines(global)?;
+            return Ok(target);
         }
         if global.cluster.is_none() && !Path::new(DEFAULT).exists() {
             return Err(Fault::usage("which cluster? There is no cluster.toml here").help(
@@ -62,12 +64,13 @@ impl Target {
     }
 }
 
-/// The machines beside the cluster of the cluster file, if there is one: playbooks that are tried out may name them.
+/// The machines beside the cluster of the cluster file, if there is one: what is tried out may name them.
 pub(super) fn machines(global: &Global) -> Result<Vec<MemberConfig>, Fault> {
-    let named = global.cluster.as_deref().unwrap_or(DEFAULT);
-    if twin(named)?.is_some() || (global.cluster.is_none() && !Path::new(named).exists()) {
-        return Ok(Vec::new());
-    }
+    let named = match global.cluster.as_deref() {
+        Some(named) if twin(named)?.is_none() => named,
+        _ if !Path::new(DEFAULT).exists() => return Ok(Vec::new()),
+        _ => DEFAULT,
+    };
     Ok(Config::read(Path::new(named))?.cluster.machines)
 }
 
@@ -143,17 +146,21 @@ pub(super) fn ssh(cluster: &Cluster) -> Result<Rc<dyn Transport>, Fault> {
     Ok(Rc::new(ssh))
 }
 
-/// The way to the members of a simulated cluster, which is written down in `file` whenever a command has ended: it must
+/// The way to the members of a simulated cluster, which is written down in `file` now and whenever a command has ended: it must
 /// outlive this process as a real one would.
 pub(super) fn simulation(world: World, file: Option<PathBuf>) -> Twin {
     match file {
         None => Twin::new(world),
-        Some(file) => Twin::watched(world, move |world| {
-            let text = serde_json::to_string(world).unwrap_or_default();
-            let fresh = file.with_extension("new");
-            // A simulation that can't be written can't be resumed; its journal will say what went wrong with the disk.
-            let _ = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &file));
-        }),
+        Some(file) => {
+            let write = move |world: &World| {
+                let text = serde_json::to_string(world).unwrap_or_default();
+                let fresh = file.with_extension("new");
+                // A simulation that can't be written can't be resumed; its journal will say what went wrong with the disk.
+                let _ = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &file));
+            };
+            write(&world);
+            Twin::watched(world, write)
+        }
     }
 }
 
