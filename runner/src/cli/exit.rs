@@ -126,7 +126,10 @@ impl Fault {
         if json {
             let error = format!("{site}{}", self.message);
             let exit = self.exit as u8;
-            out!("{}", json!({"error": error, "help": self.help, "exit": exit}));
+            out!(
+                "{}",
+                json!({"error": error, "help": self.help, "exit": exit})
+            );
             return;
         }
         if excerpt.is_empty() {
@@ -231,7 +234,7 @@ impl Fault {
                 cluster: None,
                 ink: Ink::stderr(),
             };
-            let excerpt = teller.excerpt(site.as_ref()?, &about)?;
+            let excerpt = teller.excerpt(site.as_ref()?, &about, true)?;
             Some(format!("{when}:\n{excerpt}\n"))
         });
         let excerpt: String = shown.collect();
