@@ -71,6 +71,31 @@ fn what_is_going_on_stands_below_what_is_over() {
 }
 
 #[test]
+fn an_evacuation_shows_how_many_instances_are_away() {
+    let args = [
+        "rehearse",
+        "update",
+        "--only",
+        "lxd",
+        "--backup=false",
+        "--evacuate",
+    ];
+    let events = events(&args, 0);
+    let shares = events.iter().filter_map(|e| match &e.event {
+        Event::Progress {
+            path,
+            done,
+            total: Some(total),
+            text,
+        } if path.contains("lxd.evacuate") => Some(format!("{done} of {total}: {text}")),
+        _ => None,
+    });
+    let mut shares: Vec<String> = shares.collect();
+    shares.dedup();
+    insta::assert_snapshot!(shares.join("\n"));
+}
+
+#[test]
 fn fifty_members_and_a_small_terminal_show_what_fits() {
     let many = events(&["update", "--cluster", "twin:50", "--only", "lxd"], 0);
     let all_at_once = || progress("LXD/micro50/snap.refresh", "Stop snap");
@@ -172,7 +197,7 @@ fn the_stages_are_those_that_the_parameters_leave() {
         Event::RunStarted { stages, .. } => stages.clone(),
         other => panic!("{other:?}"),
     };
-    let update = ["update", "--cluster", "twin:1"];
+    let update = ["update", "--cluster", "twin:3"];
     assert_eq!(
         of(&update),
         ["Backup", "MicroCeph", "MicroOVN", "LXD", "MicroCloud"]

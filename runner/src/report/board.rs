@@ -329,13 +329,13 @@ impl Board {
         shown.sort_by_key(|r| (place(r), r.began));
         let mut rows = self.table(&shown, now, width, signs, ink);
         if room > 0 {
-            rows.push(self.sum(left_out, signs));
+            rows.push(self.sum(left_out, shown.len(), signs));
         }
         rows
     }
 
     /// How many steps of which op are under way that aren't shown, and how many members wait.
-    fn sum(&self, left_out: &[&Running], signs: Signs) -> String {
+    fn sum(&self, left_out: &[&Running], shown: usize, signs: Signs) -> String {
         let mut ops: BTreeMap<&str, usize> = BTreeMap::new();
         for running in left_out {
             *ops.entry(&running.op).or_default() += 1;
@@ -345,8 +345,9 @@ impl Board {
         if idle > 0 {
             parts.push(format!("{idle} waiting"));
         }
-        let more = left_out.len() + idle;
-        format!("{} and {more} more: {}", signs.more, parts.join(", "))
+        let more = if shown == 0 { "" } else { " more" };
+        let parts = parts.join(", ");
+        format!("{}{more} {parts}", signs.more)
     }
 
     fn table(

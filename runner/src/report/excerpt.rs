@@ -99,10 +99,15 @@ impl<'a> Excerpt<'a> {
         // What is missing at the end is missed behind the last line.
         let line = line.min(lines.len());
         let text = lines.get(line.checked_sub(1)?)?;
-        for Word { text: word, far } in words(message) {
+        for Word {
+            text: word,
+            far,
+            last,
+        } in words(message)
+        {
             let reach = if far && call { CALL } else { 1 };
             for (i, text) in lines.iter().enumerate().skip(line - 1).take(reach) {
-                if let Some(span) = find(text, word) {
+                if let Some(span) = find(text, word, last) {
                     let line = i + 1;
                     return Some(Self { source, line, span });
                 }
@@ -154,30 +159,38 @@ struct Word<'a> {
     text: &'a str,
     /// It may stand in a later line of the same call.
     far: bool,
+    /// Of several in a line the last is the likeliest.
+    last: bool,
 }
 
 /// The words that a message is about, the likeliest first.
 fn words(message: &str) -> Vec<Word<'_>> {
     let mut words = Vec::new();
-    let mut add = |text, far| words.push(Word { text, far });
+    let mut push = |text, far, last| words.push(Word { text, far, last });
     // Lua: attempt to index a nil value (field 'membrs')
     for kind in ["global", "field", "local", "upvalue", "method", "constant"] {
         if let Some((_, rest)) = message.split_once(&format!("({kind} '"))
             && let Some((name, _)) = rest.split_once("')")
         {
-            add(name, false);
+            push(name, false, false);
         }
     }
     // Lua: unexpected symbol near '}'
     if let Some((_, rest)) = message.rsplit_once(" near '")
         && let Some(token) = rest.strip_suffix('\'')
     {
-        add(token, false);
+        // What stands before it was read without a complaint.
+        push(token, false, true);
     }
+    let mut add = |text, far| push(text, far, false);
     // Ours: unknown argument "membr" (did you mean "member"?); what is meant comes behind what is there.
     let said = message.split("(did you mean").next().unwrap_or(message);
     for quoted in said.split('"').skip(1).step_by(2) {
         add(quoted, true);
+    }
+    // Of a table of data: unknown variant `lxc`, expected one of …
+    if let Some(name) = said.split('`').nth(1) {
+        add(name, false);
     }
     // Ours: there is no snap.refesh; os isn't there in playbooks; parallel: a label is a text; argument wait: expected …
     for name in said.split([' ', ':', ',', ';', '=']) {
@@ -194,11 +207,15 @@ fn words(message: &str) -> Vec<Word<'_>> {
             add(name, true);
         }
     }
+    // The function in which a call stands at its end is all that is known of the call's line.
+    if !message.contains(' ') {
+        add(message, true);
+    }
     words
 }
 
-/// Where a word stands in a line, as a word of its own.
-fn find(line: &str, word: &str) -> Option<Range<usize>> {
+/// Where a word stands in a line, as a word of its own: the first, or the last of several.
+fn find(line: &str, word: &str, last: bool) -> Option<Range<usize>> {
     if word.is_empty() {
         return None;
     }
@@ -218,7 +235,11 @@ fn find(line: &str, word: &str) -> Option<Range<usize>> {
         .collect();
     // A name that is given a value is what most messages mean.
     let given = |at: &&usize| line[**at + word.len()..].trim_start().starts_with('=');
-    let at = *all.iter().find(given).or(all.first())?;
+    let at = if last {
+        *all.last()?
+    } else {
+        *all.iter().find(given).or(all.first())?
+    };
     Some(at..at + word.len())
 }
 

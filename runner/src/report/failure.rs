@@ -132,7 +132,7 @@ impl Teller<'_> {
             Some(op) if failure.step.is_some() => op.clone(),
             _ => failure.message.clone(),
         };
-        let call = failure.kind == Kind::Args;
+        let call = failure.kind == Kind::Args || failure.step.is_some();
         let own = failure.source.as_deref().zip(parse(site));
         let excerpt = match own.filter(|(source, (chunk, _))| source.chunk == *chunk) {
             Some((source, (_, line))) => {
