@@ -4,12 +4,29 @@ local channels = require "playbooks.channels"
 local flow = require "flow"
 local waves = require "playbooks.waves"
 
+-- What isn't moved stays as it is: an update is another procedure.
+local function only_moved(p, chosen)
+	local only, given = {}, {}
+	for _, component in ipairs(flow.chosen(p)) do
+		if chosen[component.name] then
+			only[#only + 1] = component.name
+		end
+	end
+	for name, value in pairs(p) do
+		given[name] = value
+	end
+	given.only, given.skip = only, nil
+	return given
+end
+
 local M = flow.playbook {
 	api = 1,
 	about = "Move MicroCeph, MicroOVN, LXD and MicroCloud to other channels.",
 	params = channels.params(waves.params()),
 	hooks = waves.hooks,
-	stages = waves.stages,
+	stages = function(p)
+		return waves.stages(only_moved(p, channels.chosen(p)))
+	end,
 }
 
 function M.run(_, p)
@@ -17,19 +34,7 @@ function M.run(_, p)
 	if next(chosen) == nil then
 		error "no channel is given: name a set (--to 2), or components (for example --microceph tentacle/stable)"
 	end
-	-- What isn't moved stays as it is: an update is another procedure.
-	local only = {}
-	for _, component in ipairs(flow.chosen(p)) do
-		if chosen[component.name] then
-			only[#only + 1] = component.name
-		end
-	end
-	local given = {}
-	for name, value in pairs(p) do
-		given[name] = value
-	end
-	given.only, given.skip = only, nil
-	return waves.run(M, given, chosen)
+	return waves.run(M, only_moved(p, chosen), chosen)
 end
 
 return M

@@ -7,10 +7,13 @@ local hazards = require "playbooks.data.hazards"
 
 local waves = {}
 
--- What a run goes through, for whoever watches it.
-waves.stages = { "Backup" }
-for _, component in ipairs(flow.components) do
-	waves.stages[#waves.stages + 1] = component.title
+-- What a run with these parameters goes through, for whoever watches it.
+function waves.stages(p)
+	local stages = p.backup ~= false and { "Backup" } or {}
+	for _, component in ipairs(flow.chosen(p)) do
+		stages[#stages + 1] = component.title
+	end
+	return stages
 end
 
 -- The hooks that a playbook made of waves offers to sites.

@@ -485,6 +485,6 @@ fn a_table_of_a_site_s_that_is_wrong_is_named_with_its_line_and_not_replaced() {
     );
     let ran = update();
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    assert!(ran.stderr.contains("own/data/hazards.toml:4: "), "{ran:?}");
+    assert!(ran.stderr.contains("own/data/hazards.toml:4:14"), "{ran:?}");
     assert!(ran.stderr.contains("unknown variant `lxc`"), "{ran:?}");
 }

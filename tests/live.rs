@@ -1,8 +1,12 @@
 //! The live view, looked at through a terminal emulator.
 
+use console::{measure_text_width, strip_ansi_codes};
 use indicatif::InMemoryTerm;
-use lockstep::event::{Event, Reporter, Stamped};
-use lockstep::report::{LiveReporter, Screen};
+use lockstep::event::{Event, Reporter, Stamped, VERSION};
+use lockstep::failure::Failure;
+use lockstep::report::excerpt::Ink;
+use lockstep::report::{Board, LineReporter, LiveReporter, Screen, Signs};
+use lockstep_modules::error::Kind;
 use regex::Regex;
 
 use crate::desk::Desk;
@@ -24,7 +28,8 @@ fn frame(
     until: impl Fn(&Event) -> bool,
 ) -> Option<String> {
     let term = InMemoryTerm::new(height, width);
-    let screen = Screen::emulated(Box::new(term.clone()), width.into(), height.into());
+    let size = (width.into(), height.into());
+    let screen = Screen::emulated(Box::new(term.clone()), size, Ink::Plain);
     let mut live = LiveReporter::new(screen, false);
     let stamp = Regex::new(r"\d{8}T\d{6}Z").unwrap();
     for event in events {
@@ -66,10 +71,35 @@ fn what_is_going_on_stands_below_what_is_over() {
 }
 
 #[test]
+fn an_evacuation_shows_how_many_instances_are_away() {
+    let args = [
+        "rehearse",
+        "update",
+        "--only",
+        "lxd",
+        "--backup=false",
+        "--evacuate",
+    ];
+    let events = events(&args, 0);
+    let shares = events.iter().filter_map(|e| match &e.event {
+        Event::Progress {
+            path,
+            done,
+            total: Some(total),
+            text,
+        } if path.contains("lxd.evacuate") => Some(format!("{done} of {total}: {text}")),
+        _ => None,
+    });
+    let mut shares: Vec<String> = shares.collect();
+    shares.dedup();
+    insta::assert_snapshot!(shares.join("\n"));
+}
+
+#[test]
 fn fifty_members_and_a_small_terminal_show_what_fits() {
     let many = events(&["update", "--cluster", "twin:50", "--only", "lxd"], 0);
     let all_at_once = || progress("LXD/micro50/snap.refresh", "Stop snap");
-    let frames = [(100, 24), (60, 8), (20, 4)]
+    let frames = [(120, 12), (80, 10), (60, 8), (30, 6), (20, 4), (12, 2)]
         .map(|size| frame(&many, size, all_at_once()).unwrap())
         .map(|frame| foot(&frame).to_owned());
     insta::assert_snapshot!(frames.join("\n\n----\n\n"));
@@ -97,4 +127,206 @@ fn a_hold_and_what_goes_on_beside_it_are_shown_together() {
     let end = end.unwrap();
     assert!(!end.contains("on twin of 3  "), "{end}");
     assert!(end.contains("held at"), "{end}");
+}
+
+/// What is going on once `until` is true of an event.
+fn board(events: &[Stamped], until: impl Fn(&Event) -> bool) -> (Board, jiff::Timestamp) {
+    let mut board = Board::default();
+    for event in events {
+        board.take(event);
+        if until(&event.event) {
+            return (board, event.at);
+        }
+    }
+    panic!("it never came to that");
+}
+
+#[test]
+fn colours_are_few_and_can_be_left_out() {
+    let events = events(
+        &["update", "--cluster", "twin:3", "--only", "microovn,lxd"],
+        0,
+    );
+    let mut shown = Vec::new();
+    for width in [80, 120] {
+        let (board, at) = board(&events, progress("LXD/micro03/snap.refresh", "Stop snap"));
+        let coloured = board.lines(at, (width, 24), Signs::UNICODE, Ink::Colour);
+        let plain = board.lines(at, (width, 24), Signs::UNICODE, Ink::Plain);
+        let stripped: Vec<_> = coloured.iter().map(|l| strip_ansi_codes(l)).collect();
+        assert_eq!(stripped, plain);
+        shown.push(coloured.join("\n").replace('\x1b', "␛"));
+    }
+    insta::assert_snapshot!(shown.join("\n\n----\n\n"));
+}
+
+#[test]
+fn every_size_of_a_terminal_is_kept_to() {
+    let args = [
+        "rehearse",
+        "update",
+        "--members",
+        "12",
+        "--only",
+        "lxd",
+        "--fault",
+        "refresh-fails:lxd,micro02",
+    ];
+    let held = events(&args, 4);
+    let cases = [
+        board(&held, progress("LXD/micro05/snap.refresh", "Stop snap")),
+        board(&held, |event| matches!(event, Event::StepHeld { .. })),
+    ];
+    for (board, at) in cases {
+        for (width, height) in (1..130).flat_map(|w| (1..30).map(move |h| (w, h))) {
+            for ink in [Ink::Plain, Ink::Colour] {
+                let lines = board.lines(at, (width, height), Signs::UNICODE, ink);
+                assert!(
+                    !lines.is_empty() && lines.len() < height.max(2),
+                    "{width}x{height}: {lines:#?}"
+                );
+                let widest = lines.iter().map(|l| measure_text_width(l)).max();
+                assert!(widest <= Some(width), "{width}x{height}: {lines:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_stages_are_those_that_the_parameters_leave() {
+    let of = |args: &[&str]| match &events(args, 0)[0].event {
+        Event::RunStarted { stages, .. } => stages.clone(),
+        other => panic!("{other:?}"),
+    };
+    let update = ["update", "--cluster", "twin:3"];
+    assert_eq!(
+        of(&update),
+        ["Backup", "MicroCeph", "MicroOVN", "LXD", "MicroCloud"]
+    );
+    let only = [&update[..], &["--only", "lxd,microcloud", "--backup=false"]].concat();
+    assert_eq!(of(&only), ["LXD", "MicroCloud"]);
+    let upgrade = [
+        "upgrade",
+        "--cluster",
+        "twin:3",
+        "--microovn",
+        "24.03/stable",
+    ];
+    assert_eq!(of(&upgrade), ["Backup", "MicroOVN"]);
+}
+
+/// Events in which everything that a member or a playbook can name is meant to do harm.
+fn hostile() -> Vec<Stamped> {
+    let evil = format!(
+        "\x1b[2J\x1b]0;owned\x07\x1b[31m{}\r\n\u{9b}8m\u{202e}end",
+        "x".repeat(10 * 1024 * 1024)
+    );
+    let path = "\x1b[1mWave/micro01/exec#1".to_owned();
+    let (op, member) = ("exec".to_owned(), Some("micro01".to_owned()));
+    let failure = Failure::new(Kind::Command, evil.as_str());
+    let events = [
+        Event::RunStarted {
+            run: "site-1".to_owned(),
+            playbook: evil.clone(),
+            cluster: evil.clone(),
+            members: vec!["micro01".to_owned()],
+            stages: vec![evil.clone()],
+            replayed: 0,
+        },
+        Event::StepStarted {
+            path: path.clone(),
+            op: op.clone(),
+            member: member.clone(),
+            headline: evil.clone(),
+            effect: lockstep_modules::op::Effect::Once,
+            attempt: 1,
+            timeout: 60,
+        },
+        Event::Progress {
+            path: path.clone(),
+            done: 1,
+            total: Some(2),
+            text: evil.clone(),
+        },
+        Event::Command {
+            path: path.clone(),
+            member: "micro01".to_owned(),
+            command: evil.clone(),
+            end: "exit 1".to_owned(),
+            ms: 1,
+            stdout: evil.clone(),
+            stderr: evil.clone(),
+        },
+        Event::Away {
+            path: path.clone(),
+            member: "micro01".to_owned(),
+            reason: evil.clone(),
+        },
+        Event::Log {
+            level: "warn".to_owned(),
+            scope: evil.clone(),
+            message: evil.clone(),
+        },
+        Event::StepRetried {
+            path: path.clone(),
+            failure: failure.clone(),
+            attempt: 2,
+            wait: 3,
+        },
+        Event::StepDone {
+            path: path.clone(),
+            op,
+            member,
+            headline: evil.clone(),
+            summary: evil,
+            effect: lockstep_modules::op::Effect::Once,
+            by: lockstep::journal::By::Run,
+            ms: 2000,
+        },
+        Event::StepHeld {
+            path,
+            failure,
+            in_doubt: false,
+        },
+    ];
+    let at = "2026-04-01T12:00:00Z".parse().unwrap();
+    let stamped = events.map(|event| Stamped {
+        v: VERSION,
+        at,
+        event,
+    });
+    stamped.into()
+}
+
+#[test]
+fn what_a_member_prints_does_nothing_to_the_terminal() {
+    let harmless = |text: &str| {
+        let wrong = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(
+            !text.contains(wrong),
+            "{:?}",
+            text.find(wrong).map(|at| &text[at..at + 9])
+        );
+        assert!(text.len() < 64 * 1024, "{}", text.len());
+    };
+    let mut lines = LineReporter::new(Vec::new(), true);
+    let mut board = Board::default();
+    let term = InMemoryTerm::new(24, 100);
+    let screen = Screen::emulated(Box::new(term.clone()), (100, 24), Ink::Plain);
+    let mut live = LiveReporter::new(screen, true);
+    for event in hostile() {
+        lines.take(&event);
+        let said = lines.said();
+        harmless(&said);
+        board.take(&event);
+        let shown = board.lines(event.at, (100, 24), Signs::UNICODE, Ink::Plain);
+        assert!(shown.iter().all(|line| measure_text_width(line) <= 100));
+        harmless(&shown.join("\n"));
+        live.take(&event);
+        harmless(&term.contents());
+    }
+    assert!(
+        term.contents().contains("␛[2J␛]0;owned␇"),
+        "{}",
+        term.contents()
+    );
 }

@@ -1,4 +1,4 @@
-//! Reporters: what is made of the event stream.
+//! What people are told: reporters, which make something of the event stream, and the texts about failures and holds.
 
 mod board;
 pub mod excerpt;

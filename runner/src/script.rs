@@ -73,7 +73,7 @@ pub struct Script {
     registry: Registry,
     shared: Rc<RefCell<Shared>>,
     playbook: Playbook,
-    entry: Function,
+    functions: playbook::Functions,
     strands: Vec<Strand>,
     ready: VecDeque<(usize, MultiValue)>,
     waiting: BTreeMap<String, Waiting>,
@@ -117,7 +117,8 @@ impl Script {
         let shared = Rc::new(RefCell::new(Shared::new(sources)));
         let (lua, prelude) = sandbox::build(&shared, registry, seed).map_err(|e| internal(&e))?;
         let loaded = playbook::load(&lua, &prelude, &shared, main);
-        let (playbook, entry) = loaded.map_err(|failure| shared.borrow().with_source(failure))?;
+        let (playbook, functions) =
+            loaded.map_err(|failure| shared.borrow().with_source(failure))?;
         shared.borrow_mut().loading = false;
         Ok(Self {
             lua,
@@ -125,7 +126,7 @@ impl Script {
             registry: registry.clone(),
             shared,
             playbook,
-            entry,
+            functions,
             strands: Vec::new(),
             ready: VecDeque::new(),
             waiting: BTreeMap::new(),
@@ -150,16 +151,48 @@ impl Script {
     /// Readies the first strand. `params` have passed [`Playbook::params`].
     ///
     /// # Errors
-    /// Only where Lua has no memory left.
+    /// Where the playbook's function of its stages goes wrong, or Lua has no memory left.
     pub fn start(&mut self, cluster: &Cluster, params: &Value) -> Result<(), Failure> {
         self.known = cluster.reachable().map(|m| m.name.clone()).collect();
         let machines: Vec<&str> = cluster.machines.iter().map(|m| m.name.as_str()).collect();
         let cluster =
             &json!({"name": cluster.name, "members": cluster.names(), "machines": machines});
         let args = self.start_args(cluster, params).map_err(|e| internal(&e))?;
-        let entry = self.entry.clone();
+        if let (Some(stages), Some(params)) = (self.functions.stages.clone(), args.last()) {
+            let told = self.ask_stages(stages, params.clone());
+            self.playbook.stages =
+                told.map_err(|failure| self.shared.borrow().with_source(failure))?;
+        }
+        let entry = self.functions.run.clone();
         self.spawn(entry, None, Vec::new(), (0, 0), args)
             .map_err(|e| internal(&e))
+    }
+
+    /// What a playbook's function says of its stages.
+    fn ask_stages(&self, stages: Function, params: LuaValue) -> Result<Vec<String>, Failure> {
+        let site = sandbox::beginning(&stages).map(|site| site.to_string());
+        let wrong = |what: String| Failure {
+            site: site.clone(),
+            ..Failure::script(what)
+        };
+        let ask = || {
+            let thread = self.lua.create_thread(self.prelude.raw_get("strand")?)?;
+            sandbox::watch(&thread, &self.shared)?;
+            let values = thread.resume::<MultiValue>((stages, params))?;
+            Ok((thread.is_finished(), values))
+        };
+        let (finished, values) = ask().map_err(|e| internal(&e))?;
+        if !finished {
+            return Err(wrong(
+                "stages: a function that takes no steps is expected".to_owned(),
+            ));
+        }
+        let (ok, value): (bool, LuaValue) =
+            self.lua.unpack_multi(values).map_err(|e| internal(&e))?;
+        if !ok {
+            return Err(read_failure(&value));
+        }
+        playbook::names(&value).map_err(wrong)
     }
 
     fn start_args(&self, cluster: &Value, params: &Value) -> mlua::Result<Vec<LuaValue>> {

@@ -86,7 +86,8 @@ impl Op for Evacuate {
         let before = cx.left::<Before>();
         match operation::busy(cx, member).await? {
             Some(Busy::Evacuating(op)) if before.is_some() => {
-                let ended = operation::follow(cx, member, &op.id).await?;
+                let instances = before.as_ref().map_or(0, |before| before.instances.len());
+                let ended = operation::follow(cx, member, &op.id, instances).await?;
                 return judge(
                     cx,
                     &args,
@@ -131,7 +132,7 @@ impl Op for Evacuate {
             operation: operation.id.clone(),
         })
         .await?;
-        let ended = operation::follow(cx, member, &operation.id).await?;
+        let ended = operation::follow(cx, member, &operation.id, before.instances.len()).await?;
         judge(cx, &args, &before, &ended).await
     }
 
@@ -146,7 +147,9 @@ impl Op for Evacuate {
             return Ok(Probe::Running);
         }
         let ended = match cx.left::<Begun>() {
-            Some(begun) => operation::follow(cx, member, &begun.operation).await?,
+            Some(begun) => {
+                operation::follow(cx, member, &begun.operation, before.instances.len()).await?
+            }
             None => Ended::Forgotten,
         };
         match judge(cx, &args, &before, &ended).await {

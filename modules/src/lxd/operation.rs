@@ -1,6 +1,6 @@
 //! What LXD does in the background: it goes on whoever may have asked for it, and is forgotten 5 s after its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -93,13 +93,20 @@ pub(super) async fn begin(
     output.json(&cmd, member.as_str())
 }
 
-/// Follows an operation to its end, and tells what it is at meanwhile.
+/// Follows an operation to its end, and tells what it is at meanwhile: at which of `instances`, where it goes through so
+/// many of them one after the other.
 ///
 /// # Errors
 /// Where the member can't be reached, or the step's time is up.
-pub(super) async fn follow(cx: &Cx, member: &Member, id: &str) -> Result<Ended, OpError> {
+pub(super) async fn follow(
+    cx: &Cx,
+    member: &Member,
+    id: &str,
+    instances: usize,
+) -> Result<Ended, OpError> {
     let path = format!("/1.0/operations/{id}");
     let cmd = Cmd::root(["/snap/bin/lxc", "query", path.as_str()]).timeout(TIMEOUT);
+    let mut seen = BTreeSet::new();
     cx.until(EVERY, async || {
         let output = cx.cmd(member, &cmd).await?;
         if output.stderr.to_lowercase().contains("not found") {
@@ -107,12 +114,25 @@ pub(super) async fn follow(cx: &Cx, member: &Member, id: &str) -> Result<Ended, 
         }
         // LXD may restart in the middle: what it then says of the operation counts.
         match output.json::<Operation>(&cmd, member.as_str()) {
-            Ok(operation) if operation.runs() => Ok(Look::NotYet(operation.doing())),
+            Ok(operation) if operation.runs() => {
+                let doing = operation.doing();
+                seen.extend(instance(&doing));
+                if let Some(done) = seen.len().checked_sub(1).filter(|_| instances > 0) {
+                    cx.progress(done as u64, Some(instances as u64), doing.as_str());
+                }
+                Ok(Look::NotYet(doing))
+            }
             Ok(operation) => Ok(Look::Yes(operation.ended())),
             Err(error) => Ok(Look::NotYet(error.message)),
         }
     })
     .await
+}
+
+/// The instance and its project that a progress is about, as in `Stopping "c1" in project "default"`.
+fn instance(doing: &str) -> Option<(String, String)> {
+    let mut quoted = doing.split('"').skip(1).step_by(2).map(str::to_owned);
+    Some((quoted.next()?, quoted.next()?))
 }
 
 /// Asks for something and follows it to its end.
@@ -127,7 +147,7 @@ pub(super) async fn carry_out(
     body: &Value,
 ) -> Result<(), OpError> {
     let operation = begin(cx, member, method, path, body).await?;
-    match follow(cx, member, &operation.id).await? {
+    match follow(cx, member, &operation.id, 0).await? {
         Ended::Failure(why) => Err(OpError::command(why).on(member.as_str())),
         Ended::Success | Ended::Forgotten => Ok(()),
     }

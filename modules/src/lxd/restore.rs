@@ -81,7 +81,7 @@ impl Op for Restore {
         let member = &args.member;
         let ended = match operation::busy(cx, member).await? {
             Some(Busy::Restoring(op)) if cx.left::<Begun>().is_some() => {
-                operation::follow(cx, member, &op.id).await?
+                operation::follow(cx, member, &op.id, args.since.len()).await?
             }
             Some(busy) => return Err(operation::conflict(member, &busy)),
             None if is_evacuated(cx, member).await? => {
@@ -92,7 +92,7 @@ impl Op for Restore {
                     operation: operation.id.clone(),
                 })
                 .await?;
-                operation::follow(cx, member, &operation.id).await?
+                operation::follow(cx, member, &operation.id, args.since.len()).await?
             }
             None => Ended::Forgotten,
         };

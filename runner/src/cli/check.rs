@@ -94,10 +94,14 @@ fn print(main: &str, args: &CheckArgs, report: &Report, sources: &BTreeMap<Strin
         ink: Ink::stdout(),
     };
     for finding in &report.findings {
-        let excerpt = teller.excerpt(&finding.site, &finding.what);
+        let excerpt = teller.excerpt(&finding.site, &finding.what, finding.step.is_empty());
         let excerpt = excerpt.map_or_else(String::new, |excerpt| excerpt + "\n");
         let (head, rest) = text(main, args, finding);
-        session::print(&format!("{}\n{excerpt}{}\n", harmless(&head), harmless(&rest)));
+        session::print(&format!(
+            "{}\n{excerpt}{}\n",
+            harmless(&head),
+            harmless(&rest)
+        ));
     }
     let tried = format!(
         "killed and resumed {} times, {} random mishaps (seed {})",

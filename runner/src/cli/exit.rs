@@ -105,7 +105,10 @@ impl Fault {
         if json {
             let error = format!("{site}{}", self.message);
             let exit = self.exit as u8;
-            out!("{}", json!({"error": error, "help": self.help, "exit": exit}));
+            out!(
+                "{}",
+                json!({"error": error, "help": self.help, "exit": exit})
+            );
             return;
         }
         if excerpt.is_empty() {
@@ -210,7 +213,7 @@ impl Fault {
                 cluster: None,
                 ink: Ink::stderr(),
             };
-            let excerpt = teller.excerpt(site.as_ref()?, &about)?;
+            let excerpt = teller.excerpt(site.as_ref()?, &about, true)?;
             Some(format!("{when}:\n{excerpt}\n"))
         });
         let excerpt: String = shown.collect();

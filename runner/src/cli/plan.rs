@@ -239,7 +239,7 @@ fn end(end: &End, sources: &BTreeMap<String, Source>) {
         cluster: None,
         ink: Ink::stdout(),
     };
-    if let Some(excerpt) = teller.excerpt(site, why) {
+    if let Some(excerpt) = teller.excerpt(site, why, false) {
         session::print(&format!("{excerpt}\n"));
     }
     if matches!(end, End::Open { .. }) {

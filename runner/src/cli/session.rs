@@ -29,6 +29,7 @@ use crate::journal::Journal;
 use crate::plan::Approved;
 use crate::report::excerpt::Ink;
 use crate::report::failure::{Teller, head};
+use crate::report::harmless::harmless;
 use crate::report::hold;
 use crate::report::{FileReporter, JsonReporter, LineReporter, LiveReporter, Screen};
 use crate::script::{Script, Source};
@@ -287,7 +288,7 @@ impl Asker for Terminal {
             if let Some(screen) = &self.0 {
                 screen.pause();
             }
-            let _ = write!(std::io::stderr(), "{question} [y/N] ");
+            let _ = write!(std::io::stderr(), "{} [y/N] ", harmless(question));
             let mut line = String::new();
             let read = BufReader::new(tokio::io::stdin())
                 .read_line(&mut line)
@@ -336,8 +337,7 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
             Exit::Aborted
         }
         Finish::Held(held) => {
-            let refused =
-                !outcome.touched && held.iter().all(|h| h.failure.kind == Kind::Refused);
+            let refused = !outcome.touched && held.iter().all(|h| h.failure.kind == Kind::Refused);
             if json {
                 let steps: Vec<Value> = held
                     .iter()

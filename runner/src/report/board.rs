@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use console::{measure_text_width, truncate_str};
+use console::{Alignment, measure_text_width, pad_str, truncate_str};
 use jiff::Timestamp;
 
+use super::excerpt::Ink;
+use super::harmless::one_line;
 use crate::event::{Event, Stamped};
 
 /// The columns of a terminal that doesn't tell its size.
 pub const WIDTH: usize = 100;
 
-/// No row for a member is narrower than this.
-const NARROW: usize = 20;
+/// On fewer columns rows are no table: there is room for a name and a time.
+const NARROW: usize = 60;
 
 /// The signs that lines are made of.
 #[derive(Clone, Copy, Debug)]
@@ -49,17 +51,36 @@ impl Signs {
 #[derive(Debug)]
 struct Running {
     member: Option<String>,
+    op: String,
     what: String,
     began: Timestamp,
     /// Seconds that it may take.
     timeout: u64,
     share: Option<(u64, u64)>,
     text: String,
+    /// It doesn't go as it should: contact was lost, or an attempt failed.
+    trouble: bool,
+}
+
+impl Running {
+    fn of(op: &str, member: Option<&str>, headline: &str, began: Timestamp) -> Self {
+        Self {
+            member: member.map(one_line),
+            op: op.to_owned(),
+            what: one_line(&format!("{op} {headline}")),
+            began,
+            timeout: 0,
+            share: None,
+            text: String::new(),
+            trouble: false,
+        }
+    }
 }
 
 /// What is going on: the events of a run so far, without what is over.
 #[derive(Debug, Default)]
 pub struct Board {
+    run: String,
     title: String,
     began: Option<Timestamp>,
     members: Vec<String>,
@@ -83,10 +104,11 @@ impl Board {
                 ..
             } => {
                 *self = Self {
-                    title: format!("{run} on {cluster}"),
+                    run: run.clone(),
+                    title: one_line(&format!("{run} on {cluster}")),
                     began: Some(stamped.at),
-                    members: members.clone(),
-                    stages: stages.clone(),
+                    members: members.iter().map(|m| one_line(m)).collect(),
+                    stages: stages.iter().map(|s| one_line(s)).collect(),
                     ..Self::default()
                 };
             }
@@ -104,14 +126,10 @@ impl Board {
                     1 => String::new(),
                     n => format!(" (attempt {n})"),
                 };
-                let running = Running {
-                    member: member.clone(),
-                    what: format!("{op} {headline}").trim_end().to_owned() + &again,
-                    began: stamped.at,
-                    timeout: *timeout,
-                    share: None,
-                    text: String::new(),
-                };
+                let mut running = Running::of(op, member.as_deref(), headline, stamped.at);
+                running.what.push_str(&again);
+                running.timeout = *timeout;
+                running.trouble = *attempt > 1;
                 self.running.insert(path.clone(), running);
             }
             Event::StepProbed {
@@ -121,15 +139,10 @@ impl Board {
                 headline,
             } => {
                 self.enter(path, member.as_deref());
-                let running = Running {
-                    member: member.clone(),
-                    what: format!("{op} {headline}").trim_end().to_owned(),
-                    began: stamped.at,
-                    timeout: 0,
-                    share: None,
-                    text: "finding out what became of it".to_owned(),
-                };
-                self.running.insert(path.clone(), running);
+                let running = Running::of(op, member.as_deref(), headline, stamped.at);
+                let text = "finding out what became of it".to_owned();
+                self.running
+                    .insert(path.clone(), Running { text, ..running });
             }
             Event::Progress {
                 path,
@@ -139,7 +152,8 @@ impl Board {
             } => {
                 if let Some(running) = self.running.get_mut(path) {
                     running.share = total.filter(|total| *total > 0).map(|total| (*done, total));
-                    running.text.clone_from(text);
+                    running.text = one_line(text);
+                    running.trouble = false;
                 }
             }
             Event::Away { path, reason, .. } => self.say(path, format!("{reason}; waiting for it")),
@@ -154,7 +168,8 @@ impl Board {
             }
             Event::StepHeld { path, failure, .. } => {
                 self.running.remove(path);
-                self.held.insert(path.clone(), failure.to_string());
+                let (path, failure) = (one_line(path), one_line(&failure.to_string()));
+                self.held.insert(path, failure);
             }
             Event::Interrupted { level } => {
                 self.interrupted = Some(match level.as_str() {
@@ -174,23 +189,25 @@ impl Board {
         let Some((first, _)) = path.split_once('/') else {
             return;
         };
-        if Some(first) == member || self.members.iter().any(|m| m == first) {
+        let first = one_line(first);
+        if Some(first.as_str()) == member || self.members.contains(&first) {
             return;
         }
-        if !self.stages.iter().any(|stage| stage == first) {
+        if !self.stages.contains(&first) {
             // A playbook that doesn't name its stages shows them as they come; what is only cleaned up is none.
             if first == "finally" {
                 return;
             }
-            self.stages.push(first.to_owned());
+            self.stages.push(first.clone());
         }
-        self.visited.insert(first.to_owned());
-        first.clone_into(&mut self.stage);
+        self.visited.insert(first.clone());
+        self.stage = first;
     }
 
     fn say(&mut self, path: &str, text: String) {
         if let Some(running) = self.running.get_mut(path) {
-            (running.share, running.text) = (None, text);
+            (running.share, running.text) = (None, one_line(&text));
+            running.trouble = true;
         }
     }
 
@@ -200,80 +217,176 @@ impl Board {
         self.running.is_empty() && self.held.is_empty()
     }
 
-    /// The lines to show at `now` on a terminal of this size.
+    /// The lines to show at `now` on a terminal of this many columns and lines.
     #[must_use]
-    pub fn lines(&self, now: Timestamp, width: usize, height: usize, signs: Signs) -> Vec<String> {
+    pub fn lines(
+        &self,
+        now: Timestamp,
+        (width, height): (usize, usize),
+        signs: Signs,
+        ink: Ink,
+    ) -> Vec<String> {
         let Some(began) = self.began.filter(|_| !self.is_empty()) else {
             return Vec::new();
         };
-        let head = format!("{}  {}", self.title, clock(seconds(began, now)));
-        let mut lines = vec![String::new(), head];
-        if !self.stages.is_empty() {
-            lines.push(self.stages(signs));
+        // One line stays free for the cursor.
+        let height = height.saturating_sub(1).max(1);
+        let fit = |line: &str| truncate_str(line, width.max(1), signs.more).into_owned();
+        let mut feet = self.feet(ink);
+        if feet.len() > height.div_ceil(2) {
+            let left_out = feet.len() - height.div_ceil(2) + 1;
+            feet.truncate(height.div_ceil(2) - 1);
+            feet.push(format!("{} and {left_out} lines more", signs.more));
         }
-        let mut rows = self.rows(now, width, signs);
+        // What a small terminal has no room for is left out in this order: the space, the stages, the head.
+        let mut head = vec![format!("{}  {}", self.title, clock(seconds(began, now)))];
+        if !self.stages.is_empty() {
+            head.push(self.stages(width, signs, ink));
+        }
+        let rows = usize::from(!self.running.is_empty());
+        head.insert(0, String::new());
+        while head.len() + feet.len() + rows > height && !head.is_empty() {
+            let last = if head[0].is_empty() {
+                0
+            } else {
+                head.len() - 1
+            };
+            head.remove(last);
+        }
+        let room = height.saturating_sub(head.len() + feet.len());
+        let rows = self.rows(now, (width, room), signs, ink);
+        let all = head.iter().chain(&rows).chain(&feet);
+        all.map(|line| fit(line)).collect()
+    }
+
+    /// The stages in one line; where they don't fit, the one in which the run is.
+    fn stages(&self, width: usize, signs: Signs, ink: Ink) -> String {
+        let at = self.stages.iter().position(|stage| *stage == self.stage);
+        let sign = |(i, stage): (usize, &String)| {
+            Some(match at {
+                Some(at) if i == at => ink.bold(&format!("{} {stage}", signs.now)),
+                _ if self.visited.contains(stage) => {
+                    format!("{} {stage}", ink.good(signs.done))
+                }
+                // It was passed over.
+                Some(at) if i < at => return None,
+                _ => ink.dim(&format!("{} {stage}", signs.later)),
+            })
+        };
+        let all: Vec<String> = self.stages.iter().enumerate().filter_map(sign).collect();
+        let line = all.join("   ");
+        match at {
+            Some(at) if measure_text_width(&line) > width => {
+                let (sign, stage, of) = (signs.now, &self.stage, self.stages.len());
+                ink.bold(&format!("{sign} {stage} ({} of {of})", at + 1))
+            }
+            _ => line,
+        }
+    }
+
+    /// What needs a person, now or later.
+    fn feet(&self, ink: Ink) -> Vec<String> {
         let mut feet: Vec<String> = self
             .held
             .iter()
-            .map(|(path, failure)| format!("held at {path}: {failure}"))
+            .map(|(path, failure)| format!("{} at {path}: {failure}", ink.bad("held")))
             .collect();
-        feet.extend(self.interrupted.map(|text| format!("interrupted: {text}")));
-        // One line stays free for the cursor, and one for what is left out.
-        let room = height.saturating_sub(lines.len() + feet.len() + 2).max(1);
-        if rows.len() > room {
-            let left_out = rows.len() - room;
-            rows.truncate(room);
-            rows.push(format!("{} and {left_out} more", signs.more));
-        } else if let Some(idle) = self.idle() {
-            rows.push(idle);
+        if !self.held.is_empty() && !self.running.is_empty() {
+            let Self { run, .. } = self;
+            feet.push(format!(
+                "  what is under way is finished first; then: lockstep resume {run}, or lockstep abort {run}"
+            ));
         }
-        lines.extend(rows);
-        lines.extend(feet);
-        let fit = |line: String| truncate_str(&line, width.max(NARROW), signs.more).into_owned();
-        lines.into_iter().map(fit).collect()
+        let interrupted = self.interrupted;
+        feet.extend(interrupted.map(|text| format!("{}: {text}", ink.warn("interrupted"))));
+        feet
     }
 
-    fn stages(&self, signs: Signs) -> String {
-        let at = self.stages.iter().position(|stage| *stage == self.stage);
-        let sign = |(i, stage): (usize, &String)| {
-            let sign = match at {
-                Some(at) if i == at => signs.now,
-                _ if self.visited.contains(stage) => signs.done,
-                // It was passed over.
-                Some(at) if i < at => return None,
-                _ => signs.later,
-            };
-            Some(format!("{sign} {stage}"))
-        };
-        let stages: Vec<String> = self.stages.iter().enumerate().filter_map(sign).collect();
-        stages.join("   ")
-    }
-
-    /// A row for each step that is under way, in the members' order.
-    fn rows(&self, now: Timestamp, width: usize, signs: Signs) -> Vec<String> {
+    /// A row for each step that is under way, in the members' order; what there is no room for is summed up.
+    fn rows(
+        &self,
+        now: Timestamp,
+        (width, room): (usize, usize),
+        signs: Signs,
+        ink: Ink,
+    ) -> Vec<String> {
         let place = |running: &Running| {
             let member = running.member.as_ref()?;
             self.members.iter().position(|m| m == member)
         };
         let mut running: Vec<&Running> = self.running.values().collect();
         running.sort_by_key(|r| (place(r), r.began));
+        let idle = self.idle(ink);
+        if running.len() + usize::from(idle.is_some()) <= room {
+            let mut rows = self.table(&running, now, width, signs, ink);
+            rows.extend(idle);
+            return rows;
+        }
+        // What is in trouble is seen, whoever else isn't.
+        running.sort_by_key(|r| !r.trouble);
+        let (shown, left_out) = running.split_at(room.saturating_sub(1).min(running.len()));
+        let mut shown = shown.to_vec();
+        shown.sort_by_key(|r| (place(r), r.began));
+        let mut rows = self.table(&shown, now, width, signs, ink);
+        if room > 0 {
+            rows.push(self.sum(left_out, shown.len(), signs));
+        }
+        rows
+    }
+
+    /// How many steps of which op are under way that aren't shown, and how many members wait.
+    fn sum(&self, left_out: &[&Running], shown: usize, signs: Signs) -> String {
+        let mut ops: BTreeMap<&str, usize> = BTreeMap::new();
+        for running in left_out {
+            *ops.entry(&running.op).or_default() += 1;
+        }
+        let idle = self.waiting().len();
+        let mut parts: Vec<String> = ops.iter().map(|(op, n)| format!("{n} {op}")).collect();
+        if idle > 0 {
+            parts.push(format!("{idle} waiting"));
+        }
+        let more = if shown == 0 { "" } else { " more" };
+        let parts = parts.join(", ");
+        format!("{}{more} {parts}", signs.more)
+    }
+
+    fn table(
+        &self,
+        running: &[&Running],
+        now: Timestamp,
+        width: usize,
+        signs: Signs,
+        ink: Ink,
+    ) -> Vec<String> {
         let longest = |text: fn(&Running) -> &str| {
             let widths = running.iter().map(|r| measure_text_width(text(r)));
             widths.max().unwrap_or(0)
         };
         let member = longest(|r| r.member.as_deref().unwrap_or_default());
+        let narrow = width < NARROW;
         // What a step waits for is worth more room than its name.
-        let what = longest(|r| &r.what).min((width / 2).max(NARROW));
+        let most = if narrow {
+            width.saturating_sub(member + 11)
+        } else {
+            width / 2
+        };
+        let what = longest(|r| &r.what).min(most);
         let row = |r: &&Running| {
             let who = r.member.as_deref().unwrap_or_default();
-            let what = format!("{:what$}", truncate_str(&r.what, what, signs.more));
+            let name = truncate_str(&r.what, what, signs.more);
+            let name = pad_str(&name, what, Alignment::Left, None);
             let gap = if member == 0 { "" } else { "  " };
             let mut time = clock(seconds(r.began, now));
-            if r.timeout > 0 {
-                time = format!("{time} of {}", clock(r.timeout));
+            if r.timeout > 0 && !narrow {
+                time = format!("{:>13}", format!("{time} of {}", clock(r.timeout)));
             }
             let bar = r.share.map_or_else(String::new, |share| bar(share, signs));
-            format!("  {who:member$}{gap}{what}  {time:>13}  {bar}{}", r.text)
+            let text = if r.trouble {
+                ink.warn(&r.text)
+            } else {
+                r.text.clone()
+            };
+            format!("  {who:member$}{gap}{name}  {time}  {bar}{text}")
                 .trim_end()
                 .to_owned()
         };
@@ -281,23 +394,27 @@ impl Board {
     }
 
     /// The members for which nothing is under way while something is for others.
-    fn idle(&self) -> Option<String> {
+    fn waiting(&self) -> Vec<&str> {
         let busy: BTreeSet<&str> = self
             .running
             .values()
             .filter_map(|r| r.member.as_deref())
             .collect();
-        let idle: Vec<&str> = self
-            .members
-            .iter()
-            .map(String::as_str)
-            .filter(|member| !busy.contains(member))
-            .collect();
-        match (busy.is_empty(), idle.as_slice()) {
-            (true, _) | (_, []) => None,
-            (false, few) if few.len() <= 4 => Some(format!("  waiting: {}", few.join(", "))),
-            (false, many) => Some(format!("  waiting: {} members", many.len())),
+        if busy.is_empty() {
+            return Vec::new();
         }
+        let members = self.members.iter().map(String::as_str);
+        members.filter(|member| !busy.contains(member)).collect()
+    }
+
+    fn idle(&self, ink: Ink) -> Option<String> {
+        let waiting = self.waiting();
+        let who = match waiting.len() {
+            0 => return None,
+            1..=4 => waiting.join(", "),
+            n => format!("{n} members"),
+        };
+        Some(ink.dim(&format!("  waiting: {who}")))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use lockstep_modules::cluster::Cluster;
+use lockstep_modules::error::Kind;
 use serde_json::Value;
 
 use super::excerpt::{Excerpt, Ink, parse};
@@ -51,11 +52,13 @@ impl Teller<'_> {
     }
 
     /// The line at `site`, marked by what `message` is about; none where its source isn't known.
+    ///
+    /// Where the arguments of a `call` are wrong, the line is that of the argument.
     #[must_use]
-    pub fn excerpt(&self, site: &str, message: &str) -> Option<String> {
+    pub fn excerpt(&self, site: &str, message: &str, call: bool) -> Option<String> {
         let (chunk, line) = parse(site)?;
         let source = self.sources.values().find(|s| s.chunk == chunk)?;
-        marked(source, line, message, self.ink)
+        Excerpt::of(source, line, message, call)?.render(self.ink)
     }
 
     /// The command, how it ended, and the last that it said.
@@ -96,14 +99,18 @@ impl Teller<'_> {
             let label = harmless(inner.label.as_deref().unwrap_or_default());
             let who = match &inner.member {
                 Some(member) if *member == label => {
-                    let op = inner.op.as_ref().map_or_else(String::new, |op| format!("{op}: "));
+                    let op = inner
+                        .op
+                        .as_ref()
+                        .map_or_else(String::new, |op| format!("{op}: "));
                     format!("{op}{}", inner.message)
                 }
                 _ => inner.to_string(),
             };
-            let site = inner.site.as_ref().map_or_else(String::new, |site| {
-                format!("  ({})", harmless(site))
-            });
+            let site = inner
+                .site
+                .as_ref()
+                .map_or_else(String::new, |site| format!("  ({})", harmless(site)));
             let _ = writeln!(text, "  {label:widest$}  {}{site}", one_line(&who));
         }
         // Strands of one list mostly fail in one way: the first shows it.
@@ -125,27 +132,39 @@ impl Teller<'_> {
             Some(op) if failure.step.is_some() => op.clone(),
             _ => failure.message.clone(),
         };
+        let call = failure.kind == Kind::Args || failure.step.is_some();
         let own = failure.source.as_deref().zip(parse(site));
         let excerpt = match own.filter(|(source, (chunk, _))| source.chunk == *chunk) {
-            Some((source, (_, line))) => marked(source, line, &about, self.ink),
-            None => self.excerpt(site, &about),
+            Some((source, (_, line))) => {
+                Excerpt::of(source, line, &about, call).and_then(|excerpt| excerpt.render(self.ink))
+            }
+            None => self.excerpt(site, &about, call),
         };
         match excerpt {
             Some(excerpt) => {
                 let _ = writeln!(text, "{excerpt}");
             }
-            None => entry(text, "asked at", &harmless(site)),
+            None => entry(text, "at", &harmless(site)),
         }
-        let frames: Vec<&str> = failure.traceback.iter().flat_map(|t| t.lines()).collect();
-        let callers: Vec<&str> = frames.iter().skip(1).take(FRAMES).copied().collect();
-        if !callers.is_empty() {
-            entry(text, "called at", &harmless(&callers.join("\n")));
-        }
+        let callers = callers(failure.traceback.as_deref().unwrap_or_default());
+        entry(text, "called at", &harmless(&callers));
     }
 }
 
-fn marked(source: &Source, line: usize, message: &str, ink: Ink) -> Option<String> {
-    Excerpt::of(source, line, message)?.render(ink)
+/// The frames of a traceback behind its first; those that recur one after the other once, with how often.
+fn callers(traceback: &str) -> String {
+    let mut frames: Vec<(&str, usize)> = Vec::new();
+    for line in traceback.lines().skip(1) {
+        match frames.last_mut() {
+            Some((last, times)) if *last == line => *times += 1,
+            _ => frames.push((line, 1)),
+        }
+    }
+    let shown = frames.iter().take(FRAMES).map(|(line, times)| match times {
+        1 => (*line).to_owned(),
+        n => format!("{line} ({n} times)"),
+    });
+    shown.collect::<Vec<_>>().join("\n")
 }
 
 /// A name and what it stands for; further lines stand below the first.

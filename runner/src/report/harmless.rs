@@ -86,10 +86,7 @@ mod tests {
             harmless(evil),
             "a␛[31mred␇\nb    c␛]0;title␇\u{fffd}2J\u{fffd}␡"
         );
-        assert!(matches!(
-            harmless("plain – “text” 日本"),
-            Cow::Borrowed(_)
-        ));
+        assert!(matches!(harmless("plain – “text” 日本"), Cow::Borrowed(_)));
     }
 
     #[test]

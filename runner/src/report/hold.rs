@@ -34,11 +34,7 @@ pub fn ways_on(id: &str, held: &[Held], refused: bool, simulated: bool) -> Vec<W
         "try it again, when the cause is gone"
     };
     ways.push(way(again, format!("lockstep resume {id}")));
-    if refused
-        && held
-            .iter()
-            .any(|h| h.failure.message.contains("--accept "))
-    {
+    if refused && held.iter().any(|h| h.failure.message.contains("--accept ")) {
         let command = "the same command with --accept CHECK".to_owned();
         ways.push(way("begin again, accepting what a check says", command));
     }

@@ -6,6 +6,8 @@ use std::io::Write;
 use jiff::Timestamp;
 use lockstep_modules::op::Effect;
 
+use super::excerpt::Ink;
+use super::harmless::{harmless, lines};
 use crate::event::{Event, Reporter, Stamped};
 use crate::journal::By;
 
@@ -19,6 +21,7 @@ const NOTICEABLE: u64 = 1000;
 pub struct LineReporter<W> {
     out: W,
     verbose: bool,
+    ink: Ink,
     began: Option<Timestamp>,
     section: String,
     said: BTreeMap<String, (Timestamp, String)>,
@@ -30,17 +33,30 @@ impl<W: Write> LineReporter<W> {
         Self {
             out,
             verbose,
+            ink: Ink::Plain,
             began: None,
             section: String::new(),
             said: BTreeMap::new(),
         }
     }
 
+    /// In colours, if the ink has any.
+    #[must_use]
+    pub fn coloured(self, ink: Ink) -> Self {
+        Self { ink, ..self }
+    }
+
     fn line(&mut self, at: Timestamp, text: &str) {
+        self.marked(at, "", text);
+    }
+
+    /// A line that begins with a word that is in the right colour already.
+    fn marked(&mut self, at: Timestamp, mark: &str, text: &str) {
+        let text = lines(text);
         let began = *self.began.get_or_insert(at);
         let secs = at.duration_since(began).as_secs();
         // Whoever listened may be gone; the run goes on.
-        let _ = writeln!(self.out, "{:>4}:{:02}  {text}", secs / 60, secs % 60);
+        let _ = writeln!(self.out, "{:>4}:{:02}  {mark}{text}", secs / 60, secs % 60);
     }
 
     /// The section that a step stands in, as a heading where it is another one.
@@ -52,6 +68,7 @@ impl<W: Write> LineReporter<W> {
             first
         };
         if !section.is_empty() && section != self.section {
+            let section = self.ink.bold(&harmless(section));
             let _ = writeln!(self.out, "{section}");
         }
         section.clone_into(&mut self.section);
@@ -101,7 +118,7 @@ impl<W: Write> Reporter for LineReporter<W> {
                     0 => format!("{playbook} of {cluster} ({})", members.join(", ")),
                     n => format!("going on with {playbook} of {cluster} after {n} steps"),
                 };
-                let _ = writeln!(self.out, "{run}: {how}");
+                let _ = writeln!(self.out, "{run}: {}", lines(&how));
             }
             Event::StepStarted {
                 path,
@@ -194,16 +211,22 @@ impl<W: Write> Reporter for LineReporter<W> {
                     &format!("{path}: {failure}; attempt {attempt} in {wait} s"),
                 );
             }
-            Event::StepFailed { path, failure } => self.line(at, &format!("{path}: {failure}")),
+            Event::StepFailed { path, failure } => {
+                self.said.remove(path);
+                self.line(at, &format!("{path}: {failure}"));
+            }
             Event::StepHeld { path, failure, .. } => {
-                self.line(at, &format!("held at {path}: {failure}"))
+                self.said.remove(path);
+                let mark = self.ink.bad("held");
+                self.marked(at, &mark, &format!(" at {path}: {failure}"));
             }
             // What programs of modules say on standard error.
             Event::Log { level, .. } if level == "debug" && !self.verbose => {}
-            Event::Log { level, message, .. } => {
-                let mark = if level == "warn" { "warning: " } else { "" };
-                self.line(at, &format!("{mark}{message}"));
+            Event::Log { level, message, .. } if level == "warn" => {
+                let mark = self.ink.warn("warning:");
+                self.marked(at, &mark, &format!(" {message}"));
             }
+            Event::Log { message, .. } => self.line(at, message),
             Event::Interrupted { level } => {
                 let what = match level.as_str() {
                     "drain" => {

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use jiff::Timestamp;
 
 use super::board::{Board, Signs, WIDTH};
+use super::excerpt::Ink;
 use super::line::LineReporter;
 use crate::event::{Event, Reporter, Stamped};
 
@@ -21,6 +22,7 @@ struct Inner {
     bar: ProgressBar,
     size: Box<dyn Fn() -> (usize, usize)>,
     signs: Signs,
+    ink: Ink,
     board: Board,
     /// Lines that wait until a question is answered.
     waiting: Option<Vec<String>>,
@@ -40,20 +42,22 @@ impl Screen {
             let size = term.size_checked();
             size.map_or((WIDTH, 24), |(rows, columns)| (columns.into(), rows.into()))
         };
-        Self::new(ProgressDrawTarget::stdout(), Box::new(size), signs)
+        let target = ProgressDrawTarget::stdout();
+        Self::new(target, Box::new(size), (signs, Ink::stdout()))
     }
 
     /// A terminal that somebody else emulates.
     #[must_use]
-    pub fn emulated(term: Box<dyn TermLike>, width: usize, height: usize) -> Self {
+    pub fn emulated(term: Box<dyn TermLike>, (width, height): (usize, usize), ink: Ink) -> Self {
         let target = ProgressDrawTarget::term_like(term);
-        Self::new(target, Box::new(move || (width, height)), Signs::UNICODE)
+        let size = Box::new(move || (width, height));
+        Self::new(target, size, (Signs::UNICODE, ink))
     }
 
     fn new(
         target: ProgressDrawTarget,
         size: Box<dyn Fn() -> (usize, usize)>,
-        signs: Signs,
+        (signs, ink): (Signs, Ink),
     ) -> Self {
         let bar = ProgressBar::with_draw_target(None, target);
         if let Ok(style) = ProgressStyle::with_template("{msg}") {
@@ -63,6 +67,7 @@ impl Screen {
             bar,
             size,
             signs,
+            ink,
             board: Board::default(),
             waiting: None,
         })))
@@ -76,8 +81,8 @@ impl Screen {
         }
         let (width, height) = (inner.size)();
         // The last column stays free: some terminals go to the next line when it is written.
-        let width = width.saturating_sub(1);
-        let lines = inner.board.lines(now, width, height, inner.signs);
+        let size = (width.saturating_sub(1), height);
+        let lines = inner.board.lines(now, size, inner.signs, inner.ink);
         inner.bar.set_message(lines.join("\n"));
     }
 
@@ -118,8 +123,9 @@ impl LiveReporter {
     /// Shows a run on this screen: every step and command that is over, if `verbose`.
     #[must_use]
     pub fn new(screen: Screen, verbose: bool) -> Self {
+        let ink = screen.0.borrow().ink;
         Self {
-            lines: LineReporter::new(Vec::new(), verbose),
+            lines: LineReporter::new(Vec::new(), verbose).coloured(ink),
             screen,
         }
     }

@@ -24,7 +24,8 @@ pub struct Playbook {
     pub about: String,
     /// Its parameters, by name.
     pub params: Vec<(String, Param)>,
-    /// The sections that it goes through, in their order, where it names them: `stages = { "Drain", "Refresh" }`.
+    /// The sections that it goes through, in their order, where it names them: `stages = { "Drain", "Refresh" }`, or a
+    /// function that tells them from the parameters, and is asked when the script starts.
     pub stages: Vec<String>,
 }
 
@@ -138,13 +139,20 @@ impl ParamKind {
     }
 }
 
+/// The functions of a playbook.
+pub(super) struct Functions {
+    pub(super) run: Function,
+    /// Tells the stages from the parameters.
+    pub(super) stages: Option<Function>,
+}
+
 /// Loads the module `main`, and reads the table that it returns.
 pub(super) fn load(
     lua: &Lua,
     prelude: &Table,
     shared: &Rc<RefCell<Shared>>,
     main: &str,
-) -> Result<(Playbook, Function), Failure> {
+) -> Result<(Playbook, Functions), Failure> {
     let values = run_file(lua, prelude, shared, main).map_err(|e| internal(&e))?;
     if let Some(site) = shared.borrow().runaway.clone() {
         return Err(Failure::script("an endless loop at the top of the file").at(site.to_string()));
@@ -204,7 +212,7 @@ fn run_file(
     thread.resume((prelude.raw_get::<Function>("load")?, main))
 }
 
-fn read(table: &Table) -> Result<(Playbook, Function), String> {
+fn read(table: &Table) -> Result<(Playbook, Functions), String> {
     let field = |name: &str| table.raw_get::<LuaValue>(name).map_err(|e| e.to_string());
     match field("api")? {
         LuaValue::Integer(api) if api > API => {
@@ -234,17 +242,31 @@ fn read(table: &Table) -> Result<(Playbook, Function), String> {
         Value::Null => Ok(Vec::new()),
         _ => Err("params: a table of parameters by name is expected".to_owned()),
     };
-    let stages = to_json(&field("stages")?).map_err(|what| format!("stages: {what}"))?;
-    let stages = Option::<Vec<String>>::deserialize(stages)
-        .map_err(|_| "stages: a list of names is expected".to_owned())?;
+    let (stages, list) = match field("stages")? {
+        LuaValue::Function(stages) => (Some(stages), Vec::new()),
+        list => (None, names(&list)?),
+    };
     Ok((
         Playbook {
             about,
             params: params?,
-            stages: stages.unwrap_or_default(),
+            stages: list,
         },
-        run,
+        Functions { run, stages },
     ))
+}
+
+/// A list of stages.
+pub(super) fn names(list: &LuaValue) -> Result<Vec<String>, String> {
+    let list = to_json(list).map_err(|what| format!("stages: {what}"))?;
+    // An empty table of Lua's may be either.
+    if list.as_object().is_some_and(Map::is_empty) {
+        return Ok(Vec::new());
+    }
+    let names = Option::<Vec<String>>::deserialize(list);
+    Ok(names
+        .map_err(|_| "stages: a list of names is expected".to_owned())?
+        .unwrap_or_default())
 }
 
 fn param(name: &str, spec: &Value) -> Result<Param, String> {

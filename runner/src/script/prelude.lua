@@ -114,7 +114,13 @@ local function labels_of(who, list)
 		end
 		check_label(who, label)
 		if seen[label] then
-			raise("script", who .. ": the label " .. raw_format("%q", label) .. " stands twice in the list: steps are known by their labels")
+			raise(
+				"script",
+				who
+					.. ": the label "
+					.. raw_format("%q", label)
+					.. " stands twice in the list: steps are known by their labels"
+			)
 		end
 		seen[label], labels[i] = true, label
 	end

@@ -123,7 +123,10 @@ impl Shared {
 
     /// A failure, with the source that its line is in.
     pub(super) fn with_source(&self, failure: Failure) -> Failure {
-        let chunk = failure.site.as_deref().and_then(|site| site.rsplit_once(':'));
+        let chunk = failure
+            .site
+            .as_deref()
+            .and_then(|site| site.rsplit_once(':'));
         let source = chunk.and_then(|(chunk, _)| self.loaded.values().find(|s| s.chunk == chunk));
         Failure {
             source: source.cloned().map(Box::new),
@@ -374,19 +377,27 @@ fn frames(lua: &Lua, level: usize) -> impl Iterator<Item = Site> {
 
 /// The playbook's lines from the innermost on outwards, each with the function it is in.
 fn traceback(lua: &Lua) -> String {
-    let lines: Vec<String> = (1..)
+    let mut lines = Vec::new();
+    let mut callers = (1..)
         .map_while(|level| lua.inspect_stack(level, frame))
-        .flatten()
-        .take(DEEPEST)
-        .collect();
+        .peekable();
+    while let Some(frame) = callers.next() {
+        let Some((site, name)) = frame else { continue };
+        // A function has its name from whoever calls it. What the prelude or C calls it says nothing to an author.
+        let known = matches!(callers.peek(), Some(Some(_)));
+        let name = name.filter(|_| known);
+        lines.push(name.map_or_else(|| site.to_string(), |name| format!("{site} in {name}")));
+        if lines.len() == DEEPEST {
+            break;
+        }
+    }
     lines.join("\n")
 }
 
-fn frame(debug: &mlua::debug::Debug<'_>) -> Option<String> {
-    let source = debug.source();
-    let chunk = source.source.as_deref()?.strip_prefix('@')?;
+/// A frame with the name of its function; none where it isn't the playbook's.
+fn frame(debug: &mlua::debug::Debug<'_>) -> Option<(Site, Option<String>)> {
+    let chunk = debug.source().source?.strip_prefix('@')?.to_owned();
     let line = debug.current_line()?;
-    let name = debug.names().name;
-    let name = name.map_or_else(String::new, |name| format!(" in {name}"));
-    Some(format!("{chunk}:{line}{name}"))
+    let name = debug.names().name.map(std::borrow::Cow::into_owned);
+    Some((Site { chunk, line }, name))
 }

@@ -419,7 +419,7 @@ fn a_script_failure_carries_the_author_s_frames() {
     assert_eq!(failure.site.as_deref(), Some("main.lua:3"));
     assert_eq!(
         failure.traceback.as_deref(),
-        Some("main.lua:3\nmain.lua:4\nmain.lua:4")
+        Some("main.lua:3 in f\nmain.lua:4\nmain.lua:4")
     );
 }
 
