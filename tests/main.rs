@@ -1,5 +1,6 @@
 //! Tests of lockstep as a whole.
 
+mod browser;
 mod check;
 mod cli;
 mod crash;
@@ -14,8 +15,10 @@ mod live;
 mod network;
 mod plan;
 mod preflight;
+mod report;
 mod safety;
 mod ssh;
 mod storage;
 mod tidy;
 mod update;
+mod watch;

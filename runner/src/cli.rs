@@ -27,12 +27,15 @@ mod plan;
 mod playbook;
 mod preflight;
 mod rehearse;
+mod report;
 mod resume;
+mod runs;
 mod session;
 mod show;
 mod status;
 mod target;
 mod unlock;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -129,8 +132,12 @@ enum Command {
     Unlock(unlock::UnlockArgs),
     /// List the runs
     Runs,
-    /// Show a run: its steps, and where it stands
+    /// Show a run: what changed, what happened, and where it stands
     Show(show::ShowArgs),
+    /// Follow a run from another terminal
+    Watch(watch::WatchArgs),
+    /// Write a report of a run: one HTML file, or Markdown for a ticket
+    Report(report::ReportArgs),
     /// Show the cluster: what runs where, whether it is in step, and how it is
     Status(status::StatusArgs),
     /// Show what a playbook will do on a cluster: it is played on a simulated one like it
@@ -198,8 +205,10 @@ fn dispatch(registry: &Registry, cli: Cli) -> Result<Exit, Fault> {
         Command::Resume(args) => resume::resume(registry, global, &args),
         Command::Abort(args) => abort::abort(registry, global, &args),
         Command::Unlock(args) => unlock::unlock(registry, global, &args),
-        Command::Runs => show::runs(global),
-        Command::Show(args) => show::show(global, &args),
+        Command::Runs => runs::runs(global),
+        Command::Show(args) => show::show(registry, global, &args),
+        Command::Watch(args) => watch::watch(registry, global, &args),
+        Command::Report(args) => report::report(registry, global, &args),
         Command::Status(args) => status::status(registry, global, &args),
         Command::Plan(args) => plan::plan(registry, global, &args),
         Command::Rehearse(args) => rehearse::rehearse(registry, global, &args),

@@ -1,11 +1,12 @@
 //! The failure of a step, as playbooks, journals and people meet it.
 
 use lockstep_modules::error::{Kind, OpError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// An op's failure together with where it happened. This is the record that `try` hands to a playbook.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// The class of the failure.
     pub kind: Kind,

@@ -186,12 +186,12 @@ async fn paced<T>(work: impl Future<Output = T>, speed: f64) -> T {
 }
 
 /// Whether standard output is a terminal on which a part can be drawn again and again.
-fn is_screen() -> bool {
+pub(super) fn is_screen() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
 /// Runs `work`, and lets the clocks on the screen move on while nothing happens.
-async fn drawn<T>(work: impl Future<Output = T>, screen: &Screen, clock: Clock) -> T {
+pub(super) async fn drawn<T>(work: impl Future<Output = T>, screen: &Screen, clock: Clock) -> T {
     let ticking = async {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -386,7 +386,7 @@ pub(super) fn assumed(step: &Held) -> String {
 }
 
 /// What a held run needs a person for.
-fn ways_on(id: &str, held: &[Held], refused: bool) -> String {
+pub(super) fn ways_on(id: &str, held: &[Held], refused: bool) -> String {
     let mut text = String::new();
     for Held {
         path,
