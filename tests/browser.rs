@@ -24,9 +24,23 @@ impl Page {
         let profile = tempfile::tempdir().unwrap();
         // The protocol is spoken on descriptors 3 and 4, which only a shell can give it.
         let mut browser = Command::new("sh")
-            .args(["-c", "exec chromium \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", "sh"])
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+            .args([
+                "-c",
+                "exec chromium \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1",
+                "sh",
+            ])
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+            ])
+            .args([
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ])
             .args(["--remote-debugging-pipe", "about:blank"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .stdin(Stdio::piped())
@@ -47,12 +61,22 @@ impl Page {
         let target = page.ask("Target.createTarget", json!({"url": "about:blank"}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let session = page.ask("Target.attachToTarget", attach);
-        session["sessionId"].as_str().unwrap().clone_into(&mut page.session);
+        session["sessionId"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut page.session);
         for domain in ["Page", "Runtime", "Log", "Network"] {
             page.ask(&format!("{domain}.enable"), json!({}));
         }
-        page.ask("Page.navigate", json!({"url": format!("file://{}", file.display())}));
-        while !page.heard.iter().any(|e| e["method"] == "Page.loadEventFired") {
+        page.ask(
+            "Page.navigate",
+            json!({"url": format!("file://{}", file.display())}),
+        );
+        while !page
+            .heard
+            .iter()
+            .any(|e| e["method"] == "Page.loadEventFired")
+        {
             page.hear();
         }
         page
@@ -79,7 +103,11 @@ impl Page {
     fn hear(&mut self) -> Value {
         let mut bytes = Vec::new();
         self.from.read_until(0, &mut bytes).unwrap();
-        assert_eq!(bytes.pop(), Some(0), "chromium is gone; tests/run installs it");
+        assert_eq!(
+            bytes.pop(),
+            Some(0),
+            "chromium is gone; tests/run installs it"
+        );
         let message: Value = serde_json::from_slice(&bytes).unwrap();
         if message.get("id").is_none() {
             self.heard.push(message.clone());
@@ -91,7 +119,10 @@ impl Page {
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
         let answer = self.ask("Runtime.evaluate", params);
-        assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
+        assert!(
+            answer.get("exceptionDetails").is_none(),
+            "{expression}: {answer}"
+        );
         answer["result"]["value"].clone()
     }
 

@@ -27,14 +27,19 @@ fn a_run_that_is_over_is_shown_as_it_was_and_ends_as_it_ended() {
         let desk = over(end, code);
         let ran = desk.run(&["watch", "site-1"]);
         assert_eq!(ran.code, Some(code), "{ran:?}");
-        assert!(ran.stdout.contains("site-1: site.lua of twin of 2"), "{ran:?}");
+        assert!(
+            ran.stdout.contains("site-1: site.lua of twin of 2"),
+            "{ran:?}"
+        );
     }
 }
 
 #[test]
 fn without_a_name_the_last_run_is_watched() {
     let desk = over("return 1", 0);
-    let _ = desk.run(&["run", "site.lua", "--cluster", "twin:2"]).exits(0);
+    let _ = desk
+        .run(&["run", "site.lua", "--cluster", "twin:2"])
+        .exits(0);
     assert!(desk.run(&["watch"]).exits(0).contains("site-2: "));
     let empty = Desk::new().run(&["watch"]);
     assert_eq!(empty.code, Some(2));
@@ -114,7 +119,10 @@ fn a_run_that_goes_on_is_followed_to_its_end() {
     for said in &live.rest {
         assert_eq!(&line(), said);
     }
-    assert!(live.watch.try_wait().unwrap().is_none(), "it may be resumed by the same process");
+    assert!(
+        live.watch.try_wait().unwrap().is_none(),
+        "it may be resumed by the same process"
+    );
     live.lock.unlock().unwrap();
     assert_eq!(line(), "");
     assert_eq!(live.watch.wait().unwrap().code(), Some(0));
@@ -131,8 +139,15 @@ fn a_process_that_is_gone_is_told() {
     assert_eq!(live.watch.wait().unwrap().code(), Some(5));
     let ran = live.desk.run(&["watch", "site-1"]);
     assert_eq!(ran.code, Some(5), "{ran:?}");
-    assert!(ran.stdout.contains("site-1: broken off: the process that ran it is gone"), "{ran:?}");
-    assert!(ran.stdout.contains("Go on with: lockstep resume site-1"), "{ran:?}");
+    assert!(
+        ran.stdout
+            .contains("site-1: broken off: the process that ran it is gone"),
+        "{ran:?}"
+    );
+    assert!(
+        ran.stdout.contains("Go on with: lockstep resume site-1"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -142,7 +157,10 @@ fn an_interrupt_ends_the_watching_and_says_that_the_run_goes_on() {
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
     let pid = live.watch.id().to_string();
-    let kill = std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status()
+        .unwrap();
     assert!(kill.success());
     let output = live.watch.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -158,7 +176,11 @@ fn a_run_of_which_little_is_left_is_watched_as_far_as_it_goes() {
     write(&events, &format!("\u{0}\u{0}not an event\n{text}"));
     let ran = desk.run(&["watch", "site-1"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.stderr.contains("1 line of the events that can't be read"), "{ran:?}");
+    assert!(
+        ran.stderr
+            .contains("1 line of the events that can't be read"),
+        "{ran:?}"
+    );
     fs::remove_file(&events).unwrap();
     let ran = desk.run(&["watch", "site-1"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");

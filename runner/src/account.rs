@@ -8,19 +8,19 @@
 mod events;
 mod fold;
 mod load;
-
-use std::collections::BTreeMap;
+mod step;
+mod turn;
+mod wave;
 
 use jiff::{SignedDuration, Timestamp};
-use lockstep_modules::op::Effect;
 use serde::Serialize;
 use serde_json::Value;
 
 pub use events::{Heard, Line};
 pub use load::{Tail, load};
-
-use crate::failure::Failure;
-use crate::journal::{By, Choice};
+pub use step::{Attempt, Command, Output, Progress, Step};
+pub use turn::{Turn, What};
+pub use wave::Wave;
 
 /// What is known of a run.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -167,23 +167,6 @@ impl Move<'_> {
     }
 }
 
-/// A section of the playbook: as a rule one component across all members.
-#[derive(Clone, Debug, Serialize)]
-pub struct Wave {
-    /// Its name.
-    pub name: String,
-    /// When its first step began.
-    pub began: Option<Timestamp>,
-    /// How long it took, without the time in which the run was paused, in milliseconds.
-    pub ms: i64,
-    /// How many steps it has.
-    pub steps: usize,
-    /// How many members had a part in it.
-    pub members: usize,
-    /// How many attempts were repeated.
-    pub again: usize,
-}
-
 /// A time in which a process ran the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Session {
@@ -199,249 +182,6 @@ impl Session {
     pub fn ms(&self) -> i64 {
         between(self.began, self.last)
     }
-}
-
-/// Something that happened to the run as a whole.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Turn {
-    /// When.
-    pub at: Timestamp,
-    /// In which session, counted from 0.
-    pub session: usize,
-    /// What.
-    #[serde(flatten)]
-    pub what: What,
-}
-
-/// What happened to a run as a whole.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "what", rename_all = "kebab-case")]
-pub enum What {
-    /// It began.
-    Began {
-        /// By whom; empty where only the events tell.
-        who: String,
-    },
-    /// It went on.
-    Resumed {
-        /// By whom; empty where only the events tell.
-        who: String,
-    },
-    /// It was held at a step.
-    Held {
-        /// The step.
-        path: String,
-        /// Why.
-        failure: Failure,
-        /// Whether the effect may have existed or still gone on.
-        in_doubt: bool,
-    },
-    /// The operator decided about a held step.
-    Decided {
-        /// The step.
-        path: String,
-        /// What.
-        choice: Choice,
-        /// By whom.
-        who: String,
-        /// The result that was given for it, where it was taken as done.
-        given: Option<Value>,
-    },
-    /// The operator interrupted.
-    Interrupted {
-        /// What followed: `drain` or `stop-waiting`.
-        level: String,
-    },
-    /// It stopped in order.
-    Suspended {
-        /// Why.
-        why: String,
-    },
-    /// It was aborted.
-    Aborted {
-        /// By whom.
-        who: String,
-    },
-    /// It came to its end.
-    Ended {
-        /// How.
-        state: State,
-        /// Why, where it failed.
-        why: Option<String>,
-    },
-    /// A step failed and was tried again.
-    Retried {
-        /// The step.
-        path: String,
-        /// Why it had failed.
-        failure: Failure,
-        /// The attempt that followed.
-        attempt: u32,
-    },
-    /// A step failed, and the playbook was told.
-    Failed {
-        /// The step.
-        path: String,
-        /// Why.
-        failure: Failure,
-    },
-    /// Contact with a member was lost.
-    Lost {
-        /// The step that noticed.
-        path: String,
-        /// The member.
-        member: String,
-        /// Why.
-        reason: String,
-    },
-    /// The member was there again.
-    Found {
-        /// The step that waited.
-        path: String,
-        /// The member.
-        member: String,
-        /// After so many milliseconds.
-        ms: i64,
-    },
-    /// An idle connection had broken and was made again.
-    Mended {
-        /// The member.
-        member: String,
-        /// Why it had broken.
-        reason: String,
-    },
-    /// A step whose end had been missed was found to have ended.
-    Probed {
-        /// The step.
-        path: String,
-    },
-    /// The playbook said something.
-    Said {
-        /// `info` or `warn`.
-        level: String,
-        /// Where.
-        scope: String,
-        /// What.
-        message: String,
-    },
-}
-
-/// A step, with all that was heard of it.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Step {
-    /// Its path.
-    pub path: String,
-    /// Its op.
-    pub op: String,
-    /// The member it is about, if one.
-    pub member: Option<String>,
-    /// Its object, in a few words.
-    pub headline: String,
-    /// Its arguments; null where only the events tell of it.
-    pub args: Value,
-    /// What doing it twice would mean.
-    pub effect: Option<Effect>,
-    /// The line that asked for it; empty where only the events tell of it.
-    pub site: String,
-    /// How far it is, in a word.
-    pub state: Progress,
-    /// Its attempts, oldest first.
-    pub attempts: Vec<Attempt>,
-    /// Its result in a few words.
-    pub summary: String,
-    /// Its result.
-    pub result: Option<Value>,
-    /// How the end is known.
-    pub by: Option<By>,
-    /// Why it failed, or is held.
-    pub failure: Option<Failure>,
-    /// Whether its effect may exist or still go on.
-    pub in_doubt: bool,
-    /// What it last said of what it waited for.
-    pub heard: String,
-    /// Its commands. One that was repeated and said the same stands here once.
-    pub commands: Vec<Command>,
-    /// Where in `commands` the last one of a member and a text is.
-    #[serde(skip)]
-    latest: BTreeMap<(String, String), usize>,
-}
-
-/// How far a step is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Progress {
-    /// Asked for. Nothing was done.
-    #[default]
-    Asked,
-    /// Begun; its end is not known.
-    UnderWay,
-    /// The run pauses here.
-    Held,
-    /// Done.
-    Done,
-    /// Failed, and the playbook knows.
-    Failed,
-}
-
-impl Progress {
-    /// In a word or two.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Asked => "asked for",
-            Self::UnderWay => "under way",
-            Self::Held => "held",
-            Self::Done => "done",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// One attempt at a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Attempt {
-    /// In which session, counted from 0.
-    pub session: usize,
-    /// When it began.
-    pub began: Timestamp,
-    /// When its end was known; none where it wasn't.
-    pub ended: Option<Timestamp>,
-    /// How it came out.
-    pub state: Progress,
-}
-
-/// A command that was run on a member.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Command {
-    /// When it ended, the first time.
-    pub at: Timestamp,
-    /// The member.
-    pub member: String,
-    /// The command, as one could paste it.
-    pub command: String,
-    /// How it ended, or why that isn't known.
-    pub end: String,
-    /// How long it took the first time, in milliseconds.
-    pub ms: u64,
-    /// How often it was run with the same outcome.
-    pub times: usize,
-    /// When it ended the last time.
-    pub last: Timestamp,
-    /// What it printed on standard output.
-    pub stdout: Output,
-    /// What it printed on standard error.
-    pub stderr: Output,
-}
-
-/// What a command printed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Output {
-    /// The text, or its beginning where it is in a file.
-    pub text: String,
-    /// The file in the run's folder where the whole of it is, if it is long.
-    pub file: Option<String>,
-    /// How long the whole of it is.
-    pub bytes: u64,
 }
 
 impl Account {
@@ -498,144 +238,6 @@ impl Account {
     }
 }
 
-impl Step {
-    /// Whether it judges, or waits until something is well, before the run goes on. The last word of an op's name tells.
-    #[must_use]
-    pub fn is_gate(&self) -> bool {
-        const JUDGES: [&str; 6] = ["wait", "require", "verify", "spare", "unharmed", "confirm"];
-        let last = self.op.rsplit('.').next().unwrap_or_default();
-        JUDGES.contains(&last)
-    }
-
-    /// Whether it may have changed something.
-    #[must_use]
-    pub fn changes(&self) -> bool {
-        self.effect != Some(Effect::Read)
-    }
-
-    /// What it is about, as `op headline`.
-    #[must_use]
-    pub fn what(&self) -> String {
-        format!("{} {}", self.op, self.headline)
-            .trim_end()
-            .to_owned()
-    }
-
-    /// When its first attempt began.
-    #[must_use]
-    pub fn began(&self) -> Option<Timestamp> {
-        self.attempts.first().map(|attempt| attempt.began)
-    }
-
-    /// How long its attempts took, in milliseconds, as far as their ends are known.
-    #[must_use]
-    pub fn ms(&self) -> Option<i64> {
-        let known = self.attempts.iter().filter_map(Attempt::ms);
-        known.reduce(|sum, ms| sum + ms)
-    }
-}
-
-impl Attempt {
-    /// How long it took, in milliseconds, if its end is known.
-    #[must_use]
-    pub fn ms(&self) -> Option<i64> {
-        self.ended.map(|ended| between(self.began, ended))
-    }
-}
-
-impl Choice {
-    /// In words, as what somebody did.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Retry => "try it again",
-            Self::AssumeDone => "take it as done",
-            Self::Deliver => "let the playbook have the failure",
-        }
-    }
-}
-
-impl What {
-    /// The step that it is about, if one.
-    #[must_use]
-    pub fn path(&self) -> Option<&str> {
-        match self {
-            Self::Held { path, .. }
-            | Self::Decided { path, .. }
-            | Self::Retried { path, .. }
-            | Self::Failed { path, .. }
-            | Self::Lost { path, .. }
-            | Self::Found { path, .. }
-            | Self::Probed { path } => Some(path),
-            _ => None,
-        }
-    }
-
-    /// Whether a person has to know of it to understand how the run went.
-    #[must_use]
-    pub fn matters(&self) -> bool {
-        !matches!(self, Self::Mended { .. } | Self::Said { .. })
-    }
-
-    /// In a sentence, without who and where.
-    #[must_use]
-    pub fn sentence(&self) -> String {
-        let by = |what: &str, who: &str| match who {
-            "" => what.to_owned(),
-            who => format!("{what} by {who}"),
-        };
-        match self {
-            Self::Began { who } => by("begun", who),
-            Self::Resumed { who } => by("resumed", who),
-            Self::Held {
-                failure, in_doubt, ..
-            } => {
-                let doubt = if *in_doubt {
-                    "; it is not known whether this was done"
-                } else {
-                    ""
-                };
-                format!("held: {failure}{doubt}")
-            }
-            Self::Decided {
-                choice, who, given, ..
-            } => {
-                let given = given
-                    .as_ref()
-                    .map_or_else(String::new, |value| format!(", with the result {value}"));
-                format!("{who} decided: {}{given}", choice.word())
-            }
-            Self::Interrupted { level } if level == "drain" => {
-                "interrupted: what was under way was finished".to_owned()
-            }
-            Self::Interrupted { .. } => {
-                "interrupted: what was under way was left to itself".to_owned()
-            }
-            Self::Suspended { why } => format!("paused: {why}"),
-            Self::Aborted { who } => by("aborted", who),
-            Self::Ended { state, why: None } => format!("ended: {}", state.word()),
-            Self::Ended {
-                state,
-                why: Some(why),
-            } => format!("ended: {}: {why}", state.word()),
-            Self::Retried {
-                failure, attempt, ..
-            } => format!("{failure}; attempt {attempt} followed"),
-            Self::Failed { failure, .. } => format!("failed: {failure}"),
-            Self::Lost { member, reason, .. } => format!("contact with {member} lost: {reason}"),
-            Self::Found { member, ms, .. } => {
-                format!("{member} was there again after {}", span(*ms))
-            }
-            Self::Mended { member, reason } => format!("{member}: {reason}; connected again"),
-            Self::Probed { .. } => {
-                "its end had been missed; what became of it was found out afterwards".to_owned()
-            }
-            Self::Said { level, message, .. } if level == "warn" => format!("warning: {message}"),
-            Self::Said { message, .. } => message.clone(),
-        }
-    }
-}
-
 /// Milliseconds from one time to a later one; none where clocks say otherwise.
 fn between(from: Timestamp, to: Timestamp) -> i64 {
     let ms = to.duration_since(from).as_millis();
@@ -654,3 +256,6 @@ pub fn span(ms: i64) -> String {
         (hours, _) => format!("{} d {} h", hours / 24, hours % 24),
     }
 }
+
+#[cfg(test)]
+mod tests;

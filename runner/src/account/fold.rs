@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use lockstep_modules::op::Effect;
 use serde_json::Value;
 
-use super::{
-    Account, Attempt, Change, Command, Heard, Output, Progress, Session, State, Step, Turn, Wave,
-    What,
-};
+use super::step::{change, told};
+use super::wave::waves;
+use super::{Account, Change, Command, Heard, Output, Progress, Session, State, Step, Turn, What};
 use crate::event::{Event, Stamped};
 use crate::failure::Failure;
 use crate::journal::{By, Choice, Head, History, JournalError, Record, readable};
@@ -33,9 +33,9 @@ impl Account {
         if let Some(why) = damage {
             let before = match records.len() {
                 0 => "what is shown is from the events alone".to_owned(),
-                n => format!(
-                    "what is shown is from the {n} records before that and from the events"
-                ),
+                n => {
+                    format!("what is shown is from the {n} records before that and from the events")
+                }
             };
             fold.account.troubles.push(format!("{why}; {before}"));
         }
@@ -102,10 +102,7 @@ impl Fold {
     fn step(&mut self, path: &str) -> &mut Step {
         let steps = &mut self.account.steps;
         let i = *self.index.entry(path.to_owned()).or_insert_with(|| {
-            steps.push(Step {
-                path: path.to_owned(),
-                ..Step::default()
-            });
+            steps.push(Step::at(path));
             steps.len() - 1
         });
         &mut steps[i]
@@ -236,10 +233,17 @@ impl Fold {
                 },
             ),
             By::Operator => {
-                let decided = self.account.turns.iter_mut().rev().find_map(|turn| match &mut turn.what {
-                    What::Decided { path: of, given, .. } if of == path => Some(given),
-                    _ => None,
-                });
+                let decided = self
+                    .account
+                    .turns
+                    .iter_mut()
+                    .rev()
+                    .find_map(|turn| match &mut turn.what {
+                        What::Decided {
+                            path: of, given, ..
+                        } if of == path => Some(given),
+                        _ => None,
+                    });
                 if let Some(given) = decided {
                     *given = Some(value);
                 }
@@ -272,7 +276,8 @@ impl Fold {
     /// One that comes again on the same member goes on from where the first began.
     fn changed(&mut self, change: Change) {
         let known = &mut self.account.changes;
-        let same = |c: &&mut Change| (&c.component, &c.member) == (&change.component, &change.member);
+        let same =
+            |c: &&mut Change| (&c.component, &c.member) == (&change.component, &change.member);
         match known.iter_mut().find(same) {
             Some(before) => (before.to, before.version) = (change.to, change.version),
             None => known.push(change),
@@ -515,6 +520,12 @@ impl Fold {
 
     fn end(mut self, running: bool) -> Account {
         let account = &mut self.account;
+        // What a resume looks at before it goes on is no step of the playbook's.
+        for look in account.steps.iter_mut().filter(|step| step.op.is_empty()) {
+            look.op.clone_from(&look.path);
+            "what the cluster is like by now".clone_into(&mut look.headline);
+            (look.state, look.effect) = (Progress::Done, Some(Effect::Read));
+        }
         account.turns.sort_by_key(|turn| (turn.session, turn.at));
         account.last = account.sessions.last().map(|session| session.last);
         let held = |step: &&Step| step.state == Progress::Held;
@@ -539,7 +550,10 @@ impl Fold {
             (None, None) if !account.held.is_empty() => (State::Held, None),
             (None, None) => match &self.suspended {
                 Some(why) => (State::Suspended, Some(why.clone())),
-                None => (State::BrokenOff, Some("the process that ran it is gone".to_owned())),
+                None => (
+                    State::BrokenOff,
+                    Some("the process that ran it is gone".to_owned()),
+                ),
             },
         };
         account.result = match (self.end, self.outcome) {
@@ -569,170 +583,4 @@ fn outcome_state(outcome: &str) -> State {
         "suspended" => State::Suspended,
         _ => State::BrokenOff,
     }
-}
-
-/// What a result says about a revision that is another one than before.
-fn change(step: &Step, value: &Value) -> Option<Change> {
-    let text = |of: &Value, field: &str| of.get(field).and_then(Value::as_str).map(str::to_owned);
-    if value.get("changed") != Some(&Value::Bool(true)) {
-        return None;
-    }
-    Some(Change {
-        component: text(&step.args, "snap").unwrap_or_else(|| step.op.clone()),
-        member: step.member.clone()?,
-        from: text(value, "from")?,
-        to: text(value, "to")?,
-        version: text(value, "version"),
-    })
-}
-
-/// The same from the words of an event, for a run whose journal can't be read: `1500 → 1501 (19.2.3)`.
-fn told(step: &Step) -> Option<Change> {
-    let (from, rest) = step.summary.split_once(" → ")?;
-    let (to, version) = rest.split_once(" (").unwrap_or((rest, ""));
-    Some(Change {
-        component: step.headline.clone(),
-        member: step.member.clone()?,
-        from: from.to_owned(),
-        to: to.to_owned(),
-        version: version.strip_suffix(')').map(str::to_owned),
-    })
-}
-
-fn waves(account: &Account) -> Vec<Wave> {
-    let mut waves: Vec<(Wave, Vec<&str>)> = Vec::new();
-    let mut spans: Vec<BTreeMap<usize, (Timestamp, Timestamp)>> = Vec::new();
-    for step in &account.steps {
-        let Some(name) = account.wave_of(step) else {
-            continue;
-        };
-        let i = match waves.iter().position(|(wave, _)| wave.name == name) {
-            Some(i) => i,
-            None => {
-                let wave = Wave {
-                    name: name.to_owned(),
-                    began: None,
-                    ms: 0,
-                    steps: 0,
-                    members: 0,
-                    again: 0,
-                };
-                waves.push((wave, Vec::new()));
-                spans.push(BTreeMap::new());
-                waves.len() - 1
-            }
-        };
-        let (wave, members) = &mut waves[i];
-        wave.began = wave.began.or(step.began());
-        wave.steps += 1;
-        wave.again += step.attempts.len().saturating_sub(1);
-        if let Some(member) = step.member.as_deref()
-            && !members.contains(&member)
-        {
-            members.push(member);
-        }
-        for attempt in &step.attempts {
-            let end = attempt.ended.unwrap_or_else(|| {
-                let session = account.sessions.get(attempt.session);
-                session.map_or(attempt.began, |session| session.last)
-            });
-            let span = spans[i]
-                .entry(attempt.session)
-                .or_insert((attempt.began, end));
-            *span = (span.0.min(attempt.began), span.1.max(end));
-        }
-    }
-    let ms = |spans: &BTreeMap<usize, (Timestamp, Timestamp)>| {
-        spans.values().map(|(from, to)| super::between(*from, *to)).sum()
-    };
-    waves
-        .into_iter()
-        .zip(&spans)
-        .map(|((wave, members), spans)| Wave {
-            ms: ms(spans),
-            members: members.len(),
-            ..wave
-        })
-        .collect()
-}
-
-impl Step {
-    fn begin(&mut self, session: usize, at: Timestamp) {
-        self.state = Progress::UnderWay;
-        self.attempts.push(Attempt {
-            session,
-            began: at,
-            ended: None,
-            state: Progress::UnderWay,
-        });
-    }
-
-    fn end(&mut self, session: usize, at: Timestamp, state: Progress) {
-        self.state = state;
-        if let Some(attempt) = self.attempts.last_mut()
-            && attempt.ended.is_none()
-            && attempt.state == Progress::UnderWay
-        {
-            attempt.state = state;
-            // One that was left to itself ended at a time that nobody knows.
-            if attempt.session == session {
-                attempt.ended = Some(at);
-            }
-        }
-    }
-
-    /// An attempt has failed and `next` follows.
-    fn failed_attempt(&mut self, next: u32, at: Timestamp) {
-        let before = usize::try_from(next).ok().and_then(|next| next.checked_sub(2));
-        let attempt = before.and_then(|i| self.attempts.get_mut(i));
-        if let Some(attempt) = attempt.filter(|attempt| attempt.ended.is_none()) {
-            (attempt.ended, attempt.state) = (Some(at), Progress::Failed);
-        }
-    }
-
-    /// What is asked again and again with the same answer is kept once.
-    fn command(&mut self, command: Command) {
-        let key = (command.member.clone(), command.command.clone());
-        let before = self.latest.get(&key).map(|i| &mut self.commands[*i]);
-        match before {
-            Some(before)
-                if (&before.end, &before.stdout, &before.stderr)
-                    == (&command.end, &command.stdout, &command.stderr) =>
-            {
-                before.times += 1;
-                before.last = command.at;
-            }
-            _ => {
-                self.latest.insert(key, self.commands.len());
-                self.commands.push(command);
-            }
-        }
-    }
-}
-
-impl Output {
-    /// As it stands in an event: the text, or `out/NAME (N bytes)`.
-    fn of(text: String) -> Self {
-        if let Some((file, bytes)) = elsewhere(&text) {
-            return Self {
-                file: Some(file.to_owned()),
-                text: String::new(),
-                bytes,
-            };
-        }
-        Self {
-            bytes: text.len() as u64,
-            file: None,
-            text,
-        }
-    }
-}
-
-/// The file and the length that a text of this form names: the digest makes sure that no program says this by chance.
-fn elsewhere(text: &str) -> Option<(&str, u64)> {
-    let (file, rest) = text.split_once(" (")?;
-    let name = file.strip_prefix("out/")?;
-    let digest = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
-    let bytes = rest.strip_suffix(" bytes)")?.parse().ok()?;
-    digest.then_some((file, bytes))
 }

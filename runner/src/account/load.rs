@@ -39,8 +39,8 @@ pub fn load(runs: &Runs, id: &str) -> Result<Account, RunsError> {
 fn begin(folder: &Path, output: &mut Output) {
     let Some(name) = &output.file else { return };
     let mut bytes = Vec::new();
-    let read = File::open(folder.join(name))
-        .and_then(|file| file.take(BEGINNING).read_to_end(&mut bytes));
+    let read =
+        File::open(folder.join(name)).and_then(|file| file.take(BEGINNING).read_to_end(&mut bytes));
     output.text = match read {
         Ok(_) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) => format!("{name} can't be read: {error}"),
@@ -115,10 +115,20 @@ mod tests {
             file.write_all(piece.as_bytes()).unwrap();
             said.push(tail.lines().unwrap());
         }
-        let lines = |lines: &[&str]| lines.iter().map(|l| l.as_bytes().to_vec()).collect::<Vec<_>>();
+        let lines = |lines: &[&str]| {
+            lines
+                .iter()
+                .map(|l| l.as_bytes().to_vec())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(
             said,
-            [lines(&["one"]), vec![], lines(&["two", "", "three"]), vec![]]
+            [
+                lines(&["one"]),
+                vec![],
+                lines(&["two", "", "three"]),
+                vec![]
+            ]
         );
     }
 }

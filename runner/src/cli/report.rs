@@ -54,7 +54,11 @@ pub(super) fn report(
         Format::Markdown => (markdown::ticket(&account, ways.as_deref()), "md"),
     };
     unread(&account);
-    let exit = if account.sound { Exit::Done } else { Exit::State };
+    let exit = if account.sound {
+        Exit::Done
+    } else {
+        Exit::State
+    };
     let usual = PathBuf::from(format!("{}.{end}", account.run));
     let path = args.output.as_ref().unwrap_or(&usual);
     if path.as_os_str() == "-" {
@@ -69,7 +73,9 @@ pub(super) fn report(
     } else {
         options.create_new(true);
     }
-    let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    let written = options
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| {
         let fault = Fault::usage(format!("{} can't be written: {error}", path.display()));
         match error.kind() {
@@ -78,7 +84,10 @@ pub(super) fn report(
         }
     })?;
     if global.json {
-        out!("{}", json!({"run": account.run, "report": path, "bytes": text.len()}));
+        out!(
+            "{}",
+            json!({"run": account.run, "report": path, "bytes": text.len()})
+        );
     } else {
         out!("{}", path.display());
     }

@@ -33,15 +33,15 @@ pub(crate) struct ShowArgs {
 }
 
 /// Shows one run. What can't be read is said, and what can be is shown all the same.
-pub(super) fn show(
-    registry: &Registry,
-    global: &Global,
-    args: &ShowArgs,
-) -> Result<Exit, Fault> {
+pub(super) fn show(registry: &Registry, global: &Global, args: &ShowArgs) -> Result<Exit, Fault> {
     let account = load(&Runs::in_state(&state(global)?), &args.run)?;
     if global.json {
         out!("{}", data(&account, args.steps));
-        return Ok(if account.sound { Exit::Done } else { Exit::State });
+        return Ok(if account.sound {
+            Exit::Done
+        } else {
+            Exit::State
+        });
     }
     unread(&account);
     head(&account);
@@ -51,7 +51,11 @@ pub(super) fn show(
         summary(&account);
     }
     stands(registry, &account);
-    Ok(if account.sound { Exit::Done } else { Exit::State })
+    Ok(if account.sound {
+        Exit::Done
+    } else {
+        Exit::State
+    })
 }
 
 /// The account as data; without commands, unless every step is asked for.
@@ -107,7 +111,9 @@ fn head(account: &Account) {
         );
     }
     let params = account.params.as_object().into_iter().flatten();
-    let params: Vec<String> = params.map(|(name, value)| format!("{name}={value}")).collect();
+    let params: Vec<String> = params
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     if !params.is_empty() {
         out!("{}", of(&params.join(" ")));
     }
@@ -136,7 +142,8 @@ fn summary(account: &Account) {
         out!("\n{}", harmless(&table.to_string()));
     }
     if !account.waves.is_empty() {
-        let mut table = super::status::table(["WAVE", "BEGAN", "TOOK", "MEMBERS", "STEPS", "AGAIN"]);
+        let mut table =
+            super::status::table(["WAVE", "BEGAN", "TOOK", "MEMBERS", "STEPS", "AGAIN"]);
         for wave in &account.waves {
             table.add_row([
                 wave.name.clone(),
@@ -163,7 +170,10 @@ fn summary(account: &Account) {
         out!("{before} things happened before:");
     }
     for turn in &turns[before..] {
-        let path = turn.what.path().map_or_else(String::new, |path| format!("{path}  "));
+        let path = turn
+            .what
+            .path()
+            .map_or_else(String::new, |path| format!("{path}  "));
         out!(
             "{}  {}",
             time(turn.at),
@@ -188,8 +198,13 @@ fn steps(account: &Account) {
 
 fn one(step: &Step) {
     let began = step.began().map_or_else(|| " ".repeat(8), time);
-    let member = step.member.as_ref().map_or_else(String::new, |m| format!("{m}  "));
-    let took = step.ms().map_or_else(String::new, |ms| format!(" ({})", span(ms)));
+    let member = step
+        .member
+        .as_ref()
+        .map_or_else(String::new, |m| format!("{m}  "));
+    let took = step
+        .ms()
+        .map_or_else(String::new, |ms| format!(" ({})", span(ms)));
     let how = match (&step.failure, step.state) {
         (Some(failure), state) => format!("{}: {}", state.word(), failure.message),
         (None, Progress::Done) if !step.summary.is_empty() => step.summary.clone(),
@@ -241,7 +256,10 @@ fn output(mark: &str, output: &Output) {
 /// Where the run stands, and what can be typed next.
 pub(super) fn stands(registry: &Registry, account: &Account) {
     let run = &account.run;
-    let why = account.why.as_deref().map_or_else(String::new, |why| format!(": {why}"));
+    let why = account
+        .why
+        .as_deref()
+        .map_or_else(String::new, |why| format!(": {why}"));
     let go_on = format!("\nGo on with: lockstep resume {run}");
     out!("");
     if let Some(ways) = ways(registry, account) {
@@ -261,7 +279,11 @@ pub(super) fn ways(registry: &Registry, account: &Account) -> Option<String> {
     if account.state != State::Held {
         return None;
     }
-    let held: Vec<Held> = account.held.iter().filter_map(|path| held(registry, account.step(path)?)).collect();
+    let held: Vec<Held> = account
+        .held
+        .iter()
+        .filter_map(|path| held(registry, account.step(path)?))
+        .collect();
     (!held.is_empty()).then(|| ways_on(&account.run, &held, refused(account)))
 }
 
@@ -284,10 +306,12 @@ fn refused(account: &Account) -> bool {
         let no = |failure: &crate::failure::Failure| failure.kind == Kind::Refused;
         step.failure.as_ref().is_some_and(no)
     };
-    let touched = |step: &Step| {
-        step.changes() && step.op != "lock.take" && !step.attempts.is_empty()
-    };
-    let mut held = account.steps.iter().filter(|step| step.state == Progress::Held);
+    let touched =
+        |step: &Step| step.changes() && step.op != "lock.take" && !step.attempts.is_empty();
+    let mut held = account
+        .steps
+        .iter()
+        .filter(|step| step.state == Progress::Held);
     held.all(said_no) && !account.steps.iter().any(touched)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::future::{Either, select};
 use lockstep_modules::op::Registry;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::Global;
 use super::exit::{Exit, Fault};
@@ -29,11 +30,7 @@ pub(crate) struct WatchArgs {
 }
 
 /// Follows a run to its end. What was said before comes first.
-pub(super) fn watch(
-    registry: &Registry,
-    global: &Global,
-    args: &WatchArgs,
-) -> Result<Exit, Fault> {
+pub(super) fn watch(registry: &Registry, global: &Global, args: &WatchArgs) -> Result<Exit, Fault> {
     let runs = Runs::in_state(&state(global)?);
     let id = match &args.run {
         Some(id) => id.clone(),
@@ -42,21 +39,22 @@ pub(super) fn watch(
         })?,
     };
     let folder = runs.folder_of(&id)?;
-    let clock = Clock::system;
     let screen = (!global.quiet && !global.json && is_screen()).then(Screen::stdout);
     let view = View::of(global, screen.as_ref());
     let runtime = runtime(false)?;
     let left = runtime.block_on(async {
-        let clock = clock();
+        let clock = Clock::system();
         let follow = follow(&runs, &id, &folder, view);
-        let interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+        // Before anything is shown: who sees something may interrupt it.
+        let mut interrupt = signal(SignalKind::interrupt())
+            .map_err(|e| Fault::new(Exit::State, format!("no signals can be taken: {e}")))?;
         let shown = async {
             match &screen {
                 Some(screen) => drawn(follow, screen, clock).await,
                 None => follow.await,
             }
         };
-        match select(std::pin::pin!(shown), interrupted).await {
+        match select(std::pin::pin!(shown), std::pin::pin!(interrupt.recv())).await {
             Either::Left((ended, _)) => ended.map(|()| false),
             Either::Right(_) => Ok(true),
         }
@@ -114,7 +112,10 @@ impl View {
             (Self::Told(reporter), Line::Event(event)) => reporter.take(&event),
             // What can't be read is told at the end, once.
             (Self::Told(_), Line::Strange(name)) => {
-                err!("an event that this lockstep doesn't know: {}", harmless(&name));
+                err!(
+                    "an event that this lockstep doesn't know: {}",
+                    harmless(&name)
+                );
             }
             (Self::Raw | Self::Told(_), Line::Garbage) | (Self::Quiet, _) => {}
         }
@@ -128,7 +129,10 @@ async fn follow(runs: &Runs, id: &str, folder: &Path, mut view: View) -> Result<
         // Asked first: whoever is gone by now has written all of it.
         let running = runs.is_running(id);
         let lines = tail.lines().map_err(|error| {
-            Fault::new(Exit::State, format!("the events of {id} can't be read: {error}"))
+            Fault::new(
+                Exit::State,
+                format!("the events of {id} can't be read: {error}"),
+            )
         })?;
         for line in lines.iter().filter(|line| !line.is_empty()) {
             view.take(line);

@@ -64,8 +64,9 @@ pub fn page() -> String {
         let name = name.and_then(Value::as_str).unwrap_or_default();
         let _ = writeln!(page, "\n## {name}\n\n{}\n", doc(variant));
         page.push_str(&table(variant));
-        let example = examples.iter().map(|event| json!(event));
-        for line in example.filter(|line| line["event"] == name) {
+        let told = |event: &&Stamped| json!(event)["event"] == name;
+        for event in examples.iter().filter(told) {
+            let line = serde_json::to_string(event).unwrap_or_default();
             let _ = writeln!(page, "\n```json\n{line}\n```");
         }
     }
@@ -74,7 +75,10 @@ pub fn page() -> String {
         let _ = writeln!(page, "\n## {name}\n\n{}\n", doc(definition));
         page.push_str(&table(definition));
         for word in array(definition, "oneOf") {
-            let value = word.get("const").and_then(Value::as_str).unwrap_or_default();
+            let value = word
+                .get("const")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             let _ = writeln!(page, "- `{value}`: {}", doc(word));
         }
     }
@@ -82,7 +86,11 @@ pub fn page() -> String {
 }
 
 fn array<'a>(schema: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
-    schema.get(key).and_then(Value::as_array).into_iter().flatten()
+    schema
+        .get(key)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 fn doc(schema: &Value) -> String {
@@ -96,13 +104,21 @@ fn table(schema: &Value) -> String {
         return String::new();
     };
     let mut text = "| Field | Type | |\n|---|---|---|\n".to_owned();
-    for (name, field) in fields.iter().filter(|(_, field)| field.get("const").is_none_or(|c| !c.is_string())) {
+    for (name, field) in fields
+        .iter()
+        .filter(|(_, field)| field.get("const").is_none_or(|c| !c.is_string()))
+    {
         let optional = if required(schema).any(|known| known == name) {
             ""
         } else {
             "?"
         };
-        let _ = writeln!(text, "| `{name}`{optional} | {} | {} |", kind(field), doc(field));
+        let _ = writeln!(
+            text,
+            "| `{name}`{optional} | {} | {} |",
+            kind(field),
+            doc(field)
+        );
     }
     text
 }
@@ -146,7 +162,11 @@ fn examples() -> Vec<Stamped> {
             playbook: "update".to_owned(),
             cluster: "lab".to_owned(),
             members: vec!["micro01".to_owned(), member()],
-            stages: vec!["Backup".to_owned(), "MicroCeph".to_owned(), "LXD".to_owned()],
+            stages: vec![
+                "Backup".to_owned(),
+                "MicroCeph".to_owned(),
+                "LXD".to_owned(),
+            ],
             replayed: 0,
         },
         Event::StepStarted {

@@ -15,6 +15,9 @@ const STYLE: &str = include_str!("html/style.css");
 /// Nothing may be fetched or run, whatever a member printed.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
+/// What somebody says in a sentence isn't longer, in bytes.
+const LONGEST: usize = 4096;
+
 /// So many gates are shown without a fold.
 const FEW: usize = 40;
 
@@ -52,9 +55,13 @@ pub fn page(account: &Account, ways: Option<&str>) -> String {
     .into_string()
 }
 
-/// What members, playbooks and people say, made visible; it is escaped where it is put in.
+/// What members, playbooks and people say, made visible and of bounded length; it is escaped where it is put in.
 fn text(text: &str) -> String {
-    harmless(text).into_owned()
+    let shown = harmless(&text[..text.floor_char_boundary(LONGEST)]).into_owned();
+    match text.len() {
+        0..=LONGEST => shown,
+        bytes => format!("{shown}… (cut: {bytes} bytes in all)"),
+    }
 }
 
 /// A date and a time of day.
@@ -195,7 +202,7 @@ fn changes(account: &Account) -> Markup {
                         tbody { @for one in &moves { tr {
                             th scope="row" { (text(one.component)) }
                             td.number { (text(one.from)) }
-                            td { span.muted aria-hidden="true" { "→ " } (text(one.to)) }
+                            td.after { span.muted aria-hidden="true" { "→ " } (text(one.to)) }
                             td { (text(one.version.unwrap_or_default())) }
                             td.text { (text(&one.among(&account.members))) }
                         } } }
@@ -229,11 +236,22 @@ fn turns(account: &Account) -> Markup {
                         tr class=(turn_tone(&turn.what)) {
                             td.number { (stamp(turn.at, &time(turn.at))) }
                             td { @if let Some(path) = turn.what.path() { code { (text(path)) } } }
-                            td.text { (text(&turn.what.sentence())) }
+                            td.text { (sentence(&turn.what)) }
                         }
                     } }
                 }
             }
+        }
+    }
+}
+
+/// A sentence, of which the word that matters is seen first.
+fn sentence(what: &What) -> Markup {
+    let sentence = what.sentence();
+    html! {
+        @match sentence.split_once(": ") {
+            Some((word, rest)) if !matches!(what, What::Said { .. }) => { strong { (text(word)) } ": " (text(rest)) }
+            _ => (text(&sentence))
         }
     }
 }
@@ -295,7 +313,7 @@ fn gates_table(account: &Account, gates: &[&Step]) -> Markup {
                 } }
                 tbody { @for gate in gates { tr.(step_tone(gate)) {
                     td.number { @if let Some(began) = gate.began() { (stamp(began, &time(began))) } }
-                    td { (text(&place(account, gate))) }
+                    td.name { (text(&place(account, gate))) }
                     td { (text(&gate.what())) }
                     td.number { (took(gate)) }
                     td.text { (text(&outcome(gate))) (waited(gate)) }

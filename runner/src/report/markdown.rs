@@ -35,7 +35,11 @@ impl Ticket {
     fn block(&mut self, text: &str) {
         let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
         let fence = "`".repeat(longest.max(2) + 1);
-        let _ = writeln!(self.0, "{fence}text\n{}\n{fence}", harmless(text).trim_end());
+        let _ = writeln!(
+            self.0,
+            "{fence}text\n{}\n{fence}",
+            harmless(text).trim_end()
+        );
     }
 
     fn table(&mut self, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
@@ -111,7 +115,10 @@ impl Ticket {
                 plain(&one.among(&account.members)),
             ]
         });
-        self.table(&["component", "before", "after", "version", "members"], rows);
+        self.table(
+            &["component", "before", "after", "version", "members"],
+            rows,
+        );
     }
 
     fn turns(&mut self, account: &Account) {
@@ -144,7 +151,15 @@ impl Ticket {
                 stuck.map_or_else(String::new, |step| format!("held at {}", code(&step.path))),
             ]
         });
-        let head = ["wave", "began (UTC)", "took", "members", "steps", "tried again", ""];
+        let head = [
+            "wave",
+            "began (UTC)",
+            "took",
+            "members",
+            "steps",
+            "tried again",
+            "",
+        ];
         self.table(&head, rows);
     }
 }
@@ -155,20 +170,25 @@ fn date(at: Timestamp) -> String {
         .to_string()
 }
 
-/// Text in a line, of which no character means anything to Markdown or to HTML in it.
+/// Text in a line of bounded length, of which no character means anything to Markdown or to HTML in it.
 fn plain(text: &str) -> String {
+    const LONGEST: usize = 1000;
     let mut out = String::new();
-    for c in harmless(text).chars() {
+    let shown = &text[..text.floor_char_boundary(LONGEST)];
+    for c in harmless(shown).chars() {
         match c {
             '\n' => out.push(' '),
             '<' => out.push_str("&lt;"),
             '&' => out.push_str("&amp;"),
-            '\\' | '|' | '`' | '*' | '_' | '[' | ']' | '~' | '@' | '!' => {
+            '\\' | '|' | '`' | '*' | '[' | ']' => {
                 out.push('\\');
                 out.push(c);
             }
             c => out.push(c),
         }
+    }
+    if shown.len() < text.len() {
+        let _ = write!(out, "… (cut: {} bytes in all)", text.len());
     }
     out
 }

@@ -174,48 +174,63 @@ fn num(x: f64) -> String {
 }
 
 fn bands(account: &Account, scale: &Scale) -> Markup {
-    let mut ends = [0.0_f64; 2];
     // From where to where a wave goes in each session; its name stands where it is first.
-    let bands = account.waves.iter().enumerate().map(|(i, wave)| {
-        let steps = account.steps.iter();
-        let steps = steps.filter(|step| account.wave_of(step) == Some(wave.name.as_str()));
-        let mut spans: Vec<Option<(f64, f64)>> = vec![None; account.sessions.len()];
-        for attempt in steps.flat_map(|step| &step.attempts) {
-            let (from, to) = scale.reach(account, attempt);
-            if let Some(known) = spans.get_mut(attempt.session) {
-                let (a, b) = known.unwrap_or((from, to));
-                *known = Some((a.min(from), b.max(to)));
-            }
-        }
-        (i, wave, spans.into_iter().flatten().collect::<Vec<_>>())
+    let bands: Vec<_> = account
+        .waves
+        .iter()
+        .map(|wave| (wave, reaches(account, scale, &wave.name)))
+        .collect();
+    let begins = bands.iter().filter_map(|(wave, spans)| {
+        let (from, _) = spans.first()?;
+        Some((*from, wave.name.as_str()))
     });
+    let names = places(begins.collect());
     html! {
-        @for (i, wave, spans) in bands {
-            @for (from, to) in &spans {
+        @for (i, (wave, spans)) in bands.iter().enumerate() {
+            @for (from, to) in spans {
                 rect.band.(if i % 2 == 0 { "even" } else { "odd" }) x=(num(*from)) y=(num(TOP)) width=(num((to - from).max(LEAST.1)))
                     height=(num(scale.bottom() - TOP)) {
                     title { (text(&wave.name)) ": " (span(wave.ms)) }
                 }
             }
-            @if let Some((from, _)) = spans.first() {
-                @if let Some(line) = room(&mut ends, *from, &wave.name) {
-                    line.mark x1=(num(*from)) x2=(num(*from)) y1=(num(if line == 0 { TOP - 12.0 } else { TOP - 28.0 })) y2=(num(TOP)) {}
-                    text.wave x=(num(from + 3.0)) y=(num(if line == 0 { TOP - 6.0 } else { TOP - 22.0 })) { (text(&wave.name)) }
-                }
-            }
+        }
+        @for (x, y, name) in names {
+            line.mark x1=(num(x)) x2=(num(x)) y1=(num(y - 9.0)) y2=(num(TOP)) {}
+            text.wave x=(num(x + 4.0)) y=(num(y)) { (text(name)) }
         }
     }
 }
 
-/// The line on which a name that begins at `x` has room, if on any.
-fn room(ends: &mut [f64; 2], x: f64, name: &str) -> Option<usize> {
-    let end = (name.chars().count() as f64).mul_add(LETTER + 0.6, x + 8.0);
-    if end > WIDTH {
-        return None;
+/// From where to where the steps of a wave go, in each session in which it has any.
+fn reaches(account: &Account, scale: &Scale, wave: &str) -> Vec<(f64, f64)> {
+    let mut spans: Vec<Option<(f64, f64)>> = vec![None; account.sessions.len()];
+    let steps = account.steps.iter();
+    let steps = steps.filter(|step| account.wave_of(step) == Some(wave));
+    for attempt in steps.flat_map(|step| &step.attempts) {
+        let (from, to) = scale.reach(account, attempt);
+        if let Some(known) = spans.get_mut(attempt.session) {
+            let (a, b) = known.unwrap_or((from, to));
+            *known = Some((a.min(from), b.max(to)));
+        }
     }
-    let line = ends.iter().position(|taken| *taken <= x)?;
-    ends[line] = end;
-    Some(line)
+    spans.into_iter().flatten().collect()
+}
+
+/// Where names stand above the rows: on the lower line, or above one that comes soon after. One that has room on neither is
+/// left out; its band tells it.
+fn places(mut begins: Vec<(f64, &str)>) -> Vec<(f64, f64, &str)> {
+    begins.sort_by(|a, b| b.0.total_cmp(&a.0));
+    // Where the next name on each line begins.
+    let mut free = [(TOP - 6.0, WIDTH), (TOP - 22.0, WIDTH)];
+    let mut places = Vec::new();
+    for (x, name) in begins {
+        let end = (name.chars().count() as f64).mul_add(LETTER + 0.8, x + 8.0);
+        if let Some((y, next)) = free.iter_mut().find(|(_, next)| end <= *next) {
+            *next = x;
+            places.push((x, *y, name));
+        }
+    }
+    places
 }
 
 fn rows(scale: &Scale) -> Markup {
@@ -270,13 +285,22 @@ fn kind(step: &Step, attempt: &Attempt, row: f64) -> (&'static str, f64) {
 }
 
 fn about_bar(step: &Step, attempt: &Attempt) -> String {
-    let member = step.member.as_deref().map_or_else(String::new, |member| format!("{member}: "));
-    let took = attempt.ms().map_or_else(String::new, |ms| format!(", {}", span(ms)));
+    let member = step
+        .member
+        .as_deref()
+        .map_or_else(String::new, |member| format!("{member}: "));
+    let took = attempt
+        .ms()
+        .map_or_else(String::new, |ms| format!(", {}", span(ms)));
     let how = match attempt.state {
         Progress::Done => outcome(step),
         state => state.word().to_owned(),
     };
-    text(&format!("{member}{}\n{}{took}\n{how}", step.what(), time(attempt.began)))
+    text(&format!(
+        "{member}{}\n{}{took}\n{how}",
+        step.what(),
+        time(attempt.began)
+    ))
 }
 
 /// Marks along the time under way: what was paused isn't counted.
@@ -324,7 +348,7 @@ fn waves(account: &Account) -> Markup {
     html! {
         @if !account.waves.is_empty() {
             div.wide {
-                table {
+                table.slim {
                     thead { tr {
                         th scope="col" { "Wave" } th.number scope="col" { "Began" } th.number scope="col" { "Took" }
                         th.number scope="col" { "Members" } th.number scope="col" { "Steps" } th.number scope="col" { "Tried again" }
