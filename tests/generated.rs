@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use lockstep::event::reference;
 use lockstep::generate;
 use lockstep_tests::root;
 
@@ -57,4 +58,15 @@ fn luacheck_knows_what_playbooks_see() {
         keep(&root().join("playbooks/.luacheckrc"), &text),
         "{STALE}"
     );
+}
+
+#[test]
+fn the_event_stream_is_described_as_its_types_say() {
+    let schema = serde_json::to_string_pretty(&reference::schema()).unwrap() + "\n";
+    let book = root().join("runner/book");
+    let kept = [
+        keep(&book.join("events.schema.json"), &schema),
+        keep(&book.join("events.md"), &reference::page()),
+    ];
+    assert_eq!(kept, [true, true], "{STALE}");
 }

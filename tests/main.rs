@@ -1,5 +1,6 @@
 //! Tests of lockstep as a whole.
 
+mod browser;
 mod check;
 mod cli;
 mod commands;
@@ -19,8 +20,10 @@ mod network;
 mod package;
 mod plan;
 mod preflight;
+mod report;
 mod safety;
 mod ssh;
 mod storage;
 mod tidy;
 mod update;
+mod watch;

@@ -32,13 +32,16 @@ mod plan;
 mod playbook;
 mod preflight;
 mod rehearse;
+mod report;
 mod resume;
+mod runs;
 mod session;
 mod show;
 mod status;
 mod target;
 mod unlock;
 mod version;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -156,8 +159,12 @@ enum Command {
     Run(playbook::FileArgs),
     /// List the runs
     Runs,
-    /// Show a run: its steps, and where it stands
+    /// Show a run: what changed, what happened, and where it stands
     Show(show::ShowArgs),
+    /// Follow a run from another terminal
+    Watch(watch::WatchArgs),
+    /// Write a report of a run: one HTML file, or Markdown for a ticket
+    Report(report::ReportArgs),
     /// Go on with a run that was held, interrupted or killed
     Resume(resume::ResumeArgs),
     /// End a run that shall not go on: it gives back what it took
@@ -251,8 +258,10 @@ fn dispatch(registry: &Registry, cli: Cli) -> Result<Exit, Fault> {
         Command::Update(args) => playbook::shipped(registry, global, "update", &args),
         Command::Upgrade(args) => playbook::shipped(registry, global, "upgrade", &args),
         Command::Run(args) => playbook::file(registry, global, &args),
-        Command::Runs => show::runs(global),
-        Command::Show(args) => show::show(global, &args),
+        Command::Runs => runs::runs(global),
+        Command::Show(args) => show::show(registry, global, &args),
+        Command::Watch(args) => watch::watch(registry, global, &args),
+        Command::Report(args) => report::report(registry, global, &args),
         Command::Resume(args) => resume::resume(registry, global, &args),
         Command::Abort(args) => abort::abort(registry, global, &args),
         Command::Unlock(args) => unlock::unlock(registry, global, &args),

@@ -2,11 +2,14 @@
 //!
 //! Events bear no correctness. If one can't be written the run goes on, and deleting `events.jsonl` changes nothing.
 
+pub mod reference;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use jiff::Timestamp;
 use lockstep_modules::op::Effect;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,11 +17,12 @@ use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::journal::By;
 
-/// The version of the stream.
+/// The version of the stream. A new field or event doesn't change it: readers leave out what they don't know. It changes
+/// when a word comes to mean something else, or goes.
 pub const VERSION: u32 = 1;
 
 /// Something that happened in a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     tag = "event",
     rename_all = "kebab-case",
@@ -184,12 +188,13 @@ pub enum Event {
     },
 }
 
-/// An event with its place in time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// An event with its place in time: a line of the stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stamped {
     /// The version of the stream.
     pub v: u32,
-    /// When.
+    /// When, in UTC.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
     /// What.
     #[serde(flatten)]

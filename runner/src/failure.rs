@@ -1,13 +1,14 @@
 //! The failure of a step, as playbooks, journals and people meet it.
 
 use lockstep_modules::error::{Kind, OpError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::script::Source;
 
 /// An op's failure together with where it happened. This is the record that `try` hands to a playbook.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// The class of the failure.
     pub kind: Kind,

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use lockstep_modules::cluster::Cluster;
 use lockstep_modules::op::{Effect, Observation};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -150,7 +151,7 @@ pub struct Head {
 }
 
 /// How the end of a step is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum By {
     /// The op itself returned it.
@@ -288,18 +289,30 @@ pub struct Decoded {
 /// # Errors
 /// Where any line but the last is not what was written, or the format is another.
 pub fn decode(text: &[u8]) -> Result<Decoded, JournalError> {
-    let mut records = Vec::new();
-    let mut whole = 0;
-    for (i, bytes) in text.split_inclusive(|b| *b == b'\n').enumerate() {
-        let last = whole + bytes.len() == text.len();
-        match decode_line(i + 1, bytes) {
-            Ok(record) => records.push(record),
-            Err(JournalError::Damaged { .. }) if last && !bytes.ends_with(b"\n") => break,
-            Err(error) => return Err(error),
-        }
-        whole += bytes.len();
+    match readable(text) {
+        (decoded, None) => Ok(decoded),
+        (_, Some(error)) => Err(error),
     }
-    Ok(Decoded { records, whole })
+}
+
+/// Reads a journal's text up to the first line that is not what was written, and tells what is wrong with that one. For
+/// whoever only shows a run: nothing may be done on the strength of a journal that is damaged.
+#[must_use]
+pub fn readable(text: &[u8]) -> (Decoded, Option<JournalError>) {
+    let mut decoded = Decoded {
+        records: Vec::new(),
+        whole: 0,
+    };
+    for (i, bytes) in text.split_inclusive(|b| *b == b'\n').enumerate() {
+        let last = decoded.whole + bytes.len() == text.len();
+        match decode_line(i + 1, bytes) {
+            Ok(record) => decoded.records.push(record),
+            Err(JournalError::Damaged { .. }) if last && !bytes.ends_with(b"\n") => break,
+            Err(error) => return (decoded, Some(error)),
+        }
+        decoded.whole += bytes.len();
+    }
+    (decoded, None)
 }
 
 fn decode_line(n: usize, bytes: &[u8]) -> Result<(Timestamp, Record), JournalError> {

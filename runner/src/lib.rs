@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` beside this crate is the map.
 
+pub mod account;
 pub mod bundle;
 pub mod call;
 pub mod check;

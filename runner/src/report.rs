@@ -6,12 +6,15 @@ pub mod failure;
 mod file;
 pub mod harmless;
 pub mod hold;
+pub mod html;
 mod json;
 mod line;
 mod live;
+pub mod markdown;
 
 pub use board::{Board, Signs, WIDTH};
 pub use file::FileReporter;
+pub use harmless::harmless;
 pub use json::JsonReporter;
 pub use line::LineReporter;
 pub use live::{LiveReporter, Screen};

@@ -142,6 +142,19 @@ impl Runs {
         Ok(ids)
     }
 
+    /// The run that somebody means who names none: the one that is running, or else the one that was last written to.
+    ///
+    /// # Errors
+    /// Where the folder is there and can't be read.
+    pub fn newest(&self) -> Result<Option<String>, RunsError> {
+        let written = |id: &String| {
+            let file = fs::metadata(self.folder.join(id).join(JOURNAL));
+            file.and_then(|file| file.modified()).ok()
+        };
+        let rank = |id: &String| (self.is_running(id), written(id));
+        Ok(self.ids()?.into_iter().max_by_key(rank))
+    }
+
     /// The folder of a run.
     ///
     /// # Errors
@@ -195,7 +208,8 @@ impl Runs {
     }
 }
 
-const JOURNAL: &str = "journal.jsonl";
+pub(crate) const JOURNAL: &str = "journal.jsonl";
+pub(crate) const EVENTS: &str = "events.jsonl";
 const LOCK: &str = "lock";
 const BUNDLE: &str = "bundle";
 

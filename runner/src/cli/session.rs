@@ -223,12 +223,12 @@ async fn paced<T>(work: impl Future<Output = T>, speed: f64) -> T {
 }
 
 /// Whether standard output is a terminal on which a part can be drawn again and again.
-fn is_screen() -> bool {
+pub(super) fn is_screen() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
 /// Runs `work`, and lets the clocks on the screen move on while nothing happens.
-async fn drawn<T>(work: impl Future<Output = T>, screen: &Screen, clock: Clock) -> T {
+pub(super) async fn drawn<T>(work: impl Future<Output = T>, screen: &Screen, clock: Clock) -> T {
     let ticking = async {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -345,14 +345,8 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
                     .collect();
                 out!("{}", json!({"run": id, "outcome": "held", "steps": steps}));
             } else {
-                let ways = hold::ways_on(id, held, refused, outcome.simulated);
-                let reasons = hold::reasons(id, held, &outcome.teller());
-                let stands = if refused {
-                    "Nothing was changed. The ways on:"
-                } else {
-                    "The cluster is left as it is; nothing was undone. The ways on:"
-                };
-                print(&format!("{reasons}{stands}\n{}", hold::table(&ways)));
+                let teller = outcome.teller();
+                print(&hold::told(id, held, refused, outcome.simulated, &teller));
             }
             if refused { Exit::Refused } else { Exit::Held }
         }

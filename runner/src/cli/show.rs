@@ -1,169 +1,352 @@
-//! `runs` and `show`: what was run, and where it stands.
+//! `show`: a run on one screen, or step by step.
+
+use std::collections::BTreeMap;
 
 use clap::Args;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use lockstep_modules::error::Kind;
+use lockstep_modules::op::Registry;
+use lockstep_modules::schema::required;
 use serde_json::{Value, json};
 
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::session::state;
-use crate::journal::{History, Phase};
-use crate::runs::{Runs, RunsError};
+use super::target::is_simulated;
+use crate::account::{Account, Command, Output, Progress, State, Step, load, span};
+use crate::engine::Held;
+use crate::report::excerpt::Ink;
+use crate::report::failure::Teller;
+use crate::report::{harmless, hold};
+use crate::runs::Runs;
 
-/// Which run is shown.
+/// So many of the things that happened fit a screen.
+const TURNS: usize = 10;
+
+/// So many names of members fit a line.
+const NAMES: usize = 8;
+
+/// Which run is shown, and how much of it.
 #[derive(Args)]
 pub(crate) struct ShowArgs {
     /// The run, for example update-14
     run: String,
+    /// Show every step, with its commands and what they printed
+    #[arg(long)]
+    steps: bool,
 }
 
-/// Where a run stands, in a word.
-fn standing(history: &History, running: bool) -> &'static str {
-    match &history.end {
-        Some(Ok(_)) => "done",
-        Some(Err(_)) if history.cancelled.is_some() => "aborted",
-        Some(Err(_)) => "failed",
-        None if running => "running",
-        None if held(history).next().is_some() => "held",
-        None if history.suspended.is_some() => "suspended",
-        None => "broken off",
+/// Shows one run. What can't be read is said, and what can be is shown all the same.
+pub(super) fn show(registry: &Registry, global: &Global, args: &ShowArgs) -> Result<Exit, Fault> {
+    let account = load(&Runs::in_state(&state(global)?), &args.run)?;
+    if global.json {
+        out!("{}", data(&account, args.steps));
+        return Ok(if account.sound {
+            Exit::Done
+        } else {
+            Exit::State
+        });
+    }
+    unread(&account);
+    head(&account);
+    if args.steps {
+        steps(&account);
+    } else {
+        summary(&account);
+    }
+    stands(registry, &account);
+    Ok(if account.sound {
+        Exit::Done
+    } else {
+        Exit::State
+    })
+}
+
+/// The account as data; without commands, unless every step is asked for.
+fn data(account: &Account, steps: bool) -> Value {
+    let mut data = json!(account);
+    let all = data.get_mut("steps").and_then(Value::as_array_mut);
+    for step in all.into_iter().flatten().filter(|_| !steps) {
+        step.as_object_mut().map(|step| step.remove("commands"));
+    }
+    data
+}
+
+/// What could not be read. It belongs to no output, and is an error where the journal can't be believed.
+pub(super) fn unread(account: &Account) {
+    for (i, trouble) in account.troubles.iter().enumerate() {
+        let what = if i == 0 && !account.sound {
+            "error"
+        } else {
+            "note"
+        };
+        err!("{what}: {}: {}", account.run, harmless(trouble));
     }
 }
 
-fn held(history: &History) -> impl Iterator<Item = &String> {
-    history
+fn head(account: &Account) {
+    let of = |what: &str| harmless(what).into_owned();
+    out!(
+        "{}: {}, {} of {} ({})",
+        of(&account.run),
+        account.state.word(),
+        of(&account.playbook),
+        of(&account.cluster),
+        of(&names(&account.members))
+    );
+    if let (Some(began), Some(last)) = (account.began, account.last) {
+        let last = if account.state.is_over() {
+            format!("ended {}", date(last))
+        } else {
+            format!("last heard {}", date(last))
+        };
+        let sittings = match account.sessions.len() {
+            0 | 1 => String::new(),
+            n => format!(" in {n} sittings"),
+        };
+        let who = match account.who.as_str() {
+            "" => String::new(),
+            who => format!(" by {}", of(who)),
+        };
+        out!(
+            "begun {}{who}, {last}, {} under way{sittings}",
+            date(began),
+            span(account.ms())
+        );
+    }
+    let params = account.params.as_object().into_iter().flatten();
+    let params: Vec<String> = params
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    if !params.is_empty() {
+        out!("{}", of(&params.join(" ")));
+    }
+}
+
+fn names(members: &[String]) -> String {
+    match members.len() {
+        0..=NAMES => members.join(", "),
+        n => format!("{} and {} more", members[..NAMES].join(", "), n - NAMES),
+    }
+}
+
+fn summary(account: &Account) {
+    let moves = account.moves();
+    if !moves.is_empty() {
+        let mut table = super::status::table(["CHANGED", "BEFORE", "NOW", "VERSION", "MEMBERS"]);
+        for one in &moves {
+            table.add_row([
+                one.component,
+                one.from,
+                one.to,
+                one.version.unwrap_or_default(),
+                &one.among(&account.members),
+            ]);
+        }
+        out!("\n{}", harmless(&table.to_string()));
+    }
+    if !account.waves.is_empty() {
+        let mut table =
+            super::status::table(["WAVE", "BEGAN", "TOOK", "MEMBERS", "STEPS", "AGAIN"]);
+        for wave in &account.waves {
+            table.add_row([
+                wave.name.clone(),
+                wave.began.map(time).unwrap_or_default(),
+                span(wave.ms),
+                wave.members.to_string(),
+                wave.steps.to_string(),
+                match wave.again {
+                    0 => String::new(),
+                    n => n.to_string(),
+                },
+            ]);
+        }
+        out!("\n{}", harmless(&table.to_string()));
+    }
+    let turns: Vec<_> = account
+        .turns
+        .iter()
+        .filter(|turn| turn.what.matters())
+        .collect();
+    let before = turns.len().saturating_sub(TURNS);
+    out!("");
+    if before > 0 {
+        out!("{before} things happened before:");
+    }
+    for turn in &turns[before..] {
+        let path = turn
+            .what
+            .path()
+            .map_or_else(String::new, |path| format!("{path}  "));
+        out!(
+            "{}  {}",
+            time(turn.at),
+            harmless(&format!("{path}{}", turn.what.sentence()))
+        );
+    }
+}
+
+fn steps(account: &Account) {
+    let mut wave = None;
+    for step in &account.steps {
+        let of = account.wave_of(step);
+        if of != wave {
+            out!("\n{}", harmless(of.unwrap_or("Around the waves")));
+            wave = of;
+        } else if wave.is_none() && step.path == account.steps[0].path {
+            out!("");
+        }
+        one(step);
+    }
+}
+
+fn one(step: &Step) {
+    let began = step.began().map_or_else(|| " ".repeat(8), time);
+    let member = step
+        .member
+        .as_ref()
+        .map_or_else(String::new, |m| format!("{m}  "));
+    let took = step
+        .ms()
+        .map_or_else(String::new, |ms| format!(" ({})", span(ms)));
+    let how = match (&step.failure, step.state) {
+        (Some(failure), state) => format!("{}: {}", state.word(), failure.message),
+        (None, Progress::Done) if !step.summary.is_empty() => step.summary.clone(),
+        (None, state) => state.word().to_owned(),
+    };
+    let line = format!("{member}{}: {how}{took}", step.what());
+    out!("  {began}  {}", harmless(&line));
+    let mut about = step.path.clone();
+    if !step.site.is_empty() {
+        about.push_str(&format!(", asked for at {}", step.site));
+    }
+    if step.attempts.len() > 1 {
+        about.push_str(&format!(", {} attempts", step.attempts.len()));
+    }
+    out!("            {}", harmless(&about));
+    if !step.args.is_null() {
+        out!("            {}", harmless(&step.args.to_string()));
+    }
+    for command in &step.commands {
+        transcript(command);
+    }
+}
+
+fn transcript(command: &Command) {
+    let times = match command.times {
+        1 => String::new(),
+        n => format!(", {n} times"),
+    };
+    let line = format!(
+        "{} $ {}  [{}, {} ms{times}]",
+        command.member, command.command, command.end, command.ms
+    );
+    out!("            {}", harmless(&line));
+    output("|", &command.stdout);
+    output("!", &command.stderr);
+}
+
+fn output(mark: &str, output: &Output) {
+    let text = harmless(&output.text);
+    for line in text.lines() {
+        out!("              {mark} {line}");
+    }
+    if let Some(file) = &output.file {
+        let bytes = output.bytes;
+        out!("              {mark} … all of its {bytes} bytes are in {file} in the run's folder");
+    }
+}
+
+/// Where the run stands, and what can be typed next.
+pub(super) fn stands(registry: &Registry, account: &Account) {
+    let run = &account.run;
+    let why = account
+        .why
+        .as_deref()
+        .map_or_else(String::new, |why| format!(": {why}"));
+    let go_on = format!("\nGo on with: lockstep resume {run}");
+    out!("");
+    if let Some(ways) = ways(registry, account) {
+        return out!("{}", harmless(ways.trim_end()));
+    }
+    match account.state {
+        State::Running => out!("{run} is running; follow it with: lockstep watch {run}"),
+        State::Suspended | State::BrokenOff if account.sound => {
+            out!("{run}: {}{}{go_on}", account.state.word(), harmless(&why));
+        }
+        _ => out!("{run}: {}{}", account.state.word(), harmless(&why)),
+    }
+}
+
+/// The ways on of a run that is held, as it tells them itself when it is held.
+pub(super) fn ways(registry: &Registry, account: &Account) -> Option<String> {
+    if account.state != State::Held {
+        return None;
+    }
+    let held: Vec<Held> = account
+        .held
+        .iter()
+        .filter_map(|path| held(registry, account.step(path)?))
+        .collect();
+    let simulated = is_simulated(&account.target);
+    let teller = Teller {
+        sources: &BTreeMap::new(),
+        cluster: None,
+        ink: Ink::Plain,
+    };
+    let told = || hold::told(&account.run, &held, refused(account), simulated, &teller);
+    (!held.is_empty()).then(told)
+}
+
+fn held(registry: &Registry, step: &Step) -> Option<Held> {
+    let needs = |op: &str| {
+        let op = registry.op(op).ok()?;
+        Some(required(&op.out).next().is_some())
+    };
+    Some(Held {
+        path: step.path.clone(),
+        failure: step.failure.clone()?,
+        in_doubt: step.in_doubt,
+        needs_result: needs(&step.op).unwrap_or(true),
+    })
+}
+
+/// Whether a check said no before anything was changed. A lock that is refused changed nothing.
+fn refused(account: &Account) -> bool {
+    let said_no = |step: &Step| {
+        let no = |failure: &crate::failure::Failure| failure.kind == Kind::Refused;
+        step.failure.as_ref().is_some_and(no)
+    };
+    let touched =
+        |step: &Step| step.changes() && step.op != "lock.take" && !step.attempts.is_empty();
+    let mut held = account
         .steps
         .iter()
-        .filter(|(_, s)| matches!(s.phase, Phase::Held { .. }))
-        .map(|(path, _)| path)
+        .filter(|step| step.state == Progress::Held);
+    held.all(said_no) && !account.steps.iter().any(touched)
 }
 
-/// Lists all runs.
-pub(super) fn runs(global: &Global) -> Result<Exit, Fault> {
-    let runs = Runs::in_state(&state(global)?);
-    let mut rows = Vec::new();
-    for id in runs.ids()? {
-        // One that can't be read is listed all the same.
-        rows.push((id.clone(), runs.history(&id), runs.is_running(&id)));
+/// How a command that followed the run ends: as the run's own did.
+pub(super) fn exit(account: &Account) -> Exit {
+    if !account.sound {
+        return Exit::State;
     }
-    if global.json {
-        let all: Vec<Value> = rows
-            .iter()
-            .map(|(id, history, running)| brief(id, history.as_ref(), *running))
-            .collect();
-        out!("{}", Value::from(all));
-        return Ok(Exit::Done);
-    }
-    if rows.is_empty() {
-        out!("no runs yet");
-        return Ok(Exit::Done);
-    }
-    let mut table = super::status::table(["RUN", "CLUSTER", "BEGAN", "STEPS", "STATE"]);
-    for (id, history, running) in &rows {
-        match history {
-            Ok(history) => {
-                let steps = history.completions.len().to_string();
-                let began = time(history.began);
-                table.add_row([
-                    id.as_str(),
-                    &history.head.cluster.name,
-                    &began,
-                    &steps,
-                    standing(history, *running),
-                ]);
-            }
-            Err(error) => drop(table.add_row([id.as_str(), "", "", "", &error.to_string()])),
-        }
-    }
-    out!("{table}");
-    Ok(Exit::Done)
-}
-
-fn brief(id: &str, history: Result<&History, &RunsError>, running: bool) -> Value {
-    match history {
-        Ok(history) => json!({
-            "run": id, "cluster": history.head.cluster.name, "playbook": history.head.playbook, "began": history.began,
-            "last": history.last, "steps_done": history.completions.len(), "state": standing(history, running),
-            "held": held(history).collect::<Vec<_>>(), "resumes": history.resumes,
-        }),
-        Err(error) => json!({"run": id, "error": error.to_string()}),
+    match account.state {
+        State::Running | State::Done => Exit::Done,
+        State::Failed => Exit::Failed,
+        State::Aborted => Exit::Aborted,
+        State::Held if refused(account) => Exit::Refused,
+        State::Held => Exit::Held,
+        State::Suspended | State::BrokenOff => Exit::Suspended,
     }
 }
 
-fn time(at: jiff::Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC)
-        .strftime("%Y-%m-%d %H:%M")
-        .to_string()
+fn date(at: Timestamp) -> String {
+    let at = at.to_zoned(TimeZone::UTC);
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// Shows one run.
-pub(super) fn show(global: &Global, args: &ShowArgs) -> Result<Exit, Fault> {
-    let runs = Runs::in_state(&state(global)?);
-    let history = runs.history(&args.run)?;
-    let running = runs.is_running(&args.run);
-    if global.json {
-        let mut all = brief(&args.run, Ok(&history), running);
-        all["params"] = history.head.params.clone();
-        all["steps"] = steps_json(&history);
-        all["end"] = json!(history.end);
-        out!("{all}");
-        return Ok(Exit::Done);
-    }
-    let head = &history.head;
-    out!(
-        "{}: {} of {}, begun {} by {}",
-        head.id,
-        head.playbook,
-        head.cluster.name,
-        time(history.began),
-        head.who
-    );
-    let mut table = super::status::table(["STEP", "STATE", "TOOK", ""]);
-    for (path, step) in in_order(&history) {
-        let took = match (step.began, step.ended) {
-            (Some(from), Some(to)) => format!("{:.1} s", to.duration_since(from).as_secs_f64()),
-            _ => String::new(),
-        };
-        let note = match &step.phase {
-            Phase::Held { failure, .. } => failure.to_string(),
-            _ => String::new(),
-        };
-        table.add_row([path.as_str(), step.phase.word(), &took, &note]);
-    }
-    out!("{table}");
-    let state = standing(&history, running);
-    match &history.end {
-        Some(Err(failure)) => out!("{state}: {failure}"),
-        Some(Ok(_)) => out!("{state}"),
-        None => {
-            let why = history
-                .suspended
-                .as_deref()
-                .unwrap_or("the process that ran it is gone");
-            out!(
-                "{state}{}",
-                if running {
-                    String::new()
-                } else {
-                    format!(": {why}\nGo on with: lockstep resume {}", head.id)
-                }
-            );
-        }
-    }
-    Ok(Exit::Done)
-}
-
-/// The steps in the order in which they began; what wasn't begun comes last.
-fn in_order(history: &History) -> Vec<(&String, &crate::journal::Step)> {
-    let mut steps: Vec<_> = history.steps.iter().collect();
-    steps.sort_by_key(|(_, step)| (step.began.is_none(), step.began));
-    steps
-}
-
-fn steps_json(history: &History) -> Value {
-    let steps = in_order(history).into_iter().map(|(path, step)| {
-        json!({"path": path, "op": step.op, "args": step.args, "effect": step.effect, "site": step.site, "state": step.phase.word(),
-            "attempts": step.attempts, "began": step.began, "ended": step.ended})
-    });
-    steps.collect()
+fn time(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC).strftime("%H:%M:%S").to_string()
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bundle::digest;
 use crate::event::{Event, Reporter, Stamped};
+use crate::runs::EVENTS;
 
 /// An output longer than this goes to a file of its own.
 const INLINE: usize = 4096;
@@ -25,7 +26,7 @@ impl FileReporter {
         let file = OpenOptions::new()
             .create(true)
             .append(true)
-            .open(folder.join("events.jsonl"))?;
+            .open(folder.join(EVENTS))?;
         Ok(Self {
             file,
             outputs: folder.join("out"),

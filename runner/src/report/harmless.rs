@@ -8,7 +8,7 @@ pub const LONGEST: usize = 2000;
 /// A text in which every control character is seen instead of obeyed: `ESC [31m` becomes `␛[31m`.
 ///
 /// Line breaks stay, and a tab is four blanks. Characters that turn the direction of writing around, or end a line in a
-/// way of their own, become `U+FFFD`: they would show something else than what is there.
+/// way of their own, and those that nobody sees, become `U+FFFD`: they would show something else than what is there.
 #[must_use]
 pub fn harmless(text: &str) -> Cow<'_, str> {
     if !text.chars().any(|c| c != '\n' && seen(c).is_some()) {
@@ -67,10 +67,10 @@ fn seen(c: char) -> Option<char> {
         '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)),
         '\x7f' => Some('␡'),
         '\u{80}'..='\u{9f}'
-        | '\u{200e}'
-        | '\u{200f}'
+        | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}'
-        | '\u{2066}'..='\u{2069}' => Some('\u{fffd}'),
+        | '\u{2060}'..='\u{2069}'
+        | '\u{feff}' => Some('\u{fffd}'),
         _ => None,
     }
 }

@@ -53,6 +53,27 @@ pub fn ways_on(id: &str, held: &[Held], refused: bool, simulated: bool) -> Vec<W
     ways
 }
 
+/// All that a person is told of a hold: where and why, and the ways on.
+///
+/// `refused` and `simulated` are as in [`ways_on`].
+#[must_use]
+pub fn told(
+    id: &str,
+    held: &[Held],
+    refused: bool,
+    simulated: bool,
+    teller: &Teller<'_>,
+) -> String {
+    let reasons = reasons(id, held, teller);
+    let stands = if refused {
+        "Nothing was changed. The ways on:"
+    } else {
+        "The cluster is left as it is; nothing was undone. The ways on:"
+    };
+    let ways = table(&ways_on(id, held, refused, simulated));
+    format!("{reasons}{stands}\n{ways}")
+}
+
 /// Where the run `id` is held, and why: for each step its failure in full.
 #[must_use]
 pub fn reasons(id: &str, held: &[Held], teller: &Teller<'_>) -> String {

@@ -101,6 +101,11 @@ impl Screen {
         }
     }
 
+    /// Takes what is going on from the terminal for good.
+    pub fn clear(&self) {
+        self.0.borrow().bar.finish_and_clear();
+    }
+
     fn print(&self, text: &str) {
         let mut inner = self.0.borrow_mut();
         let inner = &mut *inner;
@@ -133,6 +138,10 @@ impl LiveReporter {
 
 impl Reporter for LiveReporter {
     fn take(&mut self, stamped: &Stamped) {
+        if matches!(stamped.event, Event::RunStarted { .. }) {
+            // Whoever watches may see a run that has ended go on.
+            self.screen.0.borrow().bar.reset();
+        }
         // What is going on is seen below, and needs no line of its own.
         if !matches!(
             stamped.event,

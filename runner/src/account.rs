@@ -1,0 +1,261 @@
+//! The account of a run: what is known of it, from its journal and its events. Whatever is shown of a run that is over, or
+//! that somebody else runs, is made of this and of nothing else.
+//!
+//! The journal is believed to the letter: it is read up to its first line that isn't what was written, and no further. The
+//! events add what it doesn't have (commands, outputs, waiting), and speak alone where it is silent. A line of theirs that
+//! can't be read is counted and left out.
+
+mod events;
+mod fold;
+mod load;
+mod step;
+mod turn;
+mod wave;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+
+pub use events::{Heard, Line};
+pub use load::{Tail, load};
+pub use step::{Attempt, Command, Output, Progress, Step};
+pub use turn::{Turn, What};
+pub use wave::Wave;
+
+/// What is known of a run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Account {
+    /// Its name.
+    pub run: String,
+    /// The playbook.
+    pub playbook: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// How the cluster was named on the command line.
+    pub target: String,
+    /// The cluster's members, in its order.
+    pub members: Vec<String>,
+    /// The playbook's parameters.
+    pub params: Value,
+    /// The lockstep that began the run.
+    pub lockstep: String,
+    /// Who began it, as `user@host`.
+    pub who: String,
+    /// When it began.
+    pub began: Option<Timestamp>,
+    /// When something was last heard of it.
+    pub last: Option<Timestamp>,
+    /// Where it stands.
+    pub state: State,
+    /// Why it stands there, where there is more to say.
+    pub why: Option<String>,
+    /// What the playbook returned.
+    pub result: Option<Value>,
+    /// The steps that it is held at.
+    pub held: Vec<String>,
+    /// How often it was resumed.
+    pub resumes: usize,
+    /// How many steps came to an end.
+    pub steps_done: usize,
+    /// What was changed, by component and member.
+    pub changes: Vec<Change>,
+    /// The waves, in the order in which they began.
+    pub waves: Vec<Wave>,
+    /// The times in which a process ran it.
+    pub sessions: Vec<Session>,
+    /// What happened to the run as a whole, in its order.
+    pub turns: Vec<Turn>,
+    /// The steps, in the order in which they were asked for.
+    pub steps: Vec<Step>,
+    /// What of the journal and the events could not be read, a sentence each.
+    pub troubles: Vec<String>,
+    /// Whether the journal, on which everything rests, could be read to its end.
+    pub sound: bool,
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// A process is at it.
+    Running,
+    /// The playbook came to its end.
+    Done,
+    /// A failure ended the playbook.
+    Failed,
+    /// It was aborted, and what it had switched on was given back.
+    Aborted,
+    /// It waits for a decision.
+    Held,
+    /// It was interrupted in order.
+    Suspended,
+    /// The process that ran it is gone, and said nothing.
+    #[default]
+    BrokenOff,
+}
+
+impl State {
+    /// In a word or two.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Aborted => "aborted",
+            Self::Held => "held",
+            Self::Suspended => "suspended",
+            Self::BrokenOff => "broken off",
+        }
+    }
+
+    /// Whether nothing can follow.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Aborted)
+    }
+}
+
+/// What was changed of a component on a member, from the run's beginning to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The snap, or what else was changed.
+    pub component: String,
+    /// The member.
+    pub member: String,
+    /// The revision before.
+    pub from: String,
+    /// The revision now.
+    pub to: String,
+    /// The version now, where it is known.
+    pub version: Option<String>,
+}
+
+/// The same change of a component on several members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move<'a> {
+    /// The snap, or what else was changed.
+    pub component: &'a str,
+    /// The revision before.
+    pub from: &'a str,
+    /// The revision now.
+    pub to: &'a str,
+    /// The version now, where it is known.
+    pub version: Option<&'a str>,
+    /// The members, in the order of their changes.
+    pub members: Vec<&'a str>,
+}
+
+impl Move<'_> {
+    /// On which of these members: `all 4`, or their names.
+    #[must_use]
+    pub fn among(&self, members: &[String]) -> String {
+        if self.members.len() == members.len() && members.len() > 1 {
+            return format!("all {}", members.len());
+        }
+        // Few that are missing say more than many that are not.
+        let missing: Vec<&str> = members
+            .iter()
+            .map(String::as_str)
+            .filter(|member| !self.members.contains(member))
+            .collect();
+        if missing.len() * 3 < members.len() {
+            let (n, all) = (self.members.len(), members.len());
+            return format!("{n} of {all}, not {}", missing.join(", "));
+        }
+        self.members.join(", ")
+    }
+}
+
+/// A time in which a process ran the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Session {
+    /// When it began.
+    pub began: Timestamp,
+    /// When something was last heard of it.
+    pub last: Timestamp,
+}
+
+impl Session {
+    /// How long it was, in milliseconds.
+    #[must_use]
+    pub fn ms(&self) -> i64 {
+        between(self.began, self.last)
+    }
+}
+
+impl Account {
+    /// The step of this path.
+    #[must_use]
+    pub fn step(&self, path: &str) -> Option<&Step> {
+        self.steps.iter().find(|step| step.path == path)
+    }
+
+    /// How long processes were at it, in milliseconds: the time in which it was paused isn't counted.
+    #[must_use]
+    pub fn ms(&self) -> i64 {
+        self.sessions.iter().map(Session::ms).sum()
+    }
+
+    /// The gates that were passed, or not: steps that judge whether the run may go on.
+    pub fn gates(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.is_gate())
+    }
+
+    /// What changed, with the members for which it was the same taken together, in the order of the first change.
+    #[must_use]
+    pub fn moves(&self) -> Vec<Move<'_>> {
+        let mut all: Vec<Move<'_>> = Vec::new();
+        for change in &self.changes {
+            let one = Move {
+                component: &change.component,
+                from: &change.from,
+                to: &change.to,
+                version: change.version.as_deref(),
+                members: Vec::new(),
+            };
+            let same = |known: &&mut Move<'_>| {
+                (known.component, known.from, known.to, known.version)
+                    == (one.component, one.from, one.to, one.version)
+            };
+            match all.iter_mut().find(same) {
+                Some(known) => known.members.push(&change.member),
+                None => all.push(Move {
+                    members: vec![&change.member],
+                    ..one
+                }),
+            }
+        }
+        all
+    }
+
+    /// The name of the wave that a step belongs to; nothing for what is done around the waves.
+    #[must_use]
+    pub fn wave_of<'a>(&self, step: &'a Step) -> Option<&'a str> {
+        let (first, _) = step.path.split_once('/')?;
+        let is_member = self.members.iter().any(|m| m == first);
+        (!is_member && first != "finally").then_some(first)
+    }
+}
+
+/// Milliseconds from one time to a later one; none where clocks say otherwise.
+fn between(from: Timestamp, to: Timestamp) -> i64 {
+    let ms = to.duration_since(from).as_millis();
+    i64::try_from(ms).unwrap_or(i64::MAX).max(0)
+}
+
+/// A length of time for people: `0.4 s`, `49.7 s`, `12 min 5 s`, `3 h 2 min`.
+#[must_use]
+pub fn span(ms: i64) -> String {
+    let whole = SignedDuration::from_millis(ms).as_secs();
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}.{} s", ms % 1000 / 100),
+        (0, _) => format!("{minutes} min {seconds} s"),
+        (hours, _) if hours < 24 => format!("{hours} h {minutes} min"),
+        (hours, _) => format!("{} d {} h", hours / 24, hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,586 @@
+//! The fold itself: first the journal, then the events.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use lockstep_modules::op::Effect;
+use serde_json::Value;
+
+use super::step::{change, told};
+use super::wave::waves;
+use super::{Account, Change, Command, Heard, Output, Progress, Session, State, Step, Turn, What};
+use crate::event::{Event, Stamped};
+use crate::failure::Failure;
+use crate::journal::{By, Choice, Head, History, JournalError, Record, readable};
+
+impl Account {
+    /// What is known of the run of this name: from the texts of its journal and its events, or why there is none, and
+    /// whether a process is `running` it now.
+    #[must_use]
+    pub fn of(
+        run: &str,
+        journal: Result<&[u8], String>,
+        events: Result<&[u8], String>,
+        running: bool,
+    ) -> Self {
+        let mut fold = Fold::default();
+        fold.account.run = run.to_owned();
+        let (records, damage) = match journal {
+            Ok(text) => sound(text),
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        fold.account.sound = damage.is_none();
+        if let Some(why) = damage {
+            let before = match records.len() {
+                0 => "what is shown is from the events alone".to_owned(),
+                n => {
+                    format!("what is shown is from the {n} records before that and from the events")
+                }
+            };
+            fold.account.troubles.push(format!("{why}; {before}"));
+        }
+        for (at, record) in records {
+            fold.journaled(at, record);
+        }
+        match events {
+            Ok(text) => {
+                let heard = Heard::of(text);
+                fold.account.troubles.extend(heard.troubles(running));
+                fold.silent_after = fold
+                    .account
+                    .sessions
+                    .last()
+                    .map(|last| (fold.account.sessions.len() - 1, last.last));
+                for event in heard.events {
+                    fold.heard(event);
+                }
+            }
+            Err(why) => fold.account.troubles.push(format!(
+                "{why}: commands, outputs and what was waited for aren't known"
+            )),
+        }
+        fold.end(running)
+    }
+}
+
+/// The records of a journal that can be believed, and what is wrong with what follows them.
+fn sound(text: &[u8]) -> (Vec<(Timestamp, Record)>, Option<String>) {
+    let (decoded, mut error) = readable(text);
+    let mut records = decoded.records;
+    // A record that can't stand where it stands is as bad as one that can't be read.
+    if let Err(illegal) = History::of(records.clone()) {
+        match &illegal {
+            JournalError::Damaged { line, .. } => records.truncate(line - 1),
+            _ => records.clear(),
+        }
+        // What is wrong first is told.
+        if error.is_none() || !records.is_empty() {
+            error = Some(illegal);
+        }
+    }
+    (records, error.map(|error| error.to_string()))
+}
+
+#[derive(Default)]
+struct Fold {
+    account: Account,
+    index: BTreeMap<String, usize>,
+    /// The session that the events are in.
+    session: usize,
+    /// Where the journal ends: session and time. Where it isn't sound the events speak alone from there on.
+    silent_after: Option<(usize, Timestamp)>,
+    /// Since when contact with a member is lost, by step and member.
+    lost: BTreeMap<(String, String), Timestamp>,
+    /// How the events say that the run stopped, with the reason.
+    outcome: Option<(String, Value)>,
+    end: Option<Result<Value, Failure>>,
+    suspended: Option<String>,
+    cancelled: bool,
+}
+
+impl Fold {
+    fn step(&mut self, path: &str) -> &mut Step {
+        let steps = &mut self.account.steps;
+        let i = *self.index.entry(path.to_owned()).or_insert_with(|| {
+            steps.push(Step::at(path));
+            steps.len() - 1
+        });
+        &mut steps[i]
+    }
+
+    fn turn(&mut self, at: Timestamp, session: usize, what: What) {
+        self.account.turns.push(Turn { at, session, what });
+    }
+
+    fn head(&mut self, at: Timestamp, head: Head) {
+        let account = &mut self.account;
+        account.playbook = head.playbook;
+        account.cluster.clone_from(&head.cluster.name);
+        account.members = head.cluster.names();
+        account.target = head.target;
+        account.params = head.params;
+        account.lockstep = head.lockstep;
+        account.who.clone_from(&head.who);
+        account.began = Some(at);
+        account.sessions.push(Session {
+            began: at,
+            last: at,
+        });
+        self.turn(at, 0, What::Began { who: head.who });
+    }
+
+    fn journaled(&mut self, at: Timestamp, record: Record) {
+        if matches!(record, Record::Resume { .. }) {
+            self.account.sessions.push(Session {
+                began: at,
+                last: at,
+            });
+            self.account.resumes += 1;
+        }
+        let session = self.account.sessions.len().saturating_sub(1);
+        if !matches!(record, Record::Resume { .. }) {
+            self.reach(session, at);
+        }
+        self.suspended = None;
+        match record {
+            Record::Run(head) => self.head(at, *head),
+            Record::Intent {
+                path,
+                op,
+                args,
+                effect,
+                site,
+            } => {
+                let step = self.step(&path);
+                step.member = args
+                    .get("member")
+                    .and_then(Value::as_str)
+                    .map(str::to_owned);
+                (step.op, step.args, step.site) = (op, args, site);
+                step.effect = Some(effect);
+            }
+            Record::Start { path, .. } => self.step(&path).begin(session, at),
+            Record::Witness { .. } => {}
+            Record::Done { path, value, by } => self.done(&path, session, at, value, by),
+            Record::Failed { path, failure } => {
+                let step = self.step(&path);
+                step.end(session, at, Progress::Failed);
+                step.failure = Some(failure.clone());
+                self.turn(at, session, What::Failed { path, failure });
+            }
+            Record::Hold {
+                path,
+                failure,
+                in_doubt,
+            } => self.hold(at, session, path, failure, in_doubt),
+            Record::Decide { path, choice, who } => {
+                if choice == Choice::Retry {
+                    let step = self.step(&path);
+                    (step.state, step.failure) = (Progress::Asked, None);
+                }
+                self.turn(
+                    at,
+                    session,
+                    What::Decided {
+                        path,
+                        choice,
+                        who,
+                        given: None,
+                    },
+                );
+            }
+            Record::Suspend { why } => {
+                // A hold says it better.
+                if !why.starts_with("held at ") {
+                    self.turn(at, session, What::Suspended { why: why.clone() });
+                }
+                self.suspended = Some(why);
+            }
+            Record::Resume { who, .. } => self.turn(at, session, What::Resumed { who }),
+            Record::Cancel { who } => {
+                self.cancelled = true;
+                self.turn(at, session, What::Aborted { who });
+            }
+            Record::End { result } => {
+                let state = ended(&result, self.cancelled);
+                let why = match &result {
+                    Err(failure) if state == State::Failed => Some(failure.to_string()),
+                    _ => None,
+                };
+                self.turn(at, session, What::Ended { state, why });
+                self.end = Some(result);
+            }
+        }
+    }
+
+    fn done(&mut self, path: &str, session: usize, at: Timestamp, value: Value, by: By) {
+        let step = self.step(path);
+        step.end(session, at, Progress::Done);
+        (step.by, step.failure) = (Some(by), None);
+        step.in_doubt = false;
+        step.result = Some(value.clone());
+        let change = change(step, &value);
+        if let Some(change) = change {
+            self.changed(change);
+        }
+        match by {
+            By::Run => {}
+            By::Probe => self.turn(
+                at,
+                session,
+                What::Probed {
+                    path: path.to_owned(),
+                },
+            ),
+            By::Operator => {
+                let decided = self
+                    .account
+                    .turns
+                    .iter_mut()
+                    .rev()
+                    .find_map(|turn| match &mut turn.what {
+                        What::Decided {
+                            path: of, given, ..
+                        } if of == path => Some(given),
+                        _ => None,
+                    });
+                if let Some(given) = decided {
+                    *given = Some(value);
+                }
+            }
+        }
+    }
+
+    fn hold(
+        &mut self,
+        at: Timestamp,
+        session: usize,
+        path: String,
+        failure: Failure,
+        in_doubt: bool,
+    ) {
+        let step = self.step(&path);
+        step.end(session, at, Progress::Held);
+        (step.failure, step.in_doubt) = (Some(failure.clone()), in_doubt);
+        self.turn(
+            at,
+            session,
+            What::Held {
+                path,
+                failure,
+                in_doubt,
+            },
+        );
+    }
+
+    /// One that comes again on the same member goes on from where the first began.
+    fn changed(&mut self, change: Change) {
+        let known = &mut self.account.changes;
+        let same =
+            |c: &&mut Change| (&c.component, &c.member) == (&change.component, &change.member);
+        match known.iter_mut().find(same) {
+            Some(before) => (before.to, before.version) = (change.to, change.version),
+            None => known.push(change),
+        }
+    }
+
+    /// Something was heard in this session at this time.
+    fn reach(&mut self, session: usize, at: Timestamp) {
+        if let Some(session) = self.account.sessions.get_mut(session) {
+            session.last = session.last.max(at);
+        }
+    }
+
+    /// Whether the journal has nothing to say about what happened now.
+    fn alone(&self, at: Timestamp) -> bool {
+        !self.account.sound && self.silent_after.is_none_or(|end| (self.session, at) > end)
+    }
+
+    fn heard(&mut self, Stamped { at, event, .. }: Stamped) {
+        if let Event::RunStarted {
+            run: _,
+            playbook,
+            cluster,
+            members,
+            stages: _,
+            replayed: _,
+        } = event
+        {
+            self.heard_start(at, playbook, cluster, members);
+            return;
+        }
+        let (alone, session) = (self.alone(at), self.session);
+        self.reach(session, at);
+        match event {
+            Event::StepStarted {
+                path,
+                op,
+                member,
+                headline,
+                effect,
+                ..
+            } => {
+                let step = self.step(&path);
+                (step.op, step.member, step.headline) = (op, member, headline);
+                step.effect = Some(effect);
+                if alone {
+                    step.begin(session, at);
+                }
+            }
+            Event::StepProbed {
+                path,
+                op,
+                member,
+                headline,
+            } => {
+                let step = self.step(&path);
+                (step.op, step.member, step.headline) = (op, member, headline);
+            }
+            Event::Progress { path, text, .. } => {
+                self.found(&path, None, at);
+                self.step(&path).heard = text;
+            }
+            Event::Command {
+                path,
+                member,
+                command,
+                end,
+                ms,
+                stdout,
+                stderr,
+            } => {
+                if end.starts_with("exit") {
+                    self.found(&path, Some(&member), at);
+                }
+                self.step(&path).command(Command {
+                    at,
+                    member,
+                    command,
+                    end,
+                    ms,
+                    times: 1,
+                    last: at,
+                    stdout: Output::of(stdout),
+                    stderr: Output::of(stderr),
+                });
+            }
+            Event::Mended { member, reason, .. } => {
+                self.turn(at, session, What::Mended { member, reason });
+            }
+            Event::Away {
+                path,
+                member,
+                reason,
+            } => {
+                let key = (path.clone(), member.clone());
+                // It is told again and again while it lasts.
+                if self.lost.insert(key, at).is_none() {
+                    self.turn(
+                        at,
+                        session,
+                        What::Lost {
+                            path,
+                            member,
+                            reason,
+                        },
+                    );
+                }
+            }
+            Event::StepDone {
+                path,
+                headline,
+                summary,
+                by,
+                ..
+            } => {
+                self.found(&path, None, at);
+                let step = self.step(&path);
+                (step.headline, step.summary) = (headline, summary);
+                if alone {
+                    self.heard_done(&path, at, by);
+                }
+            }
+            Event::StepRetried {
+                path,
+                failure,
+                attempt,
+                ..
+            } => {
+                self.step(&path).failed_attempt(attempt, at);
+                self.turn(
+                    at,
+                    session,
+                    What::Retried {
+                        path,
+                        failure,
+                        attempt,
+                    },
+                );
+            }
+            Event::StepFailed { path, failure } if alone => {
+                let step = self.step(&path);
+                step.end(session, at, Progress::Failed);
+                step.failure = Some(failure.clone());
+                self.turn(at, session, What::Failed { path, failure });
+            }
+            Event::StepHeld {
+                path,
+                failure,
+                in_doubt,
+            } if alone => self.hold(at, session, path, failure, in_doubt),
+            Event::Log {
+                level,
+                scope,
+                message,
+            } => self.turn(
+                at,
+                session,
+                What::Said {
+                    level,
+                    scope,
+                    message,
+                },
+            ),
+            Event::Interrupted { level } => self.turn(at, session, What::Interrupted { level }),
+            Event::RunEnded { outcome, detail } if alone => self.outcome = Some((outcome, detail)),
+            Event::RunStarted { .. }
+            | Event::StepFailed { .. }
+            | Event::StepHeld { .. }
+            | Event::RunEnded { .. } => {}
+        }
+    }
+
+    fn heard_start(
+        &mut self,
+        at: Timestamp,
+        playbook: String,
+        cluster: String,
+        members: Vec<String>,
+    ) {
+        let sessions = &mut self.account.sessions;
+        // Sessions without a word are possible; clocks that go backwards between two of them are too.
+        let distance = |session: &Session| at.duration_since(session.began).abs();
+        let near = (0..sessions.len()).min_by_key(|i| distance(&sessions[*i]));
+        self.session = near.unwrap_or(0);
+        let fits = near.is_some_and(|i| distance(&sessions[i]).as_secs() < 60);
+        if self.account.sound || fits {
+            return;
+        }
+        sessions.push(Session {
+            began: at,
+            last: at,
+        });
+        self.session = sessions.len() - 1;
+        self.outcome = None;
+        let account = &mut self.account;
+        let first = account.began.is_none();
+        if first {
+            account.began = Some(at);
+            (account.playbook, account.cluster, account.members) = (playbook, cluster, members);
+        } else {
+            account.resumes += 1;
+        }
+        let who = String::new();
+        let what = if first {
+            What::Began { who }
+        } else {
+            What::Resumed { who }
+        };
+        self.turn(at, self.session, what);
+    }
+
+    fn heard_done(&mut self, path: &str, at: Timestamp, by: By) {
+        let session = self.session;
+        let step = self.step(path);
+        step.end(session, at, Progress::Done);
+        (step.by, step.failure) = (Some(by), None);
+        if let Some(change) = told(step) {
+            self.changed(change);
+        }
+    }
+
+    /// A member that was lost to a step has answered it.
+    fn found(&mut self, path: &str, member: Option<&str>, at: Timestamp) {
+        if self.lost.is_empty() {
+            return;
+        }
+        let back: Vec<(String, String)> = self
+            .lost
+            .keys()
+            .filter(|(of, who)| of == path && member.is_none_or(|member| member == who))
+            .cloned()
+            .collect();
+        for key in back {
+            let since = self.lost.remove(&key).unwrap_or(at);
+            let (path, member) = key;
+            let ms = super::between(since, at);
+            self.turn(at, self.session, What::Found { path, member, ms });
+        }
+    }
+
+    fn end(mut self, running: bool) -> Account {
+        let account = &mut self.account;
+        // What a resume looks at before it goes on is no step of the playbook's.
+        for look in account.steps.iter_mut().filter(|step| step.op.is_empty()) {
+            look.op.clone_from(&look.path);
+            "what the cluster is like by now".clone_into(&mut look.headline);
+            (look.state, look.effect) = (Progress::Done, Some(Effect::Read));
+        }
+        account.turns.sort_by_key(|turn| (turn.session, turn.at));
+        account.last = account.sessions.last().map(|session| session.last);
+        let held = |step: &&Step| step.state == Progress::Held;
+        account.held = account
+            .steps
+            .iter()
+            .filter(held)
+            .map(|step| step.path.clone())
+            .collect();
+        let done = |step: &&Step| matches!(step.state, Progress::Done | Progress::Failed);
+        account.steps_done = account.steps.iter().filter(done).count();
+        (account.state, account.why) = match (&self.end, &self.outcome) {
+            (Some(result), _) => {
+                let state = ended(result, self.cancelled);
+                let why = result.as_ref().err().map(ToString::to_string);
+                (state, why.filter(|_| state == State::Failed))
+            }
+            (None, _) if running => (State::Running, None),
+            (None, Some((outcome, detail))) => {
+                (outcome_state(outcome), detail.as_str().map(str::to_owned))
+            }
+            (None, None) if !account.held.is_empty() => (State::Held, None),
+            (None, None) => match &self.suspended {
+                Some(why) => (State::Suspended, Some(why.clone())),
+                None => (
+                    State::BrokenOff,
+                    Some("the process that ran it is gone".to_owned()),
+                ),
+            },
+        };
+        account.result = match (self.end, self.outcome) {
+            (Some(result), _) => result.ok(),
+            (None, Some((outcome, detail))) if outcome == "done" => Some(detail),
+            _ => None,
+        };
+        account.waves = waves(account);
+        self.account
+    }
+}
+
+fn ended(result: &Result<Value, Failure>, cancelled: bool) -> State {
+    match result {
+        Ok(_) => State::Done,
+        Err(_) if cancelled => State::Aborted,
+        Err(_) => State::Failed,
+    }
+}
+
+fn outcome_state(outcome: &str) -> State {
+    match outcome {
+        "done" => State::Done,
+        "failed" => State::Failed,
+        "aborted" => State::Aborted,
+        "held" => State::Held,
+        "suspended" => State::Suspended,
+        _ => State::BrokenOff,
+    }
+}

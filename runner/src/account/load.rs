@@ -1,0 +1,134 @@
+//! Reading a run's folder. Nothing in it is touched.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::{Account, Output};
+use crate::runs::{EVENTS, JOURNAL, Runs, RunsError};
+
+/// So much of an output that is in a file of its own is taken along.
+const BEGINNING: u64 = 4096;
+
+/// What is known of a run.
+///
+/// # Errors
+/// Where there is no such run. A folder in which little can be read gives an account of little.
+pub fn load(runs: &Runs, id: &str) -> Result<Account, RunsError> {
+    let folder = runs.folder_of(id)?;
+    // Asked first: what ends while the files are read has written all of it.
+    let running = runs.is_running(id);
+    let read = |name: &str, what: &str| {
+        fs::read(folder.join(name)).map_err(|error| format!("{what} can't be read: {error}"))
+    };
+    let (journal, events) = (read(JOURNAL, "the journal"), read(EVENTS, "the events"));
+    let mut account = Account::of(
+        id,
+        journal.as_deref().map_err(String::clone),
+        events.as_deref().map_err(String::clone),
+        running,
+    );
+    for command in account.steps.iter_mut().flat_map(|step| &mut step.commands) {
+        begin(&folder, &mut command.stdout);
+        begin(&folder, &mut command.stderr);
+    }
+    Ok(account)
+}
+
+/// Takes along how an output begins that is in a file.
+fn begin(folder: &Path, output: &mut Output) {
+    let Some(name) = &output.file else { return };
+    let mut bytes = Vec::new();
+    let read =
+        File::open(folder.join(name)).and_then(|file| file.take(BEGINNING).read_to_end(&mut bytes));
+    output.text = match read {
+        Ok(_) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) => format!("{name} can't be read: {error}"),
+    };
+}
+
+/// The lines of a file that others write to.
+#[derive(Debug)]
+pub struct Tail {
+    path: PathBuf,
+    file: Option<File>,
+    /// The beginning of a line whose end isn't there yet.
+    begun: Vec<u8>,
+}
+
+impl Tail {
+    /// A file's lines from its beginning. The file need not exist yet.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            file: None,
+            begun: Vec::new(),
+        }
+    }
+
+    /// The events of the run in this folder.
+    #[must_use]
+    pub fn of_events(folder: &Path) -> Self {
+        Self::of(&folder.join(EVENTS))
+    }
+
+    /// The lines that were ended since this was asked last, without their newlines.
+    ///
+    /// # Errors
+    /// Where the file is there and can't be read.
+    pub fn lines(&mut self) -> io::Result<Vec<Vec<u8>>> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => match File::open(&self.path) {
+                Ok(file) => self.file.insert(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                Err(error) => return Err(error),
+            },
+        };
+        file.read_to_end(&mut self.begun)?;
+        let Some(end) = self.begun.iter().rposition(|byte| *byte == b'\n') else {
+            return Ok(Vec::new());
+        };
+        let rest = self.begun.split_off(end + 1);
+        let whole = std::mem::replace(&mut self.begun, rest);
+        let lines = whole[..end].split(|byte| *byte == b'\n');
+        Ok(lines.map(<[u8]>::to_vec).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn lines_come_when_they_have_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let mut tail = Tail::of(&path);
+        assert!(tail.lines().unwrap().is_empty(), "there is no file yet");
+        let mut file = File::create(&path).unwrap();
+        let mut said = Vec::new();
+        for piece in ["one\ntw", "o", "\n\nthree\n", "fo"] {
+            file.write_all(piece.as_bytes()).unwrap();
+            said.push(tail.lines().unwrap());
+        }
+        let lines = |lines: &[&str]| {
+            lines
+                .iter()
+                .map(|l| l.as_bytes().to_vec())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            said,
+            [
+                lines(&["one"]),
+                vec![],
+                lines(&["two", "", "three"]),
+                vec![]
+            ]
+        );
+    }
+}

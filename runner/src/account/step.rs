@@ -1,0 +1,293 @@
+//! A step of an account: its attempts, its commands, and what it changed.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use lockstep_modules::op::Effect;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Change, between};
+use crate::failure::Failure;
+use crate::journal::By;
+
+/// A step, with all that was heard of it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Step {
+    /// Its path.
+    pub path: String,
+    /// Its op.
+    pub op: String,
+    /// The member it is about, if one.
+    pub member: Option<String>,
+    /// Its object, in a few words.
+    pub headline: String,
+    /// Its arguments; null where only the events tell of it.
+    pub args: Value,
+    /// What doing it twice would mean.
+    pub effect: Option<Effect>,
+    /// The line that asked for it; empty where only the events tell of it.
+    pub site: String,
+    /// How far it is, in a word.
+    pub state: Progress,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// Its result in a few words.
+    pub summary: String,
+    /// Its result.
+    pub result: Option<Value>,
+    /// How the end is known.
+    pub by: Option<By>,
+    /// Why it failed, or is held.
+    pub failure: Option<Failure>,
+    /// Whether its effect may exist or still go on.
+    pub in_doubt: bool,
+    /// What it last said of what it waited for.
+    pub heard: String,
+    /// Its commands. One that was repeated and said the same stands here once.
+    pub commands: Vec<Command>,
+    /// Where in `commands` the last one of a member and a text is.
+    #[serde(skip)]
+    latest: BTreeMap<(String, String), usize>,
+}
+
+/// How far a step is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// Asked for. Nothing was done.
+    #[default]
+    Asked,
+    /// Begun; its end is not known.
+    UnderWay,
+    /// The run pauses here.
+    Held,
+    /// Done.
+    Done,
+    /// Failed, and the playbook knows.
+    Failed,
+}
+
+impl Progress {
+    /// In a word or two.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Asked => "asked for",
+            Self::UnderWay => "under way",
+            Self::Held => "held",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One attempt at a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// In which session, counted from 0.
+    pub session: usize,
+    /// When it began.
+    pub began: Timestamp,
+    /// When its end was known; none where it wasn't.
+    pub ended: Option<Timestamp>,
+    /// How it came out.
+    pub state: Progress,
+}
+
+/// A command that was run on a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Command {
+    /// When it ended, the first time.
+    pub at: Timestamp,
+    /// The member.
+    pub member: String,
+    /// The command, as one could paste it.
+    pub command: String,
+    /// How it ended, or why that isn't known.
+    pub end: String,
+    /// How long it took the first time, in milliseconds.
+    pub ms: u64,
+    /// How often it was run with the same outcome.
+    pub times: usize,
+    /// When it ended the last time.
+    pub last: Timestamp,
+    /// What it printed on standard output.
+    pub stdout: Output,
+    /// What it printed on standard error.
+    pub stderr: Output,
+}
+
+/// What a command printed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Output {
+    /// The text, or its beginning where it is in a file.
+    pub text: String,
+    /// The file in the run's folder where the whole of it is, if it is long.
+    pub file: Option<String>,
+    /// How long the whole of it is.
+    pub bytes: u64,
+}
+
+impl Step {
+    /// Whether it judges, or waits until something is well, before the run goes on. The last word of an op's name tells.
+    #[must_use]
+    pub fn is_gate(&self) -> bool {
+        const JUDGES: [&str; 6] = ["wait", "require", "verify", "spare", "unharmed", "confirm"];
+        let last = self.op.rsplit('.').next().unwrap_or_default();
+        JUDGES.contains(&last)
+    }
+
+    /// Whether it may have changed something.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        self.effect != Some(Effect::Read)
+    }
+
+    /// What it is about, as `op headline`.
+    #[must_use]
+    pub fn what(&self) -> String {
+        format!("{} {}", self.op, self.headline)
+            .trim_end()
+            .to_owned()
+    }
+
+    /// When its first attempt began.
+    #[must_use]
+    pub fn began(&self) -> Option<Timestamp> {
+        self.attempts.first().map(|attempt| attempt.began)
+    }
+
+    /// How long its attempts took, in milliseconds, as far as their ends are known.
+    #[must_use]
+    pub fn ms(&self) -> Option<i64> {
+        let known = self.attempts.iter().filter_map(Attempt::ms);
+        known.reduce(|sum, ms| sum + ms)
+    }
+}
+
+impl Attempt {
+    /// How long it took, in milliseconds, if its end is known.
+    #[must_use]
+    pub fn ms(&self) -> Option<i64> {
+        self.ended.map(|ended| between(self.began, ended))
+    }
+}
+
+impl Step {
+    pub(super) fn at(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn begin(&mut self, session: usize, at: Timestamp) {
+        self.state = Progress::UnderWay;
+        self.attempts.push(Attempt {
+            session,
+            began: at,
+            ended: None,
+            state: Progress::UnderWay,
+        });
+    }
+
+    pub(super) fn end(&mut self, session: usize, at: Timestamp, state: Progress) {
+        self.state = state;
+        if let Some(attempt) = self.attempts.last_mut()
+            && attempt.ended.is_none()
+            && attempt.state == Progress::UnderWay
+        {
+            attempt.state = state;
+            // One that was left to itself ended at a time that nobody knows.
+            if attempt.session == session {
+                attempt.ended = Some(at);
+            }
+        }
+    }
+
+    /// An attempt has failed and `next` follows.
+    pub(super) fn failed_attempt(&mut self, next: u32, at: Timestamp) {
+        let before = usize::try_from(next)
+            .ok()
+            .and_then(|next| next.checked_sub(2));
+        let attempt = before.and_then(|i| self.attempts.get_mut(i));
+        if let Some(attempt) = attempt.filter(|attempt| attempt.ended.is_none()) {
+            (attempt.ended, attempt.state) = (Some(at), Progress::Failed);
+        }
+    }
+
+    /// What is asked again and again with the same answer is kept once.
+    pub(super) fn command(&mut self, command: Command) {
+        let key = (command.member.clone(), command.command.clone());
+        let before = self.latest.get(&key).map(|i| &mut self.commands[*i]);
+        match before {
+            Some(before)
+                if (&before.end, &before.stdout, &before.stderr)
+                    == (&command.end, &command.stdout, &command.stderr) =>
+            {
+                before.times += 1;
+                before.last = command.at;
+            }
+            _ => {
+                self.latest.insert(key, self.commands.len());
+                self.commands.push(command);
+            }
+        }
+    }
+}
+
+impl Output {
+    /// As it stands in an event: the text, or `out/NAME (N bytes)`.
+    pub(super) fn of(text: String) -> Self {
+        if let Some((file, bytes)) = elsewhere(&text) {
+            return Self {
+                file: Some(file.to_owned()),
+                text: String::new(),
+                bytes,
+            };
+        }
+        Self {
+            bytes: text.len() as u64,
+            file: None,
+            text,
+        }
+    }
+}
+
+/// The file and the length that a text of this form names: the digest makes sure that no program says this by chance.
+fn elsewhere(text: &str) -> Option<(&str, u64)> {
+    let (file, rest) = text.split_once(" (")?;
+    let name = file.strip_prefix("out/")?;
+    let digest = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let bytes = rest.strip_suffix(" bytes)")?.parse().ok()?;
+    digest.then_some((file, bytes))
+}
+
+/// What a result says about a revision that is another one than before.
+pub(super) fn change(step: &Step, value: &Value) -> Option<Change> {
+    let text = |of: &Value, field: &str| of.get(field).and_then(Value::as_str).map(str::to_owned);
+    if value.get("changed") != Some(&Value::Bool(true)) {
+        return None;
+    }
+    Some(Change {
+        component: text(&step.args, "snap").unwrap_or_else(|| step.op.clone()),
+        member: step.member.clone()?,
+        from: text(value, "from")?,
+        to: text(value, "to")?,
+        version: text(value, "version"),
+    })
+}
+
+/// The same from the words of an event, for a run whose journal can't be read: `1500 → 1501 (19.2.3)`.
+pub(super) fn told(step: &Step) -> Option<Change> {
+    let (from, rest) = step.summary.split_once(" → ")?;
+    let (to, version) = rest.split_once(" (").unwrap_or((rest, ""));
+    Some(Change {
+        component: step.headline.clone(),
+        member: step.member.clone()?,
+        from: from.to_owned(),
+        to: to.to_owned(),
+        version: version.strip_suffix(')').map(str::to_owned),
+    })
+}

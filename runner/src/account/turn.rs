@@ -1,0 +1,227 @@
+//! What happened to a run as a whole.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{State, span};
+use crate::failure::Failure;
+use crate::journal::Choice;
+
+/// Something that happened to the run as a whole.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Turn {
+    /// When.
+    pub at: Timestamp,
+    /// In which session, counted from 0.
+    pub session: usize,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened to a run as a whole.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum What {
+    /// It began.
+    Began {
+        /// By whom; empty where only the events tell.
+        who: String,
+    },
+    /// It went on.
+    Resumed {
+        /// By whom; empty where only the events tell.
+        who: String,
+    },
+    /// It was held at a step.
+    Held {
+        /// The step.
+        path: String,
+        /// Why.
+        failure: Failure,
+        /// Whether the effect may have existed or still gone on.
+        in_doubt: bool,
+    },
+    /// The operator decided about a held step.
+    Decided {
+        /// The step.
+        path: String,
+        /// What.
+        choice: Choice,
+        /// By whom.
+        who: String,
+        /// The result that was given for it, where it was taken as done.
+        given: Option<Value>,
+    },
+    /// The operator interrupted.
+    Interrupted {
+        /// What followed: `drain` or `stop-waiting`.
+        level: String,
+    },
+    /// It stopped in order.
+    Suspended {
+        /// Why.
+        why: String,
+    },
+    /// It was aborted.
+    Aborted {
+        /// By whom.
+        who: String,
+    },
+    /// It came to its end.
+    Ended {
+        /// How.
+        state: State,
+        /// Why, where it failed.
+        why: Option<String>,
+    },
+    /// A step failed and was tried again.
+    Retried {
+        /// The step.
+        path: String,
+        /// Why it had failed.
+        failure: Failure,
+        /// The attempt that followed.
+        attempt: u32,
+    },
+    /// A step failed, and the playbook was told.
+    Failed {
+        /// The step.
+        path: String,
+        /// Why.
+        failure: Failure,
+    },
+    /// Contact with a member was lost.
+    Lost {
+        /// The step that noticed.
+        path: String,
+        /// The member.
+        member: String,
+        /// Why.
+        reason: String,
+    },
+    /// The member was there again.
+    Found {
+        /// The step that waited.
+        path: String,
+        /// The member.
+        member: String,
+        /// After so many milliseconds.
+        ms: i64,
+    },
+    /// An idle connection had broken and was made again.
+    Mended {
+        /// The member.
+        member: String,
+        /// Why it had broken.
+        reason: String,
+    },
+    /// A step whose end had been missed was found to have ended.
+    Probed {
+        /// The step.
+        path: String,
+    },
+    /// The playbook said something.
+    Said {
+        /// `info` or `warn`.
+        level: String,
+        /// Where.
+        scope: String,
+        /// What.
+        message: String,
+    },
+}
+
+impl Choice {
+    /// In words, as what somebody did.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Retry => "try it again",
+            Self::AssumeDone => "take it as done",
+            Self::Deliver => "let the playbook have the failure",
+        }
+    }
+}
+
+impl What {
+    /// The step that it is about, if one.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Held { path, .. }
+            | Self::Decided { path, .. }
+            | Self::Retried { path, .. }
+            | Self::Failed { path, .. }
+            | Self::Lost { path, .. }
+            | Self::Found { path, .. }
+            | Self::Probed { path } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Whether a person has to know of it to understand how the run went.
+    #[must_use]
+    pub fn matters(&self) -> bool {
+        !matches!(self, Self::Mended { .. } | Self::Said { .. })
+    }
+
+    /// In a sentence, without who and where.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let by = |what: &str, who: &str| match who {
+            "" => what.to_owned(),
+            who => format!("{what} by {who}"),
+        };
+        match self {
+            Self::Began { who } => by("begun", who),
+            Self::Resumed { who } => by("resumed", who),
+            Self::Held {
+                failure, in_doubt, ..
+            } => {
+                let doubt = if *in_doubt {
+                    "; it is not known whether this was done"
+                } else {
+                    ""
+                };
+                format!("held: {failure}{doubt}")
+            }
+            Self::Decided {
+                choice, who, given, ..
+            } => {
+                let given = given
+                    .as_ref()
+                    .map_or_else(String::new, |value| format!(", with the result {value}"));
+                format!("{who} decided: {}{given}", choice.word())
+            }
+            Self::Interrupted { level } if level == "drain" => {
+                "interrupted: what was under way was finished".to_owned()
+            }
+            Self::Interrupted { .. } => {
+                "interrupted: what was under way was left to itself".to_owned()
+            }
+            Self::Suspended { why } => format!("paused: {why}"),
+            Self::Aborted { who } => by("aborted", who),
+            Self::Ended { state, why: None } => format!("ended: {}", state.word()),
+            Self::Ended {
+                state,
+                why: Some(why),
+            } => format!("ended: {}: {why}", state.word()),
+            Self::Retried {
+                failure, attempt, ..
+            } => format!("{failure}; attempt {attempt} followed"),
+            Self::Failed { failure, .. } => format!("failed: {failure}"),
+            Self::Lost { member, reason, .. } => format!("contact with {member} lost: {reason}"),
+            Self::Found { member, ms, .. } => {
+                format!("{member} was there again after {}", span(*ms))
+            }
+            Self::Mended { member, reason } => format!("{member}: {reason}; connected again"),
+            Self::Probed { .. } => {
+                "its end had been missed; what became of it was found out afterwards".to_owned()
+            }
+            Self::Said { level, message, .. } if level == "warn" => format!("warning: {message}"),
+            Self::Said { message, .. } => message.clone(),
+        }
+    }
+}

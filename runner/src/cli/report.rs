@@ -1,0 +1,95 @@
+//! `report`: a run as one file, for whoever wasn't there.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use lockstep_modules::op::Registry;
+use serde_json::json;
+
+use super::Global;
+use super::exit::{Exit, Fault};
+use super::session::state;
+use super::show::{unread, ways};
+use crate::account::load;
+use crate::report::{html, markdown};
+use crate::runs::Runs;
+
+/// Which run, and what becomes of it.
+#[derive(Args)]
+pub(crate) struct ReportArgs {
+    /// The run, for example update-14
+    run: String,
+    /// The file to write, or - for standard output [default: RUN.html or RUN.md, written anew each time]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// One file for a browser or the printer, or text for a ticket
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Html)]
+    format: Format,
+    /// Write over a file that isn't a report of this run's name
+    #[arg(long)]
+    force: bool,
+}
+
+/// What a report is written in.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One file that needs no network, with everything in it
+    Html,
+    /// Short: what changed, holds and decisions, the waves
+    Markdown,
+}
+
+/// Writes the report of a run.
+pub(super) fn report(
+    registry: &Registry,
+    global: &Global,
+    args: &ReportArgs,
+) -> Result<Exit, Fault> {
+    let account = load(&Runs::in_state(&state(global)?), &args.run)?;
+    let ways = ways(registry, &account);
+    let (text, end) = match args.format {
+        Format::Html => (html::page(&account, ways.as_deref()), "html"),
+        Format::Markdown => (markdown::ticket(&account, ways.as_deref()), "md"),
+    };
+    unread(&account);
+    let exit = if account.sound {
+        Exit::Done
+    } else {
+        Exit::State
+    };
+    let usual = PathBuf::from(format!("{}.{end}", account.run));
+    let path = args.output.as_ref().unwrap_or(&usual);
+    if path.as_os_str() == "-" {
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        return Ok(exit);
+    }
+    // A report of the usual name is made again and again as the run goes on; another file may be somebody's.
+    let mut options = OpenOptions::new();
+    options.write(true);
+    if args.force || *path == usual {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    let written = options
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| {
+        let fault = Fault::usage(format!("{} can't be written: {error}", path.display()));
+        match error.kind() {
+            ErrorKind::AlreadyExists => fault.help("write over it with --force"),
+            _ => fault.help("name another file with -o, or - for standard output"),
+        }
+    })?;
+    if global.json {
+        out!(
+            "{}",
+            json!({"run": account.run, "report": path, "bytes": text.len()})
+        );
+    } else {
+        out!("{}", path.display());
+    }
+    Ok(exit)
+}

@@ -1,0 +1,146 @@
+//! `watch`: a run that somebody else runs, as they see it.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::future::{Either, select};
+use lockstep_modules::op::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Global;
+use super::exit::{Exit, Fault};
+use super::session::{drawn, is_screen, runtime, state};
+use super::show::{exit, stands, unread};
+use crate::account::{Line, State, Tail, load};
+use crate::clock::Clock;
+use crate::event::Reporter;
+use crate::report::{LineReporter, LiveReporter, Screen, harmless};
+use crate::runs::Runs;
+
+/// Between two looks at whether something was said.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Which run is followed.
+#[derive(Args)]
+pub(crate) struct WatchArgs {
+    /// The run, for example update-14 [default: the one that is running, or else the last]
+    run: Option<String>,
+}
+
+/// Follows a run to its end. What was said before comes first.
+pub(super) fn watch(registry: &Registry, global: &Global, args: &WatchArgs) -> Result<Exit, Fault> {
+    let runs = Runs::in_state(&state(global)?);
+    let id = match &args.run {
+        Some(id) => id.clone(),
+        None => runs.newest()?.ok_or_else(|| {
+            Fault::usage("there are no runs yet").help("lockstep runs  lists them")
+        })?,
+    };
+    let folder = runs.folder_of(&id)?;
+    let screen = (!global.quiet && !global.json && is_screen()).then(Screen::stdout);
+    let view = View::of(global, screen.as_ref());
+    let runtime = runtime(false)?;
+    let left = runtime.block_on(async {
+        let clock = Clock::system();
+        let follow = follow(&runs, &id, &folder, view);
+        // Before anything is shown: who sees something may interrupt it.
+        let mut interrupt = signal(SignalKind::interrupt())
+            .map_err(|e| Fault::new(Exit::State, format!("no signals can be taken: {e}")))?;
+        let shown = async {
+            match &screen {
+                Some(screen) => drawn(follow, screen, clock).await,
+                None => follow.await,
+            }
+        };
+        match select(std::pin::pin!(shown), std::pin::pin!(interrupt.recv())).await {
+            Either::Left((ended, _)) => ended.map(|()| false),
+            Either::Right(_) => Ok(true),
+        }
+    });
+    if let Some(screen) = &screen {
+        screen.clear();
+    }
+    if left? {
+        if runs.is_running(&id) {
+            err!("{id} goes on; watch it again with: lockstep watch {id}");
+        }
+        return Ok(Exit::Done);
+    }
+    let account = load(&runs, &id)?;
+    unread(&account);
+    if !global.json {
+        stands(registry, &account);
+    } else if account.state == State::BrokenOff {
+        // The stream itself doesn't say it.
+        err!("{id}: the process that ran it is gone");
+    }
+    Ok(exit(&account))
+}
+
+/// What is made of the lines.
+enum View {
+    /// The stream as it is.
+    Raw,
+    /// What a reporter makes of it.
+    Told(Box<dyn Reporter>),
+    /// Nothing.
+    Quiet,
+}
+
+impl View {
+    fn of(global: &Global, screen: Option<&Screen>) -> Self {
+        if global.quiet {
+            return Self::Quiet;
+        }
+        if global.json {
+            return Self::Raw;
+        }
+        Self::Told(match screen {
+            Some(screen) => Box::new(LiveReporter::new(screen.clone(), global.verbose)),
+            None => Box::new(LineReporter::new(std::io::stdout(), global.verbose)),
+        })
+    }
+
+    /// Takes a line.
+    fn take(&mut self, bytes: &[u8]) {
+        match (self, Line::of(bytes)) {
+            (Self::Raw, Line::Event(_) | Line::Strange(_)) => {
+                out!("{}", String::from_utf8_lossy(bytes));
+            }
+            (Self::Told(reporter), Line::Event(event)) => reporter.take(&event),
+            // What can't be read is told at the end, once.
+            (Self::Told(_), Line::Strange(name)) => {
+                err!(
+                    "an event that this lockstep doesn't know: {}",
+                    harmless(&name)
+                );
+            }
+            (Self::Raw | Self::Told(_), Line::Garbage) | (Self::Quiet, _) => {}
+        }
+    }
+}
+
+/// Shows lines as they come, until nobody is there who could write more.
+async fn follow(runs: &Runs, id: &str, folder: &Path, mut view: View) -> Result<(), Fault> {
+    let mut tail = Tail::of_events(folder);
+    loop {
+        // Asked first: whoever is gone by now has written all of it.
+        let running = runs.is_running(id);
+        let lines = tail.lines().map_err(|error| {
+            Fault::new(
+                Exit::State,
+                format!("the events of {id} can't be read: {error}"),
+            )
+        })?;
+        for line in lines.iter().filter(|line| !line.is_empty()) {
+            view.take(line);
+        }
+        let _ = std::io::stdout().flush();
+        if !running {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

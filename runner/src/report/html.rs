@@ -1,0 +1,363 @@
+//! A report of a run as one HTML file that needs nothing else: no script, no font, no network.
+
+mod steps;
+mod timeline;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::harmless::harmless;
+use crate::account::{Account, Progress, State, Step, Turn, What, span};
+
+const STYLE: &str = include_str!("html/style.css");
+
+/// Nothing may be fetched or run, whatever a member printed.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+
+/// What somebody says in a sentence isn't longer, in bytes.
+const LONGEST: usize = 4096;
+
+/// So many gates are shown without a fold.
+const FEW: usize = 40;
+
+/// The report of a run. `ways` are the ways on, where it waits for somebody.
+#[must_use]
+pub fn page(account: &Account, ways: Option<&str>) -> String {
+    let title = format!("{}: {}", account.run, account.state.word());
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                link rel="icon" href="data:,";
+                title { (text(&title)) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (head(account))
+                main {
+                    (troubles(account))
+                    (standing(account, ways))
+                    (changes(account))
+                    (timeline::section(account))
+                    (turns(account))
+                    (gates(account))
+                    (steps::section(account))
+                }
+                footer { "lockstep " (text(&account.lockstep)) ", times in UTC" }
+            }
+        }
+    }
+    .into_string()
+}
+
+/// What members, playbooks and people say, made visible and of bounded length; it is escaped where it is put in.
+fn text(text: &str) -> String {
+    let shown = harmless(&text[..text.floor_char_boundary(LONGEST)]).into_owned();
+    match text.len() {
+        0..=LONGEST => shown,
+        bytes => format!("{shown}… (cut: {bytes} bytes in all)"),
+    }
+}
+
+/// A date and a time of day.
+fn date(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC)
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string()
+}
+
+/// A time of day.
+fn time(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC).strftime("%H:%M:%S").to_string()
+}
+
+fn stamp(at: Timestamp, shown: &str) -> Markup {
+    html! { time datetime=(at.to_string()) { (shown) } }
+}
+
+/// The class that colours a state.
+fn tone(state: State) -> &'static str {
+    match state {
+        State::Done => "good",
+        State::Running | State::Suspended | State::Aborted => "open",
+        State::Held | State::Failed | State::BrokenOff => "bad",
+    }
+}
+
+fn head(account: &Account) -> Markup {
+    html! {
+        header {
+            h1 {
+                (text(&account.run)) " "
+                span.state.(tone(account.state)) { (account.state.word()) }
+            }
+            p.lead {
+                (text(&account.playbook)) " of " (text(&account.cluster)) ", "
+                (count(account.members.len(), "member"))
+            }
+            dl.facts {
+                @if let Some(began) = account.began {
+                    div { dt { "Began" } dd { (stamp(began, &date(began))) } }
+                }
+                @if let Some(last) = account.last {
+                    div {
+                        dt { @if account.state.is_over() { "Ended" } @else { "Last heard" } }
+                        dd { (stamp(last, &date(last))) }
+                    }
+                }
+                div { dt { "Under way" } dd { (span(account.ms())) (sessions(account)) } }
+                @if !account.who.is_empty() { div { dt { "By" } dd { (text(&account.who)) } } }
+                div { dt { "Steps" } dd { (account.steps_done) " of " (account.steps.len()) " asked for" } }
+                @for (name, value) in account.params.as_object().into_iter().flatten() {
+                    div { dt { code { (text(name)) } } dd { (text(&plain(value))) } }
+                }
+            }
+        }
+    }
+}
+
+/// A value without the quotes of a text.
+fn plain(value: &serde_json::Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn sessions(account: &Account) -> String {
+    match account.sessions.len() {
+        0 | 1 => String::new(),
+        n => format!(" in {n} sittings"),
+    }
+}
+
+/// `1 member`, `4 members`.
+fn count(n: usize, what: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{s}")
+}
+
+fn troubles(account: &Account) -> Markup {
+    html! {
+        @if !account.troubles.is_empty() {
+            section.notice.(if account.sound { "open" } else { "bad" }) aria-label="What could not be read" {
+                @if !account.sound { h2 { "The journal can't be read" } }
+                ul { @for trouble in &account.troubles { li { (text(trouble)) } } }
+            }
+        }
+    }
+}
+
+fn standing(account: &Account, ways: Option<&str>) -> Markup {
+    let held: Vec<&Step> = account
+        .steps
+        .iter()
+        .filter(|step| step.state == Progress::Held)
+        .collect();
+    html! {
+        @if let (State::Failed | State::Suspended | State::BrokenOff, Some(why)) = (account.state, &account.why) {
+            section.notice.(tone(account.state)) aria-label="Why it stands there" {
+                h2 { (capital(account.state.word())) }
+                p { (text(why)) }
+            }
+        }
+        @if !held.is_empty() {
+            section.notice.bad aria-label="Held" {
+                @for step in held {
+                    h2 { "Held at " code { (text(&step.path)) } }
+                    @if let Some(failure) = &step.failure { p { (text(&failure.to_string())) } }
+                    @if step.in_doubt { p { strong { "It is not known whether this was done." } } }
+                    @if !step.site.is_empty() { p.muted { "asked for at " (text(&step.site)) } }
+                }
+                @if let Some(ways) = ways { pre { (text(ways)) } }
+            }
+        }
+    }
+}
+
+fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string());
+    first.unwrap_or_default() + chars.as_str()
+}
+
+fn changes(account: &Account) -> Markup {
+    let moves = account.moves();
+    html! {
+        section {
+            h2 { "What changed" }
+            @if moves.is_empty() {
+                p { "No revision changed." }
+            } @else {
+                div.wide {
+                    table {
+                        thead { tr {
+                            th scope="col" { "Component" } th.number scope="col" { "Before" } th scope="col" { "After" }
+                            th scope="col" { "Version" } th scope="col" { "Members" }
+                        } }
+                        tbody { @for one in &moves { tr {
+                            th scope="row" { (text(one.component)) }
+                            td.number { (text(one.from)) }
+                            td.after { span.muted aria-hidden="true" { "→ " } (text(one.to)) }
+                            td { (text(one.version.unwrap_or_default())) }
+                            td.text { (text(&one.among(&account.members))) }
+                        } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn turns(account: &Account) -> Markup {
+    let worth = |turn: &&Turn| match &turn.what {
+        What::Said { level, .. } => level == "warn",
+        what => what.matters(),
+    };
+    let mut last_day = String::new();
+    let mut day = |at: Timestamp| {
+        let day = date(at)[..10].to_owned();
+        let news = day != last_day;
+        last_day.clone_from(&day);
+        news.then_some(day)
+    };
+    html! {
+        section {
+            h2 { "What happened" }
+            div.wide {
+                table {
+                    thead { tr { th scope="col" { "Time" } th scope="col" { "Step" } th scope="col" { "What" } } }
+                    tbody { @for turn in account.turns.iter().filter(worth) {
+                        @if let Some(day) = day(turn.at) { tr.day { th scope="rowgroup" colspan="3" { (day) } } }
+                        tr class=(turn_tone(&turn.what)) {
+                            td.number { (stamp(turn.at, &time(turn.at))) }
+                            td { @if let Some(path) = turn.what.path() { code { (text(path)) } } }
+                            td.text { (sentence(&turn.what)) }
+                        }
+                    } }
+                }
+            }
+        }
+    }
+}
+
+/// A sentence, of which the word that matters is seen first.
+fn sentence(what: &What) -> Markup {
+    let sentence = what.sentence();
+    html! {
+        @match sentence.split_once(": ") {
+            Some((word, rest)) if !matches!(what, What::Said { .. }) => { strong { (text(word)) } ": " (text(rest)) }
+            _ => (text(&sentence))
+        }
+    }
+}
+
+fn turn_tone(what: &What) -> &'static str {
+    match what {
+        What::Held { .. } | What::Failed { .. } | What::Lost { .. } => "bad",
+        What::Ended { state, .. } => tone(*state),
+        What::Decided { .. } | What::Aborted { .. } => "decided",
+        _ => "",
+    }
+}
+
+fn gates(account: &Account) -> Markup {
+    let gates: Vec<&Step> = account.gates().collect();
+    html! {
+        section {
+            h2 { "Gates" }
+            @if gates.is_empty() {
+                p { "No gate was reached." }
+            } @else if gates.len() <= FEW {
+                (gates_table(account, &gates))
+            } @else {
+                @for (name, gates) in by_wave(account, gates) {
+                    details {
+                        summary { (text(name)) " " span.muted { (count(gates.len(), "gate")) } }
+                        (gates_table(account, &gates))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Steps by their waves, in the order in which those began.
+fn by_wave<'a>(account: &'a Account, steps: Vec<&'a Step>) -> Vec<(&'a str, Vec<&'a Step>)> {
+    let mut waves: Vec<(&str, Vec<&Step>)> = Vec::new();
+    let mut before = "Before the waves";
+    for step in steps {
+        let name = account.wave_of(step).unwrap_or(before);
+        if account.wave_of(step).is_some() {
+            before = "Around the waves";
+        }
+        match waves.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, steps)) => steps.push(step),
+            None => waves.push((name, vec![step])),
+        }
+    }
+    waves
+}
+
+fn gates_table(account: &Account, gates: &[&Step]) -> Markup {
+    html! {
+        div.wide {
+            table {
+                thead { tr {
+                    th scope="col" { "Time" } th scope="col" { "Where" } th scope="col" { "Gate" }
+                    th.number scope="col" { "Took" } th scope="col" { "Evidence" }
+                } }
+                tbody { @for gate in gates { tr.(step_tone(gate)) {
+                    td.number { @if let Some(began) = gate.began() { (stamp(began, &time(began))) } }
+                    td.name { (text(&place(account, gate))) }
+                    td { (text(&gate.what())) }
+                    td.number { (took(gate)) }
+                    td.text { (text(&outcome(gate))) (waited(gate)) }
+                } } }
+            }
+        }
+    }
+}
+
+fn waited(gate: &Step) -> Markup {
+    html! {
+        @if !gate.heard.is_empty() && gate.heard != gate.summary {
+            div.muted { "last heard while it waited: " (text(&gate.heard)) }
+        }
+    }
+}
+
+/// The wave and the member of a step.
+fn place(account: &Account, step: &Step) -> String {
+    let wave = account.wave_of(step).unwrap_or_default();
+    match &step.member {
+        Some(member) if wave.is_empty() => member.clone(),
+        Some(member) => format!("{wave}, {member}"),
+        None => wave.to_owned(),
+    }
+}
+
+fn took(step: &Step) -> String {
+    step.ms().map(span).unwrap_or_default()
+}
+
+fn step_tone(step: &Step) -> &'static str {
+    match step.state {
+        Progress::Held | Progress::Failed => "bad",
+        Progress::UnderWay | Progress::Asked => "open",
+        Progress::Done => "",
+    }
+}
+
+/// How a step came out, in a line.
+fn outcome(step: &Step) -> String {
+    match (&step.failure, step.state) {
+        (Some(failure), _) => format!("{}: {}", step.state.word(), failure.message),
+        (None, Progress::Done) if !step.summary.is_empty() => step.summary.clone(),
+        (None, state) => state.word().to_owned(),
+    }
+}

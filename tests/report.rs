@@ -1,0 +1,474 @@
+//! `show` and `report`: what is said of a run that is over, or that waits for somebody.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lockstep_tests::lab::{read, write};
+use regex::Regex;
+use serde_json::{Value, json};
+
+use crate::browser::Page;
+use crate::desk::Desk;
+
+/// Times and names of this machine, taken out.
+fn settled(text: &str) -> String {
+    let mut text = text.to_owned();
+    for (what, with) in [
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "2026-04-01 12:00:00"),
+        (r"\d{8}T\d{6}Z", "20260401T120000Z"),
+        (
+            r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z",
+            "2026-04-01T12:00:00Z",
+        ),
+        (r"\b\d\d:\d\d:\d\d\b", "12:00:00"),
+        (
+            r"\b\d+ h \d+ min\b|\b\d+ min \d+ s\b|\b\d+\.\d s\b",
+            "1.0 s",
+        ),
+        (r"(uid \d+|\w+)@[\w.-]+", "me@here"),
+        (r"lockstep \d+\.\d+\.\d+", "lockstep 0.0.0"),
+        (r" +\n", "\n"),
+    ] {
+        text = Regex::new(what)
+            .unwrap()
+            .replace_all(&text, with)
+            .into_owned();
+    }
+    text
+}
+
+/// A desk with a run of two members that was held at `snap.info`.
+fn held() -> Desk {
+    let desk = Desk::new();
+    let text = "return { api = 1, run = function(cluster, p)
+        section('LXD', function()
+            snap.hold { member = 'micro01', snap = 'lxd' }
+            snap.info { member = 'micro02', snap = 'nosuch' }
+        end)
+    end }";
+    let _ = desk.play(text).exits(4);
+    desk
+}
+
+fn journal(desk: &Desk) -> PathBuf {
+    desk.path("state/runs/site-1/journal.jsonl")
+}
+
+fn events(desk: &Desk) -> PathBuf {
+    desk.path("state/runs/site-1/events.jsonl")
+}
+
+/// An update that fails on one member, is tried again, mended and done.
+fn troubled() -> Desk {
+    let desk = Desk::new();
+    let fault = "refresh-fails:lxd,micro02";
+    let begin = [
+        "rehearse",
+        "update",
+        "--members",
+        "3",
+        "--fault",
+        fault,
+        "--only",
+        "lxd",
+    ];
+    let _ = desk.run(&begin).exits(4);
+    let _ = desk.run(&["resume", "update-1"]).exits(4);
+    let _ = desk.run(&["resume", "update-1", "--mend"]).exits(0);
+    desk
+}
+
+#[test]
+fn a_run_with_a_hold_is_shown_on_a_screen_and_as_a_ticket() {
+    let desk = troubled();
+    let show = desk.run(&["show", "update-1"]).exits(0);
+    assert!(show.lines().count() <= 45, "{show}");
+    // Columns are as wide as the times in them are.
+    let show = Regex::new(" {2,}")
+        .unwrap()
+        .replace_all(&settled(&show), "  ")
+        .into_owned();
+    insta::assert_snapshot!("show", show);
+    let ticket = desk
+        .run(&["report", "update-1", "--format", "markdown", "-o", "-"])
+        .exits(0);
+    insta::assert_snapshot!("ticket", settled(&ticket));
+}
+
+#[test]
+fn every_step_is_shown_with_its_commands_and_outputs() {
+    let desk = held();
+    let steps = desk.run(&["show", "site-1", "--steps"]).exits(0);
+    insta::assert_snapshot!(settled(&steps));
+    let short = desk.json(&["show", "site-1", "--json"]);
+    assert_eq!(short["state"], "held");
+    assert!(short["steps"][0].get("commands").is_none(), "{short}");
+    let all = desk.json(&["show", "site-1", "--json", "--steps"]);
+    assert!(
+        all["steps"][0]["commands"][0]["command"].is_string(),
+        "{all}"
+    );
+    assert_eq!(all["held"], json!(["LXD/snap.info#1"]));
+}
+
+#[test]
+fn a_decision_is_shown_with_who_took_it_and_what_was_given() {
+    let desk = held();
+    let info = json!({"revision": "1", "version": "1", "channel": "", "cohort": "", "held": false, "active": true});
+    let assumed = format!("LXD/snap.info#1={info}");
+    let ran = desk.run(&["resume", "site-1", "--assume-done", &assumed]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let shown = desk.json(&["show", "site-1", "--json"]);
+    let turns = shown["turns"].as_array().unwrap();
+    let decided = turns.iter().find(|turn| turn["what"] == "decided");
+    let decided = decided.unwrap_or_else(|| panic!("{ran:?}\n{shown}"));
+    assert_eq!(decided["choice"], "assume-done");
+    assert_eq!(decided["path"], "LXD/snap.info#1");
+    assert_eq!(decided["given"], info);
+    assert!(decided["who"].as_str().unwrap().contains('@'), "{decided}");
+}
+
+#[test]
+fn a_damaged_journal_is_told_and_the_rest_is_shown() {
+    let desk = held();
+    let text = read(&journal(&desk));
+    let lines: Vec<&str> = text.lines().collect();
+    let mut damaged: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+    damaged[3] = damaged[3].replace("record", "rec0rd");
+    write(&journal(&desk), &(damaged.join("\n") + "\n"));
+    let show = desk.run(&["show", "site-1"]);
+    assert_eq!(show.code, Some(7), "{show:?}");
+    assert!(
+        show.stderr
+            .contains("error: site-1: line 4 of the journal is damaged"),
+        "{}",
+        show.stderr
+    );
+    for known in ["site.lua of twin of 2", "LXD/snap.info#1", "held"] {
+        assert!(show.stdout.contains(known), "{known}\n{}", show.stdout);
+    }
+    let report = desk.run(&["report", "site-1"]);
+    assert_eq!(report.code, Some(7), "{report:?}");
+    let html = read(&desk.path("site-1.html"));
+    for said in [
+        "The journal can't be read",
+        "line 4 of the journal is damaged",
+        "LXD/snap.info#1",
+    ] {
+        assert!(html.contains(said), "{said}");
+    }
+    // Without a word of the journal the events still tell what happened.
+    write(&journal(&desk), "\u{0}garbage\n");
+    let show = desk.run(&["show", "site-1"]);
+    assert_eq!(show.code, Some(7), "{show:?}");
+    assert!(
+        show.stderr.contains("from the events alone"),
+        "{}",
+        show.stderr
+    );
+    for known in ["site.lua of twin of 2", "LXD/snap.info#1", "held"] {
+        assert!(show.stdout.contains(known), "{known}\n{}", show.stdout);
+    }
+}
+
+#[test]
+fn a_journal_that_is_torn_or_was_never_begun_is_shown_as_far_as_it_goes() {
+    let desk = held();
+    let text = read(&journal(&desk));
+    write(&journal(&desk), &text[..text.len() - 30]);
+    let show = desk.run(&["show", "site-1"]).exits(0);
+    assert!(show.contains("held"), "{show}");
+    write(&journal(&desk), "");
+    fs::remove_file(events(&desk)).unwrap();
+    let show = desk.run(&["show", "site-1"]);
+    assert_eq!(show.code, Some(7), "{show:?}");
+    assert!(
+        show.stderr
+            .contains("the journal is empty: the run did not begin"),
+        "{}",
+        show.stderr
+    );
+    fs::remove_file(journal(&desk)).unwrap();
+    let report = desk.run(&["report", "site-1", "-o", "-"]);
+    assert_eq!(report.code, Some(7), "{report:?}");
+    assert!(report.stdout.contains("the journal can't be read"));
+}
+
+#[test]
+fn a_journal_of_another_version_is_named_and_the_events_are_shown() {
+    let desk = held();
+    let line = r#"{"n":1,"at":"2026-01-01T00:00:00Z","sum":"acd6b9e450aaca59","record":{"run":{"format":9}}}"#;
+    write(&journal(&desk), &format!("{line}\n"));
+    let show = desk.run(&["show", "site-1"]);
+    assert_eq!(show.code, Some(7), "{show:?}");
+    assert!(
+        show.stderr.contains("the journal is of format 9"),
+        "{}",
+        show.stderr
+    );
+    assert!(show.stdout.contains("LXD/snap.info#1"), "{}", show.stdout);
+}
+
+#[test]
+fn events_that_are_missing_unknown_or_garbage_cost_only_themselves() {
+    let desk = held();
+    let text = read(&events(&desk));
+    let strange = r#"{"v":1,"at":"2026-04-01T12:00:00Z","event":"eclipse","of":"the sun"}"#;
+    write(
+        &events(&desk),
+        &format!("{strange}\n\u{0}\u{1}[[[\n{text}{{\"v\":1,"),
+    );
+    let show = desk.run(&["show", "site-1"]);
+    assert_eq!(show.code, Some(0), "{show:?}");
+    for said in [
+        "1 line of events that this lockstep doesn't know: eclipse",
+        "1 line of the events that can't be read",
+        "torn",
+    ] {
+        assert!(show.stderr.contains(said), "{said}\n{}", show.stderr);
+    }
+    assert!(show.stdout.contains("LXD/snap.info#1"), "{}", show.stdout);
+    fs::remove_file(events(&desk)).unwrap();
+    let show = desk.run(&["show", "site-1", "--steps"]);
+    assert_eq!(show.code, Some(0), "{show:?}");
+    assert!(
+        show.stderr
+            .contains("commands, outputs and what was waited for aren't known"),
+        "{}",
+        show.stderr
+    );
+    assert!(show.stdout.contains("nosuch"), "{}", show.stdout);
+}
+
+#[test]
+fn a_run_that_is_not_there_gets_a_near_match() {
+    let desk = held();
+    for command in ["show", "watch", "report"] {
+        let ran = desk.run(&[command, "siet-1"]);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(
+            ran.stderr.contains("did you mean \"site-1\"?"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn a_report_is_written_over_only_under_its_own_name() {
+    let desk = held();
+    assert_eq!(desk.run(&["report", "site-1"]).exits(0), "site-1.html\n");
+    assert_eq!(desk.run(&["report", "site-1"]).exits(0), "site-1.html\n");
+    assert_eq!(
+        desk.run(&["report", "site-1", "--format", "markdown"])
+            .exits(0),
+        "site-1.md\n"
+    );
+    write(&desk.path("notes.html"), "mine");
+    let refused = desk.run(&["report", "site-1", "-o", "notes.html"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("--force"), "{}", refused.stderr);
+    assert_eq!(read(&desk.path("notes.html")), "mine");
+    let _ = desk
+        .run(&["report", "site-1", "-o", "notes.html", "--force"])
+        .exits(0);
+    assert!(read(&desk.path("notes.html")).starts_with("<!DOCTYPE html>"));
+    let nowhere = desk.run(&["report", "site-1", "-o", "nowhere/a.html"]);
+    assert_eq!(nowhere.code, Some(2), "{nowhere:?}");
+    assert!(
+        nowhere.stderr.contains("nowhere/a.html can't be written"),
+        "{}",
+        nowhere.stderr
+    );
+}
+
+/// Puts an output into the first command of a run.
+fn said(desk: &Desk, stdout: &str) {
+    let text = read(&events(desk));
+    let mut done = false;
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let mut event: Value = serde_json::from_str(line).unwrap();
+            if event["event"] == "command" && !done {
+                event["stdout"] = json!(stdout);
+                done = true;
+            }
+            event.to_string()
+        })
+        .collect();
+    assert!(done, "{text}");
+    write(&events(desk), &(lines.join("\n") + "\n"));
+}
+
+#[test]
+fn what_members_print_is_harmless_in_every_form() {
+    let desk = held();
+    let evil = "</pre><script>document.title = 'owned'</script><img src=http://evil.test/x onerror=alert(1)>\u{1b}[2J\u{7}\u{202e}";
+    said(&desk, evil);
+    let steps = desk.run(&["show", "site-1", "--steps"]).exits(0);
+    assert!(
+        !steps.contains('\u{1b}') && steps.contains("␛[2J␇"),
+        "{steps}"
+    );
+    let _ = desk.run(&["report", "site-1"]).exits(0);
+    let file = desk.path("site-1.html");
+    let html = read(&file);
+    assert!(!html.contains("<script") && !html.contains('\u{1b}'));
+    let mut page = Page::open(&file);
+    let shown = page.eval("document.body.textContent");
+    assert!(
+        shown
+            .as_str()
+            .unwrap()
+            .contains("</pre><script>document.title"),
+        "it is shown as text"
+    );
+    assert_eq!(page.eval("document.title"), "site-1: held");
+    assert_eq!(page.complaints(&file), Vec::<String>::new());
+}
+
+#[test]
+fn a_long_output_is_cut_and_says_where_all_of_it_is() {
+    let desk = held();
+    let out = desk.path("state/runs/site-1/out");
+    fs::create_dir_all(&out).unwrap();
+    let name = "0123456789abcdef".repeat(4);
+    write(&out.join(&name), &"y".repeat(10_000_000));
+    said(&desk, &format!("out/{name} (10000000 bytes)"));
+    let _ = desk.run(&["report", "site-1"]).exits(0);
+    let html = read(&desk.path("site-1.html"));
+    assert!(html.len() < 200_000, "{}", html.len());
+    assert!(html.contains("all of its 10000000 bytes are in"));
+    assert!(html.contains(&format!("out/{name}")));
+    let steps = desk.run(&["show", "site-1", "--steps"]).exits(0);
+    assert!(
+        steps.len() < 50_000 && steps.contains("10000000 bytes"),
+        "{}",
+        steps.len()
+    );
+}
+
+/// Opens a report at two widths in two schemes: nothing is complained of or fetched, and nothing sticks out.
+fn inspect(file: &Path) -> Page {
+    let mut page = Page::open(file);
+    let mut grounds = Vec::new();
+    for width in [400, 1280] {
+        for scheme in ["light", "dark"] {
+            page.look(width, scheme);
+            for open in ["false", "true"] {
+                page.eval(&format!(
+                    "document.querySelectorAll('details').forEach(d => d.open = {open})"
+                ));
+                let [wide, room] = ["scrollWidth", "clientWidth"]
+                    .map(|of| page.eval(&format!("document.documentElement.{of}")));
+                assert_eq!(wide, room, "at {width} px, folds open: {open}");
+            }
+            let ground = page.eval("getComputedStyle(document.body).backgroundColor");
+            grounds.push(ground.as_str().unwrap().to_owned());
+        }
+    }
+    assert_ne!(grounds[0], grounds[1], "dark is another ground than light");
+    assert_eq!(grounds[..2], grounds[2..]);
+    assert_eq!(page.complaints(file), Vec::<String>::new());
+    page
+}
+
+#[test]
+fn a_report_opens_folds_and_fits() {
+    let desk = troubled();
+    let _ = desk.run(&["report", "update-1"]).exits(0);
+    let file = desk.path("update-1.html");
+    drop(inspect(&file));
+    // The folds are closed at first, open at a click, and close again.
+    let mut page = Page::open(&file);
+    page.look(1280, "light");
+    assert_eq!(
+        page.eval("document.querySelectorAll('details[open]').length"),
+        0
+    );
+    let height = "document.querySelector('details.wave').getBoundingClientRect().height";
+    let folded = page.eval(height).as_f64().unwrap();
+    let click = "document.querySelector('details.wave > summary').click()";
+    page.eval(click);
+    assert!(page.eval(height).as_f64().unwrap() > folded + 20.0);
+    page.eval(click);
+    assert_eq!(page.eval(height).as_f64().unwrap(), folded);
+    // It can be read by those who don't see it.
+    assert_eq!(page.eval("document.querySelectorAll('h1').length"), 1);
+    assert_eq!(
+        page.eval("[...document.querySelectorAll('thead th')].every(th => th.scope == 'col')"),
+        true
+    );
+    let named = "document.querySelector('svg').getAttribute('aria-labelledby').split(' ').map(id => document.getElementById(id).textContent).join('\\n')";
+    let named = page.eval(named);
+    assert!(
+        named.as_str().unwrap().contains("Timeline of update-1"),
+        "{named}"
+    );
+    // One row for the cluster and one for each member, and what was held is seen.
+    assert_eq!(
+        page.eval("document.querySelectorAll('svg text.member').length"),
+        4
+    );
+    assert_eq!(
+        page.eval("document.querySelectorAll('svg rect.stuck').length"),
+        2
+    );
+    assert_eq!(
+        page.eval("document.querySelectorAll('svg rect.pause').length"),
+        2
+    );
+    for scheme in ["light", "dark"] {
+        page.look(1280, scheme);
+        assert_eq!(page.eval(CONTRAST), json!([]), "{scheme}");
+    }
+}
+
+/// Texts whose contrast with what is behind them is less than 4.5.
+const CONTRAST: &str = r"(() => {
+    const rgb = text => text.match(/[\d.]+/g).map(Number);
+    const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const behind = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] > 0) return c; } };
+    const faint = [];
+    for (const e of document.querySelectorAll('body *')) {
+        if (e.closest('svg') || ![...e.childNodes].some(n => n.nodeType == 3 && n.textContent.trim())) continue;
+        const [a, b] = [light(rgb(getComputedStyle(e).color)), light(behind(e))].sort((a, b) => b - a);
+        if ((a + 0.05) / (b + 0.05) < 4.5) faint.push(e.outerHTML.slice(0, 80));
+    }
+    return faint;
+})()";
+
+#[test]
+fn a_report_of_fifty_members_fits_too() {
+    let desk = Desk::new();
+    let _ = desk
+        .run(&["update", "--cluster", "twin:50", "--only", "lxd"])
+        .exits(0);
+    let _ = desk.run(&["report", "update-1"]).exits(0);
+    let file = desk.path("update-1.html");
+    assert!(fs::metadata(&file).unwrap().len() < 8_000_000);
+    let mut page = inspect(&file);
+    assert_eq!(
+        page.eval("document.querySelectorAll('svg text.member').length"),
+        51
+    );
+}
+
+#[test]
+fn a_printed_report_shows_the_steps_and_not_their_transcripts() {
+    let desk = held();
+    let _ = desk.run(&["report", "site-1"]).exits(0);
+    let mut page = Page::open(&desk.path("site-1.html"));
+    let seen = |what: &str| format!("document.querySelector('{what}').checkVisibility()");
+    let (step, body) = (seen("details.step > summary"), seen("details.step > .body"));
+    assert_eq!(page.eval(&step), false, "its wave is folded");
+    page.ask("Emulation.setEmulatedMedia", json!({"media": "print"}));
+    assert_eq!(page.eval(&step), true, "a wave is unfolded on paper");
+    assert_eq!(page.eval(&body), false, "what a step did stays folded");
+    assert_eq!(
+        page.eval("getComputedStyle(document.body).backgroundColor"),
+        "rgb(255, 255, 255)"
+    );
+}
