@@ -15,6 +15,7 @@ mod network;
 mod plan;
 mod preflight;
 mod safety;
+mod secrets;
 mod ssh;
 mod storage;
 mod tidy;

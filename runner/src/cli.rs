@@ -1,10 +1,13 @@
 //! The command line: one file a command.
 
 /// Prints a line for whoever called. Somebody who has stopped listening (`lockstep runs | head`) is no reason to fail.
+///
+/// Journals and results hold placeholders of secrets, which are shown as `***`.
 macro_rules! out {
     ($($arg:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($arg)*);
+        let text = format!($($arg)*);
+        let _ = writeln!(std::io::stdout(), "{}", $crate::secret::shown(&text));
     }};
 }
 
@@ -12,7 +15,8 @@ macro_rules! out {
 macro_rules! err {
     ($($arg:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($arg)*);
+        let text = format!($($arg)*);
+        let _ = writeln!(std::io::stderr(), "{}", $crate::secret::shown(&text));
     }};
 }
 

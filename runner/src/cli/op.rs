@@ -19,6 +19,7 @@ use crate::engine::{Finish, Start};
 use crate::journal::{FORMAT, Head, Journal, MemoryJournal};
 use crate::runs::{RunFolder, Runs};
 use crate::script::{Script, Source, Sources};
+use crate::secret::Secrets;
 
 /// The command `op`, with a subcommand for every op.
 pub(super) fn command(registry: &Registry) -> Command {
@@ -445,6 +446,7 @@ impl Adhoc {
             yes: false,
             deliver_failures: true,
             approved: None,
+            secrets: Secrets::default(),
             speed: None,
         };
         session

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Global;
 use super::exit::{Exit, Fault};
+use super::params;
 use super::playbook::PLAN;
 use super::session::{Session, assumed, runtime, state, tell, tell_simulated};
 use super::target::{self, Target, read_world, simulation, ssh};
@@ -20,6 +21,7 @@ use crate::engine::{Decisions, Finish, Held, Resume, Start};
 use crate::journal::{History, Step};
 use crate::runs::Runs;
 use crate::script::Script;
+use crate::secret::Secrets;
 
 /// How a run is gone on with.
 #[derive(Args)]
@@ -41,6 +43,9 @@ pub(crate) struct ResumeArgs {
     /// Go on with this playbook instead of the captured one; it must do what was done so far
     #[arg(long, value_name = "FILE")]
     playbook: Option<PathBuf>,
+    /// Find this secret elsewhere than the run did: env:NAME, file:PATH or ask; may be given more than once
+    #[arg(long, value_name = "NAME=SOURCE")]
+    secret: Vec<String>,
     /// Leave the plan that the run was to keep to
     #[arg(long)]
     without_plan: bool,
@@ -60,7 +65,7 @@ pub(crate) struct ResumeArgs {
 
 impl ResumeArgs {
     /// What an abort takes of all this.
-    pub(super) fn to_abort(run: &str, assume_done: &[String]) -> Self {
+    pub(super) fn to_abort(run: &str, assume_done: &[String], secret: &[String]) -> Self {
         Self {
             run: run.to_owned(),
             retry: Vec::new(),
@@ -68,6 +73,7 @@ impl ResumeArgs {
             deliver: false,
             trust_cluster: false,
             playbook: None,
+            secret: secret.to_vec(),
             without_plan: false,
             mend: false,
             speed: None,
@@ -119,7 +125,6 @@ pub(super) fn go_on(
             head.seed,
         )?,
     };
-    let decisions = decisions(registry, &history, args)?;
     let plan = folder.file(PLAN);
     let approved = if plan.exists() && !args.without_plan {
         Some(super::plan::read(&plan)?.approved())
@@ -127,6 +132,13 @@ pub(super) fn go_on(
         None
     };
     let simulated = target::is_simulated(&head.target);
+    let secrets = params::secrets(
+        script.playbook(),
+        &head.params,
+        simulated,
+        Some(&args.secret),
+    )?;
+    let decisions = decisions(registry, &history, &secrets, args)?;
     if args.mend && !simulated {
         return Err(Fault::usage(
             "only a rehearsal can be mended so: mend the cluster itself",
@@ -181,6 +193,7 @@ pub(super) fn go_on(
             yes: args.yes,
             deliver_failures: args.on_failure == "deliver",
             approved,
+            secrets,
             speed,
         };
         let resume = Resume {
@@ -276,6 +289,7 @@ fn stays(registry: &Registry, history: &History) {
 fn decisions(
     registry: &Registry,
     history: &History,
+    secrets: &Secrets,
     args: &ResumeArgs,
 ) -> Result<Decisions, Fault> {
     let mut decisions = Decisions {
@@ -294,7 +308,9 @@ fn decisions(
             None => (given.as_str(), json!({})),
         };
         let value = fitted(registry, history, path, value)?;
-        decisions.assume_done.insert(path.to_owned(), value);
+        decisions
+            .assume_done
+            .insert(path.to_owned(), secrets.take_out(value));
     }
     Ok(decisions)
 }

@@ -26,6 +26,7 @@ use crate::journal::Journal;
 use crate::plan::Approved;
 use crate::report::{FileReporter, JsonReporter, LineReporter, LiveReporter, Screen};
 use crate::script::Script;
+use crate::secret::Secrets;
 
 /// A runtime of one thread: the work is waiting. Against a simulated cluster its clock jumps over the waiting; paused, it
 /// is moved by whoever plays a session at a speed.
@@ -84,6 +85,8 @@ pub(super) struct Session<'a> {
     pub(super) deliver_failures: bool,
     /// The plan that the run has to keep to.
     pub(super) approved: Option<Approved>,
+    /// What ops are given and nobody gets to see.
+    pub(super) secrets: Secrets,
     /// How many seconds pass in one of ours, in a paused runtime; none for its own clock.
     pub(super) speed: Option<f64>,
 }
@@ -138,6 +141,7 @@ impl Session<'_> {
             clock,
             events: Events::new(clock, reporters),
             asker,
+            secrets: Rc::new(self.secrets),
             stop,
             deliver_failures: self.deliver_failures,
             approved: self.approved,
