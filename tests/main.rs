@@ -22,6 +22,7 @@ mod plan;
 mod preflight;
 mod report;
 mod safety;
+mod secrets;
 mod ssh;
 mod storage;
 mod tidy;

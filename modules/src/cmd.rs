@@ -104,6 +104,14 @@ impl Cmd {
         self
     }
 
+    /// Whether there is a character in it that neither words nor scripts can have.
+    pub(crate) fn holds_nul(&self) -> bool {
+        self.argv
+            .iter()
+            .chain(&self.stdin)
+            .any(|text| text.contains('\0'))
+    }
+
     /// The command as one could paste it into a shell on the member.
     #[must_use]
     pub fn display(&self) -> String {

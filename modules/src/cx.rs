@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::cluster::Cluster;
 use crate::cmd::{Cmd, Output};
-use crate::error::OpError;
+use crate::error::{Kind, OpError};
 use crate::schema::{Member, Span};
 use crate::transport::{ContactError, Facts, Transport, Turn};
 
@@ -215,6 +215,9 @@ impl Cx {
     /// # Errors
     /// As [`Cx::cmd`].
     pub async fn batch(&self, member: &Member, batch: &[Cmd]) -> Result<Vec<Output>, OpError> {
+        if batch.iter().any(Cmd::holds_nul) {
+            return Err(OpError::new(Kind::Args, "a command can't hold a NUL"));
+        }
         let began = Instant::now();
         let batch: Vec<Cmd> = batch.iter().map(|cmd| self.own(cmd)).collect();
         let mut result = self.host.transport().run(member.as_str(), &batch).await;

@@ -1,12 +1,14 @@
 //! The command line: one file a command.
 
-/// Prints a line for whoever called. Whatever a member put into it does nothing to the terminal. Somebody who has stopped
-/// listening (`lockstep runs | head`) is no reason to fail.
+/// Prints a line for whoever called. Whatever a member put into it does nothing to the terminal, and the placeholders of
+/// secrets that journals and results hold are shown as `***`. Somebody who has stopped listening (`lockstep runs | head`)
+/// is no reason to fail.
 macro_rules! out {
     ($($arg:tt)*) => {{
         use std::io::Write as _;
         let text = format!($($arg)*);
-        let _ = writeln!(std::io::stdout(), "{}", $crate::report::harmless::harmless(&text));
+        let text = $crate::secret::shown(&text);
+        let _ = writeln!(std::io::stdout(), "{}", $crate::report::harmless(&text));
     }};
 }
 
@@ -15,7 +17,8 @@ macro_rules! err {
     ($($arg:tt)*) => {{
         use std::io::Write as _;
         let text = format!($($arg)*);
-        let _ = writeln!(std::io::stderr(), "{}", $crate::report::harmless::harmless(&text));
+        let text = $crate::secret::shown(&text);
+        let _ = writeln!(std::io::stderr(), "{}", $crate::report::harmless(&text));
     }};
 }
 

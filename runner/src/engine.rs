@@ -32,6 +32,7 @@ use crate::failure::Failure;
 use crate::journal::{By, Choice, Head, Journal, Record};
 use crate::plan::Approved;
 use crate::script::{Demand, Script};
+use crate::secret::Secrets;
 use attempt::{Attempt, Verdict};
 use host::{RunHost, Witness};
 
@@ -67,6 +68,8 @@ pub struct Tools {
     pub events: Events,
     /// Whoever answers questions.
     pub asker: Rc<dyn Asker>,
+    /// What ops are given and nobody gets to see.
+    pub secrets: Rc<Secrets>,
     /// How far the operator wants the run to be stopped.
     pub stop: watch::Receiver<Stop>,
     /// A failure is delivered to the playbook instead of holding the run.
@@ -125,8 +128,9 @@ enum Begin {
 impl Engine {
     /// An engine for `script`, which has been started.
     #[must_use]
-    pub fn new(script: Script, journal: Box<dyn Journal>, tools: Tools) -> Self {
+    pub fn new(script: Script, journal: Box<dyn Journal>, mut tools: Tools) -> Self {
         let (sender, witnesses) = mpsc::unbounded_channel();
+        tools.events = tools.events.hiding(Rc::clone(&tools.secrets));
         let host = RunHost::new(&tools, sender);
         Self {
             script,

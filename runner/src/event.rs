@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::journal::By;
+use crate::secret::Secrets;
 
 /// The version of the stream. A new field or event doesn't change it: readers leave out what they don't know. It changes
 /// when a word comes to mean something else, or goes.
@@ -211,6 +212,7 @@ pub trait Reporter {
 #[derive(Clone)]
 pub struct Events {
     clock: Clock,
+    secrets: Rc<Secrets>,
     reporters: Rc<RefCell<Vec<Box<dyn Reporter>>>>,
 }
 
@@ -220,12 +222,22 @@ impl Events {
     pub fn new(clock: Clock, reporters: Vec<Box<dyn Reporter>>) -> Self {
         Self {
             clock,
+            secrets: Rc::default(),
             reporters: Rc::new(RefCell::new(reporters)),
         }
     }
 
+    /// The same stream, of which no reporter gets to see these.
+    #[must_use]
+    pub fn hiding(self, secrets: Rc<Secrets>) -> Self {
+        Self { secrets, ..self }
+    }
+
     /// Tells every reporter.
     pub fn emit(&self, event: Event) {
+        let Some(event) = self.secrets.show(event) else {
+            return;
+        };
         let stamped = Stamped {
             v: VERSION,
             at: self.clock.now(),

@@ -15,10 +15,12 @@ pub mod failure;
 pub mod generate;
 pub mod journal;
 pub mod plan;
+pub mod private;
 pub mod programs;
 pub mod report;
 pub mod runs;
 pub mod script;
+pub mod secret;
 pub mod trial;
 
 pub use cli::main;

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bundle::{Captured, digest};
 use crate::journal::{FileJournal, Head, History, JournalError};
+use crate::private;
 use crate::script::Source;
 
 /// The folder with all runs.
@@ -97,12 +98,12 @@ impl Runs {
     /// # Errors
     /// Where the state folder can't be written.
     pub fn create(&self, playbook: &str) -> Result<RunFolder, RunsError> {
-        fs::create_dir_all(&self.folder).map_err(|source| fail(&self.folder, "made", source))?;
+        private::make_folder(&self.folder).map_err(|source| fail(&self.folder, "made", source))?;
         let mut number = self.last_number(playbook)? + 1;
         loop {
             let id = format!("{playbook}-{number}");
             let path = self.folder.join(&id);
-            match fs::create_dir(&path) {
+            match private::folder().create(&path) {
                 Ok(()) => return lock(&id, path),
                 // Someone else has just begun one too.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
@@ -215,7 +216,7 @@ const BUNDLE: &str = "bundle";
 
 fn lock(id: &str, path: PathBuf) -> Result<RunFolder, RunsError> {
     let lock_path = path.join(LOCK);
-    let file = File::create(&lock_path).map_err(|source| fail(&lock_path, "made", source))?;
+    let file = private::write(&lock_path, "").map_err(|source| fail(&lock_path, "made", source))?;
     match file.try_lock() {
         Ok(()) => Ok(RunFolder {
             id: id.to_owned(),
@@ -271,11 +272,10 @@ impl RunFolder {
         modules: &BTreeMap<String, Source>,
     ) -> Result<BTreeMap<String, (String, String)>, RunsError> {
         let folder = self.file(BUNDLE);
-        fs::create_dir_all(&folder).map_err(|source| fail(&folder, "made", source))?;
+        private::make_folder(&folder).map_err(|source| fail(&folder, "made", source))?;
         for (name, source) in modules {
             let path = folder.join(file_name(name));
-            let written =
-                fs::write(&path, &source.text).and_then(|()| File::open(&path)?.sync_all());
+            let written = private::write(&path, &source.text).and_then(|file| file.sync_all());
             written.map_err(|source| fail(&path, "written", source))?;
         }
         File::open(&folder)

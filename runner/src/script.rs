@@ -201,7 +201,7 @@ impl Script {
         let params_schema = self.playbook.schema();
         Ok(vec![
             self.to_lua(cluster, &cluster_schema)?,
-            self.to_lua(params, &params_schema)?,
+            self.to_lua(&self.playbook.without_secrets(params), &params_schema)?,
         ])
     }
 

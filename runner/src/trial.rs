@@ -20,6 +20,7 @@ use crate::event::{Events, Kept, Stamped};
 use crate::failure::Failure;
 use crate::journal::{Crash, FORMAT, Head, History, JournalError, MemoryJournal, Record};
 use crate::script::{Script, Source, Sources};
+use crate::secret::Secrets;
 
 /// A playbook that never ends is stopped after so much virtual time.
 pub const ENDLESS: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -84,7 +85,7 @@ impl Piece {
             registry: registry.clone(),
             main: main.to_owned(),
             bundle: script.loaded(),
-            params: script.playbook().params(given)?,
+            params: checked(&script, given)?,
             machines: Vec::new(),
         })
     }
@@ -104,7 +105,7 @@ impl Piece {
     /// # Errors
     /// For one that doesn't exist or doesn't fit.
     pub fn give(&mut self, given: &Map<String, Value>) -> Result<(), Failure> {
-        self.params = self.script()?.playbook().params(given)?;
+        self.params = checked(&self.script()?, given)?;
         Ok(())
     }
 
@@ -112,6 +113,12 @@ impl Piece {
         let sources = Box::new(Captured(self.bundle.clone()));
         Script::load(&self.main, sources, &self.registry, 1)
     }
+}
+
+/// Parameters as a trial takes them. Nothing secret is needed there.
+fn checked(script: &Script, given: &Map<String, Value>) -> Result<Value, Failure> {
+    let playbook = script.playbook();
+    Ok(playbook.without_secrets(&playbook.params(given)?))
 }
 
 impl Trial {
@@ -247,6 +254,7 @@ impl Trial {
         let mut script = Script::load(&piece.main, sources, &piece.registry, 1)?;
         let cluster = self.cluster();
         script.start(&cluster, &piece.params)?;
+        let secrets = Secrets::simulated(script.playbook().names_of_secrets());
         // The world goes where commands can reach it, and comes back with what they did.
         let twin = Twin::new(self.world.clone());
         let (world, time) = (twin.world(), twin.clone());
@@ -261,6 +269,7 @@ impl Trial {
             clock,
             events: Events::new(clock, vec![Box::new(kept.clone())]),
             asker: Rc::new(self.answer),
+            secrets: Rc::new(secrets),
             stop,
             deliver_failures: self.deliver_failures,
             approved: None,

@@ -72,7 +72,7 @@ fn main() {
 
     let mut figures = Vec::new();
     for round in 0..ROUNDS {
-        // The same line that lockstep sends, through an ssh process on a live master.
+        // The same script that lockstep sends, through an ssh process on a live master.
         let line =
             lockstep_modules::transport::wire::script(&[Cmd::user(["/bin/true"])], false, "bench");
         let began = now();
@@ -118,6 +118,7 @@ fn main() {
                 clock,
                 events: Events::new(clock, Vec::new()),
                 asker: Rc::new(Answer::Nobody),
+                secrets: Rc::default(),
                 stop,
                 approved: None,
                 deliver_failures: false,

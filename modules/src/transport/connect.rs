@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
-use super::local::collect;
+use super::local::{collect, feed};
 use super::wire::{self, Cut};
 use super::{ContactError, Facts};
 use crate::cluster::{MemberConfig, Mux, SshConfig};
@@ -79,7 +79,7 @@ impl Target<'_> {
         session.check().await.ok()?;
         let nonce = nonce();
         let line = wire::hello(&nonce, false);
-        let outputs = execute(&session, &nonce, &line, 1, LOGIN).await.ok()?;
+        let outputs = execute(&session, &nonce, &line, "", 1, LOGIN).await.ok()?;
         let facts = wire::facts(&outputs.first()?.stdout)?;
         Some(Connection {
             session,
@@ -216,11 +216,12 @@ impl Connection {
 
     /// Runs a batch. The inner error says that its end is not known.
     pub(super) async fn run(&self, batch: &[Cmd]) -> Result<Vec<Output>, Cut> {
-        let line = wire::script(batch, self.facts.root, &self.nonce);
+        let script = wire::script(batch, self.facts.root, &self.nonce);
         execute(
             &self.session,
             &self.nonce,
-            &line,
+            wire::SHELL,
+            &script,
             batch.len(),
             wire::deadline(batch),
         )
@@ -356,25 +357,33 @@ fn session(socket: &Path, mux: Mux) -> openssh::Session {
     }
 }
 
-/// Runs a line over an open session and collects the frames of `count` commands.
+/// Runs a line over an open session, feeds `input` to it and collects the frames of `count` commands.
 async fn execute(
     session: &openssh::Session,
     nonce: &str,
     line: &str,
+    input: &str,
     count: usize,
     limit: Duration,
 ) -> Result<Vec<Output>, Cut> {
     use openssh::Stdio;
     let mut command = session.raw_command(line);
     command
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let whole = async {
         let mut child = command.spawn().await.map_err(|_| Cut::Short)?;
-        let (stdout, stderr) = (child.stdout().take(), child.stderr().take());
-        let (stdout, stderr) =
-            tokio::join!(collect(stdout, nonce, count), collect(stderr, nonce, count));
+        let (stdin, stdout, stderr) = (
+            child.stdin().take(),
+            child.stdout().take(),
+            child.stderr().take(),
+        );
+        let ((), stdout, stderr) = tokio::join!(
+            feed(stdin, input),
+            collect(stdout, nonce, count),
+            collect(stderr, nonce, count)
+        );
         let outputs = wire::outputs(count, stdout, stderr);
         // The exit status says nothing that the frames don't, but the channel is only free once it has arrived.
         let _ = tokio::time::timeout(Duration::from_secs(1), child.wait()).await;

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
@@ -24,7 +24,8 @@ pub struct Local {
 impl Local {
     async fn known(&self) -> Result<&Facts, ContactError> {
         let ask = async || {
-            let outputs = execute(&wire::hello(NONCE, false), 1, wire::deadline(&[])).await;
+            let hello = wire::hello(NONCE, false);
+            let outputs = execute(&hello, "", 1, wire::deadline(&[])).await;
             let facts = outputs.ok().and_then(|o| wire::facts(&o.first()?.stdout));
             facts.ok_or_else(|| ContactError::Shell("/bin/sh does not answer".to_owned()))
         };
@@ -44,7 +45,8 @@ impl Transport for Local {
     ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {
         Box::pin(async move {
             let script = wire::script(batch, self.known().await?.root, NONCE);
-            let outputs = execute(&script, batch.len(), wire::deadline(batch)).await;
+            let limit = wire::deadline(batch);
+            let outputs = execute(wire::SHELL, &script, batch.len(), limit).await;
             outputs.map_err(|cut| match cut {
                 Cut::Sudo(reason) => ContactError::Sudo(reason),
                 Cut::Short => {
@@ -55,22 +57,40 @@ impl Transport for Local {
     }
 }
 
-async fn execute(line: &str, count: usize, limit: Duration) -> Result<Vec<Output>, Cut> {
+async fn execute(
+    line: &str,
+    input: &str,
+    count: usize,
+    limit: Duration,
+) -> Result<Vec<Output>, Cut> {
     let mut child = Command::new("/bin/sh")
         .args(["-c", line])
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .map_err(|_| Cut::Short)?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let streams =
-        async { tokio::join!(collect(stdout, NONCE, count), collect(stderr, NONCE, count)) };
-    let (stdout, stderr) = tokio::time::timeout(limit, streams)
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let streams = async {
+        tokio::join!(
+            feed(stdin, input),
+            collect(stdout, NONCE, count),
+            collect(stderr, NONCE, count)
+        )
+    };
+    let ((), stdout, stderr) = tokio::time::timeout(limit, streams)
         .await
         .map_err(|_| Cut::Short)?;
     wire::outputs(count, stdout, stderr)
+}
+
+/// Writes all of `input` and closes the stream. That it couldn't be written shows in the frames.
+pub(super) async fn feed(stream: Option<impl AsyncWrite + Unpin>, input: &str) {
+    if let Some(mut stream) = stream {
+        let _ = stream.write_all(input.as_bytes()).await;
+        let _ = stream.shutdown().await;
+    }
 }
 
 /// Reads a stream until `count` frames have closed, or it ends.
@@ -116,6 +136,19 @@ mod tests {
         assert_eq!(outputs[1], Output::exit(0, "it's fed", ""));
         assert_eq!(outputs[2], Output::exit(0, "", ""));
         assert_eq!(outputs[3].end, End::Exit(127));
+    }
+
+    #[tokio::test]
+    async fn what_is_fed_to_a_program_stands_in_no_command_line() {
+        let look = r#"cat >/dev/null; for p in /proc/[0-9]*; do tr '\0' ' ' < $p/cmdline; done 2>/dev/null"#;
+        let batch = [
+            Cmd::user(["/bin/sh", "-c", look]).stdin("needle-in-9f27"),
+            Cmd::user(["/usr/bin/wc", "-c"]).stdin("x".repeat(300_000)),
+        ];
+        let outputs = run(&batch).await;
+        assert!(outputs[0].stdout.contains("/bin/sh"), "{outputs:?}");
+        assert!(!outputs[0].stdout.contains("needle-in"), "{outputs:?}");
+        assert_eq!(outputs[1].stdout.trim(), "300000");
     }
 
     #[tokio::test]

@@ -1,4 +1,7 @@
-//! What travels over a connection: one POSIX shell line for a batch of commands, and frames around their outputs.
+//! What travels over a connection: a POSIX shell script for a batch of commands, and frames around their outputs.
+//!
+//! The script is what `/bin/sh` reads from its standard input. As a word of its command line every user of the member could
+//! read it in the list of processes, and with it what is fed to programs; and a word has a length that it can't go beyond.
 //!
 //! Login shells may print anything before and after (`.bashrc`, banners), so nothing outside a frame is believed.
 //! A frame is a line that begins with a nonce of this connection, on both streams:
@@ -25,17 +28,21 @@ const KILL_AFTER: u64 = 5;
 /// How long the network may add to a batch before the connection counts as lost.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// The line to be run by the member's login shell, whichever that is: one word list for `/bin/sh`.
+/// What the member's login shell is asked to run, whichever that is: it reads what [`script`] makes.
+pub const SHELL: &str = "/bin/sh";
+
+/// The script for a batch. It is one compound command, of which the shell runs nothing unless it has read it to its end: a
+/// connection that breaks in the middle leaves nothing half done.
 #[must_use]
 pub fn script(batch: &[Cmd], is_root: bool, nonce: &str) -> String {
     let sudo_checks = if is_root || !batch.iter().any(|c| c.root) {
         String::new()
     } else {
         // Exit 1 is also what sudo itself ends with: ask it again whether it was the one.
-        "[ $r = 1 ] && { sudo -n true 2>/dev/null || r=S; }; ".to_owned()
+        "[ $r = 1 ] && { sudo -n true </dev/null 2>/dev/null || r=S; }; ".to_owned()
     };
     let mut line = format!(
-        "f() {{ printf \"\\n{nonce} %s\\n\" \"$*\"; printf \"\\n{nonce} %s\\n\" \"$*\" >&2; }}; e() {{ r=$1; {sudo_checks}f E $r; }}"
+        "{{ f() {{ printf \"\\n{nonce} %s\\n\" \"$*\"; printf \"\\n{nonce} %s\\n\" \"$*\" >&2; }}; e() {{ r=$1; {sudo_checks}f E $r; }}"
     );
     for cmd in batch {
         line.push_str("; f B; ");
@@ -58,7 +65,8 @@ pub fn script(batch: &[Cmd], is_root: bool, nonce: &str) -> String {
         }
         line.push_str("; e $?");
     }
-    format!("/bin/sh -c {}", quote(&line))
+    line.push_str("; }\n");
+    line
 }
 
 /// The line that a connection begins with: it prints the member's facts in a frame and then, if `hold`, stays until its
@@ -247,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_script_is_one_line_that_shows_the_commands() {
+    fn the_script_is_one_command_that_shows_all_of_them() {
         let batch = [
             Cmd::root(["/usr/bin/snap", "refresh", "--no-wait", "lxd"]),
             Cmd::user(["/usr/bin/curl", "http://x/?a=1&b"]).stdin("it's"),

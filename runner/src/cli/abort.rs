@@ -15,10 +15,13 @@ pub(crate) struct AbortArgs {
     /// Take this step as done, with this result as JSON: it was given back by hand; may be given more than once
     #[arg(long, value_name = "STEP[=RESULT]")]
     assume_done: Vec<String>,
+    /// Find this secret elsewhere than the run did: env:NAME, file:PATH or ask; may be given more than once
+    #[arg(long, value_name = "NAME=SOURCE")]
+    secret: Vec<String>,
 }
 
 /// Aborts a run. What goes on on the cluster is waited for; nothing new is begun but what the playbook cleans up with.
 pub(super) fn abort(registry: &Registry, global: &Global, args: &AbortArgs) -> Result<Exit, Fault> {
-    let resume = ResumeArgs::to_abort(&args.run, &args.assume_done);
+    let resume = ResumeArgs::to_abort(&args.run, &args.assume_done, &args.secret);
     resume::go_on(registry, global, &resume, true)
 }

@@ -20,6 +20,7 @@ use crate::journal::{FORMAT, Head, Journal, MemoryJournal};
 use crate::programs;
 use crate::runs::{RunFolder, Runs};
 use crate::script::{Script, Source, Sources};
+use crate::secret::Secrets;
 
 /// The command `op`, with a subcommand for every op.
 pub(super) fn command(registry: &Registry) -> Command {
@@ -457,6 +458,7 @@ impl Adhoc {
             yes: false,
             deliver_failures: true,
             approved: None,
+            secrets: Secrets::default(),
             speed: None,
         };
         session

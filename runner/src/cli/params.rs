@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use lockstep_modules::op::Registry;
+use lockstep_modules::schema::hint;
 use serde_json::{Value, json};
 
 use super::exit::Fault;
 use super::playbook::Main;
 use crate::bundle::Playbooks;
-use crate::script::{Param, ParamKind, Script};
+use crate::script::{Param, ParamKind, Playbook, Script};
+use crate::secret::{Secrets, Source};
 
 /// The commands that play a playbook, each with the one that it always plays.
 const PLAYERS: [(&str, Option<&str>); 7] = [
@@ -178,7 +180,12 @@ fn flag(name: &str, long: String, param: &Param) -> Arg {
         list if *list == json!([]) => String::new(),
         other => format!(" [default: {other}]"),
     };
-    let help = format!("{}{default}", param.about.trim_end_matches('.'));
+    let secret = if param.kind == ParamKind::Secret {
+        " (a secret: env:NAME, file:PATH or ask)"
+    } else {
+        ""
+    };
+    let help = format!("{}{secret}{default}", param.about.trim_end_matches('.'));
     let flag = Arg::new(format!("{PREFIX}{name}")).long(long).help(help);
     let words = (!param.one_of.is_empty()).then(|| PossibleValuesParser::new(param.one_of.clone()));
     match (param.kind, words) {
@@ -188,6 +195,8 @@ fn flag(name: &str, long: String, param: &Param) -> Arg {
             .default_missing_value("true")
             .value_name("true|false"),
         (ParamKind::Integer, _) => flag.value_name("N"),
+        // What is no source may be the secret itself, which a parser of clap's would print.
+        (ParamKind::Secret, _) => flag.value_name("SOURCE"),
         (ParamKind::String, None) => flag.value_name("TEXT"),
         (ParamKind::String, Some(words)) => flag.value_name("NAME").value_parser(words),
         (ParamKind::List, words) => {
@@ -201,4 +210,67 @@ fn flag(name: &str, long: String, param: &Param) -> Arg {
             }
         }
     }
+}
+
+/// Parameters as a run keeps them: what is found in a file is found from any folder.
+pub(super) fn anchored(playbook: &Playbook, mut params: Value) -> Result<Value, Fault> {
+    for (name, source) in playbook.secrets(&params)? {
+        params[name] = Value::from(source.anchored().to_string());
+    }
+    Ok(params)
+}
+
+/// Fetches the secrets of a run, before anything is done; a simulated cluster needs none. For a run that is gone on with,
+/// `elsewhere` says where some are found now, as NAME=SOURCE.
+pub(super) fn secrets(
+    playbook: &Playbook,
+    params: &Value,
+    simulated: bool,
+    elsewhere: Option<&[String]>,
+) -> Result<Secrets, Fault> {
+    let mut sources = playbook.secrets(params)?;
+    for given in elsewhere.into_iter().flatten() {
+        let form = || Fault::usage("--secret takes NAME=SOURCE, for example token=env:TOKEN");
+        let (name, source) = given.split_once('=').ok_or_else(form)?;
+        let names: Vec<&str> = sources.iter().map(|(name, _)| name.as_str()).collect();
+        let near = hint(name, &names);
+        let Some((_, known)) = sources.iter_mut().find(|(known, _)| known == name) else {
+            return Err(Fault::usage(format!(
+                "--secret: this run has no secret {name:?}{near}"
+            )));
+        };
+        let source: Source = source
+            .parse()
+            .map_err(|e| Fault::usage(format!("--secret {name}: {e}")))?;
+        *known = source.anchored();
+    }
+    if simulated {
+        return Ok(Secrets::simulated(playbook.names_of_secrets()));
+    }
+    let mut opened = Vec::new();
+    for (name, source) in sources {
+        let param = playbook.params.iter().find(|(known, _)| *known == name);
+        let about = param.map_or("", |(_, param)| param.about.trim_end_matches('.'));
+        let what = match about {
+            "" => name.clone(),
+            about => format!("{about} ({name})"),
+        };
+        let flag = || match elsewhere {
+            Some(_) => format!(
+                "nothing was done; where it is found now: --secret {name}=env:NAME, file:PATH or ask"
+            ),
+            None => format!(
+                "nothing was done; where it is found: --{} env:NAME, file:PATH or ask",
+                name.replace('_', "-")
+            ),
+        };
+        let secret = source
+            .open(&what)
+            .map_err(|why| Fault::usage(format!("the secret {name}: {why}")).help(flag()))?;
+        if let Some(warning) = &secret.warning {
+            err!("warning: {warning}");
+        }
+        opened.push((name, secret));
+    }
+    Secrets::of(opened).map_err(Fault::usage)
 }

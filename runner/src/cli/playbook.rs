@@ -11,12 +11,13 @@ use serde_json::{Map, Value};
 
 use super::Global;
 use super::exit::{Exit, Fault};
-use super::params::Params;
+use super::params::{self, Params};
 use super::session::{self, Session, runtime, state, tell};
 use super::target::{Target, simulation, ssh, world};
 use crate::bundle::{Finder, Playbooks};
 use crate::engine::Start;
 use crate::journal::{FORMAT, Head};
+use crate::private;
 use crate::programs;
 use crate::runs::Runs;
 use crate::script::Script;
@@ -159,6 +160,7 @@ pub(super) fn run(
     let params = script
         .playbook()
         .params(&given_by(target, &takes, &name, args.params.typed()))?;
+    let params = params::anchored(script.playbook(), params)?;
     let cluster = target.config.cluster.clone();
     script.start(&cluster, &params)?;
     let approved = match &args.plan {
@@ -169,7 +171,7 @@ pub(super) fn run(
                 registry: registry.clone(),
                 main: main.clone(),
                 bundle: script.loaded(),
-                params: params.clone(),
+                params: script.playbook().without_secrets(&params),
                 machines: Vec::new(),
             };
             if let Some(why) = plan.misfit(&cluster.name, &cluster.names(), &piece) {
@@ -179,6 +181,7 @@ pub(super) fn run(
             Some(plan)
         }
     };
+    let secrets = params::secrets(script.playbook(), &params, target.twin.is_some(), None)?;
 
     let folder = Runs::in_state(&state(global)?).create(&name)?;
     let (registry, programs) = programs::capture(&folder.path, registry)?;
@@ -198,7 +201,7 @@ pub(super) fn run(
     if let Some(plan) = &approved {
         let text = serde_json::to_string(plan).map_err(|e| Fault::new(Exit::State, e))?;
         let file = folder.file(PLAN);
-        std::fs::write(&file, text).map_err(|e| {
+        private::write(&file, &text).map_err(|e| {
             Fault::new(
                 Exit::State,
                 format!("{} can't be written: {e}", file.display()),
@@ -233,6 +236,7 @@ pub(super) fn run(
             yes: args.yes,
             deliver_failures: args.on_failure == "deliver",
             approved,
+            secrets,
             speed,
         };
         let outcome = session

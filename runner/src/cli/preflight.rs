@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Global;
 use super::exit::{Exit, Fault};
-use super::params::Params;
+use super::params::{self, Params};
 use super::playbook::given_by;
 use super::session::{self, Session, runtime, tell};
 use super::status::table;
@@ -47,6 +47,7 @@ pub(super) fn preflight(
         PLAYBOOK,
         args.params.typed(),
     ))?;
+    let secrets = params::secrets(script.playbook(), &params, target.twin.is_some(), None)?;
     let cluster = target.config.cluster.clone();
     script.start(&cluster, &params)?;
     let head = Head {
@@ -80,6 +81,7 @@ pub(super) fn preflight(
             yes: false,
             deliver_failures: true,
             approved: None,
+            secrets,
             speed: None,
         };
         // A look leaves nothing to be resumed.

@@ -11,6 +11,7 @@ use lockstep_modules::transport::Transport;
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Fault};
+use super::params;
 use super::playbook::PLAN;
 use super::session::{Session, runtime, state, tell};
 use super::target::{self, Target, read_world, simulation, ssh};
@@ -22,6 +23,7 @@ use crate::programs;
 use crate::report::hold::assumed;
 use crate::runs::{RunFolder, Runs};
 use crate::script::Script;
+use crate::secret::Secrets;
 
 /// How a run is gone on with.
 #[derive(Args)]
@@ -43,6 +45,9 @@ pub(crate) struct ResumeArgs {
     /// Go on with this playbook instead of the captured one; it must do what was done so far
     #[arg(long, value_name = "FILE")]
     playbook: Option<PathBuf>,
+    /// Find this secret elsewhere than the run did: env:NAME, file:PATH or ask; may be given more than once
+    #[arg(long, value_name = "NAME=SOURCE")]
+    secret: Vec<String>,
     /// Leave the plan that the run was to keep to
     #[arg(long)]
     without_plan: bool,
@@ -62,7 +67,7 @@ pub(crate) struct ResumeArgs {
 
 impl ResumeArgs {
     /// What an abort takes of all this.
-    pub(super) fn to_abort(run: &str, assume_done: &[String]) -> Self {
+    pub(super) fn to_abort(run: &str, assume_done: &[String], secret: &[String]) -> Self {
         Self {
             run: run.to_owned(),
             retry: Vec::new(),
@@ -70,6 +75,7 @@ impl ResumeArgs {
             deliver: false,
             trust_cluster: false,
             playbook: None,
+            secret: secret.to_vec(),
             without_plan: false,
             mend: false,
             speed: None,
@@ -122,7 +128,6 @@ pub(super) fn go_on(
             head.seed,
         )?,
     };
-    let decisions = decisions(registry, &history, args)?;
     let plan = folder.file(PLAN);
     let approved = if plan.exists() && !args.without_plan {
         Some(super::plan::read(&plan)?.approved())
@@ -130,6 +135,13 @@ pub(super) fn go_on(
         None
     };
     let simulated = target::is_simulated(&head.target);
+    let secrets = params::secrets(
+        script.playbook(),
+        &head.params,
+        simulated,
+        Some(&args.secret),
+    )?;
+    let decisions = decisions(registry, &history, &secrets, args)?;
     if args.mend && !simulated {
         return Err(Fault::usage(
             "only a rehearsal can be mended so: mend the cluster itself",
@@ -185,6 +197,7 @@ pub(super) fn go_on(
             yes: args.yes,
             deliver_failures: args.on_failure == "deliver",
             approved,
+            secrets,
             speed,
         };
         let resume = Resume {
@@ -321,6 +334,7 @@ fn stays(registry: &Registry, history: &History) {
 fn decisions(
     registry: &Registry,
     history: &History,
+    secrets: &Secrets,
     args: &ResumeArgs,
 ) -> Result<Decisions, Fault> {
     let mut decisions = Decisions {
@@ -339,7 +353,9 @@ fn decisions(
             None => (given.as_str(), json!({})),
         };
         let value = fitted(registry, history, path, value)?;
-        decisions.assume_done.insert(path.to_owned(), value);
+        decisions
+            .assume_done
+            .insert(path.to_owned(), secrets.take_out(value));
     }
     Ok(decisions)
 }

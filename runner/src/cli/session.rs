@@ -33,6 +33,7 @@ use crate::report::harmless::harmless;
 use crate::report::hold;
 use crate::report::{FileReporter, JsonReporter, LineReporter, LiveReporter, Screen};
 use crate::script::{Script, Source};
+use crate::secret::Secrets;
 
 /// A runtime of one thread: the work is waiting. Against a simulated cluster its clock jumps over the waiting; paused, it
 /// is moved by whoever plays a session at a speed.
@@ -92,6 +93,8 @@ pub(super) struct Session<'a> {
     pub(super) deliver_failures: bool,
     /// The plan that the run has to keep to.
     pub(super) approved: Option<Approved>,
+    /// What ops are given and nobody gets to see.
+    pub(super) secrets: Secrets,
     /// How many seconds pass in one of ours, in a paused runtime; none for its own clock.
     pub(super) speed: Option<f64>,
 }
@@ -172,6 +175,7 @@ impl Session<'_> {
             clock,
             events: Events::new(clock, reporters),
             asker,
+            secrets: Rc::new(self.secrets),
             stop,
             deliver_failures: self.deliver_failures,
             approved: self.approved,
@@ -363,7 +367,7 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
 
 /// Prints a text that is fit for a terminal already, colours and all.
 pub(super) fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(crate::secret::shown(text).as_bytes());
 }
 
 /// Whether an event shows that something on the cluster may have been changed.

@@ -12,6 +12,7 @@ use lockstep_twin::{Scenario, Strangers, Twin, World};
 use super::Global;
 use super::exit::{Exit, Fault};
 use crate::config::Config;
+use crate::private;
 
 /// The cluster file that is taken when none is named.
 pub(super) const DEFAULT: &str = "cluster.toml";
@@ -156,7 +157,7 @@ pub(super) fn simulation(world: World, file: Option<PathBuf>) -> Twin {
                 let text = serde_json::to_string(world).unwrap_or_default();
                 let fresh = file.with_extension("new");
                 // A simulation that can't be written can't be resumed; its journal will say what went wrong with the disk.
-                let _ = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &file));
+                let _ = private::write(&fresh, &text).and_then(|_| std::fs::rename(&fresh, &file));
             };
             write(&world);
             Twin::watched(world, write)

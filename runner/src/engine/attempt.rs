@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::host::RunHost;
 use crate::journal::By;
+use crate::secret::Secrets;
 
 /// How long an op may go on after its own deadline before it is cut off.
 const GRACE: Duration = Duration::from_secs(120);
@@ -51,10 +52,45 @@ pub(super) struct Attempt {
     pub(super) patience: Span,
 }
 
+impl Verdict {
+    /// The same, as the playbook and the journal may have it.
+    fn without(self, secrets: &Secrets) -> Self {
+        match self {
+            Self::Done(value, by) => Self::Done(secrets.take_out(value), by),
+            Self::Failed(error) => Self::Failed(secrets.take_out_of_error(error)),
+            Self::NotStarted(why) => Self::NotStarted(secrets.take_out_of(why)),
+            Self::InDoubt(error) => Self::InDoubt(secrets.take_out_of_error(error)),
+        }
+    }
+}
+
 impl Attempt {
     /// Does it.
     pub(super) async fn run(self) -> Verdict {
-        let mut away = Away::new(&self);
+        self.knowing(async |attempt| attempt.do_it().await).await
+    }
+
+    /// Finds out what became of an attempt of an earlier process, of which only witnesses are left.
+    pub(super) async fn probe(self) -> Verdict {
+        let ended = OpError::command("lockstep ended while this step was under way");
+        self.knowing(async |attempt| attempt.find_out(attempt.left.clone(), ended).await)
+            .await
+    }
+
+    /// The op, and nobody else, knows the run's secrets: they are put in here, and taken out of whatever it says.
+    async fn knowing(self, work: impl AsyncFnOnce(&Self) -> Verdict) -> Verdict {
+        let secrets = Rc::clone(&self.host.secrets);
+        let left = self.left.into_iter().map(|data| secrets.put_in(data));
+        let (args, left) = match (secrets.put_in(self.args), left.collect()) {
+            (Ok(args), Ok(left)) => (args, left),
+            (Err(error), _) | (_, Err(error)) => return Verdict::Failed(error),
+        };
+        let knowing = Self { args, left, ..self };
+        work(&knowing).await.without(&secrets)
+    }
+
+    async fn do_it(&self) -> Verdict {
+        let mut away = Away::new(self);
         let mut left = self.left.clone();
         loop {
             let began = Instant::now();
@@ -87,16 +123,6 @@ impl Attempt {
                 }
             }
         }
-    }
-
-    /// Finds out what became of an attempt of an earlier process, of which only witnesses are left.
-    pub(super) async fn probe(self) -> Verdict {
-        let left = self.left.clone();
-        self.find_out(
-            left,
-            OpError::command("lockstep ended while this step was under way"),
-        )
-        .await
     }
 
     /// The failure of a member that stayed away for as long as there was patience.

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Start, Tools};
 use crate::clock::Clock;
 use crate::event::{Event, Events};
+use crate::secret::Secrets;
 
 /// Something that must be on disk before the op that left it goes on.
 pub(super) struct Witness {
@@ -69,6 +70,7 @@ pub(super) struct RunHost {
     clock: Clock,
     events: Events,
     asker: Rc<dyn Asker>,
+    pub(super) secrets: Rc<Secrets>,
     witnesses: mpsc::UnboundedSender<Witness>,
 }
 
@@ -81,6 +83,7 @@ impl RunHost {
             clock: tools.clock,
             events: tools.events.clone(),
             asker: Rc::clone(&tools.asker),
+            secrets: Rc::clone(&tools.secrets),
             witnesses,
         }
     }
@@ -113,7 +116,7 @@ impl Host for RunHost {
             let (written, on_disk) = oneshot::channel();
             let witness = Witness {
                 path: path.to_owned(),
-                data,
+                data: self.secrets.take_out(data),
                 written,
             };
             self.witnesses.send(witness).map_err(|_| gone())?;
@@ -123,7 +126,7 @@ impl Host for RunHost {
 
     fn ask<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Option<bool>> {
         Box::pin(async move {
-            match self.asker.ask(question).await {
+            match self.asker.ask(&self.secrets.show_text(question)).await {
                 Answer::Yes => Some(true),
                 Answer::No => Some(false),
                 Answer::Nobody => None,

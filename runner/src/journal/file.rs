@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::{Decoded, Journal, JournalError, Record, decode, encode};
+use crate::private;
 
 /// A journal file, open for appending.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ impl FileJournal {
     /// # Errors
     /// Where the file can't be made, or exists.
     pub fn create(path: &Path) -> Result<Self, JournalError> {
-        let file = OpenOptions::new().append(true).create_new(true).open(path);
+        let file = private::file().append(true).create_new(true).open(path);
         let file = file.map_err(|source| io(path, "written", source))?;
         // The name has to last as well as the lines.
         if let Some(folder) = path.parent() {

@@ -1,11 +1,12 @@
 //! `events.jsonl`: the stream, kept beside the journal.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::bundle::digest;
 use crate::event::{Event, Reporter, Stamped};
+use crate::private;
 use crate::runs::EVENTS;
 
 /// An output longer than this goes to a file of its own.
@@ -23,7 +24,7 @@ impl FileReporter {
     /// # Errors
     /// Where the file can't be opened.
     pub fn in_folder(folder: &Path) -> std::io::Result<Self> {
-        let file = OpenOptions::new()
+        let file = private::file()
             .create(true)
             .append(true)
             .open(folder.join(EVENTS))?;
@@ -40,9 +41,10 @@ impl FileReporter {
         }
         let name = digest(text);
         let path = self.outputs.join(&name);
-        let written = fs::create_dir_all(&self.outputs).and_then(|()| fs::write(&path, text));
+        let written =
+            private::make_folder(&self.outputs).and_then(|()| private::write(&path, text));
         match written {
-            Ok(()) => format!("out/{name} ({} bytes)", text.len()),
+            Ok(_) => format!("out/{name} ({} bytes)", text.len()),
             Err(error) => format!("{} bytes that could not be kept: {error}", text.len()),
         }
     }

@@ -13,6 +13,7 @@ use super::convert::to_json;
 use super::sandbox::{self, Shared};
 use super::{internal, read_failure};
 use crate::failure::Failure;
+use crate::secret::{Source, Unusable, placeholder};
 
 /// The newest playbook API that this lockstep knows.
 pub const API: i64 = 1;
@@ -54,6 +55,8 @@ pub enum ParamKind {
     String,
     /// A list of texts; on the command line, separated by commas.
     List,
+    /// A text that nobody gets to see: what is given is where it is found.
+    Secret,
 }
 
 impl Playbook {
@@ -87,6 +90,14 @@ impl Playbook {
                 format!("there is no parameter {unknown:?}{hint}"),
             ));
         }
+        for (name, param) in &self.params {
+            // No other message may hold what may be the secret itself.
+            let given = given.get(name).filter(|given| !given.is_null());
+            if let (ParamKind::Secret, Some(given)) = (param.kind, given) {
+                let complain = |e| Failure::new(Kind::Args, format!("parameter {name}: {e}"));
+                source(given).map_err(complain)?;
+            }
+        }
         let value = |name: &String, param: &Param| match given.get(name) {
             Some(Value::String(text)) => param.kind.read(text),
             Some(value) => value.clone(),
@@ -100,6 +111,47 @@ impl Playbook {
         schema::coerce(&self.schema(), Value::Object(all))
             .map_err(|e| Failure::new(Kind::Args, format!("parameter {e}")))
     }
+
+    /// The names of those that are secrets.
+    pub fn names_of_secrets(&self) -> impl Iterator<Item = String> {
+        let secrets = self
+            .params
+            .iter()
+            .filter(|(_, p)| p.kind == ParamKind::Secret);
+        secrets.map(|(name, _)| name.clone())
+    }
+
+    /// Where the secrets among these parameters are found, by name.
+    ///
+    /// # Errors
+    /// For one that isn't given by where it is found.
+    pub fn secrets(&self, params: &Value) -> Result<Vec<(String, Source)>, Failure> {
+        let given = self.secrets_in(params);
+        let found = given.map(|name| match source(&params[name]) {
+            Ok(source) => Ok((name.to_owned(), source)),
+            Err(e) => Err(Failure::new(Kind::Args, format!("parameter {name}: {e}"))),
+        });
+        found.collect()
+    }
+
+    /// These parameters as Lua has them, and plans: whatever a secret is and wherever it is found, its placeholder is the same.
+    #[must_use]
+    pub fn without_secrets(&self, params: &Value) -> Value {
+        let mut without = params.clone();
+        for name in self.secrets_in(params) {
+            without[name] = Value::from(placeholder(name));
+        }
+        without
+    }
+
+    fn secrets_in<'a>(&'a self, params: &'a Value) -> impl Iterator<Item = &'a str> {
+        let secrets = self
+            .params
+            .iter()
+            .filter(|(_, param)| param.kind == ParamKind::Secret);
+        let given = secrets.filter(|(name, _)| params.get(name).is_some_and(|v| !v.is_null()));
+        given.map(|(name, _)| name.as_str())
+    }
 }
 
 impl Param {
@@ -112,7 +164,7 @@ impl Param {
         let mut schema = match self.kind {
             ParamKind::Boolean => json!({"type": "boolean"}),
             ParamKind::Integer => json!({"type": "integer"}),
-            ParamKind::String => text,
+            ParamKind::String | ParamKind::Secret => text,
             ParamKind::List => json!({"type": "array", "items": text}),
         };
         schema["description"] = Value::from(self.about.as_str());
@@ -128,7 +180,7 @@ impl ParamKind {
             Self::Integer => text
                 .parse::<i64>()
                 .map_or_else(|_| Value::from(text), Value::from),
-            Self::String => Value::from(text),
+            Self::String | Self::Secret => Value::from(text),
             Self::List => text
                 .split(',')
                 .map(str::trim)
@@ -137,6 +189,11 @@ impl ParamKind {
                 .collect(),
         }
     }
+}
+
+/// Where a secret is found.
+fn source(given: &Value) -> Result<Source, Unusable> {
+    given.as_str().ok_or(Unusable::NoSource)?.parse()
 }
 
 /// The functions of a playbook.
@@ -302,8 +359,16 @@ fn param(name: &str, spec: &Value) -> Result<Param, String> {
         about: spec.about,
         one_of: spec.one_of,
     };
+    if param.kind == ParamKind::Secret && !param.one_of.is_empty() {
+        return Err(format!(
+            "parameter {name}: a secret can't be one of some words: leave out one_of"
+        ));
+    }
     if param.default.is_null() {
         return Ok(param);
+    }
+    if param.kind == ParamKind::Secret {
+        source(&param.default).map_err(|e| format!("parameter {name}: its default: {e}"))?;
     }
     let default = schema::coerce(&param.schema(), param.default.clone());
     let default = default.map_err(|e| format!("parameter {name}: its default doesn't fit: {e}"))?;

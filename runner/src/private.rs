@@ -1,0 +1,41 @@
+//! Files and folders for whoever runs lockstep and nobody else: what a run leaves behind tells how production machines are made.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Result, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// How a folder is made.
+#[must_use]
+pub fn folder() -> DirBuilder {
+    let mut folder = DirBuilder::new();
+    folder.mode(0o700);
+    folder
+}
+
+/// How a file is opened, which may have to be made.
+#[must_use]
+pub fn file() -> OpenOptions {
+    let mut file = OpenOptions::new();
+    file.mode(0o600);
+    file
+}
+
+/// Makes a folder, and those that it is in, where they aren't there yet.
+///
+/// # Errors
+/// Where it can't be made.
+pub fn make_folder(path: &Path) -> Result<()> {
+    folder().recursive(true).create(path)
+}
+
+/// Writes a file that has just this in it, and returns it.
+///
+/// # Errors
+/// Where it can't be written.
+pub fn write(path: &Path, text: &str) -> Result<File> {
+    let mut options = file();
+    let mut file = options.write(true).create(true).truncate(true).open(path)?;
+    file.write_all(text.as_bytes())?;
+    Ok(file)
+}

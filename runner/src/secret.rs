@@ -1,0 +1,242 @@
+//! Secrets: values that a run needs and that nobody gets to read in what it leaves behind.
+//!
+//! Lua, the journal, plans and simulated clusters only ever hold a *placeholder*. Right before an op runs, placeholders in its
+//! arguments become values ([`Secrets::put_in`]); in whatever comes back from it they become placeholders again
+//! ([`Secrets::take_out`]); and whatever a person or a program gets to see of a run has `***` for either ([`Secrets::show`]).
+
+mod forms;
+mod source;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use lockstep_modules::error::{Kind, OpError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use forms::Forms;
+
+pub use source::{LONGEST, Opened, SHORTEST, Source, Unusable};
+
+/// What stands around the name of a secret in a placeholder: two characters that Unicode keeps free, so that no product prints
+/// and no playbook contains them. They pass through JSON, Lua and the words of a command as any text does.
+const OPENS: char = '\u{E000}';
+const CLOSES: char = '\u{E001}';
+
+/// What is shown in place of a secret.
+const STARS: &str = "***";
+
+/// What stands for the secret of this name wherever its value must not be.
+#[must_use]
+pub fn placeholder(name: &str) -> String {
+    format!("{OPENS}secret:{name}{CLOSES}")
+}
+
+/// A text as people may see it: `***` for every placeholder.
+#[must_use]
+pub fn shown(text: &str) -> Cow<'_, str> {
+    if !text.contains([OPENS, CLOSES]) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some((before, name, after)) = next(rest) {
+        shown.push_str(before);
+        shown.push_str(if name.is_some() { STARS } else { "" });
+        rest = after;
+    }
+    shown.push_str(rest);
+    Cow::Owned(shown)
+}
+
+/// The text before the first placeholder, the name in it, and the text behind. What was a placeholder and has been cut or
+/// changed has no name.
+fn next(text: &str) -> Option<(&str, Option<&str>, &str)> {
+    let (before, rest) = text.split_at(text.find([OPENS, CLOSES])?);
+    let whole = rest.strip_prefix(OPENS).and_then(|rest| {
+        let (inside, after) = rest.split_once(CLOSES)?;
+        let name = inside.strip_prefix("secret:")?;
+        (!name.contains(OPENS)).then_some((name, after))
+    });
+    let (name, after) = match whole {
+        Some((name, after)) => (Some(name), after),
+        None => (None, &rest[OPENS.len_utf8()..]),
+    };
+    Some((before, name, after))
+}
+
+/// The secrets of a run.
+#[derive(Default)]
+pub struct Secrets {
+    /// By name. A run on a simulated cluster has no values.
+    all: Vec<(String, Option<String>)>,
+    /// Every form in which a value may come back; none where there are no values.
+    forms: Option<Forms>,
+}
+
+/// Names only.
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries(self.all.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+impl Secrets {
+    /// The secrets of a run on a simulated cluster: placeholders go all the way.
+    #[must_use]
+    pub fn simulated(names: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            all: names.into_iter().map(|name| (name, None)).collect(),
+            forms: None,
+        }
+    }
+
+    /// Secrets with their values.
+    ///
+    /// # Errors
+    /// Where they are too much together.
+    pub fn of(values: impl IntoIterator<Item = (String, Opened)>) -> Result<Self, Unusable> {
+        let values = values
+            .into_iter()
+            .map(|(name, opened)| (name, opened.value));
+        let values: Vec<(String, String)> = values.collect();
+        let forms = if values.is_empty() {
+            None
+        } else {
+            Some(Forms::of(&values)?)
+        };
+        let all = values.into_iter().map(|(name, value)| (name, Some(value)));
+        Ok(Self {
+            all: all.collect(),
+            forms,
+        })
+    }
+
+    /// Puts values in place of placeholders. Where there are no values, placeholders stay.
+    ///
+    /// # Errors
+    /// For what was a placeholder and has been cut or changed: the program would be given what nobody meant.
+    pub fn put_in(&self, value: Value) -> Result<Value, OpError> {
+        if self.all.is_empty() {
+            return Ok(value);
+        }
+        let mut broken = false;
+        let filled = each_text(value, &mut |_, text| {
+            let filled = self.filled(text);
+            broken |= filled.is_none();
+            filled.unwrap_or_default()
+        });
+        if broken {
+            return Err(OpError::new(
+                Kind::Args,
+                "an argument holds a part of a secret, or one that was changed: a secret can only be passed on whole",
+            ));
+        }
+        Ok(filled)
+    }
+
+    fn filled(&self, text: &str) -> Option<String> {
+        let mut filled = String::new();
+        let mut rest = text;
+        while let Some((before, name, after)) = next(rest) {
+            let name = name?;
+            let (_, value) = self.all.iter().find(|(known, _)| known == name)?;
+            filled.push_str(before);
+            filled.push_str(&value.clone().unwrap_or_else(|| placeholder(name)));
+            rest = after;
+        }
+        filled.push_str(rest);
+        Some(filled)
+    }
+
+    /// Takes values out of what an op returned. A value as it is becomes its placeholder, so that a playbook can pass it on;
+    /// one in another form (in base64, as a part of JSON) becomes `***`, since nothing could make it again. What a member
+    /// made to look like a placeholder isn't one any more: it would be filled in the next time it is passed on.
+    #[must_use]
+    pub fn take_out(&self, value: Value) -> Value {
+        let Some(forms) = &self.forms else {
+            return value;
+        };
+        each_text(value, &mut |_, text| {
+            let text = text.replace([OPENS, CLOSES], "\u{FFFD}");
+            forms.replaced(&text, placeholder)
+        })
+    }
+
+    /// As [`Secrets::take_out`], of one text.
+    #[must_use]
+    pub fn take_out_of(&self, text: String) -> String {
+        match self.take_out(Value::String(text)) {
+            Value::String(text) => text,
+            _ => String::new(),
+        }
+    }
+
+    /// As [`Secrets::take_out`], of a failure.
+    #[must_use]
+    pub fn take_out_of_error(&self, error: OpError) -> OpError {
+        let detail = match self.take_out(Value::Object(error.detail)) {
+            Value::Object(detail) => detail,
+            _ => Map::new(),
+        };
+        OpError {
+            message: self.take_out_of(error.message),
+            detail,
+            ..error
+        }
+    }
+
+    /// A text as people may see it: `***` for every value and every placeholder.
+    #[must_use]
+    pub fn show_text(&self, text: &str) -> String {
+        let text = match &self.forms {
+            Some(forms) => forms.replaced(text, |_| STARS.to_owned()),
+            None => text.to_owned(),
+        };
+        shown(&text).into_owned()
+    }
+
+    /// As [`Secrets::show_text`], of all texts in something. None where it can't be read again, so that it isn't shown at all.
+    #[must_use]
+    pub fn show<T: Serialize + DeserializeOwned>(&self, whole: T) -> Option<T> {
+        /// Fields with words of our own, which a value may be by chance.
+        const OURS: [&str; 6] = ["event", "effect", "by", "kind", "level", "outcome"];
+        if self.all.is_empty() {
+            return Some(whole);
+        }
+        let value = serde_json::to_value(&whole).ok()?;
+        let value = each_text(value, &mut |field, text| {
+            if OURS.contains(&field) {
+                shown(text).into_owned()
+            } else {
+                self.show_text(text)
+            }
+        });
+        serde_json::from_value(value).ok()
+    }
+}
+
+/// Changes every text in a value, given the field that it is in. The names of fields are texts too, in the field "".
+fn each_text(value: Value, change: &mut impl FnMut(&str, &str) -> String) -> Value {
+    fn at(value: Value, field: &str, change: &mut impl FnMut(&str, &str) -> String) -> Value {
+        match value {
+            Value::String(text) => Value::String(change(field, &text)),
+            Value::Array(items) => items.into_iter().map(|i| at(i, field, change)).collect(),
+            Value::Object(fields) => {
+                let fields = fields.into_iter().map(|(name, value)| {
+                    let value = at(value, &name, change);
+                    (change("", &name), value)
+                });
+                Value::Object(fields.collect())
+            }
+            other => other,
+        }
+    }
+    at(value, "", change)
+}
+
+#[cfg(test)]
+mod tests;
