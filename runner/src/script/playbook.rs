@@ -339,7 +339,7 @@ fn param(name: &str, spec: &Value) -> Result<Param, String> {
         #[serde(default)]
         one_of: Vec<String>,
     }
-    const KINDS: [&str; 4] = ["boolean", "integer", "string", "list"];
+    const KINDS: [&str; 5] = ["boolean", "integer", "string", "list", "secret"];
     let kind = spec.get("type").and_then(Value::as_str);
     if let Some(unknown) = kind.filter(|kind| !KINDS.contains(kind)) {
         let hint = schema::hint(unknown, &KINDS);
