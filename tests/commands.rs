@@ -17,8 +17,10 @@ fn listed(desk: &Desk) -> Vec<(String, String)> {
     named.collect()
 }
 
-/// What a shell makes of a line.
+/// What a shell makes of lockstep's part of a line.
 fn words(line: &str) -> Vec<OsString> {
+    let line = line.split("$(").last().unwrap().split(')').next().unwrap();
+    let line = line.split(" | ").next().unwrap();
     let script = format!("printf '%s\\n' {line}");
     let output = Command::new("sh").args(["-c", &script]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

@@ -49,6 +49,28 @@ impl Playbooks {
         }
     }
 
+    /// The Lua modules that `require "playbooks.…"` finds, and the library: file names with texts.
+    ///
+    /// # Errors
+    /// Where the folder can't be read.
+    pub fn modules(&self) -> Result<Vec<(String, String)>, String> {
+        let folder = match self {
+            Self::Shipped => {
+                let owned = |(name, text): (&str, &str)| (name.to_owned(), text.to_owned());
+                return Ok(shipped_in("").into_iter().map(owned).collect());
+            }
+            Self::Folder(folder) => folder,
+        };
+        let mut modules = Vec::new();
+        for file in lua_files(folder)? {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            if let Some(source) = read_file(&file) {
+                modules.push((name.into_owned(), source?.text));
+            }
+        }
+        Ok(modules)
+    }
+
     /// The playbooks that can be run by name.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
@@ -56,6 +78,45 @@ impl Playbooks {
             .map(str::to_owned)
             .to_vec()
     }
+}
+
+/// A file that comes with the shipped playbooks, whatever takes their place.
+#[must_use]
+pub fn shipped(file: &str) -> Option<&'static str> {
+    SHIPPED.get_file(file)?.contents_utf8()
+}
+
+/// The Lua files in a folder of the shipped playbooks (`""` for the top): names with texts, by name.
+#[must_use]
+pub fn shipped_in(folder: &str) -> Vec<(&'static str, &'static str)> {
+    let folder = if folder.is_empty() {
+        Some(&SHIPPED)
+    } else {
+        SHIPPED.get_dir(folder)
+    };
+    let files = folder.into_iter().flat_map(Dir::files);
+    let named =
+        files.filter_map(|file| Some((file.path().file_name()?.to_str()?, file.contents_utf8()?)));
+    let mut named: Vec<_> = named.filter(|(name, _)| name.ends_with(".lua")).collect();
+    named.sort_unstable();
+    named
+}
+
+/// The Lua files in a folder, by name.
+///
+/// # Errors
+/// With the folder, where it can't be read.
+pub fn lua_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let complain = |e: std::io::Error| format!("{} can't be read: {e}", folder.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(complain)? {
+        let path = entry.map_err(complain)?.path();
+        if path.is_file() && path.extension().is_some_and(|ending| ending == "lua") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Finds modules for a playbook that is about to run.

@@ -24,16 +24,21 @@ macro_rules! err {
 
 mod abort;
 mod check;
+mod completions;
 mod doc;
 mod exit;
 mod help;
 mod init;
+mod man;
 mod modules;
+mod new;
 mod op;
 mod params;
 mod plan;
 mod playbook;
+mod playbooks;
 mod preflight;
+mod reference;
 mod rehearse;
 mod report;
 mod resume;
@@ -42,6 +47,7 @@ mod session;
 mod show;
 mod status;
 mod target;
+mod types;
 mod unlock;
 mod version;
 mod watch;
@@ -54,6 +60,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use lockstep_modules::op::Registry;
 
 pub use exit::{Exit, Fault};
+pub use man::pages;
+pub use reference::reference;
 
 use crate::bundle::Playbooks;
 
@@ -74,7 +82,7 @@ struct Cli {
 }
 
 /// What every command takes.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Default)]
 pub(crate) struct Global {
     /// The cluster: a file, or a simulated one of N members
     #[arg(
@@ -186,10 +194,20 @@ enum Command {
         after_help = "It is played on simulated clusters: undisturbed, killed and resumed at every step, and with random mishaps."
     )]
     Check(check::CheckArgs),
+    /// Write the beginning of a playbook of your own
+    New(new::NewArgs),
+    /// Write what an editor needs to complete and check playbooks
+    Types(types::TypesArgs),
+    /// List the playbooks that can be run
+    Playbooks(playbooks::PlaybooksArgs),
     /// Show what a module, or one of its ops, does and takes
     Doc(doc::DocArgs),
     /// Write a cluster file by asking one member who the others are
     Init(init::InitArgs),
+    /// Print what completes lockstep's words in a shell
+    Completions(completions::CompletionsArgs),
+    /// Print or write the manual pages
+    Man(man::ManArgs),
 }
 
 /// Runs the command line of this process with the ops of `registry`, and those of the site's programs. A site's own build
@@ -204,6 +222,9 @@ pub fn main(registry: &Registry) -> ExitCode {
 #[must_use]
 pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
+    if completions::answered(registry, &argv) {
+        return Exit::Done.into();
+    }
     let made = modules::with_programs(registry, &argv).and_then(|registry| {
         let command = command(&registry, &argv)?;
         Ok((command, registry))
@@ -271,7 +292,12 @@ fn dispatch(registry: &Registry, cli: Cli) -> Result<Exit, Fault> {
         Command::Plan(args) => plan::plan(registry, global, &args),
         Command::Rehearse(args) => rehearse::rehearse(registry, global, &args),
         Command::Check(args) => check::check(registry, global, &args),
+        Command::New(args) => new::new(global, &args),
+        Command::Types(args) => types::types(registry, global, &args),
+        Command::Playbooks(args) => playbooks::playbooks(registry, global, &args),
         Command::Doc(args) => doc::doc(registry, global, &args),
         Command::Init(args) => init::init(global, &args),
+        Command::Man(args) => man::man(registry, &args),
+        Command::Completions(args) => completions::completions(&args),
     }
 }

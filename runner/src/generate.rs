@@ -8,10 +8,15 @@ use lockstep_modules::op::{OpDef, Registry};
 use lockstep_modules::schema::{required, types_of, words};
 use serde_json::{Map, Value, json};
 
+use crate::bundle::{self, Playbooks};
+
 /// What playbooks see beside modules: the functions that they are written with.
 pub(crate) const FLOW: [&str; 8] = [
     "confirm", "each", "finally", "log", "parallel", "rolling", "section", "try",
 ];
+
+/// The folder of the stubs, in a site's and among the shipped playbooks.
+pub const TYPES: &str = "types";
 
 /// The reference page of all ops, as Markdown.
 #[must_use]
@@ -234,6 +239,7 @@ pub fn luacheckrc(registry: &Registry) -> String {
         .chain(FLOW)
         .collect();
     names.sort_unstable();
+    names.dedup();
     let gone = [
         "collectgarbage",
         "coroutine",
@@ -258,6 +264,55 @@ pub fn luacheckrc(registry: &Registry) -> String {
         list(&names),
         list(&gone),
     )
+}
+
+/// What an editor needs in a site's folder to complete and check its playbooks: files by their paths there.
+///
+/// The stubs of the ops and of what else playbooks see, the shipped playbooks where `require` finds them, and the settings
+/// of LuaLS, EmmyLua and luacheck that name all this.
+///
+/// # Errors
+/// Where the shipped playbooks' stand-in (`--playbooks DIR`) can't be read.
+pub fn editor(registry: &Registry, playbooks: &Playbooks) -> Result<Vec<(String, String)>, String> {
+    let settings = json!({
+        "runtime": {
+            "version": "Lua 5.4",
+            "path": ["?.lua"],
+            "builtin": {"coroutine": "disable", "debug": "disable", "io": "disable", "os": "disable", "package": "disable"},
+        },
+        "workspace": {"library": [TYPES]},
+    });
+    let mut files = vec![
+        (".luarc.json".to_owned(), format!("{settings:#}\n")),
+        (".luacheckrc".to_owned(), luacheckrc(registry)),
+    ];
+    let mut add = |name: String, text: String| files.push((format!("{TYPES}/{name}"), text));
+    for (name, text) in stubs(registry) {
+        add(name, text);
+    }
+    for (name, text) in bundle::shipped_in("types") {
+        // The library that is required as "flow" has that name; the stub says what is there without it.
+        let name = if name == "flow.lua" {
+            "lockstep.lua"
+        } else {
+            name
+        };
+        if !registry
+            .modules()
+            .iter()
+            .any(|m| name == format!("{}.lua", m.name))
+        {
+            add(name.to_owned(), text.to_owned());
+        }
+    }
+    for (name, text) in bundle::shipped_in("types/data") {
+        add(format!("playbooks/data/{name}"), text.to_owned());
+    }
+    for (name, text) in playbooks.modules()? {
+        let folder = if name == "flow.lua" { "" } else { "playbooks/" };
+        add(format!("{folder}{name}"), text);
+    }
+    Ok(files)
 }
 
 /// The schemas of all ops, as one JSON document.

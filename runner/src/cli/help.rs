@@ -1,10 +1,12 @@
 //! What `--help` says beside what the commands declare: their groups, examples, and what all of them have in common.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 
 use clap::{Command, ValueEnum};
+use lockstep_modules::op::Registry;
 
-use super::exit::Exit;
+use super::exit::{Exit, Fault};
 
 /// The commands in the order in which they are read about.
 const GROUPS: [(&str, &[&str]); 6] = [
@@ -198,6 +200,39 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "new",
+        &[
+            (
+                "lockstep new site/drain.lua",
+                "a playbook that stands alone",
+            ),
+            (
+                "lockstep new site/update.lua --extends update",
+                "the shipped one, and what you add",
+            ),
+        ],
+    ),
+    (
+        "types",
+        &[
+            ("lockstep types site", "for the playbooks in site/"),
+            ("lockstep types .", "for those here"),
+        ],
+    ),
+    (
+        "playbooks",
+        &[
+            (
+                "lockstep playbooks",
+                "shipped ones, and those here and in site/",
+            ),
+            (
+                "lockstep playbooks ops/lua --json",
+                "of another folder, for programs",
+            ),
+        ],
+    ),
+    (
         "doc",
         &[
             ("lockstep doc", "all modules"),
@@ -212,6 +247,27 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             (
                 "lockstep init ubuntu@micro01 --name lab -o lab.toml",
                 "more than one cluster",
+            ),
+        ],
+    ),
+    (
+        "completions",
+        &[
+            ("eval \"$(lockstep completions bash)\"", "in ~/.bashrc"),
+            (
+                "eval \"$(lockstep completions zsh)\"",
+                "in ~/.zshrc, behind compinit",
+            ),
+            ("lockstep completions fish | source", "in config.fish"),
+        ],
+    ),
+    (
+        "man",
+        &[
+            ("lockstep man | man -l -", "read it"),
+            (
+                "lockstep man ~/.local/share/man/man1",
+                "for man lockstep-update, and the others",
             ),
         ],
     ),
@@ -293,6 +349,32 @@ pub(super) fn examples(name: &str) -> &'static [Example] {
     found.map_or(&[], |(_, examples)| examples)
 }
 
+/// The command line, and each of its commands with the parameters of the playbook that it always plays.
+///
+/// # Errors
+/// Where a shipped playbook can't be loaded.
+pub(super) fn commands(registry: &Registry) -> Result<(Command, Vec<Command>), Fault> {
+    let built = |words: &[&str]| -> Result<Command, Fault> {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let mut command = super::command(registry, &words)?;
+        command.build();
+        Ok(command)
+    };
+    let overview = built(&[])?;
+    let mut commands = Vec::new();
+    for name in GROUPS.iter().flat_map(|(_, names)| *names) {
+        commands.extend(built(&["lockstep", name])?.find_subcommand(name).cloned());
+    }
+    Ok((overview, commands))
+}
+
+/// What a command's help ends with beside its examples.
+pub(super) fn notes(command: &Command) -> Option<String> {
+    let text = command.get_after_help()?.to_string();
+    let notes = text.split("Examples:").next().unwrap_or_default().trim();
+    (!notes.is_empty()).then(|| notes.to_owned())
+}
+
 /// Puts groups, examples and topics into the help of the command line.
 pub(super) fn dress(command: Command) -> Command {
     let heading = *command.get_styles().get_header();
@@ -368,7 +450,7 @@ fn exit_codes() -> String {
 }
 
 /// Lines of two columns, indented.
-fn columns<A: AsRef<str>, B: AsRef<str>>(rows: &[(A, B)]) -> String {
+pub(super) fn columns<A: AsRef<str>, B: AsRef<str>>(rows: &[(A, B)]) -> String {
     const WIDEST: usize = 62;
     let widths = rows.iter().map(|(left, _)| left.as_ref().chars().count());
     let width = widths.filter(|width| *width <= WIDEST).max().unwrap_or(0);

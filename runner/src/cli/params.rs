@@ -28,7 +28,7 @@ const PLAYERS: [(&str, Option<&str>); 7] = [
 ];
 
 /// What the ids of flags that are parameters begin with.
-const PREFIX: &str = "param:";
+pub(super) const PREFIX: &str = "param:";
 
 /// The parameters that were given, by flags and as `-p NAME=VALUE`.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,49 @@
+-- Our update: the shipped one, with what our site does around it.
+--
+--   lockstep run FILE --help     what it takes
+--   lockstep plan FILE           what it will do
+--   lockstep check FILE          which rules it breaks when it is disturbed
+--   lockstep doc                 everything that it may call
+--
+-- FILE may also be played on a simulated cluster: add --cluster twin:3.
+
+local update = require "playbooks.update"
+
+return update:extend {
+	-- Values for its parameters at our site. The command line still wins.
+	params = {
+		backup = true,
+	},
+
+	-- Around the wave of a component: event.component.
+	before_wave = function(event)
+		log.info(event.component .. " is next")
+	end,
+	after_wave = function(event)
+		log.info(event.component .. " is through")
+	end,
+
+	-- Around each of its members: event.member, event.component. Every call of an op is a step like those of the update:
+	-- it is in the plan, in the journal, and holds the run when it fails.
+	before_member = function(event)
+		exec {
+			member = event.member,
+			argv = { "/usr/bin/logger", "lockstep: " .. event.component .. " is about to be refreshed" },
+			effect = "converge",
+		}
+	end,
+	-- Behind it also event.changed: whether it has another revision now.
+	after_member = function(event)
+		if event.changed then
+			-- What may fail without holding the run is tried.
+			local said = try(exec, {
+				member = event.member,
+				argv = { "/usr/bin/logger", "lockstep: " .. event.component .. " was refreshed" },
+				effect = "converge",
+			})
+			if not said.ok then
+				log.warn(said.error.message)
+			end
+		end
+	end,
+}
