@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use lockstep::{generate, programs};
 use lockstep_modules::op::Registry;
-use lockstep_tests::lab::{Ran, write};
+use lockstep_tests::lab::{Odd, Ran, SshLab, write};
 use lockstep_tests::root;
+use lockstep_twin::Scenario;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, LOCKSTEP};
 
 /// A program of this name in the desk's folder of modules.
 fn program(desk: &Desk, name: &str, text: &str) {
@@ -469,4 +470,76 @@ fn a_native_module_of_a_site_s_own_build() {
             .join("\n"),
     ];
     insta::assert_snapshot!(cases.join("\n"));
+}
+
+/// The example's program, real `ssh`, and a load balancer that answers.
+#[test]
+fn a_program_s_commands_travel_over_ssh() {
+    let lbctl = "#!/bin/sh\n[ \"$1\" != connections ] || echo 0\n".to_owned();
+    let lab = SshLab::with(
+        &Scenario::of(2),
+        LOCKSTEP,
+        env!("CARGO_BIN_EXE_lab-shim"),
+        |name| Odd {
+            files: if name == "lb1" {
+                vec![("/usr/local/bin/lbctl".to_owned(), lbctl.clone())]
+            } else {
+                Vec::new()
+            },
+            ..Odd::default()
+        },
+    );
+    let modules = root().join("playbooks/site/modules");
+    let modules = modules.to_str().unwrap();
+    let op = [
+        "op",
+        "lb.drain",
+        "--backend",
+        "micro01",
+        "--modules",
+        modules,
+    ];
+    let out = lab.run(&[&op[..], &["--verbose"]].concat()).exits(0);
+    let commands: Vec<&str> = out
+        .lines()
+        .filter_map(|line| line.split_once("lb1  $ "))
+        .map(|(_, rest)| rest)
+        .collect();
+    let commands: Vec<&str> = commands
+        .iter()
+        .filter_map(|line| line.split_once(','))
+        .map(|(start, _)| start)
+        .collect();
+    assert_eq!(
+        commands,
+        [
+            "/usr/local/bin/lbctl drain micro01  [exit 0",
+            "/usr/local/bin/lbctl connections micro01  [exit 0"
+        ],
+        "{out}"
+    );
+}
+
+#[test]
+fn a_plan_isn_t_for_a_program_that_was_changed_since() {
+    let desk = Desk::new();
+    program(&desk, "lb.sh", &shell("converge", DONE));
+    write(
+        &desk.path("site.lua"),
+        &body("return lb.drain { backend = \"micro01\" }"),
+    );
+    let run = ["run", "site.lua", "--plan", "plan", "-c", "twin:2"];
+    let planned = desk
+        .run(&["plan", "site.lua", "-o", "plan", "-c", "twin:2"])
+        .exits(0);
+    assert!(planned.contains("lb.drain micro01"), "{planned}");
+    assert!(desk.run(&run).exits(0).contains("site-1: done"));
+    program(
+        &desk,
+        "lb.sh",
+        &shell("converge", &format!("{ACT}\n{DONE}")),
+    );
+    let refused = desk.run(&run);
+    assert_eq!(refused.code, Some(2));
+    insta::assert_snapshot!(refused.stderr);
 }

@@ -102,8 +102,9 @@ impl Program {
         }
     }
 
-    /// Its name as messages have it.
-    fn shown(&self) -> String {
+    /// Its file as messages have it, for example `modules/lb.py`.
+    #[must_use]
+    pub fn shown(&self) -> String {
         let file = self.file.file_name().unwrap_or_default();
         format!("modules/{}", file.to_string_lossy())
     }

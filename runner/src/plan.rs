@@ -17,6 +17,7 @@ use crate::engine::{Answer, Decisions, Finish};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::journal::Record;
+use crate::programs;
 use crate::script::UNKNOWN;
 use crate::trial::{Ended, Piece, Trial};
 
@@ -191,11 +192,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
         cluster: cluster.to_owned(),
         members: scenario.members.clone(),
         playbook: piece.main.clone(),
-        sources: piece
-            .bundle
-            .iter()
-            .map(|(name, source)| (name.clone(), digest(&source.text)))
-            .collect(),
+        sources: sources(piece),
         params: piece.params.clone(),
         steps: steps(&trial, &events),
         said: said(&events),
@@ -203,6 +200,13 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
         settings,
         end,
     })
+}
+
+/// The SHA-256 of every Lua module and every module program that a piece is played with.
+fn sources(piece: &Piece) -> BTreeMap<String, String> {
+    let modules = piece.bundle.iter();
+    let modules = modules.map(|(name, source)| (name.clone(), digest(&source.text)));
+    modules.chain(programs::digests(&piece.registry)).collect()
 }
 
 /// That nobody knows what strangers do.
@@ -388,12 +392,10 @@ impl Plan {
     /// Why a run of this playbook on this cluster can't be the planned one.
     #[must_use]
     pub fn misfit(&self, cluster: &str, members: &[String], piece: &Piece) -> Option<String> {
-        let changed = |sources: &BTreeMap<String, String>| {
-            let now = piece
-                .bundle
-                .iter()
-                .find(|(name, source)| sources.get(*name) != Some(&digest(&source.text)));
-            now.map(|(name, _)| name.clone())
+        let changed = |planned: &BTreeMap<String, String>| {
+            let mut now = sources(piece).into_iter();
+            let changed = now.find(|(name, sum)| planned.get(name) != Some(sum));
+            changed.map(|(name, _)| name)
         };
         if self.format != FORMAT {
             return Some(format!(

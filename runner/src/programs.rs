@@ -148,6 +148,14 @@ fn of(registry: &Registry) -> impl Iterator<Item = &Program> {
         .filter_map(|module| module.program.as_deref())
 }
 
+/// The SHA-256 of every program of a registry, by its path in the site.
+pub fn digests(registry: &Registry) -> impl Iterator<Item = (String, String)> {
+    of(registry).map(|program| {
+        let bytes = fs::read(&program.file).unwrap_or_default();
+        (program.shown(), digest(&bytes))
+    })
+}
+
 /// Copies the programs of a registry, with all that is beside them, into a run's folder. Returns the registry that runs the
 /// copies, and what the journal's head says of them.
 ///
