@@ -39,7 +39,7 @@ pub struct ExecArgs {
     /// Run it as root.
     #[serde(default)]
     pub root: bool,
-    /// Text for its standard input.
+    /// Text for its standard input: the place for a secret, which in `argv` any user of the member could read while it runs.
     pub stdin: Option<String>,
     /// Exit statuses beside 0 that aren't failures.
     #[serde(default)]

@@ -139,6 +139,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_a_script_that_arrives_in_part_nothing_is_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("mark").display().to_string();
+        let batch = [
+            Cmd::user(["/usr/bin/touch", &mark]).stdin("it's\nfed"),
+            Cmd::user(["/usr/bin/touch", &mark]),
+        ];
+        let script = wire::script(&batch, true, NONCE);
+        let whole = script.trim_end().len();
+        for end in (0..whole).step_by(7).chain([whole - 1]) {
+            let result = execute(wire::SHELL, &script[..end], 2, wire::deadline(&[])).await;
+            assert_eq!(result, Err(Cut::Short), "{}", &script[..end]);
+            assert!(!folder.path().join("mark").exists(), "{}", &script[..end]);
+        }
+        execute(wire::SHELL, &script[..whole], 2, wire::deadline(&[]))
+            .await
+            .unwrap();
+        assert!(folder.path().join("mark").exists());
+    }
+
+    #[tokio::test]
     async fn what_is_fed_to_a_program_stands_in_no_command_line() {
         let look = r#"cat >/dev/null; for p in /proc/[0-9]*; do tr '\0' ' ' < $p/cmdline; done 2>/dev/null"#;
         let batch = [

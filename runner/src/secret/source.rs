@@ -60,7 +60,7 @@ pub enum Unusable {
     #[error("{0} holds more than {LONGEST} bytes: that is no secret but a file")]
     TooLong(String),
     /// A program couldn't be given it.
-    #[error("{0} is no text: {1}")]
+    #[error("{0} holds no text: {1}")]
     NoText(String, &'static str),
     /// All of them are more than can be looked for.
     #[error("the secrets are too long, all in all")]
@@ -125,6 +125,15 @@ impl Source {
         }
     }
 
+    /// What the value is in, within a sentence.
+    fn holder(&self) -> String {
+        match self {
+            Self::Env(name) => format!("the variable {name}"),
+            Self::File(path) => format!("the file {}", path.display()),
+            Self::Ask => "what was typed".to_owned(),
+        }
+    }
+
     /// Fetches the secret; `what` is what a person is asked for.
     ///
     /// # Errors
@@ -134,13 +143,19 @@ impl Source {
             Self::Env(name) => {
                 let value = std::env::var_os(name).ok_or_else(|| Unusable::NotSet(name.clone()))?;
                 let value = value.into_string();
-                let value = value.map_err(|_| Unusable::NoText(self.to_string(), "not UTF-8"))?;
+                let value = value.map_err(|_| Unusable::NoText(self.holder(), "it isn't UTF-8"))?;
                 (value, None)
             }
             Self::File(path) => read(path, self)?,
             Self::Ask => {
                 let answer = rpassword::prompt_password(format!("{what}: "));
-                (answer.map_err(|_| Unusable::NoTerminal)?, None)
+                let answer = answer.map_err(|e| match e.kind() {
+                    ErrorKind::UnexpectedEof | ErrorKind::Interrupted => {
+                        Unusable::Empty(self.holder())
+                    }
+                    _ => Unusable::NoTerminal,
+                });
+                (answer?, None)
             }
         };
         check(&value, self)?;
@@ -164,8 +179,8 @@ fn read(path: &PathBuf, source: &Source) -> Result<(String, Option<String>), Unu
         .take(most)
         .read_to_end(&mut bytes)
         .map_err(complain)?;
-    let mut text =
-        String::from_utf8(bytes).map_err(|_| Unusable::NoText(source.to_string(), "not UTF-8"))?;
+    let mut text = String::from_utf8(bytes)
+        .map_err(|_| Unusable::NoText(source.holder(), "it isn't UTF-8"))?;
     // Editors and `echo` end a file with a line's end that isn't meant.
     if text.ends_with('\n') {
         text.pop();
@@ -182,24 +197,23 @@ fn read(path: &PathBuf, source: &Source) -> Result<(String, Option<String>), Unu
 }
 
 fn check(value: &str, source: &Source) -> Result<(), Unusable> {
-    let whole = || source.to_string();
     if value.is_empty() {
-        return Err(Unusable::Empty(whole()));
+        return Err(Unusable::Empty(source.holder()));
     }
     if value.contains('\0') {
-        return Err(Unusable::NoText(whole(), "it has a NUL in it"));
+        return Err(Unusable::NoText(source.holder(), "it has a NUL in it"));
     }
     if value.contains([super::OPENS, super::CLOSES]) {
         return Err(Unusable::NoText(
-            whole(),
+            source.holder(),
             "it has a character that lockstep marks secrets with",
         ));
     }
     if value.trim().chars().count() < SHORTEST {
-        return Err(Unusable::TooShort(whole()));
+        return Err(Unusable::TooShort(source.holder()));
     }
     if value.len() > LONGEST {
-        return Err(Unusable::TooLong(whole()));
+        return Err(Unusable::TooLong(source.holder()));
     }
     Ok(())
 }

@@ -219,11 +219,11 @@ fn refused(text: &str) -> String {
 
 #[test]
 fn what_can_t_be_a_secret_is_refused_without_being_told() {
-    insta::assert_snapshot!(refused("\n"), @"file:TOKEN is empty");
-    insta::assert_snapshot!(refused("abc  \n"), @"file:TOKEN holds fewer than 6 characters: so short a text is found by chance everywhere, and can't be kept out of what is written down");
-    insta::assert_snapshot!(refused("abc\0defghi"), @"file:TOKEN is no text: it has a NUL in it");
-    insta::assert_snapshot!(refused(&"x".repeat(LONGEST + 1)), @"file:TOKEN holds more than 8192 bytes: that is no secret but a file");
-    insta::assert_snapshot!(refused("abcdef\u{E000}"), @"file:TOKEN is no text: it has a character that lockstep marks secrets with");
+    insta::assert_snapshot!(refused("\n"), @"the file TOKEN is empty");
+    insta::assert_snapshot!(refused("abc  \n"), @"the file TOKEN holds fewer than 6 characters: so short a text is found by chance everywhere, and can't be kept out of what is written down");
+    insta::assert_snapshot!(refused("abc\0defghi"), @"the file TOKEN holds no text: it has a NUL in it");
+    insta::assert_snapshot!(refused(&"x".repeat(LONGEST + 1)), @"the file TOKEN holds more than 8192 bytes: that is no secret but a file");
+    insta::assert_snapshot!(refused("abcdef\u{E000}"), @"the file TOKEN holds no text: it has a character that lockstep marks secrets with");
     let missing = Source::File("/nonexistent/token".into()).open("token");
     insta::assert_snapshot!(missing.unwrap_err(), @"the file /nonexistent/token isn't there");
     let unset = Source::Env("LOCKSTEP_TEST_UNSET".to_owned()).open("token");
@@ -269,6 +269,10 @@ proptest! {
         for form in forms(&value) {
             let shown = secrets.show_text(&format!("{around}{form}{around}"));
             prop_assert!(!shown.contains(&form), "{form:?} in {shown:?}");
+            if !value.contains('\n') {
+                let left = left_of(&form, &shown);
+                prop_assert!(left < 9, "{left} of {form:?} are left in {shown:?}");
+            }
             if longest >= SHORTEST {
                 prop_assert!(shown.contains("***"), "{form:?} in {shown:?}");
             }
