@@ -107,7 +107,8 @@ impl View {
     fn take(&mut self, bytes: &[u8]) {
         match (self, Line::of(bytes)) {
             (Self::Raw, Line::Event(_) | Line::Strange(_)) => {
-                out!("{}", String::from_utf8_lossy(bytes));
+                // Whoever listened may be gone; the run goes on.
+                let _ = std::io::stdout().write_all(&[bytes, b"\n"].concat());
             }
             (Self::Told(reporter), Line::Event(event)) => reporter.take(&event),
             // What can't be read is told at the end, once.
