@@ -464,7 +464,7 @@ fn a_printed_report_shows_the_steps_and_not_their_transcripts() {
     let seen = |what: &str| format!("document.querySelector('{what}').checkVisibility()");
     let (step, body) = (seen("details.step > summary"), seen("details.step > .body"));
     assert_eq!(page.eval(&step), false, "its wave is folded");
-    page.ask("Emulation.setEmulatedMedia", json!({"media": "print"}));
+    page.ask("Emulation.setEmulatedMedia", &json!({"media": "print"}));
     assert_eq!(page.eval(&step), true, "a wave is unfolded on paper");
     assert_eq!(page.eval(&body), false, "what a step did stays folded");
     assert_eq!(

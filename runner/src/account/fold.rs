@@ -1,6 +1,7 @@
 //! The fold itself: first the journal, then the events.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
 use lockstep_modules::op::Effect;
@@ -377,8 +378,8 @@ impl Fold {
             } => {
                 let key = (path.clone(), member.clone());
                 // It is told again and again while it lasts.
-                if !self.lost.contains_key(&key) {
-                    self.lost.insert(key, at);
+                if let Entry::Vacant(vacant) = self.lost.entry(key) {
+                    vacant.insert(at);
                     self.turn(
                         at,
                         session,

@@ -126,7 +126,8 @@ fn names(members: &[String]) -> String {
     }
 }
 
-fn summary(account: &Account) {
+/// What changed, as a table.
+pub(super) fn changes(account: &Account) {
     let moves = account.moves();
     if !moves.is_empty() {
         let mut table = super::status::table(["CHANGED", "BEFORE", "NOW", "VERSION", "MEMBERS"]);
@@ -141,6 +142,10 @@ fn summary(account: &Account) {
         }
         out!("\n{}", harmless(&table.to_string()));
     }
+}
+
+fn summary(account: &Account) {
+    changes(account);
     if !account.waves.is_empty() {
         let mut table =
             super::status::table(["WAVE", "BEGAN", "TOOK", "MEMBERS", "STEPS", "AGAIN"]);
