@@ -22,11 +22,11 @@ impl Page {
     /// Opens a file.
     pub(crate) fn open(file: &Path) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        // The protocol is spoken on descriptors 3 and 4, which only a shell can give it.
+        // The protocol is spoken on descriptors 3 and 4, which only a shell can give it. A browser that hangs ends.
         let mut browser = Command::new("sh")
             .args([
                 "-c",
-                "exec chromium \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1",
+                "exec timeout -k 5 300 chromium \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1",
                 "sh",
             ])
             .args([
