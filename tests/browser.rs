@@ -22,11 +22,11 @@ impl Page {
     /// Opens a file.
     pub(crate) fn open(file: &Path) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        // The protocol is spoken on descriptors 3 and 4, which only a shell can give it.
+        // The protocol is spoken on descriptors 3 and 4, which only a shell can give it. A browser that hangs ends.
         let mut browser = Command::new("sh")
             .args([
                 "-c",
-                "exec chromium \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1",
+                "exec timeout -k 5 300 chromium \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1",
                 "sh",
             ])
             .args([
@@ -58,19 +58,19 @@ impl Page {
             heard: Vec::new(),
             _profile: profile,
         };
-        let target = page.ask("Target.createTarget", json!({"url": "about:blank"}));
+        let target = page.ask("Target.createTarget", &json!({"url": "about:blank"}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let session = page.ask("Target.attachToTarget", attach);
+        let session = page.ask("Target.attachToTarget", &attach);
         session["sessionId"]
             .as_str()
             .unwrap()
             .clone_into(&mut page.session);
         for domain in ["Page", "Runtime", "Log", "Network"] {
-            page.ask(&format!("{domain}.enable"), json!({}));
+            page.ask(&format!("{domain}.enable"), &json!({}));
         }
         page.ask(
             "Page.navigate",
-            json!({"url": format!("file://{}", file.display())}),
+            &json!({"url": format!("file://{}", file.display())}),
         );
         while !page
             .heard
@@ -83,7 +83,7 @@ impl Page {
     }
 
     /// Asks for something, and returns the answer.
-    pub(crate) fn ask(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn ask(&mut self, method: &str, params: &Value) -> Value {
         self.asked += 1;
         let mut message = json!({"id": self.asked, "method": method, "params": params});
         if !self.session.is_empty() {
@@ -118,7 +118,7 @@ impl Page {
     /// What an expression of JavaScript comes to.
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let answer = self.ask("Runtime.evaluate", params);
+        let answer = self.ask("Runtime.evaluate", &params);
         assert!(
             answer.get("exceptionDetails").is_none(),
             "{expression}: {answer}"
@@ -129,9 +129,9 @@ impl Page {
     /// Makes the window so wide, and the colours `light` or `dark`.
     pub(crate) fn look(&mut self, width: u32, scheme: &str) {
         let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
-        self.ask("Emulation.setDeviceMetricsOverride", size);
+        self.ask("Emulation.setDeviceMetricsOverride", &size);
         let scheme = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
-        self.ask("Emulation.setEmulatedMedia", scheme);
+        self.ask("Emulation.setEmulatedMedia", &scheme);
     }
 
     /// What was complained of in the console, and addresses that were asked for beside the file's own.

@@ -147,9 +147,19 @@ fn a_damaged_journal_is_told_and_the_rest_is_shown() {
     for known in ["site.lua of twin of 2", "LXD/snap.info#1", "held"] {
         assert!(show.stdout.contains(known), "{known}\n{}", show.stdout);
     }
+    // Nothing is offered that would be refused.
+    assert!(!show.stdout.contains("lockstep resume"), "{}", show.stdout);
+    assert!(
+        show.stdout.contains(
+            "it can't be resumed from this journal; look at the cluster with: lockstep status"
+        ),
+        "{}",
+        show.stdout
+    );
     let report = desk.run(&["report", "site-1"]);
     assert_eq!(report.code, Some(7), "{report:?}");
     let html = read(&desk.path("site-1.html"));
+    assert!(!html.contains("lockstep resume"));
     for said in [
         "The journal can't be read",
         "line 4 of the journal is damaged",
@@ -464,7 +474,7 @@ fn a_printed_report_shows_the_steps_and_not_their_transcripts() {
     let seen = |what: &str| format!("document.querySelector('{what}').checkVisibility()");
     let (step, body) = (seen("details.step > summary"), seen("details.step > .body"));
     assert_eq!(page.eval(&step), false, "its wave is folded");
-    page.ask("Emulation.setEmulatedMedia", json!({"media": "print"}));
+    page.ask("Emulation.setEmulatedMedia", &json!({"media": "print"}));
     assert_eq!(page.eval(&step), true, "a wave is unfolded on paper");
     assert_eq!(page.eval(&body), false, "what a step did stays folded");
     assert_eq!(

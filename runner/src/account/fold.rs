@@ -1,6 +1,7 @@
 //! The fold itself: first the journal, then the events.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
 use lockstep_modules::op::Effect;
@@ -33,6 +34,7 @@ impl Account {
         if let Some(why) = damage {
             let before = match records.len() {
                 0 => "what is shown is from the events alone".to_owned(),
+                1 => "what is shown is from the record before that and from the events".to_owned(),
                 n => {
                     format!("what is shown is from the {n} records before that and from the events")
                 }
@@ -87,6 +89,8 @@ struct Fold {
     index: BTreeMap<String, usize>,
     /// The session that the events are in.
     session: usize,
+    /// The last session of which the events told the beginning.
+    heard: Option<usize>,
     /// Where the journal ends: session and time. Where it isn't sound the events speak alone from there on.
     silent_after: Option<(usize, Timestamp)>,
     /// Since when contact with a member is lost, by step and member.
@@ -374,7 +378,8 @@ impl Fold {
             } => {
                 let key = (path.clone(), member.clone());
                 // It is told again and again while it lasts.
-                if self.lost.insert(key, at).is_none() {
+                if let Entry::Vacant(vacant) = self.lost.entry(key) {
+                    vacant.insert(at);
                     self.turn(
                         at,
                         session,
@@ -459,11 +464,14 @@ impl Fold {
     ) {
         let sessions = &mut self.account.sessions;
         // Sessions without a word are possible; clocks that go backwards between two of them are too.
-        let distance = |session: &Session| at.duration_since(session.began).abs();
-        let near = (0..sessions.len()).min_by_key(|i| distance(&sessions[*i]));
-        self.session = near.unwrap_or(0);
-        let fits = near.is_some_and(|i| distance(&sessions[i]).as_secs() < 60);
-        if self.account.sound || fits {
+        let distance = |i: &usize| at.duration_since(sessions[*i].began).abs();
+        let next = self.heard.map_or(0, |last| last + 1);
+        let near = (next..sessions.len()).min_by_key(distance);
+        let near = near.filter(|i| self.account.sound || distance(i).as_secs() < 60);
+        if let Some(session) = near {
+            (self.session, self.heard) = (session, Some(session));
+        }
+        if self.account.sound || near.is_some() {
             return;
         }
         sessions.push(Session {
@@ -471,6 +479,7 @@ impl Fold {
             last: at,
         });
         self.session = sessions.len() - 1;
+        self.heard = Some(self.session);
         self.outcome = None;
         let account = &mut self.account;
         let first = account.began.is_none();

@@ -232,7 +232,7 @@ pub(super) fn is_screen() -> bool {
 }
 
 /// Runs `work`, and lets the clocks on the screen move on while nothing happens.
-pub(super) async fn drawn<T>(work: impl Future<Output = T>, screen: &Screen, clock: Clock) -> T {
+async fn drawn<T>(work: impl Future<Output = T>, screen: &Screen, clock: Clock) -> T {
     let ticking = async {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;

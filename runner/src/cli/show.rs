@@ -131,7 +131,8 @@ fn names(members: &[String]) -> String {
     }
 }
 
-fn summary(account: &Account) {
+/// What changed, as a table.
+pub(super) fn changes(account: &Account) {
     let moves = account.moves();
     if !moves.is_empty() {
         let mut table = super::status::table(["CHANGED", "BEFORE", "NOW", "VERSION", "MEMBERS"]);
@@ -146,6 +147,10 @@ fn summary(account: &Account) {
         }
         out!("\n{}", harmless(&table.to_string()));
     }
+}
+
+fn summary(account: &Account) {
+    changes(account);
     if !account.waves.is_empty() {
         let mut table =
             super::status::table(["WAVE", "BEGAN", "TOOK", "MEMBERS", "STEPS", "AGAIN"]);
@@ -272,7 +277,12 @@ pub(super) fn stands(registry: &Registry, account: &Account) {
     }
     match account.state {
         State::Running => out!("{run} is running; follow it with: lockstep watch {run}"),
-        State::Suspended | State::BrokenOff if account.sound => {
+        state if !account.sound && !state.is_over() => {
+            let cant =
+                "can't be resumed from this journal; look at the cluster with: lockstep status";
+            out!("{run}: {}{}; it {cant}", state.word(), harmless(&why));
+        }
+        State::Suspended | State::BrokenOff => {
             out!("{run}: {}{}{go_on}", account.state.word(), harmless(&why));
         }
         _ => out!("{run}: {}{}", account.state.word(), harmless(&why)),
@@ -281,7 +291,8 @@ pub(super) fn stands(registry: &Registry, account: &Account) {
 
 /// The ways on of a run that is held, as it tells them itself when it is held.
 pub(super) fn ways(registry: &Registry, account: &Account) -> Option<String> {
-    if account.state != State::Held {
+    // From a journal that can't be believed nothing goes on.
+    if account.state != State::Held || !account.sound {
         return None;
     }
     let held: Vec<Held> = account

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use clap::Args;
 use futures_util::future::{Either, select};
+use jiff::Timestamp;
 use lockstep_modules::op::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Global;
 use super::exit::{Exit, Fault};
-use super::session::{drawn, is_screen, runtime, state};
-use super::show::{exit, stands, unread};
+use super::session::{is_screen, runtime, state};
+use super::show::{changes, exit, stands, unread};
 use crate::account::{Line, State, Tail, load};
 use crate::clock::Clock;
 use crate::event::Reporter;
@@ -43,18 +44,11 @@ pub(super) fn watch(registry: &Registry, global: &Global, args: &WatchArgs) -> R
     let view = View::of(global, screen.as_ref());
     let runtime = runtime(false)?;
     let left = runtime.block_on(async {
-        let clock = Clock::system();
-        let follow = follow(&runs, &id, &folder, view);
         // Before anything is shown: who sees something may interrupt it.
         let mut interrupt = signal(SignalKind::interrupt())
             .map_err(|e| Fault::new(Exit::State, format!("no signals can be taken: {e}")))?;
-        let shown = async {
-            match &screen {
-                Some(screen) => drawn(follow, screen, clock).await,
-                None => follow.await,
-            }
-        };
-        match select(std::pin::pin!(shown), std::pin::pin!(interrupt.recv())).await {
+        let follow = follow(&runs, &id, &folder, view, screen.as_ref());
+        match select(std::pin::pin!(follow), std::pin::pin!(interrupt.recv())).await {
             Either::Left((ended, _)) => ended.map(|()| false),
             Either::Right(_) => Ok(true),
         }
@@ -71,6 +65,9 @@ pub(super) fn watch(registry: &Registry, global: &Global, args: &WatchArgs) -> R
     let account = load(&runs, &id)?;
     unread(&account);
     if !global.json {
+        if account.state.is_over() {
+            changes(&account);
+        }
         stands(registry, &account);
     } else if account.state == State::BrokenOff {
         // The stream itself doesn't say it.
@@ -103,11 +100,17 @@ impl View {
         })
     }
 
-    /// Takes a line.
-    fn take(&mut self, bytes: &[u8]) {
-        match (self, Line::of(bytes)) {
+    /// Takes a line, and tells its time if it is an event.
+    fn take(&mut self, bytes: &[u8]) -> Option<Timestamp> {
+        let line = Line::of(bytes);
+        let at = match &line {
+            Line::Event(event) => Some(event.at),
+            Line::Strange(_) | Line::Garbage => None,
+        };
+        match (self, line) {
             (Self::Raw, Line::Event(_) | Line::Strange(_)) => {
-                out!("{}", String::from_utf8_lossy(bytes));
+                // Whoever listened may be gone; the run goes on.
+                let _ = std::io::stdout().write_all(&[bytes, b"\n"].concat());
             }
             (Self::Told(reporter), Line::Event(event)) => reporter.take(&event),
             // What can't be read is told at the end, once.
@@ -119,12 +122,21 @@ impl View {
             }
             (Self::Raw | Self::Told(_), Line::Garbage) | (Self::Quiet, _) => {}
         }
+        at
     }
 }
 
 /// Shows lines as they come, until nobody is there who could write more.
-async fn follow(runs: &Runs, id: &str, folder: &Path, mut view: View) -> Result<(), Fault> {
+async fn follow(
+    runs: &Runs,
+    id: &str,
+    folder: &Path,
+    mut view: View,
+    screen: Option<&Screen>,
+) -> Result<(), Fault> {
+    let clock = Clock::system();
     let mut tail = Tail::of_events(folder);
+    let mut last = Timestamp::MIN;
     loop {
         // Asked first: whoever is gone by now has written all of it.
         let running = runs.is_running(id);
@@ -135,11 +147,15 @@ async fn follow(runs: &Runs, id: &str, folder: &Path, mut view: View) -> Result<
             )
         })?;
         for line in lines.iter().filter(|line| !line.is_empty()) {
-            view.take(line);
+            last = view.take(line).unwrap_or(last);
         }
         let _ = std::io::stdout().flush();
         if !running {
             return Ok(());
+        }
+        // The clocks on the screen move on, but for a simulated cluster whose time is ahead of ours.
+        if let Some(screen) = screen.filter(|_| clock.now() > last) {
+            screen.draw(clock.now());
         }
         tokio::time::sleep(PAUSE).await;
     }

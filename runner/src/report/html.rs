@@ -167,13 +167,17 @@ fn standing(account: &Account, ways: Option<&str>) -> Markup {
         }
         @if !held.is_empty() {
             section.notice.bad aria-label="Held" {
-                @for step in held {
-                    h2 { "Held at " code { (text(&step.path)) } }
-                    @if let Some(failure) = &step.failure { p { (text(&failure.to_string())) } }
-                    @if step.in_doubt { p { strong { "It is not known whether this was done." } } }
-                    @if !step.site.is_empty() { p.muted { "asked for at " (text(&step.site)) } }
+                h2 { "Held at " @for (i, step) in held.iter().enumerate() {
+                    @if i > 0 { ", " } code { (text(&step.path)) }
+                } }
+                @match ways {
+                    // The run's own words: reasons, evidence, and what can be typed.
+                    Some(ways) => { pre { (harmless(ways)) } }
+                    None => @for step in held {
+                        @if let Some(failure) = &step.failure { p { (text(&failure.to_string())) } }
+                        @if step.in_doubt { p { strong { "It is not known whether this was done." } } }
+                    }
                 }
-                @if let Some(ways) = ways { pre { (text(ways)) } }
             }
         }
     }
