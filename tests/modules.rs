@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lockstep::{generate, programs};
 use lockstep_modules::op::Registry;
-use lockstep_tests::lab::{Odd, Ran, SshLab, write};
+use lockstep_modules::program::Program;
+use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, write};
 use lockstep_tests::root;
 use lockstep_twin::Scenario;
 
@@ -110,7 +111,7 @@ fn a_program_has_a_type_stub() {
         .block_on(programs::find(&desk.path("modules"), &native))
         .unwrap();
     assert_eq!(found.unfit, []);
-    let registry = native.with(found.programs.into_iter().map(|program| program.module()));
+    let registry = native.with(found.programs.into_iter().map(Program::module));
     let (name, stub) = generate::stubs(&registry).pop().unwrap();
     assert_eq!(name, "lb.lua");
     insta::assert_snapshot!(stub);
@@ -249,6 +250,10 @@ fn a_program_that_breaks_its_word_holds_the_run() {
         held("converge", "say '{\"done\":{\"left\":\"none\"}}'"),
         held("converge", "say '{\"done\":{\"left\":1,\"lost\":2}}'"),
         held("converge", "say '{\"done\":{}}'"),
+        held(
+            "converge",
+            "printf '{\"failed\":{\"message\":\"\\\\u001b[31mred\\\\n and two\"}}\\n'",
+        ),
         held("converge", "say '{\"running\":{}}'"),
         held("converge", "exit 0"),
         held("converge", "echo it broke >&2\nexit 1"),
@@ -324,10 +329,10 @@ fn a_once_op_whose_program_died_after_a_command_is_probed() {
 
 /// Waits for something that another process does.
 fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let began = Instant::now();
+    let deadline = now() + Duration::from_secs(60);
     while !done() {
-        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::yield_now();
+        assert!(now() < deadline, "{what}");
+        pause(Duration::from_millis(5));
     }
 }
 

@@ -125,7 +125,10 @@ end }}"#
     // The author may say what to expect.
     write(
         &desk.path("site.lua"),
-        &text("if r.code == 3 then return end", ", plan = { code = 3 }, allow = { 3 }"),
+        &text(
+            "if r.code == 3 then return end",
+            ", plan = { code = 3 }, allow = { 3 }",
+        ),
     );
     let told = desk.json(&plan);
     assert_eq!(told["end"], "done");

@@ -44,6 +44,9 @@ pub(super) fn checked(name: &str, mut described: Described) -> Result<Described,
             described.protocol
         ));
     }
+    if steers(&json!(described)) {
+        return Err("what it says has control characters in it".to_owned());
+    }
     if described.ops.is_empty() {
         return Err("it has no ops".to_owned());
     }
@@ -56,6 +59,19 @@ pub(super) fn checked(name: &str, mut described: Described) -> Result<Described,
         check(op).map_err(|what| format!("{name}.{verb}: {what}"))?;
     }
     Ok(described)
+}
+
+/// Whether there is text in a value that would steer a terminal.
+fn steers(value: &Value) -> bool {
+    let text = |text: &str| text.chars().any(|c| c.is_control() && c != '\n');
+    match value {
+        Value::String(own) => text(own),
+        Value::Array(items) => items.iter().any(steers),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, field)| text(name) || steers(field)),
+        _ => false,
+    }
 }
 
 /// Whether a word can be the name of a module or an op.

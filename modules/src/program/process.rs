@@ -110,10 +110,9 @@ impl Process {
             match select(line, end).await {
                 Either::Left((Next::Line(line), _)) => return Heard::Line(line),
                 Either::Left((Next::Long, _)) => return Heard::Long,
-                Either::Left((Next::Closed, _)) => None,
                 Either::Right((Either::Left((status, _)), _)) => status.ok(),
-                // The other side never ends.
-                Either::Right((Either::Right(_), _)) => None,
+                // Standard error is read for ever, so that side never comes first.
+                Either::Left((Next::Closed, _)) | Either::Right((Either::Right(_), _)) => None,
             }
         };
         // What it printed before its end is still in the pipes, whoever else holds them.

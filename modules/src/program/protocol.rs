@@ -125,7 +125,7 @@ impl Said {
     pub(super) fn read(line: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8_lossy(line);
         let value: Value = serde_json::from_str(&text)
-            .map_err(|_| format!("printed what is no JSON: {}", quoted(&text)))?;
+            .map_err(|_| format!("printed what is no JSON, where only messages may be (the rest belongs on standard error): {}", quoted(&text)))?;
         let word = value.as_object().filter(|message| message.len() == 1);
         let Some(word) = word.and_then(|message| message.keys().next()).cloned() else {
             return Err(format!(

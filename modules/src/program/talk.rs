@@ -84,7 +84,7 @@ impl<'a> Talk<'a> {
             Said::Failed(failed) => Probe::Failed(failure(failed)),
             Said::NotStarted(_) => Probe::NotStarted,
             Said::Running(_) => Probe::Running,
-            Said::Unknown { why } => Probe::Unknown(why),
+            Said::Unknown { why } => Probe::Unknown(clean(&why)),
             other => return Err(self.broken(&format!("answered probe with {:?}", other.word()))),
         })
     }
@@ -104,16 +104,16 @@ impl<'a> Talk<'a> {
                     let pause = Duration::try_from_secs_f64(wait.seconds);
                     let pause =
                         pause.map_err(|_| self.broken("asked to wait for no length of time"))?;
-                    self.cx.pause(pause, wait.missing).await?;
+                    self.cx.pause(pause, clean(&wait.missing)).await?;
                     Some(line(&Say::Waited {})?)
                 }
                 Said::Progress(progress) => {
-                    self.cx
-                        .progress(progress.done, progress.total, progress.text);
+                    let text = clean(&progress.text);
+                    self.cx.progress(progress.done, progress.total, text);
                     None
                 }
                 Said::Log(log) => {
-                    self.cx.say(log.level.word(), &log.text);
+                    self.cx.say(log.level.word(), &clean(&log.text));
                     None
                 }
                 Said::Module(_) => {
@@ -167,7 +167,7 @@ impl<'a> Talk<'a> {
 
     fn tell_errors(&mut self) {
         for text in self.process.errors() {
-            let text = format!("{}: {text}", self.program.shown());
+            let text = format!("{}: {}", self.program.shown(), clean(&text));
             self.cx.say("debug", &text);
         }
     }
@@ -268,7 +268,7 @@ impl<'a> Talk<'a> {
 fn failure(failed: Failed) -> OpError {
     OpError {
         kind: failed.kind.into(),
-        message: failed.message,
+        message: clean(&failed.message),
         member: failed.member,
         detail: failed.detail,
     }
@@ -277,4 +277,11 @@ fn failure(failed: Failed) -> OpError {
 fn line(say: &Say<'_>) -> Result<String, OpError> {
     serde_json::to_string(say)
         .map_err(|e| OpError::command(format!("a message can't be written: {e}")))
+}
+
+/// What a program says to people, on one line and without what would steer a terminal.
+fn clean(text: &str) -> String {
+    const SHOWN: usize = 2000;
+    let spaced = |c: char| if c.is_control() { ' ' } else { c };
+    text.trim().chars().take(SHOWN).map(spaced).collect()
 }

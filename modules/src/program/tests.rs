@@ -6,7 +6,7 @@ use super::describe::{checked, filled, fit};
 use super::protocol::Described;
 
 /// What is said of a description with this op.
-fn told(op: Value) -> String {
+fn told(op: &Value) -> String {
     let described = json!({"protocol": 1, "about": "For tests.", "ops": {"drain": op}});
     match serde_json::from_value::<Described>(described) {
         Ok(described) => checked("lb", described)
@@ -17,8 +17,8 @@ fn told(op: Value) -> String {
 }
 
 /// What is said of an op whose one argument has this schema.
-fn argument(schema: Value) -> String {
-    told(json!({
+fn argument(schema: &Value) -> String {
+    told(&json!({
         "doc": "Drains.",
         "effect": "once",
         "args": {"type": "object", "properties": {"backend": schema}},
@@ -32,18 +32,19 @@ fn what_can_t_be_used_of_a_description_is_told_with_its_place() {
     let newer = json!({"protocol": 2, "about": "", "ops": {}});
     let newer = checked("lb", serde_json::from_value(newer).unwrap()).unwrap_err();
     let op = |args: Value, result: Value| {
-        told(json!({"doc": "Drains.", "effect": "once", "args": args, "result": result}))
+        told(&json!({"doc": "Drains.", "effect": "once", "args": args, "result": result}))
     };
     let cases = [
         no_ops,
         newer,
-        told(json!({"effect": "once"})),
-        told(json!({"doc": "Drains.", "effect": "twice"})),
-        told(json!({"doc": "Drains.", "effect": "once", "efect": 1})),
-        told(json!({"doc": " ", "effect": "once"})),
-        told(json!({"doc": "Drains.", "effect": "once", "timeout": "soon"})),
+        told(&json!({"effect": "once"})),
+        told(&json!({"doc": "Drains.", "effect": "twice"})),
+        told(&json!({"doc": "Drains.", "effect": "once", "efect": 1})),
+        told(&json!({"doc": " ", "effect": "once"})),
+        told(&json!({"doc": "\u{1b}[31mred", "effect": "once"})),
+        told(&json!({"doc": "Drains.", "effect": "once", "timeout": "soon"})),
         told(
-            json!({"doc": "Drains.", "effect": "once", "headline": "{backnd}", "args":
+            &json!({"doc": "Drains.", "effect": "once", "headline": "{backnd}", "args":
             {"type": "object", "properties": {"backend": {"type": "string"}}}}),
         ),
         op(json!({"type": "string"}), Value::Null),
@@ -60,20 +61,20 @@ fn what_can_t_be_used_of_a_description_is_told_with_its_place() {
             Value::Null,
             json!({"type": "object", "properties": {"a": {"type": "array", "items": {}}}}),
         ),
-        argument(json!({"type": "string", "maxLength": 3})),
-        argument(json!({"type": "string", "patern": "x"})),
-        argument(json!({"anyOf": [{"type": "string"}]})),
-        argument(json!({"$ref": "#/x"})),
-        argument(json!({})),
-        argument(json!({"type": "sting"})),
-        argument(json!({"type": ["string", "integer"]})),
-        argument(json!({"type": "string", "minimum": 1})),
-        argument(json!({"type": "integer", "minimum": 0.5})),
-        argument(json!({"type": "string", "format": "date"})),
-        argument(json!({"type": "string", "enum": [1, 2]})),
-        argument(json!({"type": "integer", "default": "three"})),
-        argument(json!({"type": "string", "format": "span", "default": "soon"})),
-        argument(json!("string")),
+        argument(&json!({"type": "string", "maxLength": 3})),
+        argument(&json!({"type": "string", "patern": "x"})),
+        argument(&json!({"anyOf": [{"type": "string"}]})),
+        argument(&json!({"$ref": "#/x"})),
+        argument(&json!({})),
+        argument(&json!({"type": "sting"})),
+        argument(&json!({"type": ["string", "integer"]})),
+        argument(&json!({"type": "string", "minimum": 1})),
+        argument(&json!({"type": "integer", "minimum": 0.5})),
+        argument(&json!({"type": "string", "format": "date"})),
+        argument(&json!({"type": "string", "enum": [1, 2]})),
+        argument(&json!({"type": "integer", "default": "three"})),
+        argument(&json!({"type": "string", "format": "span", "default": "soon"})),
+        argument(&json!("string")),
     ];
     insta::assert_snapshot!(cases.join("\n"));
 }

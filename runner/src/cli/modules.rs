@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use lockstep_modules::op::Registry;
-use lockstep_modules::program::{Found, ProgramError};
+use lockstep_modules::program::{Found, Program, ProgramError};
 
 use super::exit::{Exit, Fault};
 use super::params::Asked;
@@ -32,8 +32,10 @@ pub(super) fn with_programs(registry: &Registry, argv: &[OsString]) -> Result<Re
     let asks_for_help = words
         .iter()
         .any(|word| ["--help", "-h", "help"].contains(word));
-    let Some(folder) = folder(&words, playbook.as_ref())?.filter(|_| playbook.is_some() || looks)
-    else {
+    if playbook.is_none() && !looks {
+        return Ok(registry.clone());
+    }
+    let Some(folder) = folder(&words, playbook.as_ref())? else {
         return Ok(registry.clone());
     };
     let found = find(&folder, registry)?;
@@ -43,7 +45,7 @@ pub(super) fn with_programs(registry: &Registry, argv: &[OsString]) -> Result<Re
     for unfit in &found.unfit {
         err!("warning: {unfit}");
     }
-    Ok(registry.with(found.programs.into_iter().map(|p| p.module())))
+    Ok(registry.with(found.programs.into_iter().map(Program::module)))
 }
 
 /// The ops of lockstep itself, and those of a folder's programs, all of which must be usable.
@@ -63,7 +65,7 @@ fn find(folder: &Path, registry: &Registry) -> Result<Found, Fault> {
 
 fn strict(registry: &Registry, found: Found) -> Result<Registry, Fault> {
     if found.unfit.is_empty() {
-        return Ok(registry.with(found.programs.into_iter().map(|p| p.module())));
+        return Ok(registry.with(found.programs.into_iter().map(Program::module)));
     }
     let all: Vec<String> = found.unfit.iter().map(ProgramError::to_string).collect();
     Err(Fault::usage(all.join("\n")).help(
