@@ -256,7 +256,7 @@ pub(super) fn secrets(
         };
         let flag = || match elsewhere {
             Some(_) => format!(
-                "nothing was done; where it is elsewhere now: --secret {name}=env:NAME (or file:PATH, or ask)"
+                "nothing was done; if it is elsewhere now: --secret {name}=env:NAME (or file:PATH, or ask)"
             ),
             None => format!(
                 "nothing was done; say where it is: --{} env:NAME (or file:PATH, or ask)",
