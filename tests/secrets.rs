@@ -1,5 +1,7 @@
 //! Secrets: who gets to know them, and that nobody else does.
 
+mod inside;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;

@@ -8,7 +8,7 @@
 ---@field allow? integer[] Exit statuses beside 0 that aren't failures.
 ---@field plan? { code?: integer, stdout?: string } What a simulated cluster takes it to have done, where it doesn't know the program: a plan is exact then.
 ---@field root? boolean Run it as root.
----@field stdin? string Text for its standard input.
+---@field stdin? string Text for its standard input: the place for a secret, which in `argv` any user of the member could read while it runs.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 

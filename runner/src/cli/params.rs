@@ -257,10 +257,10 @@ pub(super) fn secrets(
         };
         let flag = || match elsewhere {
             Some(_) => format!(
-                "nothing was done; where it is found now: --secret {name}=env:NAME, file:PATH or ask"
+                "nothing was done; if it is elsewhere now: --secret {name}=env:NAME (or file:PATH, or ask)"
             ),
             None => format!(
-                "nothing was done; where it is found: --{} env:NAME, file:PATH or ask",
+                "nothing was done; say where it is: --{} env:NAME (or file:PATH, or ask)",
                 name.replace('_', "-")
             ),
         };
