@@ -293,6 +293,21 @@ fn a_member_that_stays_away_holds_the_run() {
     assert_eq!(bench.refreshes(), ["micro01 microceph"]);
 }
 
+/// An attempt that asks one member after the other takes its time; that isn't a sign that any of them is back.
+#[test]
+fn two_members_that_stay_away_hold_the_run_too() {
+    let mut bench = Bench::update(3);
+    bench.fault("freeze:micro03@microceph/micro02");
+    bench.fault("power-off:micro02@3m48s");
+    let held = bench.run().held();
+    assert_eq!(held.path, "MicroCeph/micro02/microceph.wait#1");
+    assert!(
+        held.failure.message.contains("it was waited for 10m"),
+        "{}",
+        held.failure.message
+    );
+}
+
 #[test]
 fn a_refresh_that_takes_longer_than_its_time_is_waited_for_after_a_resume() {
     let body = r#"return snap.refresh { member = "micro01", snap = "microceph", timeout = "3s" }"#;

@@ -1,6 +1,7 @@
 //! What an op is given: the cluster, a way to run commands, its deadline, and a place to leave witnesses.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -113,6 +114,8 @@ pub struct Cx {
     told: Cell<bool>,
     /// What the last look of `until` missed.
     missing: RefCell<Option<String>>,
+    /// Members that answered since the attempt began.
+    heard: RefCell<BTreeSet<String>>,
 }
 
 impl Cx {
@@ -131,6 +134,7 @@ impl Cx {
             left: RefCell::new(left),
             told: Cell::new(false),
             missing: RefCell::new(None),
+            heard: RefCell::default(),
         }
     }
 
@@ -222,6 +226,9 @@ impl Cx {
         let batch: Vec<Cmd> = batch.iter().map(|cmd| self.own(cmd)).collect();
         let mut result = self.host.transport().run(member.as_str(), &batch).await;
         let took = began.elapsed();
+        if result.is_ok() {
+            self.heard.borrow_mut().insert(member.to_string());
+        }
         if let Ok([output]) = result.as_deref_mut() {
             output.took = Some(took);
         }
@@ -272,6 +279,12 @@ impl Cx {
             }
         }
         Err(last)
+    }
+
+    /// Whether a member has answered since the attempt began.
+    #[must_use]
+    pub fn has_heard(&self, member: &str) -> bool {
+        self.heard.borrow().contains(member)
     }
 
     /// What the last look of [`Cx::until`] missed.

@@ -114,7 +114,8 @@ impl Attempt {
                     return self.find_out(left, error).await;
                 }
                 Err(error) => {
-                    if began.elapsed() > 2 * LONGEST_PAUSE {
+                    // It worked for a while with the member that had been away.
+                    if began.elapsed() > 2 * LONGEST_PAUSE && away.answered(&cx) {
                         away.back();
                     }
                     if !away.wait(&error).await {
@@ -205,6 +206,7 @@ async fn limited<T>(
 /// A member that doesn't answer, and the patience with it.
 struct Away<'a> {
     attempt: &'a Attempt,
+    member: Option<String>,
     since: Option<Instant>,
     pause: Duration,
 }
@@ -213,6 +215,7 @@ impl<'a> Away<'a> {
     fn new(attempt: &'a Attempt) -> Self {
         Self {
             attempt,
+            member: None,
             since: None,
             pause: FIRST_PAUSE,
         }
@@ -229,9 +232,15 @@ impl<'a> Away<'a> {
             reason: &error.message,
         };
         self.attempt.host.note(&self.attempt.path, note);
+        self.member.clone_from(&error.member);
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         true
+    }
+
+    /// Whether the member that was away answered in the attempt of this context.
+    fn answered(&self, cx: &Cx) -> bool {
+        self.member.as_ref().is_some_and(|m| cx.has_heard(m))
     }
 
     /// The member answers again.
