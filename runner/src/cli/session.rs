@@ -352,7 +352,10 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
                 } else {
                     "The cluster is left as it is; nothing was undone. The ways on:"
                 };
-                print(&format!("{reasons}{stands}\n{}", hold::table(&ways)));
+                print(&format!(
+                    "{reasons}{stands}\n{}",
+                    hold::table(&ways, hold::columns())
+                ));
             }
             if refused { Exit::Refused } else { Exit::Held }
         }
