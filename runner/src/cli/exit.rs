@@ -180,7 +180,6 @@ impl From<EngineError> for Fault {
 impl From<Failure> for Fault {
     fn from(failure: Failure) -> Self {
         let place = failure.site.as_ref().map(|site| {
-            let known = failure.source.is_some();
             let teller = Teller {
                 sources: &BTreeMap::new(),
                 cluster: None,
@@ -188,7 +187,10 @@ impl From<Failure> for Fault {
             };
             Place {
                 site: site.clone(),
-                excerpt: known.then(|| teller.details(&failure)).unwrap_or_default(),
+                excerpt: match &failure.source {
+                    Some(_) => teller.details(&failure),
+                    None => String::new(),
+                },
             }
         });
         Self {

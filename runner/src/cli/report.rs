@@ -48,7 +48,7 @@ pub(super) fn report(
     args: &ReportArgs,
 ) -> Result<Exit, Fault> {
     let account = load(&Runs::in_state(&state(global)?), &args.run)?;
-    let ways = ways(registry, &account);
+    let ways = ways(registry, &account, usize::MAX);
     let (text, end) = match args.format {
         Format::Html => (html::page(&account, ways.as_deref()), "html"),
         Format::Markdown => (markdown::ticket(&account, ways.as_deref()), "md"),

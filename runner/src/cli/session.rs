@@ -350,7 +350,9 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
                 out!("{}", json!({"run": id, "outcome": "held", "steps": steps}));
             } else {
                 let teller = outcome.teller();
-                print(&hold::told(id, held, refused, outcome.simulated, &teller));
+                let simulated = outcome.simulated;
+                let width = hold::columns();
+                print(&hold::told(id, held, refused, simulated, &teller, width));
             }
             if refused { Exit::Refused } else { Exit::Held }
         }

@@ -272,7 +272,7 @@ pub(super) fn stands(registry: &Registry, account: &Account) {
         .map_or_else(String::new, |why| format!(": {why}"));
     let go_on = format!("\nGo on with: lockstep resume {run}");
     out!("");
-    if let Some(ways) = ways(registry, account) {
+    if let Some(ways) = ways(registry, account, hold::columns()) {
         return out!("{}", harmless(ways.trim_end()));
     }
     match account.state {
@@ -290,7 +290,7 @@ pub(super) fn stands(registry: &Registry, account: &Account) {
 }
 
 /// The ways on of a run that is held, as it tells them itself when it is held.
-pub(super) fn ways(registry: &Registry, account: &Account) -> Option<String> {
+pub(super) fn ways(registry: &Registry, account: &Account, width: usize) -> Option<String> {
     // From a journal that can't be believed nothing goes on.
     if account.state != State::Held || !account.sound {
         return None;
@@ -306,8 +306,8 @@ pub(super) fn ways(registry: &Registry, account: &Account) -> Option<String> {
         cluster: None,
         ink: Ink::Plain,
     };
-    let told = || hold::told(&account.run, &held, refused(account), simulated, &teller);
-    (!held.is_empty()).then(told)
+    let (run, refused) = (&account.run, refused(account));
+    (!held.is_empty()).then(|| hold::told(run, &held, refused, simulated, &teller, width))
 }
 
 fn held(registry: &Registry, step: &Step) -> Option<Held> {

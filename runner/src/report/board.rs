@@ -156,13 +156,15 @@ impl Board {
                     running.trouble = false;
                 }
             }
-            Event::Away { path, reason, .. } => self.say(path, format!("{reason}; waiting for it")),
+            Event::Away { path, reason, .. } => {
+                self.say(path, &format!("{reason}; waiting for it"))
+            }
             Event::StepRetried {
                 path,
                 failure,
                 attempt,
                 wait,
-            } => self.say(path, format!("{failure}; attempt {attempt} in {wait} s")),
+            } => self.say(path, &format!("{failure}; attempt {attempt} in {wait} s")),
             Event::StepDone { path, .. } | Event::StepFailed { path, .. } => {
                 self.running.remove(path);
             }
@@ -204,9 +206,9 @@ impl Board {
         self.stage = first;
     }
 
-    fn say(&mut self, path: &str, text: String) {
+    fn say(&mut self, path: &str, text: &str) {
         if let Some(running) = self.running.get_mut(path) {
-            (running.share, running.text) = (None, one_line(&text));
+            (running.share, running.text) = (None, one_line(text));
             running.trouble = true;
         }
     }
@@ -345,9 +347,12 @@ impl Board {
         if idle > 0 {
             parts.push(format!("{idle} waiting"));
         }
-        let more = if shown == 0 { "" } else { " more" };
-        let parts = parts.join(", ");
-        format!("{}{more} {parts}", signs.more)
+        let more = left_out.len() + idle;
+        match (shown, ops.len()) {
+            (0, _) => format!("{} {}", signs.more, parts.join(", ")),
+            (_, 1) if idle == 0 => format!("{} {more} more {}", signs.more, left_out[0].op),
+            _ => format!("{} {more} more: {}", signs.more, parts.join(", ")),
+        }
     }
 
     fn table(
@@ -366,7 +371,7 @@ impl Board {
         let narrow = width < NARROW;
         // What a step waits for is worth more room than its name.
         let most = if narrow {
-            width.saturating_sub(member + 11)
+            width.saturating_sub(member + " ".len() + "  00:00".len())
         } else {
             width / 2
         };
@@ -375,7 +380,12 @@ impl Board {
             let who = r.member.as_deref().unwrap_or_default();
             let name = truncate_str(&r.what, what, signs.more);
             let name = pad_str(&name, what, Alignment::Left, None);
-            let gap = if member == 0 { "" } else { "  " };
+            let gap = match (member, narrow) {
+                (0, _) => "",
+                (_, true) => " ",
+                (_, false) => "  ",
+            };
+            let margin = if narrow { "" } else { "  " };
             let mut time = clock(seconds(r.began, now));
             if r.timeout > 0 && !narrow {
                 time = format!("{:>13}", format!("{time} of {}", clock(r.timeout)));
@@ -386,7 +396,7 @@ impl Board {
             } else {
                 r.text.clone()
             };
-            format!("  {who:member$}{gap}{name}  {time}  {bar}{text}")
+            format!("{margin}{who:member$}{gap}{name}  {time}  {bar}{text}")
                 .trim_end()
                 .to_owned()
         };

@@ -55,7 +55,7 @@ pub fn ways_on(id: &str, held: &[Held], refused: bool, simulated: bool) -> Vec<W
 
 /// All that a person is told of a hold: where and why, and the ways on.
 ///
-/// `refused` and `simulated` are as in [`ways_on`].
+/// `refused` and `simulated` are as in [`ways_on`], `width` as in [`table`].
 #[must_use]
 pub fn told(
     id: &str,
@@ -63,6 +63,7 @@ pub fn told(
     refused: bool,
     simulated: bool,
     teller: &Teller<'_>,
+    width: usize,
 ) -> String {
     let reasons = reasons(id, held, teller);
     let stands = if refused {
@@ -70,7 +71,7 @@ pub fn told(
     } else {
         "The cluster is left as it is; nothing was undone. The ways on:"
     };
-    let ways = table(&ways_on(id, held, refused, simulated));
+    let ways = table(&ways_on(id, held, refused, simulated), width);
     format!("{reasons}{stands}\n{ways}")
 }
 
@@ -90,15 +91,32 @@ pub fn reasons(id: &str, held: &[Held], teller: &Teller<'_>) -> String {
     text
 }
 
-/// Ways on as lines: what they mean in a column, then what to type.
+/// Ways on as lines: what they mean in a column, then what to type. Where `width` columns have no room for that, what to
+/// type stands in a line of its own.
 #[must_use]
-pub fn table(ways: &[Way]) -> String {
-    let widest = ways.iter().map(|way| way.what.chars().count()).max();
-    let widest = widest.unwrap_or(0);
-    let lines = ways
-        .iter()
-        .map(|Way { what, command }| format!("  {what:widest$}  {command}\n"));
-    lines.collect()
+pub fn table(ways: &[Way], width: usize) -> String {
+    let length = |text: &str| text.chars().count();
+    let longest = |text: fn(&Way) -> &str| ways.iter().map(|way| length(text(way))).max();
+    let what = longest(|way| &way.what).unwrap_or(0);
+    let beside = what + longest(|way| &way.command).unwrap_or(0) + 4 <= width;
+    let line = |Way {
+                    what: text,
+                    command,
+                }: &Way| {
+        if beside {
+            format!("  {text:what$}  {command}\n")
+        } else {
+            format!("  {text}\n      {command}\n")
+        }
+    };
+    ways.iter().map(line).collect()
+}
+
+/// The columns of the terminal at standard output; no end of them where there is none.
+#[must_use]
+pub fn columns() -> usize {
+    let size = console::Term::stdout().size_checked();
+    size.map_or(usize::MAX, |(_, columns)| columns.into())
 }
 
 /// A step as it is named where it is taken as done.
@@ -106,4 +124,44 @@ pub fn table(ways: &[Way]) -> String {
 pub fn assumed(step: &Held) -> String {
     let result = if step.needs_result { "=RESULT" } else { "" };
     format!("'{}{result}'", step.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+
+    fn held(path: &str, in_doubt: bool) -> Held {
+        Held {
+            path: path.to_owned(),
+            failure: Failure::script("--accept NAME"),
+            in_doubt,
+            needs_result: !in_doubt,
+        }
+    }
+
+    #[test]
+    fn the_ways_on_of_each_kind_of_hold() {
+        let steps = [held("LXD/lxd.unharmed#1", false), held("A/m/exec#2", true)];
+        let cases = [
+            (
+                "one step",
+                ways_on("update-1", &steps[..1], false, false),
+                100,
+            ),
+            (
+                "refused",
+                ways_on("update-1", &steps[..1], true, false),
+                120,
+            ),
+            (
+                "in doubt",
+                ways_on("update-1", &steps[1..], false, true),
+                120,
+            ),
+            ("two, narrow", ways_on("update-1", &steps, false, false), 60),
+        ];
+        let shown = cases.map(|(name, ways, width)| format!("{name}\n{}", table(&ways, width)));
+        insta::assert_snapshot!(shown.join("\n"));
+    }
 }

@@ -20,6 +20,10 @@ pub struct Screen(Rc<RefCell<Inner>>);
 
 struct Inner {
     bar: ProgressBar,
+    /// The terminal again, as if nothing had been drawn there, on a line of its own.
+    fresh: Box<dyn Fn() -> ProgressDrawTarget>,
+    /// The columns when it was drawn last.
+    columns: usize,
     size: Box<dyn Fn() -> (usize, usize)>,
     signs: Signs,
     ink: Ink,
@@ -42,20 +46,36 @@ impl Screen {
             let size = term.size_checked();
             size.map_or((WIDTH, 24), |(rows, columns)| (columns.into(), rows.into()))
         };
+        let fresh = || {
+            let _ = Term::stdout().write_line("");
+            ProgressDrawTarget::stdout()
+        };
         let target = ProgressDrawTarget::stdout();
-        Self::new(target, Box::new(size), (signs, Ink::stdout()))
+        Self::new(
+            target,
+            Box::new(fresh),
+            Box::new(size),
+            (signs, Ink::stdout()),
+        )
     }
 
     /// A terminal that somebody else emulates.
     #[must_use]
-    pub fn emulated(term: Box<dyn TermLike>, (width, height): (usize, usize), ink: Ink) -> Self {
-        let target = ProgressDrawTarget::term_like(term);
+    pub fn emulated<T: TermLike + Clone + 'static>(
+        term: &T,
+        (width, height): (usize, usize),
+        ink: Ink,
+    ) -> Self {
+        let term = term.clone();
+        let fresh = move || ProgressDrawTarget::term_like(Box::new(term.clone()));
+        let target = fresh();
         let size = Box::new(move || (width, height));
-        Self::new(target, size, (Signs::UNICODE, ink))
+        Self::new(target, Box::new(fresh), size, (Signs::UNICODE, ink))
     }
 
     fn new(
         target: ProgressDrawTarget,
+        fresh: Box<dyn Fn() -> ProgressDrawTarget>,
         size: Box<dyn Fn() -> (usize, usize)>,
         (signs, ink): (Signs, Ink),
     ) -> Self {
@@ -65,6 +85,8 @@ impl Screen {
         }
         Self(Rc::new(RefCell::new(Inner {
             bar,
+            fresh,
+            columns: size().0,
             size,
             signs,
             ink,
@@ -75,11 +97,17 @@ impl Screen {
 
     /// Draws what is going on, as it is at `now`: clocks move on while nothing happens.
     pub fn draw(&self, now: Timestamp) {
-        let inner = self.0.borrow();
+        let mut inner = self.0.borrow_mut();
         if inner.waiting.is_some() {
             return;
         }
         let (width, height) = (inner.size)();
+        if width != inner.columns {
+            // The terminal has wrapped its lines anew, so that nobody knows how many of them are ours: what was drawn stays,
+            // rather than that lines above it are taken away.
+            inner.bar.set_draw_target((inner.fresh)());
+            inner.columns = width;
+        }
         // The last column stays free: some terminals go to the next line when it is written.
         let size = (width.saturating_sub(1), height);
         let lines = inner.board.lines(now, size, inner.signs, inner.ink);
