@@ -21,16 +21,21 @@ use crate::desk::LOCKSTEP;
 fn built(folder: &Path) -> PathBuf {
     let mut build = Command::new(root().join("runner/debian/build"));
     build.arg(LOCKSTEP).arg("--fast");
-    let printed = Ran::of(build.env("CARGO_TARGET_DIR", folder).output().unwrap()).exits(0);
+    let printed = done(build.env("CARGO_TARGET_DIR", folder));
     PathBuf::from(printed.lines().last().unwrap_or_default())
+}
+
+/// Runs a program that must succeed.
+fn done(command: &mut Command) -> String {
+    let output = command.output();
+    let output =
+        output.unwrap_or_else(|e| panic!("{command:?}: {e}; tests/run installs what tests need"));
+    Ran::of(output).exits(0)
 }
 
 /// What a program that must succeed prints.
 fn told(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).output();
-    let output =
-        output.unwrap_or_else(|e| panic!("{program}: {e}; tests/run installs what tests need"));
-    Ran::of(output).exits(0)
+    done(Command::new(program).args(args))
 }
 
 /// One field of the package.
@@ -74,7 +79,7 @@ fn the_package_is_installed_into_a_clean_root_and_works_there() {
     install.arg("--root").arg(&clean);
     // A machine that leaves manuals out of what it installs has them here.
     install.args(["--path-include=/usr/share/*", "--install", deb]);
-    Ran::of(install.output().unwrap()).exits(0);
+    done(&mut install);
     let status = told(
         "dpkg-query",
         &[
@@ -93,7 +98,7 @@ fn the_package_is_installed_into_a_clean_root_and_works_there() {
         let inside = clean.join(library.strip_prefix("/").unwrap());
         let mut copy = as_root(Path::new("install"));
         copy.arg("-D").arg(&library).arg(inside);
-        Ran::of(copy.output().unwrap()).exits(0);
+        done(&mut copy);
     }
     let run = |args: &[&str], code: i32| {
         let mut command = as_root(Path::new("/usr/sbin/chroot"));
@@ -128,15 +133,20 @@ fn the_package_is_installed_into_a_clean_root_and_works_there() {
     ];
     assert_eq!(run(&beside, 0), run(&beside[..4], 0));
 
+    // Completions ask the program that is found, and not the one that they were made by.
+    for file in [
+        "bash-completion/completions/lockstep",
+        "zsh/vendor-completions/_lockstep",
+        "fish/vendor_completions.d/lockstep.fish",
+    ] {
+        let text = fs::read_to_string(clean.join("usr/share").join(file)).unwrap();
+        assert!(
+            text.contains("lockstep") && !text.contains("/package/"),
+            "{text}"
+        );
+    }
     pages_can_be_read(&clean.join("usr/share/man/man1"));
-    Ran::of(
-        as_root(Path::new("rm"))
-            .arg("-rf")
-            .arg(&clean)
-            .output()
-            .unwrap(),
-    )
-    .exits(0);
+    done(as_root(Path::new("rm")).arg("-rf").arg(&clean));
 }
 
 /// Every page of the manual is rendered without a complaint, and says whose it is.
@@ -178,6 +188,8 @@ fn what_is_in_the_package_is_where_a_distribution_looks_for_it() {
         let meant = match path {
             _ if path.ends_with('/') => "drwxr-xr-x",
             "usr/bin/lockstep" => "-rwxr-xr-x",
+            // Programs that are modules.
+            _ if path.contains("/examples/modules/") => "-rwxr-xr-x",
             _ => "-rw-r--r--",
         };
         assert_eq!(mode, meant, "{line}");
