@@ -187,9 +187,10 @@ fn what_is_in_the_package_is_where_a_distribution_looks_for_it() {
         assert!(path.starts_with("usr/"), "{line}");
         let meant = match path {
             _ if path.ends_with('/') => "drwxr-xr-x",
+            _ if line.contains(" -> ") => "lrwxrwxrwx",
             "usr/bin/lockstep" => "-rwxr-xr-x",
             // Programs that are modules.
-            _ if path.contains("/examples/modules/") => "-rwxr-xr-x",
+            _ if path.contains("/site/modules/") => "-rwxr-xr-x",
             _ => "-rw-r--r--",
         };
         assert_eq!(mode, meant, "{line}");
@@ -198,11 +199,15 @@ fn what_is_in_the_package_is_where_a_distribution_looks_for_it() {
         }
     }
     for shipped in files_of(&root().join("playbooks")) {
-        let packed = match shipped.strip_prefix("site/") {
-            Some(example) => format!("usr/share/doc/lockstep/examples/{example}"),
-            None => format!("usr/share/lockstep/playbooks/{shipped}"),
-        };
+        let packed = format!("usr/share/lockstep/playbooks/{shipped}");
         assert!(files.remove(&packed), "{packed} is missing");
+    }
+    for page in files_of(&root().join("runner/book")) {
+        let packed = format!("usr/share/doc/lockstep/runner/book/{page}");
+        assert!(
+            files.remove(&packed) || page == "pictures/make",
+            "{packed} is missing"
+        );
     }
     assert!(
         files.contains("usr/share/man/man1/lockstep.1.gz"),
