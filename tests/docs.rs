@@ -150,6 +150,7 @@ fn every_command_that_a_page_shows_exists() {
     let desk = Desk::new();
     // Playbooks of the site that pages speak of.
     let playbook = fs::read_to_string(root().join("playbooks/site/update.lua")).unwrap();
+    fs::create_dir(desk.path("site")).unwrap();
     write(&desk.path("site/update.lua"), &playbook);
     let mut helps: BTreeMap<String, String> = BTreeMap::new();
     let mut count = 0;

@@ -21,16 +21,21 @@ use crate::desk::LOCKSTEP;
 fn built(folder: &Path) -> PathBuf {
     let mut build = Command::new(root().join("runner/debian/build"));
     build.arg(LOCKSTEP).arg("--fast");
-    let printed = Ran::of(build.env("CARGO_TARGET_DIR", folder).output().unwrap()).exits(0);
+    let printed = done(build.env("CARGO_TARGET_DIR", folder));
     PathBuf::from(printed.lines().last().unwrap_or_default())
+}
+
+/// Runs a program that must succeed.
+fn done(command: &mut Command) -> String {
+    let output = command.output();
+    let output =
+        output.unwrap_or_else(|e| panic!("{command:?}: {e}; tests/run installs what tests need"));
+    Ran::of(output).exits(0)
 }
 
 /// What a program that must succeed prints.
 fn told(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).output();
-    let output =
-        output.unwrap_or_else(|e| panic!("{program}: {e}; tests/run installs what tests need"));
-    Ran::of(output).exits(0)
+    done(Command::new(program).args(args))
 }
 
 /// One field of the package.
@@ -74,7 +79,7 @@ fn the_package_is_installed_into_a_clean_root_and_works_there() {
     install.arg("--root").arg(&clean);
     // A machine that leaves manuals out of what it installs has them here.
     install.args(["--path-include=/usr/share/*", "--install", deb]);
-    Ran::of(install.output().unwrap()).exits(0);
+    done(&mut install);
     let status = told(
         "dpkg-query",
         &[
@@ -89,11 +94,25 @@ fn the_package_is_installed_into_a_clean_root_and_works_there() {
     assert_eq!(status, "install ok installed");
 
     let program = clean.join("usr/bin/lockstep");
+    // What the package depends on, and what that depends on, brings every library.
+    let mut brought: Vec<String> = names(&depends).into_iter().map(str::to_owned).collect();
+    for name in brought.clone() {
+        let further = told("dpkg-query", &["-W", "-f", "${Depends}", &name]);
+        brought.extend(names(&further).into_iter().map(str::to_owned));
+    }
     for library in libraries(&program) {
+        let file = library.file_name().unwrap().to_str().unwrap();
+        let owner = told("dpkg-query", &["--search", &format!("*/{file}")]);
+        assert!(
+            brought
+                .iter()
+                .any(|name| owner.starts_with(&format!("{name}:"))),
+            "{owner}: {brought:?}"
+        );
         let inside = clean.join(library.strip_prefix("/").unwrap());
         let mut copy = as_root(Path::new("install"));
         copy.arg("-D").arg(&library).arg(inside);
-        Ran::of(copy.output().unwrap()).exits(0);
+        done(&mut copy);
     }
     let run = |args: &[&str], code: i32| {
         let mut command = as_root(Path::new("/usr/sbin/chroot"));
@@ -114,7 +133,7 @@ fn the_package_is_installed_into_a_clean_root_and_works_there() {
         "/state",
     ];
     let printed = run(&update, 0);
-    assert!(printed.trim_end().ends_with("update-1: done"), "{printed}");
+    assert!(printed.contains("\nupdate-1: done\n"), "{printed}");
     // It finds what it wrote down there.
     assert!(run(&["runs", "--state", "/state"], 0).contains("update-1"));
     // The playbooks beside it are those in it.
@@ -128,15 +147,20 @@ fn the_package_is_installed_into_a_clean_root_and_works_there() {
     ];
     assert_eq!(run(&beside, 0), run(&beside[..4], 0));
 
+    // Completions ask the program that is found, and not the one that they were made by.
+    for file in [
+        "bash-completion/completions/lockstep",
+        "zsh/vendor-completions/_lockstep",
+        "fish/vendor_completions.d/lockstep.fish",
+    ] {
+        let text = fs::read_to_string(clean.join("usr/share").join(file)).unwrap();
+        assert!(
+            text.contains("lockstep") && !text.contains("/package/"),
+            "{text}"
+        );
+    }
     pages_can_be_read(&clean.join("usr/share/man/man1"));
-    Ran::of(
-        as_root(Path::new("rm"))
-            .arg("-rf")
-            .arg(&clean)
-            .output()
-            .unwrap(),
-    )
-    .exits(0);
+    done(as_root(Path::new("rm")).arg("-rf").arg(&clean));
 }
 
 /// Every page of the manual is rendered without a complaint, and says whose it is.
@@ -177,7 +201,10 @@ fn what_is_in_the_package_is_where_a_distribution_looks_for_it() {
         assert!(path.starts_with("usr/"), "{line}");
         let meant = match path {
             _ if path.ends_with('/') => "drwxr-xr-x",
+            _ if line.contains(" -> ") => "lrwxrwxrwx",
             "usr/bin/lockstep" => "-rwxr-xr-x",
+            // Programs that are modules.
+            _ if path.contains("/site/modules/") => "-rwxr-xr-x",
             _ => "-rw-r--r--",
         };
         assert_eq!(mode, meant, "{line}");
@@ -186,11 +213,15 @@ fn what_is_in_the_package_is_where_a_distribution_looks_for_it() {
         }
     }
     for shipped in files_of(&root().join("playbooks")) {
-        let packed = match shipped.strip_prefix("site/") {
-            Some(example) => format!("usr/share/doc/lockstep/examples/{example}"),
-            None => format!("usr/share/lockstep/playbooks/{shipped}"),
-        };
+        let packed = format!("usr/share/lockstep/playbooks/{shipped}");
         assert!(files.remove(&packed), "{packed} is missing");
+    }
+    for page in files_of(&root().join("runner/book")) {
+        let packed = format!("usr/share/doc/lockstep/runner/book/{page}");
+        assert!(
+            files.remove(&packed) || page == "pictures/make",
+            "{packed} is missing"
+        );
     }
     assert!(
         files.contains("usr/share/man/man1/lockstep.1.gz"),
