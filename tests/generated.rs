@@ -58,3 +58,11 @@ fn luacheck_knows_what_playbooks_see() {
         "{STALE}"
     );
 }
+
+#[test]
+fn the_commands_of_the_book_are_those_of_the_command_line() {
+    let text = lockstep::cli::reference(&lockstep_modules::registry());
+    let text = text.unwrap_or_else(|fault| panic!("{fault:?}"));
+    let page = root().join("runner/book/commands.md");
+    assert!(keep(&page, &text), "{STALE}");
+}

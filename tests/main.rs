@@ -3,6 +3,7 @@
 mod check;
 mod cli;
 mod commands;
+mod completions;
 mod crash;
 mod desk;
 mod engine;
@@ -16,6 +17,7 @@ mod network;
 mod plan;
 mod preflight;
 mod safety;
+mod site;
 mod ssh;
 mod storage;
 mod tidy;

@@ -24,6 +24,7 @@ mod exit;
 mod help;
 mod init;
 mod man;
+mod mistakes;
 mod new;
 mod op;
 mod params;
@@ -204,14 +205,17 @@ pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
     if completions::answered(registry, &argv) {
         return Exit::Done.into();
     }
-    let command = match command(registry, &argv) {
+    let mut command = match command(registry, &argv) {
         Ok(command) => command,
         Err(fault) => {
             fault.print(argv.iter().any(|word| word == "--json"));
             return fault.exit.into();
         }
     };
-    let matches = command.get_matches_from(argv);
+    let matches = match command.try_get_matches_from_mut(argv) {
+        Ok(matches) => matches,
+        Err(error) => return mistakes::told(&command, error),
+    };
     let json = matches.get_flag("json");
     let result = match matches.subcommand() {
         Some(("op", given)) => Global::from_arg_matches(&matches)
