@@ -118,7 +118,6 @@ fn the_version_is_one_line_or_says_how_it_was_built() {
 
 #[test]
 fn a_command_that_is_not_there_is_told_with_its_help_on_standard_error() {
-    let desk = Desk::new();
     // With a variable that gives an option its value, and without.
     for args in [&["--json"][..], &["op"], &[], &["op", "--json"]] {
         let mut command = Command::new(crate::desk::LOCKSTEP);

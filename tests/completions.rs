@@ -86,7 +86,7 @@ fn what_is_offered_is_what_there_is_at_the_moment() {
         &["update", "-p", "o"],
         &["preflight", "--accept", "d"],
         &["doc", "lock"],
-        &["help", "rep"],
+        &["help", "prefl"],
     ];
     let told = cases.map(|words| format!("{words:?}\n  {}\n", offered(&desk, words)));
     insta::assert_snapshot!(told.join(""));

@@ -395,6 +395,10 @@ impl Op for Require {
     type Args = RequireArgs;
     type Out = Report;
 
+    fn check(args: &RequireArgs) -> Result<(), String> {
+        args.check.check_accepted()
+    }
+
     fn headline(args: &RequireArgs) -> String {
         headline(&args.check)
     }
