@@ -3,7 +3,6 @@ std = "lua54"
 read_globals = {
 	"backup",
 	"confirm",
-	"confirm",
 	"each",
 	"exec",
 	"finally",

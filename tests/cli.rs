@@ -264,6 +264,7 @@ fn without_a_cluster_the_ways_to_name_one_are_told() {
 #[test]
 fn bad_parameters_and_ops_have_near_matches() {
     let desk = Desk::new();
+    write(&desk.path("site.lua"), "return 1\n");
     let told = |args: &[&str]| {
         let ran = desk.run(args);
         assert_eq!(ran.code, Some(2), "{args:?} {ran:?}");
@@ -277,7 +278,7 @@ fn bad_parameters_and_ops_have_near_matches() {
         told(&["update", "--cluster", "twin:2", "--looks", "many"]),
         told(&["update", "--cluster", "twin:99"]),
         told(&["plan", "updaet", "--cluster", "twin:2"]),
-        told(&["check", "site.lua"]),
+        told(&["check", "nosuch.lua"]),
         told(&["op", "snap.refesh", "--cluster", "twin:2"]),
         told(&["op", "snap.info", "--snap", "lxd", "--cluster", "twin:2"]),
         told(&[
@@ -292,6 +293,12 @@ fn bad_parameters_and_ops_have_near_matches() {
         ]),
         told(&["doc", "snap.refesh"]),
         told(&["updat"]),
+        told(&["help", "exit-code"]),
+        told(&["update", "--cluster", "twin3"]),
+        told(&["run", "stie.lua", "--cluster", "twin:2"]),
+        told(&["update", "--cluster", "twin:2", "--backup", "false"]),
+        told(&["update", "--cluster", "twin:2", "--backup=flase"]),
+        told(&["op", "microceph.noout", "--on", "ture", "-m", "micro01"]),
     ];
     insta::assert_snapshot!(cases.join("\n"));
 }
@@ -454,6 +461,10 @@ fn a_preflight_shows_every_check_and_leaves_no_run() {
         "{ran:?}"
     );
     assert_eq!(desk.run(&["runs"]).exits(0), "no runs yet\n");
+    // What can't be put right by trying again doesn't hold a run.
+    let ran = desk.run(&["update", "--cluster", "twin:3", "--accept", "dsik"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stdout.contains(r#"(did you mean "disk"?)"#), "{ran:?}");
 }
 
 #[test]

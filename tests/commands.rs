@@ -118,10 +118,56 @@ fn the_version_is_one_line_or_says_how_it_was_built() {
 
 #[test]
 fn a_command_that_is_not_there_is_told_with_its_help_on_standard_error() {
-    let desk = Desk::new();
-    for args in [&[][..], &["op"]] {
-        let ran = desk.run(args);
+    // With a variable that gives an option its value, and without.
+    for args in [&["--json"][..], &["op"], &[], &["op", "--json"]] {
+        let mut command = Command::new(crate::desk::LOCKSTEP);
+        command.args(args).env_remove("LOCKSTEP_CLUSTER");
+        if args.contains(&"--json") {
+            command.env("LOCKSTEP_STATE", "state");
+        } else {
+            command.env_remove("LOCKSTEP_STATE");
+        }
+        let ran = lockstep_tests::lab::Ran::of(command.output().unwrap());
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{args:?}");
         assert!(ran.stderr.contains("Usage: lockstep"), "{ran:?}");
     }
+}
+
+#[test]
+fn manual_pages_are_written_and_have_nothing_that_groff_complains_about() {
+    let desk = Desk::new();
+    let out = desk.run(&["man", "man1"]).exits(0);
+    let mut pages: Vec<String> = std::fs::read_dir(desk.path("man1"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    pages.sort();
+    let mut wanted: Vec<String> = listed(&desk)
+        .into_iter()
+        .map(|(name, _)| format!("lockstep-{name}.1"))
+        .chain(["lockstep.1".to_owned()])
+        .collect();
+    wanted.sort();
+    assert_eq!(pages, wanted);
+    assert!(out.starts_with(&format!("{} pages", pages.len())), "{out}");
+    for page in &pages {
+        let groff = Command::new("groff")
+            .args(["-k", "-man", "-Tutf8", "-ww", "-P-cbou"])
+            .arg(desk.path("man1").join(page))
+            .output();
+        let groff =
+            groff.unwrap_or_else(|e| panic!("groff can't be started ({e}); tests/run installs it"));
+        assert_eq!(String::from_utf8_lossy(&groff.stderr), "", "{page}");
+        let text = String::from_utf8_lossy(&groff.stdout).into_owned();
+        for section in ["NAME", "SYNOPSIS", "EXAMPLES", "EXIT STATUS", "SEE ALSO"] {
+            assert!(
+                text.contains(&format!("\n{section}\n")),
+                "{page}: {section}\n{text}"
+            );
+        }
+        if page == "lockstep-abort.1" {
+            insta::assert_snapshot!("the_page_of_abort", text);
+        }
+    }
+    assert!(desk.run(&["man"]).exits(0).contains(".TH LOCKSTEP 1"));
 }

@@ -70,3 +70,11 @@ fn the_event_stream_is_described_as_its_types_say() {
     ];
     assert_eq!(kept, [true, true], "{STALE}");
 }
+
+#[test]
+fn the_commands_of_the_book_are_those_of_the_command_line() {
+    let text = lockstep::cli::reference(&lockstep_modules::registry());
+    let text = text.unwrap_or_else(|fault| panic!("{fault:?}"));
+    let page = root().join("runner/book/commands.md");
+    assert!(keep(&page, &text), "{STALE}");
+}

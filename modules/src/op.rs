@@ -81,6 +81,15 @@ pub trait Op: 'static {
         Self::EFFECT
     }
 
+    /// Whether these arguments make sense, beyond what their types say: what doesn't is refused where it is asked for, as
+    /// no step that could be tried again.
+    ///
+    /// # Errors
+    /// With a sentence about what doesn't.
+    fn check(_args: &Self::Args) -> Result<(), String> {
+        Ok(())
+    }
+
     /// The object of the step in a few words, for people: "microceph to squid/stable".
     fn headline(args: &Self::Args) -> String;
 
@@ -126,10 +135,11 @@ pub trait AnyOp: Send + Sync {
     fn observed(&self, args: &Value, out: &Value) -> Observation;
     /// See [`Op::touches`].
     fn touches(&self, args: &Value) -> Vec<String>;
-    /// Whether serde accepts these arguments, beyond what the schema says (the form of a channel, for example).
+    /// Whether these arguments are accepted beyond what the schema says: by serde (the form of a channel, for example), and
+    /// by [`Op::check`].
     ///
     /// # Errors
-    /// With serde's sentence.
+    /// With a sentence about what isn't.
     fn accepts(&self, args: &Value) -> Result<(), String>;
     /// See [`Op::run`].
     fn run(&self, cx: Rc<Cx>, args: Value) -> LocalBoxFuture<'static, Result<Value, OpError>>;
@@ -179,7 +189,8 @@ impl<O: Op> AnyOp for Typed<O> {
     }
 
     fn accepts(&self, args: &Value) -> Result<(), String> {
-        Self::args(args).map(drop).map_err(|e| e.message)
+        let args = Self::args(args).map_err(|e| e.message)?;
+        O::check(&args)
     }
 
     fn run(&self, cx: Rc<Cx>, args: Value) -> LocalBoxFuture<'static, Result<Value, OpError>> {

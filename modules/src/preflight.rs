@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use version::Version;
 
 use crate::cx::Cx;
-use crate::error::{Kind, OpError};
+use crate::error::OpError;
 use crate::op::{Effect, Module, Observation, Op, OpDef};
 use crate::schema::{self, Channel, Span};
 use crate::snap::Update;
@@ -275,8 +275,6 @@ impl CheckArgs {
 }
 
 async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
-    args.check_accepted()
-        .map_err(|what| OpError::new(Kind::Args, what))?;
     let status = status::read(cx).await?;
     let hosts = host::all(cx).await;
     let mut released = BTreeMap::new();
@@ -358,6 +356,10 @@ impl Op for Read {
     type Args = CheckArgs;
     type Out = Report;
 
+    fn check(args: &CheckArgs) -> Result<(), String> {
+        args.check_accepted()
+    }
+
     fn headline(args: &CheckArgs) -> String {
         headline(args)
     }
@@ -392,6 +394,10 @@ impl Op for Require {
     const TIMEOUT: Span = Span::secs(10 * 60);
     type Args = RequireArgs;
     type Out = Report;
+
+    fn check(args: &RequireArgs) -> Result<(), String> {
+        args.check.check_accepted()
+    }
 
     fn headline(args: &RequireArgs) -> String {
         headline(&args.check)

@@ -30,6 +30,7 @@ mod exit;
 mod help;
 mod init;
 mod man;
+mod mistakes;
 mod modules;
 mod new;
 mod op;
@@ -229,7 +230,7 @@ pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
         let command = command(&registry, &argv)?;
         Ok((command, registry))
     });
-    let (command, registry) = match made {
+    let (mut command, registry) = match made {
         Ok(made) => made,
         Err(fault) => {
             fault.print(argv.iter().any(|word| word == "--json"));
@@ -237,7 +238,10 @@ pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
         }
     };
     let registry = &registry;
-    let matches = command.get_matches_from(argv);
+    let matches = match command.try_get_matches_from_mut(argv) {
+        Ok(matches) => matches,
+        Err(error) => return mistakes::told(&command, error),
+    };
     let json = matches.get_flag("json");
     let result = match matches.subcommand() {
         Some(("op", given)) => Global::from_arg_matches(&matches)

@@ -68,8 +68,11 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "upgrade",
         &[
             ("lockstep upgrade --to 3", "a set of channels"),
-            ("lockstep upgrade --microceph squid/stable", "one component"),
-            ("lockstep upgrade --to 3 --cluster twin:4", "simulated"),
+            ("lockstep upgrade --lxd 6/stable", "one component"),
+            (
+                "lockstep upgrade --lxd 6/stable --cluster twin:4",
+                "simulated",
+            ),
         ],
     ),
     (
@@ -180,7 +183,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "practise a hold",
             ),
             (
-                "lockstep rehearse upgrade --to 3 --fault cut:micro03@microceph/micro03+5m --speed 60",
+                "lockstep rehearse update --fault cut:micro03@microceph/micro03+5m --speed 60",
                 "watch it",
             ),
         ],

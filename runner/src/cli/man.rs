@@ -64,18 +64,22 @@ pub fn pages(registry: &Registry) -> Result<Vec<(String, String)>, Fault> {
 /// A page: what clap knows of a command, and the sections behind that.
 fn page(command: &Command, sections: &Roff) -> (String, String) {
     let bare = command.clone().after_help("").after_long_help("");
-    let man = Man::new(bare)
-        .manual("lockstep")
-        .source(format!("lockstep {}", super::version::SHORT));
-    let mut text = Vec::new();
+    let man = Man::new(bare);
+    let name = man.get_filename();
+    let title = name.trim_end_matches(".1").to_uppercase();
+    // The date stays open: a build is the same whenever it is made.
+    let mut text = format!(
+        ".TH {title} 1 \"\" \"lockstep {}\"\n",
+        super::version::SHORT
+    )
+    .into_bytes();
     // Writing into memory doesn't fail.
-    let _ = man.render_title(&mut text);
     let _ = man.render_name_section(&mut text);
     let _ = man.render_synopsis_section(&mut text);
     let _ = man.render_description_section(&mut text);
     let _ = man.render_options_section(&mut text);
     let text = String::from_utf8_lossy(&text).into_owned() + &sections.to_roff();
-    (man.get_filename(), text)
+    (name, text)
 }
 
 fn about_all(command: &Command) -> Roff {

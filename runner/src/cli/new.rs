@@ -84,22 +84,21 @@ fn text(extends: Option<&str>) -> Result<String, Fault> {
 
 /// Writes a new file, and its folder where there is none.
 fn write(file: &Path, text: &str) -> Result<(), Fault> {
-    let complain = |e: std::io::Error| match e.kind() {
-        ErrorKind::AlreadyExists => {
-            Fault::usage(format!("{} exists, and is left as it is", file.display()))
-        }
-        _ => Fault::new(
+    let complain = |e: std::io::Error| {
+        Fault::new(
             Exit::State,
             format!("{} can't be written: {e}", file.display()),
-        ),
+        )
     };
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder).map_err(complain)?;
     }
-    let mut fresh = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(file)
-        .map_err(complain)?;
+    let fresh = OpenOptions::new().write(true).create_new(true).open(file);
+    let mut fresh = fresh.map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists => {
+            Fault::usage(format!("{} exists, and is left as it is", file.display()))
+        }
+        _ => complain(e),
+    })?;
     fresh.write_all(text.as_bytes()).map_err(complain)
 }

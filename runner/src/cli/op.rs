@@ -110,15 +110,23 @@ fn argument(name: &str, schema: &Value, is_required: bool) -> Arg {
     }
     let arg = arg.long(name.replace('_', "-"));
     if kinds.contains(&"boolean") {
-        return arg
+        let switch = arg
+            .value_parser(["true", "false"])
+            .hide_possible_values(true)
+            .value_name("true|false");
+        if is_required {
+            return switch;
+        }
+        return switch
             .num_args(0..=1)
             .require_equals(true)
-            .default_missing_value("true")
-            .value_name("true|false");
+            .default_missing_value("true");
     }
     if let Some(words) = words(schema) {
         let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-        return arg.value_parser(PossibleValuesParser::new(words));
+        return arg
+            .value_parser(PossibleValuesParser::new(words))
+            .value_name("NAME");
     }
     if kinds.contains(&"array") {
         return arg.action(ArgAction::Append).value_name("VALUE");

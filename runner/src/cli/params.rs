@@ -193,6 +193,8 @@ fn flag(name: &str, long: String, param: &Param) -> Arg {
             .num_args(0..=1)
             .require_equals(true)
             .default_missing_value("true")
+            .value_parser(["true", "false"])
+            .hide_possible_values(true)
             .value_name("true|false"),
         (ParamKind::Integer, _) => flag.value_name("N"),
         // What is no source may be the secret itself, which a parser of clap's would print.

@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use clap::Args;
 use lockstep_modules::op::Registry;
-use lockstep_modules::schema::hint;
 use lockstep_modules::transport::Transport;
 use serde_json::{Map, Value};
 
 use super::Global;
 use super::exit::{Exit, Fault};
+use super::mistakes::near_file;
 use super::params::{self, Params};
 use super::session::{self, Session, runtime, state, tell};
 use super::target::{Target, simulation, ssh, world};
@@ -84,7 +84,7 @@ impl Main {
         let path = PathBuf::from(file);
         if !path.exists() {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let near = hint(file, &names);
+            let near = near_file(&path, &names);
             return Err(Fault::usage(format!(
                 "there is no playbook {file:?}, neither a file nor one of {}{near}",
                 names.join(", ")

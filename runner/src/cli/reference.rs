@@ -58,7 +58,7 @@ fn about(command: &Command) -> String {
         .strip_prefix("Usage: ")
         .unwrap_or_default()
         .to_owned();
-    let mut text = format!("\n### {name}\n\n{about}.\n\n```text\n{usage}\n```\n");
+    let mut text = format!("\n### {name}\n\n{about}: `{usage}`\n");
     let own: Vec<&Arg> = command
         .get_arguments()
         .filter(|arg| {

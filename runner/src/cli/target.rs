@@ -11,6 +11,7 @@ use lockstep_twin::{Scenario, Strangers, Twin, World};
 
 use super::Global;
 use super::exit::{Exit, Fault};
+use super::mistakes::near_file;
 use crate::config::Config;
 use crate::private;
 
@@ -53,6 +54,12 @@ impl Target {
             return Err(Fault::usage("which cluster? There is no cluster.toml here").help(
                 "lockstep init USER@MEMBER        writes one\nlockstep … --cluster FILE        names one\nlockstep … --cluster twin:3      simulates one",
             ));
+        }
+        if !Path::new(&name).exists() {
+            let near = near_file(Path::new(&name), &["twin:1", "twin:3", "twin:5"]);
+            return Err(Fault::usage(format!(
+                "there is no cluster file {name:?}{near}"
+            )));
         }
         let mut config = Config::read(Path::new(&name))?;
         with_ssh_config(&mut config.cluster, global);

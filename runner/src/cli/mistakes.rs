@@ -1,0 +1,77 @@
+//! What is said about mistakes on the command line, where clap says less than it could.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Command;
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+use lockstep_modules::schema::{hint, near};
+
+use super::exit::Exit;
+
+/// Prints what clap has to say, help or a mistake, and tells how the process ends.
+pub(super) fn told(command: &Command, mut error: Error) -> ExitCode {
+    let context = |kind: ContextKind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    match error.kind() {
+        // A variable that gives an option its value makes clap think that something was typed.
+        ErrorKind::MissingSubcommand => {
+            let of = context(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let of = of.strip_prefix("lockstep ").unwrap_or_default();
+            let mut command = command.find_subcommand(of).unwrap_or(command).clone();
+            err!("{}", command.render_long_help());
+            return Exit::Usage.into();
+        }
+        ErrorKind::InvalidSubcommand => {
+            let word = context(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let ops = command.find_subcommand("op").into_iter();
+            let ops = ops.flat_map(Command::get_subcommands);
+            let known: Vec<&str> = command
+                .get_subcommands()
+                .chain(ops)
+                .map(Command::get_name)
+                .collect();
+            if let Some(best) = near(&word, &known) {
+                let best = ContextValue::Strings(vec![best.to_owned()]);
+                error.insert(ContextKind::SuggestedSubcommand, best);
+            }
+        }
+        ErrorKind::UnknownArgument => {
+            let word = context(ContextKind::InvalidArg).unwrap_or_default();
+            if word == "true" || word == "false" {
+                let tip = StyledStr::from(format!(
+                    "the value of a switch stands behind an equals sign: --FLAG={word}"
+                ));
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+            }
+        }
+        _ => {}
+    }
+    // Somebody who has stopped listening is no reason to fail.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8))
+}
+
+/// " (did you mean …?)" for a file that isn't there, by the files of its kind beside it and what else could be meant.
+pub(super) fn near_file(file: &Path, others: &[&str]) -> String {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let entries = std::fs::read_dir(folder.unwrap_or(Path::new(".")))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let beside = entries.filter(|entry| entry.path().extension() == file.extension());
+    let beside: Vec<String> = beside
+        .map(|entry| file.with_file_name(entry.file_name()).display().to_string())
+        .collect();
+    let known: Vec<&str> = others
+        .iter()
+        .copied()
+        .chain(beside.iter().map(String::as_str))
+        .collect();
+    hint(&file.display().to_string(), &known)
+}
