@@ -59,6 +59,8 @@ pub(super) fn report(
     } else {
         Exit::State
     };
+    // Journals hold the placeholders of secrets.
+    let text = crate::secret::shown(&text);
     let usual = PathBuf::from(format!("{}.{end}", account.run));
     let path = args.output.as_ref().unwrap_or(&usual);
     if path.as_os_str() == "-" {
