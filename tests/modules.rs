@@ -31,7 +31,7 @@ read -r request
 case $request in
 *'"describe"'*)
 	say '{{"module":{{"protocol":1,"about":"Our load balancer.","ops":{{"drain":{{
-		"doc":"Send no new work to a member.","effect":"{effect}","timeout":"2s","probe":true,
+		"doc":"Send no new work to a member.","effect":"{effect}","timeout":"30s","probe":true,
 		"args":{{"type":"object","required":["backend"],"properties":{{
 			"backend":{{"type":"string","format":"member","description":"Where work was sent."}},
 			"weight":{{"type":"integer","minimum":0,"default":3,"description":"How much is left there."}}}}}},
@@ -259,11 +259,10 @@ fn a_program_that_breaks_its_word_holds_the_run() {
         held("converge", "echo it broke >&2\nexit 1"),
         held("converge", "kill -11 $$"),
         held("converge", "head -c 10000000 /dev/zero | tr '\\0' x"),
-        held("converge", "sleep 100"),
         held("converge", "sleep 100 & exit 1"),
         held(
             "converge",
-            "ask '{\"wait\":{\"seconds\":5,\"missing\":\"7 connections are open\"}}'",
+            "ask '{\"wait\":{\"seconds\":50,\"missing\":\"7 connections are open\"}}'",
         ),
         held(
             "converge",
@@ -283,6 +282,28 @@ fn a_program_that_breaks_its_word_holds_the_run() {
         ),
     ];
     insta::assert_snapshot!(cases.join("\n"));
+}
+
+#[test]
+fn a_program_that_hangs_is_ended_with_all_that_it_began() {
+    let desk = Desk::new();
+    let pid = desk.path("pid");
+    let hangs = format!("sleep 1000 & echo $! > {}\nsleep 1000", pid.display());
+    program(&desk, "lb.sh", &shell("converge", &hangs));
+    let ran = desk.play(&body(
+        "lb.drain { backend = \"micro01\", timeout = \"3s\" }",
+    ));
+    let out = ran.exits(4);
+    assert!(
+        out.contains("lb.drain: modules/lb.sh did not answer within 3s and was ended"),
+        "{out}"
+    );
+    let pid = fs::read_to_string(&pid).unwrap();
+    let stat = std::path::PathBuf::from(format!("/proc/{}/stat", pid.trim()));
+    // Gone, or dead and not yet fetched by whoever has it now.
+    until("the child is ended", || {
+        fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+    });
 }
 
 /// Answers a probe so, and does this otherwise.

@@ -221,7 +221,8 @@ fn a_plan_that_is_not_for_this_run_is_refused() {
     );
     let digest = plan.split(r#""flow": ""#).nth(1).unwrap().get(..8).unwrap();
     refuse("source.json", &plan.replace(digest, "00000000"), "twin:2");
-    refuse("torn.json", &plan[..plan.len() / 2], "twin:2");
+    // Behind this the length of a time stamp may differ.
+    refuse("torn.json", &plan[..5000], "twin:2");
     refuse(
         "key.json",
         &plan.replacen(r#""cluster":"#, r#""clutser":"#, 1),

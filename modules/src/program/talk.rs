@@ -14,12 +14,17 @@ use crate::cx::Cx;
 use crate::error::{Kind, OpError};
 use crate::op::Probe;
 
+/// How long a probe may take at least.
+const PROBING: Duration = Duration::from_secs(60);
+
 /// A program that works on an attempt.
 pub(super) struct Talk<'a> {
     program: &'a Program,
     op: &'a DescribedOp,
     name: &'a str,
     cx: &'a Cx,
+    /// When it has to be at its end.
+    deadline: Instant,
     process: Process,
     /// It has asked for something on a member: whatever becomes of it now, the effect may exist.
     acted: bool,
@@ -44,15 +49,21 @@ impl<'a> Talk<'a> {
             op,
             name,
             cx,
+            deadline: cx.deadline(),
             process,
             acted: false,
             probing: false,
         })
     }
 
+    /// How long it has left.
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     fn task(&self, args: Value) -> Task<'a> {
         let cluster = self.cx.cluster();
-        let left = self.cx.deadline().saturating_duration_since(Instant::now());
+        let left = self.left();
         Task {
             op: self.name,
             args: filled(&self.op.args, args),
@@ -78,6 +89,8 @@ impl<'a> Talk<'a> {
     /// Has it find out what became of an earlier attempt.
     pub(super) async fn probe(mut self, args: Value) -> Result<Probe<Value>, OpError> {
         self.probing = true;
+        // The step's own time may have run out: what became of it is asked all the same.
+        self.deadline = self.deadline.max(Instant::now() + PROBING);
         let task = self.task(args);
         Ok(match self.last_word(Say::Probe(task)).await? {
             Said::Done(result) => Probe::Done(self.result(Value::Object(result))?),
@@ -137,7 +150,7 @@ impl<'a> Talk<'a> {
     /// Waits for the program's next message, while nobody else's program works on a simulated cluster.
     async fn hear(&mut self, answer: Option<String>) -> Result<Said, OpError> {
         let turn = self.cx.turn().await;
-        let left = self.cx.deadline().saturating_duration_since(Instant::now());
+        let left = self.left();
         let heard = self.process.ask(answer.as_deref(), left).await;
         drop(turn);
         self.tell_errors();
@@ -181,7 +194,7 @@ impl<'a> Talk<'a> {
         {
             return Err(self.broken("asked for a command whose program has no absolute path"));
         }
-        let left = self.cx.deadline().saturating_duration_since(Instant::now());
+        let left = self.left();
         let member = command.member;
         let mut cmd = Cmd {
             root: command.root,
