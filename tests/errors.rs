@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use lockstep_tests::lab::{Ran, write};
+use regex::Regex;
 
 use crate::desk::Desk;
 
@@ -208,4 +209,45 @@ fn a_rehearsal_that_is_held_tells_the_command_and_what_to_type() {
     assert_eq!(ran.code, Some(4), "{ran:?}");
     let at = ran.stdout.find("update-1 is held").unwrap();
     insta::assert_snapshot!(&ran.stdout[at..]);
+}
+
+#[test]
+fn what_a_program_says_is_shown_and_does_nothing() {
+    let desk = Desk::new();
+    write(
+        &desk.path("here.toml"),
+        "name = \"here\"\n[[members]]\nname = \"micro01\"\nlocal = true\n",
+    );
+    let said = |script: &str| {
+        let step = "\texec { member = \"micro01\", effect = \"once\", argv = { \"/bin/sh\", \"drain.sh\" } }";
+        let folder = desk.path("drain.sh").display().to_string();
+        write(&desk.path("drain.sh"), script);
+        write(
+            &desk.path("site.lua"),
+            &body(&step.replace("drain.sh", &folder)),
+        );
+        let out = desk
+            .run(&["run", "site.lua", "--cluster", "here.toml"])
+            .exits(4);
+        let escapes = |c: char| c.is_control() && c != '\n';
+        assert!(
+            !out.contains(escapes) && out.len() < 64 * 1024,
+            "{}",
+            out.len()
+        );
+        let took = Regex::new(r"after \d+\.\d s").unwrap();
+        let out = out.replace(&folder, "/srv/drain.sh");
+        took.replace_all(&out, "after 0.1 s").into_owned()
+    };
+    let noisy = said(
+        "printf 'draining\\n\\033[31mred\\033[0m\\r\\n\\033]0;owned\\007no backend\\n' >&2\nexit 3\n",
+    );
+    let long = said("head -c 10000000 /dev/zero | tr '\\000' y\nexit 4\n");
+    assert!(
+        long.contains("ended      exit 4") && long.contains("yyy"),
+        "{long}"
+    );
+    // How long it took is in the lines before.
+    let at = noisy.find("site-1 is held").unwrap();
+    insta::assert_snapshot!(&noisy[at..]);
 }

@@ -166,7 +166,9 @@ pub(super) fn go_on(
     }
     target::with_ssh_config(&mut cluster, global);
     script.start(&head.cluster, &head.params)?;
-    let (then, now) = (folder.captured(&head)?.0, script.loaded());
+    // Only for what is shown where the two differ: a run goes on with another playbook even if its own can't be read.
+    let then = folder.captured(&head).map(|captured| captured.0);
+    let (then, now) = (then.unwrap_or_default(), script.loaded());
 
     let speed = args.speed.or(global.pace);
     let runtime = runtime(simulated || speed.is_some())?;

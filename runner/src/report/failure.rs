@@ -8,12 +8,15 @@ use lockstep_modules::error::Kind;
 use serde_json::Value;
 
 use super::excerpt::{Excerpt, Ink, parse};
-use super::harmless::{harmless, lines, one_line};
+use super::harmless::{cut, harmless, lines, one_line};
 use crate::failure::Failure;
 use crate::script::Source;
 
 /// Lines of a program's output that are shown: its last.
 const SAID: usize = 8;
+
+/// Characters of each of them that are shown.
+const WIDE: usize = 300;
 
 /// Frames of a traceback that are shown.
 const FRAMES: usize = 12;
@@ -179,8 +182,9 @@ fn entry(text: &mut String, name: &str, what: &str) {
 /// The last lines of what a program said.
 fn last(said: &str) -> String {
     let all: Vec<&str> = said.trim_end().lines().collect();
-    let shown = &all[all.len().saturating_sub(SAID)..];
-    lines(&shown.join("\n"))
+    let shown = all[all.len().saturating_sub(SAID)..].iter();
+    let shown: Vec<_> = shown.map(|line| cut(line, WIDE)).collect();
+    harmless(&shown.join("\n")).into_owned()
 }
 
 #[cfg(test)]

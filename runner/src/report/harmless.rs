@@ -33,7 +33,7 @@ pub fn one_line(text: &str) -> String {
     let mut lines = text.lines().map(str::trim_end).filter(|l| !l.is_empty());
     let first = lines.next().unwrap_or_default();
     let more = lines.count();
-    let line = cut(first);
+    let line = cut(first, LONGEST);
     let line = harmless(&line);
     match more {
         0 => line.into_owned(),
@@ -42,10 +42,10 @@ pub fn one_line(text: &str) -> String {
     }
 }
 
-/// The beginning of a line that is too long, and how much is left out.
+/// The beginning of a line of more characters than `longest`, and how much is left out.
 #[must_use]
-pub fn cut(line: &str) -> Cow<'_, str> {
-    match line.char_indices().nth(LONGEST) {
+pub fn cut(line: &str, longest: usize) -> Cow<'_, str> {
+    match line.char_indices().nth(longest) {
         None => Cow::Borrowed(line),
         Some((at, _)) => {
             let more = line.len() - at;
@@ -57,7 +57,7 @@ pub fn cut(line: &str) -> Cow<'_, str> {
 /// A text of any number of lines, each of them harmless and of bounded length.
 #[must_use]
 pub fn lines(text: &str) -> String {
-    let lines: Vec<Cow<'_, str>> = text.split('\n').map(cut).collect();
+    let lines: Vec<Cow<'_, str>> = text.split('\n').map(|line| cut(line, LONGEST)).collect();
     harmless(&lines.join("\n")).into_owned()
 }
 
