@@ -1,8 +1,4 @@
 //! Build data for `lockstep --version`: what was built, by which compiler, and from which commit.
-#![expect(
-    clippy::print_stdout,
-    reason = "this is how a build script speaks to cargo"
-)]
 
 use std::env;
 use std::path::{Path, PathBuf};

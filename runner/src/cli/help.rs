@@ -276,17 +276,29 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ),
 ];
 
-/// What `lockstep help` knows beside the commands: a name, what it is about, and the text.
-const TOPICS: [(&str, &str, fn() -> String); 3] = [
-    ("exit-codes", "How commands end", exit_codes),
-    (
-        "environment",
-        "Environment variables that are looked at",
-        || columns(&ENVIRONMENT),
-    ),
-    ("files", "Files that are read and written", || {
-        columns(&FILES)
-    }),
+/// Something that `lockstep help` knows beside the commands.
+struct Topic {
+    name: &'static str,
+    about: &'static str,
+    text: fn() -> String,
+}
+
+const TOPICS: [Topic; 3] = [
+    Topic {
+        name: "exit-codes",
+        about: "How commands end",
+        text: exit_codes,
+    },
+    Topic {
+        name: "environment",
+        about: "Environment variables that are looked at",
+        text: || columns(&ENVIRONMENT),
+    },
+    Topic {
+        name: "files",
+        about: "Files that are read and written",
+        text: || columns(&FILES),
+    },
 ];
 
 /// Environment variables.
@@ -396,17 +408,17 @@ pub(super) fn dress(command: Command) -> Command {
         }
         overview.push('\n');
     }
-    let topics = TOPICS.map(|(name, ..)| name).join(", ");
+    let topics = TOPICS.map(|topic| topic.name).join(", ");
     let command = command.help_template(format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{overview}{heading}Options:{heading:#}\n{{options}}\n\n\
          {heading}More:{heading:#} lockstep help COMMAND, or one of: {topics}{{after-help}}"
     ));
     let command = with_examples(command);
     let command = command.mut_subcommands(with_examples);
-    command.subcommands(TOPICS.map(|(name, about, text)| {
-        Command::new(name)
-            .about(about)
-            .after_help(text())
+    command.subcommands(TOPICS.map(|topic| {
+        Command::new(topic.name)
+            .about(topic.about)
+            .after_help((topic.text)())
             .hide(true)
             .disable_help_flag(true)
             .help_template("{about}{after-help}")
@@ -431,8 +443,8 @@ fn with_examples(command: Command) -> Command {
 
 /// The text of a topic.
 pub(super) fn topic(name: &str) -> Option<String> {
-    let (_, about, text) = TOPICS.into_iter().find(|(topic, ..)| *topic == name)?;
-    Some(format!("{about}\n\n{}", text()))
+    let topic = TOPICS.into_iter().find(|topic| topic.name == name)?;
+    Some(format!("{}\n\n{}", topic.about, (topic.text)()))
 }
 
 /// What each exit code means.
