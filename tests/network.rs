@@ -48,6 +48,13 @@ fn what_is_wrong_holds_the_wave_at_its_gate() {
             |world| world.lose_service("microovn", "micro03", "chassis"),
             |world| world.mend_daemons("microovn"),
         ),
+        held_by(
+            |world| {
+                let fault = "no-return:microovn,micro03".parse().unwrap();
+                world.inject(fault).unwrap();
+            },
+            World::mend,
+        ),
     ];
     insta::assert_snapshot!(held.join("\n"));
 }

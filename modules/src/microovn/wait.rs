@@ -123,7 +123,14 @@ async fn look(cx: &Cx, member: Option<&Member>) -> Result<Look<WaitOut>, OpError
         Err(error) => return Ok(Look::NotYet(error.to_string())),
     };
     if !health.ok {
-        return Ok(Look::NotYet(health.problems.join("; ")));
+        let mut missing = health.problems;
+        // What is down on the member itself is why the others miss it.
+        if let Some(member) = member
+            && let Look::NotYet(cause) = microcluster::look_refreshed(cx, MICROOVN, member).await?
+        {
+            missing.insert(0, cause);
+        }
+        return Ok(Look::NotYet(missing.join("; ")));
     }
     let Some(member) = member else {
         match microcluster::look_everywhere(cx, MICROOVN).await? {
