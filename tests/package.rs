@@ -145,7 +145,9 @@ fn the_package_is_installed_into_a_clean_root_and_works_there() {
         "--playbooks",
         "/usr/share/lockstep/playbooks",
     ];
-    assert_eq!(run(&beside, 0), run(&beside[..4], 0));
+    let stamp = Regex::new(r"\d{8}T\d{6}Z").unwrap();
+    let plan = |words: &[&str]| stamp.replace_all(&run(words, 0), "").into_owned();
+    assert_eq!(plan(&beside), plan(&beside[..4]));
 
     // Completions ask the program that is found, and not the one that they were made by.
     for file in [
