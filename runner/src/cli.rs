@@ -118,7 +118,12 @@ pub(crate) struct Global {
     /// beside the cluster file]
     //
     // The environment is looked at where programs are looked for: it shall not change what a resumed run goes on with.
-    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        help_heading = "Global options"
+    )]
     modules: Option<PathBuf>,
     /// Another ssh_config than yours (ssh -F)
     #[arg(

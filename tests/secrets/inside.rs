@@ -130,6 +130,7 @@ fn process(
         cluster: cluster.clone(),
         seed: 1,
         bundle: BTreeMap::new(),
+        programs: None,
         who: "me".to_owned(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
