@@ -33,6 +33,7 @@ fn head() -> Record {
         cluster: cluster(),
         seed: 1,
         bundle: BTreeMap::new(),
+        programs: None,
         who: "ann@desk".to_owned(),
     }))
 }
