@@ -29,8 +29,8 @@ function waves.params()
 end
 
 -- A wave is a record: the playbook's `hook`, its `component` as it was before (members, health), the `channel` to move to
--- (none to stay), the `revision` that all members are to have, those that have it coming (`moves`), how many good `looks`
--- open a gate, whether `downtime` is accepted, whether any member is `ahead` of the others by now, and `away`, which runs a
+-- (none to stay), the `revision` that all members are to have, which one each `has` by now, those that have it coming
+-- (`moves`), how many good `looks` open a gate, whether `downtime` is accepted, whether any member is `ahead` of the others by now, and `away`, which runs a
 -- member's refresh with its instances out of the way if that is asked for.
 
 -- While a member is away Ceph shall not start to move its data. Whoever set the flag gives it back.
@@ -75,8 +75,9 @@ local function refresh(wave, member, gate)
 		revision = wave.revision,
 		downtime = wave.downtime,
 	}
-	-- Where nobody could tell beforehand, the first member has shown what all are to have.
-	wave.revision = wave.revision or r.to
+	wave.has[member] = r.to
+	-- Where nobody could tell beforehand, the first member that gets another one shows what all are to have.
+	wave.revision = wave.revision or (r.changed and r.to or nil)
 	if r.changed and gate then
 		gate(member, way_back(wave, r.from))
 	end
@@ -97,6 +98,26 @@ local function point_of_no_return(wave)
 	end
 end
 
+-- Takes the members through `each` (`rolling` or `parallel`), and once more those that have fallen behind: where nobody could
+-- tell beforehand what all are to have, a member that was given nothing new is noticed when another one is.
+local function together(wave, each, members, fn)
+	each(members, fn)
+	local newest = wave.has[members[1]]
+	for _, member in ipairs(members) do
+		if (tonumber(wave.has[member]) or 0) > (tonumber(newest) or 0) then
+			newest = wave.has[member]
+		end
+	end
+	local behind = {}
+	for _, member in ipairs(members) do
+		if wave.has[member] ~= newest then
+			behind[#behind + 1] = member
+		end
+	end
+	wave.revision = newest
+	each(behind, fn)
+end
+
 local run = {}
 
 -- One member after the other, each behind a gate before and a gate after it. A member that has the release already stops
@@ -108,7 +129,7 @@ function run.microceph(wave)
 	end
 	point_of_no_return(wave)
 	local order = microceph.order({ members = wave.component.members }).members
-	rolling(order, function(member)
+	together(wave, rolling, order, function(member)
 		if not wave.moves[member] then
 			return refresh(wave, member, gate)
 		end
@@ -130,7 +151,7 @@ function run.microovn(wave)
 	end
 	with_patience(function()
 		local order = microovn.order({ members = wave.component.members }).members
-		rolling(order, function(member)
+		together(wave, rolling, order, function(member)
 			if not wave.moves[member] then
 				return refresh(wave, member, gate)
 			end
@@ -156,7 +177,7 @@ function run.lxd(wave)
 	parallel(wave.component.members, function(member)
 		snap.switch { member = member, snap = "lxd", channel = wave.channel }
 	end)
-	parallel(wave.component.members, function(member)
+	together(wave, parallel, wave.component.members, function(member)
 		refresh(wave, member)
 	end)
 	lxd.wait {}
@@ -168,7 +189,7 @@ end
 -- One member after the other, and only when LXD is ready everywhere: MicroCloud's daemon doesn't start without it.
 function run.microcloud(wave)
 	local members = wave.component.members
-	rolling(members, function(member)
+	together(wave, rolling, members, function(member)
 		if member == members[#members] then
 			point_of_no_return(wave)
 		end
@@ -231,6 +252,7 @@ local function planned(M, report, p, channels)
 				component = component,
 				channel = channel,
 				revision = revision,
+				has = {},
 				moves = moves,
 				looks = p.looks,
 			}

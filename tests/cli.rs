@@ -21,7 +21,7 @@ fn an_update_of_a_simulated_cluster_prints_what_it_did() {
         "MicroCeph\n",
         "micro04  snap.refresh lxd: 33100 → 33110",
         "update-1: done\n",
-        "micro01 1500 → 1501",
+        "microceph   1500 → 1501 on micro01, micro02, micro03, micro04\n",
     ] {
         assert!(out.contains(line), "{line}\n{out}");
     }
@@ -367,6 +367,73 @@ fn an_op_has_a_help_of_its_own() {
 #[test]
 fn the_status_of_a_simulated_cluster_is_on_one_screen() {
     insta::assert_snapshot!(Desk::new().run(&["status", "--cluster", "twin:3"]).exits(0));
+}
+
+#[test]
+fn the_status_is_watched_on_a_cleared_screen_and_in_plain_lines_elsewhere() {
+    let desk = Desk::new();
+    let watch = format!("{LOCKSTEP} status --cluster twin:1 --watch 1");
+    let looked = |words: &[&str]| {
+        let mut command = Command::new("timeout");
+        // What watches goes on until it is stopped.
+        let command = command.args(["-s", "INT", "--foreground", "20", "sh", "-c"]);
+        let command = command.arg(format!("{} | head -n 12", words.join(" ")));
+        let ran = Ran::of(command.env("TERM", "xterm").output().unwrap());
+        (ran.stdout.matches("twin of 1: ").count(), ran.stdout)
+    };
+    let (times, plain) = looked(&["timeout 10", &watch]);
+    assert_eq!((times, plain.contains('\u{1b}')), (2, false), "{plain}");
+    let (times, screen) = looked(&["timeout 10 script -qec", &format!("'{watch}'"), "/dev/null"]);
+    assert_eq!(times, 2, "{screen}");
+    assert_eq!(screen.matches("\u{1b}[H\u{1b}[2J").count(), 2, "{screen}");
+    drop(desk);
+}
+
+#[test]
+fn what_a_check_names_to_be_typed_again_finds_the_same() {
+    let desk = Desk::new();
+    let text = r#"
+return {
+    api = 1,
+    params = { tidy = { type = "boolean", default = true } },
+    run = function(cluster, p)
+        microceph.noout { member = "micro01", on = true }
+        local refreshed = try(function()
+            for _, member in ipairs(cluster.members) do
+                snap.refresh { member = member, snap = "microcloud" }
+            end
+        end)
+        if refreshed.ok or p.tidy then
+            microceph.noout { member = "micro01", on = false }
+        end
+    end,
+}
+"#;
+    write(&desk.path("site.lua"), text);
+    let found = desk.run(&[
+        "check",
+        "site.lua",
+        "--tidy=false",
+        "--members",
+        "3",
+        "--tries",
+        "200",
+        "--no-kills",
+    ]);
+    assert_eq!(found.code, Some(11), "{found:?}");
+    let again = found
+        .stdout
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("again"));
+    let again = again.unwrap_or_else(|| panic!("{}", found.stdout)).trim();
+    assert!(
+        again.starts_with("lockstep check site.lua -p tidy=false --members 3 --seed 1 --try "),
+        "{again}"
+    );
+    let words: Vec<&str> = again.split(' ').skip(1).collect();
+    let ran = desk.run(&words);
+    assert_eq!(ran.code, Some(11), "{ran:?}");
+    assert!(ran.stdout.contains(again), "{}", ran.stdout);
 }
 
 #[test]

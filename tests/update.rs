@@ -133,6 +133,37 @@ fn a_component_that_is_left_alone_may_be_out_of_step() {
 }
 
 #[test]
+fn a_member_that_gets_nothing_new_in_an_upgrade_holds_the_run() {
+    let params = json!({"to": "3", "accept": ["microcloud-3-in-production"]});
+    for (snap, member) in [
+        ("lxd", "micro01"),
+        ("lxd", "micro02"),
+        ("microcloud", "micro01"),
+        ("microcloud", "micro02"),
+    ] {
+        let mut bench = Bench::shipped("upgrade", &Scenario::of(3), &params);
+        bench.fault(&format!("other-revision:{snap},{member}@1s"));
+        let held = bench.run().held();
+        assert_eq!(held.failure.member.as_deref(), Some(member), "{held:?}");
+        assert!(held.path.contains("snap.refresh"), "{held:?}");
+        assert!(
+            held.failure
+                .message
+                .contains("a release that not everybody gets yet"),
+            "{held:?}"
+        );
+        bench.world.mend();
+        bench.resume().done();
+        let revisions = bench.revisions(snap);
+        assert!(
+            revisions.iter().all(|r| *r == revisions[0]),
+            "{revisions:?}"
+        );
+        assert_eq!(bench.world.violations(), []);
+    }
+}
+
+#[test]
 fn an_upgrade_moves_components_to_the_channels_that_were_named() {
     let scenario = Scenario {
         updates: false,

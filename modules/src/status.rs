@@ -193,7 +193,10 @@ impl Status {
     /// The cluster in a sentence.
     #[must_use]
     pub fn brief(&self) -> String {
-        let mut parts = vec![format!("{} members", self.members.len())];
+        let mut parts = vec![match self.members.len() {
+            1 => "1 member".to_owned(),
+            n => format!("{n} members"),
+        }];
         parts.push(if self.in_step {
             "in step".to_owned()
         } else {

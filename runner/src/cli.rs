@@ -1,26 +1,7 @@
 //! The command line: one file a command.
 
-/// Prints a line for whoever called. Whatever a member put into it does nothing to the terminal, and the placeholders of
-/// secrets that journals and results hold are shown as `***`. Somebody who has stopped listening (`lockstep runs | head`)
-/// is no reason to fail.
-macro_rules! out {
-    ($($arg:tt)*) => {{
-        use std::io::Write as _;
-        let text = format!($($arg)*);
-        let text = $crate::secret::shown(&text);
-        let _ = writeln!(std::io::stdout(), "{}", $crate::report::harmless(&text));
-    }};
-}
-
-/// As `out!`, on standard error.
-macro_rules! err {
-    ($($arg:tt)*) => {{
-        use std::io::Write as _;
-        let text = format!($($arg)*);
-        let text = $crate::secret::shown(&text);
-        let _ = writeln!(std::io::stderr(), "{}", $crate::report::harmless(&text));
-    }};
-}
+#[macro_use]
+mod print;
 
 mod abort;
 mod check;
@@ -114,7 +95,7 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     playbooks: Option<PathBuf>,
-    /// The folder with the site's module programs [env: LOCKSTEP_MODULES=] [default: modules/ beside the playbook, or
+    /// The folder with the site's module programs [env: LOCKSTEP_MODULES] [default: modules/ beside the playbook, or
     /// beside the cluster file]
     //
     // The environment is looked at where programs are looked for: it shall not change what a resumed run goes on with.

@@ -14,7 +14,7 @@ pub mod markdown;
 
 pub use board::{Board, Signs, WIDTH};
 pub use file::FileReporter;
-pub use harmless::harmless;
+pub use harmless::{harmless, harmless_json};
 pub use json::JsonReporter;
 pub use line::LineReporter;
 pub use live::{LiveReporter, Screen};

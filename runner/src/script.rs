@@ -116,9 +116,7 @@ impl Script {
     ) -> Result<Self, Failure> {
         let shared = Rc::new(RefCell::new(Shared::new(sources)));
         let (lua, prelude) = sandbox::build(&shared, registry, seed).map_err(|e| internal(&e))?;
-        let loaded = playbook::load(&lua, &prelude, &shared, main);
-        let (playbook, functions) =
-            loaded.map_err(|failure| shared.borrow().with_source(failure))?;
+        let (playbook, functions) = playbook::load(&lua, &prelude, &shared, main)?;
         shared.borrow_mut().loading = false;
         Ok(Self {
             lua,

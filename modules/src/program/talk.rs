@@ -12,7 +12,7 @@ use super::protocol::{Command, DescribedOp, Failed, Lost, Printed, Said, Say, Ta
 use crate::cmd::{Cmd, End, last_line};
 use crate::cx::Cx;
 use crate::error::{Kind, OpError};
-use crate::op::Probe;
+use crate::op::{Effect, Probe};
 
 /// How long a probe may take at least.
 const PROBING: Duration = Duration::from_secs(60);
@@ -243,19 +243,23 @@ impl<'a> Talk<'a> {
         })
     }
 
-    /// The program didn't keep to the protocol. What it asked for before that may have been done.
+    /// The program didn't keep to the protocol. What it asked for before that may have been done; and of one whose op must not
+    /// be done twice nobody knows what it did by itself.
     fn broken(&self, what: &str) -> OpError {
         let mut shown = self.program.shown();
         if self.probing {
             shown.push_str(", asked what became of it,");
         }
-        let error = if self.acted {
-            OpError::new(
-                Kind::Unreachable,
-                format!("{shown} {what}, after it had given commands"),
-            )
-            .with("contact", "program")
-            .with("transient", false)
+        let doubt = if self.acted {
+            Some("after it had given commands")
+        } else {
+            let alone = self.op.effect == Effect::Once && !self.probing;
+            alone.then_some("and what it did by itself until then isn't known")
+        };
+        let error = if let Some(doubt) = doubt {
+            OpError::new(Kind::Unreachable, format!("{shown} {what}, {doubt}"))
+                .with("contact", "program")
+                .with("transient", false)
         } else {
             OpError::command(format!("{shown} {what}"))
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 
 use clap::Args;
+use lockstep_modules::cmd::quote;
 use lockstep_modules::op::Registry;
 use lockstep_twin::Scenario;
 use serde_json::json;
@@ -11,7 +12,7 @@ use serde_json::json;
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::playbook::Which;
-use super::session;
+use super::print;
 use super::target::machines;
 use crate::check::{Check, Finding, Report};
 use crate::report::excerpt::Ink;
@@ -73,12 +74,12 @@ pub(super) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> R
         let _ = write!(std::io::stderr(), "\r                    \r");
     }
     if global.json {
-        out!(
-            "{}",
-            json!({"kills": report.kills, "tries": report.tries, "findings": report.findings})
+        print::json(
+            &json!({"kills": report.kills, "tries": report.tries, "findings": report.findings}),
         );
     } else {
-        print(&main.main, args, &report, &piece.bundle);
+        let again = again(&main.main, global, args);
+        print(&main.main, args, &again, &report, &piece.bundle);
     }
     Ok(if report.findings.is_empty() {
         Exit::Done
@@ -87,7 +88,32 @@ pub(super) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> R
     })
 }
 
-fn print(main: &str, args: &CheckArgs, report: &Report, sources: &BTreeMap<String, Source>) {
+/// What is typed to check the same again, but for the number of the try.
+fn again(main: &str, global: &Global, args: &CheckArgs) -> String {
+    let folders = [
+        ("--playbooks", &global.playbooks),
+        ("--modules", &global.modules),
+    ];
+    let folders = folders.into_iter().filter_map(|(flag, folder)| {
+        let folder = folder.as_ref()?.display().to_string();
+        Some(format!(" {flag} {}", quote(&folder)))
+    });
+    let params = args.which.params.typed().map(|(name, value)| {
+        let value = value.as_str().unwrap_or_default().to_owned();
+        format!(" -p {}", quote(&format!("{name}={value}")))
+    });
+    let members = args.members.iter().map(|n| format!(" --members {n}"));
+    let flags: String = folders.chain(params).chain(members).collect();
+    format!("lockstep check {main}{flags} --seed {}", args.seed)
+}
+
+fn print(
+    main: &str,
+    args: &CheckArgs,
+    again: &str,
+    report: &Report,
+    sources: &BTreeMap<String, Source>,
+) {
     let teller = Teller {
         sources,
         cluster: None,
@@ -96,15 +122,15 @@ fn print(main: &str, args: &CheckArgs, report: &Report, sources: &BTreeMap<Strin
     for finding in &report.findings {
         let excerpt = teller.excerpt(&finding.site, &finding.what, finding.step.is_empty());
         let excerpt = excerpt.map_or_else(String::new, |excerpt| excerpt + "\n");
-        let (head, rest) = text(main, args, finding);
-        session::print(&format!(
+        let (head, rest) = text(again, finding);
+        print::styled(&format!(
             "{}\n{excerpt}{}\n",
             harmless(&head),
             harmless(&rest)
         ));
     }
     let tried = format!(
-        "killed and resumed {} times, {} random mishaps (seed {})",
+        "kills and resumes: {}; tries with random mishaps: {} (seed {})",
         report.kills, report.tries, args.seed
     );
     match report.findings.len() {
@@ -115,7 +141,7 @@ fn print(main: &str, args: &CheckArgs, report: &Report, sources: &BTreeMap<Strin
 }
 
 /// A finding in full: the rule, the line, what it takes, and how it comes about.
-fn text(main: &str, args: &CheckArgs, finding: &Finding) -> (String, String) {
+fn text(again: &str, finding: &Finding) -> (String, String) {
     let Finding {
         rule,
         what,
@@ -151,10 +177,7 @@ fn text(main: &str, args: &CheckArgs, finding: &Finding) -> (String, String) {
         text.push_str(&format!("    {line}\n"));
     }
     if let Some(number) = finding.number {
-        let seed = args.seed;
-        text.push_str(&format!(
-            "  again    lockstep check {main} --seed {seed} --try {number}\n"
-        ));
+        text.push_str(&format!("  again    {again} --try {number}\n"));
     }
     (head, text)
 }

@@ -22,9 +22,11 @@ use lockstep_twin::{Arg as FaultArg, KINDS, Scenario};
 
 use super::Global;
 use super::exit::{Exit, Fault};
+use super::print;
 use super::session::state;
 use super::target::Target;
 use crate::journal::Phase;
+use crate::report::harmless;
 use crate::runs::Runs;
 
 /// The variable that asks for an answer instead of a command: the shell's name.
@@ -80,7 +82,7 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<Exit, Fault> {
         }
     };
     written.map_err(|e| Fault::new(Exit::Failed, e))?;
-    out!("{}", String::from_utf8_lossy(&script).trim());
+    print::styled(&format!("{}\n", String::from_utf8_lossy(&script).trim()));
     Ok(Exit::Done)
 }
 
@@ -104,16 +106,17 @@ pub(super) fn answered(registry: &Registry, argv: &[OsString]) -> bool {
     words.truncate(index + 1);
     words.resize(index + 1, OsString::new());
     for (value, help) in answer(registry, words) {
-        let value = value.get(typed..).unwrap_or_default();
-        match shell.as_str() {
-            "zsh" => out!(
-                "{}:{}",
+        let value = harmless(value.get(typed..).unwrap_or_default());
+        let help = harmless(&help);
+        print::styled(&match shell.as_str() {
+            "zsh" => format!(
+                "{}:{}\n",
                 value.replace('\\', r"\\").replace(':', r"\:"),
                 help.replace('\\', r"\\")
             ),
-            "fish" => out!("{value}\t{help}"),
-            _ => out!("{value}"),
-        }
+            "fish" => format!("{value}\t{help}\n"),
+            _ => format!("{value}\n"),
+        });
     }
     true
 }

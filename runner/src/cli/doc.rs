@@ -3,10 +3,11 @@
 use clap::Args;
 use lockstep_modules::op::Registry;
 use lockstep_modules::schema::hint;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Global;
 use super::exit::{Exit, Fault};
+use super::print;
 use crate::generate;
 
 /// What is looked up.
@@ -20,7 +21,7 @@ pub(crate) struct DocArgs {
 pub(super) fn doc(registry: &Registry, global: &Global, args: &DocArgs) -> Result<Exit, Fault> {
     let Some(name) = &args.name else {
         if global.json {
-            out!("{}", generate::schema(registry));
+            print::json(&generate::schema(registry));
         } else {
             for module in registry.modules() {
                 out!("{}: {}", module.name, module.about);
@@ -52,10 +53,8 @@ pub(super) fn doc(registry: &Registry, global: &Global, args: &DocArgs) -> Resul
     }
     for op in ops {
         if global.json {
-            out!(
-                "{}",
-                json!({"op": op.name, "effect": op.effect, "args": op.args, "out": op.out})
-                    as Value
+            print::json(
+                &json!({"op": op.name, "effect": op.effect, "args": op.args, "out": op.out}),
             );
         } else {
             out!("{}", generate::reference_of(op));

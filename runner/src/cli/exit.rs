@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use serde_json::json;
 
+use super::print;
 use crate::config::ConfigError;
 use crate::engine::{Divergence, EngineError};
 use crate::failure::Failure;
@@ -105,10 +106,7 @@ impl Fault {
         if json {
             let error = format!("{site}{}", self.message);
             let exit = self.exit as u8;
-            out!(
-                "{}",
-                json!({"error": error, "help": self.help, "exit": exit})
-            );
+            print::json(&json!({"error": error, "help": self.help, "exit": exit}));
             return;
         }
         if excerpt.is_empty() {

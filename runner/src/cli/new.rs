@@ -11,6 +11,7 @@ use serde_json::json;
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::help::columns;
+use super::print;
 use crate::bundle::shipped;
 
 /// What is to be written.
@@ -37,7 +38,7 @@ pub(super) fn new(global: &Global, args: &NewArgs) -> Result<Exit, Fault> {
     }
     write(file, &text(args.extends.as_deref())?)?;
     if global.json {
-        out!("{}", json!({"written": file}));
+        print::json(&json!({"written": file}));
         return Ok(Exit::Done);
     }
     let typed = quote(&shown.to_string());

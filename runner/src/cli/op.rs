@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::Global;
 use super::exit::{Exit, Fault};
+use super::print;
 use super::session::{self, Outcome, Session, runtime, state, tell};
 use super::target::{Target, simulation, ssh, world};
 use crate::engine::{Finish, Start};
@@ -506,7 +507,7 @@ fn print(op: &OpDef, call: &Adhoc, value: Value, as_json: bool) -> Exit {
             .map(|(name, r)| ((*name).to_owned(), (*r).clone()))
             .collect();
         let alone = all.get("").cloned();
-        out!("{}", alone.unwrap_or(Value::Object(all)));
+        print::json(&alone.unwrap_or(Value::Object(all)));
     } else {
         for (name, result) in pairs() {
             let who = if name.is_empty() {

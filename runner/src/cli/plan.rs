@@ -17,7 +17,8 @@ use super::Global;
 use super::exit::{Exit, Fault};
 use super::op;
 use super::playbook::{Which, given_by};
-use super::session::{self, runtime};
+use super::print;
+use super::session::runtime;
 use super::target::{Target, ssh};
 use crate::plan::{End, Plan, Step, make};
 use crate::report::excerpt::Ink;
@@ -88,7 +89,7 @@ pub(super) fn plan(registry: &Registry, global: &Global, args: &PlanArgs) -> Res
         })?;
     }
     if global.json {
-        out!("{}", json!(plan));
+        print::json(&json!(plan));
     } else {
         print(&plan, global.verbose);
         end(&plan.end, &piece.bundle);
@@ -199,8 +200,9 @@ fn print(plan: &Plan, verbose: bool) {
         .max()
         .unwrap_or(0);
     out!(
-        "\n{} steps, of which {reads} only look; about {}",
+        "\n{} step{}, of which {reads} only look; about {}",
         plan.steps.len(),
+        if plan.steps.len() == 1 { "" } else { "s" },
         Span(std::time::Duration::from_secs(ends / 1000))
     );
     if plan.instances.is_empty() {
@@ -240,7 +242,7 @@ fn end(end: &End, sources: &BTreeMap<String, Source>) {
         ink: Ink::stdout(),
     };
     if let Some(excerpt) = teller.excerpt(site, why, false) {
-        session::print(&format!("{excerpt}\n"));
+        print::styled(&format!("{excerpt}\n"));
     }
     if matches!(end, End::Open { .. }) {
         out!(

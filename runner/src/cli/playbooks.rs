@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::playbook::Main;
+use super::print;
 use crate::bundle::lua_files;
 use crate::failure::Failure;
 use crate::script::{Param, Playbook, Script};
@@ -46,10 +47,9 @@ pub(super) fn playbooks(
     if global.json {
         let all = shipped.iter().map(|found| (true, found));
         let all = all.chain(sites.iter().map(|found| (false, found)));
-        out!(
-            "{}",
-            all.map(|(shipped, found)| record(shipped, found))
-                .collect::<Value>()
+        print::json(
+            &all.map(|(shipped, found)| record(shipped, found))
+                .collect::<Value>(),
         );
         return Ok(Exit::Done);
     }

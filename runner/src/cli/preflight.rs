@@ -14,6 +14,7 @@ use super::Global;
 use super::exit::{Exit, Fault};
 use super::params::{self, Params};
 use super::playbook::given_by;
+use super::print;
 use super::session::{self, Session, runtime, tell};
 use super::status::table;
 use super::target::{Target, simulation, ssh};
@@ -97,7 +98,7 @@ pub(super) fn preflight(
     };
     let report = report(registry, value)?;
     if global.json {
-        out!("{}", serde_json::to_string(&report).unwrap_or_default());
+        print::json(&report);
     } else {
         print(&report);
     }

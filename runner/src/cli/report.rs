@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::Global;
 use super::exit::{Exit, Fault};
+use super::print;
 use super::session::state;
 use super::show::{unread, ways};
 use crate::account::load;
@@ -86,10 +87,7 @@ pub(super) fn report(
         }
     })?;
     if global.json {
-        out!(
-            "{}",
-            json!({"run": account.run, "report": path, "bytes": text.len()})
-        );
+        print::json(&json!({"run": account.run, "report": path, "bytes": text.len()}));
     } else {
         out!("{}", path.display());
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Global;
 use super::exit::{Exit, Fault};
+use super::print;
 use super::session::state;
 use crate::journal::{History, Phase};
 use crate::runs::{Runs, RunsError};
@@ -43,7 +44,7 @@ pub(super) fn runs(global: &Global) -> Result<Exit, Fault> {
             .iter()
             .map(|(id, history, running)| brief(id, history.as_ref(), *running))
             .collect();
-        out!("{}", Value::from(all));
+        print::json(&Value::from(all));
         return Ok(Exit::Done);
     }
     if rows.is_empty() {

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use super::Global;
 use super::exit::{Exit, Fault};
+use super::print;
 use crate::clock::Clock;
 use crate::engine::{Answer, Asker, Engine, EngineError, Finish, Start, Stop, Tools};
 use crate::event::{Event, Events, Reporter, Stamped};
@@ -314,7 +315,7 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
     match &outcome.finish {
         Finish::Done(value) => {
             if json {
-                out!("{}", json!({"run": id, "outcome": "done", "result": value}));
+                print::json(&json!({"run": id, "outcome": "done", "result": value}));
             } else {
                 out!("{id}: {}", result(value));
             }
@@ -322,19 +323,16 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
         }
         Finish::Failed(failure) => {
             if json {
-                out!(
-                    "{}",
-                    json!({"run": id, "outcome": "failed", "failure": failure})
-                );
+                print::json(&json!({"run": id, "outcome": "failed", "failure": failure}));
             } else {
                 let details = outcome.teller().details(failure);
-                print(&format!("{id}: failed: {}\n{details}", head(failure)));
+                print::styled(&format!("{id}: failed: {}\n{details}", head(failure)));
             }
             Exit::Failed
         }
         Finish::Aborted => {
             if json {
-                out!("{}", json!({"run": id, "outcome": "aborted"}));
+                print::json(&json!({"run": id, "outcome": "aborted"}));
             } else {
                 out!("{id}: aborted; what it had switched on was given back");
             }
@@ -347,29 +345,24 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
                     .iter()
                     .map(|h| json!({"path": h.path, "failure": h.failure, "in_doubt": h.in_doubt}))
                     .collect();
-                out!("{}", json!({"run": id, "outcome": "held", "steps": steps}));
+                print::json(&json!({"run": id, "outcome": "held", "steps": steps}));
             } else {
                 let teller = outcome.teller();
                 let simulated = outcome.simulated;
                 let width = hold::columns();
-                print(&hold::told(id, held, refused, simulated, &teller, width));
+                print::styled(&hold::told(id, held, refused, simulated, &teller, width));
             }
             if refused { Exit::Refused } else { Exit::Held }
         }
         Finish::Suspended(why) => {
             if json {
-                out!("{}", json!({"run": id, "outcome": "suspended", "why": why}));
+                print::json(&json!({"run": id, "outcome": "suspended", "why": why}));
             } else {
                 out!("{id} pauses: {why}\nGo on with: lockstep resume {id}");
             }
             Exit::Suspended
         }
     }
-}
-
-/// Prints a text that is fit for a terminal already, colours and all.
-pub(super) fn print(text: &str) {
-    let _ = std::io::stdout().write_all(crate::secret::shown(text).as_bytes());
 }
 
 /// Whether an event shows that something on the cluster may have been changed.
@@ -385,6 +378,9 @@ fn changed_something(event: &Event) -> bool {
     }
 }
 
+/// So many members are named in the end; of more, only the number is.
+const NAMED: usize = 6;
+
 /// What a playbook returned, in words where it is what the shipped ones return.
 fn result(value: &Value) -> String {
     let Some(changed) = value.get("changed").and_then(Value::as_object) else {
@@ -398,11 +394,45 @@ fn result(value: &Value) -> String {
         return "done: nothing had to be changed".to_owned();
     }
     let lines = changed.iter().map(|(component, members)| {
-        let members = members.as_object().into_iter().flatten();
-        let members: Vec<String> = members
-            .map(|(m, what)| format!("{m} {}", what.as_str().unwrap_or_default()))
-            .collect();
-        format!("\n  {component:<11} {}", members.join(", "))
+        let mut moves: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (member, what) in members.as_object().into_iter().flatten() {
+            let what = what.as_str().unwrap_or_default();
+            match moves.iter_mut().find(|(known, _)| *known == what) {
+                Some((_, members)) => members.push(member),
+                None => moves.push((what, vec![member])),
+            }
+        }
+        let moves = moves.iter().map(|(what, members)| match members.len() {
+            ..=NAMED => format!("{what} on {}", members.join(", ")),
+            n => format!("{what} on {n} members"),
+        });
+        format!(
+            "\n  {component:<11} {}",
+            moves.collect::<Vec<_>>().join("; ")
+        )
     });
     format!("done{}", lines.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_change_on_many_members_is_told_once() {
+        let of = |n: usize, what: &str| -> Value {
+            (1..=n).map(|i| (format!("m{i}"), json!(what))).collect()
+        };
+        let mut lagging = of(3, "1 → 2");
+        lagging["m2"] = json!("0 → 2");
+        let told = result(&json!({"changed": {"lxd": of(50, "1 → 2"), "microceph": lagging}}));
+        assert_eq!(
+            told,
+            "done\n  lxd         1 → 2 on 50 members\n  microceph   1 → 2 on m1, m3; 0 → 2 on m2"
+        );
+        assert_eq!(
+            result(&json!({"changed": {}})),
+            "done: nothing had to be changed"
+        );
+    }
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Global;
 use super::exit::{Exit, Fault};
+use super::print;
 use super::session::state;
 use super::target::is_simulated;
 use crate::account::{Account, Command, Output, Progress, State, Step, load, span};
@@ -41,7 +42,7 @@ pub(crate) struct ShowArgs {
 pub(super) fn show(registry: &Registry, global: &Global, args: &ShowArgs) -> Result<Exit, Fault> {
     let account = load(&Runs::in_state(&state(global)?), &args.run)?;
     if global.json {
-        out!("{}", data(&account, args.steps));
+        print::json(&data(&account, args.steps));
         return Ok(if account.sound {
             Exit::Done
         } else {

@@ -15,7 +15,8 @@ use serde_json::json;
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::op;
-use super::session::runtime;
+use super::print;
+use super::session::{is_screen, runtime};
 use super::target::{Target, simulation, ssh};
 
 /// A table without lines.
@@ -56,10 +57,12 @@ pub(super) fn status(
                 op::read_once(registry, cluster, transport, "status.read", json!({})).await?;
             let status = Status::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
             if args.watch.is_some() && !global.json {
-                out!("{CLEAR}{}", jiff::Timestamp::now().strftime("%H:%M:%S UTC"));
+                let clear = if is_screen() { CLEAR } else { "" };
+                let now = jiff::Timestamp::now().strftime("%H:%M:%S UTC");
+                print::styled(&format!("{clear}{now}\n"));
             }
             if global.json {
-                out!("{value}");
+                print::json(&value);
             } else {
                 print(&status);
             }
@@ -70,7 +73,15 @@ pub(super) fn status(
                     Exit::NotWell
                 });
             };
-            tokio::time::sleep(Duration::from_secs(pause)).await;
+            let pause = Duration::from_secs(pause);
+            tokio::time::sleep(pause).await;
+            if target.twin.is_some() {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "that was the simulated cluster's time; who watches has a clock of their own"
+                )]
+                std::thread::sleep(pause);
+            }
         }
     })
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::Global;
 use super::exit::{Exit, Fault};
+use super::print;
 use crate::bundle::digest;
 use crate::generate::{self, TYPES};
 
@@ -118,9 +119,8 @@ fn sort(folder: &Path, files: Vec<(String, String)>, written: &BTreeMap<String, 
 fn tell(folder: &Path, work: &Work, as_json: bool) {
     let written: Vec<&str> = work.write.iter().map(|(name, _)| name.as_str()).collect();
     if as_json {
-        out!(
-            "{}",
-            json!({"folder": folder, "written": written, "unchanged": work.same, "removed": work.remove, "kept": work.foreign})
+        print::json(
+            &json!({"folder": folder, "written": written, "unchanged": work.same, "removed": work.remove, "kept": work.foreign}),
         );
         return;
     }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde::Serialize;
+
 /// A line that is longer than this, in characters, is cut.
 pub const LONGEST: usize = 2000;
 
@@ -25,6 +27,25 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// A value as a line of JSON that holds all of it: what [`harmless`] would change is escaped, as JSON can.
+#[must_use]
+pub fn harmless_json(value: &impl Serialize) -> String {
+    let Ok(line) = serde_json::to_string(value) else {
+        return "null".to_owned();
+    };
+    if !line.chars().any(|c| seen(c).is_some()) {
+        return line;
+    }
+    let escape = |out: &mut String, c: char| match seen(c) {
+        Some(_) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+        None => out.push(c),
+    };
+    line.chars().fold(String::new(), |mut out, c| {
+        escape(&mut out, c);
+        out
+    })
 }
 
 /// As [`harmless`], in one line of bounded length: of more, the first is shown, and how much is left out.
@@ -87,6 +108,14 @@ mod tests {
             "a␛[31mred␇\nb    c␛]0;title␇\u{fffd}2J\u{fffd}␡"
         );
         assert!(matches!(harmless("plain – “text” 日本"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn json_keeps_what_a_terminal_would_obey() {
+        let evil = "a\x1b[31m\u{9b}2J\u{202e}\x7f – \u{e000}";
+        let line = harmless_json(&evil);
+        assert_eq!(line, "\"a\\u001b[31m\\u009b2J\\u202e\\u007f – \u{e000}\"");
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), evil);
     }
 
     #[test]

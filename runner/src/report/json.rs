@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::harmless_json;
 use crate::event::{Reporter, Stamped};
 
 /// Prints every event as a line of JSON.
@@ -18,9 +19,7 @@ impl<W: Write> JsonReporter<W> {
 
 impl<W: Write> Reporter for JsonReporter<W> {
     fn take(&mut self, event: &Stamped) {
-        if let Ok(line) = serde_json::to_string(event) {
-            // Whoever listened may be gone; the run goes on.
-            let _ = writeln!(self.out, "{line}");
-        }
+        // Whoever listened may be gone; the run goes on.
+        let _ = writeln!(self.out, "{}", harmless_json(event));
     }
 }

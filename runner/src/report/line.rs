@@ -14,6 +14,9 @@ use crate::journal::By;
 /// How often a step that waits says what it waits for, in seconds.
 const PATIENCE: i64 = 10;
 
+/// How often it says the same again, in seconds.
+const REMINDER: i64 = 60;
+
 /// A step that changes nothing is worth a line only if somebody had to wait for it, in milliseconds.
 const NOTICEABLE: u64 = 1000;
 
@@ -148,11 +151,11 @@ impl<W: Write> Reporter for LineReporter<W> {
                 );
             }
             Event::Progress { path, text, .. } => {
-                let due = self
-                    .said
-                    .get(path)
-                    .is_none_or(|(last, _)| at.duration_since(*last).as_secs() >= PATIENCE);
-                let news = self.said.get(path).is_none_or(|(_, said)| said != text);
+                let (due, news) = self.said.get(path).map_or((true, true), |(last, said)| {
+                    let news = said != text;
+                    let patience = if news { PATIENCE } else { REMINDER };
+                    (at.duration_since(*last).as_secs() >= patience, news)
+                });
                 if self.verbose && news || due {
                     let first = self.said.insert(path.clone(), (at, text.clone())).is_none();
                     // The first look is never a surprise.

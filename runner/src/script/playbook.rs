@@ -203,6 +203,22 @@ pub(super) struct Functions {
     pub(super) stages: Option<Function>,
 }
 
+/// What is wrong with the table that a playbook returns.
+struct Wrong {
+    what: String,
+    /// Whether its line may hold a secret, which is then named and not shown.
+    secret: bool,
+}
+
+impl From<String> for Wrong {
+    fn from(what: String) -> Self {
+        Self {
+            what,
+            secret: false,
+        }
+    }
+}
+
 /// Loads the module `main`, and reads the table that it returns.
 pub(super) fn load(
     lua: &Lua,
@@ -210,6 +226,26 @@ pub(super) fn load(
     shared: &Rc<RefCell<Shared>>,
     main: &str,
 ) -> Result<(Playbook, Functions), Failure> {
+    let table = returned(lua, prelude, shared, main);
+    let table = table.map_err(|failure| shared.borrow().with_source(failure))?;
+    read(&table).map_err(|Wrong { what, secret }| {
+        let shared = shared.borrow();
+        let failure = Failure::script(what.as_str()).at(shared.place(main, &what));
+        if secret {
+            failure
+        } else {
+            shared.with_source(failure)
+        }
+    })
+}
+
+/// Runs the module `main`. Returns the table that it returns.
+fn returned(
+    lua: &Lua,
+    prelude: &Table,
+    shared: &Rc<RefCell<Shared>>,
+    main: &str,
+) -> Result<Table, Failure> {
     let values = run_file(lua, prelude, shared, main).map_err(|e| internal(&e))?;
     if let Some(site) = shared.borrow().runaway.clone() {
         return Err(Failure::script("an endless loop at the top of the file").at(site.to_string()));
@@ -218,27 +254,26 @@ pub(super) fn load(
     if !ok {
         return Err(read_failure(&value));
     }
-    let source = shared.borrow().loaded.get(main).cloned();
-    let place = |what: &str| {
-        let source = source.as_ref();
-        let line = source.map_or(1, |source| line_of(&source.text, what));
-        let chunk = source.map_or(main, |source| source.chunk.as_str());
-        format!("{chunk}:{line}")
+    let got = match value {
+        LuaValue::Table(table) => return Ok(table),
+        LuaValue::Nil => "nothing",
+        other => other.type_name(),
     };
-    let table = match value {
-        LuaValue::Table(table) => table,
-        other => {
-            let got = match other {
-                LuaValue::Nil => "nothing",
-                _ => other.type_name(),
-            };
-            let what = format!(
-                "this file returns {got}: a playbook ends with a table, \"return {{ api = {API}, run = … }}\""
-            );
-            return Err(Failure::script(what.as_str()).at(place(&what)));
+    let what = format!(
+        "this file returns {got}: a playbook ends with a table, \"return {{ api = {API}, run = … }}\""
+    );
+    let place = shared.borrow().place(main, &what);
+    Err(Failure::script(what).at(place))
+}
+
+impl Shared {
+    /// Where something is wrong with the table that this module returns, as `file:line`.
+    fn place(&self, module: &str, what: &str) -> String {
+        match self.loaded.get(module) {
+            Some(source) => format!("{}:{}", source.chunk, line_of(&source.text, what)),
+            None => format!("{module}:1"),
         }
-    };
-    read(&table).map_err(|what| Failure::script(what.as_str()).at(place(&what)))
+    }
 }
 
 /// The line of a playbook's file that something is wrong with: the parameter that is complained of, or what is returned.
@@ -269,35 +304,46 @@ fn run_file(
     thread.resume((prelude.raw_get::<Function>("load")?, main))
 }
 
-fn read(table: &Table) -> Result<(Playbook, Functions), String> {
+fn read(table: &Table) -> Result<(Playbook, Functions), Wrong> {
     let field = |name: &str| table.raw_get::<LuaValue>(name).map_err(|e| e.to_string());
     match field("api")? {
         LuaValue::Integer(api) if api > API => {
             return Err(format!(
                 "this playbook is written for API {api}, and this lockstep knows {API}: update lockstep"
-            ));
+            ).into());
         }
         LuaValue::Integer(1..) => {}
         _ => {
             return Err(format!(
                 "the playbook doesn't say which API it is written for: add \"api = {API}\""
-            ));
+            )
+            .into());
         }
     }
     let LuaValue::Function(run) = field("run")? else {
-        return Err("the playbook has no function \"run\"".to_owned());
+        return Err("the playbook has no function \"run\"".to_owned().into());
     };
     let about = match field("about")? {
         LuaValue::String(text) => text.to_string_lossy(),
         _ => String::new(),
     };
     let params = match to_json(&field("params")?).map_err(|what| format!("params: {what}"))? {
-        Value::Object(params) => params
-            .iter()
-            .map(|(name, spec)| Ok((name.clone(), param(name, spec)?)))
-            .collect(),
-        Value::Null => Ok(Vec::new()),
-        _ => Err("params: a table of parameters by name is expected".to_owned()),
+        Value::Object(params) => {
+            let named = |(name, spec): (&String, &Value)| match param(name, spec) {
+                Ok(param) => Ok((name.clone(), param)),
+                Err(what) => Err(Wrong {
+                    what,
+                    secret: spec.get("type").is_some_and(|kind| kind == "secret"),
+                }),
+            };
+            params.iter().map(named).collect::<Result<_, _>>()?
+        }
+        Value::Null => Vec::new(),
+        _ => {
+            return Err("params: a table of parameters by name is expected"
+                .to_owned()
+                .into());
+        }
     };
     let (stages, list) = match field("stages")? {
         LuaValue::Function(stages) => (Some(stages), Vec::new()),
@@ -306,7 +352,7 @@ fn read(table: &Table) -> Result<(Playbook, Functions), String> {
     Ok((
         Playbook {
             about,
-            params: params?,
+            params,
             stages: list,
         },
         Functions { run, stages },
