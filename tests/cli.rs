@@ -521,7 +521,7 @@ fn a_preflight_shows_every_check_and_leaves_no_run() {
     let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["ok"], false);
     let ran = desk.run(&["preflight", "--cluster", "twin:3", "--accept", "dsik"]);
-    assert_eq!(ran.code, Some(1));
+    assert_eq!(ran.code, Some(2));
     assert!(
         ran.stdout
             .contains(r#"there is no check "dsik" (did you mean "disk"?)"#),
@@ -530,7 +530,7 @@ fn a_preflight_shows_every_check_and_leaves_no_run() {
     assert_eq!(desk.run(&["runs"]).exits(0), "no runs yet\n");
     // What can't be put right by trying again doesn't hold a run.
     let ran = desk.run(&["update", "--cluster", "twin:3", "--accept", "dsik"]);
-    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!(ran.code, Some(2), "{ran:?}");
     assert!(ran.stdout.contains(r#"(did you mean "disk"?)"#), "{ran:?}");
 }
 

@@ -328,7 +328,12 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
                 let details = outcome.teller().details(failure);
                 print::styled(&format!("{id}: failed: {}\n{details}", head(failure)));
             }
-            Exit::Failed
+            // What was typed, or the playbook, can't be used, and that was noticed in time.
+            if failure.kind == Kind::Args && !outcome.touched {
+                Exit::Usage
+            } else {
+                Exit::Failed
+            }
         }
         Finish::Aborted => {
             if json {

@@ -194,9 +194,9 @@ fn bands(account: &Account, scale: &Scale) -> Markup {
                 }
             }
         }
-        @for (x, y, name) in names {
+        @for Place { x, from, y, name } in names {
             line.mark x1=(num(x)) x2=(num(x)) y1=(num(y - 9.0)) y2=(num(TOP)) {}
-            text.wave x=(num(x + 4.0)) y=(num(y)) { (text(name)) }
+            text.wave x=(num(from)) y=(num(y)) { (text(name)) }
         }
     }
 }
@@ -216,18 +216,38 @@ fn reaches(account: &Account, scale: &Scale, wave: &str) -> Vec<(f64, f64)> {
     spans.into_iter().flatten().collect()
 }
 
-/// Where names stand above the rows: on the lower line, or above one that comes soon after. One that has room on neither is
-/// left out; its band tells it.
-fn places(mut begins: Vec<(f64, &str)>) -> Vec<(f64, f64, &str)> {
+/// Where the name of a wave stands.
+struct Place<'a> {
+    /// Where the wave begins.
+    x: f64,
+    /// Where its name begins.
+    from: f64,
+    y: f64,
+    name: &'a str,
+}
+
+/// Where names stand above the rows: on the lower line, or above one that comes soon after; right of where the wave begins, or
+/// left of it at the end of the chart. One that has room nowhere is left out; its band tells it.
+fn places(mut begins: Vec<(f64, &str)>) -> Vec<Place<'_>> {
     begins.sort_by(|a, b| b.0.total_cmp(&a.0));
     // Where the next name on each line begins.
     let mut free = [(TOP - 6.0, WIDTH), (TOP - 22.0, WIDTH)];
     let mut places = Vec::new();
     for (x, name) in begins {
-        let end = (name.chars().count() as f64).mul_add(LETTER + 0.8, x + 8.0);
+        let width = (name.chars().count() as f64) * (LETTER + 0.8);
+        let (first, from, end) = if x + width + 8.0 > WIDTH {
+            (x - width - 8.0, x - width - 4.0, x)
+        } else {
+            (x, x + 4.0, x + width + 8.0)
+        };
         if let Some((y, next)) = free.iter_mut().find(|(_, next)| end <= *next) {
-            *next = x;
-            places.push((x, *y, name));
+            *next = first;
+            places.push(Place {
+                x,
+                from,
+                y: *y,
+                name,
+            });
         }
     }
     places
