@@ -227,28 +227,29 @@ struct Place<'a> {
 }
 
 /// Where names stand above the rows: on the lower line, or above one that comes soon after; right of where the wave begins, or
-/// left of it at the end of the chart. One that has room nowhere is left out; its band tells it.
+/// else left of it. One that has room nowhere is left out; its band tells it.
 fn places(mut begins: Vec<(f64, &str)>) -> Vec<Place<'_>> {
     begins.sort_by(|a, b| b.0.total_cmp(&a.0));
-    // Where the next name on each line begins.
-    let mut free = [(TOP - 6.0, WIDTH), (TOP - 22.0, WIDTH)];
+    let [lower, upper] = [TOP - 6.0, TOP - 22.0];
+    // Up to where each line is free. The mark of a name above crosses the lower one.
+    let (mut below, mut above) = (WIDTH, WIDTH);
     let mut places = Vec::new();
     for (x, name) in begins {
-        let width = (name.chars().count() as f64) * (LETTER + 0.8);
-        let (first, from, end) = if x + width + 8.0 > WIDTH {
-            (x - width - 8.0, x - width - 4.0, x)
-        } else {
-            (x, x + 4.0, x + width + 8.0)
+        let width = (name.chars().count() as f64).mul_add(LETTER + 0.8, 8.0);
+        let (left, right) = ((x - width, x), (x, x + width));
+        let tried = [(right, lower), (right, upper), (left, upper), (left, lower)];
+        let fits =
+            |((_, end), y): &((f64, f64), f64)| end <= if *y == lower { &below } else { &above };
+        let Some(((first, _), y)) = tried.into_iter().find(fits) else {
+            continue;
         };
-        if let Some((y, next)) = free.iter_mut().find(|(_, next)| end <= *next) {
-            *next = first;
-            places.push(Place {
-                x,
-                from,
-                y: *y,
-                name,
-            });
+        if y == lower {
+            below = first;
+        } else {
+            (below, above) = (below.min(x), first);
         }
+        let from = first + 4.0;
+        places.push(Place { x, from, y, name });
     }
     places
 }
