@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lockstep::engine::Decisions;
 use lockstep_tests::Bench;
 use lockstep_twin::{Instance, Scenario};
 use serde_json::{Value, json};
@@ -315,4 +316,37 @@ fn a_member_that_holds_the_others_is_named() {
     bench.resume().done();
     assert_eq!(bench.revisions("lxd"), [33110, 33110, 33110]);
     assert!(bench.world.instances().iter().all(|i| i.started == 0));
+}
+
+#[test]
+fn an_lxd_that_is_refreshed_behind_our_back_is_not_waited_for_for_hours() {
+    let mut bench = evacuating(&Scenario::of(3), &json!({}));
+    let before = places(&bench);
+    for fault in [
+        "auto-refresh:lxd,micro01@12s",
+        "no-self-update:micro02",
+        "no-self-update:micro03",
+    ] {
+        bench.fault(fault);
+    }
+    let held = bench.run().held();
+    let message = &held.failure.message;
+    assert!(held.path.contains("lxd.evacuate"), "{}", held.path);
+    assert!(
+        message.contains("LXD has no answer about c1 on micro01")
+            && message.contains("until LXD is refreshed there too")
+            && message.contains("lockstep op snap.refresh --snap lxd"),
+        "{message}"
+    );
+    assert!(bench.world.now < 120_000, "{}", bench.world.now);
+    bench.world.mend();
+    bench.wait(Duration::from_secs(60));
+    assert_eq!(bench.revisions("lxd"), [33110, 33110, 33110]);
+    bench.resume().suspended();
+    // What became of the evacuation that was under way is found out, and told, before another one begins.
+    let held = bench.resume_with(Decisions::default(), true).held();
+    let message = &held.failure.message;
+    assert!(message.contains("resuming evacuates"), "{message}");
+    bench.resume().done();
+    assert_home(&bench, &before);
 }

@@ -292,14 +292,20 @@ pub async fn health(cx: &Cx) -> Result<(Vec<LxdMember>, Vec<String>), OpError> {
         .filter(|member| member.status != "Online")
         .map(|member| format!("{} is {} ({})", member.name, member.status, member.message))
         .collect();
-    if let Some(versions) = versions(cx).await? {
-        problems.extend(skew(&versions));
-    }
+    problems.extend(skew(cx).await?);
     Ok((members, problems))
 }
 
 /// Who holds whom, where versions differ.
-fn skew(versions: &[(String, i64, i64)]) -> Option<String> {
+///
+/// # Errors
+/// Where no member answers.
+async fn skew(cx: &Cx) -> Result<Option<String>, OpError> {
+    let versions = versions(cx).await?;
+    Ok(versions.as_deref().and_then(holding))
+}
+
+fn holding(versions: &[(String, i64, i64)]) -> Option<String> {
     let newest = versions.iter().map(|v| (v.1, v.2)).max()?;
     let (behind, ahead): (Vec<_>, Vec<_>) = versions.iter().partition(|v| (v.1, v.2) != newest);
     let each = |members: &[&(String, i64, i64)]| {
@@ -361,9 +367,9 @@ mod tests {
     #[test]
     fn whoever_holds_the_others_is_named() {
         let row = |name: &str, count| (name.to_owned(), 73, count);
-        assert_eq!(skew(&[row("m1", 402), row("m2", 402)]), None);
+        assert_eq!(holding(&[row("m1", 402), row("m2", 402)]), None);
         assert_eq!(
-            skew(&[row("m1", 433), row("m2", 402), row("m3", 433)]).unwrap(),
+            holding(&[row("m1", 433), row("m2", 402), row("m3", 433)]).unwrap(),
             "versions differ: m2 (73/402) holds m1 (73/433), m3 (73/433), until LXD is refreshed there too"
         );
     }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::detail::title;
-use super::query;
+use super::{query, skew};
 use crate::cx::{Cx, Look};
 use crate::error::OpError;
 use crate::op::{Effect, Op};
@@ -137,7 +137,9 @@ async fn instances(cx: &Cx) -> Result<Vec<Instance>, OpError> {
 /// All instances, once every member has answered about its own.
 ///
 /// # Errors
-/// Where that doesn't come about in the step's time.
+/// Where that doesn't come about in the step's time; and at once where members wait for one that runs an older LXD. It
+/// refreshes itself, once, and snapd refuses that while an `lxc` runs there: who goes on asking keeps it from what is waited
+/// for.
 pub(super) async fn known(cx: &Cx) -> Result<Vec<Instance>, OpError> {
     cx.until(EVERY, async || {
         let now = instances(cx).await?;
@@ -148,10 +150,14 @@ pub(super) async fn known(cx: &Cx) -> Result<Vec<Instance>, OpError> {
         if silent.is_empty() {
             return Ok(Look::Yes(now));
         }
-        Ok(Look::NotYet(format!(
-            "LXD has no answer about {}",
-            silent.join(", ")
-        )))
+        let missing = format!("LXD has no answer about {}", silent.join(", "));
+        match skew(cx).await? {
+            None => Ok(Look::NotYet(missing)),
+            Some(skew) => Err(OpError::timeout(format!(
+                "{missing}; {skew}. It refreshes itself within a minute; if it doesn't: lockstep op snap.refresh --snap lxd \
+                 --member NAME. Resume when all have the same"
+            ))),
+        }
     })
     .await
 }

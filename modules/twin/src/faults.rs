@@ -210,6 +210,9 @@ pub(crate) struct Faults {
     /// When one last came or went.
     #[serde(default)]
     shaken: Option<u64>,
+    /// Whether snapd refreshed LXD on a member by itself.
+    #[serde(default)]
+    lxd_drifted: bool,
 }
 
 /// A fault's beginning or end is due.
@@ -412,6 +415,13 @@ impl World {
         for fault in std::mem::take(&mut self.faults.active) {
             self.end_fault(&fault);
         }
+        // Where snapd refreshed a member's LXD behind everybody's back, the others wait for those that didn't follow.
+        if std::mem::take(&mut self.faults.lxd_drifted) {
+            let members: Vec<String> = self.members.keys().cloned().collect();
+            for member in members {
+                snapd::auto_refresh(self, &member, "lxd");
+            }
+        }
     }
 
     pub(crate) fn fault_event(&mut self, event: Event) {
@@ -464,7 +474,10 @@ impl World {
                 self.schedule(RESTART, Due::Fault(Event::Restart { snap, member }));
             }
             ("no-self-update", [member]) => self.no_self_update(member),
-            ("auto-refresh", [snap, member]) => snapd::auto_refresh(self, member, snap),
+            ("auto-refresh", [snap, member]) => {
+                self.faults.lxd_drifted |= *snap == "lxd";
+                snapd::auto_refresh(self, member, snap);
+            }
             ("other-revision", [snap, member]) => {
                 if let Some(revision) = self.revision(member, snap) {
                     self.store.offer(member, snap, revision);
