@@ -15,12 +15,13 @@ use super::params;
 use super::playbook::PLAN;
 use super::session::{Session, runtime, state, tell};
 use super::target::{self, Target, read_world, simulation, ssh};
-use super::{Global, modules};
+use super::{Global, modules, print};
 use crate::bundle::Finder;
 use crate::engine::{Decisions, EngineError, Finish, Held, Resume, Start};
 use crate::journal::{History, Step};
 use crate::programs;
-use crate::report::hold::assumed;
+use crate::report::harmless;
+use crate::report::hold::{self, Way, assumed};
 use crate::runs::{RunFolder, Runs};
 use crate::script::Script;
 use crate::secret::Secrets;
@@ -271,21 +272,24 @@ fn registry_of(
 
 /// Tells what an abort could not give back, with what to type.
 fn not_given_back(id: &str, held: &[Held], history: &History) {
+    let way = |what: &str, command: String| Way {
+        what: what.to_owned(),
+        command,
+    };
     out!("{id} isn't aborted yet. This could not be given back, or isn't known:");
+    let again = format!("lockstep abort {id}");
+    let mut ways = vec![way("when the cause is gone", again.clone())];
     for step in held {
         out!("  {}: {}", step.path, step.failure);
         let command = history.steps.get(&step.path).and_then(by_hand);
         if let Some(command) = command.filter(|_| !step.in_doubt) {
-            out!("    by hand: {command}");
+            ways.push(way("give it back by hand", command));
         }
+        let done = format!("{again} --assume-done {}", assumed(step));
+        ways.push(way("go on: it was given back by hand", done));
     }
-    out!("When the cause is gone:  lockstep abort {id}");
-    for step in held {
-        out!(
-            "Where it is done:        lockstep abort {id} --assume-done {}",
-            assumed(step)
-        );
-    }
+    let ways = hold::table(&ways, hold::columns());
+    print::styled(&format!("The ways on:\n{}", harmless(&ways)));
 }
 
 /// The command that does what a step does; none where its arguments are more than can be typed.
