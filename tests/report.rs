@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use lockstep_tests::lab::{read, write};
 use regex::Regex;
 use serde_json::{Value, json};
@@ -480,5 +481,32 @@ fn a_printed_report_shows_the_steps_and_not_their_transcripts() {
     assert_eq!(
         page.eval("getComputedStyle(document.body).backgroundColor"),
         "rgb(255, 255, 255)"
+    );
+}
+
+#[test]
+fn a_simulated_cluster_stands_still_between_two_sittings() {
+    let desk = Desk::new();
+    let fault = "refresh-fails:microcloud,micro01";
+    desk.run(&[
+        "rehearse",
+        "update",
+        "--only",
+        "microcloud",
+        "--fault",
+        fault,
+    ])
+    .exits(4);
+    desk.run(&["resume", "update-1", "--mend"]).exits(0);
+    let show = desk.json(&["show", "update-1", "--json"]);
+    let time = |sitting: usize, what: &str| -> Timestamp {
+        let text = show["sessions"][sitting][what].as_str().unwrap();
+        text.parse().unwrap()
+    };
+    let pause = time(1, "began").duration_since(time(0, "last"));
+    assert!(
+        !pause.is_negative() && pause.as_secs() < 5,
+        "{pause:?}: {}",
+        show["sessions"]
     );
 }

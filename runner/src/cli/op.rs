@@ -16,6 +16,7 @@ use super::exit::{Exit, Fault};
 use super::print;
 use super::session::{self, Outcome, Session, runtime, state, tell};
 use super::target::{Target, simulation, ssh, world};
+use crate::clock::Clock;
 use crate::engine::{Finish, Start};
 use crate::journal::{FORMAT, Head, Journal, MemoryJournal};
 use crate::programs;
@@ -464,6 +465,7 @@ impl Adhoc {
             verbose: true,
             quiet,
             simulated: crate::cli::target::is_simulated(target),
+            clock: Clock::system(),
             yes: false,
             deliver_failures: true,
             approved: None,

@@ -15,6 +15,7 @@ use super::params::{self, Params};
 use super::session::{self, Session, runtime, state, tell};
 use super::target::{Target, simulation, ssh, world};
 use crate::bundle::{Finder, Playbooks};
+use crate::clock::Clock;
 use crate::engine::Start;
 use crate::journal::{FORMAT, Head};
 use crate::private;
@@ -233,6 +234,7 @@ pub(super) fn run(
             verbose: global.verbose,
             quiet: global.quiet,
             simulated: target.twin.is_some(),
+            clock: Clock::system(),
             yes: args.yes,
             deliver_failures: args.on_failure == "deliver",
             approved,

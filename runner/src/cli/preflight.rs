@@ -19,6 +19,7 @@ use super::session::{self, Session, runtime, tell};
 use super::status::table;
 use super::target::{Target, simulation, ssh};
 use crate::bundle::Finder;
+use crate::clock::Clock;
 use crate::engine::{Finish, Start};
 use crate::journal::{FORMAT, Head, MemoryJournal};
 use crate::script::Script;
@@ -79,6 +80,7 @@ pub(super) fn preflight(
             verbose: true,
             quiet: !global.verbose,
             simulated: target.twin.is_some(),
+            clock: Clock::system(),
             yes: false,
             deliver_failures: true,
             approved: None,

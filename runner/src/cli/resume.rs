@@ -17,6 +17,7 @@ use super::session::{Session, runtime, state, tell};
 use super::target::{self, Target, read_world, simulation, ssh};
 use super::{Global, modules, print};
 use crate::bundle::Finder;
+use crate::clock::Clock;
 use crate::engine::{Decisions, EngineError, Finish, Held, Resume, Start};
 use crate::journal::{History, Step};
 use crate::programs;
@@ -197,6 +198,12 @@ pub(super) fn go_on(
             verbose: global.verbose,
             quiet: global.quiet,
             simulated,
+            // A simulated cluster stood still in the meantime.
+            clock: twin.as_ref().map_or_else(Clock::system, |twin| {
+                let world = twin.world();
+                let world = world.borrow();
+                Clock::at(world.timestamp(world.now))
+            }),
             yes: args.yes,
             deliver_failures: args.on_failure == "deliver",
             approved,

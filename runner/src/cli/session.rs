@@ -89,6 +89,8 @@ pub(super) struct Session<'a> {
     /// The cluster is simulated: its time jumps, so that no clock moves on the screen while nothing happens, and nobody
     /// could type a command on its members.
     pub(super) simulated: bool,
+    /// What time it is.
+    pub(super) clock: Clock,
     /// Every question is answered with yes.
     pub(super) yes: bool,
     pub(super) deliver_failures: bool,
@@ -139,7 +141,7 @@ impl Session<'_> {
         journal: Box<dyn Journal>,
         start: Start,
     ) -> Result<Outcome, EngineError> {
-        let clock = Clock::system();
+        let clock = self.clock;
         let (touched, sources) = (Touched::default(), script.loaded());
         let (simulated, known) = (self.simulated, self.cluster.clone());
         let screen = (!self.quiet && !self.json && is_screen()).then(Screen::stdout);
