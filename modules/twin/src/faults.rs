@@ -415,7 +415,7 @@ impl World {
         for fault in std::mem::take(&mut self.faults.active) {
             self.end_fault(&fault);
         }
-        // Where snapd refreshed a member's LXD behind everybody's back, the others wait for those that didn't follow.
+        // The others wait for members that did not follow one whose LXD snapd refreshed by itself.
         if std::mem::take(&mut self.faults.lxd_drifted) {
             let members: Vec<String> = self.members.keys().cloned().collect();
             for member in members {

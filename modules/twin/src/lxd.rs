@@ -232,10 +232,14 @@ pub(crate) fn start(world: &mut World, member: &str) {
     let version = world
         .release(member, "lxd")
         .map(|r| (r.schema, r.extensions));
-    if let (Some(node), Some(version)) = (world.lxd.nodes.get_mut(member), version) {
-        node.daemon = Daemon::Starting;
-        node.version = version;
-    }
+    let node = world.lxd.nodes.get_mut(member);
+    // Nothing starts what runs.
+    let node = node.filter(|node| node.daemon == Daemon::Down);
+    let (Some(node), Some(version)) = (node, version) else {
+        return;
+    };
+    node.daemon = Daemon::Starting;
+    node.version = version;
     world.schedule(START, Due::Lxd(Event::Align(member.to_owned())));
 }
 

@@ -86,14 +86,16 @@ pub(crate) fn start(world: &mut World, snap: &str, member: &str) {
     let Some(schema) = world.release(member, snap).map(|r| r.schema) else {
         return;
     };
-    if let Some(row) = world
+    let row = world
         .micro
         .get_mut(snap)
-        .and_then(|m| m.rows.get_mut(member))
-    {
-        row.daemon = Daemon::Starting;
-        row.schema = schema;
-    }
+        .and_then(|m| m.rows.get_mut(member));
+    // Nothing starts what runs.
+    let Some(row) = row.filter(|row| row.daemon == Daemon::Down) else {
+        return;
+    };
+    row.daemon = Daemon::Starting;
+    row.schema = schema;
     world.schedule(
         START,
         Due::Micro {
