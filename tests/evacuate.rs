@@ -353,7 +353,10 @@ fn an_lxd_that_is_refreshed_behind_our_back_is_not_waited_for_for_hours() {
 
 #[test]
 fn services_that_were_never_down_are_not_started_again_by_the_end_of_a_fault() {
-    let mut bench = evacuating(&Scenario::of(3), &json!({"only": ["microceph"], "looks": 1}));
+    let mut bench = evacuating(
+        &Scenario::of(3),
+        &json!({"only": ["microceph"], "looks": 1}),
+    );
     // It ends while micro02 is evacuated.
     bench.fault("no-return:lxd,micro02@1s+15s");
     bench.run().done();

@@ -488,16 +488,17 @@ fn a_printed_report_shows_the_steps_and_not_their_transcripts() {
 fn a_simulated_cluster_stands_still_between_two_sittings() {
     let desk = Desk::new();
     let fault = "refresh-fails:microcloud,micro01";
-    desk.run(&[
+    let held = desk.run(&[
         "rehearse",
         "update",
         "--only",
         "microcloud",
         "--fault",
         fault,
-    ])
-    .exits(4);
-    desk.run(&["resume", "update-1", "--mend"]).exits(0);
+    ]);
+    assert_eq!(held.code, Some(4), "{held:?}");
+    let done = desk.run(&["resume", "update-1", "--mend"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
     let show = desk.json(&["show", "update-1", "--json"]);
     let time = |sitting: usize, what: &str| -> Timestamp {
         let text = show["sessions"][sitting][what].as_str().unwrap();
