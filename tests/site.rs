@@ -211,3 +211,15 @@ fn what_can_be_run_is_listed_with_what_can_t_and_why() {
         none.stderr
     );
 }
+
+#[test]
+fn a_site_s_programs_are_in_its_types() {
+    let desk = Desk::new();
+    let lb = root().join("playbooks/site/modules/lb.py");
+    fs::create_dir_all(desk.path("site/modules")).unwrap();
+    fs::copy(&lb, desk.path("site/modules/lb.py")).unwrap();
+    let _ = desk.run(&["types", "site"]).exits(0);
+    let stub = read(&desk.path("site/types/lb.lua"));
+    assert!(stub.contains("function lb.drain("), "{stub}");
+    assert!(read(&desk.path("site/.luacheckrc")).contains("\"lb\""));
+}

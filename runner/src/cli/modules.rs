@@ -100,7 +100,13 @@ fn folder(words: &[&str], playbook: Option<&Asked>) -> Result<Option<PathBuf>, F
         .filter(|file| Path::new(file).is_file());
     let cluster = Some(cluster.as_str()).filter(|file| Path::new(file).is_file());
     let folders = [playbook, cluster].into_iter().flatten().filter_map(beside);
-    Ok(folders
+    // `types DIR` writes what is known of that site.
+    let mut rest = words.iter().skip_while(|word| **word != "types").skip(1);
+    let site = rest.find(|word| Path::new(word).is_dir());
+    let site = site.map(|site| Path::new(site).join(FOLDER));
+    Ok(site
+        .into_iter()
+        .chain(folders)
         .map(|folder| absolute(&folder))
         .find(|folder| folder.is_dir()))
 }
