@@ -30,8 +30,8 @@ end
 
 -- A wave is a record: the playbook's `hook`, its `component` as it was before (members, health), the `channel` to move to
 -- (none to stay), the `revision` that all members are to have, which one each `has` by now, those that have it coming
--- (`moves`), how many good `looks` open a gate, whether `downtime` is accepted, whether any member is `ahead` of the others by now, and `away`, which runs a
--- member's refresh with its instances out of the way if that is asked for.
+-- (`moves`), how many good `looks` open a gate, whether `downtime` is accepted, whether any member is `ahead` of the others
+-- by now, and `away`, which runs a member's refresh with its instances out of the way if that is asked for.
 
 -- While a member is away Ceph shall not start to move its data. Whoever set the flag gives it back.
 local function with_noout(member, body)

@@ -516,7 +516,10 @@ impl World {
             ("freeze", [member]) => self.set_frozen(member, false),
             ("power-off", [member]) => self.power_on(member),
             ("refresh-fails", [snap, member]) => self.fail_hook(member, snap, 0),
-            ("no-return", [snap, member]) => self.services_start(member, snap),
+            // It may have ended before they stopped.
+            ("no-return", [snap, member]) if self.is_down(member, snap) => {
+                self.services_start(member, snap);
+            }
             ("no-self-update", [member]) => self.lxd.no_self_update.retain(|m| m != member),
             ("other-revision", [snap, member]) => self.store.forget_offer(member, snap),
             ("slow-store", _) => self.store.delay = 0,

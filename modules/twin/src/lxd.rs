@@ -232,14 +232,10 @@ pub(crate) fn start(world: &mut World, member: &str) {
     let version = world
         .release(member, "lxd")
         .map(|r| (r.schema, r.extensions));
-    let node = world.lxd.nodes.get_mut(member);
-    // Nothing starts what runs.
-    let node = node.filter(|node| node.daemon == Daemon::Down);
-    let (Some(node), Some(version)) = (node, version) else {
-        return;
-    };
-    node.daemon = Daemon::Starting;
-    node.version = version;
+    if let (Some(node), Some(version)) = (world.lxd.nodes.get_mut(member), version) {
+        node.daemon = Daemon::Starting;
+        node.version = version;
+    }
     world.schedule(START, Due::Lxd(Event::Align(member.to_owned())));
 }
 
@@ -323,7 +319,7 @@ fn unserved(world: &World, member: &str) -> Option<&'static str> {
     }
 }
 
-fn is_down(world: &World, member: &str) -> bool {
+pub(crate) fn is_down(world: &World, member: &str) -> bool {
     let node = world.lxd.nodes.get(member);
     node.is_some_and(|node| node.daemon == Daemon::Down)
 }

@@ -86,16 +86,14 @@ pub(crate) fn start(world: &mut World, snap: &str, member: &str) {
     let Some(schema) = world.release(member, snap).map(|r| r.schema) else {
         return;
     };
-    let row = world
+    if let Some(row) = world
         .micro
         .get_mut(snap)
-        .and_then(|m| m.rows.get_mut(member));
-    // Nothing starts what runs.
-    let Some(row) = row.filter(|row| row.daemon == Daemon::Down) else {
-        return;
-    };
-    row.daemon = Daemon::Starting;
-    row.schema = schema;
+        .and_then(|m| m.rows.get_mut(member))
+    {
+        row.daemon = Daemon::Starting;
+        row.schema = schema;
+    }
     world.schedule(
         START,
         Due::Micro {
@@ -103,6 +101,11 @@ pub(crate) fn start(world: &mut World, snap: &str, member: &str) {
             member: member.to_owned(),
         },
     );
+}
+
+pub(crate) fn is_down(world: &World, snap: &str, member: &str) -> bool {
+    let row = world.micro.get(snap).and_then(|m| m.rows.get(member));
+    row.is_some_and(|row| row.daemon == Daemon::Down)
 }
 
 /// A daemon compares its row with the others'.

@@ -476,6 +476,14 @@ impl World {
         }
     }
 
+    /// Whether the daemons of a snap are down on a member.
+    pub(crate) fn is_down(&self, member: &str, snap: &str) -> bool {
+        match snap {
+            "lxd" => lxd::is_down(self, member),
+            _ => microcluster::is_down(self, snap, member),
+        }
+    }
+
     /// What is in the revision of a snap that is linked on a member.
     pub(crate) fn release(&self, member: &str, snap: &str) -> Option<&crate::store::Release> {
         let revision = self.members.get(member)?.snapd.snaps.get(snap)?.revision;
