@@ -19,6 +19,9 @@ pub(crate) struct Faults {
     pub(super) voteless: BTreeSet<String>,
     /// What every migration takes beyond the ordinary, in milliseconds.
     pub(super) slow: u64,
+    /// For how much longer operations that have ended are remembered, in milliseconds.
+    #[serde(default)]
+    pub(super) remembers: u64,
 }
 
 impl Faults {
@@ -71,6 +74,11 @@ impl World {
     /// Every migration takes so many milliseconds more.
     pub fn slow_migrations(&mut self, millis: u64) {
         self.lxd.faults.slow = millis;
+    }
+
+    /// LXD remembers operations that have ended for so many milliseconds longer: for a world that runs faster than those who ask.
+    pub fn remember_operations(&mut self, millis: u64) {
+        self.lxd.faults.remembers = millis;
     }
 
     /// LXD starts the instances of a member that has been offline for so many seconds on others; 0 switches that off.

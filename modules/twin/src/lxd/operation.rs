@@ -93,7 +93,8 @@ impl Operation {
 
 /// The operations that LXD remembers.
 pub(super) fn remembered(world: &World) -> impl Iterator<Item = &Operation> {
-    let recent = |op: &&Operation| op.runs() || op.updated + REMEMBERED > world.now;
+    let remembered = REMEMBERED + world.lxd.faults.remembers;
+    let recent = move |op: &&Operation| op.runs() || op.updated + remembered > world.now;
     world.lxd.operations.iter().filter(recent)
 }
 
