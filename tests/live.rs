@@ -215,6 +215,100 @@ fn the_stages_are_those_that_the_parameters_leave() {
     assert_eq!(of(&upgrade), ["Backup", "MicroOVN"]);
 }
 
+/// The beginning of a run that runs a program on each of two members, of which one talks while the other is silent.
+fn talking() -> Vec<Stamped> {
+    let text = |text: &str| text.to_owned();
+    let path = |member: &str| format!("Tables/{member}/exec#1");
+    let starts = |member: &str| Event::StepStarted {
+        path: path(member),
+        op: text("exec"),
+        member: Some(text(member)),
+        headline: text("/usr/local/bin/migrate --all"),
+        effect: lockstep_modules::op::Effect::Once,
+        attempt: 1,
+        timeout: 900,
+    };
+    let says = |line: &str| Event::Printed {
+        path: path("micro01"),
+        member: text("micro01"),
+        line: text(line),
+    };
+    let events = [
+        (
+            0,
+            Event::RunStarted {
+                run: text("site-1"),
+                playbook: text("site.lua"),
+                cluster: text("lab"),
+                members: vec![text("micro01"), text("micro02")],
+                stages: vec![text("Tables")],
+                replayed: 0,
+            },
+        ),
+        (1, starts("micro01")),
+        (1, starts("micro02")),
+        (3, says("moving table 1 of 40")),
+        (5, says("moving table 2 of 40")),
+        (14, says("moving table 3 of 40")),
+        (
+            16,
+            Event::Progress {
+                path: path("micro01"),
+                done: 1,
+                total: Some(4),
+                text: text("Tables"),
+            },
+        ),
+        (90, says("moving table 3 of 40")),
+        (
+            92,
+            Event::Command {
+                path: path("micro01"),
+                member: text("micro01"),
+                command: text("/usr/local/bin/migrate --all"),
+                end: text("exit 0"),
+                ms: 91_000,
+                stdout: String::new(),
+                stderr: String::new(),
+            },
+        ),
+    ];
+    let began: jiff::Timestamp = "2026-04-01T12:00:00Z".parse().unwrap();
+    let stamped = events.map(|(second, event)| Stamped {
+        v: VERSION,
+        at: began + jiff::SignedDuration::from_secs(second),
+        event,
+    });
+    stamped.into()
+}
+
+#[test]
+fn the_last_line_of_a_long_command_is_shown_until_it_is_over() {
+    let events = talking();
+    let shown = [(110, 12), (50, 12)].map(|size| {
+        let at = |second: i64| {
+            let due = events[0].at + jiff::SignedDuration::from_secs(second);
+            let until = events.iter().position(|e| e.at == due).unwrap();
+            frame(&events[..=until], size, |event| {
+                *event == events[until].event
+            })
+            .unwrap()
+        };
+        [5, 16, 90, 92].map(at).join("\n--\n")
+    });
+    insta::assert_snapshot!(shown.join("\n\n----\n\n"));
+}
+
+#[test]
+fn where_there_is_no_terminal_a_long_command_has_a_line_now_and_then() {
+    let said = [false, true].map(|verbose| {
+        let mut lines = LineReporter::new(Vec::new(), verbose);
+        talking().iter().for_each(|event| lines.take(event));
+        lines.said()
+    });
+    insta::assert_snapshot!(said.join("\n----\n\n"));
+}
+
 /// Events in which everything that a member or a playbook can name is meant to do harm.
 fn hostile() -> Vec<Stamped> {
     let evil = format!(
@@ -247,6 +341,11 @@ fn hostile() -> Vec<Stamped> {
             done: 1,
             total: Some(2),
             text: evil.clone(),
+        },
+        Event::Printed {
+            path: path.clone(),
+            member: "micro01".to_owned(),
+            line: evil.clone(),
         },
         Event::Command {
             path: path.clone(),

@@ -3,7 +3,7 @@
 mod inside;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -171,6 +171,44 @@ fn the_program_gets_the_secret_and_nobody_else_does() {
     assert!(journal.contains(r#""same":true"#), "{journal}");
     let outputs = files(&runs.join("out"));
     assert!(!outputs.is_empty());
+}
+
+#[test]
+fn what_a_program_says_while_it_runs_is_shown_without_the_secret() {
+    let lab = lab();
+    let (book, got) = (playbook(), lab.path("got"));
+    let into = got.display().to_string();
+    write(&lab.path("got.slowly"), "");
+    let mut child = lab
+        .lockstep(&["run", &book, "--into", &into, "--json"])
+        .env("LB_TOKEN", TOKEN)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        assert_clean("an event", &line);
+        let event: Value = serde_json::from_str(&line).unwrap();
+        if event["event"] == "printed" {
+            let line = event["line"].as_str().unwrap().to_owned();
+            // The others are as talkative.
+            if line == "the end" {
+                fs::remove_file(lab.path("got.slowly")).unwrap();
+            }
+            told.push(line);
+            write(&lab.path("got.next"), "");
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    let of = |begin: &str| told.iter().find(|line| line.starts_with(begin));
+    assert_eq!(of("raw").unwrap(), "raw: ***");
+    assert_eq!(of("argument").unwrap(), "argument: ***");
+    assert_eq!(of("{").unwrap(), r#"{"token":"***"}"#);
+    assert_eq!(of("hexadecimal").unwrap(), "hexadecimal: ***");
+    assert_eq!(of("the end").unwrap(), "the end");
+    // A line that isn't whole may hold a part of it.
+    assert_eq!(of("half"), None, "{told:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! lockstep over the real OpenSSH client and server.
 
+use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
 use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, write};
@@ -443,6 +444,50 @@ fn a_site_drains_its_load_balancer_around_each_member() {
         lab.refreshes(),
         ["micro01 microcloud", "micro02 microcloud"]
     );
+}
+
+/// The program goes on only when its line was seen.
+#[test]
+fn what_a_long_command_says_is_known_also_if_nobody_hears_its_end() {
+    let migrate = "#!/bin/sh\necho moving 1 of 2 tables\nwhile [ ! -e \"$1\" ]; do sleep 0.05; done\necho moved";
+    let lab = odd(1, |_| Odd {
+        files: vec![("/usr/local/bin/migrate".to_owned(), migrate.to_owned())],
+        ..Odd::default()
+    });
+    let (seen, site) = (lab.path("seen"), lab.path("site.lua"));
+    let text = format!(
+        "return {{ api = 1, run = function() return exec {{ member = 'micro01', argv = {{ '/usr/local/bin/migrate', '{}' }}, effect = 'converge' }} end }}",
+        seen.display()
+    );
+    write(&site, &text);
+    let site = site.to_str().unwrap();
+    let begin = |args: &[&str]| {
+        let mut command = lab.lockstep(args);
+        command.stdout(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("moving 1 of 2 tables") {
+            line.clear();
+            assert!(out.read_line(&mut line).unwrap() > 0, "it was never told");
+        }
+        (child, out)
+    };
+    let (mut killed, _) = begin(&["run", site, "--json"]);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let shown = lab.run(&["show", "site-1", "--steps"]).exits(0);
+    assert!(
+        shown.contains("last heard: moving 1 of 2 tables"),
+        "{shown}"
+    );
+
+    let (resumed, mut out) = begin(&["resume", "site-1"]);
+    write(&seen, "");
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert_eq!(resumed.wait_with_output().unwrap().status.code(), Some(0));
+    assert!(rest.contains("exec /usr/local/bin/migrate"), "{rest}");
 }
 
 #[test]

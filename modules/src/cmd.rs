@@ -23,6 +23,9 @@ pub struct Cmd {
     pub timeout: Duration,
     /// The output holds keys or certificates: it isn't written to transcripts.
     pub private: bool,
+    /// What it prints is meant for people: whoever watches sees its last line while it runs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub talks: bool,
     /// What a simulated cluster that doesn't know the program takes it to have done. Members never see it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planned: Option<Planned>,
@@ -56,6 +59,7 @@ impl Cmd {
             stdin: None,
             timeout: DEFAULT_TIMEOUT,
             private: false,
+            talks: false,
             planned: None,
             step: String::new(),
         }
@@ -91,6 +95,13 @@ impl Cmd {
     #[must_use]
     pub fn private(mut self) -> Self {
         self.private = true;
+        self
+    }
+
+    /// Shows its last line to whoever watches, while it runs.
+    #[must_use]
+    pub fn talks(mut self) -> Self {
+        self.talks = true;
         self
     }
 

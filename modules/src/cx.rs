@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::Cluster;
 use crate::cmd::{Cmd, Output};
@@ -71,6 +72,13 @@ pub enum Note<'a> {
         /// How long it took.
         took: Duration,
     },
+    /// A command that goes on has printed this.
+    Printed {
+        /// The member.
+        member: &'a str,
+        /// The last of it, in whole lines.
+        lines: &'a str,
+    },
     /// A line for the log.
     Said {
         /// `info`, `warn`, or `debug`.
@@ -102,6 +110,9 @@ pub enum Look<T> {
     /// It isn't yet, because of this.
     NotYet(String),
 }
+
+/// How often what a command prints is told while it runs. One that ends before is heard out instead.
+const PACE: Duration = Duration::from_secs(2);
 
 /// The context of one attempt of one step.
 pub struct Cx {
@@ -224,7 +235,7 @@ impl Cx {
         }
         let began = Instant::now();
         let batch: Vec<Cmd> = batch.iter().map(|cmd| self.own(cmd)).collect();
-        let mut result = self.host.transport().run(member.as_str(), &batch).await;
+        let mut result = self.listen(member, &batch).await;
         let took = began.elapsed();
         if result.is_ok() {
             self.heard.borrow_mut().insert(member.to_string());
@@ -254,6 +265,35 @@ impl Cx {
             );
         }
         result.map_err(|e| OpError::contact(member.as_str(), &e))
+    }
+
+    /// Runs a batch, and tells now and then what the programs in it that talk have said last.
+    async fn listen(&self, member: &Member, batch: &[Cmd]) -> Result<Vec<Output>, ContactError> {
+        let (said, news) = (RefCell::new(String::new()), Notify::new());
+        let ear = |number: usize, lines: &str| {
+            let talks = |cmd: &Cmd| cmd.talks && !cmd.private;
+            if batch.get(number).is_some_and(talks) {
+                said.replace(lines.to_owned());
+                news.notify_one();
+            }
+        };
+        let tell = async {
+            let member = member.as_str();
+            loop {
+                let due = Instant::now() + PACE;
+                news.notified().await;
+                sleep_until(due).await;
+                let lines = &*said.take();
+                if !lines.is_empty() {
+                    self.host.note(&self.path, Note::Printed { member, lines });
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            result = self.host.transport().run(member.as_str(), batch, &ear) => result,
+            never = tell => never,
+        }
     }
 
     fn own(&self, cmd: &Cmd) -> Cmd {
@@ -374,3 +414,6 @@ impl Cx {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,7 +99,8 @@ impl Op for Exec {
             planned: args.plan,
             ..Cmd::user(args.argv)
         }
-        .timeout(left);
+        .timeout(left)
+        .talks();
         cmd.stdin = args.stdin;
         let output = cx.cmd(&args.member, &cmd).await?;
         let kept = |text: &str| tail(text, KEPT).to_owned();

@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod local;
+mod said;
 pub mod ssh;
 pub mod wire;
 
@@ -26,6 +27,13 @@ pub struct Facts {
 /// The turn of a program: the next one begins when it is dropped.
 pub type Turn = tokio::sync::OwnedMutexGuard<()>;
 
+/// Hears what a command says while it runs: its number in the batch, and the end of what it has printed on one of its
+/// streams, in whole lines. It may be called at any pace, and bears no correctness.
+pub type Ear<'a> = dyn Fn(usize, &str) + 'a;
+
+/// For whom it is enough to know what a command has said when it is over.
+pub fn deaf(_: usize, _: &str) {}
+
 /// Reaches members. `ssh`, `local` and the twin implement it.
 pub trait Transport {
     /// Connects if need be, and tells what the member is.
@@ -39,6 +47,7 @@ pub trait Transport {
         &'a self,
         member: &'a str,
         batch: &'a [Cmd],
+        ear: &'a Ear<'a>,
     ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>>;
 
     /// Why the connection to `member` had to be made again since this was last asked, if it had to. Nothing was in doubt:

@@ -85,6 +85,16 @@ pub enum Event {
         /// What is being done or waited for.
         text: String,
     },
+    /// A command that goes on has printed a line. Told every other second at most, of programs that talk to people (`exec`,
+    /// commands of module programs): what it printed in all stands in `command`, when it is over.
+    Printed {
+        /// The step.
+        path: String,
+        /// The member.
+        member: String,
+        /// The last line that is whole, without its end.
+        line: String,
+    },
     /// A command was run on a member.
     Command {
         /// The step.

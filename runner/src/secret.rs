@@ -199,6 +199,19 @@ impl Secrets {
         shown(&text).into_owned()
     }
 
+    /// The last line with a letter or a number in it of what a program has printed so far, as people may see it. None where
+    /// it may be a part of a secret: a program that encodes a long one prints it in several lines, of which each is a word.
+    #[must_use]
+    pub fn last_line(&self, lines: &str) -> Option<String> {
+        /// A word from which on it may be one. Programs break what they encode at 60 letters and more.
+        const WORD: usize = 40;
+        let shown = self.show_text(lines);
+        let says = |line: &&str| line.chars().any(char::is_alphanumeric);
+        let line = shown.split(['\n', '\r']).map(str::trim).rfind(says)?;
+        let part = self.forms.is_some() && line.split_whitespace().any(|word| word.len() >= WORD);
+        (!part).then(|| line.to_owned())
+    }
+
     /// As [`Secrets::show_text`], of all texts in something. None where it can't be read again, so that it isn't shown at all.
     #[must_use]
     pub fn show<T: Serialize + DeserializeOwned>(&self, whole: T) -> Option<T> {

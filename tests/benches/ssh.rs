@@ -13,8 +13,8 @@ use lockstep::event::Events;
 use lockstep::journal::{FORMAT, FileJournal, Head};
 use lockstep::script::{Script, Source, Sources};
 use lockstep_modules::cmd::Cmd;
-use lockstep_modules::transport::Transport;
 use lockstep_modules::transport::ssh::Ssh;
+use lockstep_modules::transport::{Transport, deaf};
 use lockstep_tests::lab::{SshLab, now};
 use lockstep_twin::Scenario;
 use serde_json::json;
@@ -84,7 +84,7 @@ fn main() {
         let began = now();
         for _ in 0..COMMANDS {
             runtime
-                .block_on(transport.run("micro01", &[Cmd::user(["/bin/true"])]))
+                .block_on(transport.run("micro01", &[Cmd::user(["/bin/true"])], &deaf))
                 .unwrap();
         }
         let command = began.elapsed();

@@ -201,6 +201,7 @@ impl<'a> Talk<'a> {
             stdin: command.stdin,
             private: command.private,
             planned: command.plan,
+            talks: true,
             ..Cmd::user(command.argv)
         };
         cmd = cmd.timeout(command.timeout.map_or(left, |span| span.0.min(left)));

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use super::local::{collect, feed};
 use super::wire::{self, Cut};
-use super::{ContactError, Facts};
+use super::{ContactError, Ear, Facts, deaf};
 use crate::cluster::{MemberConfig, Mux, SshConfig};
 use crate::cmd::{Cmd, Output};
 
@@ -79,7 +79,9 @@ impl Target<'_> {
         session.check().await.ok()?;
         let nonce = nonce();
         let line = wire::hello(&nonce, false);
-        let outputs = execute(&session, &nonce, &line, "", 1, LOGIN).await.ok()?;
+        let outputs = execute(&session, &nonce, &line, "", 1, LOGIN, &deaf)
+            .await
+            .ok()?;
         let facts = wire::facts(&outputs.first()?.stdout)?;
         Some(Connection {
             session,
@@ -129,7 +131,7 @@ impl Target<'_> {
 
         let stdout = child.stdout.take();
         let limit = self.config.connect_timeout.0 + if interactive { PROMPT } else { LOGIN };
-        let frames = tokio::time::timeout(limit, collect(stdout, &nonce, 1)).await;
+        let frames = tokio::time::timeout(limit, collect(stdout, &nonce, 1, &deaf)).await;
         let mut master = Master { child, log };
         let Ok(frames) = frames else {
             let reason = format!("the login did not finish within {} s", limit.as_secs());
@@ -215,7 +217,7 @@ impl Connection {
     }
 
     /// Runs a batch. The inner error says that its end is not known.
-    pub(super) async fn run(&self, batch: &[Cmd]) -> Result<Vec<Output>, Cut> {
+    pub(super) async fn run(&self, batch: &[Cmd], ear: &Ear<'_>) -> Result<Vec<Output>, Cut> {
         let script = wire::script(batch, self.facts.root, &self.nonce);
         execute(
             &self.session,
@@ -224,6 +226,7 @@ impl Connection {
             &script,
             batch.len(),
             wire::deadline(batch),
+            ear,
         )
         .await
     }
@@ -365,6 +368,7 @@ async fn execute(
     input: &str,
     count: usize,
     limit: Duration,
+    ear: &Ear<'_>,
 ) -> Result<Vec<Output>, Cut> {
     use openssh::Stdio;
     let mut command = session.raw_command(line);
@@ -381,8 +385,8 @@ async fn execute(
         );
         let ((), stdout, stderr) = tokio::join!(
             feed(stdin, input),
-            collect(stdout, nonce, count),
-            collect(stderr, nonce, count)
+            collect(stdout, nonce, count, ear),
+            collect(stderr, nonce, count, ear)
         );
         let outputs = wire::outputs(count, stdout, stderr);
         // The exit status says nothing that the frames don't, but the channel is only free once it has arrived.

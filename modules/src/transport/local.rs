@@ -9,7 +9,7 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 use super::wire::{self, Cut, Frames};
-use super::{ContactError, Facts, Transport};
+use super::{ContactError, Ear, Facts, Transport, deaf};
 use crate::cmd::{Cmd, Output};
 
 /// Marks frames. Nobody else writes to these pipes, so it need not be a secret.
@@ -25,7 +25,7 @@ impl Local {
     async fn known(&self) -> Result<&Facts, ContactError> {
         let ask = async || {
             let hello = wire::hello(NONCE, false);
-            let outputs = execute(&hello, "", 1, wire::deadline(&[])).await;
+            let outputs = execute(&hello, "", 1, wire::deadline(&[]), &deaf).await;
             let facts = outputs.ok().and_then(|o| wire::facts(&o.first()?.stdout));
             facts.ok_or_else(|| ContactError::Shell("/bin/sh does not answer".to_owned()))
         };
@@ -42,11 +42,12 @@ impl Transport for Local {
         &'a self,
         _member: &'a str,
         batch: &'a [Cmd],
+        ear: &'a Ear<'a>,
     ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {
         Box::pin(async move {
             let script = wire::script(batch, self.known().await?.root, NONCE);
             let limit = wire::deadline(batch);
-            let outputs = execute(wire::SHELL, &script, batch.len(), limit).await;
+            let outputs = execute(wire::SHELL, &script, batch.len(), limit, ear).await;
             outputs.map_err(|cut| match cut {
                 Cut::Sudo(reason) => ContactError::Sudo(reason),
                 Cut::Short => {
@@ -62,6 +63,7 @@ async fn execute(
     input: &str,
     count: usize,
     limit: Duration,
+    ear: &Ear<'_>,
 ) -> Result<Vec<Output>, Cut> {
     let mut child = Command::new("/bin/sh")
         .args(["-c", line])
@@ -75,8 +77,8 @@ async fn execute(
     let streams = async {
         tokio::join!(
             feed(stdin, input),
-            collect(stdout, NONCE, count),
-            collect(stderr, NONCE, count)
+            collect(stdout, NONCE, count, ear),
+            collect(stderr, NONCE, count, ear)
         )
     };
     let ((), stdout, stderr) = tokio::time::timeout(limit, streams)
@@ -93,11 +95,12 @@ pub(super) async fn feed(stream: Option<impl AsyncWrite + Unpin>, input: &str) {
     }
 }
 
-/// Reads a stream until `count` frames have closed, or it ends.
+/// Reads a stream until `count` frames have closed, or it ends. What comes meanwhile is told to `ear`.
 pub(super) async fn collect(
     stream: Option<impl AsyncRead + Unpin>,
     nonce: &str,
     count: usize,
+    ear: &Ear<'_>,
 ) -> Frames {
     let mut frames = Frames::new(nonce);
     let Some(mut stream) = stream else {
@@ -110,6 +113,9 @@ pub(super) async fn collect(
             Ok(n @ 1..) => frames.push(&buffer[..n]),
             _ => break,
         }
+        if let Some(lines) = frames.lines() {
+            ear(frames.complete(), &lines);
+        }
     }
     frames
 }
@@ -120,7 +126,7 @@ mod tests {
     use crate::cmd::End;
 
     async fn run(batch: &[Cmd]) -> Vec<Output> {
-        Local::default().run("here", batch).await.unwrap()
+        Local::default().run("here", batch, &deaf).await.unwrap()
     }
 
     #[tokio::test]
@@ -138,6 +144,29 @@ mod tests {
         assert_eq!(outputs[3].end, End::Exit(127));
     }
 
+    /// The program goes on only when it was heard.
+    #[tokio::test]
+    async fn what_a_program_says_is_heard_while_it_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let heard = folder.path().join("heard");
+        let wait = format!("while [ ! -e {} ]; do sleep 0.01; done", heard.display());
+        for stream in ["", " >&2"] {
+            let script = format!("echo step 1 of 2{stream}; {wait}; echo done");
+            let batch = [
+                Cmd::user(["/bin/true"]),
+                Cmd::user(["/bin/sh", "-c", &script]),
+            ];
+            let ear = |number: usize, lines: &str| {
+                if (number, lines.trim()) == (1, "step 1 of 2") {
+                    std::fs::write(&heard, "").unwrap();
+                }
+            };
+            let outputs = Local::default().run("here", &batch, &ear).await.unwrap();
+            assert!(outputs[1].success(), "{outputs:?}");
+            std::fs::remove_file(&heard).unwrap();
+        }
+    }
+
     #[tokio::test]
     async fn of_a_script_that_arrives_in_part_nothing_is_run() {
         let folder = tempfile::tempdir().unwrap();
@@ -149,11 +178,11 @@ mod tests {
         let script = wire::script(&batch, true, NONCE);
         let whole = script.trim_end().len();
         for end in (0..whole).step_by(7).chain([whole - 1]) {
-            let result = execute(wire::SHELL, &script[..end], 2, wire::deadline(&[])).await;
+            let result = execute(wire::SHELL, &script[..end], 2, wire::deadline(&[]), &deaf).await;
             assert_eq!(result, Err(Cut::Short), "{}", &script[..end]);
             assert!(!folder.path().join("mark").exists(), "{}", &script[..end]);
         }
-        execute(wire::SHELL, &script[..whole], 2, wire::deadline(&[]))
+        execute(wire::SHELL, &script[..whole], 2, wire::deadline(&[]), &deaf)
             .await
             .unwrap();
         assert!(folder.path().join("mark").exists());

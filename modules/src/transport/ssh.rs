@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, Semaphore};
 use super::connect::{CHANNELS, Connection, Target};
 use super::local::Local;
 use super::wire::Cut;
-use super::{ContactError, Facts, Transport};
+use super::{ContactError, Ear, Facts, Transport};
 use crate::cluster::{Cluster, MemberConfig, SshConfig};
 use crate::cmd::{Cmd, Output};
 
@@ -120,15 +120,16 @@ impl Transport for Ssh {
         &'a self,
         member: &'a str,
         batch: &'a [Cmd],
+        ear: &'a Ear<'a>,
     ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {
         Box::pin(async move {
             let link = self.link(member)?;
             if link.member.local {
-                return self.local.run(member, batch).await;
+                return self.local.run(member, batch, ear).await;
             }
             let _channel = link.channels.acquire().await;
             let connection = self.connection(link).await?;
-            match connection.run(batch).await {
+            match connection.run(batch, ear).await {
                 Ok(outputs) => Ok(outputs),
                 Err(Cut::Sudo(reason)) => Err(ContactError::Sudo(reason)),
                 Err(Cut::Short) => Err(connection.autopsy().await),

@@ -17,6 +17,7 @@
 use std::time::Duration;
 
 use super::Facts;
+use super::said::Said;
 use crate::cmd::{Cmd, End, Output, quote};
 
 /// What is kept of each stream of a command. The rest is read and dropped.
@@ -118,6 +119,7 @@ pub struct Frames {
 struct Body {
     bytes: Vec<u8>,
     truncated: bool,
+    said: Said,
 }
 
 impl Frames {
@@ -163,12 +165,23 @@ impl Frames {
 
     /// Moves what can't be part of a mark any more out of the way, so that a long output isn't searched again and again.
     fn settle(&mut self) {
-        let from = find(&self.pending, &self.mark)
-            .unwrap_or_else(|| self.pending.len().saturating_sub(self.mark.len()));
+        let from = find(&self.pending, &self.mark).unwrap_or_else(|| {
+            let last = self.pending.len().saturating_sub(self.mark.len());
+            (last..self.pending.len())
+                .find(|at| self.mark.starts_with(&self.pending[*at..]))
+                .unwrap_or(self.pending.len())
+        });
         let sure: Vec<u8> = self.pending.drain(..from).collect();
         if let Some(body) = &mut self.open {
             body.keep(&sure);
         }
+    }
+
+    /// The last whole lines of the command that is running, if it has printed any.
+    #[must_use]
+    pub fn lines(&self) -> Option<String> {
+        // What may become a mark begins with a line's end.
+        self.open.as_ref()?.said.lines(!self.pending.is_empty())
     }
 
     /// What the command of this number printed, once it has ended.
@@ -189,6 +202,7 @@ impl Frames {
 
 impl Body {
     fn keep(&mut self, bytes: &[u8]) {
+        self.said.push(bytes);
         let room = CAP.saturating_sub(self.bytes.len());
         self.truncated |= bytes.len() > room;
         self.bytes
@@ -330,6 +344,22 @@ mod tests {
             outputs(1, out, err),
             Err(Cut::Sudo("sudo: a password is required".to_owned()))
         );
+    }
+
+    #[test]
+    fn what_a_command_says_is_known_while_it_runs() {
+        let mut out = frames("noise\n");
+        let mut after = |bytes: &str| {
+            out.push(bytes.as_bytes());
+            out.lines()
+        };
+        assert_eq!(after("\nN B\n"), None);
+        assert_eq!(after("step 1 of 3\n").unwrap(), "step 1 of 3");
+        assert_eq!(after("step 2 ").unwrap(), "step 1 of 3\n");
+        assert_eq!(after("of 3\nNot").unwrap(), "step 1 of 3\nstep 2 of 3\n");
+        assert_eq!(after("\nN E 0\n"), None);
+        assert_eq!(after("\nN B\n"), None);
+        assert_eq!(after("another\n").unwrap(), "another");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use lockstep_modules::cmd::{Cmd, Output};
-use lockstep_modules::transport::{ContactError, Facts, Transport, Turn};
+use lockstep_modules::transport::{ContactError, Ear, Facts, Transport, Turn};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
@@ -197,6 +197,8 @@ impl Transport for Twin {
         &'a self,
         member: &'a str,
         batch: &'a [Cmd],
+        // The programs of a simulated cluster say all that they say in their last moment.
+        _ear: &'a Ear<'a>,
     ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {
         Box::pin(async move {
             let mut outputs = Vec::new();
@@ -210,6 +212,8 @@ impl Transport for Twin {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_modules::transport::deaf;
+
     use super::*;
     use crate::scenario::Scenario;
 
@@ -237,7 +241,11 @@ mod tests {
     async fn a_member_that_stays_away_is_given_up_in_a_world_where_nothing_happens() {
         let twin = Twin::new(Scenario::of(3).build());
         let cmd = [Cmd::user(["/bin/cat", "/proc/sys/kernel/random/boot_id"])];
-        let ask = async || twin.run("micro02", &cmd).await.map_err(|e| e.to_string());
+        let ask = async || {
+            twin.run("micro02", &cmd, &deaf)
+                .await
+                .map_err(|e| e.to_string())
+        };
         ask().await.unwrap();
         twin.world().borrow_mut().set_link("micro02", false);
         while twin.world().borrow().next_due().is_some() {
@@ -254,7 +262,11 @@ mod tests {
     async fn an_open_connection_outlives_a_flap_and_is_given_up_after_three_keepalives() {
         let twin = Twin::new(Scenario::of(3).build());
         let cmd = [Cmd::user(["/bin/cat", "/proc/sys/kernel/random/boot_id"])];
-        let ask = async || twin.run("micro02", &cmd).await.map_err(|e| e.to_string());
+        let ask = async || {
+            twin.run("micro02", &cmd, &deaf)
+                .await
+                .map_err(|e| e.to_string())
+        };
         ask().await.unwrap();
         let flap = "cut:micro02+3s".parse().unwrap();
         twin.world().borrow_mut().inject(flap).unwrap();

@@ -344,6 +344,10 @@ impl Fold {
                 self.found(&path, None, at);
                 self.step(&path).heard = text;
             }
+            Event::Printed { path, member, line } => {
+                self.found(&path, Some(&member), at);
+                self.step(&path).heard = line;
+            }
             Event::Command {
                 path,
                 member,

@@ -42,7 +42,7 @@ pub struct Step {
     pub failure: Option<Failure>,
     /// Whether its effect may exist or still go on.
     pub in_doubt: bool,
-    /// What it last said of what it waited for.
+    /// What it last said of what it waited for, or the last line of a command that went on.
     pub heard: String,
     /// Its commands. One that was repeated and said the same stands here once.
     pub commands: Vec<Command>,

@@ -7,7 +7,7 @@ use clap::Args;
 use lockstep_modules::cluster::{Cluster, MemberConfig, SshConfig};
 use lockstep_modules::cmd::Cmd;
 use lockstep_modules::transport::ssh::Ssh;
-use lockstep_modules::transport::{ContactError, Facts, Transport};
+use lockstep_modules::transport::{ContactError, Facts, Transport, deaf};
 use serde::Deserialize;
 
 use super::Global;
@@ -195,7 +195,7 @@ async fn list(transport: &Ssh, first: &str) -> Result<Vec<(String, String)>, Fau
     };
     let mut said = Vec::new();
     for cmd in [&microcloud, &lxd] {
-        let outputs = transport.run(first, std::slice::from_ref(cmd)).await;
+        let outputs = transport.run(first, std::slice::from_ref(cmd), &deaf).await;
         let outputs = outputs.map_err(|e| Fault::new(Exit::Failed, format!("{first}: {e}")))?;
         let Some(output) = outputs.first() else {
             continue;

@@ -237,6 +237,9 @@ fn one(step: &Step) {
     for command in &step.commands {
         transcript(command);
     }
+    if !matches!(step.state, Progress::Done) && !step.heard.is_empty() {
+        out!("            last heard: {}", harmless(&step.heard));
+    }
 }
 
 fn transcript(command: &Command) {

@@ -137,6 +137,14 @@ impl Host for RunHost {
     fn note(&self, path: &str, note: Note<'_>) {
         let path = path.to_owned();
         self.events.emit(match note {
+            Note::Printed { member, lines } => match self.secrets.last_line(lines) {
+                Some(line) => Event::Printed {
+                    path,
+                    member: member.to_owned(),
+                    line,
+                },
+                None => return,
+            },
             Note::Progress { done, total, text } => Event::Progress {
                 path,
                 done,

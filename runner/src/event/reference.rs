@@ -190,6 +190,11 @@ fn examples() -> Vec<Stamped> {
             total: Some(22),
             text: "Stop snap \"lxd\" services".to_owned(),
         },
+        Event::Printed {
+            path: "drain/exec#1".to_owned(),
+            member: member(),
+            line: "3 of 7 backends are drained".to_owned(),
+        },
         Event::Command {
             path: wait(),
             member: member(),

@@ -24,6 +24,7 @@ pub struct Signs {
     full: &'static str,
     empty: &'static str,
     more: &'static str,
+    says: &'static str,
 }
 
 impl Signs {
@@ -35,6 +36,7 @@ impl Signs {
         full: "█",
         empty: "░",
         more: "…",
+        says: "│",
     };
     /// Signs for one that doesn't.
     pub const ASCII: Self = Self {
@@ -44,6 +46,7 @@ impl Signs {
         full: "#",
         empty: "-",
         more: "..",
+        says: "|",
     };
 }
 
@@ -58,6 +61,8 @@ struct Running {
     timeout: u64,
     share: Option<(u64, u64)>,
     text: String,
+    /// The last line of its command.
+    printed: String,
     /// It doesn't go as it should: contact was lost, or an attempt failed.
     trouble: bool,
 }
@@ -72,6 +77,7 @@ impl Running {
             timeout: 0,
             share: None,
             text: String::new(),
+            printed: String::new(),
             trouble: false,
         }
     }
@@ -156,6 +162,16 @@ impl Board {
                     running.trouble = false;
                 }
             }
+            Event::Printed { path, line, .. } => {
+                if let Some(running) = self.running.get_mut(path) {
+                    running.printed = one_line(line);
+                }
+            }
+            Event::Command { path, .. } => {
+                if let Some(running) = self.running.get_mut(path) {
+                    running.printed.clear();
+                }
+            }
             Event::Away { path, reason, .. } => {
                 self.say(path, &format!("{reason}; waiting for it"))
             }
@@ -182,7 +198,7 @@ impl Board {
                 });
             }
             Event::RunEnded { .. } => self.running.clear(),
-            Event::Command { .. } | Event::Mended { .. } | Event::Log { .. } => {}
+            Event::Mended { .. } | Event::Log { .. } => {}
         }
     }
 
@@ -209,6 +225,7 @@ impl Board {
     fn say(&mut self, path: &str, text: &str) {
         if let Some(running) = self.running.get_mut(path) {
             (running.share, running.text) = (None, one_line(text));
+            running.printed.clear();
             running.trouble = true;
         }
     }
@@ -396,7 +413,12 @@ impl Board {
             } else {
                 r.text.clone()
             };
-            format!("{margin}{who:member$}{gap}{name}  {time}  {bar}{text}")
+            let says = match (r.printed.as_str(), r.text.is_empty()) {
+                ("", _) => String::new(),
+                (line, true) => ink.dim(&format!("{} {line}", signs.says)),
+                (line, false) => ink.dim(&format!("  {} {line}", signs.says)),
+            };
+            format!("{margin}{who:member$}{gap}{name}  {time}  {bar}{text}{says}")
                 .trim_end()
                 .to_owned()
         };

@@ -77,6 +77,20 @@ impl<W: Write> LineReporter<W> {
         section.clone_into(&mut self.section);
     }
 
+    /// Whether what a step that goes on says now is worth a line after what it said before.
+    fn worth(&mut self, at: Timestamp, path: &str, text: &str) -> bool {
+        let (due, news) = self.said.get(path).map_or((true, true), |(last, said)| {
+            let news = said != text;
+            let patience = if news { PATIENCE } else { REMINDER };
+            (at.duration_since(*last).as_secs() >= patience, news)
+        });
+        let worth = self.verbose && news || due;
+        if worth {
+            self.said.insert(path.to_owned(), (at, text.to_owned()));
+        }
+        worth
+    }
+
     fn step(
         &mut self,
         at: Timestamp,
@@ -151,17 +165,15 @@ impl<W: Write> Reporter for LineReporter<W> {
                 );
             }
             Event::Progress { path, text, .. } => {
-                let (due, news) = self.said.get(path).map_or((true, true), |(last, said)| {
-                    let news = said != text;
-                    let patience = if news { PATIENCE } else { REMINDER };
-                    (at.duration_since(*last).as_secs() >= patience, news)
-                });
-                if self.verbose && news || due {
-                    let first = self.said.insert(path.clone(), (at, text.clone())).is_none();
-                    // The first look is never a surprise.
-                    if !first || self.verbose {
-                        self.line(at, &format!("{path}: {text}"));
-                    }
+                let first = !self.said.contains_key(path);
+                // The first look is never a surprise.
+                if self.worth(at, path, text) && (!first || self.verbose) {
+                    self.line(at, &format!("{path}: {text}"));
+                }
+            }
+            Event::Printed { path, line, .. } => {
+                if self.worth(at, path, line) {
+                    self.line(at, &format!("{path} | {line}"));
                 }
             }
             Event::Command {

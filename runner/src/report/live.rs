@@ -173,7 +173,7 @@ impl Reporter for LiveReporter {
         // What is going on is seen below, and needs no line of its own.
         if !matches!(
             stamped.event,
-            Event::Progress { .. } | Event::StepStarted { .. }
+            Event::Progress { .. } | Event::Printed { .. } | Event::StepStarted { .. }
         ) {
             self.lines.take(stamped);
             self.screen.print(&self.lines.said());

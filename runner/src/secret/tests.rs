@@ -186,6 +186,32 @@ fn what_is_left_of_a_secret_where_an_output_was_cut_is_taken_out() {
 }
 
 #[test]
+fn of_a_program_that_goes_on_no_part_of_a_secret_is_told() {
+    let value = "0123456789abcdef".repeat(12);
+    let long = secrets(&[&value]);
+    let whole = STANDARD.encode(&value);
+    let lines = |count: usize| -> String {
+        let lines = whole.as_bytes().chunks(76).take(count);
+        let lines = lines.map(|line| format!("{}\n", String::from_utf8_lossy(line)));
+        lines.collect()
+    };
+    for count in 1..=4 {
+        let told = long.last_line(&format!("in base64:\n{}", lines(count)));
+        assert!(
+            told.is_none_or(|line| left_of(&whole, &line) < 8),
+            "{count}"
+        );
+    }
+    assert_eq!(long.last_line("step 2 of 3\n\n").unwrap(), "step 2 of 3");
+    assert_eq!(long.last_line(&format!("is {value}\n")).unwrap(), "is ***");
+    assert_eq!(long.last_line("10 %\r 20 %\r").unwrap(), "20 %");
+    assert_eq!(long.last_line("\n}\n"), None);
+    // Where there is no secret, long words are words.
+    let word = "x".repeat(100);
+    assert_eq!(Secrets::default().last_line(&word), Some(word));
+}
+
+#[test]
 fn words_of_ours_that_are_a_secret_by_chance_leave_an_event_readable() {
     let secrets = secrets(&["command", "converge"]);
     let event = crate::event::Event::Log {
