@@ -11,6 +11,7 @@ mod docs;
 mod engine;
 mod errors;
 mod evacuate;
+mod exits;
 mod gates;
 mod generated;
 mod holds;

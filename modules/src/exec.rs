@@ -78,9 +78,10 @@ impl Op for Exec {
     }
 
     fn summary(out: &ExecOut) -> String {
-        out.stdout
-            .lines()
-            .next_back()
+        // What writes over its own line has said the last of it.
+        let mut lines = out.stdout.split(['\n', '\r']).map(str::trim_end);
+        lines
+            .rfind(|line| !line.is_empty())
             .map_or_else(|| format!("exit {}", out.code), str::to_owned)
     }
 
@@ -123,5 +124,24 @@ impl Op for Exec {
                     .with("stdout", kept(&output.stdout)))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_that_was_said_is_the_summary() {
+        let of = |stdout: &str| {
+            Exec::summary(&ExecOut {
+                code: 3,
+                stdout: stdout.to_owned(),
+                stderr: String::new(),
+            })
+        };
+        assert_eq!(of(""), "exit 3");
+        assert_eq!(of("one\n  two\n\n"), "  two");
+        assert_eq!(of("\r10 %\r20 %\r\n"), "20 %");
     }
 }

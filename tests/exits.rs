@@ -1,0 +1,95 @@
+//! Every exit code, and a way to it: the numbers are a promise.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use clap::ValueEnum;
+use lockstep::cli::Exit;
+use lockstep_tests::lab::{Ran, write};
+
+use crate::desk::Desk;
+
+/// A run that changes something and is held at a step that can't succeed.
+const HELD: &str = r#"return { api = 1, run = function()
+    snap.hold { member = "micro01", snap = "lxd" }
+    snap.info { member = "micro01", snap = "nosuch" }
+end }"#;
+
+/// What ends in this way.
+fn ending(exit: Exit, desk: &Desk) -> Ran {
+    let held = || desk.play(HELD).exits(4);
+    match exit {
+        Exit::Done => desk.run(&["status", "--cluster", "twin:1"]),
+        Exit::Failed => desk.play("return { api = 1, run = function() error('no') end }"),
+        Exit::Usage => desk.play("return { api = 1, run = function( end }"),
+        Exit::Refused => desk.run(&["rehearse", "update", "--fault", "power-off:micro02"]),
+        Exit::Held => desk.play(HELD),
+        Exit::Suspended => interrupted(desk),
+        Exit::Locked => {
+            let _ = held();
+            let lock = File::create(desk.path("state/runs/site-1/lock")).unwrap();
+            lock.try_lock().unwrap();
+            desk.run(&["resume", "site-1"])
+        }
+        Exit::State => {
+            let _ = held();
+            write(&desk.path("state/runs/site-1/journal.jsonl"), "garbage\n");
+            desk.run(&["resume", "site-1"])
+        }
+        Exit::Diverged => {
+            let _ = held();
+            write(&desk.path("other.lua"), &HELD.replace("nosuch", "another"));
+            desk.run(&["resume", "site-1", "--playbook", "other.lua"])
+        }
+        Exit::Aborted => {
+            let _ = held();
+            desk.run(&["abort", "site-1"])
+        }
+        Exit::NotWell => {
+            // Nothing listens there.
+            let text = "name = \"dark\"\n\n[[members]]\nname = \"micro01\"\naddress = \"127.0.0.1\"\nport = 1\n";
+            write(&desk.path("dark.toml"), text);
+            desk.run(&["status", "--cluster", "dark.toml"])
+        }
+        Exit::Found => {
+            let text = "return { api = 1, run = function(cluster) if #cluster.members > 9 then snap.refesh {} end end }";
+            write(&desk.path("site.lua"), text);
+            desk.run(&["check", "site.lua", "--tries", "0", "--no-kills"])
+        }
+    }
+}
+
+/// A run that is told to stop while a step is under way and another is to come.
+fn interrupted(desk: &Desk) -> Ran {
+    let text = r#"return { api = 1, run = function()
+        for _ = 1, 2 do exec { member = "micro01", argv = { "/bin/sleep", "1" }, effect = "once" } end
+    end }"#;
+    write(&desk.path("site.lua"), text);
+    let mut child = desk
+        .command(&["rehearse", "site.lua", "--members", "1", "--speed", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("exec /bin/sleep") {
+        line.clear();
+        assert!(out.read_line(&mut line).unwrap() > 0, "it never began");
+    }
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+    child.stdout = Some(out.into_inner());
+    Ran::of(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn each_exit_code_has_its_meaning() {
+    for exit in Exit::value_variants() {
+        let ran = ending(*exit, &Desk::new());
+        assert_eq!(ran.code, Some(*exit as i32), "{exit:?}: {ran:?}");
+    }
+}
