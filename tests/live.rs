@@ -1,15 +1,19 @@
 //! The live view, looked at through a terminal emulator.
 
+use std::io::Read;
+use std::process::Stdio;
+
 use console::{measure_text_width, strip_ansi_codes};
 use indicatif::InMemoryTerm;
 use lockstep::event::{Event, Reporter, Stamped, VERSION};
 use lockstep::failure::Failure;
 use lockstep::report::excerpt::Ink;
-use lockstep::report::{Board, LineReporter, LiveReporter, Screen, Signs};
+use lockstep::report::{Board, LineReporter, LiveReporter, NowReporter, Screen, Signs};
 use lockstep_modules::error::Kind;
+use lockstep_tests::lab::write;
 use regex::Regex;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, LOCKSTEP};
 
 /// The events of a run.
 fn events(args: &[&str], code: i32) -> Vec<Stamped> {
@@ -297,6 +301,66 @@ fn the_last_line_of_a_long_command_is_shown_until_it_is_over() {
         [5, 16, 90, 92].map(at).join("\n--\n")
     });
     insta::assert_snapshot!(shown.join("\n\n----\n\n"));
+}
+
+#[test]
+fn of_a_look_there_is_nothing_to_see_unless_it_takes_longer() {
+    let term = InMemoryTerm::new(12, 110);
+    let screen = Screen::emulated(&term, (110, 12), Ink::Plain);
+    let mut now = NowReporter::new(screen.clone());
+    let mut at = jiff::Timestamp::UNIX_EPOCH;
+    for event in &talking()[..5] {
+        now.take(event);
+        at = event.at;
+        assert_eq!(term.contents(), "");
+    }
+    screen.draw(at);
+    insta::assert_snapshot!(term.contents());
+    let event = Event::RunEnded {
+        outcome: "done".to_owned(),
+        detail: serde_json::Value::Null,
+    };
+    now.take(&Stamped {
+        v: VERSION,
+        at,
+        event,
+    });
+    assert_eq!(term.contents(), "");
+}
+
+/// The program goes on only when its line was seen.
+#[test]
+fn an_op_alone_is_seen_on_a_terminal_and_leaves_its_result() {
+    let desk = Desk::new();
+    write(
+        &desk.path("cluster.toml"),
+        "name = \"here\"\n\n[[members]]\nname = \"here\"\nlocal = true\n",
+    );
+    let typed = format!(
+        "stty rows 24 cols 200; {LOCKSTEP} --state state op exec -m here --effect read -- /bin/sh -c 'echo halfway; until [ -e \"$0\" ]; do sleep 0.05; done; echo done' {}",
+        desk.path("seen").display()
+    );
+    let mut child = std::process::Command::new("script")
+        .args(["-qec", &typed, "/dev/null"])
+        .current_dir(desk.path(""))
+        .env("TERM", "xterm")
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut out, mut said) = (child.stdout.take().unwrap(), Vec::new());
+    let mut buffer = [0; 4096];
+    while !String::from_utf8_lossy(&said).contains("│ halfway") {
+        let n = out.read(&mut buffer).unwrap();
+        assert!(n > 0, "{}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&buffer[..n]);
+    }
+    write(&desk.path("seen"), "");
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(rest.ends_with("here: done\r\n"), "{rest:?}");
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod resume;
 mod runs;
 mod session;
 mod show;
+mod shown;
 mod status;
 mod target;
 mod types;

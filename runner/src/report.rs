@@ -17,4 +17,4 @@ pub use file::FileReporter;
 pub use harmless::{harmless, harmless_json};
 pub use json::JsonReporter;
 pub use line::LineReporter;
-pub use live::{LiveReporter, Screen};
+pub use live::{LiveReporter, NowReporter, Screen};

@@ -15,6 +15,7 @@ use super::Global;
 use super::exit::{Exit, Fault};
 use super::print;
 use super::session::{self, Outcome, Session, runtime, state, tell};
+use super::shown::Shown;
 use super::target::{Target, simulation, ssh, world};
 use crate::clock::Clock;
 use crate::engine::{Finish, Start};
@@ -224,14 +225,13 @@ pub(super) fn run(registry: &Registry, global: &Global, given: &ArgMatches) -> R
             }
             (None, _) => ssh(&target.config.cluster)?,
         };
-        let quiet = !global.verbose;
         call.play(
             registry,
             &target.config.cluster,
             &target.name,
             transport,
             folder.as_ref(),
-            quiet,
+            Shown::of_op(global),
         )
         .await
     })?;
@@ -250,8 +250,8 @@ pub(super) async fn read_once(
     registry: &Registry,
     cluster: &Cluster,
     transport: Rc<dyn Transport>,
-    name: &str,
-    args: Value,
+    (name, args): (&str, Value),
+    shown: Shown,
 ) -> Result<Value, Fault> {
     let call = Adhoc {
         op: name.to_owned(),
@@ -259,7 +259,7 @@ pub(super) async fn read_once(
         members: Vec::new(),
     };
     let outcome = call
-        .play(registry, cluster, "", transport, None, true)
+        .play(registry, cluster, "", transport, None, shown)
         .await?;
     let failed = |what: String| Err(Fault::new(Exit::Failed, what));
     match outcome.finish {
@@ -299,7 +299,14 @@ pub(super) async fn change_once(
         members: Vec::new(),
     };
     let outcome = call
-        .play(registry, cluster, target, transport, Some(folder), true)
+        .play(
+            registry,
+            cluster,
+            target,
+            transport,
+            Some(folder),
+            Shown::Nothing,
+        )
         .await?;
     let op = registry.op(name).map_err(Fault::usage)?;
     let failed = |what: String| Fault::new(Exit::Failed, what);
@@ -418,7 +425,7 @@ impl Adhoc {
         target: &str,
         transport: Rc<dyn Transport>,
         folder: Option<&RunFolder>,
-        quiet: bool,
+        shown: Shown,
     ) -> Result<Outcome, Fault> {
         let sources = Self {
             op: self.op.clone(),
@@ -461,9 +468,7 @@ impl Adhoc {
             cluster: cluster.clone(),
             transport,
             folder: folder.map(|f| f.path.clone()),
-            json: false,
-            verbose: true,
-            quiet,
+            shown,
             simulated: crate::cli::target::is_simulated(target),
             clock: Clock::system(),
             yes: false,

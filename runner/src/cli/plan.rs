@@ -19,6 +19,7 @@ use super::op;
 use super::playbook::{Which, given_by};
 use super::print;
 use super::session::runtime;
+use super::shown::Shown;
 use super::target::{Target, ssh};
 use crate::plan::{End, Plan, Step, make};
 use crate::report::excerpt::Ink;
@@ -46,7 +47,8 @@ pub(super) fn look(registry: &Registry, global: &Global) -> Result<(Target, Scen
     let cluster = &target.config.cluster;
     let value = runtime(false)?.block_on(async {
         let transport: Rc<dyn Transport> = ssh(cluster)?;
-        op::read_once(registry, cluster, transport, "status.snapshot", json!({})).await
+        let read = ("status.snapshot", json!({}));
+        op::read_once(registry, cluster, transport, read, Shown::of_op(global)).await
     })?;
     let seen = SnapshotOut::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
     let scenario = Scenario::like(&seen).map_err(|unknown| {

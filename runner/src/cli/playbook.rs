@@ -13,6 +13,7 @@ use super::exit::{Exit, Fault};
 use super::mistakes::near_file;
 use super::params::{self, Params};
 use super::session::{self, Session, runtime, state, tell};
+use super::shown::Shown;
 use super::target::{Target, simulation, ssh, world};
 use crate::bundle::{Finder, Playbooks};
 use crate::clock::Clock;
@@ -230,9 +231,7 @@ pub(super) fn run(
             cluster,
             transport,
             folder: Some(folder.path.clone()),
-            json: global.json,
-            verbose: global.verbose,
-            quiet: global.quiet,
+            shown: Shown::of_run(global),
             simulated: target.twin.is_some(),
             clock: Clock::system(),
             yes: args.yes,

@@ -16,6 +16,7 @@ use super::params::{self, Params};
 use super::playbook::given_by;
 use super::print;
 use super::session::{self, Session, runtime, tell};
+use super::shown::Shown;
 use super::status::table;
 use super::target::{Target, simulation, ssh};
 use crate::bundle::Finder;
@@ -76,9 +77,7 @@ pub(super) fn preflight(
             cluster,
             transport,
             folder: None,
-            json: false,
-            verbose: true,
-            quiet: !global.verbose,
+            shown: Shown::of_op(global),
             simulated: target.twin.is_some(),
             clock: Clock::system(),
             yes: false,

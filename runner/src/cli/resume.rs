@@ -14,6 +14,7 @@ use super::exit::{Exit, Fault};
 use super::params;
 use super::playbook::PLAN;
 use super::session::{Session, runtime, state, tell};
+use super::shown::Shown;
 use super::target::{self, Target, read_world, simulation, ssh};
 use super::{Global, modules, print};
 use crate::bundle::Finder;
@@ -194,9 +195,7 @@ pub(super) fn go_on(
             cluster,
             transport,
             folder: Some(folder.path.clone()),
-            json: global.json,
-            verbose: global.verbose,
-            quiet: global.quiet,
+            shown: Shown::of_run(global),
             simulated,
             // A simulated cluster stood still in the meantime.
             clock: twin.as_ref().map_or_else(Clock::system, |twin| {

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::print;
+use super::shown::Shown;
 use crate::clock::Clock;
 use crate::engine::{Answer, Asker, Engine, EngineError, Finish, Start, Stop, Tools};
 use crate::event::{Event, Events, Reporter, Stamped};
@@ -32,7 +33,7 @@ use crate::report::excerpt::Ink;
 use crate::report::failure::{Teller, head};
 use crate::report::harmless::harmless;
 use crate::report::hold;
-use crate::report::{FileReporter, JsonReporter, LineReporter, LiveReporter, Screen};
+use crate::report::{FileReporter, Screen};
 use crate::script::{Script, Source};
 use crate::secret::Secrets;
 
@@ -82,10 +83,8 @@ pub(super) struct Session<'a> {
     pub(super) transport: Rc<dyn Transport>,
     /// The run's folder, where it has one.
     pub(super) folder: Option<PathBuf>,
-    pub(super) json: bool,
-    pub(super) verbose: bool,
-    /// Nothing is shown.
-    pub(super) quiet: bool,
+    /// What is shown while it goes on.
+    pub(super) shown: Shown,
     /// The cluster is simulated: its time jumps, so that no clock moves on the screen while nothing happens, and nobody
     /// could type a command on its members.
     pub(super) simulated: bool,
@@ -144,25 +143,14 @@ impl Session<'_> {
         let clock = self.clock;
         let (touched, sources) = (Touched::default(), script.loaded());
         let (simulated, known) = (self.simulated, self.cluster.clone());
-        let screen = (!self.quiet && !self.json && is_screen()).then(Screen::stdout);
+        let screen = self.shown.screen();
         let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(touched.clone())];
         if let Some(folder) = &self.folder {
             // A folder that takes a journal but no events is odd, and no reason not to run.
             reporters
                 .extend(FileReporter::in_folder(folder).map(|r| Box::new(r) as Box<dyn Reporter>));
         }
-        match (self.quiet, self.json) {
-            (true, _) => {}
-            (false, true) => reporters.push(Box::new(JsonReporter::new(std::io::stdout()))),
-            (false, false) => match &screen {
-                Some(screen) => {
-                    reporters.push(Box::new(LiveReporter::new(screen.clone(), self.verbose)))
-                }
-                None => {
-                    reporters.push(Box::new(LineReporter::new(std::io::stdout(), self.verbose)));
-                }
-            },
-        }
+        reporters.extend(self.shown.reporter(screen.as_ref()));
         let (sender, stop) = watch::channel(Stop::No);
         let asker: Rc<dyn Asker> = if self.yes {
             Rc::new(Answer::Yes)

@@ -17,6 +17,7 @@ use super::exit::{Exit, Fault};
 use super::op;
 use super::print;
 use super::session::{is_screen, runtime};
+use super::shown::Shown;
 use super::target::{Target, simulation, ssh};
 
 /// A table without lines.
@@ -54,7 +55,7 @@ pub(super) fn status(
             let cluster = &target.config.cluster;
             let transport = Rc::clone(&transport);
             let value =
-                op::read_once(registry, cluster, transport, "status.read", json!({})).await?;
+                op::read_once(registry, cluster, transport, ("status.read", json!({})), Shown::of_op(global)).await?;
             let status = Status::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
             if args.watch.is_some() && !global.json {
                 let clear = if is_screen() { CLEAR } else { "" };

@@ -14,6 +14,7 @@ use super::Global;
 use super::exit::{Exit, Fault};
 use super::op;
 use super::session::{runtime, state};
+use super::shown::Shown;
 use super::target::{Target, simulation, ssh};
 use crate::runs::Runs;
 
@@ -44,8 +45,8 @@ pub(super) fn unlock(
             registry,
             cluster,
             transport,
-            "lock.read",
-            json!({}),
+            ("lock.read", json!({})),
+            Shown::of_op(global),
         ))
     };
     let found = ReadOut::deserialize(read()?).map_err(|e| Fault::new(Exit::Failed, e))?;

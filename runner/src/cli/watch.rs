@@ -12,8 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Global;
 use super::exit::{Exit, Fault};
-use super::session::{is_screen, runtime, state};
+use super::session::{runtime, state};
 use super::show::{changes, exit, stands, unread};
+use super::shown::Shown;
 use crate::account::{Line, State, Tail, load};
 use crate::clock::Clock;
 use crate::event::Reporter;
@@ -40,7 +41,7 @@ pub(super) fn watch(registry: &Registry, global: &Global, args: &WatchArgs) -> R
         })?,
     };
     let folder = runs.folder_of(&id)?;
-    let screen = (!global.quiet && !global.json && is_screen()).then(Screen::stdout);
+    let screen = Shown::of_run(global).screen();
     let view = View::of(global, screen.as_ref());
     let runtime = runtime(false)?;
     let left = runtime.block_on(async {

@@ -146,6 +146,26 @@ impl Screen {
     }
 }
 
+/// Shows what is going on, and nothing of what is over: what takes a moment only isn't seen at all.
+pub struct NowReporter(Screen);
+
+impl NowReporter {
+    /// Shows it on this screen, whenever that is drawn.
+    #[must_use]
+    pub fn new(screen: Screen) -> Self {
+        Self(screen)
+    }
+}
+
+impl Reporter for NowReporter {
+    fn take(&mut self, stamped: &Stamped) {
+        self.0.0.borrow_mut().board.take(stamped);
+        if matches!(stamped.event, Event::RunEnded { .. }) {
+            self.0.clear();
+        }
+    }
+}
+
 /// Shows a run on a terminal.
 pub struct LiveReporter {
     lines: LineReporter<Vec<u8>>,
