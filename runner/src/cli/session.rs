@@ -217,11 +217,6 @@ async fn paced<T>(work: impl Future<Output = T>, speed: f64) -> T {
     }
 }
 
-/// Whether standard output is a terminal on which a part can be drawn again and again.
-pub(super) fn is_screen() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
-}
-
 /// Runs `work`, and lets the clocks on the screen move on while nothing happens.
 async fn drawn<T>(work: impl Future<Output = T>, screen: &Screen, clock: Clock) -> T {
     let ticking = async {

@@ -1,7 +1,8 @@
 //! What is shown of something while it goes on.
 
+use std::io::IsTerminal;
+
 use super::Global;
-use super::session::is_screen;
 use crate::event::Reporter;
 use crate::report::{JsonReporter, LineReporter, LiveReporter, NowReporter, Screen};
 
@@ -60,4 +61,9 @@ impl Shown {
             (Self::Stream, _) => Box::new(JsonReporter::new(std::io::stdout())),
         })
     }
+}
+
+/// Whether standard output is a terminal on which a part can be drawn again and again.
+pub(super) fn is_screen() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
 }

@@ -16,8 +16,8 @@ use super::Global;
 use super::exit::{Exit, Fault};
 use super::op;
 use super::print;
-use super::session::{is_screen, runtime};
-use super::shown::Shown;
+use super::session::runtime;
+use super::shown::{Shown, is_screen};
 use super::target::{Target, simulation, ssh};
 
 /// A table without lines.
