@@ -278,15 +278,16 @@ impl Cx {
             }
         };
         let tell = async {
-            let member = member.as_str();
+            let (member, mut told) = (member.as_str(), String::new());
             loop {
                 let due = Instant::now() + PACE;
-                news.notified().await;
-                sleep_until(due).await;
-                let lines = &*said.take();
-                if !lines.is_empty() {
-                    self.host.note(&self.path, Note::Printed { member, lines });
+                while *said.borrow() == told {
+                    news.notified().await;
                 }
+                sleep_until(due).await;
+                told.clone_from(&said.borrow());
+                let lines = &told;
+                self.host.note(&self.path, Note::Printed { member, lines });
             }
         };
         tokio::select! {

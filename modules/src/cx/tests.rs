@@ -108,9 +108,17 @@ async fn a_command_that_talks_is_told_of_now_and_then() {
     // It may be the only thing that it ever says.
     let once = told(vec![(10, "waiting"), (60_000, "end")], &talks).await;
     assert_eq!(once, said(&[(2000, "waiting")]));
+    // A line that grows has nothing new to say before it is whole.
+    let same = told(
+        vec![(10, "a"), (3000, "a"), (9000, "a"), (9500, "")],
+        &talks,
+    )
+    .await;
+    assert_eq!(same, said(&[(2000, "a")]));
     let quick = told(vec![(10, "a"), (1900, "b")], &talks).await;
     assert_eq!(quick, []);
-    let much: Script = (0..=10_000).step_by(100).map(|at| (at, "line")).collect();
+    let lines = ["one", "other"].into_iter().cycle();
+    let much: Script = (0..=10_000).step_by(100).zip(lines).collect();
     let much: Vec<u128> = told(much, &talks).await.into_iter().map(|t| t.0).collect();
     assert_eq!(much, [2000, 4000, 6000, 8000]);
     // After a silence it is told at once.
