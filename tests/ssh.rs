@@ -279,6 +279,30 @@ fn a_cluster_file_is_written_by_asking_one_member() {
     let _ = lab.run(&["status", "--cluster", file.to_str().unwrap()]);
 }
 
+/// A cluster file in which one member has the address of another.
+#[test]
+fn a_machine_that_stands_in_for_another_member_is_found_before_anything_is_done() {
+    let lab = lab(5);
+    let file = lab.path("cluster.toml");
+    let text = read(&file).replace(
+        "name = \"micro04\"\n",
+        "name = \"micro04\"\naddress = \"micro05\"\n",
+    );
+    write(&file, &text);
+    let why = "the machine that answers calls itself micro05, which is another member";
+    let status = lab.run(&["status"]);
+    assert_eq!(status.code, Some(10), "{status:?}");
+    assert!(status.stdout.contains(why), "{status:?}");
+    for args in [&["update"][..], &["preflight"]] {
+        let ran = lab.run(args);
+        assert_eq!(ran.code, Some(3), "{ran:?}");
+        assert!(ran.stdout.contains(&format!("micro04: {why}")), "{ran:?}");
+    }
+    let plan = lab.run(&["plan", "update"]);
+    assert_eq!(plan.code, Some(3), "{plan:?}");
+    assert_eq!(lab.refreshes(), Vec::<String>::new());
+}
+
 #[test]
 fn members_that_can_t_be_used_are_each_told_by_their_reason() {
     let lab = odd(5, |name| Odd {

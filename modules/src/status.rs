@@ -53,9 +53,9 @@ pub struct ReadArgs {}
 pub struct Status {
     /// The cluster's name.
     pub cluster: String,
-    /// Whether all members run the same revision of each component, from the same channel, in the cohort.
+    /// Whether all members are known to run the same revision of each component, from the same channel, in the cohort.
     pub in_step: bool,
-    /// Whether every component that is there is well.
+    /// Whether every member was seen, and every component that is there is well.
     pub healthy: bool,
     /// The members, in the cluster's order.
     pub members: Vec<MemberStatus>,
@@ -116,12 +116,13 @@ pub async fn read(cx: &Cx) -> Result<Status, OpError> {
     let members = join_all(names.iter().map(|member| member_status(cx, member))).await;
     let each = COMPONENTS.map(|(snap, title)| component::read(cx, snap, title, &members));
     let components = join_all(each).await;
+    // Of a member that wasn't seen nobody knows what it runs.
+    let seen = members.iter().all(|m| m.problem.is_none());
+    let well = |c: &Component| matches!(c.health, Health::Ok | Health::Absent);
     Ok(Status {
         cluster: cx.cluster().name.clone(),
-        in_step: components.iter().all(|c| c.in_step),
-        healthy: components
-            .iter()
-            .all(|c| matches!(c.health, Health::Ok | Health::Absent)),
+        in_step: seen && components.iter().all(|c| c.in_step),
+        healthy: seen && components.iter().all(well),
         members,
         components,
     })
@@ -150,6 +151,20 @@ async fn member_status(cx: &Cx, member: &Member) -> MemberStatus {
     status
 }
 
+/// A cluster file may have the address of one member for another: whoever works on that member would work on the wrong
+/// machine, and its own would be left behind. Members are called like their machines: all four products take the name of
+/// the host when a member joins.
+async fn itself(cx: &Cx, member: &Member) -> Result<(), OpError> {
+    let name = cx.facts(member).await?.hostname;
+    if name != member.0 && cx.members().iter().any(|other| other.0 == name) {
+        let why = format!(
+            "the machine that answers calls itself {name}, which is another member: mend the address in the cluster file"
+        );
+        return Err(OpError::refused(why).on(member.as_str()));
+    }
+    Ok(())
+}
+
 async fn installed(
     cx: &Cx,
     member: &Member,
@@ -161,6 +176,7 @@ async fn installed(
     let mut paths = vec![format!("/v2/snaps?snaps={}", names.join(","))];
     paths.extend(changes);
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    itself(cx, member).await?;
     // Whoever is to be updated must let us be root; better to know before the first change.
     let lock = lock::at(cx, member).await?;
     let mut answers = snapd::get(cx, member, &paths).await?.into_iter();
@@ -197,19 +213,25 @@ impl Status {
             1 => "1 member".to_owned(),
             n => format!("{n} members"),
         }];
-        parts.push(if self.in_step {
-            "in step".to_owned()
-        } else {
-            "out of step".to_owned()
+        let apart = self.components.iter().any(|c| !c.in_step);
+        parts.extend(match (self.in_step, apart) {
+            (true, _) => Some("in step".to_owned()),
+            (false, true) => Some("out of step".to_owned()),
+            (false, false) => None,
         });
-        let away: Vec<&str> = self
-            .members
-            .iter()
-            .filter(|m| !m.reachable)
-            .map(|m| m.name.as_str())
-            .collect();
-        if !away.is_empty() {
-            parts.push(format!("{} not reachable", away.join(", ")));
+        let unseen = |reachable: bool| {
+            let members = self.members.iter();
+            let unseen = members.filter(|m| m.problem.is_some() && m.reachable == reachable);
+            unseen
+                .map(|m| m.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        for (reachable, what) in [(false, "not reachable"), (true, "not seen")] {
+            let who = unseen(reachable);
+            if !who.is_empty() {
+                parts.push(format!("{who} {what}"));
+            }
         }
         let unwell = |c: &&Component| !matches!(c.health, Health::Ok | Health::Absent);
         parts.extend(

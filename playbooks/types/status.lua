@@ -10,8 +10,8 @@ status = {}
 ---@class (exact) status.read.Result
 ---@field cluster string The cluster's name.
 ---@field components ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string })[] The components, in the order in which they are refreshed.
----@field healthy boolean Whether every component that is there is well.
----@field in_step boolean Whether all members run the same revision of each component, from the same channel, in the cohort.
+---@field healthy boolean Whether every member was seen, and every component that is there is well.
+---@field in_step boolean Whether all members are known to run the same revision of each component, from the same channel, in the cohort.
 ---@field members { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }, problem?: string }[] The members, in the cluster's order.
 
 --- Look at the whole cluster: what is installed on each member, whether all members are in step, and how each component is.
@@ -32,8 +32,8 @@ function status.read(args) end
 ---@class (exact) status.require.Result
 ---@field cluster string The cluster's name.
 ---@field components ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string })[] The components, in the order in which they are refreshed.
----@field healthy boolean Whether every component that is there is well.
----@field in_step boolean Whether all members run the same revision of each component, from the same channel, in the cohort.
+---@field healthy boolean Whether every member was seen, and every component that is there is well.
+---@field in_step boolean Whether all members are known to run the same revision of each component, from the same channel, in the cohort.
 ---@field members { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }, problem?: string }[] The members, in the cluster's order.
 
 --- Go on only if the cluster is as it must be. Everything that isn't is named, not only the first thing.

@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -555,12 +556,21 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
+/// A port on which nothing listens, and that no other member is given: sshd takes it a while later. None of those from which
+/// connections go out.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap_or_else(|e| panic!("{e}"));
-    listener
-        .local_addr()
-        .unwrap_or_else(|e| panic!("{e}"))
-        .port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    loop {
+        // Other processes that test begin elsewhere.
+        let next =
+            std::process::id().wrapping_mul(97) % COUNT + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(FIRST + next % COUNT).unwrap_or_default();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Reads a file of the lab.
@@ -597,4 +607,18 @@ pub fn now() -> Instant {
 )]
 pub fn pause(length: Duration) {
     std::thread::sleep(length);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// sshd takes a port some time after it was found to be free.
+    #[test]
+    fn no_two_members_are_given_the_same_port() {
+        let ports: BTreeSet<u16> = (0..2000).map(|_| free_port()).collect();
+        assert_eq!(ports.len(), 2000);
+    }
 }
