@@ -80,6 +80,7 @@ fn every_check_says_what_is_wrong_and_what_to_do() {
             let gone = w.members.remove("micro03");
             assert!(gone.is_some());
         }),
+        update(|w| w.host("micro03").name = Some("web7".to_owned())),
         update(|w| {
             w.fail_osd(1);
             w.advance(60_000);
@@ -187,7 +188,7 @@ fn what_may_be_accepted_can_be_and_nothing_else() {
     let text = refused(with(json!(["lock"])));
     assert!(
         text.starts_with(
-            "the check \"lock\" may not be accepted; these may: drift, ovn-schemas, ovn-certificates, lxd-voters, "
+            "the check \"lock\" may not be accepted; these may: names, drift, ovn-schemas, ovn-certificates, lxd-voters, "
         ),
         "{text}"
     );

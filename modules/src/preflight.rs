@@ -49,7 +49,7 @@ pub fn module() -> Module {
 }
 
 /// Every check: its name, what it asks, and whether a "no" may be accepted. Hazards come on top, by their own names.
-pub const CHECKS: [(&str, &str, bool); 19] = [
+pub const CHECKS: [(&str, &str, bool); 20] = [
     (
         "reachable",
         "every member answers, and lets us be root",
@@ -61,6 +61,7 @@ pub const CHECKS: [(&str, &str, bool); 19] = [
         "all clusters have the same members, and the cluster file has them",
         false,
     ),
+    ("names", "every machine is called like its member", true),
     (
         "busy",
         "snapd is not at work on a component anywhere",

@@ -14,6 +14,8 @@ use crate::snapd::{self, ApiError};
 
 /// A member, as a preflight sees it.
 pub(super) struct Host {
+    /// What its machine calls itself.
+    pub(super) name: String,
     pub(super) snapd: Option<Version>,
     pub(super) kernel: Option<Version>,
     /// Bytes that are free where snapd keeps snaps.
@@ -77,6 +79,7 @@ async fn look(cx: &Cx, member: &Member) -> Result<Host, OpError> {
     let time = time.text(&date, member.as_str()).map_err(|e| e.message);
     let version = |of: fn(&System) -> &str| system.as_ref().and_then(|s| Version::parse(of(s)));
     Ok(Host {
+        name: cx.facts(member).await?.hostname,
         snapd: version(|s| &s.version),
         kernel: version(|s| &s.kernel_version),
         free: room.and_then(|text| {

@@ -7,6 +7,9 @@ use crate::world::{Reply, World};
 /// A machine's own properties. One that isn't mentioned is an ordinary machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
+    /// What it calls itself, if not by its member's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The version of snapd.
     pub snapd: String,
     /// The version of the kernel.
@@ -20,6 +23,7 @@ pub struct Host {
 impl Default for Host {
     fn default() -> Self {
         Self {
+            name: None,
             snapd: "2.76".to_owned(),
             kernel: "6.8.0-31-generic".to_owned(),
             free: 40 << 30,

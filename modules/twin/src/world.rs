@@ -303,7 +303,10 @@ impl World {
         }
         let machine = self.members.get(member)?;
         Some(Facts {
-            hostname: member.to_owned(),
+            hostname: self
+                .host_of(member)
+                .name
+                .unwrap_or_else(|| member.to_owned()),
             root: false,
             boot_id: machine.boot_id.clone(),
             curl: machine.curl.then(|| "/usr/bin/curl".to_owned()),
