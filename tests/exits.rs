@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use clap::ValueEnum;
 use lockstep::cli::Exit;
 use lockstep_tests::lab::{Ran, write};
+use serde_json::Value;
 
 use crate::desk::Desk;
 
@@ -92,4 +93,40 @@ fn each_exit_code_has_its_meaning() {
         let ran = ending(*exit, &Desk::new());
         assert_eq!(ran.code, Some(*exit as i32), "{exit:?}: {ran:?}");
     }
+}
+
+#[test]
+fn a_run_that_a_check_refused_is_over_and_shows_its_checks_as_a_table() {
+    let desk = Desk::new();
+    let refused = desk.run(&["rehearse", "update", "--fault", "cut:micro02", "--quiet"]);
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    for part in [
+        "update-1 was refused, and nothing was changed:",
+        "CHECK",
+        "reachable",
+        "Fix that, and run the command again.",
+    ] {
+        assert!(refused.stdout.contains(part), "{part}: {}", refused.stdout);
+    }
+    assert!(!refused.stdout.contains(".lua"), "{}", refused.stdout);
+    let shown = desk.run(&["show", "update-1"]);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    assert!(shown.stdout.contains("reachable"), "{}", shown.stdout);
+    let resumed = desk.run(&["resume", "update-1"]);
+    assert_eq!(resumed.code, Some(2), "{resumed:?}");
+    assert!(
+        resumed.stderr.contains("run the command again"),
+        "{resumed:?}"
+    );
+    // The latest run stands last, whatever its playbook is called.
+    assert_eq!(desk.run(&["rehearse", "upgrade", "--quiet"]).code, Some(1));
+    assert_eq!(desk.run(&["rehearse", "update", "--quiet"]).code, Some(0));
+    let runs = desk.run(&["runs", "--json"]);
+    let runs: Vec<Value> = serde_json::from_str(&runs.stdout).unwrap();
+    let states: Vec<(&str, &str)> = runs
+        .iter()
+        .map(|run| (run["run"].as_str().unwrap(), run["state"].as_str().unwrap()))
+        .collect();
+    assert_eq!(states[0], ("update-1", "refused"));
+    assert_eq!(states.last(), Some(&("update-2", "done")));
 }

@@ -202,7 +202,7 @@ fn is_held_by(component: &str, words: &str, broken: Broken, after: usize) -> boo
     }
     bench.world.break_program(words, broken);
     let held = match bench.resume() {
-        Ended::Finish(Finish::Held(held)) => {
+        Ended::Finish(Finish::Held(held) | Finish::Refused(held)) => {
             for step in &held {
                 let message = &step.failure.message;
                 assert!(!message.is_empty(), "{case}: {}", step.path);

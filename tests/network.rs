@@ -154,7 +154,7 @@ fn a_run_that_comes_back_to_a_closed_gate_refreshes_nothing_behind_it() {
         for _ in 0..3 {
             match bench.resume() {
                 Ended::Finish(Finish::Done(_)) => break,
-                Ended::Finish(Finish::Held(_)) => {
+                Ended::Finish(Finish::Held(_) | Finish::Refused(_)) => {
                     held += 1;
                     bench.world.mend_ovn();
                     bench.wait(Duration::from_secs(60));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::OpError;
 
@@ -23,6 +24,9 @@ pub struct Cmd {
     pub timeout: Duration,
     /// The output holds keys or certificates: it isn't written to transcripts.
     pub private: bool,
+    /// The output is JSON, of which transcripts leave out the values of these keys and nothing else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<String>,
     /// What it prints is meant for people: whoever watches sees its last line while it runs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub talks: bool,
@@ -59,6 +63,7 @@ impl Cmd {
             stdin: None,
             timeout: DEFAULT_TIMEOUT,
             private: false,
+            hidden: Vec::new(),
             talks: false,
             planned: None,
             step: String::new(),
@@ -95,6 +100,13 @@ impl Cmd {
     #[must_use]
     pub fn private(mut self) -> Self {
         self.private = true;
+        self
+    }
+
+    /// Keeps the values of these keys of its JSON out of transcripts, at whatever depth.
+    #[must_use]
+    pub fn hiding(mut self, keys: &[&str]) -> Self {
+        self.hidden = keys.iter().map(|key| (*key).to_owned()).collect();
         self
     }
 
@@ -232,6 +244,30 @@ impl Output {
         })
     }
 
+    /// What transcripts have of standard output and standard error.
+    #[must_use]
+    pub fn transcript(&self, cmd: &Cmd) -> (String, String) {
+        let withheld = |text: &str| match text.len() {
+            0 => String::new(),
+            bytes => format!("[{bytes} bytes, withheld]"),
+        };
+        if cmd.private {
+            return (withheld(&self.stdout), withheld(&self.stderr));
+        }
+        if cmd.hidden.is_empty() {
+            return (self.stdout.clone(), self.stderr.clone());
+        }
+        let stdout = match serde_json::from_str::<Value>(&self.stdout) {
+            Ok(mut value) => {
+                hide(&mut value, &cmd.hidden);
+                value.to_string()
+            }
+            // What isn't the JSON expected of it may hold anything.
+            Err(_) => withheld(&self.stdout),
+        };
+        (stdout, self.stderr.clone())
+    }
+
     /// The error for this output, with the evidence attached.
     #[must_use]
     pub fn failure(&self, cmd: &Cmd, member: &str, reason: &str) -> OpError {
@@ -270,10 +306,27 @@ impl Output {
         };
         let silent = self.stderr.trim().is_empty() && !self.stdout.is_empty();
         if self.success() || silent {
-            error.with("stdout", tail(&self.stdout, EVIDENCE))
+            error.with("stdout", tail(&self.transcript(cmd).0, EVIDENCE))
         } else {
             error
         }
+    }
+}
+
+/// Replaces the values of these keys, at whatever depth.
+fn hide(value: &mut Value, keys: &[String]) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if keys.contains(key) {
+                    *value = Value::from("[withheld]");
+                } else {
+                    hide(value, keys);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, keys)),
+        _ => {}
     }
 }
 
@@ -338,6 +391,28 @@ mod tests {
         );
         assert_eq!(error.member.as_deref(), Some("micro2"));
         assert_eq!(error.detail["command"], "sudo /usr/bin/snap refresh lxd");
+    }
+
+    #[test]
+    fn transcripts_leave_out_what_is_secret_and_nothing_else() {
+        let list = Cmd::root(["microovn"]).hiding(&["certificate", "secret"]);
+        let shown = |cmd: &Cmd, text: &str| Output::exit(0, text, "warn").transcript(cmd);
+        let rows = r#"[{"certificate":"MIIB","name":"m1","status":"ONLINE"}]"#;
+        let (stdout, stderr) = shown(&list, rows);
+        assert_eq!(
+            (stdout.as_str(), stderr.as_str()),
+            (
+                r#"[{"certificate":"[withheld]","name":"m1","status":"ONLINE"}]"#,
+                "warn"
+            )
+        );
+        assert_eq!(shown(&list, "MIIB").0, "[4 bytes, withheld]");
+        let private = Cmd::root(["cat"]).private();
+        assert_eq!(
+            shown(&private, rows).0,
+            format!("[{} bytes, withheld]", rows.len())
+        );
+        assert_eq!(shown(&private, "").0, "");
     }
 
     #[test]

@@ -105,8 +105,8 @@ impl MemberLock {
         match (&self.claim, &self.problem) {
             (Some(claim), _) if claim.is_of(run) => None,
             (Some(claim), _) => Some(format!(
-                "the cluster belongs to the run {claim}: let it end, or end it where it was begun with: \
-                 lockstep abort {}; if nothing is left of it: lockstep unlock",
+                "the cluster belongs to the run {claim}: let it end; if it stopped, continue it where it was begun with: \
+                 lockstep resume {0}, or end it with: lockstep abort {0}; if nothing is left of it: lockstep unlock",
                 claim.run
             )),
             (None, Some(problem)) => Some(format!(

@@ -76,7 +76,7 @@ pub async fn list(cx: &Cx, app: App, member: &Member) -> Result<Vec<Row>, OpErro
     // The list holds certificates and a secret.
     let cmd = Cmd::root([program.as_str(), "cluster", "list", "-f", "json"])
         .timeout(TIMEOUT)
-        .private();
+        .hiding(&["certificate", "secret"]);
     cx.cmd(member, &cmd).await?.json(&cmd, member.as_str())
 }
 

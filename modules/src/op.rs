@@ -263,6 +263,13 @@ impl OpDef {
         self.doc.lines().next().unwrap_or_default()
     }
 
+    /// Whether it asks if a run may begin at all, as `preflight.require` does. The last word of its name tells, so that a
+    /// site's own modules can have such ops too.
+    #[must_use]
+    pub fn requires(&self) -> bool {
+        self.effect == Effect::Read && self.name.ends_with(".require")
+    }
+
     /// The member that these arguments name, if they name one.
     #[must_use]
     pub fn member<'a>(&self, args: &'a Value) -> Option<&'a str> {

@@ -164,6 +164,14 @@ pub struct Check {
     pub link: Option<String>,
 }
 
+impl Check {
+    /// Whether it speaks against going on.
+    #[must_use]
+    pub fn is_against(&self) -> bool {
+        matches!(self.verdict, Verdict::Fail | Verdict::Unknown)
+    }
+}
+
 /// All checks.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
@@ -192,7 +200,6 @@ impl Report {
 
     /// Everything that speaks against going on, a sentence each.
     fn reasons(&self) -> Vec<String> {
-        let against = |c: &&Check| matches!(c.verdict, Verdict::Fail | Verdict::Unknown);
         let sentence = |check: &Check| {
             let evidence = if check.evidence.is_empty() {
                 check.about.clone()
@@ -215,7 +222,11 @@ impl Report {
             };
             format!("{}: {unknown}{evidence}{link}{accept}", check.name)
         };
-        self.checks.iter().filter(against).map(sentence).collect()
+        self.checks
+            .iter()
+            .filter(|check| check.is_against())
+            .map(sentence)
+            .collect()
     }
 }
 
@@ -315,7 +326,6 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
             check.verdict = Verdict::Accepted;
         }
     }
-    let against = |c: &Check| matches!(c.verdict, Verdict::Fail | Verdict::Unknown);
     let updates = hosts.iter().filter_map(|(member, host)| {
         let offers = host.as_ref().ok()?.offers.as_ref().ok()?;
         let update = |o: &host::Offer| Update {
@@ -328,7 +338,7 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
         Some((member.0.clone(), offers.collect()))
     });
     Ok(Report {
-        ok: !checks.iter().any(against),
+        ok: !checks.iter().any(Check::is_against),
         updates: updates.collect(),
         checks,
         status,
@@ -418,6 +428,10 @@ impl Op for Require {
         if reasons.is_empty() {
             return Ok(report);
         }
-        Err(OpError::refused(reasons.join("\n  ")).with("reasons", reasons))
+        let failed = report.checks.into_iter().filter(Check::is_against);
+        let failed = serde_json::to_value(failed.collect::<Vec<_>>()).unwrap_or_default();
+        Err(OpError::refused(reasons.join("\n  "))
+            .with("reasons", reasons)
+            .with("checks", failed))
     }
 }

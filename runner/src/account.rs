@@ -18,7 +18,7 @@ use serde_json::Value;
 
 pub use events::{Heard, Line};
 pub use load::{Tail, load};
-pub use step::{Attempt, Command, Output, Progress, Step};
+pub use step::{Attempt, Command, Output, Progress, Step, is_gate};
 pub use turn::{Turn, What};
 pub use wave::Wave;
 
@@ -83,6 +83,8 @@ pub enum State {
     Done,
     /// A failure ended the playbook.
     Failed,
+    /// A check refused it before anything was changed.
+    Refused,
     /// It was aborted, and what it had switched on was given back.
     Aborted,
     /// It waits for a decision.
@@ -102,6 +104,7 @@ impl State {
             Self::Running => "running",
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Refused => "refused",
             Self::Aborted => "aborted",
             Self::Held => "held",
             Self::Suspended => "suspended",
@@ -112,7 +115,10 @@ impl State {
     /// Whether nothing can follow.
     #[must_use]
     pub fn is_over(self) -> bool {
-        matches!(self, Self::Done | Self::Failed | Self::Aborted)
+        matches!(
+            self,
+            Self::Done | Self::Failed | Self::Refused | Self::Aborted
+        )
     }
 }
 

@@ -19,7 +19,7 @@ use futures_util::stream::FuturesUnordered;
 use lockstep_modules::cluster::Cluster;
 use lockstep_modules::cx::Run;
 use lockstep_modules::error::{Kind, OpError};
-use lockstep_modules::op::{OpDef, Registry};
+use lockstep_modules::op::{Effect, OpDef, Registry};
 use lockstep_modules::schema::required;
 use lockstep_modules::transport::Transport;
 use serde_json::Value;
@@ -98,6 +98,8 @@ pub struct Engine {
     steps: BTreeMap<String, Live>,
     effects: FuturesUnordered<LocalBoxFuture<'static, (String, Verdict)>>,
     held: Vec<Held>,
+    /// How many of these asked if the run may begin at all, and were told no.
+    refusals: usize,
     /// Asked for while the run was held or drained: recorded, and not begun.
     parked: usize,
     /// What the operator decided and the playbook hasn't seen yet.
@@ -105,6 +107,8 @@ pub struct Engine {
     /// The run is being aborted.
     cancelled: bool,
     stop: Stop,
+    /// A step that changes something has begun, and wasn't refused.
+    touched: bool,
 }
 
 /// A step that has no result yet.
@@ -141,10 +145,12 @@ impl Engine {
             steps: BTreeMap::new(),
             effects: FuturesUnordered::new(),
             held: Vec::new(),
+            refusals: 0,
             parked: 0,
             operator: replay::Decided::new(),
             cancelled: false,
             stop: Stop::No,
+            touched: false,
         }
     }
 
@@ -390,6 +396,9 @@ impl Engine {
             return Ok(());
         };
         let cancelled = self.cancelled && !live.call.cleaning;
+        // A guard says no before its op changes anything.
+        let refused = matches!(&verdict, Verdict::Failed(error) if error.kind == Kind::Refused);
+        self.touched |= live.call.effect != Effect::Read && !refused;
         match verdict {
             Verdict::Done(value, by) => self.deliver(path, &Ok(value), by),
             Verdict::NotStarted(why) if cancelled => {
@@ -497,6 +506,8 @@ impl Engine {
             in_doubt,
         }])?;
         let live = self.steps.remove(path);
+        let refused = failure.kind == Kind::Refused;
+        self.refusals += usize::from(refused && live.as_ref().is_some_and(|l| l.def.requires()));
         self.tools.events.emit(Event::StepHeld {
             path: path.to_owned(),
             failure: failure.clone(),
@@ -518,7 +529,8 @@ impl Engine {
         failure.map_or(Ok(()), |failure| self.hold(path, failure, false))
     }
 
-    /// Nothing runs any more, and the playbook waits: the run is held, or was drained.
+    /// Nothing runs any more, and the playbook waits: the run is held, or was drained. One that a check refused before it
+    /// changed anything is over: the same command begins it again.
     fn pause(&mut self) -> Result<Finish, EngineError> {
         if self.held.is_empty() {
             let asked = if self.parked == 1 {
@@ -527,6 +539,11 @@ impl Engine {
                 format!("{} steps were", self.parked)
             };
             return self.suspend(format!("interrupted; {asked} asked for and not begun"));
+        }
+        if !self.touched && !self.cancelled && self.refusals == self.held.len() {
+            let result = Err(self.held[0].failure.clone());
+            self.append(&[Record::End { result }])?;
+            return Ok(Finish::Refused(std::mem::take(&mut self.held)));
         }
         let paths: Vec<&str> = self.held.iter().map(|held| held.path.as_str()).collect();
         self.append(&[Record::Suspend {

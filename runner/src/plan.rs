@@ -170,6 +170,9 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
                 stops(&h.failure, !touched && h.failure.kind == Kind::Refused)
             })
         }
+        Ended::Finish(Finish::Refused(held)) => {
+            held.first().map_or(End::Done, |h| stops(&h.failure, true))
+        }
         Ended::Endless => stops(
             &Failure::script("the playbook goes on and on: stopped after 7 days"),
             false,

@@ -219,6 +219,14 @@ impl Trial {
             };
         }
         let history = History::of(records).map_err(|e| unreadable(&e))?;
+        if history.refused() {
+            // It is over; the operator types the same command again.
+            self.journal = MemoryJournal::default();
+            return match crash {
+                Some(crash) => self.run_until(crash),
+                None => self.run(),
+            };
+        }
         let journal = match crash {
             Some(crash) => self.journal.crashing(crash),
             None => journal,

@@ -17,7 +17,7 @@ const SHIM: &str = env!("CARGO_BIN_EXE_lab-shim");
 pub(super) enum Outcome {
     /// The run is done.
     Done,
-    /// It is held at these steps, each with its message.
+    /// It is held or was refused at these steps, each with its message.
     Held(Vec<(String, String)>),
     /// It ended, paused or failed otherwise.
     Other(String),
@@ -29,7 +29,7 @@ pub(super) trait Stage {
     fn world(&mut self) -> Box<dyn DerefMut<Target = World> + '_>;
     /// Begins the run.
     fn run(&mut self) -> Outcome;
-    /// Goes on with it.
+    /// Goes on with it; one that was refused is begun again.
     fn resume(&mut self) -> Outcome;
     /// The same run is begun by another controller; once it is begun, gone on with there.
     fn second(&mut self) -> Outcome;
@@ -95,7 +95,7 @@ impl From<Ended> for Outcome {
     fn from(ended: Ended) -> Self {
         match ended {
             Ended::Finish(Finish::Done(_)) => Self::Done,
-            Ended::Finish(Finish::Held(held)) => {
+            Ended::Finish(Finish::Held(held) | Finish::Refused(held)) => {
                 let told = held.into_iter().map(|h| (h.path, h.failure.message));
                 Self::Held(told.collect())
             }
@@ -128,9 +128,16 @@ impl OverSsh {
         self.lab.run_in(state, &args).into()
     }
 
+    /// Continues the last run; where that was refused, the same command begins another one.
     fn go_on(&self, state: &str) -> Outcome {
-        let run = format!("{}-1", self.piece.playbook);
-        self.lab.run_in(state, &["resume", &run, "--json"]).into()
+        let listed = self.lab.run_in(state, &["runs", "--json"]);
+        let runs: Vec<Value> = serde_json::from_str(&listed.stdout).unwrap();
+        let last = runs.last().unwrap();
+        if last["state"] == "refused" {
+            return self.begin(state);
+        }
+        let run = last["run"].as_str().unwrap();
+        self.lab.run_in(state, &["resume", run, "--json"]).into()
     }
 }
 
@@ -169,7 +176,7 @@ impl From<Ran> for Outcome {
         let last: Value = serde_json::from_str(last).unwrap_or_default();
         match last["outcome"].as_str() {
             Some("done") => Self::Done,
-            Some("held") => {
+            Some("held" | "refused") => {
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                 let steps = last["steps"].as_array().into_iter().flatten();
                 let told = steps.map(|s| (text(&s["path"]), text(&s["failure"]["message"])));

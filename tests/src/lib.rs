@@ -123,13 +123,15 @@ impl Ended {
         }
     }
 
-    /// The only step it is held at, and its failure.
+    /// The only step it is held or was refused at, and its failure.
     ///
     /// # Panics
     /// Where it ended otherwise.
     pub fn held(self) -> lockstep::engine::Held {
         match self {
-            Self::Finish(Finish::Held(mut held)) if held.len() == 1 => held.remove(0),
+            Self::Finish(Finish::Held(mut held) | Finish::Refused(mut held)) if held.len() == 1 => {
+                held.remove(0)
+            }
             other => panic!("the run was to be held at one step, and it is {other:?}"),
         }
     }
@@ -237,7 +239,7 @@ impl Bench {
         self.trial.run_until(crash).into()
     }
 
-    /// Goes on with the run.
+    /// Goes on with the run; one that was refused is begun again.
     pub fn resume(&mut self) -> Ended {
         self.resume_with(Decisions::default(), false)
     }

@@ -85,7 +85,7 @@ async fn ask(cx: &Cx, member: &Member) -> Result<Option<Vec<Row>>, OpError> {
         URL,
     ])
     .timeout(TIMEOUT)
-    .private();
+    .hiding(&["certificate"]);
     let answer: Envelope = cx.cmd(member, &cmd).await?.json(&cmd, member.as_str())?;
     match answer.error_code {
         0 => {}

@@ -206,7 +206,8 @@ impl Fold {
                 self.turn(at, session, What::Aborted { who });
             }
             Record::End { result } => {
-                let state = ended(&result, self.cancelled);
+                let held = self.account.steps.iter().any(Step::is_held);
+                let state = ended(&result, self.cancelled, held);
                 let why = match &result {
                     Err(failure) if state == State::Failed => Some(failure.to_string()),
                     _ => None,
@@ -541,20 +542,18 @@ impl Fold {
         }
         account.turns.sort_by_key(|turn| (turn.session, turn.at));
         account.last = account.sessions.last().map(|session| session.last);
-        let held = |step: &&Step| step.state == Progress::Held;
-        account.held = account
-            .steps
-            .iter()
-            .filter(held)
-            .map(|step| step.path.clone())
-            .collect();
+        let held = account.steps.iter().filter(|step| step.is_held());
+        account.held = held.map(|step| step.path.clone()).collect();
         let done = |step: &&Step| matches!(step.state, Progress::Done | Progress::Failed);
         account.steps_done = account.steps.iter().filter(done).count();
         (account.state, account.why) = match (&self.end, &self.outcome) {
             (Some(result), _) => {
-                let state = ended(result, self.cancelled);
+                let state = ended(result, self.cancelled, !account.held.is_empty());
                 let why = result.as_ref().err().map(ToString::to_string);
-                (state, why.filter(|_| state == State::Failed))
+                (
+                    state,
+                    why.filter(|_| matches!(state, State::Failed | State::Refused)),
+                )
             }
             (None, _) if running => (State::Running, None),
             (None, Some((outcome, detail))) => {
@@ -579,10 +578,12 @@ impl Fold {
     }
 }
 
-fn ended(result: &Result<Value, Failure>, cancelled: bool) -> State {
+/// A run that ended while a step was held was refused there.
+fn ended(result: &Result<Value, Failure>, cancelled: bool, held: bool) -> State {
     match result {
         Ok(_) => State::Done,
         Err(_) if cancelled => State::Aborted,
+        Err(_) if held => State::Refused,
         Err(_) => State::Failed,
     }
 }
@@ -591,6 +592,7 @@ fn outcome_state(outcome: &str) -> State {
     match outcome {
         "done" => State::Done,
         "failed" => State::Failed,
+        "refused" => State::Refused,
         "aborted" => State::Aborted,
         "held" => State::Held,
         "suspended" => State::Suspended,

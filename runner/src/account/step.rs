@@ -129,13 +129,24 @@ pub struct Output {
     pub bytes: u64,
 }
 
+/// Whether an op judges, or waits until something is well, before the run goes on. The last word of its name tells.
+#[must_use]
+pub fn is_gate(op: &str) -> bool {
+    const JUDGES: [&str; 6] = ["wait", "require", "verify", "spare", "unharmed", "confirm"];
+    JUDGES.contains(&op.rsplit('.').next().unwrap_or_default())
+}
+
 impl Step {
-    /// Whether it judges, or waits until something is well, before the run goes on. The last word of an op's name tells.
+    /// Whether its op is one of those.
     #[must_use]
     pub fn is_gate(&self) -> bool {
-        const JUDGES: [&str; 6] = ["wait", "require", "verify", "spare", "unharmed", "confirm"];
-        let last = self.op.rsplit('.').next().unwrap_or_default();
-        JUDGES.contains(&last)
+        is_gate(&self.op)
+    }
+
+    /// Whether the run stopped at it, and the playbook never heard of its failure.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.state == Progress::Held
     }
 
     /// Whether it may have changed something.

@@ -192,7 +192,8 @@ impl Judge {
                     }
                     continue;
                 }
-                Ended::Finish(Finish::Held(held)) => held,
+                // One that was refused is begun again.
+                Ended::Finish(Finish::Held(held) | Finish::Refused(held)) => held,
                 Ended::Finish(Finish::Suspended(_)) => Vec::new(),
             };
             if resumes == RESUMES || case.size() == 0 {

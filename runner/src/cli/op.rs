@@ -278,7 +278,9 @@ pub(super) async fn read_once(
             }
         }
         Finish::Failed(failure) => failed(failure.to_string()),
-        Finish::Held(held) => failed(held.iter().map(|h| h.failure.to_string()).collect()),
+        Finish::Held(held) | Finish::Refused(held) => {
+            failed(held.iter().map(|h| h.failure.to_string()).collect())
+        }
         Finish::Suspended(why) => failed(why),
         Finish::Aborted => failed("it was aborted".to_owned()),
     }

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use clap::Args;
+use comfy_table::Table;
 use lockstep_modules::op::Registry;
-use lockstep_modules::preflight::{Report, Verdict};
+use lockstep_modules::preflight::{Check, Report};
 use lockstep_modules::schema::coerce;
 use lockstep_modules::transport::Transport;
 use serde::Deserialize;
@@ -113,11 +114,12 @@ fn report(registry: &Registry, value: Value) -> Result<Report, Fault> {
     Report::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))
 }
 
-fn print(report: &Report) {
+/// Checks as a table, each with its evidence and with what can be typed.
+pub(super) fn checks_table(checks: &[Check]) -> Table {
     let mut table = table(["CHECK", "", "EVIDENCE"]);
-    for check in &report.checks {
+    for check in checks {
         let mut evidence = check.evidence.join("\n");
-        if matches!(check.verdict, Verdict::Fail | Verdict::Unknown) {
+        if check.is_against() {
             if let Some(link) = &check.link {
                 evidence.push_str(&format!("\n{link}"));
             }
@@ -127,7 +129,11 @@ fn print(report: &Report) {
         }
         table.add_row([check.name.as_str(), check.verdict.word(), &evidence]);
     }
-    out!("{table}");
+    table
+}
+
+fn print(report: &Report) {
+    out!("{}", checks_table(&report.checks));
     out!(
         "{}",
         if report.ok {

@@ -107,6 +107,10 @@ pub(super) fn go_on(
     let runs = Runs::in_state(&state(global)?);
     let folder = runs.take_up(&args.run)?;
     let (journal, history) = folder.open_journal()?;
+    if history.refused() {
+        let text = format!("{} was refused, and nothing was changed", args.run);
+        return Err(Fault::usage(text).help("run the command again"));
+    }
     if history.end.is_some() {
         return Err(Fault::usage(format!("{} has ended", args.run))
             .help(format!("lockstep show {}  tells how", args.run)));

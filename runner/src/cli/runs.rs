@@ -15,6 +15,7 @@ fn standing(history: &History, running: bool) -> &'static str {
     match &history.end {
         Some(Ok(_)) => "done",
         Some(Err(_)) if history.cancelled.is_some() => "aborted",
+        Some(Err(_)) if history.refused() => "refused",
         Some(Err(_)) => "failed",
         None if running => "running",
         None if held(history).next().is_some() => "held",
@@ -39,6 +40,8 @@ pub(super) fn runs(global: &Global) -> Result<Exit, Fault> {
         // One that can't be read is listed all the same.
         rows.push((id.clone(), runs.history(&id), runs.is_running(&id)));
     }
+    // The latest stands last, whatever its playbook; those of which nobody knows when they began stand first.
+    rows.sort_by_key(|(_, history, _)| history.as_ref().ok().map(|history| history.began));
     if global.json {
         let all: Vec<Value> = rows
             .iter()

@@ -13,7 +13,9 @@ use futures_util::future::{Either, LocalBoxFuture, select};
 use lockstep_modules::cluster::Cluster;
 use lockstep_modules::error::Kind;
 use lockstep_modules::op::{Effect, Registry};
+use lockstep_modules::preflight::Check;
 use lockstep_modules::transport::Transport;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::runtime::{Builder, Runtime};
@@ -22,11 +24,13 @@ use tokio::sync::watch;
 
 use super::Global;
 use super::exit::{Exit, Fault};
+use super::preflight::checks_table;
 use super::print;
 use super::shown::Shown;
 use crate::clock::Clock;
-use crate::engine::{Answer, Asker, Engine, EngineError, Finish, Start, Stop, Tools};
+use crate::engine::{Answer, Asker, Engine, EngineError, Finish, Held, Start, Stop, Tools};
 use crate::event::{Event, Events, Reporter, Stamped};
+use crate::failure::Failure;
 use crate::journal::Journal;
 use crate::plan::Approved;
 use crate::report::excerpt::Ink;
@@ -331,18 +335,22 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
         Finish::Held(held) => {
             let refused = !outcome.touched && held.iter().all(|h| h.failure.kind == Kind::Refused);
             if json {
-                let steps: Vec<Value> = held
-                    .iter()
-                    .map(|h| json!({"path": h.path, "failure": h.failure, "in_doubt": h.in_doubt}))
-                    .collect();
-                print::json(&json!({"run": id, "outcome": "held", "steps": steps}));
+                print::json(&json!({"run": id, "outcome": "held", "steps": steps(held)}));
             } else {
                 let teller = outcome.teller();
                 let simulated = outcome.simulated;
                 let width = hold::columns();
-                print::styled(&hold::told(id, held, refused, simulated, &teller, width));
+                print::styled(&hold::told(id, held, simulated, &teller, width));
             }
             if refused { Exit::Refused } else { Exit::Held }
+        }
+        Finish::Refused(held) => {
+            if json {
+                print::json(&json!({"run": id, "outcome": "refused", "steps": steps(held)}));
+            } else {
+                refusal(id, held.iter().map(|h| &h.failure));
+            }
+            Exit::Refused
         }
         Finish::Suspended(why) => {
             if json {
@@ -353,6 +361,23 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
             Exit::Suspended
         }
     }
+}
+
+fn steps(held: &[Held]) -> Vec<Value> {
+    let step = |h: &Held| json!({"path": h.path, "failure": h.failure, "in_doubt": h.in_doubt});
+    held.iter().map(step).collect()
+}
+
+/// Tells why a run was refused: as the table of the checks that failed, where there is one.
+pub(super) fn refusal<'a>(id: &str, failures: impl Iterator<Item = &'a Failure>) {
+    out!("{id} was refused, and nothing was changed:");
+    for failure in failures {
+        match failure.detail.get("checks").map(Vec::<Check>::deserialize) {
+            Some(Ok(checks)) => out!("{}", checks_table(&checks)),
+            _ => out!("  {}", head(failure).replace('\n', "\n  ")),
+        }
+    }
+    out!("Fix that, and run the command again.");
 }
 
 /// Whether an event shows that something on the cluster may have been changed.

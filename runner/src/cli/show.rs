@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::print;
-use super::session::state;
+use super::session::{refusal, state};
 use super::target::is_simulated;
 use crate::account::{Account, Command, Output, Progress, State, Step, load, span};
 use crate::engine::Held;
@@ -280,6 +280,10 @@ pub(super) fn stands(registry: &Registry, account: &Account) {
         return out!("{}", harmless(ways.trim_end()));
     }
     match account.state {
+        State::Refused => {
+            let held = account.steps.iter().filter(|step| step.is_held());
+            refusal(run, held.filter_map(|step| step.failure.as_ref()));
+        }
         State::Running => out!("{run} is running; follow it with: lockstep watch {run}"),
         state if !account.sound && !state.is_over() => {
             let cant =
@@ -310,8 +314,7 @@ pub(super) fn ways(registry: &Registry, account: &Account, width: usize) -> Opti
         cluster: None,
         ink: Ink::Plain,
     };
-    let (run, refused) = (&account.run, refused(account));
-    (!held.is_empty()).then(|| hold::told(run, &held, refused, simulated, &teller, width))
+    (!held.is_empty()).then(|| hold::told(&account.run, &held, simulated, &teller, width))
 }
 
 fn held(registry: &Registry, step: &Step) -> Option<Held> {
@@ -327,7 +330,8 @@ fn held(registry: &Registry, step: &Step) -> Option<Held> {
     })
 }
 
-/// Whether a check said no before anything was changed. A lock that is refused changed nothing.
+/// Whether it is held because somebody or something said no before anything was changed. A lock that is refused changed
+/// nothing.
 fn refused(account: &Account) -> bool {
     let said_no = |step: &Step| {
         let no = |failure: &crate::failure::Failure| failure.kind == Kind::Refused;
@@ -335,10 +339,7 @@ fn refused(account: &Account) -> bool {
     };
     let touched =
         |step: &Step| step.changes() && step.op != "lock.take" && !step.attempts.is_empty();
-    let mut held = account
-        .steps
-        .iter()
-        .filter(|step| step.state == Progress::Held);
+    let mut held = account.steps.iter().filter(|step| step.is_held());
     held.all(said_no) && !account.steps.iter().any(touched)
 }
 
@@ -351,6 +352,7 @@ pub(super) fn exit(account: &Account) -> Exit {
         State::Running | State::Done => Exit::Done,
         State::Failed => Exit::Failed,
         State::Aborted => Exit::Aborted,
+        State::Refused => Exit::Refused,
         State::Held if refused(account) => Exit::Refused,
         State::Held => Exit::Held,
         State::Suspended | State::BrokenOff => Exit::Suspended,

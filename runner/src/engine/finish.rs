@@ -18,6 +18,8 @@ pub enum Finish {
     Aborted,
     /// It pauses at these steps.
     Held(Vec<Held>),
+    /// It ended at these steps: a check said no before anything was changed, so there is nothing to resume.
+    Refused(Vec<Held>),
     /// It pauses, for this reason. Nothing is wrong with any step.
     Suspended(String),
 }
@@ -49,16 +51,18 @@ pub enum EngineError {
     Decision(String),
 }
 
+fn paths(held: &[Held]) -> Value {
+    held.iter().map(|h| Value::from(h.path.as_str())).collect()
+}
+
 impl Finish {
     pub(super) fn event(&self) -> Event {
         let (outcome, detail) = match self {
             Self::Done(value) => ("done", value.clone()),
             Self::Failed(failure) => ("failed", Value::from(failure.to_string())),
             Self::Aborted => ("aborted", Value::Null),
-            Self::Held(held) => (
-                "held",
-                held.iter().map(|h| Value::from(h.path.as_str())).collect(),
-            ),
+            Self::Held(held) => ("held", paths(held)),
+            Self::Refused(held) => ("refused", paths(held)),
             Self::Suspended(why) => ("suspended", Value::from(why.as_str())),
         };
         Event::RunEnded {

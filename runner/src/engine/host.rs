@@ -172,18 +172,9 @@ impl Host for RunHost {
                 result,
                 took,
             } => {
-                let (end, stdout, stderr) = match result {
-                    Ok(output) => (
-                        output.end.to_string(),
-                        output.stdout.clone(),
-                        output.stderr.clone(),
-                    ),
-                    Err(error) => (error.to_string(), String::new(), String::new()),
-                };
-                let (stdout, stderr) = if cmd.private {
-                    Default::default()
-                } else {
-                    (stdout, stderr)
+                let (end, (stdout, stderr)) = match result {
+                    Ok(output) => (output.end.to_string(), output.transcript(cmd)),
+                    Err(error) => (error.to_string(), Default::default()),
                 };
                 let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                 Event::Command {

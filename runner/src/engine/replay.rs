@@ -132,6 +132,7 @@ impl Engine {
             abort,
         } = resume;
         let pending = self.play_back(&history)?;
+        self.touched = history.steps.values().any(Step::touched);
         check_decisions(&decisions, &pending, &history)?;
         if let Some(outcome) = self.script.outcome().cloned() {
             return self.end(&outcome).map(Some);

@@ -195,9 +195,26 @@ impl History {
     }
 }
 
+impl History {
+    /// Whether a check refused the run before it changed anything: it ended at a step that the playbook never heard of.
+    #[must_use]
+    pub fn refused(&self) -> bool {
+        let held = |step: &Step| matches!(step.phase, Phase::Held { .. });
+        self.end.is_some() && self.steps.values().any(held)
+    }
+}
+
 type Delivered = Option<(Result<Value, Failure>, By)>;
 
 impl Step {
+    /// Whether it may have changed something. What a guard refused did not.
+    #[must_use]
+    pub fn touched(&self) -> bool {
+        let refused =
+            matches!(&self.phase, Phase::Held { failure, .. } if failure.kind == Kind::Refused);
+        self.effect != Effect::Read && self.attempts > 0 && !refused
+    }
+
     /// The next state, or why the record can't come now.
     fn take(&mut self, at: Timestamp, record: Record) -> Result<Delivered, String> {
         let illegal =

@@ -2,6 +2,7 @@
 
 use super::failure::{Teller, head};
 use super::harmless::harmless;
+use crate::account::is_gate;
 use crate::engine::Held;
 
 /// One way on.
@@ -15,10 +16,9 @@ pub struct Way {
 
 /// The ways on of the run `id`, which is held at these steps.
 ///
-/// `refused` says that a check said no before anything was changed, `simulated` that the cluster is, so that what was made
-/// to go wrong there can be ended.
+/// `simulated` says that the cluster is, so that what was made to go wrong there can be ended.
 #[must_use]
-pub fn ways_on(id: &str, held: &[Held], refused: bool, simulated: bool) -> Vec<Way> {
+pub fn ways_on(id: &str, held: &[Held], simulated: bool) -> Vec<Way> {
     let way = |what: &str, command: String| Way {
         what: what.to_owned(),
         command,
@@ -34,10 +34,6 @@ pub fn ways_on(id: &str, held: &[Held], refused: bool, simulated: bool) -> Vec<W
         "try it again, when the cause is gone"
     };
     ways.push(way(again, format!("lockstep resume {id}")));
-    if refused && held.iter().any(|h| h.failure.message.contains("--accept ")) {
-        let command = "the same command with --accept CHECK".to_owned();
-        ways.push(way("begin again, accepting what a check says", command));
-    }
     for step in held {
         let command = format!("lockstep resume {id} --assume-done {}", assumed(step));
         ways.push(way("go on: it was done by hand", command));
@@ -53,26 +49,28 @@ pub fn ways_on(id: &str, held: &[Held], refused: bool, simulated: bool) -> Vec<W
     ways
 }
 
+/// How a cluster without a majority is recovered, which is nothing that lockstep does.
+const RECOVER: &str = "https://canonical.com/microcloud/docs/latest/how-to/recover/";
+
+fn at_a_gate(held: &Held) -> bool {
+    held.failure.op.as_deref().is_some_and(is_gate)
+}
+
 /// All that a person is told of a hold: where and why, and the ways on.
 ///
-/// `refused` and `simulated` are as in [`ways_on`], `width` as in [`table`].
+/// `simulated` is as in [`ways_on`], `width` as in [`table`].
 #[must_use]
-pub fn told(
-    id: &str,
-    held: &[Held],
-    refused: bool,
-    simulated: bool,
-    teller: &Teller<'_>,
-    width: usize,
-) -> String {
+pub fn told(id: &str, held: &[Held], simulated: bool, teller: &Teller<'_>, width: usize) -> String {
     let reasons = reasons(id, held, teller);
-    let stands = if refused {
-        "Nothing was changed. The ways on:"
+    let ways = table(&ways_on(id, held, simulated), width);
+    let recover = if held.iter().any(at_a_gate) {
+        format!("If a majority of the members is lost for good, see {RECOVER}\n")
     } else {
-        "The cluster is left as it is; nothing was undone. The ways on:"
+        String::new()
     };
-    let ways = table(&ways_on(id, held, refused, simulated), width);
-    format!("{reasons}{stands}\n{ways}")
+    format!(
+        "{reasons}The cluster is left as it is; nothing was undone. The ways on:\n{ways}{recover}"
+    )
 }
 
 /// Where the run `id` is held, and why: for each step its failure in full.
@@ -134,7 +132,7 @@ mod tests {
     fn held(path: &str, in_doubt: bool) -> Held {
         Held {
             path: path.to_owned(),
-            failure: Failure::script("--accept NAME"),
+            failure: Failure::script("why"),
             in_doubt,
             needs_result: !in_doubt,
         }
@@ -144,22 +142,9 @@ mod tests {
     fn the_ways_on_of_each_kind_of_hold() {
         let steps = [held("LXD/lxd.unharmed#1", false), held("A/m/exec#2", true)];
         let cases = [
-            (
-                "one step",
-                ways_on("update-1", &steps[..1], false, false),
-                100,
-            ),
-            (
-                "refused",
-                ways_on("update-1", &steps[..1], true, false),
-                120,
-            ),
-            (
-                "in doubt",
-                ways_on("update-1", &steps[1..], false, true),
-                120,
-            ),
-            ("two, narrow", ways_on("update-1", &steps, false, false), 60),
+            ("one step", ways_on("update-1", &steps[..1], false), 100),
+            ("in doubt", ways_on("update-1", &steps[1..], true), 120),
+            ("two, narrow", ways_on("update-1", &steps, false), 60),
         ];
         let shown = cases.map(|(name, ways, width)| format!("{name}\n{}", table(&ways, width)));
         insta::assert_snapshot!(shown.join("\n"));

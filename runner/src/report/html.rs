@@ -85,7 +85,7 @@ fn tone(state: State) -> &'static str {
     match state {
         State::Done => "good",
         State::Running | State::Suspended | State::Aborted => "open",
-        State::Held | State::Failed | State::BrokenOff => "bad",
+        State::Held | State::Failed | State::Refused | State::BrokenOff => "bad",
     }
 }
 
@@ -156,10 +156,10 @@ fn standing(account: &Account, ways: Option<&str>) -> Markup {
     let held: Vec<&Step> = account
         .steps
         .iter()
-        .filter(|step| step.state == Progress::Held)
+        .filter(|step| step.is_held() && account.state == State::Held)
         .collect();
     html! {
-        @if let (State::Failed | State::Suspended | State::BrokenOff, Some(why)) = (account.state, &account.why) {
+        @if let (State::Failed | State::Refused | State::Suspended | State::BrokenOff, Some(why)) = (account.state, &account.why) {
             section.notice.(tone(account.state)) aria-label="Why it stands there" {
                 h2 { (capital(account.state.word())) }
                 p { (text(why)) }
