@@ -35,6 +35,7 @@ fn bench(playbook: &str, params: &Value, updates: bool, change: impl Fn(&mut Wor
             ovn: (snap == "microovn").then(|| ("7.3.0".to_owned(), "20.33.0".to_owned())),
             ceph: ceph.then(|| ("20.2.4".to_owned(), "tentacle".to_owned())),
             size: 100_000_000,
+            ..Release::default()
         };
         bench.world.store.publish(snap, channel, release);
     }

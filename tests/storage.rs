@@ -193,6 +193,7 @@ fn tentacle(world: &mut World) {
         ovn: None,
         ceph: Some(("20.2.4".to_owned(), "tentacle".to_owned())),
         size: 100_000_000,
+        ..Release::default()
     };
     world.store.publish("microceph", "tentacle/stable", release);
 }

@@ -164,6 +164,7 @@ fn an_upgrade_moves_components_to_the_channels_that_were_named() {
         ovn: None,
         ceph: None,
         size: 100_000_000,
+        ..lockstep_twin::Release::default()
     };
     bench.world.store.publish("lxd", "6/stable", release);
     bench.run().done();
@@ -233,6 +234,7 @@ fn snaps_that_aren_t_held_are_said_to_be_and_held_before_anything_moves() {
         channel: None,
         cohort: None,
         held: Some(false),
+        restarted: false,
     };
     let channels = [
         ("microceph", 1500, "squid/stable"),

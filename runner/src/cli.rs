@@ -67,13 +67,13 @@ struct Cli {
 /// What every command takes.
 #[derive(Args, Clone, Default)]
 pub(crate) struct Global {
-    /// The cluster: a file, or a simulated one of N members
+    /// The cluster: a file, or a simulated one of N members, installed as MicroCloud 1, 1-latest, 2 or 3
     #[arg(
         long,
         short,
         global = true,
         env = "LOCKSTEP_CLUSTER",
-        value_name = "FILE|twin[:N]",
+        value_name = "FILE|twin[:N[@SET]]",
         hide_env_values = true,
         help_heading = "Global options"
     )]

@@ -7,6 +7,7 @@ mod command;
 mod faults;
 mod health;
 mod maps;
+mod mutes;
 mod placement;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::world::{Due, World};
 pub(crate) use command::command;
 use faults::Faults;
+pub use health::Severity;
+pub use mutes::Raised;
 
 /// A release of Ceph, as in `("19.2.3", "squid")`.
 type Version = (String, String);
@@ -41,6 +44,9 @@ pub(crate) struct Ceph {
     host_flags: BTreeMap<String, BTreeSet<String>>,
     require_osd_release: String,
     min_mon_release: String,
+    /// How often the monitors' map has changed since the beginning.
+    #[serde(default)]
+    monmap_changes: u64,
     /// Placement groups are catching up until then.
     recovering_until: u64,
     /// The host whose OSDs made the placement groups unclean last.
@@ -49,6 +55,12 @@ pub(crate) struct Ceph {
     unknown_until: u64,
     /// What monitors go on telling of placement groups while there is no manager.
     told_last: Option<String>,
+    /// Modules of the manager that were switched on.
+    #[serde(default)]
+    pub(crate) modules: BTreeSet<String>,
+    /// Health codes that are muted, and whether for good.
+    #[serde(default)]
+    mutes: BTreeMap<String, mutes::Mute>,
     faults: Faults,
     epoch: u64,
 }
@@ -157,7 +169,9 @@ pub(crate) fn start(world: &mut World, member: &str) {
     ceph.faults.begin_with(member);
     let mon_comes = !ceph.faults.lost_mons.contains(member);
     let mut due = Vec::new();
-    if let Some(mon) = ceph.mons.get_mut(member) {
+    // Its store has features by then that an older release doesn't know: it exits at once.
+    let too_old = rank(&version.1) < rank(&ceph.min_mon_release);
+    if let Some(mon) = ceph.mons.get_mut(member).filter(|_| !too_old) {
         mon.running = true;
         mon.version.clone_from(&version);
         if mon_comes {
@@ -250,15 +264,17 @@ fn mon_joins(world: &mut World, host: &str) {
     if let Some(mon) = ceph.mons.get_mut(host).filter(|mon| mon.running && comes) {
         mon.in_quorum = true;
     }
-    // The monitors' own floor rises once all of them have a release.
+    // The monitors' own floor rises once all of them have a release, and with it there is no way back.
     if ceph.mons.values().all(|mon| mon.in_quorum)
         && let Some(oldest) = ceph
             .mons
             .values()
             .map(|mon| &mon.version.1)
             .min_by_key(|name| rank(name))
+        && *oldest != ceph.min_mon_release
     {
         ceph.min_mon_release.clone_from(oldest);
+        ceph.monmap_changes += 1;
     }
 }
 
@@ -316,6 +332,10 @@ fn finish_upgrade(world: &mut World, tries: u32) {
 }
 
 impl Ceph {
+    fn monmap_epoch(&self) -> u64 {
+        1 + self.monmap_changes
+    }
+
     /// The daemons' kinds and versions, as `ceph versions` counts them: OSDs only while they are up, but a monitor that is
     /// out of quorum too, with what it ran last.
     fn versions(&self) -> Vec<(&'static str, Version)> {

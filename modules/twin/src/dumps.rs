@@ -44,9 +44,7 @@ fn print(world: &mut World, proc: &Proc, argv: &[&str]) -> Reply {
         [program, .., "sql", ".dump"] => {
             // The command waits for a database that is ready, as `cluster list` does.
             let mut list = proc.clone();
-            list.cmd.argv = [program, "cluster", "list", "-f", "json"]
-                .map(str::to_owned)
-                .to_vec();
+            list.cmd.argv = [program, "cluster", "list"].map(str::to_owned).to_vec();
             match programs::look(world, &list) {
                 Reply::Exit(output) if output.success() => {
                     dump("CREATE TABLE core_cluster_members (id INTEGER PRIMARY KEY, name TEXT);")

@@ -36,6 +36,12 @@ pub enum Arg {
     Seconds,
     /// An HTTP status.
     Status,
+    /// A storage pool of LXD's.
+    Pool,
+    /// A health code of Ceph's.
+    Code,
+    /// `HEALTH_WARN` or `HEALTH_ERR`.
+    Severity,
 }
 
 /// Every kind of fault.
@@ -113,6 +119,16 @@ pub const KINDS: &[FaultKind] = &[
         "LXD can't start the instance.",
     ),
     kind(
+        "pool-unavailable",
+        &[Arg::Pool, Arg::Member],
+        "The member's LXD doesn't get at the storage pool.",
+    ),
+    kind(
+        "health",
+        &[Arg::Code, Arg::Severity],
+        "Ceph raises this health code: HEALTH_WARN or HEALTH_ERR.",
+    ),
+    kind(
         "osd-lost",
         &[Arg::Osd],
         "The OSD ends, and doesn't come back.",
@@ -158,6 +174,32 @@ impl Arg {
             Self::Osd => "OSD",
             Self::Seconds => "SECONDS",
             Self::Status => "STATUS",
+            Self::Pool => "POOL",
+            Self::Code => "CODE",
+            Self::Severity => "SEVERITY",
+        }
+    }
+}
+
+/// The severities that a health code can be raised with.
+pub const SEVERITIES: [&str; 2] = ["HEALTH_WARN", "HEALTH_ERR"];
+
+impl Arg {
+    /// Whether a value can be this at all, on whatever cluster.
+    fn check(self, value: &str) -> Result<(), String> {
+        let of_codes = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        match self {
+            Self::Osd | Self::Seconds | Self::Status if value.parse::<u16>().is_err() => {
+                Err(format!("{value:?} is not a number for {}", self.word()))
+            }
+            Self::Severity if !SEVERITIES.contains(&value) => {
+                let (all, near) = (SEVERITIES.join(" or "), hint(value, &SEVERITIES));
+                Err(format!("{value:?} is no severity{near}: it is {all}"))
+            }
+            Self::Code if !value.chars().all(of_codes) => {
+                Err(format!("{value:?} is no health code of Ceph's"))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -273,13 +315,7 @@ impl FromStr for Fault {
             ));
         }
         for (arg, value) in kind.args.iter().zip(&args) {
-            let number = matches!(arg, Arg::Osd | Arg::Seconds | Arg::Status);
-            if number && value.parse::<u16>().is_err() {
-                return Err(format!(
-                    "{text:?}: {value:?} is not a number for {}",
-                    arg.word()
-                ));
-            }
+            arg.check(value).map_err(|why| format!("{text:?}: {why}"))?;
         }
         Ok(Self {
             name: name.to_owned(),
@@ -387,7 +423,8 @@ impl World {
                 {
                     return Err(format!("fault {fault}: there is no OSD {value}"));
                 }
-                Arg::Osd | Arg::Seconds | Arg::Status => {}
+                Arg::Pool => among("storage pool", value, &self.pools())?,
+                Arg::Osd | Arg::Seconds | Arg::Status | Arg::Code | Arg::Severity => {}
             }
         }
         if let When::Refresh { snap, member } = &fault.when {
@@ -483,6 +520,11 @@ impl World {
                     self.store.offer(member, snap, revision);
                 }
             }
+            ("pool-unavailable", [pool, member]) => self.lose_pool(pool, member),
+            ("health", [code, severity]) => {
+                let message = format!("{code} is raised, as somebody wanted it");
+                self.raise_check(code, *severity, &message);
+            }
             ("slow-store", [seconds]) => {
                 self.store.delay = seconds.parse::<u64>().unwrap_or(0) * 1000;
             }
@@ -522,6 +564,8 @@ impl World {
             }
             ("no-self-update", [member]) => self.lxd.no_self_update.retain(|m| m != member),
             ("other-revision", [snap, member]) => self.store.forget_offer(member, snap),
+            ("pool-unavailable", [pool, member]) => self.find_pool(pool, member),
+            ("health", [code, _]) => self.lower_check(code),
             ("slow-store", _) => self.store.delay = 0,
             ("store-error", _) => self.store.status = None,
             ("cannot-migrate", [name]) => self.fail_migration(name, 0),

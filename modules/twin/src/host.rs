@@ -2,14 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::programs::app;
 use crate::world::{Reply, World};
 
 /// A machine's own properties. One that isn't mentioned is an ordinary machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Host {
     /// What it calls itself, if not by its member's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The release of Ubuntu: `24.04`.
+    pub os: String,
     /// The version of snapd.
     pub snapd: String,
     /// The version of the kernel.
@@ -24,6 +28,7 @@ impl Default for Host {
     fn default() -> Self {
         Self {
             name: None,
+            os: "24.04".to_owned(),
             snapd: "2.76".to_owned(),
             kernel: "6.8.0-31-generic".to_owned(),
             free: 40 << 30,
@@ -32,7 +37,40 @@ impl Default for Host {
     }
 }
 
+/// A program of a snap that somebody runs on a member: its services aside, what keeps a snap from being refreshed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Client {
+    pub(crate) member: String,
+    pub(crate) snap: String,
+    /// The app's name in its snap.
+    pub(crate) app: String,
+    pub(crate) pid: u32,
+}
+
+/// Where the processes of people begin to be counted.
+const PID: u32 = 4242;
+
 impl World {
+    /// Somebody runs a program of a snap on a member: `lxc`, `ceph`.
+    pub fn run_client(&mut self, member: &str, program: &str) {
+        let Some((snap, app)) = app(program) else {
+            return;
+        };
+        let pid = PID + u32::try_from(self.clients.len()).unwrap_or(0);
+        self.clients.push(Client {
+            member: member.to_owned(),
+            snap: snap.to_owned(),
+            app: app.to_owned(),
+            pid,
+        });
+    }
+
+    /// The programs of a snap that people run on a member have ended.
+    pub fn end_clients(&mut self, member: &str, snap: &str) {
+        self.clients
+            .retain(|c| c.member != member || c.snap != snap);
+    }
+
     /// A machine's own properties, to be changed.
     pub fn host(&mut self, member: &str) -> &mut Host {
         self.hosts.entry(member.to_owned()).or_default()

@@ -8,6 +8,7 @@
 
 mod broken;
 mod ceph;
+mod dialects;
 mod dumps;
 mod faults;
 mod files;
@@ -21,19 +22,22 @@ mod rules;
 mod scenario;
 mod snapd;
 mod store;
+mod table;
 #[cfg(test)]
 mod transcript;
 mod transport;
 mod world;
 
 pub use broken::Broken;
-pub use faults::{Arg, Fault, FaultKind, KINDS, When};
+pub use ceph::{Raised, Severity};
+pub use dialects::{Row, TABLE as DIALECTS, Trait};
+pub use faults::{Arg, Fault, FaultKind, KINDS, SEVERITIES, When};
 pub use files::Node;
 pub use host::Host;
-pub use lxd::{Instance, Kind};
+pub use lxd::{Bucket, Instance, Kind, StoragePool};
 pub use machine::Machine;
 pub use rules::{RULES, Violation};
-pub use scenario::{Network, Published, Scenario, Snap, Storage};
+pub use scenario::{Network, Published, Scenario, Set, Snap, Storage};
 pub use store::{Release, Store};
 pub use transport::Twin;
 pub use world::{Entry, Strangers, World};

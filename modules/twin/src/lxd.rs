@@ -17,11 +17,9 @@ pub(crate) use client::{lxc, lxd};
 pub use instance::{Instance, Kind};
 use operation::Operation;
 
+use crate::dialects::Trait;
 use crate::snapd;
 use crate::world::{Due, World};
-
-/// A release: major, minor, patch.
-type Version = [u32; 3];
 
 /// Memory of a virtual machine without `limits.memory`.
 const LIVE_DEFAULT: u64 = 1 << 30;
@@ -33,6 +31,8 @@ pub(crate) struct Lxd {
     pub(crate) instances: Vec<Instance>,
     /// Storage pools, by name.
     pub(crate) pools: BTreeMap<String, Pool>,
+    #[serde(default)]
+    pub(crate) buckets: Vec<Bucket>,
     /// The server's configuration.
     pub(crate) config: BTreeMap<String, String>,
     operations: Vec<Operation>,
@@ -67,9 +67,31 @@ pub(crate) struct Pool {
     pub(crate) size: u64,
 }
 
+/// A storage pool as a scenario has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoragePool {
+    /// Its name.
+    pub name: String,
+    /// Its driver: `zfs`, `btrfs`, `ceph`, `cephobject`, …
+    pub driver: String,
+}
+
+/// A storage bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bucket {
+    /// Its name.
+    pub name: String,
+    /// The pool that it is in.
+    pub pool: String,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Daemon {
     Down,
+    /// It exits because its version is behind, and systemd starts it again.
+    Crashing,
     Starting,
     /// It waits for the other members to align their versions: it votes and sends heartbeats, and serves no API.
     Waiting,
@@ -93,6 +115,8 @@ pub(crate) enum Event {
 
 /// From a daemon's start to its comparing versions, in milliseconds.
 const START: u64 = 2500;
+/// From a daemon's end to systemd's starting it again.
+const RESTART: u64 = 1000;
 /// A member without heartbeats counts as offline after this (`cluster.offline_threshold`).
 const OFFLINE: u64 = 20_000;
 /// A lagging member notices with the next heartbeat, and then waits for up to 30 s.
@@ -123,13 +147,35 @@ impl Node {
             groups: vec!["default".to_owned()],
         }
     }
+
+    /// Its daemon exits, as it may have done before.
+    fn exits(&mut self, now: u64) {
+        if self.daemon != Daemon::Crashing {
+            self.stopped = now;
+        }
+        self.daemon = Daemon::Crashing;
+    }
 }
 
-/// The release that a member runs, by the version of its snap: `5.21.3-c5ae129`, `6.9`.
-fn version(world: &World, member: &str) -> Version {
-    let text = world.release(member, "lxd").map_or("", |r| &r.version);
-    let mut numbers = text.split(|c: char| !c.is_ascii_digit());
-    std::array::from_fn(|_| numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0))
+/// A cluster that is found as it is: daemons that are ahead of others wait for them, and so do those that were started again
+/// behind others, or they exit, as their release has it. Those that only run on have had their try to refresh themselves.
+pub(crate) fn found(world: &mut World, restarted: &[String]) {
+    let versions = || world.lxd.nodes.values().map(|node| node.version);
+    let (oldest, newest) = (versions().min(), versions().max());
+    let names: Vec<String> = world.lxd.nodes.keys().cloned().collect();
+    for name in names {
+        let aligns = world.has(&name, Trait::LxdAligns);
+        let Some(node) = world.lxd.nodes.get_mut(&name) else {
+            continue;
+        };
+        let (ahead, behind) = (Some(node.version) > oldest, Some(node.version) < newest);
+        if behind && !aligns && (ahead || restarted.contains(&name)) {
+            node.exits(0);
+            world.schedule(RESTART, Due::Lxd(Event::Align(name)));
+        } else if ahead || (behind && restarted.contains(&name)) {
+            node.daemon = Daemon::Waiting;
+        }
+    }
 }
 
 /// A member's daemon stops. Instances run on behind a refresh; behind anything else LXD takes it for the host's
@@ -186,7 +232,7 @@ fn down(world: &mut World, member: &str) {
 /// A daemon dies of itself; systemd starts it again.
 fn crash(world: &mut World, member: &str) {
     down(world, member);
-    world.schedule(1000, Due::Lxd(Event::Restart(member.to_owned())));
+    world.schedule(RESTART, Due::Lxd(Event::Restart(member.to_owned())));
 }
 
 /// A daemon that is ready starts what ran before, unless its member is evacuated.
@@ -195,8 +241,17 @@ fn instances_start(world: &mut World, member: &str) {
     if world.lxd.nodes.get(member).is_some_and(|n| n.evacuated) {
         return;
     }
+    let lost = |i: &&Instance| i.lacks_pool(world);
+    let lost: Vec<_> = world
+        .lxd
+        .instances
+        .iter()
+        .filter(lost)
+        .map(Instance::key)
+        .collect();
     let here = |i: &&mut Instance| i.location == member && !i.running && i.autostarts();
-    for instance in world.lxd.instances.iter_mut().filter(here) {
+    let starts = |i: &&mut Instance| here(i) && !lost.contains(&i.key());
+    for instance in world.lxd.instances.iter_mut().filter(starts) {
         instance.running = true;
         instance.started = now;
     }
@@ -269,12 +324,18 @@ pub(crate) fn happen(world: &mut World, event: Event) {
 /// members that run an older version will refresh themselves.
 fn align(world: &mut World, member: &str) {
     let now = world.now;
+    let aligns = world.has(member, Trait::LxdAligns);
     let nodes = &mut world.lxd.nodes;
     let versions: Vec<(u32, u32)> = nodes.values().map(|n| n.version).collect();
     let same = versions.iter().all(|v| *v == versions[0]);
     let Some(node) = nodes.get_mut(member).filter(|n| n.daemon != Daemon::Down) else {
         return;
     };
+    if !aligns && versions.iter().any(|v| *v > node.version) {
+        node.exits(now);
+        let again = Due::Lxd(Event::Align(member.to_owned()));
+        return world.schedule(RESTART + START, again);
+    }
     node.daemon = if same { Daemon::Ready } else { Daemon::Waiting };
     node.ready = now;
     let own = node.version;
@@ -313,10 +374,15 @@ fn unserved(world: &World, member: &str) -> Option<&'static str> {
     match world.lxd.nodes.get(member)?.daemon {
         Daemon::Ready => None,
         Daemon::Starting | Daemon::Waiting => Some("LXD daemon setup in progress"),
-        Daemon::Down => Some(
+        Daemon::Down | Daemon::Crashing => Some(
             "LXD unix socket not accessible: Get \"http://unix.socket/1.0\": dial unix /var/snap/lxd/common/lxd/unix.socket: connect: connection refused",
         ),
     }
+}
+
+/// Whether its process is there at all.
+fn runs(daemon: Daemon) -> bool {
+    !matches!(daemon, Daemon::Down | Daemon::Crashing)
 }
 
 pub(crate) fn is_down(world: &World, member: &str) -> bool {
@@ -328,7 +394,7 @@ fn has_quorum(world: &World) -> bool {
     let all = world.lxd.nodes.len().min(3);
     let voters = world.lxd.nodes.iter().take(3);
     2 * voters
-        .filter(|(name, n)| world.answers(name) && n.daemon != Daemon::Down)
+        .filter(|(name, n)| world.answers(name) && runs(n.daemon))
         .count()
         > all
 }
@@ -343,7 +409,7 @@ fn silence(world: &World, name: &str) -> u64 {
         return u64::MAX;
     };
     match node.daemon {
-        Daemon::Down => world.now - node.stopped,
+        Daemon::Down | Daemon::Crashing => world.now - node.stopped,
         _ if !world.answers(name) => OFFLINE + 1,
         _ => 0,
     }
@@ -353,8 +419,8 @@ fn offline(world: &World, name: &str) -> bool {
     silence(world, name) > OFFLINE
 }
 
-/// A member's state as the others have it (`lxd/db/node.go`).
-pub(crate) fn state(world: &World, name: &str) -> (&'static str, String) {
+/// A member's state as another one has it (`lxd/db/node.go`).
+pub(crate) fn state(world: &World, asked: &str, name: &str) -> (&'static str, String) {
     let Some(node) = world.lxd.nodes.get(name) else {
         return ("Offline", String::new());
     };
@@ -370,17 +436,12 @@ pub(crate) fn state(world: &World, name: &str) -> (&'static str, String) {
         );
     }
     let others = || world.lxd.nodes.values().map(|n| n.version);
-    if others().any(|v| v > node.version) {
-        return (
-            "Blocked",
-            "LXD version is older than other members".to_owned(),
-        );
-    }
-    if others().any(|v| v < node.version) {
-        return (
-            "Blocked",
-            "LXD version is newer than other members".to_owned(),
-        );
-    }
-    ("Online", "Fully operational".to_owned())
+    let behind = others().any(|v| v > node.version);
+    let message = match world.has(asked, Trait::LxdAligns) {
+        true if behind => "LXD version is older than other members",
+        true if others().any(|v| v < node.version) => "LXD version is newer than other members",
+        false if behind => "Needs updating to newer version",
+        _ => return ("Online", "Fully operational".to_owned()),
+    };
+    ("Blocked", message.to_owned())
 }

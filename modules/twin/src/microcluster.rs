@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
+use crate::dialects::Trait;
 use crate::world::{Due, Proc, Reply, World};
 use crate::{ceph, ovn};
 
@@ -71,6 +73,32 @@ const START: u64 = 1500;
 const NOTICE: u64 = 1000;
 /// Between two starts of a daemon that exits.
 const RESTART: u64 = 3000;
+
+/// A cluster that is found as it is: daemons of members that are ahead wait for the others; one that was started again
+/// behind another exits, again and again; and one that only runs on knows nothing of it.
+pub(crate) fn found(world: &mut World, snap: &str, restarted: &[String]) {
+    let Some(micro) = world.micro.get_mut(snap) else {
+        return;
+    };
+    let schemas = || micro.rows.values().map(|row| row.schema);
+    let (oldest, newest) = (schemas().min(), schemas().max());
+    let mut crashing = Vec::new();
+    for (name, row) in &mut micro.rows {
+        let (ahead, behind) = (Some(row.schema) > oldest, Some(row.schema) < newest);
+        row.daemon = match (ahead, behind) {
+            (true, false) => Daemon::Waiting,
+            (_, true) if ahead || restarted.contains(name) => {
+                crashing.push(name.clone());
+                Daemon::Crashing
+            }
+            _ => Daemon::Ready,
+        };
+    }
+    for member in crashing {
+        let snap = snap.to_owned();
+        world.schedule(RESTART, Due::Micro { snap, member });
+    }
+}
 
 pub(crate) fn stop(world: &mut World, snap: &str, member: &str) {
     if let Some(row) = world
@@ -171,11 +199,25 @@ pub(crate) fn settle(world: &mut World, snap: &str, member: &str) {
 
 /// `microceph|microovn|microcloud …`
 pub(crate) fn command(world: &World, proc: &Proc, app: &str, args: &[&str]) -> Reply {
+    let has = |what| world.has(&proc.member, what);
+    let prefix = error_prefix(app);
     match args {
-        ["cluster", "list", flags @ ..]
-            if flags == ["-f", "json"] || flags == ["--format", "json"] =>
-        {
-            cluster_list(world, proc, app)
+        ["cluster", "list", flags @ ..] => {
+            if app == "microceph"
+                && !has(Trait::CephListFormat)
+                && let Some(flag) = flags.first()
+            {
+                return Reply::fail(1, format!("{prefix}{}\n", unknown_flag(flag)));
+            }
+            let json = ["-f", "--format"].iter().any(|f| flags == [*f, "json"])
+                || ["-fjson", "-f=json", "--format=json"]
+                    .iter()
+                    .any(|f| flags == [*f]);
+            match cluster_list(world, proc, app) {
+                Ok(members) if json => Reply::json(&members),
+                Ok(members) => Reply::out(members_table(&members)),
+                Err(reply) => reply,
+            }
         }
         ["status"] if app == "microceph" => match unready(world, app, &proc.member) {
             Some(error) => Reply::fail(1, format!("Error: {error}\n")),
@@ -183,21 +225,88 @@ pub(crate) fn command(world: &World, proc: &Proc, app: &str, args: &[&str]) -> R
         },
         ["status"] if app == "microovn" => match unready(world, app, &proc.member) {
             Some(error) => Reply::fail(1, format!("Error: failed listing services: {error}\n")),
-            None => Reply::out(ovn::status(world)),
+            None => Reply::out(ovn::status(world, &proc.member)),
         },
+        ["certificates", "list", flags @ ..] if app == "microovn" => {
+            match unready(world, app, &proc.member) {
+                Some(error) => Reply::fail(1, format!("Error: {error}\n")),
+                None => ovn::certificates(world, &proc.member, flags),
+            }
+        }
+        ["waitready", flags @ ..]
+            if (app == "microceph" && has(Trait::CephWaitready))
+                || (app == "microovn" && has(Trait::OvnWaitready)) =>
+        {
+            waitready(world, proc, app, flags)
+        }
         // It waits for its own daemon without a deadline.
         ["status"] if app == "microcloud" && unready(world, app, &proc.member).is_some() => {
             Reply::Hang
         }
-        _ => Reply::fail(
-            1,
-            format!(
-                "{}unknown command \"{}\" for \"{app}\"\n",
-                error_prefix(app),
-                args.join(" ")
-            ),
-        ),
+        _ => unknown_command(app, args),
     }
+}
+
+/// As cobra says it.
+fn unknown_command(app: &str, args: &[&str]) -> Reply {
+    let word = args.first().copied().unwrap_or_default();
+    let text = format!(
+        "{}unknown command \"{word}\" for \"{app}\"\nRun '{app} --help' for usage.\n",
+        error_prefix(app)
+    );
+    Reply::fail(1, text)
+}
+
+/// As cobra says it.
+fn unknown_flag(flag: &str) -> String {
+    match flag.strip_prefix("--") {
+        Some(long) => format!("unknown flag: --{}", long.split('=').next().unwrap_or(long)),
+        None => {
+            let letter = flag.chars().nth(1).unwrap_or('-');
+            format!("unknown shorthand flag: '{letter}' in {flag}")
+        }
+    }
+}
+
+/// `waitready [--timeout N]`: until the daemon serves its database.
+fn waitready(world: &World, proc: &Proc, app: &str, flags: &[&str]) -> Reply {
+    if unready(world, app, &proc.member).is_none() {
+        return Reply::out("");
+    }
+    let limit = match flags {
+        ["--timeout" | "-t", seconds, ..] => seconds.parse::<u64>().ok(),
+        [flag, ..] => flag.strip_prefix("--timeout=").and_then(|s| s.parse().ok()),
+        [] => None,
+    };
+    match limit {
+        Some(limit) if world.now - proc.began >= limit * 1000 => {
+            Reply::fail(1, "Error: daemon not ready: context deadline exceeded\n")
+        }
+        _ => Reply::Again(500),
+    }
+}
+
+/// The table for people: five columns, the shortened fingerprint among them (`cmd/*/cluster_list.go`).
+fn members_table(members: &Value) -> String {
+    let header = ["NAME", "ADDRESS", "ROLE", "FINGERPRINT", "STATUS"].map(str::to_owned);
+    let row = |member: &Value| {
+        let text = |key: &str| member[key].as_str().unwrap_or_default().to_owned();
+        let fingerprint = Sha256::digest(text("name"));
+        let fingerprint: String = fingerprint
+            .iter()
+            .take(6)
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        vec![
+            text("name"),
+            text("address"),
+            text("role"),
+            fingerprint,
+            text("status"),
+        ]
+    };
+    let rows: Vec<Vec<String>> = members.as_array().into_iter().flatten().map(row).collect();
+    crate::table::render_ruled(&header, &rows)
 }
 
 /// `microceph status`: where daemons are to be, and nothing of whether they are well (`cmd/microceph/status.go`).
@@ -312,16 +421,17 @@ fn is_ready(world: &World, app: &str, member: &str) -> bool {
     world.answers(member) && unready(world, app, member).is_none()
 }
 
-fn cluster_list(world: &World, proc: &Proc, app: &str) -> Reply {
+/// The members as a daemon tells them, or what is printed where it can't.
+fn cluster_list(world: &World, proc: &Proc, app: &str) -> Result<Value, Reply> {
     let Some(micro) = world.micro.get(app) else {
-        return Reply::fail(1, "");
+        return Err(Reply::fail(1, ""));
     };
     let Some(own) = micro.rows.get(&proc.member) else {
-        return Reply::fail(1, "");
+        return Err(Reply::fail(1, ""));
     };
     if !matches!(own.daemon, Daemon::Ready | Daemon::Waiting) {
         let error = unready(world, app, &proc.member).unwrap_or_default();
-        return Reply::fail(1, format!("{}{error}\n", error_prefix(app)));
+        return Err(Reply::fail(1, format!("{}{error}\n", error_prefix(app))));
     }
     if own.daemon == Daemon::Ready {
         // Members are asked one after the other, and one that isn't there takes 30 s.
@@ -332,7 +442,7 @@ fn cluster_list(world: &World, proc: &Proc, app: &str) -> Reply {
             .count() as u64;
         let spent = world.now - proc.began;
         if spent < away * 30_000 {
-            return Reply::Again(away * 30_000 - spent);
+            return Err(Reply::Again(away * 30_000 - spent));
         }
         let alive = micro
             .rows
@@ -340,13 +450,13 @@ fn cluster_list(world: &World, proc: &Proc, app: &str) -> Reply {
             .filter(|(name, row)| world.answers(name) && alive(row.daemon))
             .count();
         if 2 * alive <= micro.rows.len() {
-            return Reply::fail(
+            return Err(Reply::fail(
                 1,
                 format!(
                     "{}Failed to begin transaction: context deadline exceeded\n",
                     error_prefix(app)
                 ),
-            );
+            ));
         }
     }
     let newest = micro.rows.values().map(|row| row.schema).max().unwrap_or(0);
@@ -360,7 +470,7 @@ fn cluster_list(world: &World, proc: &Proc, app: &str) -> Reply {
         };
         member_json(world, micro, name, row, i, status)
     });
-    Reply::json(&members.collect())
+    Ok(members.collect())
 }
 
 fn alive(daemon: Daemon) -> bool {

@@ -1,6 +1,7 @@
 //! OVN: the raft of servers behind each of its two databases, and what becomes of them by themselves.
 
 mod appctl;
+mod certificates;
 mod faults;
 mod placement;
 mod schema;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::world::{Due, World};
 pub(crate) use appctl::appctl;
+pub(crate) use certificates::{certificates, openssl};
 pub(crate) use schema::{expect_conversion, status};
 
 /// The network's databases.
@@ -26,6 +28,8 @@ pub(crate) struct Ovn {
     /// A conversion is waited for.
     converting: bool,
     faults: faults::Faults,
+    #[serde(default)]
+    certificates: certificates::Dates,
 }
 
 /// A database's servers.

@@ -15,15 +15,20 @@ fn program(cmd: &Cmd) -> &str {
 
 /// The snap whose program a command is. While it runs, that snap can't be refreshed on the member.
 pub(crate) fn snap_of(cmd: &Cmd) -> Option<(&'static str, &str)> {
-    let program = program(cmd);
-    let snap = match program {
+    app(program(cmd))
+}
+
+/// The snap that a program is of, and the app's name there. Some are called by an alias.
+pub(crate) fn app(program: &str) -> Option<(&'static str, &str)> {
+    let (snap, name) = program.split_once('.').unwrap_or((program, program));
+    let snap = match snap {
         "lxc" | "lxd" => "lxd",
-        "microceph" | "microceph.ceph" => "microceph",
-        "microovn" | "microovn.ovn-appctl" => "microovn",
+        "microceph" | "ceph" | "rbd" | "rados" => "microceph",
+        "microovn" | "ovn-nbctl" | "ovn-sbctl" | "ovs-vsctl" => "microovn",
         "microcloud" => "microcloud",
         _ => return None,
     };
-    Some((snap, program.rsplit('.').next().unwrap_or(program)))
+    Some((snap, name))
 }
 
 /// What a command takes beyond the ordinary before it first looks at the world, in milliseconds.
@@ -78,6 +83,7 @@ pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
         }
         "microceph.ceph" => ceph::command(world, proc, &args),
         "microovn.ovn-appctl" => ovn::appctl(world, &proc.member, &args),
+        "openssl" => ovn::openssl(world, &proc.member, &args),
         "df" => host::df(world, &proc.member, &args),
         "date" => host::date(world, &proc.member, &args),
         "sh" => dumps::sh(world, proc, &args),

@@ -24,6 +24,9 @@ pub struct Violation {
 /// The watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rules {
+    /// When members were last asked to refresh LXD: that outlives the controller.
+    #[serde(default)]
+    lxd_asked: BTreeMap<String, u64>,
     violations: Vec<Violation>,
     /// The members whose services were stopped on somebody's demand and aren't back, by snap.
     stopped: BTreeMap<String, BTreeSet<String>>,
@@ -158,6 +161,10 @@ impl World {
         let [program, verb, names @ ..] = words.as_slice() else {
             return;
         };
+        let held = |word: &&str| word.starts_with("--hold");
+        if *verb == "refresh" && names.last() == Some(&"lxd") && !names.iter().any(held) {
+            self.rules.lxd_asked.insert(member.to_owned(), self.now);
+        }
         let dangerous = ["lxd", "lxd.daemon", "microovn.switch"];
         if program.ends_with("/snap")
             && ["revert", "restart", "stop", "disable", "remove"].contains(verb)
@@ -281,17 +288,8 @@ impl World {
 pub(crate) fn look(world: &mut World, look: Look) {
     let Look::LxdTogether { since, step } = look;
     let asked = |member: &str| {
-        world
-            .log
-            .iter()
-            .rev()
-            .take_while(|e| e.at + ASKED >= since)
-            .any(|e| {
-                e.member == member
-                    && e.argv.iter().any(|a| a == "--no-wait" || a == "refresh")
-                    && e.argv.last().is_some_and(|a| a == "lxd")
-                    && !e.argv.iter().any(|a| a.starts_with("--hold"))
-            })
+        let at = world.rules.lxd_asked.get(member);
+        at.is_some_and(|at| at + ASKED >= since)
     };
     // A controller that is gone, or a member that can't be reached, is no fault of the playbook's.
     let attended = world

@@ -1,17 +1,20 @@
 //! Worlds to begin with: made up, written in a file, or like a cluster that somebody has looked at.
 
 mod build;
+mod check;
 mod like;
 mod releases;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use lockstep_modules::schema::hint;
 use serde::{Deserialize, Serialize};
 
+use crate::ceph::Raised;
 use crate::faults::Fault;
-use crate::lxd::Instance;
+use crate::host::Host;
+use crate::lxd::{Bucket, Instance, StoragePool};
+pub use releases::Set;
 
 /// What a cluster is like. In a file, a key that is left out is as it comes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,6 +23,12 @@ pub struct Scenario {
     /// The members, in order; in a file also just how many.
     #[serde(deserialize_with = "members")]
     pub members: Vec<String>,
+    /// Which MicroCloud it was installed as, with the tracks that its guide names.
+    pub microcloud: Set,
+    /// Channels that all members follow, by snap, where they aren't those of that MicroCloud.
+    pub channels: BTreeMap<String, String>,
+    /// What is particular about machines, by member: OS release, kernel, snapd.
+    pub hosts: BTreeMap<String, Host>,
     /// Seed of everything random.
     pub seed: u64,
     /// What the calendar shows at the beginning.
@@ -36,6 +45,16 @@ pub struct Scenario {
     pub network: Network,
     /// The instances; without them, a container a member.
     pub instances: Option<Vec<Instance>>,
+    /// LXD's storage pools; without them, `local` on ZFS and `remote` on Ceph.
+    pub pools: Option<Vec<StoragePool>>,
+    /// LXD's storage buckets.
+    pub buckets: Vec<Bucket>,
+    /// Modules of Ceph's manager that are switched on beside those that always are.
+    pub manager_modules: Vec<String>,
+    /// Health checks that Ceph has raised, and goes on raising.
+    pub health: Vec<Raised>,
+    /// Programs of snaps that people run: `micro01 lxc`. Each stops a refresh of its snap.
+    pub clients: Vec<String>,
     /// LXD's configuration, for example `cluster.healing_threshold`.
     pub lxd: BTreeMap<String, String>,
     /// What the store has; without them, releases that are made up.
@@ -92,6 +111,9 @@ pub struct Published {
     pub schema: Option<u32>,
     /// Bytes to be downloaded.
     pub size: Option<u64>,
+    /// When it was built, as `2025-11`: MicroCeph's versions are Ceph's, and tell nothing of its own commands.
+    #[serde(default)]
+    pub built: Option<String>,
 }
 
 /// A snap on a member.
@@ -106,15 +128,13 @@ pub struct Snap {
     pub cohort: Option<String>,
     /// Whether refreshes are held.
     pub held: Option<bool>,
+    /// Whether its daemon was started again after others had got ahead.
+    #[serde(default)]
+    pub restarted: bool,
 }
 
-/// The components with the channels that a new cluster follows.
-const CHANNELS: [(&str, &str); 4] = [
-    ("microceph", "squid/stable"),
-    ("microovn", "24.03/stable"),
-    ("lxd", "5.21/stable"),
-    ("microcloud", "2/stable"),
-];
+/// The components, in the order in which they are updated.
+const SNAPS: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
 
 /// Noon of a day in spring: an ordinary working day for a plan to play on.
 const EPOCH: i64 = 1_775_044_800;
@@ -124,6 +144,9 @@ impl Default for Scenario {
         let epoch = Timestamp::from_second(EPOCH).unwrap_or(Timestamp::UNIX_EPOCH);
         Self {
             members: names(3),
+            microcloud: Set::default(),
+            channels: BTreeMap::new(),
+            hosts: BTreeMap::new(),
             seed: 1,
             epoch,
             updates: true,
@@ -132,6 +155,11 @@ impl Default for Scenario {
             storage: Storage::default(),
             network: Network::default(),
             instances: None,
+            pools: None,
+            buckets: Vec::new(),
+            manager_modules: Vec::new(),
+            health: Vec::new(),
+            clients: Vec::new(),
             lxd: BTreeMap::new(),
             releases: Vec::new(),
             installed: BTreeMap::new(),
@@ -176,108 +204,6 @@ impl Scenario {
         self.members.clone()
     }
 
-    /// Whether there can be such a cluster.
-    ///
-    /// # Errors
-    /// With the first thing that can't be: the word to be looked for in the file, and a sentence.
-    pub fn check(&self) -> Result<(), (String, String)> {
-        let known: Vec<&str> = self.members.iter().map(String::as_str).collect();
-        let member = |what: &str, name: &str| {
-            if known.contains(&name) {
-                return Ok(());
-            }
-            let what = format!(
-                "{what} is on {name:?}, which is no member{}",
-                hint(name, &known)
-            );
-            Err((format!("{name:?}"), what))
-        };
-        for (i, name) in known.iter().enumerate() {
-            if known[..i].contains(name) {
-                return Err((
-                    format!("{name:?}"),
-                    format!("there are two members called {name:?}"),
-                ));
-            }
-        }
-        for name in &self.storage.monitors {
-            member("a monitor", name)?;
-        }
-        for name in &self.storage.disks {
-            member("an OSD", name)?;
-        }
-        for name in &self.network.central {
-            member("an OVN database", name)?;
-        }
-        for instance in self.instances.iter().flatten() {
-            member(
-                &format!("the instance {:?}", instance.name),
-                &instance.location,
-            )?;
-        }
-        for name in self.installed.keys() {
-            member("a snap", name)?;
-        }
-        let among = |what: &str, name: &Option<String>, all: &[String]| match name {
-            Some(name) if !all.contains(name) => {
-                let what = format!("{what} is {name:?}, where there is none");
-                Err((format!("{name:?}"), what))
-            }
-            _ => Ok(()),
-        };
-        among(
-            "the active manager",
-            &self.storage.manager,
-            &self.monitors(),
-        )?;
-        among(
-            "the northbound leader",
-            &self.network.northbound_leader,
-            &self.central(),
-        )?;
-        among(
-            "the southbound leader",
-            &self.network.southbound_leader,
-            &self.central(),
-        )?;
-        let snaps = CHANNELS.map(|(snap, _)| snap);
-        let named = self
-            .without
-            .iter()
-            .chain(self.releases.iter().map(|r| &r.snap));
-        let named = named.chain(self.installed.values().flat_map(BTreeMap::keys));
-        for snap in named {
-            if !snaps.contains(&snap.as_str()) {
-                let what = format!("there is no component {snap:?}{}", hint(snap, &snaps));
-                return Err((format!("{snap:?}"), what));
-            }
-        }
-        for (member, snaps) in &self.installed {
-            for (snap, installed) in snaps {
-                let there = |r: &Published| r.snap == *snap && r.revision == installed.revision;
-                if !self.releases.iter().any(there)
-                    && self
-                        .build_store()
-                        .release(snap, installed.revision)
-                        .is_none()
-                {
-                    let what = format!(
-                        "{member} has revision {} of {snap}, which is in no release",
-                        installed.revision
-                    );
-                    return Err((installed.revision.to_string(), what));
-                }
-            }
-        }
-        let mut world = self.build();
-        for fault in &self.faults {
-            world
-                .inject(fault.clone())
-                .map_err(|e| (fault.name.clone(), e))?;
-        }
-        Ok(())
-    }
-
     fn monitors(&self) -> Vec<String> {
         self.placed(&self.storage.monitors)
     }
@@ -293,5 +219,18 @@ impl Scenario {
         } else {
             given.to_vec()
         }
+    }
+
+    /// As given, or as they come.
+    fn pools(&self) -> Vec<StoragePool> {
+        let usual = || {
+            [("local", "zfs"), ("remote", "ceph")]
+                .map(|(name, driver)| StoragePool {
+                    name: name.to_owned(),
+                    driver: driver.to_owned(),
+                })
+                .into()
+        };
+        self.pools.clone().unwrap_or_else(usual)
     }
 }

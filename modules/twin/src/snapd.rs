@@ -14,6 +14,7 @@ pub(crate) use api::curl;
 use change::Target;
 pub(crate) use change::{Change, RATE, task_done};
 
+use crate::dialects::{self, numbers};
 use crate::programs::snap_of;
 use crate::world::{Reply, World};
 
@@ -192,18 +193,13 @@ fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply
             format!("snap \"{name}\" has no updates available\n"),
         ));
     }
-    // Programs of the snap that people run stop a refresh; its services don't.
-    let apps: Vec<&str> = world
-        .running(member)
-        .filter_map(|p| snap_of(&p.cmd))
-        .filter(|(s, _)| *s == name)
-        .map(|(_, app)| app)
-        .collect();
-    if let Some(app) = apps.first().filter(|_| target != snap.revision) {
-        let text = format!(
-            "error: cannot refresh \"{name}\": snap \"{name}\" has running apps ({app}), pids:\n       4242\n"
-        );
-        return Reply::fail(1, text);
+    if let Some(error) = assumes(world, member, name, target) {
+        return Reply::fail(1, error);
+    }
+    if target != snap.revision
+        && let Some(error) = running_apps(world, member, name)
+    {
+        return Reply::fail(1, error);
     }
     let target = Target {
         revision: target,
@@ -212,6 +208,39 @@ fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply
     };
     let id = change::begin(world, member, "refresh-snap", name, &target);
     Reply::out(format!("{id}\n"))
+}
+
+/// A snap may want a newer snapd than there is (`overlord/snapstate/check_snap.go`).
+fn assumes(world: &World, member: &str, name: &str, revision: u32) -> Option<String> {
+    let version = &world.store.release(name, revision)?.version;
+    let wanted = dialects::assumed_snapd(name, version)?;
+    let lacks = numbers(&world.host_of(member).snapd) < numbers(wanted);
+    let text = format!(
+        "error: cannot refresh \"{name}\": snap \"{name}\" assumes unsupported features: snapd{wanted} (try to update snapd and refresh the core snap)"
+    );
+    lacks.then(|| wrapped(&text) + "\n")
+}
+
+/// Programs of the snap that people run stop a refresh; its services don't.
+fn running_apps(world: &World, member: &str, name: &str) -> Option<String> {
+    let commands = world.running(member).filter_map(|p| snap_of(&p.cmd));
+    let commands = commands.filter(|(snap, _)| *snap == name);
+    let clients = world.clients.iter();
+    let clients = clients.filter(|c| c.member == member && c.snap == name);
+    let running: Vec<(String, u32)> = commands
+        .map(|(_, app)| (app.to_owned(), 4242))
+        .chain(clients.map(|c| (c.app.clone(), c.pid)))
+        .collect();
+    let mut apps: Vec<&str> = running.iter().map(|(app, _)| app.as_str()).collect();
+    apps.sort_unstable();
+    apps.dedup();
+    let pids: Vec<String> = running.iter().map(|(_, pid)| pid.to_string()).collect();
+    let text = format!(
+        "error: cannot refresh \"{name}\": snap \"{name}\" has running apps ({}), pids: {}",
+        apps.join(", "),
+        pids.join(",")
+    );
+    (!running.is_empty()).then(|| wrapped(&text) + "\n")
 }
 
 /// Where nobody answers at all, the program says so in words of its own (seen with snapd 2.68).

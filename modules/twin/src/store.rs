@@ -21,7 +21,7 @@ pub struct Store {
 }
 
 /// One revision of a snap: what matters of its contents.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     /// Its number.
     pub revision: u32,
@@ -40,6 +40,9 @@ pub struct Release {
     pub ceph: Option<(String, String)>,
     /// Size in bytes.
     pub size: u64,
+    /// When it was built, as `2025-11`, of MicroCeph: its version is Ceph's, and tells nothing of its own commands.
+    #[serde(default)]
+    pub built: String,
 }
 
 /// How long snapd goes on asking a store that answers with a server's error, and one that doesn't answer in time, in
@@ -85,6 +88,11 @@ impl Store {
     #[must_use]
     pub fn revision(&self, snap: &str, channel: &str) -> Option<u32> {
         self.channels.get(snap)?.get(channel).copied()
+    }
+
+    /// What a channel has.
+    pub(crate) fn current(&self, snap: &str, channel: &str) -> Option<&Release> {
+        self.release(snap, self.revision(snap, channel)?)
     }
 
     /// The revision that a member is offered of a channel.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::ceph::Ceph;
 use crate::faults::Faults;
 use crate::files::Files;
-use crate::host::Host;
+use crate::host::{Client, Host};
 use crate::lxd::Lxd;
 use crate::machine::{self, Machine};
 use crate::microcluster::Micro;
@@ -45,6 +45,9 @@ pub struct World {
     /// Members whose file system can't be written.
     pub read_only: BTreeSet<String>,
     pub(crate) faults: Faults,
+    /// Programs of snaps that people run on members.
+    #[serde(default)]
+    pub(crate) clients: Vec<Client>,
     /// What becomes of commands whose program the world doesn't know.
     #[serde(default)]
     pub strangers: Strangers,
@@ -217,6 +220,7 @@ impl World {
             hosts: BTreeMap::new(),
             read_only: BTreeSet::new(),
             faults: Faults::default(),
+            clients: Vec::new(),
             strangers: Strangers::default(),
             machines: BTreeSet::new(),
             broken: broken::Programs::new(),

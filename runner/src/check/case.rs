@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use lockstep_modules::schema::Span;
-use lockstep_twin::{Arg, Fault, KINDS, When, World};
+use lockstep_twin::{Arg, Fault, KINDS, SEVERITIES, When, World};
 
 use crate::journal::Crash;
 
@@ -140,6 +140,9 @@ fn kill(rng: &mut fastrand::Rng, appends: usize) -> Kill {
     }
 }
 
+/// Health codes that say little, much, and what nobody has heard of.
+const CODES: [&str; 3] = ["RECENT_CRASH", "MGR_MODULE_ERROR", "NEVER_HEARD_OF"];
+
 fn fault(rng: &mut fastrand::Rng, world: &World, takes: u64) -> Option<Fault> {
     const SNAPS: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
     let members: Vec<&String> = world.members.keys().collect();
@@ -153,6 +156,9 @@ fn fault(rng: &mut fastrand::Rng, world: &World, takes: u64) -> Option<Fault> {
             Arg::Osd => pick(rng, &world.osds())?.to_string(),
             Arg::Seconds => rng.u64(1..120).to_string(),
             Arg::Status => [429, 503][rng.usize(0..2)].to_string(),
+            Arg::Pool => (*pick(rng, &world.pools())?).to_owned(),
+            Arg::Code => (*pick(rng, &CODES)?).to_owned(),
+            Arg::Severity => (*pick(rng, &SEVERITIES)?).to_owned(),
         });
     }
     let when = if rng.bool() {

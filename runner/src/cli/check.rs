@@ -6,14 +6,13 @@ use std::io::{IsTerminal, Write};
 use clap::Args;
 use lockstep_modules::cmd::quote;
 use lockstep_modules::op::Registry;
-use lockstep_twin::Scenario;
 use serde_json::json;
 
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::playbook::Which;
 use super::print;
-use super::target::machines;
+use super::target::{Made, machines};
 use crate::check::{Check, Finding, Report};
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
@@ -26,9 +25,10 @@ use crate::trial::Piece;
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     which: Which,
-    /// How many members the simulated cluster has; may be given more than once [default: 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=50))]
-    members: Vec<u8>,
+    /// How many members the simulated cluster has, and which MicroCloud it was installed as; may be given more than once
+    /// [default: 3@2]
+    #[arg(long, value_name = "N[@SET]")]
+    members: Vec<Made>,
     /// How many random mishaps are tried
     #[arg(long, value_name = "N", default_value_t = 500)]
     tries: usize,
@@ -50,15 +50,12 @@ pub(super) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> R
     let mut piece = Piece::load(&main.main, Box::new(main.finder), registry, &given)?;
     piece.machines = machines(global)?;
     let members = if args.members.is_empty() {
-        vec![3]
+        vec![Made::default()]
     } else {
         args.members.clone()
     };
     let check = Check {
-        scenarios: members
-            .iter()
-            .map(|n| Scenario::of(usize::from(*n)))
-            .collect(),
+        scenarios: members.iter().map(Made::scenario).collect(),
         tries: args.tries,
         seed: args.seed,
         only: args.only,

@@ -18,13 +18,13 @@ use clap_complete::env::{EnvCompleter, Fish, Zsh};
 use lockstep_modules::op::Registry;
 use lockstep_modules::preflight::CHECKS;
 use lockstep_modules::status::COMPONENTS;
-use lockstep_twin::{Arg as FaultArg, KINDS, Scenario};
+use lockstep_twin::{Arg as FaultArg, KINDS, SEVERITIES, Set};
 
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::print;
 use super::session::state;
-use super::target::Target;
+use super::target::{Made, Target};
 use crate::journal::Phase;
 use crate::report::harmless;
 use crate::runs::Runs;
@@ -188,8 +188,8 @@ struct Context {
     global: Global,
     /// The run that the command is about.
     run: Option<String>,
-    /// How many members a simulated cluster is to have.
-    members: usize,
+    /// What a simulated cluster is to be like.
+    made: Made,
     /// The parameters of the playbook.
     params: Vec<String>,
     /// Modules and ops.
@@ -206,8 +206,7 @@ impl Context {
             let given = named.and_then(|(_, given)| given.try_get_one::<String>(id).ok().flatten());
             given.cloned()
         };
-        let members =
-            named.and_then(|(_, given)| given.try_get_one::<u8>("members").ok().flatten());
+        let made = named.and_then(|(_, given)| given.try_get_one::<Made>("members").ok().flatten());
         let player = named.and_then(|(name, _)| command.find_subcommand(name));
         let flags = player.into_iter().flat_map(Command::get_arguments);
         let flags =
@@ -227,7 +226,7 @@ impl Context {
                 .and_then(|matches| Global::from_arg_matches(matches).ok())
                 .unwrap_or_default(),
             run: text("run"),
-            members: members.map_or(3, |n| usize::from(*n)),
+            made: made.copied().unwrap_or_default(),
             params: flags.map(str::to_owned).collect(),
             names: modules.collect(),
         }
@@ -281,7 +280,8 @@ impl Context {
         let given = args.rfind(',').map_or("", |at| &args[..=at]);
         let values = match kind.args.get(given.matches(',').count()) {
             Some(FaultArg::Snap) => COMPONENTS.map(|(snap, _)| snap.to_owned()).to_vec(),
-            Some(FaultArg::Member) => Scenario::of(self.members).names(),
+            Some(FaultArg::Member) => self.made.scenario().names(),
+            Some(FaultArg::Severity) => SEVERITIES.map(str::to_owned).to_vec(),
             _ => Vec::new(),
         };
         let more = given.matches(',').count() + 1 < kind.args.len();
@@ -375,9 +375,10 @@ fn with_values(arg: Arg, of: &str, context: &Arc<Context>) -> Arg {
 
 /// Cluster files, and simulated clusters.
 fn clusters(current: &OsStr) -> Vec<CompletionCandidate> {
-    let simulated =
-        ["twin:1", "twin:3", "twin:5"].map(|name| candidate(name, "A simulated cluster"));
-    let simulated = simulated.into_iter();
+    let sizes = ["twin:1", "twin:3", "twin:5"].map(str::to_owned);
+    let sets = Set::ALL.map(|set| format!("twin:3@{}", set.name()));
+    let simulated = sizes.iter().chain(&sets);
+    let simulated = simulated.map(|name| candidate(name, "A simulated cluster"));
     let simulated = simulated.filter(|c| begins(c, &current.to_string_lossy()));
     files("toml", current).chain(simulated).collect()
 }

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lockstep_modules::op::Registry;
-use lockstep_twin::{Fault as Mishap, Scenario};
+use lockstep_twin::Fault as Mishap;
 
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::playbook::{self, Main, RunArgs};
-use super::target::{Target, machines};
+use super::target::{Made, Target, machines};
 use crate::config::read_scenario;
 
 /// How a rehearsal is set up.
@@ -20,9 +20,9 @@ pub(crate) struct RehearseArgs {
     file: String,
     #[command(flatten)]
     run: RunArgs,
-    /// A cluster of so many members [default: 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=50))]
-    members: Option<u8>,
+    /// A cluster of so many members, installed as MicroCloud 1, 1-latest, 2 or 3 [default: 3@2]
+    #[arg(long, value_name = "N[@SET]")]
+    members: Option<Made>,
     /// A cluster that is described in a TOML file
     #[arg(long, value_name = "FILE", conflicts_with = "members")]
     scenario: Option<PathBuf>,
@@ -77,8 +77,8 @@ pub(super) fn rehearse(
         let (target, scenario) = super::plan::look(registry, &like)?;
         (target.name, scenario)
     } else {
-        let members = usize::from(args.members.unwrap_or(3));
-        (members.to_string(), Scenario::of(members))
+        let made = args.members.unwrap_or_default();
+        (made.to_string(), made.scenario())
     };
     scenario.epoch = jiff::Timestamp::now();
     scenario.faults.extend(args.faults.iter().cloned());

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use lockstep_modules::cluster::{Cluster, MemberConfig, SshConfig};
 use lockstep_modules::transport::Transport;
 use lockstep_modules::transport::ssh::Ssh;
-use lockstep_twin::{Scenario, Strangers, Twin, World};
+use lockstep_twin::{Scenario, Set, Strangers, Twin, World};
 
 use super::Global;
 use super::exit::{Exit, Fault};
@@ -20,7 +21,7 @@ pub(super) const DEFAULT: &str = "cluster.toml";
 
 /// A cluster, and what its file says beside.
 pub(super) struct Target {
-    /// As it was named: a path, or `twin:4`.
+    /// As it was named: a path, or `twin:4`, or `twin:3@1`.
     pub(super) name: String,
     pub(super) config: Config,
     /// The simulated cluster, if it is one.
@@ -105,27 +106,72 @@ pub(super) fn with_ssh_config(cluster: &mut Cluster, global: &Global) {
     }
 }
 
-/// `twin` or `twin:N`.
+/// A simulated cluster as it is typed, `N[@SET]`: how many members, and which MicroCloud it was installed as.
+#[derive(Clone, Copy)]
+pub(crate) struct Made {
+    members: usize,
+    set: Set,
+}
+
+impl Default for Made {
+    fn default() -> Self {
+        Self {
+            members: 3,
+            set: Set::default(),
+        }
+    }
+}
+
+impl FromStr for Made {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (members, set) = match text.split_once('@') {
+            Some((members, set)) => (members, set.parse()?),
+            None => (text, Set::default()),
+        };
+        match members.parse() {
+            Ok(members @ 1..=50) => Ok(Self { members, set }),
+            _ => Err("a simulated cluster has 1 to 50 members, for example twin:4".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.members)?;
+        match self.set {
+            Set::Two => Ok(()),
+            set => write!(f, "@{}", set.name()),
+        }
+    }
+}
+
+impl Made {
+    pub(super) fn scenario(&self) -> Scenario {
+        Scenario {
+            microcloud: self.set,
+            ..Scenario::of(self.members)
+        }
+    }
+}
+
+/// `twin`, `twin:N` or `twin:N@SET`.
 pub(super) fn twin(name: &str) -> Result<Option<Scenario>, Fault> {
     let Some(rest) = name.strip_prefix("twin") else {
         return Ok(None);
     };
-    let members = match rest.strip_prefix(':') {
-        None if rest.is_empty() => 3,
-        Some(number) => match number.parse::<usize>() {
-            Ok(n @ 1..=50) => n,
-            _ => {
-                return Err(Fault::usage(format!(
-                    "{name:?}: a simulated cluster has 1 to 50 members, for example twin:4"
-                )));
-            }
-        },
+    let made = match rest.strip_prefix(':') {
+        None if rest.is_empty() => Made::default(),
+        Some(made) => made
+            .parse()
+            .map_err(|why| Fault::usage(format!("{name:?}: {why}")))?,
         // A file that happens to begin so.
         None => return Ok(None),
     };
     Ok(Some(Scenario {
         epoch: Timestamp::now(),
-        ..Scenario::of(members)
+        ..made.scenario()
     }))
 }
 
@@ -135,8 +181,12 @@ fn simulated(scenario: &Scenario) -> Cluster {
         .into_iter()
         .map(MemberConfig::named)
         .collect();
+    let of = match scenario.microcloud {
+        Set::Two => String::new(),
+        set => format!(" on MicroCloud {}", set.name()),
+    };
     Cluster {
-        name: format!("twin of {}", scenario.members.len()),
+        name: format!("twin of {}{of}", scenario.members.len()),
         members,
         machines: Vec::new(),
         ssh: SshConfig::default(),

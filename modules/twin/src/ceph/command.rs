@@ -3,7 +3,7 @@
 use lockstep_modules::cmd::Output;
 use serde_json::Value;
 
-use super::{health, maps, rank, watch};
+use super::{health, maps, mutes, rank, watch};
 use crate::world::{Proc, Reply, World};
 
 /// `microceph.ceph …`
@@ -22,6 +22,10 @@ pub(crate) fn command(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
     match words.as_slice() {
         ["-s" | "status"] => json_reply(&health::status(world)),
         ["health", "detail"] => json_reply(&health::health(world, true)),
+        ["health", "mute", code, rest @ ..] => mutes::mute(world, code, rest.contains(&"--sticky")),
+        ["health", "unmute", rest @ ..] => mutes::unmute(world, rest.first().copied()),
+        ["mgr", "module", "ls"] => json_reply(&maps::mgr_modules(world)),
+        ["mgr", "dump"] => json_reply(&maps::mgr_dump(world)),
         ["versions"] => json_reply(&maps::versions(world)),
         ["mon", "dump"] => told(&maps::mon_dump(world), "dumped monmap epoch 1\n"),
         ["mgr", "stat"] => json_reply(&maps::mgr_stat(world)),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, health::Check};
+use super::{Event, Severity, health::Check};
 use crate::world::{Due, World};
 
 /// What is wrong.
@@ -71,7 +71,7 @@ impl World {
     }
 
     /// A health check is raised and stays. Slow operations, for example: `SLOW_OPS`, `HEALTH_WARN`.
-    pub fn raise_check(&mut self, code: &str, severity: &str, message: &str) {
+    pub fn raise_check(&mut self, code: &str, severity: impl Into<Severity>, message: &str) {
         self.ceph
             .faults
             .raised

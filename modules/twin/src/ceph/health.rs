@@ -5,22 +5,48 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Osd, rank};
+use super::{Osd, maps, mutes, rank};
+use crate::dialects::numbers;
 use crate::world::World;
 
+/// How bad Ceph takes a health check to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Severity {
+    /// `HEALTH_OK`
+    #[default]
+    #[serde(rename = "HEALTH_OK")]
+    Ok,
+    /// `HEALTH_WARN`
+    #[serde(rename = "HEALTH_WARN")]
+    Warning,
+    /// `HEALTH_ERR`
+    #[serde(rename = "HEALTH_ERR")]
+    Error,
+}
+
+impl From<&str> for Severity {
+    fn from(word: &str) -> Self {
+        match word {
+            "HEALTH_OK" => Self::Ok,
+            "HEALTH_WARN" => Self::Warning,
+            _ => Self::Error,
+        }
+    }
+}
+
 /// A health check that is raised.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Check {
-    severity: String,
-    message: String,
-    count: usize,
+    severity: Severity,
+    pub(super) message: String,
+    pub(super) count: usize,
     detail: Vec<String>,
 }
 
 impl Check {
-    pub(super) fn new(severity: &str, message: &str) -> Self {
+    pub(super) fn new(severity: impl Into<Severity>, message: &str) -> Self {
         Self {
-            severity: severity.to_owned(),
+            severity: severity.into(),
             message: message.to_owned(),
             count: 1,
             detail: Vec::new(),
@@ -31,12 +57,12 @@ impl Check {
         Self {
             count,
             detail,
-            ..Self::new("HEALTH_WARN", message)
+            ..Self::new(Severity::Warning, message)
         }
     }
 }
 
-type Checks = BTreeMap<String, Check>;
+pub(super) type Checks = BTreeMap<String, Check>;
 
 /// Whether a monitor is in quorum as the monitors have it. One that was cut off is for some seconds more.
 pub(super) fn in_quorum(world: &World, host: &str) -> bool {
@@ -145,11 +171,11 @@ pub(super) fn status(world: &World) -> Value {
     };
     json!({
         "fsid": FSID, "health": health(world, false), "election_epoch": 6, "quorum": ranks, "quorum_names": names, "quorum_age": 60,
-        "monmap": {"epoch": 1, "min_mon_release_name": ceph.min_mon_release, "num_mons": ceph.mons.len()},
+        "monmap": {"epoch": ceph.monmap_epoch(), "min_mon_release_name": ceph.min_mon_release, "num_mons": ceph.mons.len()},
         "osdmap": {"epoch": ceph.epoch, "num_osds": osds, "num_up_osds": up, "osd_up_since": 1_775_044_000, "num_in_osds": osds,
                    "osd_in_since": 1_775_044_000, "num_remapped_pgs": 0},
         "pgmap": pgmap, "fsmap": fsmap,
-        "mgrmap": {"available": ceph.mgr.is_some(), "num_standbys": mgrs, "modules": ["iostat", "nfs", "restful"], "services": {}},
+        "mgrmap": {"available": ceph.mgr.is_some(), "num_standbys": mgrs, "modules": maps::enabled_modules(world), "services": {}},
         "servicemap": {"epoch": 1, "modified": "2026-04-01T11:00:00.000000+0000", "services": {}}, "progress_events": {},
     })
 }
@@ -159,26 +185,21 @@ pub(super) const FSID: &str = "71f66c83-6e08-492c-b55f-c9a166e69ffc";
 /// The health, in `ceph -s` and, with `detail`, in `ceph health detail`.
 pub(super) fn health(world: &World, detail: bool) -> Value {
     let checks = checks(world);
-    let worst = |severity: &str| checks.values().any(|check| check.severity == severity);
-    let status = if worst("HEALTH_ERR") {
-        "HEALTH_ERR"
-    } else if worst("HEALTH_WARN") {
-        "HEALTH_WARN"
-    } else {
-        "HEALTH_OK"
-    };
+    let mutes = mutes::in_force(world, &checks);
+    let unmuted = checks.iter().filter(|(code, _)| !mutes.contains_key(code));
+    let worst = unmuted.map(|(_, check)| check.severity).max();
     let shown = checks.iter().map(|(code, check)| {
-        let mut shown = json!({"severity": check.severity, "summary": {"message": check.message, "count": check.count}, "muted": false});
+        let mut shown = json!({"severity": check.severity, "summary": {"message": check.message, "count": check.count}, "muted": mutes.contains_key(code)});
         if detail {
             let lines = check.detail.iter().map(|line| json!({"message": line}));
             shown["detail"] = lines.collect();
         }
         (code.clone(), shown)
     });
-    json!({"status": status, "checks": shown.collect::<serde_json::Map<_, _>>(), "mutes": []})
+    json!({"status": worst.unwrap_or_default(), "checks": shown.collect::<serde_json::Map<_, _>>(), "mutes": mutes::json(&mutes)})
 }
 
-fn checks(world: &World) -> Checks {
+pub(super) fn checks(world: &World) -> Checks {
     let mut checks = world.ceph.faults.raised.clone();
     about_daemons(world, &mut checks);
     about_osds(world, &mut checks);
@@ -311,8 +332,7 @@ fn about_flags(world: &World, checks: &mut Checks) {
     }
 }
 
-/// What appears because daemons are newer than what is required of them, and what monitors of 2026 say of old keys
-/// (19.2.6 and 20.2.4, CVE-2025-30156).
+/// What appears because daemons are newer than what is required of them.
 fn about_releases(world: &World, checks: &mut Checks) {
     let ceph = &world.ceph;
     let oldest = ceph
@@ -328,19 +348,68 @@ fn about_releases(world: &World, checks: &mut Checks) {
             Check::warn(&message, 1, vec![]),
         );
     }
-    let asks_for_new_keys = |version: &str| {
-        let numbers: Vec<u32> = version.split('.').filter_map(|n| n.parse().ok()).collect();
-        matches!(numbers.as_slice(), [19, 2, n] if *n >= 6)
-            || matches!(numbers.as_slice(), [20, 2, n] if *n >= 4)
-    };
-    if ceph
-        .mons
-        .values()
-        .any(|mon| mon.in_quorum && asks_for_new_keys(&mon.version.0))
-    {
-        let service = Check::new("HEALTH_ERR", "3 auth service keys with insecure key types");
-        checks.insert("AUTH_INSECURE_SERVICE_KEY_TYPE".to_owned(), service);
-        let client = Check::new("HEALTH_WARN", "1 auth client keys with insecure key types");
-        checks.insert("AUTH_INSECURE_CLIENT_KEY_TYPE".to_owned(), client);
+    about_keys(world, checks);
+}
+
+/// What monitors of 2026 say of old keys, from the moment on at which one of them leads (19.2.6 and 20.2.4, CVE-2025-30156;
+/// seen on a real upgrade to 20.2.4).
+fn about_keys(world: &World, checks: &mut Checks) {
+    let ceph = &world.ceph;
+    let leader = ceph.mons.iter().find(|(host, _)| in_quorum(world, host));
+    let asks = leader.is_some_and(|(_, mon)| match numbers(&mon.version.0).as_slice() {
+        [19, 2, n] => *n >= 6,
+        [20, 2, n] => *n >= 4,
+        [major, ..] => *major > 20,
+        [] => false,
+    });
+    if !asks {
+        return;
+    }
+    let services = ceph.osds.len() + ceph.mgrs.len() + ceph.mdss.len();
+    let (error, warning) = (Severity::Error, Severity::Warning);
+    let allowed = "Monitors are configured to";
+    for (code, severity, count, message) in [
+        (
+            "CLIENT_KEY_TYPE",
+            warning,
+            7,
+            "7 auth client entities with insecure key types".to_owned(),
+        ),
+        (
+            "KEYS_ALLOWED",
+            warning,
+            1,
+            format!("{allowed} allow auth using insecure key types"),
+        ),
+        (
+            "KEYS_CREATABLE",
+            warning,
+            1,
+            format!("{allowed} allow creation of insecure key types"),
+        ),
+        (
+            "ROTATING_SERVICE_KEY_TYPE",
+            warning,
+            4,
+            "4 rotating auth service keys using insecure key types".to_owned(),
+        ),
+        (
+            "SERVICE_KEY_TYPE",
+            error,
+            services,
+            format!("{services} auth service entities with insecure key types"),
+        ),
+        (
+            "SERVICE_TICKETS",
+            error,
+            1,
+            format!("{allowed} issue insecure service tickets"),
+        ),
+    ] {
+        let check = Check {
+            count,
+            ..Check::new(severity, &message)
+        };
+        checks.insert(format!("AUTH_INSECURE_{code}"), check);
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn mon_dump(world: &World) -> Value {
         .filter(|(_, name)| health::in_quorum(world, name))
         .map(|(rank, _)| rank);
     json!({
-        "epoch": 1, "fsid": health::FSID, "min_mon_release": rank(&ceph.min_mon_release), "min_mon_release_name": ceph.min_mon_release,
+        "epoch": ceph.monmap_epoch(), "fsid": health::FSID, "min_mon_release": rank(&ceph.min_mon_release), "min_mon_release_name": ceph.min_mon_release,
         "election_strategy": 1, "stretch_mode": false, "tiebreaker_mon": "", "mons": mons.collect::<Vec<_>>(), "quorum": quorum.collect::<Vec<_>>(),
     })
 }
@@ -67,6 +67,62 @@ pub(super) fn mgr_stat(world: &World) -> Value {
         .count();
     json!({"epoch": 3, "available": ceph.mgr.is_some(), "active_name": ceph.mgr.as_deref().unwrap_or(""),
            "num_standby": if ceph.mgr.is_some() { standbys } else { 0 }})
+}
+
+/// The manager's modules that always run, those that it begins with, and those that may be switched on
+/// (`mgr/MgrMap.h`, `mon/MgrMonitor.cc`).
+const ALWAYS_ON: [&str; 10] = [
+    "balancer",
+    "crash",
+    "devicehealth",
+    "orchestrator",
+    "pg_autoscaler",
+    "progress",
+    "rbd_support",
+    "status",
+    "telemetry",
+    "volumes",
+];
+const ENABLED: [&str; 3] = ["iostat", "nfs", "restful"];
+const OTHERS: [&str; 5] = ["alerts", "dashboard", "influx", "prometheus", "zabbix"];
+
+pub(super) fn enabled_modules(world: &World) -> Vec<&str> {
+    let own = world.ceph.modules.iter().map(String::as_str);
+    let all: BTreeSet<&str> = ENABLED.into_iter().chain(own).collect();
+    all.into_iter().collect()
+}
+
+fn module(name: &&str) -> Value {
+    json!({"name": name, "can_run": true, "error_string": "", "module_options": {}})
+}
+
+/// `ceph mgr module ls`
+pub(super) fn mgr_modules(world: &World) -> Value {
+    let enabled = enabled_modules(world);
+    let disabled = OTHERS.iter().filter(|name| !enabled.contains(name));
+    json!({"always_on_modules": ALWAYS_ON, "enabled_modules": enabled, "disabled_modules": disabled.map(module).collect::<Vec<_>>()})
+}
+
+/// `ceph mgr dump`
+pub(super) fn mgr_dump(world: &World) -> Value {
+    let ceph = &world.ceph;
+    let release = ceph.mgr.as_ref().and_then(|host| ceph.mgrs.get(host));
+    let release = release.map_or("", |daemon| daemon.version.1.as_str());
+    let mut others = ceph
+        .mgrs
+        .iter()
+        .filter(|(host, d)| d.running && ceph.mgr.as_ref() != Some(*host));
+    let standby =
+        |(host, _): (&String, _)| json!({"gid": 4126, "name": host, "available_modules": []});
+    let available: Vec<Value> = ALWAYS_ON
+        .iter()
+        .chain(&ENABLED)
+        .chain(&OTHERS)
+        .map(module)
+        .collect();
+    json!({"epoch": 3, "flags": 0, "active_gid": 4155, "active_name": ceph.mgr.as_deref().unwrap_or(""), "available": ceph.mgr.is_some(),
+           "standbys": others.by_ref().map(standby).collect::<Vec<_>>(), "modules": enabled_modules(world), "available_modules": available,
+           "services": {}, "always_on_modules": {release: ALWAYS_ON}, "force_disabled_modules": {}})
 }
 
 /// `ceph mgr metadata`

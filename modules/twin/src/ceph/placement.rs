@@ -1,49 +1,54 @@
 //! Where Ceph's daemons live.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ceph, Daemon, Mon, Osd, Version};
+use super::{Ceph, Daemon, Mon, Osd, Version, rank};
 use crate::world::World;
 
 /// Placement groups of the first pool.
 const PGS: u64 = 33;
 
 impl Ceph {
-    /// Monitors, managers and metadata servers on `services`, an OSD on each of `disks`, all of one release.
-    pub(crate) fn placed(services: &[String], disks: &[String], version: &Version) -> Self {
-        let mon = Mon {
-            running: true,
-            in_quorum: true,
-            version: version.clone(),
+    /// Monitors, managers and metadata servers on `services`, an OSD on each of `disks`, each of its host's release. What the
+    /// cluster requires is what the oldest of them has.
+    pub(crate) fn placed(
+        services: &[String],
+        disks: &[String],
+        versions: &BTreeMap<String, Version>,
+    ) -> Self {
+        let oldest = versions.values().min_by_key(|v| rank(&v.1)).cloned();
+        let oldest = oldest.unwrap_or_default();
+        let of = |host: &String| versions.get(host).unwrap_or(&oldest).clone();
+        let mon = |host: &String| {
+            let mon = Mon {
+                running: true,
+                in_quorum: true,
+                version: of(host),
+            };
+            (host.clone(), mon)
         };
-        let daemon = Daemon {
-            running: true,
-            version: version.clone(),
+        let daemon = |host: &String| {
+            let daemon = Daemon {
+                running: true,
+                version: of(host),
+            };
+            (host.clone(), daemon)
         };
         let osd = |host: &String| Osd {
             host: host.clone(),
             running: true,
             up: true,
-            version: version.clone(),
-        };
-        let daemons = || {
-            services
-                .iter()
-                .map(|host| (host.clone(), daemon.clone()))
-                .collect()
+            version: of(host),
         };
         Self {
-            mons: services
-                .iter()
-                .map(|host| (host.clone(), mon.clone()))
-                .collect(),
-            mgrs: daemons(),
+            mons: services.iter().map(mon).collect(),
+            mgrs: services.iter().map(daemon).collect(),
             mgr: services.first().cloned(),
-            mdss: daemons(),
+            mdss: services.iter().map(daemon).collect(),
             osds: (0..).zip(disks.iter().map(osd)).collect(),
             pgs: PGS,
-            require_osd_release: version.1.clone(),
-            min_mon_release: version.1.clone(),
+            require_osd_release: oldest.1.clone(),
+            min_mon_release: oldest.1,
             ..Self::default()
         }
     }
@@ -63,14 +68,13 @@ impl Ceph {
 impl World {
     /// Ceph's monitors, managers and metadata servers live on `services`, and an OSD on each of `disks`.
     pub fn place_ceph(&mut self, services: &[&str], disks: &[&str]) {
-        let version = self
-            .ceph
-            .mons
-            .values()
-            .next()
-            .map(|mon| mon.version.clone());
+        let version = |host: &String| {
+            let release = self.release(host, "microceph")?;
+            Some((host.clone(), release.ceph.clone()?))
+        };
+        let versions = self.members.keys().filter_map(version).collect();
         let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-        self.ceph = Ceph::placed(&own(services), &own(disks), &version.unwrap_or_default());
+        self.ceph = Ceph::placed(&own(services), &own(disks), &versions);
     }
 
     /// There is a file system, served by the first metadata server.

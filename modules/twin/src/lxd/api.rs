@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::instance::Kind;
 use super::operation::{self, What};
-use super::{Daemon, HEARD, evacuation, offline, serves, state, version};
+use super::{Daemon, HEARD, evacuation, offline, serves, state};
+use crate::dialects::{self, Trait};
 use crate::world::{Proc, World};
 
 /// How long LXD waits for an event connection to a member that gives no answer (`lxd/cluster/connect.go`).
@@ -85,7 +86,7 @@ pub(super) fn answer(world: &mut World, proc: &Proc, request: &Request<'_>) -> A
         (_, ["1.0", "instances", rest @ ..]) => instances(world, proc, request, rest),
         ("GET", ["1.0", "operations", rest @ ..]) => operations(world, proc, request, rest),
         ("GET", ["1.0", "storage-pools", rest @ ..]) => pools(world, proc, request, rest),
-        ("GET", ["1.0", "warnings"]) => Answer::Sync(json!([])),
+        ("GET", ["1.0", "warnings"]) => Answer::Sync(warnings(world)),
         ("GET", ["1.0", "resources"]) => {
             let target = request.target(proc).to_owned();
             forwarded(world, proc, &target, |world| resources(world, &target))
@@ -119,29 +120,11 @@ fn unreached(world: &World, proc: &Proc, to: &str) -> Option<Answer> {
 
 /// `GET /1.0`; of the hundreds of API extensions only those that tell releases apart.
 fn server(world: &World, member: &str) -> Value {
-    let version = version(world, member);
-    let extensions: Vec<&str> = [
-        ("clustering_evacuation", [4, 0, 0]),
-        ("clustering_evacuation_mode", [5, 21, 0]),
-        ("clustering_restore_skip_mode", [5, 21, 4]),
-        ("clustering_evacuation_force", [6, 9, 0]),
-    ]
-    .iter()
-    .filter(|(_, since)| version >= *since)
-    .map(|(name, _)| *name)
-    .collect();
-    json!({"api_extensions": extensions, "api_status": "stable", "api_version": "1.0", "auth": "trusted", "auth_methods": ["tls"],
+    let version = world.release(member, "lxd").map_or("", |r| &r.version);
+    let number = version.split('-').next().unwrap_or_default();
+    json!({"api_extensions": dialects::extensions(version), "api_status": "stable", "api_version": "1.0", "auth": "trusted", "auth_methods": ["tls"],
         "config": world.lxd.config, "environment": {"server": "lxd", "server_clustered": true, "server_name": member,
-        "server_version": version_text(version)}, "public": false})
-}
-
-fn version_text([major, minor, patch]: super::Version) -> String {
-    // LTS releases have three numbers, the others two.
-    if patch > 0 || major == 5 {
-        format!("{major}.{minor}.{patch}")
-    } else {
-        format!("{major}.{minor}")
-    }
+        "server_version": number}, "public": false})
 }
 
 /// `PATCH /1.0`: every member has to hear of it.
@@ -178,14 +161,17 @@ fn members(world: &mut World, proc: &Proc, request: &Request<'_>, rest: &[&str])
         }
         ("GET", []) => {
             let names = world.lxd.nodes.keys();
-            Answer::Sync(names.map(|name| member_json(world, name)).collect())
+            Answer::Sync(
+                names
+                    .map(|name| member_json(world, &proc.member, name))
+                    .collect(),
+            )
         }
         (_, [name, ..]) if !world.lxd.nodes.contains_key(*name) => {
             Answer::Error("Cluster member not found".to_owned())
         }
-        ("GET", [name]) => Answer::Sync(member_json(world, name)),
-        ("GET", [name, "state"]) if version(world, &proc.member) < [5, 1, 0] => {
-            let _ = name;
+        ("GET", [name]) => Answer::Sync(member_json(world, &proc.member, name)),
+        ("GET", [_, "state"]) if !world.has(&proc.member, Trait::LxdMemberState) => {
             Answer::Error("not implemented".to_owned())
         }
         ("GET", [name, "state"]) => forwarded(world, proc, name, |world| sysinfo(world, name)),
@@ -193,7 +179,10 @@ fn members(world: &mut World, proc: &Proc, request: &Request<'_>, rest: &[&str])
             if let Some(answer) = unreached(world, proc, name) {
                 return answer;
             }
-            let (action, mode) = (request.text("action"), request.text("mode"));
+            let (action, mut mode) = (request.text("action"), request.text("mode"));
+            if action == "restore" && !world.has(name, Trait::LxdRestoreSkip) {
+                mode = "";
+            }
             if let Some(why) = evacuation::refusal(world, action, name) {
                 return Answer::Error(why);
             }
@@ -210,17 +199,17 @@ fn members(world: &mut World, proc: &Proc, request: &Request<'_>, rest: &[&str])
     }
 }
 
-fn member_json(world: &World, name: &str) -> Value {
-    let (status, message) = state(world, name);
+fn member_json(world: &World, asked: &str, name: &str) -> Value {
+    let (status, message) = state(world, asked, name);
     let address = world.members.get(name).map_or("", |m| m.address.as_str());
-    let recent = version(world, name);
+    let has = |what| world.has(asked, what);
     let away = world.lxd.nodes.get(name).is_some_and(|n| n.evacuated);
     let roles = match world.lxd.nodes.keys().position(|n| n == name) {
         // From 6.9 on a member that is evacuated has no part in the database.
-        _ if away && recent >= [6, 9, 0] => json!([]),
+        _ if away && has(Trait::LxdEvacuationForce) => json!([]),
         _ if world.lxd.faults.voteless.contains(name) => json!([]),
-        Some(0) if recent >= [6, 7, 0] => json!(["database-leader"]),
-        Some(1 | 2) if recent >= [6, 7, 0] => json!(["database-voter"]),
+        Some(0) if has(Trait::LxdVoterRole) => json!(["database-leader"]),
+        Some(1 | 2) if has(Trait::LxdVoterRole) => json!(["database-voter"]),
         Some(0) => json!(["database-leader", "database"]),
         Some(1 | 2) => json!(["database"]),
         Some(3 | 4) => json!(["database-standby"]),
@@ -265,6 +254,23 @@ fn pools(world: &World, proc: &Proc, request: &Request<'_>, rest: &[&str]) -> An
             });
             Answer::Sync(json.collect())
         }
+        [name] => {
+            let Some(pool) = world.lxd.pools.get(*name) else {
+                return Answer::Error("Storage pool not found".to_owned());
+            };
+            let of = request.asks("target").unwrap_or_default();
+            let lost = world.lxd.faults.unavailable.iter();
+            let lost = lost.filter(|(pool, member)| pool == name && member == of);
+            let status = if lost.count() > 0 {
+                "Unavailable"
+            } else {
+                "Created"
+            };
+            Answer::Sync(
+                json!({"config": {}, "description": "", "driver": pool.driver, "locations": world.lxd.nodes.keys().collect::<Vec<_>>(),
+                "name": name, "status": status, "used_by": []}),
+            )
+        }
         [name, "resources"] => {
             let Some(pool) = world.lxd.pools.get(*name) else {
                 return Answer::Error("Storage pool not found".to_owned());
@@ -288,6 +294,19 @@ fn pools(world: &World, proc: &Proc, request: &Request<'_>, rest: &[&str]) -> An
         }
         _ => not_found(),
     }
+}
+
+/// Pools that a member doesn't get at are told as warnings (`lxd/storage.go`); the list of pools of a cluster says nothing of
+/// them.
+fn warnings(world: &World) -> Value {
+    let lost = world.lxd.faults.unavailable.iter();
+    let at = world.epoch.to_string();
+    let warning = |(pool, member): &(String, String)| {
+        json!({"uuid": format!("7c51a5e2-0000-4000-8000-{:012}", pool.len() * 100 + member.len()), "location": member, "project": "", "type": "Storage pool unavailable", "count": 1,
+            "first_seen_at": at, "last_seen_at": at, "last_message": format!("Failed mounting storage pool {pool:?}"), "severity": "high",
+            "status": "new", "entity_url": format!("/1.0/storage-pools/{pool}")})
+    };
+    lost.map(warning).collect()
 }
 
 fn operations(world: &World, proc: &Proc, request: &Request<'_>, rest: &[&str]) -> Answer {

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::api::{Answer, Request, answer};
-use super::{has_quorum, is_down, operation, unserved, version};
+use super::{has_quorum, operation, runs, unserved};
+use crate::dialects::Trait;
 use crate::world::{Proc, Reply, World};
 
 /// `lxc …`
@@ -119,7 +120,7 @@ fn evacuate(world: &mut World, proc: &Proc, verb: &str, args: &[&str]) -> Reply 
     let [name] = names.as_slice() else {
         return error("Invalid number of arguments");
     };
-    let recent = version(world, &proc.member) >= [6, 9, 0];
+    let recent = world.has(&proc.member, Trait::LxdEvacuationForce);
     let unasked = if recent && verb == "evacuate" {
         flags.contains(&"--yes")
     } else {
@@ -157,41 +158,114 @@ fn evacuate(world: &mut World, proc: &Proc, verb: &str, args: &[&str]) -> Reply 
     }
 }
 
-/// `lxd waitready …` and `lxd sql global --format=json …`
+/// `lxd waitready …` and `lxd sql global [--format=json] QUERY`
 pub(crate) fn lxd(world: &World, proc: &Proc, args: &[&str]) -> Reply {
     match args {
-        ["waitready", flags @ ..] => {
-            if unserved(world, &proc.member).is_none() {
-                return Reply::out("");
-            }
-            let limit = flags
-                .iter()
-                .find_map(|f| f.strip_prefix("--timeout=")?.parse::<u64>().ok());
-            let spent = world.now - proc.began;
-            match limit {
-                Some(limit) if spent >= limit * 1000 => {
-                    let how = if is_down(world, &proc.member) {
-                        "reachable"
-                    } else {
-                        "ready yet"
-                    };
-                    error(&format!("LXD daemon not {how} after {limit}s timeout"))
-                }
-                _ => Reply::Again(500),
-            }
+        ["waitready", flags @ ..] => waitready(world, proc, flags),
+        ["sql", "global", query] => sql(world, proc, query, false),
+        ["sql", "global", "--format=json" | "-fjson", query]
+        | ["sql", "global", "--format" | "-f", "json", query]
+            if world.has(&proc.member, Trait::LxdSqlFormat) =>
+        {
+            sql(world, proc, query, true)
         }
-        ["sql", "global", "--format=json", _] => {
-            if let Some(closed) = closed(world, proc, "") {
-                return closed;
-            }
-            let nodes = world.lxd.nodes.iter();
-            let rows: Vec<Value> = nodes
-                .map(|(name, n)| json!([name, n.version.0, n.version.1]))
-                .collect();
-            Reply::json(
-                &json!({"type": "select", "columns": ["name", "schema", "api_extensions"], "rows": rows, "rows_affected": 0}),
-            )
+        ["sql", .., flag, _] if flag.starts_with("--") => error(&unknown_flag(flag)),
+        ["sql", flags @ ..] if flags.iter().any(|f| f.starts_with("-f")) => {
+            error("unknown shorthand flag: 'f' in -f")
         }
         _ => error("unknown command"),
     }
+}
+
+/// As cobra says it.
+fn unknown_flag(flag: &str) -> String {
+    let name = flag.split('=').next().unwrap_or(flag);
+    format!("unknown flag: {name}")
+}
+
+fn waitready(world: &World, proc: &Proc, flags: &[&str]) -> Reply {
+    let parts = world.has(&proc.member, Trait::LxdWaitParts);
+    let refused = |flag: &&&str| !parts && ["--network", "--storage"].contains(*flag);
+    if let Some(flag) = flags.iter().find(refused) {
+        return error(&unknown_flag(flag));
+    }
+    let Some(why) = unserved(world, &proc.member) else {
+        return pools_ready(world, proc, flags);
+    };
+    let spent = world.now - proc.began;
+    let daemon = world.lxd.nodes.get(&proc.member).map(|node| node.daemon);
+    match limit(flags) {
+        Some(limit) if spent < limit * 1000 => Reply::Again(500),
+        Some(limit) if !parts => error(&format!(
+            "LXD still not running after {limit}s timeout ({why})"
+        )),
+        Some(limit) if daemon.is_some_and(runs) => {
+            error(&format!("LXD daemon not ready yet after {limit}s timeout"))
+        }
+        Some(limit) => error(&format!("LXD daemon not reachable after {limit}s timeout")),
+        None => Reply::Again(500),
+    }
+}
+
+/// `--timeout=SECONDS`
+fn limit(flags: &[&str]) -> Option<u64> {
+    let given = |flag: &&str| flag.strip_prefix("--timeout=")?.parse().ok();
+    flags.iter().find_map(given)
+}
+
+/// With `--storage` it waits for the member's pools too.
+fn pools_ready(world: &World, proc: &Proc, flags: &[&str]) -> Reply {
+    let lacks = world.lxd.faults.lacks_pool(&proc.member);
+    if !flags.contains(&"--storage") || !lacks {
+        return Reply::out("");
+    }
+    match limit(flags) {
+        Some(limit) if world.now - proc.began >= limit * 1000 => error(&format!(
+            "Storage pools not ready yet after {limit}s timeout"
+        )),
+        _ => Reply::Again(500),
+    }
+}
+
+/// What the queries ask that are asked: the members' versions, or the buckets that aren't Ceph's.
+fn sql(world: &World, proc: &Proc, query: &str, json: bool) -> Reply {
+    if let Some(closed) = closed(world, proc, "") {
+        return closed;
+    }
+    let (columns, rows): (Vec<&str>, Vec<Vec<Value>>) = if query.contains("storage_buckets") {
+        let driver = |pool: &str| world.lxd.pools.get(pool).map_or("", |p| p.driver.as_str());
+        let buckets = world.lxd.buckets.iter();
+        let local = buckets.filter(|b| driver(&b.pool) != "cephobject");
+        if query.to_uppercase().contains("COUNT(") {
+            (vec!["COUNT(*)"], vec![vec![json!(local.count())]])
+        } else {
+            let row = local.map(|b| vec![json!(b.name), json!(b.pool)]);
+            (vec!["name", "name"], row.collect())
+        }
+    } else {
+        let nodes = world.lxd.nodes.iter();
+        let row = |(name, n): (&String, &super::Node)| {
+            vec![json!(name), json!(n.version.0), json!(n.version.1)]
+        };
+        (
+            vec!["name", "schema", "api_extensions"],
+            nodes.map(row).collect(),
+        )
+    };
+    if json {
+        let select =
+            json!({"type": "select", "columns": columns, "rows": rows, "rows_affected": 0});
+        return Reply::json(&select);
+    }
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(text).collect())
+        .collect();
+    let header: Vec<String> = columns.into_iter().map(str::to_owned).collect();
+    Reply::out(crate::table::render(&header, &cells))
 }

@@ -3,7 +3,8 @@
 
 use super::instance::{Fate, LAST_STATE, ORIGIN, target};
 use super::operation::{self, Operation, Stage, What};
-use super::{Daemon, Event, serves, version};
+use super::{Daemon, Event, serves};
+use crate::dialects::Trait;
 use crate::world::{Due, World};
 
 /// What stopping a container takes: its processes are asked first.
@@ -32,7 +33,7 @@ pub(super) fn refusal(world: &World, action: &str, member: &str) -> Option<Strin
     }
     let mut others = world.lxd.nodes.keys();
     if action == "evacuate"
-        && version(world, member) >= [6, 9, 0]
+        && world.has(member, Trait::LxdEvacuationForce)
         && others.any(|other| runs(What::Evacuate, other))
     {
         return Some(format!(
@@ -50,7 +51,7 @@ pub(super) fn evacuate(world: &mut World, member: &str, mode: &str, asked_by: u6
         return id;
     }
     watch(world, member);
-    if version(world, member) >= [6, 9, 0] && too_few_voters(world, member) {
+    if world.has(member, Trait::LxdEvacuationForce) && too_few_voters(world, member) {
         operation::end(world, &id, "Insufficient online voters to maintain quorum");
         return id;
     }
@@ -203,7 +204,7 @@ fn next(world: &mut World, op: &Operation) {
     let Some(instance) = find(world, &key).cloned() else {
         return next(world, op);
     };
-    let fate = instance.fate(world, version(world, &op.member), &op.mode);
+    let fate = instance.fate(world, &op.member, &op.mode);
     match op.what {
         What::Evacuate if world.lxd.faults.overlooked.contains(&key.1) => next(world, op),
         What::Evacuate if fate == Fate::Crash => {
@@ -231,7 +232,7 @@ fn fetch(world: &mut World, op: &Operation, key: &Key) {
     let Some(instance) = find(world, key) else {
         return next(world, op);
     };
-    let fate = instance.fate(world, version(world, &op.member), &op.mode);
+    let fate = instance.fate(world, &op.member, &op.mode);
     if instance.running && fate != Fate::Live {
         stop(world, op, key);
     } else {
@@ -275,7 +276,7 @@ fn go(world: &mut World, op: &Operation, key: &Key) {
     let Some(instance) = find(world, key).cloned() else {
         return next(world, op);
     };
-    let stays = instance.fate(world, version(world, &op.member), &op.mode) == Fate::Stay;
+    let stays = instance.fate(world, &op.member, &op.mode) == Fate::Stay;
     let Some(to) = target(world, &instance).filter(|_| !stays) else {
         return next(world, op);
     };
@@ -358,7 +359,8 @@ fn start(world: &mut World, op: &Operation, key: &Key) {
 
 fn started(world: &mut World, op: &Operation, key: &Key) {
     let now = world.now;
-    if world.lxd.faults.start_fails(&key.1) {
+    let lost = find(world, key).is_some_and(|i| i.lacks_pool(world));
+    if lost || world.lxd.faults.start_fails(&key.1) {
         // An evacuation has moved it by then; seen on a real cluster, as was the text.
         if op.what == What::Evacuate {
             let text = "Failed to load config file \"/tmp/lxd_config_64033256\": loading config file for the container failed";
@@ -386,7 +388,7 @@ fn started(world: &mut World, op: &Operation, key: &Key) {
 fn fail(world: &mut World, op: &Operation, why: &str) {
     let mut text = why.to_owned();
     match op.what {
-        What::Evacuate if version(world, &op.member) >= [6, 9, 0] => {
+        What::Evacuate if world.has(&op.member, Trait::LxdEvacuationForce) => {
             text.push_str(" (cluster member remains evacuated)");
         }
         What::Evacuate => set_evacuated(world, &op.member, false),

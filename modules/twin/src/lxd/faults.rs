@@ -17,6 +17,9 @@ pub(crate) struct Faults {
     pub(super) overlooked: BTreeSet<String>,
     /// Members that have no part in the database.
     pub(super) voteless: BTreeSet<String>,
+    /// Storage pools that a member doesn't get at: pool and member.
+    #[serde(default)]
+    pub(super) unavailable: BTreeSet<(String, String)>,
     /// What every migration takes beyond the ordinary, in milliseconds.
     pub(super) slow: u64,
     /// For how much longer operations that have ended are remembered, in milliseconds.
@@ -37,6 +40,11 @@ impl Faults {
 
     pub(super) fn migration_fails(&mut self, name: &str) -> bool {
         Self::strikes(&mut self.stuck, name)
+    }
+
+    /// Whether a member doesn't get at one of the pools.
+    pub(super) fn lacks_pool(&self, member: &str) -> bool {
+        self.unavailable.iter().any(|(_, of)| of == member)
     }
 
     pub(super) fn start_fails(&mut self, name: &str) -> bool {
@@ -64,6 +72,24 @@ impl World {
     /// Evacuations see the instance again.
     pub fn attend_to(&mut self, instance: &str) {
         self.lxd.faults.overlooked.remove(instance);
+    }
+
+    /// A member's LXD doesn't get at a storage pool any more.
+    pub fn lose_pool(&mut self, pool: &str, member: &str) {
+        let lost = (pool.to_owned(), member.to_owned());
+        self.lxd.faults.unavailable.insert(lost);
+    }
+
+    /// A member's LXD gets at a storage pool again.
+    pub fn find_pool(&mut self, pool: &str, member: &str) {
+        let lost = (pool.to_owned(), member.to_owned());
+        self.lxd.faults.unavailable.remove(&lost);
+    }
+
+    /// The names of LXD's storage pools.
+    #[must_use]
+    pub fn pools(&self) -> Vec<&str> {
+        self.lxd.pools.keys().map(String::as_str).collect()
     }
 
     /// LXD doesn't give a member a part in its database, as for a while after it has come online.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LIVE_DEFAULT, Version, offline};
+use super::{LIVE_DEFAULT, offline};
+use crate::dialects::Trait;
 use crate::world::World;
 
 /// Where an instance is to go back to.
@@ -187,13 +188,13 @@ impl Instance {
 
     /// What an evacuation does with it (`lxd/instance/drivers/driver_common.go`, `CanMigrate`; then the mode, which
     /// overrides it for all instances alike).
-    pub(super) fn fate(&self, world: &World, version: Version, mode: &str) -> Fate {
+    pub(super) fn fate(&self, world: &World, member: &str, mode: &str) -> Fate {
         let own = self.set("cluster.evacuate").unwrap_or("auto");
         let fate = match own {
             "migrate" => Fate::Cold,
             "live-migrate" => Fate::Live,
             "stop" => Fate::Stay,
-            _ => self.automatic(world, version),
+            _ => self.automatic(world, member),
         };
         match mode {
             _ if fate == Fate::Crash => fate,
@@ -204,13 +205,13 @@ impl Instance {
         }
     }
 
-    fn automatic(&self, world: &World, version: Version) -> Fate {
+    fn automatic(&self, world: &World, member: &str) -> Fate {
         for device in self.devices.values() {
             let get = |key: &str| device.get(key).map_or("", String::as_str);
             let moves = match get("type") {
                 "disk" if get("path") == "/" => true,
                 "disk" if get("pool").is_empty() => {
-                    if version < [6, 8, 0] {
+                    if !world.has(member, Trait::LxdDisksWithoutPool) {
                         return Fate::Crash;
                     }
                     false
@@ -227,6 +228,13 @@ impl Instance {
         let live =
             self.kind == Kind::VirtualMachine && self.is_on("migration.stateful") == Some(true);
         if live { Fate::Live } else { Fate::Cold }
+    }
+
+    /// Whether the member that it is on doesn't get at one of its pools.
+    pub(super) fn lacks_pool(&self, world: &World) -> bool {
+        let pools = self.devices.values().filter_map(|d| d.get("pool"));
+        let mut lost = pools.map(|pool| (pool.clone(), self.location.clone()));
+        lost.any(|lost| world.lxd.faults.unavailable.contains(&lost))
     }
 
     /// Whether its root disk is where every member reaches it.

@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Daemon, is_ready, member_json, unready};
+use crate::dialects::Trait;
 use crate::lxd;
 use crate::world::{Proc, Reply, World};
 
@@ -21,7 +22,9 @@ pub(crate) fn curl(world: &World, proc: &Proc, args: &[&str]) -> Reply {
     if matches!(own.daemon, Daemon::Down | Daemon::Crashing) {
         return Reply::fail(7, "curl: (7) Couldn't connect to server\n");
     }
-    if !args.last().is_some_and(|url| url.ends_with("/1.0/status")) {
+    if !args.last().is_some_and(|url| url.ends_with("/1.0/status"))
+        || !world.has(&proc.member, Trait::CloudStatus)
+    {
         return failure(404, "not found");
     }
     if let Some(why) = unready(world, "microcloud", &proc.member) {
@@ -65,7 +68,7 @@ fn row(world: &World, name: &str) -> Value {
     }
     if lxd::serves(world, name) {
         let part = |peer: &String| {
-            let status = match lxd::state(world, peer).0 {
+            let status = match lxd::state(world, name, peer).0 {
                 "Online" => "ONLINE",
                 other => other,
             };

@@ -16,8 +16,6 @@ pub(super) struct Faults {
     pub(super) uncommitted: BTreeMap<String, u64>,
     /// The conversion fails, and is not tried again.
     pub(super) conversion_fails: bool,
-    /// Certificates that have expired, as `microovn status` calls them.
-    pub(super) expired: Vec<String>,
 }
 
 impl World {
@@ -49,11 +47,6 @@ impl World {
     pub fn leave_schemas_behind(&mut self, northbound: &str, southbound: &str) {
         self.stall_conversion();
         self.ovn.schemas = (northbound.to_owned(), southbound.to_owned());
-    }
-
-    /// A certificate has expired: `OVN CA`, `OVN Northbound Database` and so on.
-    pub fn expire_certificate(&mut self, name: &str) {
-        self.ovn.faults.expired.push(name.to_owned());
     }
 
     /// Someone has mended OVN: lost servers are started, and the daemons restarted, so that a conversion is tried again.

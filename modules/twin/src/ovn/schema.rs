@@ -1,6 +1,7 @@
 //! The schemas of OVN's databases, their conversion, and what `microovn status` tells of it.
 
 use super::Event;
+use crate::dialects::Trait;
 use crate::microcluster::Daemon;
 use crate::world::{Due, World};
 
@@ -16,6 +17,10 @@ fn common_expectation(world: &World) -> Option<(String, String)> {
         row.daemon == Daemon::Ready && world.answers(name)
     };
     if !micro.rows.iter().all(ready) {
+        return None;
+    }
+    // A release of before has no such question among its API.
+    if !micro.rows.keys().all(|m| world.has(m, Trait::OvnSchemas)) {
         return None;
     }
     let mut expected = micro
@@ -55,8 +60,8 @@ pub(super) fn convert(world: &mut World) {
     }
 }
 
-/// `microovn status`, of a daemon that is ready.
-pub(crate) fn status(world: &World) -> String {
+/// `microovn status` on a member, whose daemon is ready.
+pub(crate) fn status(world: &World, member: &str) -> String {
     let Some(micro) = world.micro.get("microovn") else {
         return String::new();
     };
@@ -71,6 +76,9 @@ pub(crate) fn status(world: &World) -> String {
         text.push_str(&format!(
             "- {name} ({address})\n  Services: {central}chassis, switch\n"
         ));
+    }
+    if !world.has(member, Trait::OvnSchemas) {
+        return text;
     }
     text.push_str("OVN Database summary:\n");
     let side = |pair: &(String, String), north: bool| {
@@ -89,11 +97,12 @@ pub(crate) fn status(world: &World) -> String {
                 .map(|pair| side(pair, north));
             let answers =
                 world.answers(name) && !matches!(row.daemon, Daemon::Down | Daemon::Crashing);
-            let report = expected.filter(|_| answers);
-            (
-                name.clone(),
-                report.unwrap_or_else(|| "Error. Failed to contact member".to_owned()),
-            )
+            let report = match expected {
+                Some(expected) if answers && world.has(name, Trait::OvnSchemas) => expected,
+                Some(_) if answers => "Missing API. MicroOVN needs upgrade".to_owned(),
+                _ => "Error. Failed to contact member".to_owned(),
+            };
+            (name.clone(), report)
         });
         let reports: Vec<(String, String)> = reports.collect();
         if reports.iter().all(|(_, expected)| *expected == active) {
@@ -108,8 +117,8 @@ pub(crate) fn status(world: &World) -> String {
         }
         text.push('\n');
     }
-    for name in &world.ovn.faults.expired {
-        text.push_str(&format!("{name} certificate has expired\n"));
+    if world.has(member, Trait::OvnDates) {
+        text.push_str(&super::certificates::expired(world, member));
     }
     text
 }

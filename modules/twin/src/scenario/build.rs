@@ -1,23 +1,15 @@
 //! From a scenario to a world.
 
-use super::{CHANNELS, Network, Published, Scenario, Snap, releases};
+use super::{Network, Published, SNAPS, Scenario, Snap, releases};
 use crate::ceph::Ceph;
-use crate::lxd::{Instance, Node, Pool};
+use crate::dialects::numbers;
+use crate::lxd::{self, Instance, Node, Pool, StoragePool};
 use crate::machine::Machine;
-use crate::microcluster::Micro;
+use crate::microcluster::{self, Micro};
 use crate::ovn::Ovn;
 use crate::snapd::{Installed, Snapd};
 use crate::store::{Release, Store};
 use crate::world::World;
-
-/// Names of Ceph's releases, by their number.
-const CEPH: [(&str, &str); 5] = [
-    ("17", "quincy"),
-    ("18", "reef"),
-    ("19", "squid"),
-    ("20", "tentacle"),
-    ("21", "umbrella"),
-];
 
 impl Scenario {
     /// The world. Faults are not in it: see [`World::inject`].
@@ -41,9 +33,16 @@ impl Scenario {
             };
             world.members.insert(name.clone(), machine);
         }
+        world.hosts = self.hosts.clone();
+        for client in &self.clients {
+            let (member, program) = client.split_once(' ').unwrap_or((client, ""));
+            world.run_client(member, program);
+        }
         self.form_clusters(&mut world);
         if self.releases.is_empty() && self.updates {
-            releases::second(&mut world.store, self.schema_bump);
+            for snap in SNAPS {
+                releases::second(&mut world.store, snap, self.channel(snap), self.schema_bump);
+            }
         }
         for release in self.releases.iter().filter(|r| self.is_new(r)) {
             let schema = self.schema_bump;
@@ -65,10 +64,15 @@ impl Scenario {
             .any(|snaps| has(snaps.get(&release.snap)))
     }
 
+    /// The channel that all members follow, unless one of them has its own.
+    fn channel<'a>(&'a self, snap: &str) -> &'a str {
+        let own = self.channels.get(snap).map(String::as_str);
+        own.unwrap_or_else(|| self.microcloud.channel(snap))
+    }
+
     /// What the store had when the members were installed.
     pub(super) fn build_store(&self) -> Store {
         let mut store = releases::first();
-        releases::next_tracks(&mut store);
         for release in self.releases.iter().filter(|r| !self.is_new(r)) {
             store.publish(
                 &release.snap,
@@ -80,7 +84,7 @@ impl Scenario {
     }
 
     fn snaps(&self, store: &Store, member: &str) -> std::collections::BTreeMap<String, Installed> {
-        let snap = |(snap, channel): (&str, &str)| {
+        let snap = |snap: &str| {
             let own = self.installed.get(member).and_then(|snaps| snaps.get(snap));
             if self.without.iter().any(|name| name == snap)
                 || (own.is_none() && self.installed.contains_key(member))
@@ -89,7 +93,7 @@ impl Scenario {
             }
             let tracking = own
                 .and_then(|own| own.channel.clone())
-                .unwrap_or_else(|| channel.to_owned());
+                .unwrap_or_else(|| self.channel(snap).to_owned());
             let offered = store.revision(snap, &tracking);
             let revision = own.map(|own| own.revision).or(offered).unwrap_or_default();
             let version = store.release(snap, revision).map(|r| r.version.clone());
@@ -105,7 +109,7 @@ impl Scenario {
             };
             Some((snap.to_owned(), installed))
         };
-        CHANNELS.into_iter().filter_map(snap).collect()
+        SNAPS.into_iter().filter_map(snap).collect()
     }
 
     /// The members that have a snap.
@@ -127,24 +131,42 @@ impl Scenario {
                     row.schema = world.release(name, snap).map_or(1, |r| r.schema);
                 }
                 world.micro.insert(snap.to_owned(), micro);
+                microcluster::found(world, snap, &self.restarted(snap));
             }
         }
         self.form_storage(world);
         self.form_network(world);
         self.form_lxd(world);
+        lxd::found(world, &self.restarted("lxd"));
+    }
+
+    /// Members whose daemon of a snap was started again after others had got ahead.
+    fn restarted(&self, snap: &str) -> Vec<String> {
+        let has = |snaps: &std::collections::BTreeMap<String, Snap>| {
+            snaps.get(snap).is_some_and(|own| own.restarted)
+        };
+        let members = self.installed.iter().filter(|(_, snaps)| has(snaps));
+        members.map(|(name, _)| name.clone()).collect()
     }
 
     fn form_storage(&self, world: &mut World) {
         let members = self.with(world, "microceph");
-        let Some(version) = members
-            .first()
-            .and_then(|m| world.release(m, "microceph")?.ceph.clone())
-        else {
-            return;
+        let versions = |name: &String| {
+            let release = world.release(name, "microceph")?;
+            Some((name.clone(), release.ceph.clone()?))
         };
+        let versions: std::collections::BTreeMap<_, _> =
+            members.iter().filter_map(versions).collect();
+        if versions.is_empty() {
+            return;
+        }
         let disks = &self.storage.disks;
         let disks = if disks.is_empty() { &members } else { disks };
-        world.ceph = Ceph::placed(&self.monitors(), disks, &version);
+        world.ceph = Ceph::placed(&self.monitors(), disks, &versions);
+        world.ceph.modules = self.manager_modules.iter().cloned().collect();
+        for raised in &self.health {
+            world.raise(raised);
+        }
         if let Some(pgs) = self.storage.pgs {
             world.ceph.pgs = pgs;
         }
@@ -194,13 +216,12 @@ impl Scenario {
         };
         world.lxd.nodes = members.iter().map(node).collect();
         world.lxd.config = self.lxd.clone();
-        world.lxd.pools = ["ceph", "zfs"]
-            .map(|driver| {
-                let name = if driver == "ceph" { "remote" } else { "local" };
-                let (driver, size) = (driver.to_owned(), 100 << 30);
-                (name.to_owned(), Pool { driver, size })
-            })
-            .into();
+        let pool = |pool: StoragePool| {
+            let (driver, size) = (pool.driver, 100 << 30);
+            (pool.name, Pool { driver, size })
+        };
+        world.lxd.pools = self.pools().into_iter().map(pool).collect();
+        world.lxd.buckets = self.buckets.clone();
         world.lxd.instances = self.instances.clone().unwrap_or_else(|| {
             let each = (1..).zip(&members);
             each.map(|(i, name)| Instance::container(&format!("c{i}"), name))
@@ -209,19 +230,18 @@ impl Scenario {
     }
 }
 
-/// What is in a revision, as far as it isn't said: what the one before had, a step on where it is newer.
+/// What is in a revision, as far as it isn't said: what the one before it has, in its channel or else by its number; and a
+/// step on where it is newer.
 fn contents(release: &Published, store: &Store, newer: bool) -> Release {
+    let version = numbers(&release.version);
+    let all = || store.releases.get(&release.snap).into_iter().flatten();
+    let older = all().filter(|r| numbers(&r.version) <= version);
     let before = store
-        .releases
-        .get(&release.snap)
-        .and_then(|all| all.first());
+        .current(&release.snap, &release.channel)
+        .or_else(|| older.max_by_key(|r| numbers(&r.version)))
+        .or_else(|| all().next());
     let step = u32::from(newer);
-    let number = release.version.split(['+', '-']).next().unwrap_or_default();
-    let major = number.split('.').next().unwrap_or_default();
-    let name = CEPH
-        .iter()
-        .find(|(n, _)| *n == major)
-        .map_or("squid", |(_, name)| name);
+    let built = before.map_or("", |b| &b.built);
     Release {
         revision: release.revision,
         version: release.version.clone(),
@@ -231,12 +251,13 @@ fn contents(release: &Published, store: &Store, newer: bool) -> Release {
         extensions: before.map_or(0, |b| b.extensions + step),
         ovn: before.and_then(|b| b.ovn.clone()).map(|(north, south)| {
             if newer {
-                (format!("{north}1"), format!("{south}1"))
+                (releases::newer(&north), releases::newer(&south))
             } else {
                 (north, south)
             }
         }),
-        ceph: (release.snap == "microceph").then(|| (number.to_owned(), name.to_owned())),
+        ceph: (release.snap == "microceph").then(|| releases::ceph_of(&release.version)),
         size: release.size.unwrap_or(100_000_000),
+        built: release.built.clone().unwrap_or_else(|| built.to_owned()),
     }
 }

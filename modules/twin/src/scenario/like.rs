@@ -6,7 +6,7 @@ use lockstep_modules::lxd::InstanceDetail;
 use lockstep_modules::snap::Installed;
 use lockstep_modules::status::SnapshotOut;
 
-use super::{CHANNELS, Network, Published, Scenario, Snap, Storage};
+use super::{Network, Published, SNAPS, Scenario, Snap, Storage};
 use crate::lxd::{Instance, Kind};
 
 impl Scenario {
@@ -26,10 +26,10 @@ impl Scenario {
                 .iter()
                 .any(|m| m.snaps.contains_key(snap))
         };
-        let absent = CHANNELS.iter().filter(|(snap, _)| !there(snap));
+        let absent = SNAPS.iter().filter(|snap| !there(snap));
         let scenario = Self {
             updates: false,
-            without: absent.map(|(snap, _)| (*snap).to_owned()).collect(),
+            without: absent.map(|snap| (*snap).to_owned()).collect(),
             storage: seen
                 .storage
                 .as_ref()
@@ -120,12 +120,13 @@ fn number(revision: &str) -> u32 {
 }
 
 fn snap((name, installed): (&String, &Installed)) -> Option<(String, Snap)> {
-    CHANNELS.iter().any(|(snap, _)| snap == name).then(|| {
+    SNAPS.contains(&name.as_str()).then(|| {
         let snap = Snap {
             revision: number(&installed.revision),
             channel: Some(installed.channel.clone()),
             cohort: Some(installed.cohort.clone()),
             held: Some(installed.held),
+            restarted: false,
         };
         (name.clone(), snap)
     })
@@ -137,9 +138,7 @@ fn releases(seen: &SnapshotOut) -> Vec<Published> {
     let mut order = Vec::new();
     let mut add = |snap: &str, channel: &str, revision: u32, version: &str| {
         let key = (snap.to_owned(), channel.to_owned(), revision);
-        if CHANNELS.iter().any(|(name, _)| *name == snap)
-            && found.insert(key.clone(), version.to_owned()).is_none()
-        {
+        if SNAPS.contains(&snap) && found.insert(key.clone(), version.to_owned()).is_none() {
             order.push(key);
         }
     };
@@ -171,6 +170,7 @@ fn releases(seen: &SnapshotOut) -> Vec<Published> {
             version,
             schema: None,
             size: None,
+            built: None,
         }
     };
     order.into_iter().map(published).collect()

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::change::{Change, Task};
 use super::{Installed, Snapd};
+use crate::dialects::Trait;
+use crate::host::Host;
 use crate::microcluster;
 use crate::world::{Reply, World};
 
@@ -27,6 +29,9 @@ pub(super) fn debug(world: &World, member: &str, names: &[&str]) -> Reply {
     let ["debug", "api", path] = names else {
         return Reply::fail(64, "error: unknown command\n");
     };
+    if !world.has(member, Trait::SnapDebugApi) {
+        return Reply::fail(1, "error: unknown command \"api\", see 'snap help debug'\n");
+    }
     let text = serde_json::to_string_pretty(&answer(world, member, path)).unwrap_or_default();
     Reply::Exit(Output::exit(0, text + "\n", ""))
 }
@@ -107,11 +112,16 @@ fn answer(world: &World, member: &str, path: &str) -> Value {
             member,
             &param("names").unwrap_or_default(),
         )),
-        Some(["system-info"]) => sync(
-            json!({"series": "16", "version": world.host_of(member).snapd, "kernel-version": world.host_of(member).kernel, "locations": {"snap-bin-dir": "/snap/bin"}}),
-        ),
+        Some(["system-info"]) => sync(system_info(&world.host_of(member))),
         _ => failure(404, "", "not found"),
     }
+}
+
+/// `client/system.go`
+fn system_info(host: &Host) -> Value {
+    json!({"series": "16", "version": host.snapd, "os-release": {"id": "ubuntu", "version-id": host.os}, "on-classic": true,
+        "managed": false, "kernel-version": host.kernel, "architecture": "amd64", "confinement": "strict",
+        "locations": {"snap-mount-dir": "/snap", "snap-bin-dir": "/snap/bin"}})
 }
 
 /// What the store has for the installed snaps. Held snaps are listed too.

@@ -1,0 +1,274 @@
+//! What each release of a product has: flags, API extensions, what its summaries tell. One table, from the products' own
+//! sources; the twin's programs ask it and nothing else.
+
+#[cfg(test)]
+mod samples;
+
+use crate::world::World;
+
+/// Something that some releases have and others haven't.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trait {
+    /// `microceph cluster list` takes `-f json`.
+    CephListFormat,
+    /// `microceph waitready`.
+    CephWaitready,
+    /// `microovn status` has a summary of the databases, and members answer what schema they expect.
+    OvnSchemas,
+    /// `microovn waitready`.
+    OvnWaitready,
+    /// Certificates are told with their dates: `microovn certificates list` has all, `microovn status` the expired ones.
+    OvnDates,
+    /// `GET /1.0/cluster/members/NAME/state`.
+    LxdMemberState,
+    /// `lxd sql` takes `--format`.
+    LxdSqlFormat,
+    /// A daemon that is behind waits for the others, as one that is ahead does, and both count as blocked. Before, it
+    /// exited and was started again, and one that was ahead counted as online.
+    LxdAligns,
+    /// `lxd waitready` takes `--network` and `--storage`.
+    LxdWaitParts,
+    /// A restore takes `"mode": "skip"`. Before, it ignored any mode.
+    LxdRestoreSkip,
+    /// Voters are called `database-voter`, and the leader isn't called a voter beside.
+    LxdVoterRole,
+    /// An evacuation looks at disks that are in no pool. Before, it crashed over them.
+    LxdDisksWithoutPool,
+    /// An evacuation takes `force`, `lxc` asks by `--yes`, and an evacuated member has no part in the database.
+    LxdEvacuationForce,
+    /// `GET /1.0/status`.
+    CloudStatus,
+    /// `snap debug api`.
+    SnapDebugApi,
+}
+
+/// Which releases: from the first version on, and before the second if there is one.
+type Span = (&'static str, &'static str);
+
+/// A trait with the product that has it, in which releases, and who says so.
+pub struct Row {
+    /// What.
+    pub what: Trait,
+    /// Whose.
+    pub product: &'static str,
+    /// In which releases.
+    pub spans: &'static [(&'static str, &'static str)],
+    /// Upstream's file, with tag, branch or commit.
+    pub source: &'static str,
+}
+
+const fn row(
+    what: Trait,
+    product: &'static str,
+    spans: &'static [Span],
+    source: &'static str,
+) -> Row {
+    Row {
+        what,
+        product,
+        spans,
+        source,
+    }
+}
+
+/// MicroCeph's versions are Ceph's: its own commands go by the month in which it was built. The branches quincy and reef
+/// had their last commits in 2023-12 and 2024-11.
+pub const TABLE: &[Row] = &[
+    row(
+        Trait::CephListFormat,
+        "microceph",
+        &[("2025.11", "")],
+        "microceph ffe97e7 (squid, 2025-11-04): microceph/cmd/microceph/cluster_list.go",
+    ),
+    row(
+        Trait::CephWaitready,
+        "microceph",
+        &[("2026.3", "")],
+        "microceph 941640f (squid, 2026-03-18): microceph/cmd/microceph/waitready.go",
+    ),
+    row(
+        Trait::OvnSchemas,
+        "microovn",
+        &[("24.3", "")],
+        "microovn branch-22.03 and branch-24.03: microovn/cmd/microovn/status.go",
+    ),
+    row(
+        Trait::OvnWaitready,
+        "microovn",
+        &[("24.3", "")],
+        "microovn branch-24.03: microovn/cmd/microovn/waitready.go",
+    ),
+    row(
+        Trait::OvnDates,
+        "microovn",
+        &[("26.3", "")],
+        "microovn branch-26.03: microovn/cmd/microovn/status.go, certificates_list.go",
+    ),
+    row(
+        Trait::LxdMemberState,
+        "lxd",
+        &[("5.13", "")],
+        "lxd 5.13: shared/version/api.go (cluster_member_state)",
+    ),
+    row(
+        Trait::LxdSqlFormat,
+        "lxd",
+        &[("5.21.3", "6"), ("6.3", "")],
+        "lxd 5.21.3, 6.3: lxd/main_sql.go",
+    ),
+    row(
+        Trait::LxdAligns,
+        "lxd",
+        &[("5.21.4", "6"), ("6.4", "")],
+        "lxd 5.21.4, 6.4: lxd/db/cluster/open.go, lxd/db/node.go",
+    ),
+    row(
+        Trait::LxdWaitParts,
+        "lxd",
+        &[("5.21.4", "6"), ("6.4", "")],
+        "lxd 5.21.4, 6.4: lxd/main_waitready.go",
+    ),
+    row(
+        Trait::LxdRestoreSkip,
+        "lxd",
+        &[("5.21.4", "6"), ("6.4", "")],
+        "lxd 5.21.4, 6.4: lxd/api_cluster.go (restoreClusterMember)",
+    ),
+    row(
+        Trait::LxdVoterRole,
+        "lxd",
+        &[("6.7", "")],
+        "lxd 6.7: lxd/db/node.go",
+    ),
+    row(
+        Trait::LxdDisksWithoutPool,
+        "lxd",
+        &[("6.8", "")],
+        "lxd 6.8: lxd/instance/drivers/driver_common.go (CanMigrate)",
+    ),
+    row(
+        Trait::LxdEvacuationForce,
+        "lxd",
+        &[("6.9", "")],
+        "lxd 6.9: shared/version/api.go (clustering_evacuation_force), lxc/cluster.go",
+    ),
+    row(
+        Trait::CloudStatus,
+        "microcloud",
+        &[("2.1", "")],
+        "microcloud 2.1.0: api/status.go; v1-edge has none",
+    ),
+    row(
+        Trait::SnapDebugApi,
+        "snapd",
+        &[("2.64", "")],
+        "snapd 2.64: cmd/snap/cmd_debug_api.go",
+    ),
+];
+
+/// LXD's API extensions that tell releases apart, of hundreds (lxd 6.9, `shared/version/api.go`).
+pub(crate) const EXTENSIONS: &[(&str, &[Span])] = &[
+    ("clustering_evacuation", &[("4.18", "")]),
+    ("clustering_evacuation_live", &[("4.23", "")]),
+    ("clustering_evacuation_mode", &[("5.1", "")]),
+    ("cluster_member_state", &[("5.13", "")]),
+    ("cluster_healing", &[("5.19", "")]),
+    (
+        "clustering_restore_skip_mode",
+        &[("5.21.4", "6"), ("6.4", "")],
+    ),
+    ("instance_placement_groups", &[("6.6", "")]),
+    ("clustering_evacuation_force", &[("6.9", "")]),
+];
+
+/// The snapd that a release's `snapcraft.yaml` assumes, where it matters: LXD 6.8 and 6.9 (tags), MicroOVN's branches 24.03
+/// and 26.03.
+const ASSUMED: &[(&str, &str, &str)] = &[
+    ("lxd", "6.9", "2.75"),
+    ("lxd", "6.8", "2.64"),
+    ("lxd", "5.0", "2.39"),
+    ("microovn", "26.3", "2.73"),
+    ("microovn", "22.3", "2.59"),
+];
+
+/// The snapd that a release wants at least.
+pub(crate) fn assumed_snapd(snap: &str, version: &str) -> Option<&'static str> {
+    let version = numbers(version);
+    let has = |(name, from, _): &&(&str, &str, &str)| *name == snap && version >= numbers(from);
+    ASSUMED.iter().find(has).map(|(.., snapd)| *snapd)
+}
+
+/// The numbers of a version: `5.21.3-c5ae129` is 5, 21, 3.
+pub(crate) fn numbers(version: &str) -> Vec<u32> {
+    let number = version.split(['+', '-', '~']).next().unwrap_or_default();
+    number.split('.').map_while(|n| n.parse().ok()).collect()
+}
+
+/// Whether a version lies in one of these spans.
+fn within(version: &[u32], spans: &[Span]) -> bool {
+    spans.iter().any(|(from, before)| {
+        version >= numbers(from).as_slice()
+            && (before.is_empty() || version < numbers(before).as_slice())
+    })
+}
+
+/// LXD's API extensions at a version.
+pub(crate) fn extensions(version: &str) -> Vec<&'static str> {
+    let version = numbers(version);
+    let has = |(_, spans): &&(&str, &[Span])| within(&version, spans);
+    EXTENSIONS
+        .iter()
+        .filter(has)
+        .map(|(name, _)| *name)
+        .collect()
+}
+
+impl World {
+    /// Whether what a member runs has this trait.
+    pub(crate) fn has(&self, member: &str, what: Trait) -> bool {
+        let Some(row) = TABLE.iter().find(|row| row.what == what) else {
+            return false;
+        };
+        let version = match row.product {
+            "snapd" => self.host_of(member).snapd,
+            snap => match self.release(member, snap) {
+                Some(release) if snap == "microceph" => release.built.replace('-', "."),
+                Some(release) => release.version.clone(),
+                None => return false,
+            },
+        };
+        within(&numbers(&version), row.spans)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_fall_into_the_spans_of_their_series() {
+        let spans = &[("5.21.4", "6"), ("6.4", "")];
+        for (version, is) in [
+            ("5.0.3-ffb17cf", false),
+            ("5.21.3-c5ae129", false),
+            ("5.21.4-8a3cf61", true),
+            ("5.21.7", true),
+            ("6.1", false),
+            ("6.3-abc", false),
+            ("6.4", true),
+            ("6.9-ab8fad2", true),
+            ("", false),
+            ("git-abc", false),
+        ] {
+            assert_eq!(within(&numbers(version), spans), is, "{version}");
+        }
+    }
+
+    #[test]
+    fn every_trait_stands_in_the_table_once_with_its_source() {
+        for (i, row) in TABLE.iter().enumerate() {
+            assert!(row.source.starts_with(row.product), "{}", row.source);
+            assert!(!TABLE[..i].iter().any(|other| other.what == row.what));
+        }
+    }
+}
