@@ -362,3 +362,26 @@ fn services_that_were_never_down_are_not_started_again_by_the_end_of_a_fault() {
     bench.run().done();
     assert_eq!(bench.world.violations(), []);
 }
+
+#[test]
+fn what_was_left_behind_is_moved_one_by_one_where_lxd_would_move_all_home_first() {
+    let mut bench = Bench::playing("return lxd.evacuate { member = 'micro01' }", 3);
+    let start = mixed(3).build();
+    bench.world = start;
+    lxd_is(&mut bench, "5.21.3-c5ae129");
+    bench.fault("left-behind:a1");
+    let held = bench.run().held();
+    assert!(
+        held.failure.message.contains("a1 still runs on micro01"),
+        "{held:?}"
+    );
+    bench.world.mend();
+    bench.resume().done();
+    let restores = |asked: &String| asked.contains("\"restore\"");
+    assert_eq!(asked(&bench).iter().filter(|a| restores(a)).count(), 0);
+    let here: Vec<_> = places(&bench);
+    let here = here
+        .iter()
+        .filter(|(_, place, runs)| place == "micro01" && *runs);
+    assert_eq!(here.count(), 0, "{:?}", places(&bench));
+}

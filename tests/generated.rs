@@ -78,3 +78,9 @@ fn the_commands_of_the_book_are_those_of_the_command_line() {
     let page = root().join("runner/book/commands.md");
     assert!(keep(&page, &text), "{STALE}");
 }
+
+#[test]
+fn the_versions_of_the_book_are_those_of_the_table() {
+    let page = root().join("runner/book/versions.md");
+    assert!(keep(&page, &generate::versions()), "{STALE}");
+}

@@ -56,7 +56,7 @@ fn called(op: &OpDef) -> (&'static str, String) {
 }
 
 /// A value as Lua writes it.
-fn lua(value: &Value) -> String {
+pub(crate) fn lua(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let fields = map.iter().map(|(k, v)| format!("[{k:?}] = {}", lua(v)));

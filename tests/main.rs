@@ -11,6 +11,7 @@ mod docs;
 mod engine;
 mod errors;
 mod evacuate;
+mod evidence;
 mod exits;
 mod gates;
 mod generated;

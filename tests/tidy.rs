@@ -123,6 +123,19 @@ fn every_global_of_playbooks_has_a_type() {
 }
 
 #[test]
+fn every_difference_between_versions_has_a_test_that_exists() {
+    for row in lockstep_modules::versions::DIFFERENCES {
+        let (file, test) = row.test;
+        let source = fs::read_to_string(root().join(file)).unwrap_or_default();
+        assert!(
+            source.contains(&format!("fn {test}() {{")),
+            "{}: {file} has no test {test}",
+            row.what
+        );
+    }
+}
+
+#[test]
 fn every_test_that_shows_a_promise_exists() {
     let text = fs::read_to_string(root().join("tests/PROCEDURE.md")).unwrap();
     let named = text.split('`').filter_map(|word| word.split_once("::"));

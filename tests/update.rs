@@ -13,7 +13,8 @@ fn names(members: usize) -> Vec<String> {
 }
 
 /// What an update asks for, in order: one component after the other, one member after the other. The active manager of Ceph
-/// is on the first member, which comes last of the three with monitors; OVN's databases are led by the first two.
+/// is on the first member, which comes last of the three with monitors; OVN's databases are on the first three members, led by the
+/// first two.
 fn in_order(members: usize) -> Vec<String> {
     let all = names(members);
     let (first, leaders) = (all[..1].to_vec(), all[..members.min(2)].to_vec());
@@ -21,10 +22,10 @@ fn in_order(members: usize) -> Vec<String> {
         all[1..members.min(3)].to_vec(),
         all[members.min(3)..].to_vec(),
     );
-    let others = all[members.min(2)..].to_vec();
+    let followers = all[members.min(2)..members.min(3)].to_vec();
     let waves = [
-        ("microceph", [mons, first, rest].concat()),
-        ("microovn", [others, leaders].concat()),
+        ("microceph", [mons, first, rest.clone()].concat()),
+        ("microovn", [rest, followers, leaders].concat()),
         ("lxd", all.clone()),
         ("microcloud", all),
     ];

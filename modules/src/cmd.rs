@@ -211,6 +211,20 @@ impl Output {
         self.end == End::Exit(0)
     }
 
+    /// Whether the program doesn't know a flag that it was given: how releases tell from before the flag. The words are those
+    /// of pflag (`flag.go`), by which LXD's, MicroCeph's, MicroOVN's and MicroCloud's programs all read their flags.
+    #[must_use]
+    pub fn lacks_flag(&self) -> bool {
+        let words = ["unknown flag: ", "unknown shorthand flag: "];
+        !self.success() && words.iter().any(|words| self.stderr.contains(words))
+    }
+
+    /// Whether the program doesn't know the command that it was given, in the words of cobra (`command.go`).
+    #[must_use]
+    pub fn lacks_command(&self) -> bool {
+        !self.success() && self.stderr.contains("unknown command \"")
+    }
+
     /// Standard output of a program that exited with 0 and whose output is whole.
     ///
     /// # Errors
@@ -434,6 +448,22 @@ mod tests {
                 .starts_with("lxc printed something else than the JSON expected of it")
         );
         assert_eq!(error.detail["stdout"], "Welcome to Ubuntu");
+    }
+
+    #[test]
+    fn a_flag_that_isn_t_known_is_told_from_other_failures() {
+        let fails = |said: &str| Output::exit(1, "", said);
+        let old = [
+            "Error: unknown shorthand flag: 'f' in -f\n",
+            "Error: unknown flag: --format\n",
+            "Error: unknown flag: --network\n",
+        ];
+        assert!(old.iter().all(|said| fails(said).lacks_flag()));
+        let said = "Error: Database is waiting for an upgrade\n";
+        assert!(!fails(said).lacks_flag());
+        assert!(!Output::exit(0, "", old[0]).lacks_flag());
+        let command = "Error: unknown command \"status\" for \"microcloud\"\n";
+        assert!(fails(command).lacks_command() && !fails(old[0]).lacks_command());
     }
 
     #[test]

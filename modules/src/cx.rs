@@ -111,6 +111,16 @@ pub enum Look<T> {
     NotYet(String),
 }
 
+impl<T> Look<T> {
+    /// What a yes comes to.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Look<U> {
+        match self {
+            Self::Yes(value) => Look::Yes(f(value)),
+            Self::NotYet(missing) => Look::NotYet(missing),
+        }
+    }
+}
+
 /// How often what a command prints is told while it runs. One that ends before is heard out instead.
 const PACE: Duration = Duration::from_secs(2);
 

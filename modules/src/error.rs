@@ -109,6 +109,13 @@ impl OpError {
         self
     }
 
+    /// The message, with the member that it is about.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let member = self.member.as_ref();
+        member.map_or_else(|| self.to_string(), |member| format!("{member}: {self}"))
+    }
+
     /// Adds a piece of evidence.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {

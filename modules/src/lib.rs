@@ -27,6 +27,7 @@ pub mod snapd;
 pub mod status;
 pub mod time;
 pub mod transport;
+pub mod versions;
 
 /// All modules of lockstep itself. A new module is one line here.
 #[must_use]

@@ -30,11 +30,13 @@ pub use predict::Predict;
 pub use restore::Restore;
 pub use work::{Work, work};
 
-use crate::cmd::{Cmd, End};
+use crate::cmd::Cmd;
 use crate::cx::{Cx, Look};
 use crate::error::{Kind, OpError};
+use crate::microcluster::not_yet;
 use crate::op::{Effect, Module, Op, OpDef};
 use crate::schema::{Member, Span};
+use crate::snapd::Presence;
 
 /// Without quorum `lxc` hangs, and after a leader died it was seen to take more than 10 s, or 40 s on a blocked member.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -144,7 +146,17 @@ async fn query<T: DeserializeOwned>(cx: &Cx, path: &str) -> Result<T, OpError> {
 /// # Errors
 /// Where no member answers.
 pub async fn members(cx: &Cx) -> Result<Vec<LxdMember>, OpError> {
-    query(cx, "/1.0/cluster/members?recursion=1").await
+    some(query(cx, MEMBERS).await?)
+}
+
+const MEMBERS: &str = "/1.0/cluster/members?recursion=1";
+
+/// A cluster has members: an empty list is no answer.
+fn some(members: Vec<LxdMember>) -> Result<Vec<LxdMember>, OpError> {
+    if members.is_empty() {
+        return Err(OpError::command("LXD lists no members"));
+    }
+    Ok(members)
 }
 
 /// Wait until LXD is ready on every member, with networks and storage, and all members are online with one version.
@@ -160,6 +172,9 @@ pub struct WaitArgs {}
 pub struct WaitOut {
     /// The members.
     pub members: Vec<LxdMember>,
+    /// Members whose LXD can't be asked for its networks and storage: it is from before 5.21.4, or before 6.4.
+    #[serde(default)]
+    pub unasked: Vec<String>,
 }
 
 /// `lxd.wait`
@@ -177,19 +192,21 @@ impl Op for Wait {
     }
 
     fn summary(out: &WaitOut) -> String {
-        format!(
-            "{} members online, with networks and storage",
-            out.members.len()
-        )
+        let members = out.members.len();
+        if out.unasked.is_empty() {
+            return format!("{members} members online, with networks and storage");
+        }
+        let unasked = out.unasked.join(", ");
+        format!("{members} members online; LXD doesn't tell of networks and storage on {unasked}")
     }
 
     async fn run(cx: &Cx, _: WaitArgs) -> Result<WaitOut, OpError> {
         let mut good = 0;
         cx.until(EVERY, async || match look(cx).await? {
-            Look::Yes(members) => {
+            Look::Yes(out) => {
                 good += 1;
                 if good >= SAMPLES {
-                    return Ok(Look::Yes(WaitOut { members }));
+                    return Ok(Look::Yes(out));
                 }
                 Ok(Look::NotYet(format!(
                     "well so far, {good} of {SAMPLES} looks"
@@ -204,31 +221,29 @@ impl Op for Wait {
     }
 }
 
-async fn look(cx: &Cx) -> Result<Look<Vec<LxdMember>>, OpError> {
-    let all = cx.members();
-    let answers = join_all(all.iter().map(|member| ready(cx, member))).await;
-    let (mut waiting, mut absent) = (Vec::new(), Vec::new());
-    for (member, answer) in all.iter().zip(answers) {
+async fn look(cx: &Cx) -> Result<Look<WaitOut>, OpError> {
+    let presence = match Presence::of(cx, "lxd").await {
+        Ok(presence) => presence,
+        Err(error) => return not_yet(error),
+    };
+    let answers = join_all(presence.with.iter().map(|member| ready(cx, member))).await;
+    let (mut waiting, mut unasked) = (Vec::new(), Vec::new());
+    for (member, answer) in presence.with.iter().zip(answers) {
         match answer? {
             Ready::Yes => {}
+            Ready::Daemon => unasked.push(member.to_string()),
             Ready::No(why) => waiting.push((member.as_str(), why)),
-            Ready::Absent => absent.push(member.as_str()),
         }
     }
     if !waiting.is_empty() {
         return Ok(Look::NotYet(not_ready(&waiting)));
     }
-    match health(cx).await {
+    match health(cx, &presence).await {
         Ok((members, problems)) if problems.is_empty() => {
-            // In the middle of a refresh the program is missing for a moment.
-            match members.iter().find(|m| absent.contains(&m.name.as_str())) {
-                Some(member) => Ok(Look::NotYet(format!("{}: lxd is missing", member.name))),
-                None => Ok(Look::Yes(members)),
-            }
+            Ok(Look::Yes(WaitOut { members, unasked }))
         }
         Ok((_, problems)) => Ok(Look::NotYet(problems.join("; "))),
-        Err(error) if error.kind == Kind::Unreachable => Err(error),
-        Err(error) => Ok(Look::NotYet(error.to_string())),
+        Err(error) => not_yet(error),
     }
 }
 
@@ -253,10 +268,11 @@ fn not_ready(waiting: &[(&str, String)]) -> String {
 
 /// Whether LXD is ready on a member.
 enum Ready {
+    /// With its networks and storage.
     Yes,
+    /// The daemon is; of networks and storage this release can't be asked (`lxd/main_waitready.go`).
+    Daemon,
     No(String),
-    /// The program isn't there: none of the gate's business, unless the member is one of LXD's.
-    Absent,
 }
 
 async fn ready(cx: &Cx, member: &Member) -> Result<Ready, OpError> {
@@ -267,42 +283,96 @@ async fn ready(cx: &Cx, member: &Member) -> Result<Ready, OpError> {
     };
     let full = cmd(&["--network", "--storage"]);
     let mut output = cx.cmd(member, &full).await?;
-    if output.stderr.contains("unknown flag") {
-        // Before 5.21.
+    let mut ready = Ready::Yes;
+    if output.lacks_flag() {
         output = cx.cmd(member, &cmd(&[])).await?;
+        ready = Ready::Daemon;
     }
     if output.success() {
-        return Ok(Ready::Yes);
-    }
-    if output.end == End::Exit(127) {
-        return Ok(Ready::Absent);
+        return Ok(ready);
     }
     let failure = output.failure(&full, member.as_str(), output.stderr.trim());
     Ok(Ready::No(failure.message))
 }
 
-/// The members, and what speaks against the cluster.
+/// The members, and what speaks against the cluster. Every member that has LXD is asked: one whose own LXD doesn't work may
+/// look well to another.
 ///
 /// # Errors
 /// Where no member answers.
-pub async fn health(cx: &Cx) -> Result<(Vec<LxdMember>, Vec<String>), OpError> {
-    let members = members(cx).await?;
-    let mut problems: Vec<String> = members
-        .iter()
-        .filter(|member| member.status != "Online")
-        .map(|member| format!("{} is {} ({})", member.name, member.status, member.message))
-        .collect();
-    problems.extend(skew(cx).await?);
+pub async fn health(
+    cx: &Cx,
+    presence: &Presence,
+) -> Result<(Vec<LxdMember>, Vec<String>), OpError> {
+    let list = Cmd::root(["/snap/bin/lxc", "query", MEMBERS]).timeout(TIMEOUT);
+    let ask = async |member: &Member| {
+        let output = cx.cmd(member, &list).await?;
+        let members = some(output.json(&list, member.as_str())?);
+        members.map_err(|error| error.on(member.as_str()))
+    };
+    let answers = join_all(presence.with.iter().map(ask)).await;
+    let (mut views, mut silent) = (Vec::new(), Vec::new());
+    for (member, answer) in presence.with.iter().zip(answers) {
+        match answer {
+            Ok(view) => views.push((member.as_str(), view)),
+            Err(error) if error.kind == Kind::Unreachable => return Err(error),
+            Err(error) => silent.push(error),
+        }
+    }
+    let Some((_, members)) = views.first().cloned() else {
+        let nobody = || OpError::refused("no member has the snap of LXD");
+        return Err(silent.into_iter().next().unwrap_or_else(nobody));
+    };
+    let mut problems = seen(presence, &views);
+    let skew = skew(cx, presence).await?;
+    let blocked = members.iter().any(|m| m.status == "Blocked");
+    // Members that wait for others serve no API.
+    if skew.is_none() && !blocked {
+        problems.extend(silent.iter().map(OpError::told));
+    }
+    problems.extend(skew);
     Ok((members, problems))
+}
+
+/// What is wrong in the eyes of those that answered. Who doesn't see it is told where they don't all do.
+fn seen(presence: &Presence, views: &[(&str, Vec<LxdMember>)]) -> Vec<String> {
+    // How long somebody has been silent is told differently by each.
+    let mut told: Vec<(String, String, Vec<&str>)> = Vec::new();
+    for (asked, view) in views {
+        let listed = view.iter().map(|m| m.name.as_str());
+        let differs = presence.differs("LXD", listed);
+        let differs = differs.map(|what| (what.clone(), what));
+        let unwell = view.iter().filter(|m| m.status != "Online").map(|m| {
+            let what = format!("{} is {}", m.name, m.status);
+            let why = format!("{what} ({})", m.message);
+            (what, why)
+        });
+        for (what, why) in differs.into_iter().chain(unwell) {
+            match told.iter_mut().find(|(known, _, _)| *known == what) {
+                Some((_, _, by)) => by.push(asked),
+                None => told.push((what, why, vec![asked])),
+            }
+        }
+    }
+    let sentence = |(_, why, by): (String, String, Vec<&str>)| match by.as_slice() {
+        all if all.len() == views.len() => why,
+        [one] => format!("{why}, as {one} sees it"),
+        several => format!("{why}, as {} see it", several.join(", ")),
+    };
+    told.into_iter().map(sentence).collect()
 }
 
 /// Who holds whom, where versions differ.
 ///
 /// # Errors
 /// Where no member answers.
-async fn skew(cx: &Cx) -> Result<Option<String>, OpError> {
-    let versions = versions(cx).await?;
-    Ok(versions.as_deref().and_then(holding))
+async fn skew(cx: &Cx, presence: &Presence) -> Result<Option<String>, OpError> {
+    let Some(versions) = versions(cx, &presence.with).await? else {
+        return Ok(None);
+    };
+    let listed = versions.iter().map(|(name, ..)| name.as_str());
+    let differs = presence.differs("LXD's table of members", listed);
+    Ok(differs.or_else(|| holding(&versions)))
 }
 
 fn holding(versions: &[(String, i64, i64)]) -> Option<String> {
@@ -326,25 +396,28 @@ fn holding(versions: &[(String, i64, i64)]) -> Option<String> {
 
 /// What decides whether members block each other: schema, and how many API extensions, of each. Nothing where LXD is too
 /// old to print it as JSON (before 5.21.3); then only the members' states tell.
-async fn versions(cx: &Cx) -> Result<Option<Vec<(String, i64, i64)>>, OpError> {
+async fn versions(cx: &Cx, members: &[Member]) -> Result<Option<Vec<(String, i64, i64)>>, OpError> {
     #[derive(Deserialize)]
     struct Answer {
         rows: Vec<(String, i64, i64)>,
     }
     let sql = "SELECT name, schema, api_extensions FROM nodes";
     let cmd = Cmd::root(["/snap/bin/lxd", "sql", "global", "--format=json", sql]).timeout(TIMEOUT);
-    match cx.ask(&cx.members(), &cmd).await {
-        Ok((asked, output)) => Ok(Some(output.json::<Answer>(&cmd, asked.as_str())?.rows)),
-        Err(error)
-            if error
-                .detail
-                .get("stderr")
-                .is_some_and(|s| s.to_string().contains("unknown flag")) =>
-        {
-            Ok(None)
+    let mut last = Err(OpError::refused("there is no member to ask"));
+    for member in members {
+        last = match cx.cmd(member, &cmd).await {
+            Ok(output) if output.lacks_flag() => Ok(None),
+            Ok(output) => {
+                let answer = output.json::<Answer>(&cmd, member.as_str());
+                answer.map(|answer| Some(answer.rows))
+            }
+            Err(error) => Err(error),
+        };
+        if matches!(last, Ok(Some(_))) {
+            break;
         }
-        Err(error) => Err(error),
     }
+    last
 }
 
 #[cfg(test)]
@@ -362,6 +435,39 @@ mod tests {
             ("m3", late),
         ];
         insta::assert_snapshot!(not_ready(&all), @"m1, m3: lxd failed (exit 1): LXD daemon not running; m2: no pool; look at sudo snap logs lxd on each: one may hold the others");
+    }
+
+    #[test]
+    fn what_only_some_members_see_is_told_with_who_sees_it() {
+        let member = |name: &str, status: &str, message: &str| LxdMember {
+            name: name.to_owned(),
+            status: status.to_owned(),
+            message: message.to_owned(),
+            roles: Vec::new(),
+            architecture: String::new(),
+            config: BTreeMap::new(),
+            groups: Vec::new(),
+        };
+        let presence = Presence {
+            with: ["m1", "m2"].map(|name| Member(name.to_owned())).into(),
+            without: Vec::new(),
+        };
+        let well = vec![member("m1", "Online", ""), member("m2", "Online", "")];
+        let silent = |since: &str| vec![member("m1", "Online", ""), member("m2", "Offline", since)];
+        let shown = |views: &[(&str, Vec<LxdMember>)]| seen(&presence, views).join("; ");
+        assert_eq!(shown(&[("m1", well.clone()), ("m2", well.clone())]), "");
+        assert_eq!(
+            shown(&[("m1", silent("for 31 s")), ("m2", silent("for 32 s"))]),
+            "m2 is Offline (for 31 s)"
+        );
+        assert_eq!(
+            shown(&[("m1", silent("for 31 s")), ("m2", well.clone())]),
+            "m2 is Offline (for 31 s), as m1 sees it"
+        );
+        assert_eq!(
+            shown(&[("m1", well[..1].to_vec()), ("m2", well)]),
+            "LXD doesn't list m2, which has its snap, as m1 sees it"
+        );
     }
 
     #[test]

@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::cx::{Cx, Look};
 use crate::error::OpError;
-use crate::microcluster::{self, MICROCLOUD, Row, State};
+use crate::microcluster::{self, MICROCLOUD, Row, State, not_yet};
 use crate::op::{Effect, Module, Op, OpDef};
 use crate::schema::{Member, Span};
+use crate::snapd::Presence;
 
 /// Pause between two looks of a gate.
 const EVERY: Duration = Duration::from_secs(3);
@@ -90,6 +91,10 @@ pub struct WaitArgs {
 pub struct WaitOut {
     /// How MicroCloud's database stands.
     pub database: State,
+    /// How many members each service has, all online, as MicroCloud finds them; absent where it wasn't asked, or has no
+    /// overview.
+    #[serde(default)]
+    pub services: Option<String>,
 }
 
 /// `microcloud.wait`
@@ -111,28 +116,21 @@ impl Op for Wait {
 
     fn summary(out: &WaitOut) -> String {
         match out.database {
-            State::Online => "online".to_owned(),
             State::Waiting => "waits for the others".to_owned(),
+            State::Online => "online".to_owned(),
         }
     }
 
     async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
-        cx.until(EVERY, async || {
-            let look = match &args.member {
-                Some(member) => microcluster::look(cx, MICROCLOUD, member).await?,
-                None => microcluster::look_everywhere(cx, MICROCLOUD).await?,
-            };
-            Ok(match look {
-                Look::Yes(State::Waiting) if args.member.is_none() => Look::NotYet(
-                    "MicroCloud still waits for members without the release".to_owned(),
-                ),
-                Look::Yes(database) if args.member.is_some() => Look::Yes(WaitOut { database }),
-                Look::Yes(database) => match overview::look(cx).await? {
-                    Look::Yes(()) => Look::Yes(WaitOut { database }),
-                    Look::NotYet(missing) => Look::NotYet(missing),
-                },
-                Look::NotYet(missing) => Look::NotYet(missing),
-            })
+        cx.until(EVERY, async || match &args.member {
+            Some(member) => {
+                let look = microcluster::look(cx, MICROCLOUD, member).await?;
+                Ok(look.map(|database| WaitOut {
+                    database,
+                    services: None,
+                }))
+            }
+            None => everywhere(cx).await,
         })
         .await
         .map_err(|e| {
@@ -145,4 +143,28 @@ impl Op for Wait {
             )
         })
     }
+}
+
+async fn everywhere(cx: &Cx) -> Result<Look<WaitOut>, OpError> {
+    let presence = match Presence::of(cx, MICROCLOUD.snap).await {
+        Ok(presence) => presence,
+        Err(error) => return not_yet(error),
+    };
+    match microcluster::look_among(cx, MICROCLOUD, &presence).await? {
+        Look::Yes(State::Online) => {}
+        Look::Yes(State::Waiting) => {
+            return Ok(Look::NotYet(
+                "MicroCloud still waits for members without the release".to_owned(),
+            ));
+        }
+        Look::NotYet(missing) => return Ok(Look::NotYet(missing)),
+    }
+    let services = match overview::look(cx, &presence).await {
+        Ok(look) => look,
+        Err(error) => not_yet(error)?,
+    };
+    Ok(services.map(|services| WaitOut {
+        database: State::Online,
+        services,
+    }))
 }

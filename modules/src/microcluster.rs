@@ -4,6 +4,8 @@
 //! member waits and shows `UPGRADING` / `NEEDS UPGRADE` from stored versions; an older one goes on working and shows the
 //! refreshed ones as `UNREACHABLE`. `ONLINE` for all comes only after the last member (`internal/db/db.go`).
 
+mod table;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -14,7 +16,7 @@ use crate::cmd::Cmd;
 use crate::cx::{Cx, Look};
 use crate::error::{Kind, OpError};
 use crate::schema::Member;
-use crate::snapd;
+use crate::snapd::{self, Presence};
 
 /// Each member that doesn't answer costs the one that is asked 30 s, one after the other.
 const TIMEOUT: Duration = Duration::from_secs(100);
@@ -70,21 +72,40 @@ pub enum State {
 /// The members, as `member` sees them.
 ///
 /// # Errors
-/// Where `member` can't be reached, or its daemon doesn't answer as expected.
+/// Where `member` can't be reached, or its daemon doesn't answer as expected: a list without a member is no answer.
 pub async fn list(cx: &Cx, app: App, member: &Member) -> Result<Vec<Row>, OpError> {
     let program = format!("/snap/bin/{}", app.snap);
-    // The list holds certificates and a secret.
-    let cmd = Cmd::root([program.as_str(), "cluster", "list", "-f", "json"])
-        .timeout(TIMEOUT)
-        .hiding(&["certificate", "secret"]);
-    cx.cmd(member, &cmd).await?.json(&cmd, member.as_str())
+    let ask = |flags: &[&str]| {
+        let words = [program.as_str(), "cluster", "list"];
+        Cmd::root(words.iter().chain(flags).copied()).timeout(TIMEOUT)
+    };
+    // The list holds certificates and a secret; as a table it has neither.
+    let json = ask(&["-f", "json"]).hiding(&["certificate", "secret"]);
+    let mut output = cx.cmd(member, &json).await?;
+    let rows: Vec<Row> = if output.lacks_flag() {
+        let drawn = ask(&[]);
+        output = cx.cmd(member, &drawn).await?;
+        let text = output.text(&drawn, member.as_str())?;
+        table::rows(text).map_err(|what| {
+            let what = format!("printed a list of members that can't be read: {what}");
+            output.failure(&drawn, member.as_str(), &what)
+        })?
+    } else {
+        output.json(&json, member.as_str())?
+    };
+    if rows.is_empty() {
+        let what = format!("{} lists no members", app.title);
+        return Err(OpError::command(what).on(member.as_str()));
+    }
+    Ok(rows)
 }
 
-/// What the members' statuses amount to.
+/// What the members' statuses amount to, if those who have the snap are listed.
 #[must_use]
-pub fn judge(app: App, rows: &[Row]) -> Look<State> {
-    if rows.is_empty() {
-        return Look::NotYet(format!("{} lists no members", app.title));
+pub fn judge(app: App, presence: &Presence, rows: &[Row]) -> Look<State> {
+    let listed = rows.iter().map(|row| row.name.as_str());
+    if let Some(differs) = presence.differs(app.title, listed) {
+        return Look::NotYet(differs);
     }
     if rows.iter().any(|row| row.status == "NEEDS UPGRADE") {
         return Look::Yes(State::Waiting);
@@ -100,14 +121,36 @@ pub fn judge(app: App, rows: &[Row]) -> Look<State> {
     Look::NotYet(format!("{}: {}", app.title, odd.join(", ")))
 }
 
-/// How the database stands as `member` sees it. A daemon that doesn't answer as expected is a reason to look again; a
-/// member that can't be reached is an error.
+/// How the database stands as `member` sees it.
 ///
 /// # Errors
-/// Where `member` can't be reached.
+/// Where `member`, or another one, can't be reached.
 pub async fn look(cx: &Cx, app: App, member: &Member) -> Result<Look<State>, OpError> {
+    match Presence::of(cx, app.snap).await {
+        Ok(presence) => look_from(cx, app, member, &presence).await,
+        Err(error) => not_yet(error),
+    }
+}
+
+/// An error is a reason to look again, unless a member can't be reached.
+///
+/// # Errors
+/// Where that is it.
+pub(crate) fn not_yet<T>(error: OpError) -> Result<Look<T>, OpError> {
+    if error.kind == Kind::Unreachable {
+        return Err(error);
+    }
+    Ok(Look::NotYet(error.told()))
+}
+
+async fn look_from(
+    cx: &Cx,
+    app: App,
+    member: &Member,
+    presence: &Presence,
+) -> Result<Look<State>, OpError> {
     match list(cx, app, member).await {
-        Ok(rows) => Ok(judge(app, &rows)),
+        Ok(rows) => Ok(judge(app, presence, &rows)),
         Err(error) if error.kind == Kind::Unreachable => Err(error),
         Err(error) => Ok(Look::NotYet(format!(
             "{} on {member}: {error}; look there at: sudo snap logs {}.daemon",
@@ -168,12 +211,31 @@ pub async fn look_refreshed(cx: &Cx, app: App, member: &Member) -> Result<Look<S
 /// # Errors
 /// Where a member can't be reached.
 pub async fn look_everywhere(cx: &Cx, app: App) -> Result<Look<State>, OpError> {
-    let members = match members(cx, app).await {
-        Ok(members) => members,
-        Err(error) if error.kind == Kind::Unreachable => return Err(error),
-        Err(error) => return Ok(Look::NotYet(error.to_string())),
-    };
-    let looks = join_all(members.iter().map(|member| look(cx, app, member))).await;
+    match Presence::of(cx, app.snap).await {
+        Ok(presence) => look_among(cx, app, &presence).await,
+        Err(error) => not_yet(error),
+    }
+}
+
+/// As [`look_everywhere`], where it is known who has the snap.
+///
+/// # Errors
+/// Where a member can't be reached.
+pub async fn look_among(cx: &Cx, app: App, presence: &Presence) -> Result<Look<State>, OpError> {
+    let mut asked = presence.with.clone();
+    match members(cx, app, &presence.with).await {
+        // Who is listed and wasn't seen may know better.
+        Ok(listed) => asked.extend(listed.into_iter().filter(|member| {
+            !presence.with.contains(member) && !presence.without.contains(member)
+        })),
+        Err(error) => return not_yet(error),
+    }
+    let looks = join_all(
+        asked
+            .iter()
+            .map(|member| look_from(cx, app, member, presence)),
+    )
+    .await;
     let mut missing = Vec::new();
     let mut waiting = false;
     for look in looks {
@@ -192,11 +254,14 @@ pub async fn look_everywhere(cx: &Cx, app: App) -> Result<Look<State>, OpError> 
     })
 }
 
-/// The members that the database lists, as the first one that answers has it.
-async fn members(cx: &Cx, app: App) -> Result<Vec<Member>, OpError> {
-    let mut last = OpError::refused(format!("no member runs {}", app.title));
-    for member in cx.members() {
-        match list(cx, app, &member).await {
+/// The members that the database lists, as the first of `asked` that answers has it.
+///
+/// # Errors
+/// Where none of them answers.
+pub async fn members(cx: &Cx, app: App, asked: &[Member]) -> Result<Vec<Member>, OpError> {
+    let mut last = OpError::refused(format!("no member has the snap of {}", app.title));
+    for member in asked {
+        match list(cx, app, member).await {
             Ok(rows) => return Ok(rows.into_iter().map(|row| Member(row.name)).collect()),
             Err(error) => last = error,
         }
@@ -220,7 +285,13 @@ mod tests {
 
     #[test]
     fn statuses_are_judged() {
-        let shown = |statuses: &[&str]| format!("{:?}", judge(MICROOVN, &rows(statuses)));
+        let two = Presence {
+            with: ["micro1", "micro2"]
+                .map(|name| Member(name.to_owned()))
+                .into(),
+            without: vec![Member("micro3".to_owned())],
+        };
+        let shown = |statuses: &[&str]| format!("{:?}", judge(MICROOVN, &two, &rows(statuses)));
         assert_eq!(shown(&["ONLINE", "ONLINE"]), "Yes(Online)");
         assert_eq!(shown(&["UPGRADING", "NEEDS UPGRADE"]), "Yes(Waiting)");
         assert_eq!(
@@ -235,6 +306,13 @@ mod tests {
             shown(&["ONLINE", "NOT TRUSTED"]),
             r#"NotYet("MicroOVN: micro2 is NOT TRUSTED")"#
         );
-        assert_eq!(shown(&[]), r#"NotYet("MicroOVN lists no members")"#);
+        assert_eq!(
+            shown(&["ONLINE"]),
+            r#"NotYet("MicroOVN doesn't list micro2, which has its snap")"#
+        );
+        assert_eq!(
+            shown(&["ONLINE", "ONLINE", "ONLINE"]),
+            r#"NotYet("MicroOVN lists micro3, which doesn't have its snap")"#
+        );
     }
 }

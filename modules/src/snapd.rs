@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -171,10 +172,69 @@ pub async fn services_down(cx: &Cx, member: &Member, snap: &str) -> Result<Vec<S
     let path = format!("/v2/apps?names={snap}&select=service");
     let mut answers = get(cx, member, &[&path]).await?;
     let services: Vec<Service> = read(member, answers.remove(0))?;
+    if services.is_empty() {
+        return Err(
+            OpError::command(format!("snapd lists no services of {snap}")).on(member.as_str()),
+        );
+    }
     let down = services.into_iter().filter(Service::is_down);
     Ok(down
         .map(|service| format!("{snap}.{}", service.name))
         .collect())
+}
+
+/// Who has a snap and who doesn't, as each member's own snapd tells. Members that nobody could ask are in neither list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Presence {
+    /// Members that have it, whether or not it is active.
+    pub with: Vec<Member>,
+    /// Members that don't have it.
+    pub without: Vec<Member>,
+}
+
+impl Presence {
+    /// Asks every member.
+    ///
+    /// # Errors
+    /// Where one gives no answer: it may have it.
+    pub async fn of(cx: &Cx, snap: &str) -> Result<Self, OpError> {
+        let path = format!("/v2/snaps?snaps={snap}");
+        let members = cx.members();
+        let ask = async |member: &Member| {
+            let mut answers = get(cx, member, &[&path]).await?;
+            let snaps: Vec<Snap> = read(member, answers.remove(0))?;
+            Ok(snaps.iter().any(|found| found.name == snap))
+        };
+        let answers = join_all(members.iter().map(ask)).await;
+        let mut presence = Self::default();
+        for (member, has) in members.into_iter().zip(answers) {
+            match has? {
+                true => presence.with.push(member),
+                false => presence.without.push(member),
+            }
+        }
+        Ok(presence)
+    }
+
+    /// What is wrong with a list of a product's members: nothing may be concluded from one that lacks a member with the snap,
+    /// or has one without it.
+    #[must_use]
+    pub fn differs<'a>(
+        &self,
+        title: &str,
+        listed: impl Iterator<Item = &'a str> + Clone,
+    ) -> Option<String> {
+        let has = |member: &&Member| listed.clone().any(|name| name == member.as_str());
+        let mut wrong: Vec<String> = Vec::new();
+        if self.with.is_empty() {
+            wrong.push(format!("no member has the snap of {title}"));
+        }
+        let missing = self.with.iter().filter(|member| !has(member));
+        wrong.extend(missing.map(|m| format!("{title} doesn't list {m}, which has its snap")));
+        let odd = self.without.iter().filter(has);
+        wrong.extend(odd.map(|m| format!("{title} lists {m}, which doesn't have its snap")));
+        (!wrong.is_empty()).then(|| wrong.join("; "))
+    }
 }
 
 /// An error that snapd answered with.

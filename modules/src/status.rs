@@ -122,10 +122,16 @@ pub async fn read(cx: &Cx) -> Result<Status, OpError> {
     Ok(Status {
         cluster: cx.cluster().name.clone(),
         in_step: seen && components.iter().all(|c| c.in_step),
-        healthy: seen && components.iter().all(well),
+        // Where nothing is installed there is nothing that could be well.
+        healthy: seen && components.iter().all(well) && !is_bare(&components),
         members,
         components,
     })
+}
+
+/// Whether no member has any component.
+fn is_bare(components: &[Component]) -> bool {
+    components.iter().all(|c| c.members.is_empty())
 }
 
 async fn member_status(cx: &Cx, member: &Member) -> MemberStatus {

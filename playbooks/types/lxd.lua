@@ -21,6 +21,7 @@ function lxd.members(args) end
 
 ---@class (exact) lxd.wait.Result
 ---@field members { message: string, name: string, status: string, architecture?: string, config?: table<string, string>, groups?: string[], roles?: string[] }[] The members.
+---@field unasked? string[] Members whose LXD can't be asked for its networks and storage: it is from before 5.21.4, or before 6.4.
 
 --- Wait until LXD is ready on every member, with networks and storage, and all members are online with one version.
 ---

@@ -24,6 +24,7 @@ function microcloud.members(args) end
 
 ---@class (exact) microcloud.wait.Result
 ---@field database "online"|"waiting" How MicroCloud's database stands.
+---@field services? string How many members each service has, all online, as MicroCloud finds them; absent where it wasn't asked, or has no overview.
 
 --- Wait until MicroCloud's daemon is online: on a member, or waiting there for members without the release; without a member, on all of them, and MicroCloud finds the services of all members online.
 ---@param args microcloud.wait.Args

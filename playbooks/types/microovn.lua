@@ -30,7 +30,9 @@ function microovn.health(args) end
 ---@field leaders string[] Those that lead one.
 ---@field members lockstep.Member[] The members, the first to be refreshed first.
 
---- Put members into the order of a wave: those that lead none of the databases first.
+--- Put members into the order of a wave: those that run no database first, and those that lead one last.
+---
+--- That is upstream's order of a rolling upgrade: `ovn-controller` everywhere before the databases (`ovn-upgrades.rst`).
 ---
 --- A server that stops hands its leadership to nobody, and the database has no leader until an election: with leaders last there is one election for each database. Also tells where a wave can't do without downtime: fewer than three servers.
 ---@param args microovn.order.Args

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use lockstep_modules::op::{OpDef, Registry};
 use lockstep_modules::schema::{required, types_of, words};
+use lockstep_modules::versions::DIFFERENCES;
 use serde_json::{Map, Value, json};
 
 use crate::bundle::{self, Playbooks};
@@ -27,6 +28,21 @@ pub fn reference(registry: &Registry) -> String {
         for op in &module.ops {
             let _ = write!(page, "\n{}", reference_of(op));
         }
+    }
+    page
+}
+
+/// The book's page of what differs between versions.
+#[must_use]
+pub fn versions() -> String {
+    let mut page = "# Versions\n\n<!-- Generated from modules/src/versions.rs. Edit that. -->\n\nWhat the versions of the products do otherwise than the newest, how lockstep meets it, and the test that shows it. Ops ask\nthe product that runs, not its version: what isn't known there, or doesn't read as it should, is never taken for well.\n\n| product | versions | what differs | how it is met | upstream | test |\n|---|---|---|---|---|---|\n".to_owned();
+    for row in DIFFERENCES {
+        let (file, test) = row.test;
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} | {} | {} | `{test}` in {file} |",
+            row.product, row.versions, row.what, row.met, row.source
+        );
     }
     page
 }

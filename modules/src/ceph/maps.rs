@@ -92,15 +92,12 @@ impl MdsStat {
 #[derive(Clone, Debug, Deserialize)]
 pub struct OsdDump {
     /// Flags of the whole cluster.
-    #[serde(default)]
     flags_set: Vec<String>,
     /// Flags of hosts and other buckets, by name.
     #[serde(default)]
     crush_node_flags: BTreeMap<String, Vec<String>>,
     /// The release that OSDs have to run.
-    #[serde(default)]
     pub require_osd_release: String,
-    #[serde(default)]
     osds: Vec<OsdState>,
 }
 

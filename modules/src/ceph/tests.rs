@@ -113,12 +113,14 @@ fn health_ok_isn_t_health() {
 #[test]
 fn noout_is_found_for_the_host_and_for_all() {
     let dump: OsdDump = serde_json::from_str(
-        r#"{"flags_set":["sortbitwise"],"crush_node_flags":{"micro02":["noout"]}}"#,
+        r#"{"flags_set":["sortbitwise"],"crush_node_flags":{"micro02":["noout"]},"require_osd_release":"squid","osds":[]}"#,
     )
     .unwrap();
     assert_eq!(dump.noout("micro02"), (true, false));
     assert_eq!(dump.noout("micro01"), (false, false));
-    let dump: OsdDump = serde_json::from_str(r#"{"flags_set":["noout"]}"#).unwrap();
+    let dump: OsdDump =
+        serde_json::from_str(r#"{"flags_set":["noout"],"require_osd_release":"squid","osds":[]}"#)
+            .unwrap();
     assert_eq!(dump.noout("micro01"), (true, true));
 }
 

@@ -34,6 +34,7 @@ pub(super) fn title(project: &str, name: &str) -> String {
 /// The server.
 #[derive(Deserialize)]
 pub(super) struct Server {
+    api_extensions: Vec<String>,
     environment: Environment,
 }
 
@@ -43,6 +44,11 @@ struct Environment {
 }
 
 impl Server {
+    /// Whether it knows an extension of its API (`shared/version/api.go`): what it can do, whatever its version is called.
+    pub(super) fn knows(&self, extension: &str) -> bool {
+        self.api_extensions.iter().any(|known| known == extension)
+    }
+
     /// Major and minor number of its version; 0 where it can't be read.
     pub(super) fn version(&self) -> [u32; 2] {
         let mut numbers = self.environment.server_version.split('.');

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::instances::{Instance, known};
 use super::operation::{self, Begun, Busy, Ended};
 use super::predict::{Action, Foretold, predict, standing};
+use super::restore::carry;
 use super::{LxdMember, detail, members};
 use crate::cx::Cx;
 use crate::error::OpError;
@@ -113,6 +114,14 @@ impl Op for Evacuate {
             // The attempt before this one failed, or nobody heard of its end.
             if let Ok(done) = judge(cx, &args, &before, &Ended::Forgotten).await {
                 return Ok(done);
+            }
+            // Before 5.21.4 and 6.4 LXD ignores the mode, and would move everything home first (`lxd/api_cluster.go`).
+            if !detail::server(cx)
+                .await?
+                .knows("clustering_restore_skip_mode")
+            {
+                one_by_one(cx, member, &before).await?;
+                return judge(cx, &args, &before, &Ended::Forgotten).await;
             }
             // LXD evacuates no member twice: it is marked as online first, and nothing is moved back.
             let body = json!({"action": "restore", "mode": "skip"});
@@ -230,6 +239,26 @@ async fn wake(cx: &Cx, member: &Member, before: &Before) -> Result<(), OpError> 
         })?;
     }
     Ok(())
+}
+
+/// Does what LXD has left undone with each instance, as it was foretold.
+async fn one_by_one(cx: &Cx, member: &Member, before: &Before) -> Result<(), OpError> {
+    let all = known(cx).await?;
+    for was in &before.instances {
+        let left = find(&all, was).filter(|i| i.location == member.as_str() && i.runs());
+        let Some(instance) = left else {
+            continue;
+        };
+        match (was.action, &was.target) {
+            (Action::Stop, _) => operation::set_state(cx, member, instance, "stop").await?,
+            (Action::Live | Action::Cold, Some(target)) => {
+                carry(cx, member, instance, target).await?;
+            }
+            _ => {}
+        }
+    }
+    // What moved cold.
+    wake(cx, member, before).await
 }
 
 /// Accounts for every instance, whatever LXD says of the operation.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::detail::title;
-use super::{query, skew};
+use super::{holding, query, versions};
 use crate::cx::{Cx, Look};
 use crate::error::OpError;
 use crate::op::{Effect, Op};
@@ -151,7 +151,8 @@ pub(super) async fn known(cx: &Cx) -> Result<Vec<Instance>, OpError> {
             return Ok(Look::Yes(now));
         }
         let missing = format!("LXD has no answer about {}", silent.join(", "));
-        match skew(cx).await? {
+        let versions = versions(cx, &cx.members()).await?;
+        match versions.as_deref().and_then(holding) {
             None => Ok(Look::NotYet(missing)),
             Some(skew) => Err(OpError::timeout(format!(
                 "{missing}; {skew}. It refreshes itself within a minute; if it doesn't: lockstep op snap.refresh --snap lxd \

@@ -183,7 +183,7 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
             continue;
         };
         if is.location != was.location {
-            match bring_home(cx, args, is).await {
+            match carry(cx, &args.member, is, args.member.as_str()).await {
                 Ok(()) => out.moved.push(is.title()),
                 Err(error) if error.kind.in_doubt() => return Err(error),
                 Err(error) => told.push(format!("{} didn't move home: {error}", is.title())),
@@ -221,8 +221,13 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
     Ok(out)
 }
 
-/// Moves an instance to the member: while it runs, if it is a machine that can be, and otherwise stopped.
-async fn bring_home(cx: &Cx, args: &RestoreArgs, instance: &Instance) -> Result<(), OpError> {
+/// Moves an instance to a member: while it runs, if it is a machine that can be, and otherwise stopped. `asked` is asked for it.
+pub(super) async fn carry(
+    cx: &Cx,
+    asked: &Member,
+    instance: &Instance,
+    to: &str,
+) -> Result<(), OpError> {
     let all = detail::instances(cx).await?;
     let own = all
         .iter()
@@ -231,16 +236,10 @@ async fn bring_home(cx: &Cx, args: &RestoreArgs, instance: &Instance) -> Result<
         i.kind != "container" && i.set("migration.stateful") == Some("true") && i.runs()
     });
     if instance.runs() && !live {
-        operation::set_state(cx, &args.member, instance, "stop").await?;
+        operation::set_state(cx, asked, instance, "stop").await?;
     }
-    let target = format!("?target={}", args.member);
+    let target = format!("?target={to}");
     let body = json!({"name": instance.name, "migration": true, "live": live});
-    operation::carry_out(
-        cx,
-        &args.member,
-        "POST",
-        &operation::path(instance, &target),
-        &body,
-    )
-    .await
+    let path = operation::path(instance, &target);
+    operation::carry_out(cx, asked, "POST", &path, &body).await
 }

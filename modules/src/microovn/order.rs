@@ -9,7 +9,9 @@ use crate::error::OpError;
 use crate::op::{Effect, Op};
 use crate::schema::Member;
 
-/// Put members into the order of a wave: those that lead none of the databases first.
+/// Put members into the order of a wave: those that run no database first, and those that lead one last.
+///
+/// That is upstream's order of a rolling upgrade: `ovn-controller` everywhere before the databases (`ovn-upgrades.rst`).
 ///
 /// A server that stops hands its leadership to nobody, and the database has no leader until an election: with leaders last
 /// there is one election for each database. Also tells where a wave can't do without downtime: fewer than three servers.
@@ -58,7 +60,7 @@ impl Op for Order {
         let picture = Picture::clear(cx).await?;
         let (central, leaders) = (picture.central(), picture.leaders());
         let mut members = args.members;
-        members.sort_by_key(|member| leaders.contains(&member.0));
+        members.sort_by_key(|m| (leaders.contains(&m.0), central.contains(&m.0)));
         let downtime = picture.databases().filter_map(|(database, views)| {
             let servers = views
                 .iter()

@@ -8,12 +8,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DATABASES, Database, HealthOut, health};
-use crate::cmd::{Cmd, End};
+use crate::cmd::Cmd;
 use crate::cx::{Cx, Look};
 use crate::error::{Kind, OpError};
 use crate::microcluster::{self, MICROOVN, State};
 use crate::op::{Effect, Op};
 use crate::schema::{Member, Span};
+use crate::snapd::Presence;
 
 /// Pause between two looks of a gate.
 const EVERY: Duration = Duration::from_secs(5);
@@ -160,23 +161,17 @@ async fn look(cx: &Cx, member: Option<&Member>) -> Result<Look<WaitOut>, OpError
 
 /// Whether both databases have been converted to the schema that all members expect, as every member sees it.
 async fn schemas(cx: &Cx, central: &[String]) -> Result<Look<()>, OpError> {
-    let members = cx.members();
+    let presence = match Presence::of(cx, MICROOVN.snap).await {
+        Ok(presence) => presence,
+        Err(error) => return microcluster::not_yet(error),
+    };
     let cmd = status();
-    let outputs = join_all(members.iter().map(|member| cx.cmd(member, &cmd))).await;
-    for (member, output) in members.iter().zip(outputs) {
+    let outputs = join_all(presence.with.iter().map(|member| cx.cmd(member, &cmd))).await;
+    for (member, output) in presence.with.iter().zip(outputs) {
         let output = output?;
-        // Members without MicroOVN have nothing to say.
-        if output.end == End::Exit(127) {
-            continue;
-        }
-        let missing = if output.success() {
-            unconverted(&output.stdout, central)
-        } else {
-            Some(
-                output
-                    .failure(&cmd, member.as_str(), output.stderr.trim())
-                    .message,
-            )
+        let missing = match output.text(&cmd, member.as_str()) {
+            Ok(text) => unconverted(text, central),
+            Err(error) => Some(error.message),
         };
         if let Some(missing) = missing {
             return Ok(Look::NotYet(format!("{member}: {missing}")));
@@ -191,12 +186,39 @@ pub(super) fn status() -> Cmd {
 }
 
 /// What `microovn status` says against the schemas. Its exit code is 0 whatever it says; only two lines mean "yes".
+///
+/// Releases from before MicroOVN converted databases by itself (22.03, and 24.03's first) have nothing to convert and no
+/// summary of it: their text ends with the members (`microovn/cmd/microovn/status.go` in branch-22.03).
 pub(super) fn unconverted(status: &str, central: &[String]) -> Option<String> {
+    if !status
+        .lines()
+        .any(|line| line == "MicroOVN deployment summary:")
+    {
+        return Some("microovn status printed no summary".to_owned());
+    }
+    if ends_with_members(status) {
+        return None;
+    }
     DATABASES.iter().find_map(|database| {
         let fine = format!("OVN {}: OK (", database.title);
         (!status.lines().any(|line| line.starts_with(&fine)))
             .then(|| pending(*database, status, central))
     })
+}
+
+/// Whether there is nothing in `microovn status` but its summary of members, one at least.
+fn ends_with_members(status: &str) -> bool {
+    let mut lines = status.lines();
+    let members = lines
+        .by_ref()
+        .skip(1)
+        .filter(|line| line.starts_with("- "))
+        .count();
+    members > 0
+        && status
+            .lines()
+            .skip(1)
+            .all(|line| line.starts_with("- ") || line.starts_with("  Services:"))
 }
 
 /// Why a database doesn't have the schema that it is to have.
@@ -246,16 +268,35 @@ mod tests {
 
     #[test]
     fn only_two_lines_mean_that_the_schemas_are_converted() {
-        let fine =
-            "OVN Database summary:\nOVN Northbound: OK (7.3.0)\nOVN Southbound: OK (20.33.0)\n";
+        let fine = "MicroOVN deployment summary:\n- m1 (10.0.0.1)\n  Services: central, chassis, switch\nOVN Database \
+                    summary:\nOVN Northbound: OK (7.3.0)\nOVN Southbound: OK (20.33.0)\n";
         assert_eq!(unconverted(fine, &[]), None);
-        let pending = "OVN Northbound: OK (7.3.0)\nOVN Southbound: Upgrade or attention required!\nCurrently active schema: 20.41.0\nCluster report (expected schema versions):\n\tmicro01: 20.42.0\n\tmicro02: Error. Failed to contact member\n\n";
+        let pending = "MicroOVN deployment summary:\nOVN Northbound: OK (7.3.0)\nOVN Southbound: Upgrade or attention required!\nCurrently active schema: 20.41.0\nCluster report (expected schema versions):\n\tmicro01: 20.42.0\n\tmicro02: Error. Failed to contact member\n\n";
         insta::assert_snapshot!(unconverted(pending, &[]).unwrap(), @"Southbound's schema is not the expected one: Currently active schema: 20.41.0; Cluster report (expected schema versions):; micro01: 20.42.0; micro02: Error. Failed to contact member");
-        insta::assert_snapshot!(unconverted("", &[]).unwrap(), @"Northbound's schema is not the expected one: no summary of it");
+        let cut = fine.split_once("OVN Northbound").unwrap().0;
+        insta::assert_snapshot!(unconverted(cut, &[]).unwrap(), @"Northbound's schema is not the expected one: no summary of it");
     }
+
+    #[test]
+    fn releases_that_know_no_schemas_have_nothing_to_convert() {
+        let old = include_str!("../../tests/transcripts/ovn/status-of-22.03.txt");
+        assert_eq!(unconverted(old, &[]), None);
+        for nothing in [
+            "",
+            "usage: microovn\n",
+            "MicroOVN deployment summary:\n",
+            "[]",
+            "{}",
+        ] {
+            assert!(unconverted(nothing, &[]).is_some(), "{nothing}");
+        }
+        let more = format!("{old}Error creating OVN Northbound Database summary: x\n");
+        assert!(unconverted(&more, &[]).is_some());
+    }
+
     #[test]
     fn a_conversion_that_nobody_is_missing_for_names_the_remedy() {
-        let stalled = "OVN Northbound: Upgrade or attention required!\nCurrently active schema: 7.3.0\nCluster report (expected schema versions):\n\tmicro01: 7.3.1\n\tmicro02: 7.3.1\n\nOVN Southbound: OK (20.33.0)\n";
+        let stalled = "MicroOVN deployment summary:\nOVN Northbound: Upgrade or attention required!\nCurrently active schema: 7.3.0\nCluster report (expected schema versions):\n\tmicro01: 7.3.1\n\tmicro02: 7.3.1\n\nOVN Southbound: OK (20.33.0)\n";
         let central = ["micro01".to_owned(), "micro02".to_owned()];
         let said = unconverted(stalled, &central).unwrap();
         assert!(

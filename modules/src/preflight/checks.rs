@@ -47,14 +47,8 @@ async fn roster(cx: &Cx, snap: &str, members: &[Member]) -> Result<BTreeSet<Stri
             return Ok(members.into_iter().map(|m| m.name).collect());
         }
     };
-    let mut last = OpError::refused("there is no member to ask");
-    for member in members {
-        match microcluster::list(cx, app, member).await {
-            Ok(rows) => return Ok(rows.into_iter().map(|row| row.name).collect()),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+    let listed = microcluster::members(cx, app, members).await?;
+    Ok(listed.into_iter().map(|member| member.0).collect())
 }
 
 /// What was seen.

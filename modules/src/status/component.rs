@@ -9,7 +9,9 @@ use super::MemberStatus;
 use crate::cx::{Cx, Look};
 use crate::error::OpError;
 use crate::microcluster::{self, App, MICROCEPH, MICROCLOUD, MICROOVN, State};
+use crate::schema::Member;
 use crate::snap::{COHORT, Installed};
+use crate::snapd::Presence;
 use crate::{lxd, microceph, microovn};
 
 /// A component, across all members.
@@ -81,13 +83,14 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
             Vec::new(),
         )
     } else {
+        let presence = &presence(snap, members);
         let judged = match snap {
-            "microceph" => microceph(cx).await,
-            "microovn" => microovn(cx).await,
-            "lxd" => lxd(cx).await,
-            _ => database(cx, MICROCLOUD).await,
+            "microceph" => microceph(cx, presence).await,
+            "microovn" => microovn(cx, presence).await,
+            "lxd" => lxd(cx, presence).await,
+            _ => database(cx, MICROCLOUD, presence).await,
         };
-        judged.unwrap_or_else(|error| (Health::Unknown, vec![said(&error)]))
+        judged.unwrap_or_else(|error| (Health::Unknown, vec![error.told()]))
     };
     let channels: BTreeSet<String> = installed.iter().map(|(_, i)| i.channel.clone()).collect();
     Component {
@@ -105,33 +108,40 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
     }
 }
 
-fn said(error: &OpError) -> String {
-    error
-        .member
-        .as_ref()
-        .map_or_else(|| error.to_string(), |member| format!("{member}: {error}"))
+/// Who has a snap, of those that were seen.
+fn presence(snap: &str, members: &[MemberStatus]) -> Presence {
+    let seen = members.iter().filter(|m| m.problem.is_none());
+    let (with, without) = seen.partition::<Vec<_>, _>(|m| m.snaps.contains_key(snap));
+    let names = |members: Vec<&MemberStatus>| {
+        let names = members.into_iter().map(|m| Member(m.name.clone()));
+        names.collect()
+    };
+    Presence {
+        with: names(with),
+        without: names(without),
+    }
 }
 
 type Judged = Result<(Health, Vec<String>), OpError>;
 
-async fn microceph(cx: &Cx) -> Judged {
+async fn microceph(cx: &Cx, presence: &Presence) -> Judged {
     let health = microceph::health(cx, &cx.members()).await?;
     if !health.ok {
         return Ok((Health::Bad, health.problems));
     }
-    database(cx, MICROCEPH).await
+    database(cx, MICROCEPH, presence).await
 }
 
-async fn microovn(cx: &Cx) -> Judged {
+async fn microovn(cx: &Cx, presence: &Presence) -> Judged {
     let health = microovn::health(cx).await?;
     if !health.ok {
         return Ok((Health::Bad, health.problems));
     }
-    database(cx, MICROOVN).await
+    database(cx, MICROOVN, presence).await
 }
 
-async fn lxd(cx: &Cx) -> Judged {
-    let (members, problems) = lxd::health(cx).await?;
+async fn lxd(cx: &Cx, presence: &Presence) -> Judged {
+    let (members, problems) = lxd::health(cx, presence).await?;
     let skewed = |m: &lxd::LxdMember| m.status == "Blocked";
     let fine = |m: &lxd::LxdMember| m.status == "Online" || skewed(m);
     Ok(if problems.is_empty() {
@@ -143,8 +153,8 @@ async fn lxd(cx: &Cx) -> Judged {
     })
 }
 
-async fn database(cx: &Cx, app: App) -> Judged {
-    Ok(match microcluster::look_everywhere(cx, app).await? {
+async fn database(cx: &Cx, app: App, presence: &Presence) -> Judged {
+    Ok(match microcluster::look_among(cx, app, presence).await? {
         Look::Yes(State::Online) => (Health::Ok, Vec::new()),
         Look::Yes(State::Waiting) => (
             Health::Waiting,

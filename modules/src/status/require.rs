@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Component, Health, Status, read};
+use super::{Component, Health, Status, is_bare, read};
 use crate::cx::Cx;
 use crate::error::OpError;
 use crate::op::{Effect, Observation, Op};
@@ -86,6 +86,9 @@ fn reasons(args: &RequireArgs, status: &Status) -> Vec<String> {
                 .iter()
                 .map(|change| format!("{}: snapd is busy: {change}", member.name)),
         );
+    }
+    if is_bare(&status.components) && reasons.is_empty() {
+        reasons.push("no member has a snap of MicroCloud's".to_owned());
     }
     // A member that can't be asked is why components can't be judged: it is named once.
     let blind = status.members.iter().any(|m| m.problem.is_some());

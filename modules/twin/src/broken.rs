@@ -25,7 +25,15 @@ pub enum Broken {
 /// Which programs are broken, by words of their command.
 pub(crate) type Programs = BTreeMap<String, Broken>;
 
+/// What programs say instead of what they should, with a success, by the words of their whole command.
+pub(crate) type Answers = BTreeMap<String, String>;
+
 impl World {
+    /// This very command says this from now on, on every member.
+    pub fn answer_instead(&mut self, argv: &[String], stdout: &str) {
+        self.answers.insert(argv.join(" "), stdout.to_owned());
+    }
+
     /// Commands with these words in them are broken, on every member.
     pub fn break_program(&mut self, words: &str, broken: Broken) {
         self.broken.insert(words.to_owned(), broken);
@@ -39,6 +47,9 @@ impl World {
     /// What a command answers if it is broken.
     pub(crate) fn broken(&self, proc: &Proc) -> Option<Reply> {
         let words = proc.cmd.argv.join(" ");
+        if let Some(stdout) = self.answers.get(&words) {
+            return Some(Reply::out(stdout.as_str()));
+        }
         let (_, broken) = self.broken.iter().find(|(part, _)| words.contains(*part))?;
         Some(match broken {
             Broken::Garbage => Reply::out("\n{\"\u{fffd}}: ???\n"),

@@ -56,6 +56,8 @@ pub struct World {
     pub machines: BTreeSet<String>,
     #[serde(default)]
     pub(crate) broken: broken::Programs,
+    #[serde(default)]
+    pub(crate) answers: broken::Answers,
     /// The step that what happens now was asked for by; empty where nobody asked.
     #[serde(skip)]
     pub(crate) cause: String,
@@ -224,6 +226,7 @@ impl World {
             strangers: Strangers::default(),
             machines: BTreeSet::new(),
             broken: broken::Programs::new(),
+            answers: broken::Answers::new(),
             cause: String::new(),
             changed: false,
             due: Vec::new(),
