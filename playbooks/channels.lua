@@ -5,13 +5,25 @@ local flow = require "flow"
 
 local channels = {}
 
+-- What kind of release a set is, and until when it is maintained, as far as the table says.
+function channels.label(set)
+	local parts = {}
+	for _, field in ipairs { "about", "support" } do
+		parts[#parts + 1] = set[field]
+	end
+	return table.concat(parts, ", ")
+end
+
 -- Adds the parameters that name channels.
 function channels.params(params)
-	local sets = {}
+	local sets, labels = {}, {}
 	for i, set in ipairs(compatibility.set) do
+		local label = channels.label(set)
 		sets[i] = set.name
+		labels[i] = label == "" and set.name or set.name .. " (" .. label .. ")"
 	end
-	params.to = { type = "string", one_of = sets, about = "A set of channels that go together, one a component." }
+	local about = "A set of channels that go together, one a component: " .. table.concat(labels, ", ") .. "."
+	params.to = { type = "string", one_of = sets, about = about }
 	local newest = compatibility.set[#compatibility.set] or {}
 	for _, component in ipairs(flow.components) do
 		local example = newest[component.name] and (", for example " .. newest[component.name]) or ""
@@ -20,18 +32,20 @@ function channels.params(params)
 	return params
 end
 
--- The channels by component: the set's, and over it those that are named.
-function channels.chosen(p)
-	local chosen = {}
+-- The set that is named, if one is.
+function channels.set(p)
 	for _, set in ipairs(compatibility.set) do
 		if set.name == p.to then
-			for _, component in ipairs(flow.components) do
-				chosen[component.name] = set[component.name]
-			end
+			return set
 		end
 	end
+end
+
+-- The channels by component: the set's, and over it those that are named.
+function channels.chosen(p)
+	local chosen, set = {}, channels.set(p) or {}
 	for _, component in ipairs(flow.components) do
-		chosen[component.name] = p[component.name] or chosen[component.name]
+		chosen[component.name] = p[component.name] or set[component.name]
 	end
 	return chosen
 end

@@ -32,7 +32,11 @@ local M = flow.playbook {
 function M.run(_, p)
 	local chosen = channels.chosen(p)
 	if next(chosen) == nil then
-		error "no channel is given: name a set (--to 2), or components (for example --microceph tentacle/stable)"
+		error "no channel is given: name a set (--to 2), or components (for example --microcloud 2/stable)"
+	end
+	local set = channels.set(p)
+	if set then
+		log.info("set " .. set.name .. ": " .. channels.label(set))
 	end
 	return waves.run(M, only_moved(p, chosen), chosen)
 end

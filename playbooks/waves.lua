@@ -322,6 +322,9 @@ function waves.preflight(p, channels)
 		components = components,
 		hazards = hazards.hazard,
 		paths = compatibility.path,
+		sets = compatibility.set,
+		together = compatibility.together,
+		tracks = compatibility.track,
 	}
 end
 
@@ -332,6 +335,12 @@ function waves.run(M, p, channels)
 	local before, chain = report.status, planned(M, report, p, channels)
 	if #chain == 0 then
 		return { changed = {}, components = {} }
+	end
+	for _, wave in ipairs(chain) do
+		local from = table.concat(wave.component.channels, " and ")
+		if wave.channel and from ~= wave.channel then
+			log.info(wave.component.title .. ": " .. from .. " → " .. wave.channel)
+		end
 	end
 	for _, wave in ipairs(chain) do
 		wave.downtime = accepted(wave.component, p.downtime)

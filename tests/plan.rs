@@ -184,7 +184,7 @@ end }}"#
     );
     let other = run("other.json");
     assert!(
-        other.stderr.contains("it is for other parameters"),
+        other.stderr.contains(r#"other parameters are given than it was made with: snap is "microovn" in the plan and "lxd" here"#),
         "{}",
         other.stderr
     );
@@ -192,6 +192,52 @@ end }}"#
     let _ = desk
         .run(&["resume", "site-2", "--retry", "snap.hold#1"])
         .exits(0);
+}
+
+#[test]
+fn the_command_that_a_plan_prints_runs_it() {
+    let desk = Desk::new();
+    let accept = "microcloud-3-in-production,lxd-6-tracking";
+    let plan = [
+        "plan",
+        "upgrade",
+        "--to",
+        "3",
+        "--accept",
+        accept,
+        "-p",
+        "looks=1",
+        "--cluster",
+        "twin:1",
+        "--downtime",
+    ];
+    let out = desk
+        .run(&[&plan[..], &["-o", "up's plan"]].concat())
+        .exits(0);
+    let printed = out
+        .lines()
+        .find_map(|line| line.strip_prefix("Run it, and nothing else: lockstep "));
+    let printed = printed.unwrap_or_else(|| panic!("{out}"));
+    assert!(printed.ends_with(r"--plan 'up'\''s plan'"), "{printed}");
+    let words = printed.replace(r"'up'\''s plan'", "up's_plan");
+    let words: Vec<String> = words
+        .split(' ')
+        .map(|word| word.replace("s_plan", "s plan"))
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let _ = desk.run(&words).exits(0);
+    let other = desk.run(&[
+        "run",
+        "upgrade",
+        "--to",
+        "2",
+        "--cluster",
+        "twin:1",
+        "--plan",
+        "up's plan",
+    ]);
+    let told = r#"to is "3" in the plan and "2" here"#;
+    assert!(other.stderr.contains(told), "{}", other.stderr);
 }
 
 #[test]

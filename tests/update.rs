@@ -193,7 +193,7 @@ fn an_upgrade_without_a_channel_says_what_to_type() {
     let mut bench = Bench::shipped("upgrade", &Scenario::of(1), &json!({}));
     let ended = format!("{:?}", bench.run());
     assert!(
-        ended.contains("for example --microceph tentacle/stable"),
+        ended.contains("for example --microcloud 2/stable"),
         "{ended}"
     );
 }

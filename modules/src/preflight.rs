@@ -4,8 +4,11 @@
 //! knows better, by name; the others may not.
 
 mod checks;
+mod facts;
+mod hazards;
 mod host;
 mod moves;
+mod path;
 mod products;
 pub mod tables;
 mod version;
@@ -20,10 +23,11 @@ pub use version::Version;
 use crate::cx::Cx;
 use crate::error::OpError;
 use crate::op::{Effect, Module, Observation, Op, OpDef};
-use crate::schema::{self, Channel, Span};
+use crate::schema::{self, Channel, Member, Span};
 use crate::snap::Update;
 use crate::status::{self, Health, Status};
-use tables::{Component, Hazard, Path};
+use facts::Facts;
+use tables::{Component, Hazard, Path, Set, Together, Track};
 
 /// What the store has in every channel of a snap.
 pub(crate) async fn channels(cx: &Cx, snap: &str) -> Result<BTreeMap<String, Update>, OpError> {
@@ -249,6 +253,15 @@ pub struct CheckArgs {
     /// What is known to go wrong: the rows of `playbooks.data.hazards`.
     #[serde(default)]
     pub hazards: Vec<Hazard>,
+    /// Which versions go together: rows of `playbooks.data.compatibility`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub together: Vec<Together>,
+    /// Tracks whose names aren't the beginning of their versions: rows of `playbooks.data.compatibility`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tracks: Vec<Track>,
+    /// Channels that go together: rows of `playbooks.data.compatibility`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<Set>,
 }
 
 impl CheckArgs {
@@ -256,7 +269,8 @@ impl CheckArgs {
     fn check_accepted(&self) -> Result<(), String> {
         let own = CHECKS.iter().map(|(name, _, may)| (*name, *may));
         let hazards = self.hazards.iter().map(|h| (h.name.as_str(), h.accept));
-        let known: Vec<(&str, bool)> = own.chain(hazards).collect();
+        let together = self.together.iter().map(|t| (t.name.as_str(), t.accept));
+        let known: Vec<(&str, bool)> = own.chain(together).chain(hazards).collect();
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
         for accepted in &self.accept {
             match known.iter().find(|(name, _)| name == accepted) {
@@ -309,6 +323,13 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
         Some(_) => Some(crate::microovn::outlook(cx).await.map_err(|e| e.message)),
         None => None,
     };
+    let ceph = match status.components.iter().find(|c| c.name == "microceph") {
+        Some(storage) if unnamed(&status, "microceph") => {
+            let members: Vec<Member> = storage.members.iter().cloned().map(Member).collect();
+            Some(facts::ceph_version(cx, &members).await)
+        }
+        _ => None,
+    };
     let seen = checks::Seen {
         run: cx.run(),
         args,
@@ -318,8 +339,10 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
         rosters: &rosters,
         work: work.as_ref(),
         network: network.as_ref(),
+        ceph: ceph.as_ref(),
     };
-    let mut checks = seen.all();
+    let facts = Facts::ask(cx, &seen.possible()).await;
+    let mut checks = seen.all(&facts);
     for check in &mut checks {
         let accepted = check.may_accept && args.accept.contains(&check.name);
         if accepted && check.verdict != Verdict::Pass {
@@ -343,6 +366,12 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
         checks,
         status,
     })
+}
+
+/// Whether the version of a snap tells nothing anywhere.
+fn unnamed(status: &Status, snap: &str) -> bool {
+    let mut installed = status.members.iter().filter_map(|m| m.snaps.get(snap));
+    installed.any(|i| Version::parse(&i.version).is_none())
 }
 
 fn headline(args: &CheckArgs) -> String {

@@ -419,9 +419,38 @@ impl Plan {
         if let Some(name) = changed(&self.sources) {
             return Some(format!("{name} was changed since"));
         }
-        (self.params != piece.params)
-            .then(|| format!("it is for other parameters: {}", self.params))
+        let apart = differing(&self.params, &piece.params);
+        (!apart.is_empty()).then(|| {
+            format!(
+                "other parameters are given than it was made with: {}",
+                apart.join(", ")
+            )
+        })
     }
+}
+
+/// Which parameters differ, and how.
+fn differing(planned: &Value, given: &Value) -> Vec<String> {
+    let value = |of: &Value, name: &String| of.get(name).cloned().unwrap_or_default();
+    let names: BTreeSet<&String> = [planned, given]
+        .iter()
+        .filter_map(|params| params.as_object())
+        .flat_map(serde_json::Map::keys)
+        .collect();
+    let differs = |name: &&String| value(planned, name) != value(given, name);
+    let text = |value: Value| match value {
+        Value::Null => "none".to_owned(),
+        value => value.to_string(),
+    };
+    let both = |name: &String| {
+        let (planned, given) = (value(planned, name), value(given, name));
+        format!(
+            "{name} is {} in the plan and {} here",
+            text(planned),
+            text(given)
+        )
+    };
+    names.into_iter().filter(differs).map(both).collect()
 }
 
 impl Approved {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
+use super::facts::Facts;
 use super::host::{Host, Released};
-use super::{CHECKS, Check, CheckArgs, Verdict};
+use super::{CHECKS, Check, CheckArgs, Verdict, Version};
 use crate::cx::{Cx, Run};
 use crate::error::OpError;
 use crate::lxd::{self, Work};
@@ -61,6 +62,8 @@ pub(super) struct Seen<'a> {
     pub(super) rosters: &'a Rosters,
     pub(super) work: Option<&'a Result<Work, String>>,
     pub(super) network: Option<&'a Result<Outlook, String>>,
+    /// The version that Ceph's daemons run, where that of MicroCeph's snap tells nothing.
+    pub(super) ceph: Option<&'a Result<Version, String>>,
 }
 
 /// What speaks against a check, what keeps it from being told, and what else is worth knowing.
@@ -95,7 +98,7 @@ impl Found {
 
 impl Seen<'_> {
     /// Makes all checks.
-    pub(super) fn all(&self) -> Vec<Check> {
+    pub(super) fn all(&self, facts: &Facts) -> Vec<Check> {
         let own = CHECKS.iter().map(|(name, about, may_accept)| {
             let found = match *name {
                 "reachable" => self.reachable(),
@@ -118,12 +121,17 @@ impl Seen<'_> {
             };
             found.check(name, about, *may_accept, None)
         });
+        let together = self.args.together.iter().map(|row| {
+            let link = Some(row.link.0.clone());
+            self.together(row)
+                .check(&row.name, &row.what, row.accept, link)
+        });
         let hazards = self.args.hazards.iter().map(|hazard| {
             let link = Some(hazard.link.0.clone());
-            self.hazard(hazard)
+            self.hazard(hazard, facts)
                 .check(&hazard.name, &hazard.what, hazard.accept, link)
         });
-        own.chain(hazards).collect()
+        own.chain(together).chain(hazards).collect()
     }
 
     /// The components that are to be refreshed and are there.

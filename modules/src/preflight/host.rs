@@ -18,6 +18,8 @@ pub(super) struct Host {
     pub(super) name: String,
     pub(super) snapd: Option<Version>,
     pub(super) kernel: Option<Version>,
+    /// The release of its system.
+    pub(super) os: Os,
     /// Bytes that are free where snapd keeps snaps.
     pub(super) free: Result<u64, String>,
     /// Milliseconds that its clock is ahead of ours, and how far that may be off.
@@ -47,12 +49,38 @@ pub(super) struct Released {
     pub(super) size: u64,
 }
 
+/// What `/etc/os-release` says of a system, as snapd tells it (`client.OSRelease` of snapd).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(super) struct Os {
+    /// `ubuntu`
+    pub(super) id: String,
+    /// `24.04`
+    pub(super) version_id: String,
+}
+
+impl Os {
+    /// The release of Ubuntu; why that can't be told, of another system too.
+    pub(super) fn ubuntu(&self) -> Result<Version, String> {
+        match (self.id.as_str(), Version::parse(&self.version_id)) {
+            ("ubuntu", Some(version)) => Ok(version),
+            ("", _) => Err("the release of its system isn't known".to_owned()),
+            (id, _) => Err(format!(
+                "it runs {id} {}, of which nothing is known",
+                self.version_id
+            )),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct System {
     version: String,
     #[serde(default)]
     kernel_version: String,
+    #[serde(default)]
+    os_release: Os,
 }
 
 /// Looks at all members, side by side.
@@ -82,6 +110,7 @@ async fn look(cx: &Cx, member: &Member) -> Result<Host, OpError> {
         name: cx.facts(member).await?.hostname,
         snapd: version(|s| &s.version),
         kernel: version(|s| &s.kernel_version),
+        os: system.map(|s| s.os_release).unwrap_or_default(),
         free: room.and_then(|text| {
             let last = text.lines().next_back().map(str::trim);
             last.and_then(|n| n.parse().ok())

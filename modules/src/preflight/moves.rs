@@ -1,10 +1,9 @@
-//! Checks of where the components would go: what the store has, which ways are known, what is known to go wrong.
+//! Checks of where the components would go: what the store has, what has to be there first, and room.
 
 use std::collections::BTreeMap;
 
 use super::checks::{Found, Seen};
-use super::host::{Host, Released};
-use super::{Hazard, Version};
+use super::host::Released;
 use crate::schema::{self, Channel};
 
 /// Room beside what is downloaded, in bytes: a snap is there twice while it is refreshed, and its data is copied.
@@ -70,63 +69,15 @@ impl Seen<'_> {
         found
     }
 
-    pub(super) fn path(&self) -> Found {
-        let mut found = Found::default();
-        for (component, channel) in self.moved() {
-            for from in component.channels.iter().map(|c| track(c)) {
-                let to = track(channel.as_str());
-                let rows = self
-                    .args
-                    .paths
-                    .iter()
-                    .filter(|p| p.component.snap() == component.name);
-                let row = rows.clone().find(|p| p.from == from);
-                match row {
-                    _ if from == to => {}
-                    Some(row) if row.to.iter().any(|t| t == to) => {}
-                    Some(row) => found.against.push(format!(
-                        "{} goes from {from} to {} and not to {to}, see {}",
-                        component.title,
-                        row.to.join(" or "),
-                        row.link.0
-                    )),
-                    None => found.against.push(format!(
-                        "no way is known for {} from {from} to {to}: there is no row for {from} in data/compatibility.toml",
-                        component.title
-                    )),
-                }
-            }
-            let Some(next) = self.next_version(&component.name, channel) else {
-                continue;
-            };
-            for (member, running) in self.running(&component.name) {
-                if next.is_below(&running) {
-                    found.against.push(format!(
-                        "{}: {member} runs {running}, and {channel} has {next}: there is no way back",
-                        component.title
-                    ));
-                }
-            }
-        }
-        found
-    }
-
     pub(super) fn latest_first(&self) -> Found {
         let mut found = Found::default();
         for (component, channel) in self.moved() {
             let to = track(channel.as_str());
             let asked = |from: &str| {
-                let mut rows = self.args.paths.iter();
-                rows.any(|p| {
-                    p.component.snap() == component.name && p.from == from && p.latest_first
-                })
+                let row = self.row(component, from);
+                from != to && row.is_some_and(|row| row.latest_first)
             };
-            if !component
-                .channels
-                .iter()
-                .map(|c| track(c))
-                .any(|from| from != to && asked(from))
-            {
+            if !component.channels.iter().any(|from| asked(track(from))) {
                 continue;
             }
             for (member, host) in self.answers() {
@@ -177,85 +128,9 @@ impl Seen<'_> {
         found
     }
 
-    pub(super) fn hazard(&self, hazard: &Hazard) -> Found {
-        let mut found = Found::default();
-        let snap = hazard.component.snap();
-        let Some((component, channel)) = self.moved().find(|(c, _)| c.name == snap) else {
-            return found;
-        };
-        let from_another = component.channels.iter().any(|c| track(c) != hazard.to);
-        if track(channel.as_str()) != hazard.to || !from_another {
-            return found;
-        }
-        let mut what = vec![hazard.what.clone()];
-        if let Some(from) = &hazard.running {
-            let affected = self
-                .running(snap)
-                .into_iter()
-                .filter(|(_, v)| !v.is_below(from));
-            let affected: Vec<String> = affected.map(|(m, v)| format!("{m} runs {v}")).collect();
-            if affected.is_empty() {
-                return found;
-            }
-            what.push(affected.join(", "));
-        }
-        if let Some(below) = &hazard.below {
-            match self.next_version(snap, channel) {
-                None => {
-                    found.unknown.push(format!(
-                        "{}: the version that {channel} has isn't known",
-                        hazard.what
-                    ));
-                    return found;
-                }
-                Some(next) if next.is_below(below) => what.push(format!("{channel} has {next}")),
-                Some(_) => return found,
-            }
-        }
-        for (named, wanted, have) in [
-            (
-                "snapd",
-                &hazard.snapd,
-                (|h| h.snapd.as_ref()) as fn(&Host) -> Option<&Version>,
-            ),
-            ("the kernel", &hazard.kernel, |h| h.kernel.as_ref()),
-        ] {
-            let Some(wanted) = wanted else { continue };
-            let mut low = Vec::new();
-            for (member, host) in self.answers() {
-                match have(host) {
-                    None => found
-                        .unknown
-                        .push(format!("{member}: the version of {named} isn't known")),
-                    Some(version) if version.is_below(wanted) => {
-                        low.push(format!("{member} has {version}"))
-                    }
-                    Some(_) => {}
-                }
-            }
-            if low.is_empty() {
-                return found;
-            }
-            what.push(format!("{named}: {}", low.join(", ")));
-        }
-        found.against.push(what.join("; "));
-        found
-    }
-
-    /// The versions that members run of a snap.
-    fn running(&self, snap: &str) -> Vec<(&str, Version)> {
-        let version =
-            |m: &'_ crate::status::MemberStatus| Version::parse(&m.snaps.get(snap)?.version);
-        let members = self.status.members.iter();
-        members
-            .filter_map(|m| Some((m.name.as_str(), version(m)?)))
-            .collect()
-    }
-
-    /// The version that a channel would bring.
-    fn next_version(&self, snap: &str, channel: &Channel) -> Option<Version> {
-        let channels = self.released.get(snap)?.as_ref().ok()?;
-        Version::parse(&offered(channels, channel)?.version)
+    /// What a channel of a snap has.
+    pub(super) fn offer(&self, snap: &str, channel: &Channel) -> Option<&Released> {
+        offered(self.released.get(snap)?.as_ref().ok()?, channel)
     }
 }
 
@@ -274,6 +149,6 @@ fn offered<'a>(
 }
 
 /// The track of a channel.
-fn track(channel: &str) -> &str {
+pub(super) fn track(channel: &str) -> &str {
     channel.split_once('/').map_or(channel, |(track, _)| track)
 }

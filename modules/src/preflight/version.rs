@@ -13,7 +13,11 @@ pub struct Version {
 }
 
 impl Version {
-    /// The version in a text, if it begins with one.
+    /// The version in a text, if it begins with one that can be compared.
+    ///
+    /// `0+git.4a608fc` is what snapcraft makes of `version: git` without a tag (MicroCeph's branch for quincy, its
+    /// `snap/snapcraft.yaml`): it says nothing. What comes behind a `~` stands before the version, and nobody knows how far
+    /// (Debian's policy, 5.6.12).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let end = text
@@ -21,7 +25,8 @@ impl Version {
             .unwrap_or(text.len());
         let numbers = text[..end].trim_end_matches('.').split('.').map(str::parse);
         let numbers: Vec<u64> = numbers.collect::<Result<_, _>>().ok()?;
-        Some(Self {
+        let nothing = numbers.iter().all(|n| *n == 0) || text.contains('~');
+        (!nothing).then(|| Self {
             numbers,
             text: text.to_owned(),
         })
@@ -34,6 +39,12 @@ impl Version {
         let number = |of: &Self, i: usize| of.numbers.get(i).copied().unwrap_or(0);
         let first = (0..longest).find(|i| number(self, *i) != number(other, *i));
         first.is_some_and(|i| number(self, i) < number(other, i))
+    }
+
+    /// Whether it begins with the numbers of `other`: `19.2.3` with `19.2`.
+    #[must_use]
+    pub fn begins_with(&self, other: &Self) -> bool {
+        self.numbers.starts_with(&other.numbers)
     }
 }
 
@@ -64,14 +75,29 @@ mod tests {
 
     #[test]
     fn versions_are_compared_by_their_numbers() {
-        let below = |a: &str, b: &str| {
-            Version::parse(a)
-                .unwrap()
-                .is_below(&Version::parse(b).unwrap())
-        };
+        let version = |text: &str| Version::parse(text).unwrap();
+        let below = |a: &str, b: &str| version(a).is_below(&version(b));
         assert!(below("19.2.3+snap9fe2d1b", "19.2.10"));
         assert!(below("2.63", "2.63.1") && !below("2.63.1", "2.63"));
         assert!(!below("6.8", "6.8.0-31-generic") && !below("6.8.0-31-generic", "6.8"));
-        assert!(Version::parse("git-main").is_none());
+        assert!(version("24.03.2+snapa2c59c1").begins_with(&version("24.03")));
+        assert!(!version("24.09.1").begins_with(&version("24.03")));
+        assert!(!version("6").begins_with(&version("6.8")));
+    }
+
+    #[test]
+    fn a_text_that_tells_no_version_is_none() {
+        for text in [
+            "git-main",
+            "",
+            "0+git.4a608fc",
+            "20.2.0-0ubuntu1~",
+            "20.2.0~rc1",
+            "v2",
+            ".",
+            "1..2",
+        ] {
+            assert!(Version::parse(text).is_none(), "{text:?}");
+        }
     }
 }

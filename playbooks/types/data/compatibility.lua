@@ -7,11 +7,15 @@
 ---@field microovn? lockstep.Channel
 ---@field lxd? lockstep.Channel
 ---@field microcloud? lockstep.Channel
+---@field about? string
+---@field support? string
 ---@field link string
 
 ---@class lockstep.Compatibility
 ---@field set lockstep.Set[]
 ---@field path any[]
+---@field track any[]
+---@field together any[]
 local compatibility = {}
 
 return compatibility

@@ -96,11 +96,7 @@ pub(super) fn plan(registry: &Registry, global: &Global, args: &PlanArgs) -> Res
         print(&plan, global.verbose);
         end(&plan.end, &piece.bundle);
         if let Some(file) = &args.output {
-            out!(
-                "Run it, and nothing else: lockstep run {} --plan {}",
-                plan.playbook,
-                file.display()
-            );
+            out!("Run it, and nothing else: {}", command(global, args, file));
         }
     }
     Ok(match plan.end {
@@ -108,6 +104,44 @@ pub(super) fn plan(registry: &Registry, global: &Global, args: &PlanArgs) -> Res
         End::Stops { refused: true, .. } => Exit::Refused,
         End::Stops { .. } => Exit::Failed,
     })
+}
+
+/// The command that runs what was planned, as it is typed: with the parameters that the plan was made with.
+fn command(global: &Global, args: &PlanArgs, file: &Path) -> String {
+    let mut words = vec![
+        "lockstep".to_owned(),
+        "run".to_owned(),
+        args.which.file.clone(),
+    ];
+    let given: BTreeMap<String, serde_json::Value> = args.which.params.typed().collect();
+    for (name, value) in given {
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        words.extend(["-p".to_owned(), format!("{name}={value}")]);
+    }
+    let folder = |path: &PathBuf| path.display().to_string();
+    let flags = [
+        ("--cluster", global.cluster.clone()),
+        ("--state", global.state.as_ref().map(folder)),
+        ("--playbooks", global.playbooks.as_ref().map(folder)),
+        ("--modules", global.modules.as_ref().map(folder)),
+        ("--plan", Some(file.display().to_string())),
+    ];
+    for (flag, value) in flags {
+        words.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
+    }
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    words.join(" ")
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@+%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Reads a plan that was written down.

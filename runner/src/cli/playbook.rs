@@ -178,7 +178,9 @@ pub(super) fn run(
             };
             if let Some(why) = plan.misfit(&cluster.name, &cluster.names(), &piece) {
                 let text = format!("the plan {} is not for this run: {why}", file.display());
-                return Err(Fault::usage(text).help("make it again: lockstep plan … -o FILE"));
+                return Err(Fault::usage(text).help(
+                    "run it as the plan was made, or make it again: lockstep plan … -o FILE",
+                ));
             }
             Some(plan)
         }
