@@ -22,6 +22,7 @@ mod network;
 mod package;
 mod plan;
 mod preflight;
+mod refresh;
 mod report;
 mod safety;
 mod secrets;

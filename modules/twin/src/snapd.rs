@@ -2,6 +2,7 @@
 
 mod api;
 mod change;
+mod clients;
 #[cfg(test)]
 mod samples;
 
@@ -13,8 +14,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use api::curl;
 use change::Target;
 pub(crate) use change::{Change, RATE, task_done};
+pub(crate) use clients::find;
 
-use crate::programs::snap_of;
 use crate::world::{Reply, World};
 
 /// snapd's state.
@@ -56,6 +57,7 @@ pub(crate) fn snap(world: &mut World, member: &str, root: bool, args: &[&str]) -
         ["refresh", name] if flags.contains(&"--unhold") => hold(world, member, name, false),
         ["refresh", name] => refresh(world, member, name, &flags),
         ["switch", name] => switch(world, member, name, &flags),
+        ["abort", id] => change::abort(world, member, id),
         [verb, ..] => Reply::Stranger(Output::exit(
             64,
             "",
@@ -173,9 +175,32 @@ fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply
     let channel = option(flags, "--channel")
         .unwrap_or(&snap.tracking)
         .to_owned();
-    let cohort = option(flags, "--cohort").unwrap_or(&snap.cohort).to_owned();
-    let Some(target) = world.store.offered(member, name, &channel) else {
+    let number = option(flags, "--revision");
+    let asked = option(flags, "--cohort");
+    if number.is_some() && asked.is_some() {
+        return Reply::fail(1, "error: cannot specify both cohort-key and revision\n");
+    }
+    let cohort = match asked {
+        _ if flags.contains(&"--leave-cohort") => "",
+        asked => asked.unwrap_or(&snap.cohort),
+    };
+    let cohort = cohort.to_owned();
+    let Some(head) = world.store.offered(member, name, &channel) else {
         return Reply::fail(1, unknown_channel(world, name, &channel));
+    };
+    let target = match number {
+        None => head,
+        Some(number) => match world.by_number(member, name, number) {
+            Some(revision) => revision,
+            None => {
+                return Reply::fail(
+                    1,
+                    format!(
+                        "error: snap \"{name}\" revision {number} not available (see 'snap info {name}')\n"
+                    ),
+                );
+            }
+        },
     };
     if machine
         .snapd
@@ -192,17 +217,9 @@ fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply
             format!("snap \"{name}\" has no updates available\n"),
         ));
     }
-    // Programs of the snap that people run stop a refresh; its services don't.
-    let apps: Vec<&str> = world
-        .running(member)
-        .filter_map(|p| snap_of(&p.cmd))
-        .filter(|(s, _)| *s == name)
-        .map(|(_, app)| app)
-        .collect();
-    if let Some(app) = apps.first().filter(|_| target != snap.revision) {
-        let text = format!(
-            "error: cannot refresh \"{name}\": snap \"{name}\" has running apps ({app}), pids:\n       4242\n"
-        );
+    if target != snap.revision
+        && let Some(text) = clients::running(world, member, name)
+    {
         return Reply::fail(1, text);
     }
     let target = Target {
