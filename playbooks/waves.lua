@@ -29,9 +29,10 @@ function waves.params()
 end
 
 -- A wave is a record: the playbook's `hook`, its `component` as it was before (members, health), the `channel` to move to
--- (none to stay), the `revision` that all members are to have, which one each `has` by now, those that have it coming
--- (`moves`), how many good `looks` open a gate, whether `downtime` is accepted, whether any member is `ahead` of the others
--- by now, and `away`, which runs a member's refresh with its instances out of the way if that is asked for.
+-- (none to stay), the `revision` that all members are to have and the newer one that took its place (`replaced`), which one
+-- each `has` by now, those that have it coming (`moves`), how many good `looks` open a gate, whether `downtime` is accepted,
+-- and so programs of the snap that people run (`clients`), whether any member is `ahead` of the others by now, and `away`,
+-- which runs a member's refresh with its instances out of the way if that is asked for.
 
 -- While a member is away Ceph shall not start to move its data. Whoever set the flag gives it back.
 local function with_noout(member, body)
@@ -64,6 +65,14 @@ local function way_back(wave, had)
 	end
 end
 
+-- The newer one of two revisions, either of which may be missing.
+local function newer(one, other)
+	if (tonumber(one) or 0) > (tonumber(other) or 0) then
+		return one
+	end
+	return other
+end
+
 -- Refreshes the wave's snap on one member between the site's hooks, and waits for the gate if anything moved.
 local function refresh(wave, member, gate)
 	local name = wave.component.name
@@ -73,9 +82,11 @@ local function refresh(wave, member, gate)
 		snap = name,
 		channel = wave.channel,
 		revision = wave.revision,
+		replaced = "tell",
 		downtime = wave.downtime,
 	}
 	wave.has[member] = r.to
+	wave.replaced = newer(r.replaced, wave.replaced)
 	-- Where nobody could tell beforehand, the first member that gets another one shows what all are to have.
 	wave.revision = wave.revision or (r.changed and r.to or nil)
 	if r.changed and gate then
@@ -98,24 +109,51 @@ local function point_of_no_return(wave)
 	end
 end
 
+-- A newer release took the place of the one that members have by now. Some with the one and some with the other would block
+-- each other, so either all of them get the newer one or none.
+local function take_newer(wave, members)
+	local there = {}
+	for _, member in ipairs(members) do
+		if wave.has[member] == wave.revision then
+			there[#there + 1] = member
+		end
+	end
+	local title, old, new = wave.component.title, wave.revision, wave.replaced
+	local instead = #there > 0 and (", which " .. table.concat(there, ", ") .. (#there > 1 and " have" or " has")) or ""
+	local what = title .. ": the store has " .. new .. " now in place of " .. old .. instead .. ". "
+	local other = " If not, abort this run: what it did stays, and the next one takes all to the newest."
+	confirm(what .. "Take all members to " .. new .. "?" .. other)
+	wave.revision, wave.replaced = new, nil
+end
+
 -- Takes the members through `each` (`rolling` or `parallel`), and once more those that have fallen behind: where nobody could
--- tell beforehand what all are to have, a member that was given nothing new is noticed when another one is.
+-- tell beforehand what all are to have, a member that was given nothing new is noticed when another one is; and where a
+-- newer release comes out meanwhile, nobody is begun with until it is agreed upon.
 local function together(wave, each, members, fn)
-	each(members, fn)
-	local newest = wave.has[members[1]]
-	for _, member in ipairs(members) do
-		if (tonumber(wave.has[member]) or 0) > (tonumber(newest) or 0) then
-			newest = wave.has[member]
+	local function one(member)
+		if not wave.replaced then
+			fn(member)
 		end
 	end
-	local behind = {}
-	for _, member in ipairs(members) do
-		if wave.has[member] ~= newest then
-			behind[#behind + 1] = member
+	each(members, one)
+	wave.revision = wave.revision or wave.has[members[1]]
+	repeat
+		local again = wave.replaced ~= nil
+		if again then
+			take_newer(wave, members)
 		end
-	end
-	wave.revision = newest
-	each(behind, fn)
+		for _, member in ipairs(members) do
+			wave.revision = newer(wave.has[member], wave.revision)
+		end
+		local behind = {}
+		for _, member in ipairs(members) do
+			if wave.has[member] ~= wave.revision then
+				behind[#behind + 1] = member
+				wave.moves[member] = true
+			end
+		end
+		each(behind, one)
+	until not again and not wave.replaced
 end
 
 local run = {}
@@ -209,7 +247,7 @@ local function moving(report, name, channel)
 			moves[member.name], any = true, true
 		end
 		if offers[name] and not channel then
-			revision = offers[name].revision
+			revision = newer(offers[name].revision, revision)
 		end
 	end
 	return moves, any, revision
@@ -282,6 +320,10 @@ local function run_wave(wave)
 		parallel(component.members, function(member)
 			snap.hold { member = member, snap = component.name }
 		end)
+		-- A program of the snap that somebody runs keeps that member from being refreshed, while the others are.
+		if not wave.clients then
+			snap.wait { snap = component.name }
+		end
 		wave.hook("before_wave", { component = component.name })
 		run[component.name](wave)
 		wave.hook("after_wave", { component = component.name })
@@ -344,6 +386,9 @@ function waves.run(M, p, channels)
 	end
 	for _, wave in ipairs(chain) do
 		wave.downtime = accepted(wave.component, p.downtime)
+		for _, check in ipairs(p.accept or {}) do
+			wave.clients = wave.clients or check == "clients"
+		end
 	end
 
 	return with_lock(function()

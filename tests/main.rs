@@ -23,6 +23,7 @@ mod network;
 mod package;
 mod plan;
 mod preflight;
+mod refresh;
 mod report;
 mod safety;
 mod secrets;

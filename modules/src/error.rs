@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::transport::ContactError;
 
+/// Where in the evidence of a failure stands what was done all the same: what the op's result would have been.
+pub const DID: &str = "did";
+
 /// Why a step failed. The set is closed: playbooks branch on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

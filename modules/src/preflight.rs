@@ -53,7 +53,7 @@ pub fn module() -> Module {
 }
 
 /// Every check: its name, what it asks, and whether a "no" may be accepted. Hazards come on top, by their own names.
-pub const CHECKS: [(&str, &str, bool); 20] = [
+pub const CHECKS: [(&str, &str, bool); 22] = [
     (
         "reachable",
         "every member answers, and lets us be root",
@@ -109,10 +109,16 @@ pub const CHECKS: [(&str, &str, bool); 20] = [
         true,
     ),
     ("microcloud", "MicroCloud is online on every member", false),
+    ("target", "the store has what is asked of it", false),
     (
-        "target",
+        "cohort",
         "the store has the same revision for all members",
-        false,
+        true,
+    ),
+    (
+        "clients",
+        "nobody runs programs of a snap that is to be refreshed",
+        true,
     ),
     ("path", "the products support the move", false),
     (

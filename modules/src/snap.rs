@@ -4,6 +4,9 @@
 //! foreground (an interrupt would abort the change), and judge by the state afterwards (exit 0 is also "nothing to do",
 //! "only switched" and "parked").
 
+mod aim;
+mod clients;
+mod follow;
 mod refresh;
 
 use std::collections::BTreeMap;
@@ -12,7 +15,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use refresh::{Refresh, RefreshArgs, RefreshOut};
+pub(crate) use clients::{against, lasting as running};
+pub use clients::{Client, Clients, ClientsArgs, ClientsOut, Wait, WaitArgs, WaitOut};
+pub use refresh::{Refresh, RefreshArgs, RefreshOut, Replaced};
 
 use crate::cmd::Cmd;
 use crate::cx::{Cx, Look};
@@ -32,6 +37,8 @@ pub fn module() -> Module {
         OpDef::of::<List>(),
         OpDef::of::<Updates>(),
         OpDef::of::<Changes>(),
+        OpDef::of::<Clients>(),
+        OpDef::of::<Wait>(),
         OpDef::of::<Refresh>(),
         OpDef::of::<Switch>(),
         OpDef::of::<Hold>(),
@@ -407,41 +414,44 @@ impl Op for Switch {
     }
 
     async fn run(cx: &Cx, args: SwitchArgs) -> Result<SwitchOut, OpError> {
-        let fits = |snap: &Snap| {
-            snap.cohort_key == COHORT
-                && args
-                    .channel
-                    .as_ref()
-                    .is_none_or(|c| c.as_str() == snap.tracking_channel)
-        };
-        let (snap, _) = look(cx, &args.member, &args.snap).await?;
-        if fits(&snap) {
-            return Ok(SwitchOut {
-                changed: false,
-                channel: snap.tracking_channel,
-            });
-        }
-        let mut argv = vec!["/usr/bin/snap".to_owned(), "switch".to_owned()];
-        argv.extend(args.channel.iter().map(|c| format!("--channel={c}")));
-        argv.extend([format!("--cohort={COHORT}"), args.snap.clone()]);
-        let cmd = Cmd::root(argv);
-        cx.cmd(&args.member, &cmd)
-            .await?
-            .text(&cmd, args.member.as_str())?;
-        let (snap, _) = look(cx, &args.member, &args.snap).await?;
-        if !fits(&snap) {
-            let is = format!(
-                "it follows {} in cohort {:?}",
-                snap.tracking_channel, snap.cohort_key
-            );
-            return Err(OpError::command(format!("snap switch succeeded, but {is}"))
-                .on(args.member.as_str()));
-        }
+        let (changed, snap) = switch(cx, &args.member, &args.snap, args.channel.as_ref()).await?;
         Ok(SwitchOut {
-            changed: true,
+            changed,
             channel: snap.tracking_channel,
         })
     }
+}
+
+/// Whether a snap is in the cohort, and follows the channel if one is given.
+fn follows(snap: &Snap, channel: Option<&Channel>) -> bool {
+    snap.cohort_key == COHORT && channel.is_none_or(|c| c.as_str() == snap.tracking_channel)
+}
+
+/// Has a snap follow a channel in the cohort, and tells whether it had to, and how it is now.
+async fn switch(
+    cx: &Cx,
+    member: &Member,
+    name: &str,
+    channel: Option<&Channel>,
+) -> Result<(bool, Snap), OpError> {
+    let (snap, _) = look(cx, member, name).await?;
+    if follows(&snap, channel) {
+        return Ok((false, snap));
+    }
+    let mut argv = vec!["/usr/bin/snap".to_owned(), "switch".to_owned()];
+    argv.extend(channel.map(|c| format!("--channel={c}")));
+    argv.extend([format!("--cohort={COHORT}"), name.to_owned()]);
+    let cmd = Cmd::root(argv);
+    cx.cmd(member, &cmd).await?.text(&cmd, member.as_str())?;
+    let (snap, _) = look(cx, member, name).await?;
+    if follows(&snap, channel) {
+        return Ok((true, snap));
+    }
+    let is = format!(
+        "it follows {} in cohort {:?}",
+        snap.tracking_channel, snap.cohort_key
+    );
+    Err(OpError::command(format!("snap switch succeeded, but {is}")).on(member.as_str()))
 }
 
 /// Hold a snap's refreshes, so that only refreshes that name it happen.
@@ -569,13 +579,27 @@ async fn look(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Change>
     Ok((snapd::read(member, snap)?, changes))
 }
 
-/// Waits until no change of this snap goes on, and returns the snap.
+/// Waits until no change of this snap goes on, and returns the snap. Whose change it is can't be told, so it is said.
 async fn settled(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Change>), OpError> {
+    let mut said: Option<String> = None;
     cx.until(Span::secs(1).0, async || {
         let (snap, changes) = look(cx, member, name).await?;
-        let going = changes.iter().find(|c| !c.ready);
-        let waits = going.map(|c| format!("change {} of {name} goes on: {}", c.id, c.current().2));
-        Ok(waits.map_or_else(|| Look::Yes((snap, changes)), Look::NotYet))
+        let Some(going) = changes.iter().find(|c| !c.ready) else {
+            return Ok(Look::Yes((snap, changes)));
+        };
+        if said.as_ref() != Some(&going.id) {
+            let text = format!(
+                "{member}: snapd is at change {} of {name} already ({}): it is waited for",
+                going.id, going.kind
+            );
+            cx.say("info", &text);
+            said = Some(going.id.clone());
+        }
+        let text = going.current().2;
+        Ok(Look::NotYet(format!(
+            "change {} of {name} goes on: {text}",
+            going.id
+        )))
     })
     .await
 }

@@ -75,6 +75,9 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Task {
+    /// Its id, by which it is told from others of its kind.
+    #[serde(default)]
+    pub id: String,
     /// For example `download-snap`.
     pub kind: String,
     /// In the daemon's language.
@@ -85,10 +88,12 @@ pub struct Task {
     /// How far it is.
     #[serde(default)]
     pub progress: Progress,
+    /// When it ended.
+    pub ready_time: Option<Timestamp>,
 }
 
 /// How far a task is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Progress {
     /// Units done.
     #[serde(default)]
@@ -113,26 +118,52 @@ impl Change {
         !self.tasks.is_empty() && self.tasks.iter().all(done)
     }
 
-    /// The task that is being done, and how many are.
+    /// The task that is being done, or undone.
+    #[must_use]
+    pub fn doing(&self) -> Option<&Task> {
+        // Two tasks of every refresh are "Doing" all the time and say nothing of how far it is.
+        let waits = [RE_REFRESH, "process-delayed-security-backend-effects"];
+        let goes_on = |task: &&Task| matches!(task.status.as_str(), "Doing" | "Undoing");
+        self.tasks
+            .iter()
+            .filter(goes_on)
+            .find(|t| !waits.contains(&t.kind.as_str()) || self.stands())
+    }
+
+    /// How many tasks are done, of how many, and which one is being done.
     #[must_use]
     pub fn current(&self) -> (u64, u64, String) {
         let done = self.tasks.iter().filter(|t| t.status == "Done").count();
-        // Two tasks of every refresh are "Doing" all the time and say nothing of how far it is.
-        let waits = [RE_REFRESH, "process-delayed-security-backend-effects"];
-        let doing = self
-            .tasks
-            .iter()
-            .find(|t| t.status == "Doing" && (!waits.contains(&t.kind.as_str()) || self.stands()));
-        let text = doing.map_or_else(
+        let text = self.doing().map_or_else(
             || self.status.clone(),
-            |task| match task.progress {
-                Progress { done, total } if total > 1 => {
+            |task| match (task.status.as_str(), task.progress) {
+                ("Undoing", _) => format!("undoing: {}", task.summary),
+                (_, Progress { done, total }) if total > 1 => {
                     format!("{} ({}%)", task.summary, done * 100 / total)
                 }
                 _ => task.summary.clone(),
             },
         );
         (done as u64, self.tasks.len() as u64, text)
+    }
+
+    /// When the task that is being done was come to: when the one before it ended.
+    #[must_use]
+    pub fn moved(&self) -> Option<Timestamp> {
+        let ended = self.tasks.iter().filter_map(|task| task.ready_time).max();
+        ended.or(self.spawn_time)
+    }
+
+    /// Whether the snap's services are down meanwhile: between `stop-snap-services` and `start-snap-services`
+    /// (`overlord/snapstate/snap.go`), and on the way back until their stop is undone.
+    #[must_use]
+    pub fn services_down(&self) -> bool {
+        let is = |kind: &str, statuses: &[&str]| {
+            let mut all = self.tasks.iter();
+            all.any(|t| t.kind == kind && statuses.contains(&t.status.as_str()))
+        };
+        is("stop-snap-services", &["Doing", "Done", "Undo", "Undoing"])
+            && !is("start-snap-services", &["Done", "Undo"])
     }
 }
 

@@ -13,6 +13,7 @@ use crate::lxd::{self, Work};
 use crate::microcluster::{self, MICROCEPH, MICROCLOUD, MICROOVN};
 use crate::microovn::Outlook;
 use crate::schema::{Channel, Member};
+use crate::snap::{self, Client};
 use crate::status::{COMPONENTS, Component, Status};
 
 /// How far clocks may be apart, in milliseconds. Certificates and OVN's raft put up with more, Ceph's monitors with less:
@@ -109,6 +110,8 @@ impl Seen<'_> {
                 "channels" => self.channels(),
                 "drift" => self.drift(),
                 "target" => self.target(),
+                "cohort" => self.cohort(),
+                "clients" => self.clients(),
                 "path" => self.path(),
                 "latest-first" => self.latest_first(),
                 "disk" => self.disk(),
@@ -314,6 +317,27 @@ impl Seen<'_> {
                 ));
             }
         }
+        found
+    }
+
+    /// Programs that people run keep snapd from refreshing their snap.
+    fn clients(&self) -> Found {
+        let mut found = Found::default();
+        let mut running: BTreeMap<&str, Vec<Client>> = BTreeMap::new();
+        for (member, host) in self.answers() {
+            match &host.clients {
+                Err(why) => found.unknown.push(format!("{member}: {why}")),
+                Ok(clients) => {
+                    for client in clients {
+                        if let Some(component) = self.chosen().find(|c| c.name == client.snap) {
+                            running.entry(&component.title).or_default().push(client.clone());
+                        }
+                    }
+                }
+            }
+        }
+        let against = running.values().map(|clients| snap::against(clients));
+        found.against = against.collect();
         found
     }
 

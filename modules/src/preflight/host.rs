@@ -10,6 +10,7 @@ use crate::cmd::Cmd;
 use crate::cx::Cx;
 use crate::error::OpError;
 use crate::schema::Member;
+use crate::snap::{self, Client};
 use crate::snapd::{self, ApiError};
 
 /// A member, as a preflight sees it.
@@ -26,6 +27,8 @@ pub(super) struct Host {
     pub(super) clock: Result<(i64, i64), String>,
     /// What the store has for it, in the channel and cohort that each snap is in.
     pub(super) offers: Result<BTreeMap<String, Offer>, String>,
+    /// The programs of snaps that people run there.
+    pub(super) clients: Result<Vec<Client>, String>,
 }
 
 /// A revision that the store offers.
@@ -105,9 +108,11 @@ async fn look(cx: &Cx, member: &Member) -> Result<Host, OpError> {
     let time = cx.cmd(member, &date).await?;
     let answered = cx.now();
     let time = time.text(&date, member.as_str()).map_err(|e| e.message);
+    let clients = snap::running(cx, member).await.map_err(|e| e.message);
     let version = |of: fn(&System) -> &str| system.as_ref().and_then(|s| Version::parse(of(s)));
     Ok(Host {
         name: cx.facts(member).await?.hostname,
+        clients,
         snapd: version(|s| &s.version),
         kernel: version(|s| &s.kernel_version),
         os: system.map(|s| s.os_release).unwrap_or_default(),

@@ -35,6 +35,12 @@ impl Seen<'_> {
                 found.unknown.push(format!("{member}: {why}"));
             }
         }
+        found
+    }
+
+    /// Whether all members get the same revision. Where they don't, the newest is what all are to have.
+    pub(super) fn cohort(&self) -> Found {
+        let mut found = Found::default();
         for component in self
             .chosen()
             .filter(|c| !self.args.channels.contains_key(&c.name))
@@ -46,8 +52,9 @@ impl Seen<'_> {
                 let (Some(installed), Ok(offers)) = (installed, &host.offers) else {
                     continue;
                 };
-                // Outside of the cohort the store may offer something else; the refresh brings it in.
-                if installed.cohort.is_empty() {
+                // Outside of the cohort the store may offer something else; the refresh brings it in. Of a snap that is in
+                // mid-refresh snapd tells what it had.
+                if installed.cohort.is_empty() || !installed.active {
                     continue;
                 }
                 let next = offers
@@ -55,12 +62,16 @@ impl Seen<'_> {
                     .map_or(&installed.revision, |o| &o.revision);
                 revisions.entry(next).or_default().push(member);
             }
-            if revisions.len() > 1 {
+            let newest = revisions
+                .keys()
+                .max_by_key(|r| r.parse::<u64>().unwrap_or(0));
+            if let Some(newest) = newest.filter(|_| revisions.len() > 1) {
                 let each = revisions
                     .iter()
                     .map(|(r, members)| format!("{r} for {}", members.join(", ")));
                 found.against.push(format!(
-                    "{}: the store has {}: try again later, or ask its publisher",
+                    "{}: the store has {}: try again later; accepted, all are taken to {newest}, by its number where the \
+                     cohort doesn't give it",
                     component.title,
                     each.collect::<Vec<_>>().join(" and ")
                 ));

@@ -7,19 +7,20 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{COHORT, look, offers, settled, to_channel};
+use super::aim::{Aim, aim, words};
+use super::clients::{self, Client};
+use super::follow::{LOOK, Watch, follow, verdict, waiting};
+use super::{COHORT, follows, look, offers, settled, switch, to_channel};
 use crate::cmd::{Cmd, End};
-use crate::cx::{Cx, Look};
+use crate::cx::Cx;
 use crate::error::{Kind, OpError};
 use crate::op::{Effect, Observation, Op, Probe};
 use crate::schema::{Channel, Member, Span};
-use crate::snapd::{self, Change, Snap};
+use crate::snapd::{Change, Snap};
 use crate::{microceph, microovn};
-
-/// How often a change is looked at.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Asking for a refresh takes as long as the store does: up to 38 s of attempts, and more through a slow proxy.
 const ASK: Duration = Duration::from_secs(120);
@@ -31,12 +32,21 @@ const CONFLICTS: u32 = 5;
 /// group again, and a database has its leader.
 const SPARED: Duration = Duration::from_secs(180);
 
-/// Between two looks at that.
+/// Between two looks at that, and at who runs a program of the snap.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// How long a refresh waits for people to end the programs of the snap that they run.
+const IDLE: Duration = Duration::from_secs(180);
+
+/// For how long the engine may not ask again how a change goes on.
+const UNSEEN: Duration = Duration::from_secs(5);
 
 /// Refresh a snap on a member: to the newest revision of the channel it follows, or of another one.
 ///
-/// Joins the cohort, so that all members get the same revision. Does nothing where the member has that revision already.
+/// Joins the cohort, so that all members get the same revision. Where the cohort gives a member another one than `revision`,
+/// that one is asked for by its number, and the member is put back into the cohort. Where a newer release took the place
+/// of `revision` meanwhile, nothing is done. Does nothing either where the member has that revision already.
+///
 /// A change of the same snap that goes on (an LXD that refreshes itself, for example) is waited for first. The result is
 /// judged by what snapd says afterwards: revision, channel, cohort, and whether the snap is enabled.
 ///
@@ -53,9 +63,23 @@ pub struct RefreshArgs {
     pub channel: Option<Channel>,
     /// The revision that it has to come to, because all members must have the same one.
     pub revision: Option<String>,
+    /// What follows where the store has a newer release in place of `revision`.
+    #[serde(default)]
+    pub replaced: Replaced,
     /// Storage or network may stop meanwhile: it is accepted that the member has what the others can't do without.
     #[serde(default)]
     pub downtime: bool,
+}
+
+/// What follows where the revision that all members are to have was replaced by a newer one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Replaced {
+    /// The step fails, and has done nothing.
+    #[default]
+    Fail,
+    /// The result tells by what, and nothing is done.
+    Tell,
 }
 
 /// What a refresh did.
@@ -73,6 +97,9 @@ pub struct RefreshOut {
     pub channel: String,
     /// snapd's change, if one was made.
     pub change: Option<String>,
+    /// The newer revision that took the place of the one that was asked for; all members should have that one.
+    #[serde(default)]
+    pub replaced: Option<String>,
 }
 
 /// What is left for whoever has to find out how a refresh ended.
@@ -143,7 +170,9 @@ impl Op for Refresh {
     }
 
     fn summary(out: &RefreshOut) -> String {
-        if out.changed {
+        if let Some(newer) = out.replaced.as_ref().filter(|_| !out.changed) {
+            format!("{} still: the store has {newer} now", out.to)
+        } else if out.changed {
             format!("{} → {} ({})", out.from, out.to, out.version)
         } else {
             format!("{} already", out.to)
@@ -164,32 +193,10 @@ impl Op for Refresh {
     }
 
     async fn run(cx: &Cx, args: RefreshArgs) -> Result<RefreshOut, OpError> {
-        let member = &args.member;
-        for _ in 0..CONFLICTS {
-            let (snap, changes) = settled(cx, member, &args.snap).await?;
-            check_enabled(&snap, member)?;
-            spared(cx, &args, &snap).await?;
-            let last_change = changes.iter().map(Change::number).max().unwrap_or(0);
-            cx.witness(&Left::Before(Before {
-                revision: snap.revision,
-                last_change,
-            }))
-            .await?;
-            let from = Past::of(cx).from.unwrap_or_default();
-            match ask(cx, &args).await? {
-                Asked::Change(id) => {
-                    cx.witness(&Left::Change(id.clone())).await?;
-                    if let Err(error) = follow(cx, member, &id).await {
-                        return Err(holding(cx, &args, error).await);
-                    }
-                    return result(cx, &args, &from, Some(id)).await;
-                }
-                Asked::Nothing => return result(cx, &args, &from, None).await,
-                Asked::Conflict => tokio::time::sleep(LOOK).await,
-            }
+        match attempt(cx, &args).await {
+            Err(error) => Err(accounted(cx, &args, error).await),
+            done => done,
         }
-        let message = format!("other changes of {} kept coming in between", args.snap);
-        Err(OpError::new(Kind::Conflict, message).on(member.as_str()))
     }
 
     async fn probe(cx: &Cx, args: RefreshArgs) -> Result<Probe<RefreshOut>, OpError> {
@@ -203,30 +210,118 @@ impl Op for Refresh {
             return Ok(Probe::NotStarted);
         };
         let (snap, changes) = look(cx, &args.member, &args.snap).await?;
-        let refreshes = ["refresh-snap", "auto-refresh", "install-snap"];
-        let ours = |c: &&Change| {
-            change.as_ref().map_or(
-                c.number() > last_change && refreshes.contains(&c.kind.as_str()),
-                |id| c.id == *id,
-            )
+        let ours = match &change {
+            Some(id) => changes.iter().find(|c| c.id == *id),
+            None => made_since(&changes, last_change),
         };
-        match changes.iter().filter(ours).max_by_key(|c| c.number()) {
+        let id = match ours {
             Some(change) if !change.ready => {
-                let (done, total, text) = change.current();
-                cx.progress(done, Some(total), text);
-                Ok(Probe::Running)
+                let mut watch = Watch::default();
+                let goes_on = watch.see(cx, &args, change).await;
+                if Instant::now() + UNSEEN < cx.deadline() {
+                    return Ok(Probe::Running);
+                }
+                let still = format!(
+                    "it still goes on after {}: {goes_on}; resume to wait on",
+                    cx.timeout()
+                );
+                return Err(watch.late(OpError::timeout(still).on(args.member.as_str())));
             }
             Some(change) => match verdict(change, &args.member) {
-                Ok(()) => Ok(Probe::Done(
-                    result(cx, &args, &from, Some(change.id.clone())).await?,
-                )),
-                Err(error) => Ok(Probe::Failed(holding(cx, &args, error).await)),
+                Ok(()) => Some(change.id.clone()),
+                Err(error) => return Ok(Probe::Failed(accounted(cx, &args, error).await)),
             },
             // snapd forgets changes after a day; the revision remembers.
-            None if snap.revision != from => Ok(Probe::Done(result(cx, &args, &from, None).await?)),
-            None => Ok(Probe::NotStarted),
+            None if snap.revision != from => None,
+            None => return Ok(Probe::NotStarted),
+        };
+        match result(cx, &args, &from, id).await {
+            // It isn't where it is to be: the next attempt finds out how it gets there.
+            Ok(None) => Ok(Probe::NotStarted),
+            Ok(Some(out)) => Ok(Probe::Done(out)),
+            Err(error) if error.kind.in_doubt() => Err(error),
+            Err(error) => Ok(Probe::Failed(accounted(cx, &args, error).await)),
         }
     }
+}
+
+/// Brings the member to the revision, in as many requests as that takes.
+async fn attempt(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, OpError> {
+    let member = &args.member;
+    let (mut in_between, idle) = (String::new(), Instant::now() + IDLE);
+    let mut requests = 0;
+    while requests < CONFLICTS {
+        let (snap, changes) = settled(cx, member, &args.snap).await?;
+        check_enabled(&snap, member)?;
+        let from = Past::of(cx).from.unwrap_or_else(|| snap.revision.clone());
+        let number = match aim(cx, args, &snap).await? {
+            Aim::There => {
+                requests += 1;
+                if let Some(out) = result(cx, args, &from, None).await? {
+                    return Ok(out);
+                }
+                continue;
+            }
+            Aim::Replaced(by) => return replaced(args, &from, snap, None, by),
+            Aim::Cohort => None,
+            Aim::Number(revision) => Some(revision),
+        };
+        spared(cx, args, &snap).await?;
+        let last_change = changes.iter().map(Change::number).max().unwrap_or(0);
+        cx.witness(&Left::Before(Before {
+            revision: snap.revision.clone(),
+            last_change,
+        }))
+        .await?;
+        if let Some(revision) = &number {
+            let text = format!(
+                "{member}: the cohort doesn't give {} {revision}, which all members are to have: it is refreshed by the \
+                 revision's number, and put back into the cohort",
+                args.snap
+            );
+            cx.say("warn", &text);
+        }
+        match ask(cx, args, words(args, &snap, number.as_deref()), last_change).await? {
+            Asked::Change(id) => {
+                requests += 1;
+                cx.witness(&Left::Change(id.clone())).await?;
+                follow(cx, args, &id).await?;
+                if let Some(out) = result(cx, args, &from, Some(id)).await? {
+                    return Ok(out);
+                }
+                in_between = format!("refreshes of {} don't give it", args.snap);
+            }
+            Asked::Nothing => {
+                requests += 1;
+                if let Some(out) = result(cx, args, &from, None).await? {
+                    return Ok(out);
+                }
+                in_between = format!("snapd says that there is nothing new of {}", args.snap);
+            }
+            Asked::Conflict(why) => {
+                requests += 1;
+                in_between = why;
+                tokio::time::sleep(LOOK).await;
+            }
+            Asked::Busy(clients) => {
+                let why = clients::against(&clients);
+                if Instant::now() >= idle {
+                    let error = OpError::new(Kind::Conflict, format!("not begun: {why}"));
+                    return Err(error
+                        .on(member.as_str())
+                        .with("clients", clients::told(&clients)));
+                }
+                cx.progress(0, None, why);
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+    let due = args
+        .revision
+        .as_ref()
+        .map_or_else(String::new, |due| format!("; all members are to have {due}"));
+    let message = format!("given up after {CONFLICTS} requests: {in_between}{due}");
+    Err(OpError::new(Kind::Conflict, message).on(member.as_str()))
 }
 
 /// Looks whether storage or network can do without the member now: a run may have been away for long since its gate was
@@ -275,24 +370,21 @@ async fn moves(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<bool, OpError
         .any(|offer| offer.name == snap.name && offer.revision != snap.revision))
 }
 
-/// Adds to a failure who waits for this member: members of LXD whose versions differ block each other, and the one that
-/// failed holds those that have the release.
-async fn holding(cx: &Cx, args: &RefreshArgs, error: OpError) -> OpError {
-    if args.snap != "lxd" || error.kind.in_doubt() {
-        return error;
-    }
-    let Ok((own, _)) = look(cx, &args.member, &args.snap).await else {
+/// Adds to a failure what became of the snap all the same, and who waits for this member.
+async fn accounted(cx: &Cx, args: &RefreshArgs, error: OpError) -> OpError {
+    let Some(from) = Past::of(cx).from.filter(|_| !error.kind.in_doubt()) else {
         return error;
     };
-    let mut waiting = Vec::new();
-    for other in cx.members().iter().filter(|other| **other != args.member) {
-        // Of a member that gives no answer nothing is said.
-        if let Ok((snap, _)) = look(cx, other, &args.snap).await
-            && snap.revision != own.revision
-        {
-            waiting.push(other.to_string());
-        }
+    let Ok((snap, _)) = look(cx, &args.member, &args.snap).await else {
+        return error;
+    };
+    let mut error = error;
+    if snap.revision != from {
+        let did = RefreshOut::of(&from, snap, None, None);
+        let did = serde_json::to_value(did).unwrap_or(Value::Null);
+        error = error.with(crate::error::DID, did);
     }
+    let waiting = waiting(cx, args).await;
     if waiting.is_empty() {
         return error;
     }
@@ -306,39 +398,57 @@ async fn holding(cx: &Cx, args: &RefreshArgs, error: OpError) -> OpError {
         waiting.join(", "),
         args.member
     );
-    OpError { message, ..error }
+    OpError { message, ..error }.with("waiting", waiting)
 }
 
 enum Asked {
     Change(String),
     Nothing,
-    Conflict,
+    Conflict(String),
+    /// People run programs of the snap.
+    Busy(Vec<Client>),
+}
+
+/// The kinds of changes that bring another revision.
+const REFRESHES: [&str; 3] = ["refresh-snap", "auto-refresh", "install-snap"];
+
+/// The latest change behind `last` that may have brought another revision.
+fn made_since(changes: &[Change], last: u64) -> Option<&Change> {
+    let since = |c: &&Change| c.number() > last && REFRESHES.contains(&c.kind.as_str());
+    changes.iter().filter(since).max_by_key(|c| c.number())
 }
 
 /// Asks snapd for the refresh.
-async fn ask(cx: &Cx, args: &RefreshArgs) -> Result<Asked, OpError> {
-    let mut argv = vec![
-        "/usr/bin/snap".to_owned(),
-        "refresh".to_owned(),
-        "--no-wait".to_owned(),
-    ];
-    argv.extend(args.channel.iter().map(|c| format!("--channel={c}")));
-    argv.extend([format!("--cohort={COHORT}"), args.snap.clone()]);
-    let cmd = Cmd::root(argv).timeout(ASK);
+async fn ask(
+    cx: &Cx,
+    args: &RefreshArgs,
+    words: Vec<String>,
+    last_change: u64,
+) -> Result<Asked, OpError> {
+    let cmd = Cmd::root(words).timeout(ASK);
     let output = cx.cmd(&args.member, &cmd).await?;
     match output.end {
         End::Exit(0) => {
             let id = output.stdout.trim();
-            let is_id = !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit());
-            Ok(if is_id {
-                Asked::Change(id.to_owned())
-            } else {
-                Asked::Nothing
-            })
+            if !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) {
+                return Ok(Asked::Change(id.to_owned()));
+            }
+            // No id is no proof that there is no change: what is printed may be lost, or have other lines in it.
+            let (_, changes) = look(cx, &args.member, &args.snap).await?;
+            let made = made_since(&changes, last_change);
+            Ok(made.map_or(Asked::Nothing, |change| Asked::Change(change.id.clone())))
         }
         // The one exit code with a meaning: another change of this snap, or snapd itself, is in the way.
-        End::Exit(10) => Ok(Asked::Conflict),
-        _ => Err(output.failure(&cmd, args.member.as_str(), &unwrapped(&output.stderr))),
+        End::Exit(10) => Ok(Asked::Conflict(unwrapped(&output.stderr))),
+        _ => {
+            // For programs that run snapd has no exit code and no kind of error.
+            let mut running = clients::now(cx, &args.member).await.unwrap_or_default();
+            running.retain(|client| client.snap == args.snap);
+            if matches!(output.end, End::Exit(_)) && !running.is_empty() {
+                return Ok(Asked::Busy(running));
+            }
+            Err(output.failure(&cmd, args.member.as_str(), &unwrapped(&output.stderr)))
+        }
     }
 }
 
@@ -347,80 +457,6 @@ fn unwrapped(stderr: &str) -> String {
     let words: Vec<&str> = stderr.split_whitespace().collect();
     let text = words.join(" ");
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    text.chars().take(400).collect()
-}
-
-/// Follows a change to its end.
-async fn follow(cx: &Cx, member: &Member, id: &str) -> Result<(), OpError> {
-    let path = format!("/v2/changes/{id}");
-    let change = cx
-        .until(LOOK, async || {
-            let mut answers = snapd::get(cx, member, &[&path]).await?;
-            let change: Change = snapd::read(member, answers.remove(0))?;
-            if change.ready || change.status == "Wait" {
-                return Ok(Look::Yes(change));
-            }
-            let (done, total, text) = change.current();
-            cx.progress(done, Some(total), text.clone());
-            Ok(Look::NotYet(format!("change {id} goes on: {text}")))
-        })
-        .await?;
-    verdict(&change, member)
-}
-
-/// What a change that goes no further means.
-fn verdict(change: &Change, member: &Member) -> Result<(), OpError> {
-    let failed = |message: String| {
-        OpError::command(message)
-            .on(member.as_str())
-            .with("change", change.id.as_str())
-            .with("status", change.status.as_str())
-    };
-    match change.status.as_str() {
-        "Done" => Ok(()),
-        "Error" if change.stands() => Ok(()),
-        "Error" => Err(failed(format!(
-            "snapd undid the refresh: {}; look there at: snap tasks {}",
-            reason(&change.err),
-            change.id
-        ))),
-        "Wait" => Err(failed(format!(
-            "change {} waits for the machine to be rebooted: do that, and resume",
-            change.id
-        ))),
-        "Undone" | "Hold" => Err(failed(format!(
-            "change {} was aborted by someone (it ended as {})",
-            change.id, change.status
-        ))),
-        other => Err(failed(format!("change {} ended as {other}", change.id))),
-    }
-}
-
-/// The tasks that failed. A hook's log stands between two rules, and its last line says why the hook failed
-/// (`osutil/outputerr.go`).
-fn reason(err: &str) -> String {
-    const RULE: &str = "-----";
-    let mut tasks: Vec<String> = Vec::new();
-    let mut log: Option<&str> = None;
-    for line in err.lines().skip_while(|l| l.starts_with("cannot perform")) {
-        let line = line.trim_start_matches("- ").trim();
-        match (line.strip_prefix(RULE), log) {
-            (Some(_), None) => log = Some(""),
-            (Some(rest), Some(last)) => {
-                let task = tasks.pop().unwrap_or_default();
-                tasks.push(format!("{task} {last}{rest}"));
-                log = None;
-            }
-            (None, Some(_)) if !line.is_empty() => log = Some(line),
-            (None, None) if !line.is_empty() => tasks.push(line.to_owned()),
-            (None, _) => {}
-        }
-    }
-    let text = if tasks.is_empty() {
-        err.trim().to_owned()
-    } else {
-        tasks.join("; ")
-    };
     text.chars().take(400).collect()
 }
 
@@ -435,49 +471,79 @@ fn check_enabled(snap: &Snap, member: &Member) -> Result<(), OpError> {
     Err(OpError::refused(message).on(member.as_str()))
 }
 
-/// What the refresh came to, judged by the snap and not by anything that was printed.
+/// What the refresh came to, judged by the snap and not by anything that was printed. None where the member has neither the
+/// revision that is due nor a newer one.
 async fn result(
     cx: &Cx,
     args: &RefreshArgs,
     from: &str,
     change: Option<String>,
-) -> Result<RefreshOut, OpError> {
-    let (snap, _) = look(cx, &args.member, &args.snap).await?;
-    let wrong = |what: String| {
-        let how = change.as_ref().map_or_else(
-            || "nothing to refresh".to_owned(),
-            |id| format!("change {id} done"),
-        );
-        Err(OpError::command(format!("snapd says {how}, but {what}")).on(args.member.as_str()))
-    };
+) -> Result<Option<RefreshOut>, OpError> {
+    let (mut snap, _) = look(cx, &args.member, &args.snap).await?;
     check_enabled(&snap, &args.member)?;
-    if snap.cohort_key != COHORT {
-        return wrong(format!(
-            "{} is in cohort {:?} instead of {COHORT:?}",
-            snap.name, snap.cohort_key
-        ));
+    let due = args.revision.as_ref().filter(|due| **due != snap.revision);
+    if let Some(due) = due {
+        let number = |revision: &str| revision.parse::<u64>().unwrap_or(0);
+        if number(&snap.revision) > number(due) {
+            let by = snap.revision.clone();
+            return replaced(args, from, snap, change, by).map(Some);
+        }
+        return Ok(None);
     }
-    if let Some(due) = args.revision.as_ref().filter(|due| **due != snap.revision) {
-        let message = format!(
-            "the store gives revision {} of {}, and all members are to have {due}: a release that not everybody gets yet? \
-             Resume when it gives {due} here; if it gives a newer one, abort the run and begin again",
-            snap.revision, snap.name
-        );
-        return Err(OpError::command(message).on(args.member.as_str()));
+    // By its number it left the cohort; and who has the revision already may never have been in it.
+    if args.revision.is_some() && !follows(&snap, args.channel.as_ref()) {
+        (_, snap) = switch(cx, &args.member, &args.snap, args.channel.as_ref()).await?;
     }
-    match &args.channel {
-        Some(channel) if channel.as_str() != snap.tracking_channel => wrong(format!(
-            "{} follows {} instead of {channel}",
-            snap.name, snap.tracking_channel
-        )),
-        _ => Ok(RefreshOut {
+    if follows(&snap, args.channel.as_ref()) {
+        return Ok(Some(RefreshOut::of(from, snap, change, None)));
+    }
+    let how = change.map_or_else(|| "nothing to refresh".to_owned(), |id| format!("change {id} done"));
+    let message = format!(
+        "snapd says {how}, but {} follows {} in cohort {:?}",
+        snap.name, snap.tracking_channel, snap.cohort_key
+    );
+    Err(OpError::command(message).on(args.member.as_str()))
+}
+
+/// A newer release took the place of the one that all members are to have. Taken by this member alone it would be one more
+/// revision in the cluster: that is for whoever asked to say, before anything is done.
+fn replaced(
+    args: &RefreshArgs,
+    from: &str,
+    snap: Snap,
+    change: Option<String>,
+    by: String,
+) -> Result<RefreshOut, OpError> {
+    if args.replaced == Replaced::Tell {
+        return Ok(RefreshOut::of(from, snap, change, Some(by)));
+    }
+    let (name, due) = (&args.snap, args.revision.as_deref().unwrap_or_default());
+    let done = if snap.revision == by {
+        format!("{} has {by} of {name} already", args.member)
+    } else {
+        format!("the store has {by} of {name} by now, and nothing was done")
+    };
+    let message = format!(
+        "all members are to have {due}, and {done}: abort the run and begin again, which takes all of them to the newest; or \
+         give this one {due} with: sudo snap refresh {name} --revision={due}, and resume"
+    );
+    Err(OpError::refused(message)
+        .on(args.member.as_str())
+        .with("replaced", by))
+}
+
+impl RefreshOut {
+    /// What became of a snap that had the revision `from`.
+    fn of(from: &str, snap: Snap, change: Option<String>, replaced: Option<String>) -> Self {
+        Self {
             changed: snap.revision != from,
             from: from.to_owned(),
             to: snap.revision,
             version: snap.version,
             channel: snap.tracking_channel,
             change,
-        }),
+            replaced,
+        }
     }
 }
 
@@ -489,76 +555,5 @@ mod tests {
     fn wrapped_errors_are_one_line() {
         let stderr = "error: cannot refresh \"microcloud\": cannot query the store for\n       updates: got unexpected HTTP status code 503 via POST to\n       \"http://10.77.0.1:11028/v2/snaps/refresh\"\n";
         insta::assert_snapshot!(unwrapped(stderr), @r#"cannot refresh "microcloud": cannot query the store for updates: got unexpected HTTP status code 503 via POST to "http://10.77.0.1:11028/v2/snaps/refresh""#);
-    }
-
-    #[test]
-    fn of_a_hook_s_log_the_last_line_is_told() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/transcripts/snapd/refresh-hook-fails.txt"
-        );
-        let text = std::fs::read_to_string(path).unwrap();
-        let (_, printed) = text.split_once("error: ").unwrap();
-        let (err, _) = printed.split_once("\n[rc=1").unwrap();
-        assert_eq!(
-            reason(err),
-            "Run post-refresh hook of \"lxd\" snap if present (run hook \"post-refresh\": hook says no)"
-        );
-        assert_eq!(
-            reason("cannot perform the following tasks:\n- Start (x)\n- Stop (y)"),
-            "Start (x); Stop (y)"
-        );
-        assert_eq!(reason("odd"), "odd");
-    }
-
-    #[test]
-    fn a_refresh_stands_though_the_store_failed_behind_it() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/transcripts/snapd/store-fails-behind-a-refresh.txt"
-        );
-        let text = std::fs::read_to_string(path).unwrap();
-        let answers = text.lines().filter(|line| line.starts_with('{'));
-        for answer in answers {
-            let answer = answer.split("[rc=").next().unwrap();
-            let answer: serde_json::Value = serde_json::from_str(answer).unwrap();
-            let change = Change::deserialize(&answer["result"]).unwrap();
-            assert_eq!(change.status, "Error");
-            assert_eq!(verdict(&change, &"micro01".into()), Ok(()));
-        }
-    }
-
-    #[test]
-    fn every_end_of_a_change_has_a_verdict() {
-        let change = |status: &str| Change {
-            id: "12".to_owned(),
-            kind: "refresh-snap".to_owned(),
-            summary: String::new(),
-            status: status.to_owned(),
-            ready: true,
-            err: "cannot perform the following tasks:\n- Mount (no space)".to_owned(),
-            tasks: Vec::new(),
-            spawn_time: None,
-            ready_time: None,
-        };
-        let verdict = |status: &str| {
-            verdict(&change(status), &"micro1".into())
-                .err()
-                .map(|e| e.message)
-        };
-        assert_eq!(verdict("Done"), None);
-        assert_eq!(
-            verdict("Error").unwrap(),
-            "snapd undid the refresh: Mount (no space); look there at: snap tasks 12"
-        );
-        assert_eq!(
-            verdict("Wait").unwrap(),
-            "change 12 waits for the machine to be rebooted: do that, and resume"
-        );
-        assert_eq!(
-            verdict("Undone").unwrap(),
-            "change 12 was aborted by someone (it ended as Undone)"
-        );
-        assert!(verdict("Strange").is_some());
     }
 }

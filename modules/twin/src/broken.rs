@@ -20,6 +20,8 @@ pub enum Broken {
     Fails,
     /// It never ends.
     Never,
+    /// It does what it should, and what it prints is lost.
+    Mute,
 }
 
 /// Which programs are broken, by words of their command.
@@ -60,6 +62,22 @@ impl World {
             }),
             Broken::Fails => Reply::fail(1, "Error: something went wrong\n"),
             Broken::Never => Reply::Hang,
+            Broken::Mute => return None,
         })
+    }
+
+    /// What is left of a program's answer.
+    pub(crate) fn heard(&self, proc: &Proc, reply: Reply) -> Reply {
+        let words = proc.cmd.argv.join(" ");
+        let mut mute = self.broken.iter().filter(|(_, b)| **b == Broken::Mute);
+        match reply {
+            Reply::Exit(output) if mute.any(|(part, _)| words.contains(part)) => {
+                Reply::Exit(Output {
+                    stdout: String::new(),
+                    ..output
+                })
+            }
+            reply => reply,
+        }
     }
 }

@@ -64,6 +64,16 @@ pub const KINDS: &[FaultKind] = &[
         "The post-refresh hook fails, and snapd undoes the refresh.",
     ),
     kind(
+        "refresh-hangs",
+        &[Arg::Snap, Arg::Member],
+        "A refresh stands still while the snap's data is copied, with its services stopped.",
+    ),
+    kind(
+        "running-app",
+        &[Arg::Snap, Arg::Member],
+        "Somebody runs a program of the snap, and snapd refuses to refresh it.",
+    ),
+    kind(
         "no-return",
         &[Arg::Snap, Arg::Member],
         "After their next stop the snap's daemons don't come back.",
@@ -86,7 +96,17 @@ pub const KINDS: &[FaultKind] = &[
     kind(
         "other-revision",
         &[Arg::Snap, Arg::Member],
-        "The store offers nothing new to this member (a progressive release).",
+        "The store has nothing new for this member, by number neither (a progressive release).",
+    ),
+    kind(
+        "cohort-apart",
+        &[Arg::Snap, Arg::Member],
+        "The cohort offers nothing new to this member, which gets it by its number.",
+    ),
+    kind(
+        "new-release",
+        &[Arg::Snap],
+        "The publisher releases another revision of the snap into its channels.",
     ),
     kind(
         "disk-full",
@@ -370,6 +390,14 @@ impl Faults {
             .any(|f| f.name == "no-return" && f.args == args)
     }
 
+    /// Whether a refresh of a snap stands still on a member.
+    pub(crate) fn hangs(&self, member: &str, snap: &str) -> bool {
+        let args = [snap, member];
+        self.active
+            .iter()
+            .any(|f| f.name == "refresh-hangs" && f.args == args)
+    }
+
     /// Whether a fault of this kind is there for a member.
     pub(crate) fn has(&self, name: &str, member: &str) -> bool {
         let about = |f: &Fault| f.name == name && f.args.iter().any(|a| a == member);
@@ -515,7 +543,7 @@ impl World {
                 self.faults.lxd_drifted |= *snap == "lxd";
                 snapd::auto_refresh(self, member, snap);
             }
-            ("other-revision", [snap, member]) => {
+            ("other-revision" | "cohort-apart", [snap, member]) => {
                 if let Some(revision) = self.revision(member, snap) {
                     self.store.offer(member, snap, revision);
                 }
@@ -525,6 +553,7 @@ impl World {
                 let message = format!("{code} is raised, as somebody wanted it");
                 self.raise_check(code, *severity, &message);
             }
+            ("new-release", [snap]) => self.store.release_again(snap),
             ("slow-store", [seconds]) => {
                 self.store.delay = seconds.parse::<u64>().unwrap_or(0) * 1000;
             }
@@ -563,9 +592,9 @@ impl World {
                 self.services_start(member, snap);
             }
             ("no-self-update", [member]) => self.lxd.no_self_update.retain(|m| m != member),
-            ("other-revision", [snap, member]) => self.store.forget_offer(member, snap),
             ("pool-unavailable", [pool, member]) => self.find_pool(pool, member),
             ("health", [code, _]) => self.lower_check(code),
+            ("other-revision" | "cohort-apart", [snap, member]) => self.store.forget_offer(member, snap),
             ("slow-store", _) => self.store.delay = 0,
             ("store-error", _) => self.store.status = None,
             ("cannot-migrate", [name]) => self.fail_migration(name, 0),
@@ -607,6 +636,15 @@ impl World {
         {
             release.size = millis * crate::snapd::RATE / 1000;
         }
+    }
+
+    /// The revision of this number, if the store gives it to a member.
+    pub(crate) fn by_number(&self, member: &str, snap: &str, number: &str) -> Option<u32> {
+        let revision = number.parse().ok()?;
+        let args = [snap, member];
+        let kept = |f: &Fault| f.name == "other-revision" && f.args == args;
+        let known = self.store.release(snap, revision)?;
+        (!self.faults.active.iter().any(kept)).then_some(known.revision)
     }
 
     /// A snap follows another channel on a member than it did.

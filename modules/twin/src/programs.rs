@@ -55,6 +55,11 @@ pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
     if let Some(reply) = world.broken(proc) {
         return reply;
     }
+    let reply = answer(world, proc);
+    world.heard(proc, reply)
+}
+
+fn answer(world: &mut World, proc: &Proc) -> Reply {
     let args: Vec<&str> = proc.cmd.argv.iter().skip(1).map(String::as_str).collect();
     if world.machines.contains(&proc.member) {
         return stranger(&proc.cmd);
@@ -86,6 +91,7 @@ pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
         "openssl" => ovn::openssl(world, &proc.member, &args),
         "df" => host::df(world, &proc.member, &args),
         "date" => host::date(world, &proc.member, &args),
+        "find" => snapd::find(world, &proc.member, &args),
         "sh" => dumps::sh(world, proc, &args),
         "cat" => files::cat(world, &proc.member, &args),
         "ls" => files::ls(world, &proc.member, &args),

@@ -2,6 +2,7 @@
 
 mod api;
 mod change;
+mod clients;
 #[cfg(test)]
 mod samples;
 
@@ -13,9 +14,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) use api::curl;
 use change::Target;
 pub(crate) use change::{Change, RATE, task_done};
+pub(crate) use clients::find;
 
 use crate::dialects::{self, numbers};
-use crate::programs::snap_of;
 use crate::world::{Reply, World};
 
 /// snapd's state.
@@ -57,6 +58,7 @@ pub(crate) fn snap(world: &mut World, member: &str, root: bool, args: &[&str]) -
         ["refresh", name] if flags.contains(&"--unhold") => hold(world, member, name, false),
         ["refresh", name] => refresh(world, member, name, &flags),
         ["switch", name] => switch(world, member, name, &flags),
+        ["abort", id] => change::abort(world, member, id),
         [verb, ..] => Reply::Stranger(Output::exit(
             64,
             "",
@@ -174,9 +176,32 @@ fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply
     let channel = option(flags, "--channel")
         .unwrap_or(&snap.tracking)
         .to_owned();
-    let cohort = option(flags, "--cohort").unwrap_or(&snap.cohort).to_owned();
-    let Some(target) = world.store.offered(member, name, &channel) else {
+    let number = option(flags, "--revision");
+    let asked = option(flags, "--cohort");
+    if number.is_some() && asked.is_some() {
+        return Reply::fail(1, "error: cannot specify both cohort-key and revision\n");
+    }
+    let cohort = match asked {
+        _ if flags.contains(&"--leave-cohort") => "",
+        asked => asked.unwrap_or(&snap.cohort),
+    };
+    let cohort = cohort.to_owned();
+    let Some(head) = world.store.offered(member, name, &channel) else {
         return Reply::fail(1, unknown_channel(world, name, &channel));
+    };
+    let target = match number {
+        None => head,
+        Some(number) => match world.by_number(member, name, number) {
+            Some(revision) => revision,
+            None => {
+                return Reply::fail(
+                    1,
+                    format!(
+                        "error: snap \"{name}\" revision {number} not available (see 'snap info {name}')\n"
+                    ),
+                );
+            }
+        },
     };
     if machine
         .snapd
@@ -197,9 +222,9 @@ fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply
         return Reply::fail(1, error);
     }
     if target != snap.revision
-        && let Some(error) = running_apps(world, member, name)
+        && let Some(text) = clients::running(world, member, name)
     {
-        return Reply::fail(1, error);
+        return Reply::fail(1, text);
     }
     let target = Target {
         revision: target,
@@ -219,28 +244,6 @@ fn assumes(world: &World, member: &str, name: &str, revision: u32) -> Option<Str
         "error: cannot refresh \"{name}\": snap \"{name}\" assumes unsupported features: snapd{wanted} (try to update snapd and refresh the core snap)"
     );
     lacks.then(|| wrapped(&text) + "\n")
-}
-
-/// Programs of the snap that people run stop a refresh; its services don't.
-fn running_apps(world: &World, member: &str, name: &str) -> Option<String> {
-    let commands = world.running(member).filter_map(|p| snap_of(&p.cmd));
-    let commands = commands.filter(|(snap, _)| *snap == name);
-    let clients = world.clients.iter();
-    let clients = clients.filter(|c| c.member == member && c.snap == name);
-    let running: Vec<(String, u32)> = commands
-        .map(|(_, app)| (app.to_owned(), 4242))
-        .chain(clients.map(|c| (c.app.clone(), c.pid)))
-        .collect();
-    let mut apps: Vec<&str> = running.iter().map(|(app, _)| app.as_str()).collect();
-    apps.sort_unstable();
-    apps.dedup();
-    let pids: Vec<String> = running.iter().map(|(_, pid)| pid.to_string()).collect();
-    let text = format!(
-        "error: cannot refresh \"{name}\": snap \"{name}\" has running apps ({}), pids: {}",
-        apps.join(", "),
-        pids.join(",")
-    );
-    (!running.is_empty()).then(|| wrapped(&text) + "\n")
 }
 
 /// Where nobody answers at all, the program says so in words of its own (seen with snapd 2.68).

@@ -123,6 +123,25 @@ impl Store {
             .find(|r| r.revision == revision)
     }
 
+    /// The publisher releases the newest revision of a snap once more, under the next number, wherever it is.
+    pub(crate) fn release_again(&mut self, snap: &str) {
+        let Some(releases) = self.releases.get_mut(snap) else {
+            return;
+        };
+        let Some(newest) = releases.iter().max_by_key(|r| r.revision).cloned() else {
+            return;
+        };
+        let next = Release {
+            revision: newest.revision + 1,
+            ..newest.clone()
+        };
+        let channels = self.channels.get_mut(snap).into_iter().flatten();
+        for (_, revision) in channels.filter(|(_, r)| **r == newest.revision) {
+            *revision = next.revision;
+        }
+        releases.push(next);
+    }
+
     /// Publishes a revision into a channel.
     pub fn publish(&mut self, snap: &str, channel: &str, release: Release) {
         self.channels

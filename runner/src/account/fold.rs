@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
+use lockstep_modules::error::DID;
 use lockstep_modules::op::Effect;
 use serde_json::Value;
 
@@ -170,6 +171,7 @@ impl Fold {
                 let step = self.step(&path);
                 step.end(session, at, Progress::Failed);
                 step.failure = Some(failure.clone());
+                self.did(&path, &failure);
                 self.turn(at, session, What::Failed { path, failure });
             }
             Record::Hold {
@@ -267,6 +269,7 @@ impl Fold {
         let step = self.step(&path);
         step.end(session, at, Progress::Held);
         (step.failure, step.in_doubt) = (Some(failure.clone()), in_doubt);
+        self.did(&path, &failure);
         self.turn(
             at,
             session,
@@ -276,6 +279,17 @@ impl Fold {
                 in_doubt,
             },
         );
+    }
+
+    /// What a step has changed although it failed.
+    fn did(&mut self, path: &str, failure: &Failure) {
+        let change = failure
+            .detail
+            .get(DID)
+            .and_then(|did| change(self.step(path), did));
+        if let Some(change) = change {
+            self.changed(change);
+        }
     }
 
     /// One that comes again on the same member goes on from where the first began.

@@ -323,22 +323,27 @@ fn by_hand(step: &Step) -> Option<String> {
 
 /// Tells what an aborted run leaves: what became of snaps and of a site's own programs, which nothing gives back.
 fn stays(registry: &Registry, history: &History) {
-    let lines: Vec<String> = history
-        .completions
-        .iter()
-        .filter_map(|completion| {
-            let value = completion.result.as_ref().ok()?;
-            let step = history.steps.get(&completion.path)?;
-            let op = registry.op(&step.op).ok()?;
-            let lasting = step.op == "exec" || step.op.starts_with("snap.");
-            let changed = value.get("changed") != Some(&Value::Bool(false));
-            (lasting && step.effect == Effect::Once && changed).then(|| {
-                let member = op.member(&step.args).unwrap_or_default();
-                let (what, how) = (op.call.headline(&step.args), op.call.summary(value));
-                format!("  {member}  {} {what}: {how}", op.name)
-            })
-        })
-        .collect();
+    let mut lines = Vec::new();
+    for completion in &history.completions {
+        let Some(step) = history.steps.get(&completion.path) else {
+            continue;
+        };
+        // What failed may have changed something all the same.
+        let value = match &completion.result {
+            Ok(value) => Some(value),
+            Err(_) => step.did.as_ref(),
+        };
+        let (Some(value), Ok(op)) = (value, registry.op(&step.op)) else {
+            continue;
+        };
+        let lasting = step.op == "exec" || step.op.starts_with("snap.");
+        let changed = value.get("changed") != Some(&Value::Bool(false));
+        if lasting && step.effect == Effect::Once && changed {
+            let member = op.member(&step.args).unwrap_or_default();
+            let (what, how) = (op.call.headline(&step.args), op.call.summary(value));
+            lines.push(format!("  {member}  {} {what}: {how}", op.name));
+        }
+    }
     if lines.is_empty() {
         out!("It had changed nothing else.");
         return;

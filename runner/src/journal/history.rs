@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use lockstep_modules::error::Kind;
+use lockstep_modules::error::{DID, Kind};
 use lockstep_modules::op::{Effect, Observation};
 use serde_json::Value;
 
@@ -52,6 +52,8 @@ pub struct Step {
     pub began: Option<Timestamp>,
     /// When its end was recorded.
     pub ended: Option<Timestamp>,
+    /// What its last failed attempt did all the same, as its result would have said it.
+    pub did: Option<Value>,
 }
 
 /// A completion, in the order of delivery.
@@ -149,6 +151,7 @@ impl History {
                     witnesses: Vec::new(),
                     began: None,
                     ended: None,
+                    did: None,
                 };
                 if self.steps.insert(path.clone(), step).is_some() {
                     return Err(format!("{path} is asked for twice"));
@@ -220,6 +223,11 @@ impl Step {
         let illegal =
             |what: &str, phase: &Phase| Err(format!("{what} can't follow {}", phase.word()));
         let mut delivered = None;
+        if let Record::Hold { failure, .. } | Record::Failed { failure, .. } = &record
+            && let Some(did) = failure.detail.get(DID)
+        {
+            self.did = Some(did.clone());
+        }
         self.phase = match (record, &self.phase) {
             (Record::Start { attempt, .. }, Phase::Issued | Phase::Running)
                 if attempt == self.attempts + 1 =>

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::world::{Due, World};
+use crate::world::{Due, Reply, World};
 
 /// A change. It belongs to snapd, not to whoever asked for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub(crate) struct Change {
     /// The task that is being done, or undone.
     at: usize,
     undoing: bool,
+    /// Somebody wants it to end and to be undone.
+    #[serde(default)]
+    aborted: bool,
 }
 
 /// What a refresh goes to, and what it came from.
@@ -287,6 +290,7 @@ pub(crate) fn begin(
         goal,
         at: 0,
         undoing: false,
+        aborted: false,
     });
     do_task(world, member, id);
     id
@@ -319,6 +323,7 @@ pub(super) fn done_at_once(
         goal: Goal::default(),
         at: 0,
         undoing: false,
+        aborted: false,
     });
 }
 
@@ -394,6 +399,18 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
         change.goal.clone(),
     );
     let kind = change.tasks[at].kind.clone();
+    if change.aborted && !undoing {
+        return undo(world, member, id, "Undone");
+    }
+    if kind == "copy-snap-data" && !undoing && world.faults.hangs(member, &snap) {
+        return world.schedule(
+            1000,
+            Due::Task {
+                member: member.to_owned(),
+                change: id,
+            },
+        );
+    }
     if kind == "mount-snap" && !undoing && world.faults.has("disk-full", member) {
         let why = format!(
             "write /var/lib/snapd/snaps/{snap}_{}.snap: no space left on device",
@@ -499,22 +516,30 @@ fn hook_fails(world: &mut World, member: &str, snap: &str) -> bool {
 
 /// A task fails: what came before is undone in reverse, what would have come is put on hold.
 fn fail(world: &mut World, member: &str, id: u64, why: &str) {
+    let Some(change) = change_mut(world, member, id) else {
+        return;
+    };
+    change.err = format!(
+        "cannot perform the following tasks:\n- {} ({why})",
+        change.tasks[change.at].summary
+    );
+    undo(world, member, id, "Error");
+}
+
+/// A change goes no further: what was done is undone. The task at which it was ends with this status.
+fn undo(world: &mut World, member: &str, id: u64, ends: &str) {
     let now = world.now;
     let Some(change) = change_mut(world, member, id) else {
         return;
     };
     let at = change.at;
-    change.err = format!(
-        "cannot perform the following tasks:\n- {} ({why})",
-        change.tasks[at].summary
-    );
     change.undoing = true;
     for (i, task) in change.tasks.iter_mut().enumerate() {
         let stays = NOT_UNDONE.contains(&task.kind.as_str());
         task.status = match i.cmp(&at) {
             std::cmp::Ordering::Less if stays => "Done",
             std::cmp::Ordering::Less => "Undo",
-            std::cmp::Ordering::Equal => "Error",
+            std::cmp::Ordering::Equal => ends,
             std::cmp::Ordering::Greater if task.kind == RE_REFRESH => "Doing",
             std::cmp::Ordering::Greater => "Hold",
         }
@@ -527,5 +552,22 @@ fn fail(world: &mut World, member: &str, id: u64, why: &str) {
     if let Some(next) = (0..at).rev().find(|i| change.tasks[*i].status == "Undo") {
         change.at = next;
         do_task(world, member, id);
+    }
+}
+
+/// `snap abort ID`: it prints nothing, and what was done is undone when the task that goes on has ended.
+pub(super) fn abort(world: &mut World, member: &str, id: &str) -> Reply {
+    let number = id.parse().unwrap_or(0);
+    match change_mut(world, member, number) {
+        None => Reply::fail(1, format!("error: cannot find change with id \"{id}\"\n")),
+        Some(change) if change.ready() => Reply::fail(
+            1,
+            format!("error: cannot abort change {id} with nothing pending\n"),
+        ),
+        Some(change) => {
+            change.aborted = true;
+            world.touch();
+            Reply::out("")
+        }
     }
 }

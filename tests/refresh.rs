@@ -1,0 +1,246 @@
+//! Refreshing a snap: what is found out before, meanwhile and afterwards.
+
+use std::time::Duration;
+
+use lockstep::engine::Answer;
+use lockstep_tests::{Bench, told};
+use lockstep_twin::{Broken, Scenario};
+use serde_json::{Value, json};
+
+/// The components, with the revision that a cluster has and the one that comes.
+const SNAPS: [(&str, u32, u32); 4] = [
+    ("microceph", 1500, 1501),
+    ("microovn", 700, 701),
+    ("lxd", 33100, 33110),
+    ("microcloud", 1200, 1210),
+];
+
+fn only(snap: &str) -> Bench {
+    Bench::shipped("update", &Scenario::of(3), &json!({ "only": [snap] }))
+}
+
+/// Which cohorts members are in.
+fn cohorts(bench: &mut Bench, snap: &str) -> Vec<Value> {
+    let body = format!(
+        r#"local all = {{}}
+        for i, m in ipairs(cluster.members) do all[i] = snap.info({{ member = m, snap = "{snap}" }}).cohort end
+        return all"#
+    );
+    let mut look = Bench::playing(&body, 3);
+    look.world = bench.world.clone();
+    look.run().done().as_array().unwrap().clone()
+}
+
+#[test]
+fn a_refresh_whose_change_id_was_not_read_is_looked_for_and_followed() {
+    for revision in ["", r#", revision = "1501""#] {
+        let body = format!(
+            r#"return snap.refresh {{ member = "micro02", snap = "microceph"{revision} }}"#
+        );
+        let mut bench = Bench::playing(&body, 3);
+        bench.world.break_program("snap refresh", Broken::Mute);
+        let out = bench.run().done();
+        assert_eq!(
+            (&out["changed"], &out["to"], &out["change"]),
+            (&json!(true), &json!("1501"), &json!("1"))
+        );
+        assert!(!bench.world.is_changing("micro02"));
+    }
+}
+
+#[test]
+fn a_run_whose_target_was_replaced_asks_before_it_acts_and_takes_all_members_to_the_new_one() {
+    for (snap, old, due) in SNAPS {
+        let new = due + 1;
+        let mut bench = only(snap);
+        bench.fault(&format!("refresh-fails:{snap},micro02"));
+        bench.fault("no-self-update:micro02");
+        let held = bench.run().held();
+        assert_eq!(held.failure.member.as_deref(), Some("micro02"), "{held:?}");
+        bench.world.mend();
+        bench.fault(&format!("new-release:{snap}"));
+        bench.wait(Duration::from_secs(10));
+        let before = bench.revisions(snap);
+
+        let held = bench.resume().held();
+        assert!(held.path.contains("confirm"), "{held:?}");
+        let question = format!("Take all members to {new}?");
+        assert!(held.failure.message.contains(&question), "{held:?}");
+        assert_eq!(bench.revisions(snap), before, "nothing is done unasked");
+        assert_eq!(before[1], old);
+
+        let mut aborted = bench.fresh_copy();
+        bench.answer = Answer::Yes;
+        bench.resume().done();
+        assert_eq!(bench.revisions(snap), [new, new, new]);
+        assert_eq!(bench.world.violations(), []);
+
+        aborted.answer = Answer::Nobody;
+        aborted.run().done();
+        assert_eq!(aborted.revisions(snap), [new, new, new]);
+    }
+}
+
+#[test]
+fn a_release_that_comes_out_in_mid_wave_is_seen_by_the_next_member() {
+    for (snap, old, due) in [SNAPS[0], SNAPS[1], SNAPS[3]] {
+        let mut bench = only(snap);
+        bench.fault(&format!("new-release:{snap}@{snap}/micro02"));
+        let held = bench.run().held();
+        assert!(held.failure.message.contains("which micro02 has"), "{held:?}");
+        let has = bench.revisions(snap);
+        assert_eq!(has[1], due);
+        assert!(has.iter().all(|r| [old, due].contains(r)), "{has:?}");
+        bench.answer = Answer::Yes;
+        bench.resume().done();
+        assert_eq!(bench.revisions(snap), [due + 1; 3]);
+        assert_eq!(bench.world.violations(), []);
+    }
+}
+
+#[test]
+fn a_playbook_that_doesn_t_ask_for_it_is_refused_before_anything_is_done() {
+    let body = r#"return snap.refresh { member = "micro02", snap = "lxd", revision = "33105" }"#;
+    let mut bench = Bench::playing(body, 3);
+    let held = bench.run().held();
+    insta::assert_snapshot!(told(&held), @"snap.refresh#1: all members are to have 33105, and the store has 33110 of lxd by now, and nothing was done: abort the run and begin again, which takes all of them to the newest; or give this one 33105 with: sudo snap refresh lxd --revision=33105, and resume");
+    assert_eq!(bench.revisions("lxd"), [33100; 3]);
+    assert_eq!(bench.refreshes(), Vec::<String>::new());
+}
+
+#[test]
+fn a_release_that_comes_out_in_the_very_moment_is_accounted_for() {
+    let mut raced = 0;
+    for ms in (100..1200).step_by(50) {
+        let body = r#"return snap.refresh { member = "micro02", snap = "lxd", revision = "33110" }"#;
+        let mut bench = Bench::playing(body, 3);
+        bench.fault(&format!("new-release:lxd@{ms}ms"));
+        let lockstep_tests::Ended::Finish(lockstep::engine::Finish::Held(held)) = bench.run()
+        else {
+            continue;
+        };
+        let Some(did) = held[0].failure.detail.get("did") else {
+            continue;
+        };
+        raced += 1;
+        assert_eq!((&did["from"], &did["to"]), (&json!("33100"), &json!("33111")));
+        let step = &bench.history().steps["snap.refresh#1"];
+        assert_eq!(step.did.as_ref(), Some(did));
+    }
+    assert!(raced > 0, "no case hit the moment");
+}
+
+#[test]
+fn where_the_cohort_doesn_t_converge_a_member_is_refreshed_by_number_and_put_back_into_it() {
+    for (snap, _, due) in SNAPS {
+        let mut bench = only(snap);
+        bench.fault(&format!("cohort-apart:{snap},micro03@2s"));
+        bench.run().done();
+        assert_eq!(bench.revisions(snap), [due; 3]);
+        assert_eq!(cohorts(&mut bench, snap), ["+", "+", "+"]);
+        let number = format!("--revision={due}");
+        let asked = bench.world.log.iter().filter(|e| e.argv.contains(&number));
+        let asked: Vec<&str> = asked.map(|e| e.member.as_str()).collect();
+        assert_eq!(asked, ["micro03"]);
+        assert_eq!(bench.world.violations(), []);
+    }
+}
+
+#[test]
+fn a_cohort_that_is_apart_beforehand_is_told_and_may_be_accepted() {
+    let apart = |accept: Value| {
+        let params = json!({"only": ["microcloud"], "accept": accept});
+        let mut bench = Bench::shipped("update", &Scenario::of(3), &params);
+        bench.fault("cohort-apart:microcloud,micro02");
+        bench.world.advance(1000);
+        bench
+    };
+    let held = apart(json!([])).run().held();
+    insta::assert_snapshot!(held.failure.message, @"cohort: MicroCloud: the store has 1200 for micro02 and 1210 for micro01, micro03: try again later; accepted, all are taken to 1210, by its number where the cohort doesn't give it (go on all the same: --accept cohort)");
+    let mut bench = apart(json!(["cohort"]));
+    bench.run().done();
+    assert_eq!(bench.revisions("microcloud"), [1210; 3]);
+    assert_eq!(cohorts(&mut bench, "microcloud"), ["+", "+", "+"]);
+}
+
+#[test]
+fn a_refresh_that_hangs_is_told_with_the_task_the_time_and_who_waits() {
+    let body = r#"
+        return parallel(cluster.members, function(m)
+            return snap.refresh { member = m, snap = "lxd", timeout = "6m" }
+        end)"#;
+    let mut bench = Bench::playing(body, 3);
+    bench.fault("refresh-hangs:lxd,micro02");
+    bench.fault("no-self-update:micro02");
+    let held = bench.run().held();
+    assert!(held.in_doubt, "{held:?}");
+    let stall = &held.failure.detail["stall"];
+    assert_eq!(
+        (&stall["task"], &stall["services_down"], &stall["waiting"]),
+        (&json!("copy-snap-data"), &json!(true), &json!(["micro01", "micro03"]))
+    );
+    let message = &held.failure.message;
+    for part in [
+        "Copy snap \"lxd\" data: nothing moves since ",
+        "its services are down on micro02 meanwhile; micro01, micro03 wait for it",
+        "snap change 1",
+        "sudo snap abort 1",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let events = serde_json::to_string(&bench.events).unwrap();
+    assert!(events.contains("nothing moves since"), "it is told meanwhile");
+    bench.world.mend();
+    bench.resume().done();
+    assert_eq!(bench.revisions("lxd"), [33110; 3]);
+}
+
+#[test]
+fn a_hang_that_is_aborted_is_undone_and_can_be_tried_again() {
+    let body = r#"return snap.refresh { member = "micro02", snap = "microceph", timeout = "4m" }"#;
+    let mut bench = Bench::playing(body, 3);
+    bench.fault("refresh-hangs:microceph,micro02");
+    assert!(bench.run().held().in_doubt);
+    lockstep_tests::by_hand(&mut bench.world, "micro02", &["/usr/bin/snap", "abort", "1"]);
+    bench.world.mend();
+    bench.wait(Duration::from_secs(30));
+    let held = bench.resume().held();
+    assert!(held.failure.message.contains("was aborted by someone"), "{held:?}");
+    assert_eq!(bench.resume().done()["to"], json!("1501"));
+}
+
+#[test]
+fn programs_that_people_run_are_found_before_the_wave_with_member_and_process() {
+    let mut bench = only("lxd");
+    bench.fault("running-app:lxd,micro02");
+    bench.world.advance(1000);
+    let held = bench.run().held();
+    insta::assert_snapshot!(held.failure.message, @"clients: snapd refreshes no lxd of which a program runs: micro02 runs lxc (pid 4242) (see: ps -fp 4242); end it there (go on all the same: --accept clients)");
+
+    // One that is begun behind the preflight.
+    let mut bench = only("lxd");
+    bench.fault("running-app:lxd,micro02@4s");
+    let held = bench.run().held();
+    assert!(held.path.contains("snap.wait"), "{held:?}");
+    assert_eq!(held.failure.detail["clients"][0]["pid"], json!(4242));
+    assert_eq!(bench.revisions("lxd"), [33100; 3]);
+    bench.world.mend();
+    bench.resume().done();
+    assert_eq!(bench.revisions("lxd"), [33110; 3]);
+}
+
+#[test]
+fn a_refresh_waits_for_a_program_that_somebody_runs_and_then_says_whose_it_is() {
+    let body = r#"return snap.refresh { member = "micro02", snap = "microceph" }"#;
+    let mut bench = Bench::playing(body, 3);
+    bench.fault("running-app:microceph,micro02+1m");
+    assert_eq!(bench.run().done()["to"], json!("1501"));
+
+    let mut bench = Bench::playing(body, 3);
+    bench.fault("running-app:microceph,micro02");
+    let held = bench.run().held();
+    assert_eq!(
+        (held.failure.kind.word(), &held.failure.detail["clients"][0]["app"]),
+        ("conflict", &json!("ceph"))
+    );
+}
