@@ -169,6 +169,7 @@ fn a_success_that_leaves_an_instance_behind_is_none() {
 #[test]
 fn what_cant_be_moved_is_refused_before_the_first_change() {
     let host_path = [("path", "/srv"), ("source", "/srv"), ("type", "disk")];
+    let local_root = [("path", "/"), ("pool", "local"), ("type", "disk")];
     let cases = [
         (
             Instance {
@@ -188,6 +189,19 @@ fn what_cant_be_moved_is_refused_before_the_first_change() {
         (
             Instance::machine("x", "micro02").with("limits.memory", "64GiB"),
             "MiB of memory free",
+        ),
+        (
+            Instance::machine("x", "micro02").device("root", &local_root),
+            "lxc config device set x root size.state=1024MiB",
+        ),
+        (
+            Instance::machine("x", "micro02")
+                .with("cluster.evacuate", "live-migrate")
+                .device(
+                    "data",
+                    &[("path", "/data"), ("pool", "local"), ("type", "disk")],
+                ),
+            "and data is in a pool of its host, with which that fails",
         ),
     ];
     for (instance, expected) in cases {
@@ -361,4 +375,26 @@ fn services_that_were_never_down_are_not_started_again_by_the_end_of_a_fault() {
     bench.fault("no-return:lxd,micro02@1s+15s");
     bench.run().done();
     assert_eq!(bench.world.violations(), []);
+}
+
+#[test]
+fn an_instance_that_lxd_starts_on_the_way_is_foretold_and_stopped_again() {
+    let instances = vec![
+        Instance {
+            running: false,
+            ..Instance::container("autos", "micro02").with("boot.autostart", "true")
+        },
+        Instance::container("c", "micro02"),
+    ];
+    let scenario = Scenario {
+        instances: Some(instances),
+        ..Scenario::of(3)
+    };
+    let mut bench = Bench::playing(r#"return lxd.predict { member = "micro02" }"#, 3);
+    bench.world = scenario.build();
+    assert_eq!(bench.run().done()["starts"], json!(["autos"]));
+    let mut bench = evacuating(&scenario, &json!({}));
+    let before = places(&bench);
+    bench.run().done();
+    assert_home(&bench, &before);
 }

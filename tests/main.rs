@@ -15,6 +15,7 @@ mod exits;
 mod gates;
 mod generated;
 mod holds;
+mod lasting;
 mod laws;
 mod live;
 mod modules;

@@ -31,6 +31,9 @@ pub struct Component {
     pub health: Health,
     /// What is wrong with it.
     pub problems: Vec<String>,
+    /// What is worth knowing and not wrong: health codes that are no reason to stop, and flags that somebody has set.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// How a component is.
@@ -70,6 +73,7 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
         .filter_map(|m| Some((m.name.as_str(), m.snaps.get(snap)?)))
         .collect();
     let skew = skew(&installed);
+    let mut notes = Vec::new();
     let (health, problems) = if installed.is_empty() {
         let all_seen = members.iter().all(|m| m.reachable && m.problem.is_none());
         (
@@ -82,7 +86,7 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
         )
     } else {
         let judged = match snap {
-            "microceph" => microceph(cx).await,
+            "microceph" => microceph(cx, &mut notes).await,
             "microovn" => microovn(cx).await,
             "lxd" => lxd(cx).await,
             _ => database(cx, MICROCLOUD).await,
@@ -102,6 +106,7 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
         skew,
         health,
         problems,
+        notes,
     }
 }
 
@@ -114,8 +119,9 @@ fn said(error: &OpError) -> String {
 
 type Judged = Result<(Health, Vec<String>), OpError>;
 
-async fn microceph(cx: &Cx) -> Judged {
+async fn microceph(cx: &Cx, notes: &mut Vec<String>) -> Judged {
     let health = microceph::health(cx, &cx.members()).await?;
+    notes.extend(health.notes);
     if !health.ok {
         return Ok((Health::Bad, health.problems));
     }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::world::{Due, World};
 pub(crate) use command::command;
 use faults::Faults;
+pub(crate) use maps::disks;
 
 /// A release of Ceph, as in `("19.2.3", "squid")`.
 type Version = (String, String);
@@ -50,6 +51,8 @@ pub(crate) struct Ceph {
     /// What monitors go on telling of placement groups while there is no manager.
     told_last: Option<String>,
     faults: Faults,
+    /// Codes that somebody has muted: up to which count, or for good.
+    mutes: BTreeMap<String, Option<usize>>,
     epoch: u64,
 }
 

@@ -78,6 +78,7 @@ pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
         }
         "microceph.ceph" => ceph::command(world, proc, &args),
         "microovn.ovn-appctl" => ovn::appctl(world, &proc.member, &args),
+        "microovn.ovn-sbctl" => ovn::sbctl(world, &args),
         "df" => host::df(world, &proc.member, &args),
         "date" => host::date(world, &proc.member, &args),
         "sh" => dumps::sh(world, proc, &args),

@@ -22,6 +22,7 @@ pub(crate) fn command(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
     match words.as_slice() {
         ["-s" | "status"] => json_reply(&health::status(world)),
         ["health", "detail"] => json_reply(&health::health(world, true)),
+        ["health", "mute", code, ttl @ ..] => health::mute(world, code, ttl.contains(&"--sticky")),
         ["versions"] => json_reply(&maps::versions(world)),
         ["mon", "dump"] => told(&maps::mon_dump(world), "dumped monmap epoch 1\n"),
         ["mgr", "stat"] => json_reply(&maps::mgr_stat(world)),
@@ -37,6 +38,12 @@ pub(crate) fn command(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
         ["osd", "dump"] => json_reply(&maps::osd_dump(world)),
         ["osd", "tree"] => json_reply(&maps::osd_tree(world)),
         ["osd", "ok-to-stop", ids @ ..] => ok_to_stop(world, ids),
+        ["osd", "ls"] => json_reply(&serde_json::json!(
+            world.ceph.osds.keys().collect::<Vec<_>>()
+        )),
+        ["osd", "pool", "ls", "detail"] => json_reply(&maps::pools(world)),
+        ["fs", "ls"] => json_reply(&maps::filesystems(world)),
+        ["config", "show", _, "cluster_network" | "public_network"] => Reply::out("10.0.0.0/24\n"),
         ["osd", "require-osd-release", release, ..] => require_release(world, release),
         ["osd", verb @ ("set-group" | "unset-group"), flag, host] => {
             set_group(world, *verb == "set-group", flag, host)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Osd, rank};
-use crate::world::World;
+use crate::world::{Reply, World};
 
 /// A health check that is raised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,7 +159,16 @@ pub(super) const FSID: &str = "71f66c83-6e08-492c-b55f-c9a166e69ffc";
 /// The health, in `ceph -s` and, with `detail`, in `ceph health detail`.
 pub(super) fn health(world: &World, detail: bool) -> Value {
     let checks = checks(world);
-    let worst = |severity: &str| checks.values().any(|check| check.severity == severity);
+    let muted = |code: &str, check: &Check| {
+        let mutes = &world.ceph.mutes;
+        mutes
+            .get(code)
+            .is_some_and(|up_to| up_to.is_none_or(|count| check.count <= count))
+    };
+    let worst = |severity: &str| {
+        let mut worse = checks.iter().filter(|(code, check)| !muted(code, check));
+        worse.any(|(_, check)| check.severity == severity)
+    };
     let status = if worst("HEALTH_ERR") {
         "HEALTH_ERR"
     } else if worst("HEALTH_WARN") {
@@ -168,7 +177,7 @@ pub(super) fn health(world: &World, detail: bool) -> Value {
         "HEALTH_OK"
     };
     let shown = checks.iter().map(|(code, check)| {
-        let mut shown = json!({"severity": check.severity, "summary": {"message": check.message, "count": check.count}, "muted": false});
+        let mut shown = json!({"severity": check.severity, "summary": {"message": check.message, "count": check.count}, "muted": muted(code, check)});
         if detail {
             let lines = check.detail.iter().map(|line| json!({"message": line}));
             shown["detail"] = lines.collect();
@@ -176,6 +185,21 @@ pub(super) fn health(world: &World, detail: bool) -> Value {
         (code.clone(), shown)
     });
     json!({"status": status, "checks": shown.collect::<serde_json::Map<_, _>>(), "mutes": []})
+}
+
+/// `ceph health mute`: it ends when the count rises, unless it is sticky, and what isn't raised can be muted only so
+/// (`src/mon/HealthMonitor.cc`).
+pub(super) fn mute(world: &mut World, code: &str, sticky: bool) -> Reply {
+    let count = checks(world).get(code).map(|check| check.count);
+    if count.is_none() && !sticky {
+        return Reply::fail(
+            2,
+            format!("Error ENOENT: health alert {code} is not currently raised\n"),
+        );
+    }
+    let up_to = count.filter(|_| !sticky);
+    world.ceph.mutes.insert(code.to_owned(), up_to);
+    Reply::out("")
 }
 
 fn checks(world: &World) -> Checks {
