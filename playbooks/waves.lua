@@ -31,8 +31,8 @@ end
 -- A wave is a record: the playbook's `hook`, its `component` as it was before (members, health), the `channel` to move to
 -- (none to stay), the `revision` that all members are to have and the newer one that took its place (`replaced`), which one
 -- each `has` by now, those that have it coming (`moves`), how many good `looks` open a gate, whether `downtime` is accepted,
--- and so programs of the snap that people run (`clients`), whether any member is `ahead` of the others by now, and `away`,
--- which runs a member's refresh with its instances out of the way if that is asked for.
+-- and so programs of the snap that people run (`clients`), whether any member is `ahead` of the others and the point
+-- of no return is `past` by now, and `away`, which runs a member's refresh with its instances out of the way if that is asked for.
 
 -- While a member is away Ceph shall not start to move its data. Whoever set the flag gives it back.
 local function with_noout(member, body)
@@ -54,13 +54,12 @@ local function with_patience(body)
 	end)
 end
 
--- The revision that a refreshed member could go back to: what it had, as long as no other member has the new release. Two
--- that are ahead keep each other from going back, where the release has a newer schema; and a new major of Ceph changes a
--- monitor's store for good.
+-- The revision that a refreshed member could go back to: what it had, as long as no other member has the new release and the
+-- point of no return isn't behind. Two that are ahead keep each other from going back, where the release has a newer schema.
 local function way_back(wave, had)
 	local alone = wave.component.in_step and #wave.component.members > 1 and not wave.ahead
 	wave.ahead = true
-	if alone and not (wave.component.name == "microceph" and wave.channel) then
+	if alone and not wave.past then
 		return had
 	end
 end
@@ -95,11 +94,12 @@ local function refresh(wave, member, gate)
 	wave.hook("after_member", { member = member, component = name, changed = r.changed })
 end
 
--- A component's databases change for good when its last member gets the new release, and Ceph's with the first monitor.
--- Where it is moved to another channel, that is said, and asked if somebody is there.
+-- A component's databases change for good when its last member gets the new release, and what Ceph's monitors keep with the
+-- last of them. Where it is moved to another channel, that is said, and asked if somebody is there.
 local function point_of_no_return(wave)
 	local component, channel = wave.component, wave.channel
 	if channel and (#component.channels > 1 or component.channels[1] ~= channel) then
+		wave.past = true
 		local what = "from here on there is no way back for "
 			.. component.title
 			.. " to an older release than "
@@ -156,6 +156,19 @@ local function together(wave, each, members, fn)
 	until not again and not wave.replaced
 end
 
+-- The last of the members with a monitor that are to get a new release. Until it has it, the others' monitors can go back:
+-- monmap and their stores change when all of them have it (seen from 18.2 to 20.2).
+local function last_monitor(wave, order, mons)
+	local has_monitor, last = {}, nil
+	for _, name in ipairs(mons) do
+		has_monitor[name] = true
+	end
+	for _, member in ipairs(order) do
+		last = has_monitor[member] and wave.moves[member] and member or last
+	end
+	return last
+end
+
 local run = {}
 
 -- One member after the other, each behind a gate before and a gate after it. A member that has the release already stops
@@ -165,11 +178,14 @@ function run.microceph(wave)
 	local function gate(member, had)
 		microceph.wait { member = member, before = had, since = before, samples = wave.looks }
 	end
-	point_of_no_return(wave)
 	local order = microceph.order({ members = wave.component.members }).members
+	local last = last_monitor(wave, order, before.mons)
 	together(wave, rolling, order, function(member)
 		if not wave.moves[member] then
 			return refresh(wave, member, gate)
+		end
+		if member == last then
+			point_of_no_return(wave)
 		end
 		wave:away(member, function()
 			microceph.spare { member = member, since = before, downtime = wave.downtime }
@@ -299,6 +315,18 @@ local function planned(M, report, p, channels)
 	return chain
 end
 
+-- What is worth knowing of a cluster that is well: Ceph may call it ill for what is no harm to data.
+local function notes(status)
+	local all = {}
+	for _, component in ipairs(status.components) do
+		for _, note in ipairs(component.notes) do
+			all[#all + 1] = component.title .. ": " .. note
+			log.warn(all[#all])
+		end
+	end
+	return all
+end
+
 -- What became different on which member, by component.
 local function changes(before, after)
 	local changed = {}
@@ -376,7 +404,7 @@ function waves.run(M, p, channels)
 	local report = preflight.require(waves.preflight(p, channels))
 	local before, chain = report.status, planned(M, report, p, channels)
 	if #chain == 0 then
-		return { changed = {}, components = {} }
+		return { changed = {}, components = {}, notes = notes(before) }
 	end
 	for _, wave in ipairs(chain) do
 		local from = table.concat(wave.component.channels, " and ")
@@ -392,7 +420,7 @@ function waves.run(M, p, channels)
 	end
 
 	return with_lock(function()
-		local folders = {}
+		local lasting, folders = status.lasting {}, {}
 		if p.backup == false then
 			log.warn "no backup is taken (backup = false)"
 		else
@@ -409,7 +437,8 @@ function waves.run(M, p, channels)
 		-- Storage may still be catching up with a member that was away in the wave of another component.
 		local patience = { times = 20, every = "15s" }
 		local after = status.require { health = "ok", in_step = true, components = moved, retry = patience }
-		return { backup = folders, changed = changes(before, after), components = moved }
+		status.unharmed { since = lasting }
+		return { backup = folders, changed = changes(before, after), components = moved, notes = notes(after) }
 	end)
 end
 

@@ -169,6 +169,7 @@ fn a_success_that_leaves_an_instance_behind_is_none() {
 #[test]
 fn what_cant_be_moved_is_refused_before_the_first_change() {
     let host_path = [("path", "/srv"), ("source", "/srv"), ("type", "disk")];
+    let local_root = [("path", "/"), ("pool", "local"), ("type", "disk")];
     let cases = [
         (
             Instance {
@@ -188,6 +189,19 @@ fn what_cant_be_moved_is_refused_before_the_first_change() {
         (
             Instance::machine("x", "micro02").with("limits.memory", "64GiB"),
             "MiB of memory free",
+        ),
+        (
+            Instance::machine("x", "micro02").device("root", &local_root),
+            "lxc config device set x root size.state=1024MiB",
+        ),
+        (
+            Instance::machine("x", "micro02")
+                .with("cluster.evacuate", "live-migrate")
+                .device(
+                    "data",
+                    &[("path", "/data"), ("pool", "local"), ("type", "disk")],
+                ),
+            "and data is in a pool of its host, with which that fails",
         ),
     ];
     for (instance, expected) in cases {
@@ -384,4 +398,26 @@ fn what_was_left_behind_is_moved_one_by_one_where_lxd_would_move_all_home_first(
         .iter()
         .filter(|(_, place, runs)| place == "micro01" && *runs);
     assert_eq!(here.count(), 0, "{:?}", places(&bench));
+}
+
+#[test]
+fn an_instance_that_lxd_starts_on_the_way_is_foretold_and_stopped_again() {
+    let instances = vec![
+        Instance {
+            running: false,
+            ..Instance::container("autos", "micro02").with("boot.autostart", "true")
+        },
+        Instance::container("c", "micro02"),
+    ];
+    let scenario = Scenario {
+        instances: Some(instances),
+        ..Scenario::of(3)
+    };
+    let mut bench = Bench::playing(r#"return lxd.predict { member = "micro02" }"#, 3);
+    bench.world = scenario.build();
+    assert_eq!(bench.run().done()["starts"], json!(["autos"]));
+    let mut bench = evacuating(&scenario, &json!({}));
+    let before = places(&bench);
+    bench.run().done();
+    assert_home(&bench, &before);
 }

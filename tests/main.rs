@@ -16,6 +16,7 @@ mod exits;
 mod gates;
 mod generated;
 mod holds;
+mod lasting;
 mod laws;
 mod live;
 mod modules;

@@ -112,14 +112,118 @@ fn codes_that_were_there_before_don_t_hold_a_wave() {
     assert_whole(&bench);
 }
 
+/// A module of the manager that fails: an error to Ceph, and no harm to data.
+const FAILED_MODULE: (&str, &str, &str) = (
+    "MGR_MODULE_ERROR",
+    "HEALTH_ERR",
+    "Module 'dashboard' has failed: PyO3 modules compiled for CPython 3.8 or older may only be initialized once per interpreter process",
+);
+
+#[test]
+fn an_update_that_may_cure_an_error_can_be_run() {
+    let (code, severity, message) = FAILED_MODULE;
+    let mut bench = Bench::shipped("preflight", &Scenario::of(3), &json!({}));
+    bench.world.raise_check(code, severity, message);
+    let report = bench.run().done();
+    let checks = report["checks"].as_array().unwrap();
+    let microceph = checks.iter().find(|c| c["name"] == "microceph").unwrap();
+    assert_eq!(microceph["verdict"], "pass", "{microceph}");
+    let mut bench = only_microceph(3, &json!({}));
+    bench.world.raise_check(code, severity, message);
+    let done = bench.run().done();
+    assert_whole(&bench);
+    let notes = done["notes"].to_string();
+    assert!(notes.contains("mgr module disable dashboard"), "{notes}");
+}
+
+#[test]
+fn an_error_that_comes_with_a_release_holds_with_a_hint_that_works() {
+    let (code, severity, message) = FAILED_MODULE;
+    let mut bench = only_microceph(3, &json!({}));
+    bench
+        .world
+        .raise_check_after("micro02", code, severity, message);
+    let held = told(&bench.run().held());
+    let at = held.find("sudo microceph.ceph health mute").unwrap();
+    let hint: Vec<&str> = held[at..].split(')').next().unwrap().split(' ').collect();
+    let words = [&["/snap/bin/microceph.ceph"], &hint[2..]].concat();
+    by_hand(&mut bench.world, "micro01", &words);
+    bench.resume().done();
+    assert_whole(&bench);
+}
+
+#[test]
+fn what_ceph_calls_an_error_and_is_none_is_told_at_the_end() {
+    let scenario = Scenario {
+        updates: false,
+        ..Scenario::of(3)
+    };
+    let mut bench = Bench::shipped(
+        "upgrade",
+        &scenario,
+        &json!({"microceph": "tentacle/stable"}),
+    );
+    tentacle(&mut bench.world);
+    let done = bench.run().done();
+    insta::assert_snapshot!(done["notes"][0].as_str().unwrap());
+    assert_eq!(done["notes"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn monitors_of_a_new_major_can_go_back_until_the_last_one_has_it() {
+    let scenario = Scenario {
+        updates: false,
+        ..Scenario::of(3)
+    };
+    let params = json!({"microceph": "tentacle/stable"});
+    let mut bench = Bench::shipped("upgrade", &scenario, &params);
+    tentacle(&mut bench.world);
+    bench.world.never_clean_after("micro02");
+    let held = told(&bench.run().held());
+    assert!(
+        held.contains("the way back is: sudo snap refresh microceph --revision=1500 on micro02"),
+        "{held}"
+    );
+    // Nobody is asked before the last monitor's turn.
+    let mut bench = Bench::shipped("upgrade", &scenario, &params);
+    tentacle(&mut bench.world);
+    bench.answer = Answer::No;
+    assert_eq!(bench.run().held().path, "MicroCeph/micro01/confirm#1");
+    assert_eq!(bench.refreshes().len(), 2);
+}
+
+#[test]
+fn a_way_back_is_no_longer_offered_once_the_only_monitor_has_a_new_major() {
+    let scenario = Scenario {
+        updates: false,
+        ..Scenario::of(3)
+    };
+    let mut bench = Bench::shipped(
+        "upgrade",
+        &scenario,
+        &json!({"microceph": "tentacle/stable", "downtime": true}),
+    );
+    bench
+        .world
+        .place_ceph(&["micro02"], &["micro01", "micro02", "micro03"]);
+    tentacle(&mut bench.world);
+    bench.world.never_clean_after("micro02");
+    let held = told(&bench.run().held());
+    assert!(held.contains("micro02/microceph.wait"), "{held}");
+    assert!(!held.contains("--revision"), "{held}");
+}
+
 #[test]
 fn the_operator_s_noout_is_still_set_at_the_end() {
     for host in [None, Some("micro02")] {
         let mut bench = only_microceph(3, &json!({}));
         bench.world.operator_sets_flag("noout", host);
-        bench.run().done();
+        let done = bench.run().done();
         assert_whole(&bench);
         assert!(bench.world.has_flag("noout", host));
+        let whose = host.unwrap_or("the whole cluster");
+        let expected = format!("MicroCeph: noout is set for {whose}");
+        assert_eq!(done["notes"], json!([expected]));
     }
 }
 

@@ -17,7 +17,7 @@ use crate::cx::Cx;
 use crate::error::OpError;
 use crate::schema::Member;
 
-pub use codes::Codes;
+pub use codes::{Class, Codes, Raised, Severity, notes};
 pub use maps::{
     MdsStat, Metadata, MgrStat, MonDump, OkToStop, OsdDump, OsdTree, Release, Versions,
 };
@@ -119,7 +119,7 @@ impl Picture {
         let aside = member.map_or_else(Aside::default, |member| self.aside(member));
         let mut problems = self.status.problems(since, aside);
         problems.extend(self.down_elsewhere(member));
-        problems.extend(self.hindering_flags());
+        problems.extend(self.dump.hindering_flags());
         problems
     }
 
@@ -152,23 +152,6 @@ impl Picture {
             )
         })
         .collect()
-    }
-
-    /// Flags of single hosts or OSDs that keep Ceph from doing what a gate waits for.
-    fn hindering_flags(&self) -> Vec<String> {
-        let hindering = |(host, flags): (&String, &Vec<String>)| {
-            let bad = flags
-                .iter()
-                .map(String::as_str)
-                .filter(|flag| codes::hinders(flag));
-            let bad: Vec<&str> = bad.collect();
-            (!bad.is_empty()).then(|| format!("{} is set for {host}", bad.join(", ")))
-        };
-        self.dump
-            .host_flags()
-            .iter()
-            .filter_map(hindering)
-            .collect()
     }
 
     /// What speaks against stopping all of Ceph on `member`, if everything else were well: majorities and successors.

@@ -9,7 +9,7 @@ mod wait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ceph::{self, Aside, Status};
+use crate::ceph::{self, Aside, OsdDump, Raised, Status};
 use crate::cx::Cx;
 use crate::error::OpError;
 use crate::op::{Effect, Module, Op, OpDef};
@@ -60,11 +60,21 @@ pub struct HealthOut {
     pub pgs: u64,
     /// Health codes that are raised and not muted, for the record.
     pub codes: Vec<String>,
+    /// The same codes, with what each means.
+    #[serde(default)]
+    pub raised: Vec<Raised>,
+    /// What is worth knowing and no reason to stop: codes that aren't about data, and for whom `noout` is set.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 impl HealthOut {
-    fn of(status: &Status) -> Self {
-        let (figures, problems) = (status.figures(), status.problems(None, Aside::default()));
+    fn of(status: &Status, dump: &OsdDump) -> Self {
+        let (figures, raised) = (status.figures(), status.raised());
+        let mut problems = status.problems(None, Aside::default());
+        problems.extend(dump.hindering_flags());
+        let mut notes = ceph::notes(&raised);
+        notes.extend(dump.noout_is_set());
         Self {
             ok: problems.is_empty(),
             problems,
@@ -74,6 +84,8 @@ impl HealthOut {
             osds_up: figures.osds.1,
             pgs: figures.pgs,
             codes: status.codes().into_keys().collect(),
+            raised,
+            notes,
         }
     }
 
@@ -116,5 +128,7 @@ pub async fn health(cx: &Cx, members: &[Member]) -> Result<HealthOut, OpError> {
     let cmd = ceph::command(&["-s"]);
     let (asked, output) = cx.ask(members, &cmd).await?;
     let status: Status = output.json(&cmd, asked.as_str())?;
-    Ok(HealthOut::of(&status))
+    let cmd = ceph::command(&["osd", "dump"]);
+    let dump: OsdDump = cx.cmd(&asked, &cmd).await?.json(&cmd, asked.as_str())?;
+    Ok(HealthOut::of(&status, &dump))
 }

@@ -1,6 +1,7 @@
 //! `status`: the whole cluster as one record.
 
 mod component;
+mod lasting;
 mod require;
 mod snapshot;
 
@@ -11,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use component::{Component, Health};
+pub use lasting::{Area, Lasting, Unharmed};
 pub use require::Require;
 pub use snapshot::{Snapshot, SnapshotOut, StorageSnapshot};
 
@@ -37,6 +39,8 @@ pub fn module() -> Module {
         OpDef::of::<Read>(),
         OpDef::of::<Require>(),
         OpDef::of::<Snapshot>(),
+        OpDef::of::<Lasting>(),
+        OpDef::of::<Unharmed>(),
     ];
     Module::new("status", "The whole cluster as one record.", ops)
 }

@@ -36,7 +36,7 @@ function lxd.wait(args) end
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lxd.instances.Result
----@field instances { location: string, name: string, project: string, started: string, status: string }[] The instances, by project and name.
+---@field instances { location: string, name: string, project: string, started: string, status: string, autostarts?: boolean }[] The instances, by project and name.
 
 --- List instances: where each is, how it is, and when it was started.
 ---@param args lxd.instances.Args
@@ -44,7 +44,7 @@ function lxd.wait(args) end
 function lxd.instances(args) end
 
 ---@class (exact) lxd.unharmed.Args
----@field since { location: string, name: string, project: string, started: string, status: string }[] The instances as they were: what `lxd.instances` returned before.
+---@field since { location: string, name: string, project: string, started: string, status: string, autostarts?: boolean }[] The instances as they were: what `lxd.instances` returned before.
 ---@field evacuated? lockstep.Member[] Members that were evacuated and restored since: their instances may have been restarted.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
@@ -67,6 +67,7 @@ function lxd.unharmed(args) end
 ---@class (exact) lxd.predict.Result
 ---@field instances ({ action: "live"|"cold"|"stop"|"cannot", name: string, project: string, reason: string, target?: string })[] The running instances of the member.
 ---@field refusals string[] What speaks against it. Empty where nothing does.
+---@field starts? string[] Instances that don't run, and that LXD starts on the way; `lxd.restore` stops them again.
 
 --- Tell what an evacuation of a member would do with each of its running instances, and what speaks against it.
 ---
@@ -95,7 +96,7 @@ function lxd.evacuate(args) end
 
 ---@class (exact) lxd.restore.Args
 ---@field member lockstep.Member Member to restore.
----@field since? { location: string, name: string, project: string, started: string, status: string }[] The member's instances as they were before the evacuation: what `lxd.instances` returned.
+---@field since? { location: string, name: string, project: string, started: string, status: string, autostarts?: boolean }[] The member's instances as they were before the evacuation: what `lxd.instances` returned.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
@@ -104,10 +105,11 @@ function lxd.evacuate(args) end
 ---@field home integer Instances of the record that are on the member again, as they were.
 ---@field moved string[] Instances that LXD had left elsewhere, and that were moved.
 ---@field started string[] Instances that LXD had left stopped, and that were started.
+---@field stopped? string[] Instances that LXD had started although they didn't run before, and that were stopped.
 
 --- Restore a member: what an evacuation moved away comes home, and what it stopped is started.
 ---
---- LXD forgets that an instance ran when it failed to start it once. So the record from before counts: what ran is started, what was on the member is moved back to it, and what else is different is told. A member that isn't evacuated is not restored, but its instances are still compared with the record.
+--- LXD forgets that an instance ran when it failed to start it once. So the record from before counts: what ran is started, what LXD started of its own accord is stopped, what was on the member is moved back to it, and what else is different is told. A member that isn't evacuated is not restored, but its instances are still compared with the record.
 ---@param args lxd.restore.Args
 ---@return lxd.restore.Result
 function lxd.restore(args) end

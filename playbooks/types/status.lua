@@ -9,7 +9,7 @@ status = {}
 
 ---@class (exact) status.read.Result
 ---@field cluster string The cluster's name.
----@field components ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string })[] The components, in the order in which they are refreshed.
+---@field components ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, notes?: string[] })[] The components, in the order in which they are refreshed.
 ---@field healthy boolean Whether every member was seen, and every component that is there is well.
 ---@field in_step boolean Whether all members are known to run the same revision of each component, from the same channel, in the cohort.
 ---@field members { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }, problem?: string }[] The members, in the cluster's order.
@@ -31,7 +31,7 @@ function status.read(args) end
 
 ---@class (exact) status.require.Result
 ---@field cluster string The cluster's name.
----@field components ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string })[] The components, in the order in which they are refreshed.
+---@field components ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, notes?: string[] })[] The components, in the order in which they are refreshed.
 ---@field healthy boolean Whether every member was seen, and every component that is there is well.
 ---@field in_step boolean Whether all members are known to run the same revision of each component, from the same channel, in the cohort.
 ---@field members { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }, problem?: string }[] The members, in the cluster's order.
@@ -51,9 +51,10 @@ function status.require(args) end
 ---@field channels table<string, table<string, { revision: string, version: string }>> What the store has in every channel, by snap and channel.
 ---@field config table<string, string> LXD's configuration.
 ---@field instances { config: table<string, string>, devices: table<string, table<string, string>>, ephemeral: boolean, kind: string, location: string, memory: integer, name: string, project: string, running: boolean, size: integer }[] LXD's instances.
----@field status { cluster: string, components: ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string })[], healthy: boolean, in_step: boolean, members: { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }, problem?: string }[] } What `status.read` tells.
+---@field status { cluster: string, components: ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, notes?: string[] })[], healthy: boolean, in_step: boolean, members: { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }, problem?: string }[] } What `status.read` tells.
 ---@field unknown string[] What could not be read, in sentences.
 ---@field updates table<string, table<string, { revision: string, version: string }>> What the store offers to each member, by member and snap.
+---@field lasting? { facts: table<string, string>, name: string, unread?: string }[] What must be the same after a run.
 ---@field network? { central: string[], election_timer?: integer, northbound_leader?: string, southbound_leader?: string } OVN, where there is MicroOVN.
 ---@field storage? { flags: string[], host_flags: table<string, string[]>, manager: string, monitors: string[], osds: table<string, integer[]>, pgs: integer } Ceph, where there is MicroCeph.
 
@@ -63,3 +64,33 @@ function status.require(args) end
 ---@param args status.snapshot.Args
 ---@return status.snapshot.Result
 function status.snapshot(args) end
+
+---@class (exact) status.lasting.Args
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) status.lasting.Result
+---@field areas { facts: table<string, string>, name: string, unread?: string }[] Each area by itself.
+
+--- Record what must be the same after a run: disks, pools, file systems and networks of storage, the network's tunnels, LXD's members, addresses, networks, pools and profiles, and which instances there are. It changes nothing.
+---
+--- What can't be read is told, and left out.
+---@param args status.lasting.Args
+---@return status.lasting.Result
+function status.lasting(args) end
+
+---@class (exact) status.unharmed.Args
+---@field since { areas: { facts: table<string, string>, name: string, unread?: string }[] } What `status.lasting` returned before.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) status.unharmed.Result
+---@field same? integer How much was compared.
+---@field unread? string[] What was not compared, and why.
+
+--- Check that everything is as it was before a run. Refuses to go on otherwise, and names what differs.
+---
+--- What came on top is nobody's harm. What can't be read is asked for again; what could not be read before is told.
+---@param args status.unharmed.Args
+---@return status.unharmed.Result
+function status.unharmed(args) end

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use super::codes::hinders;
+
 /// `ceph mon dump -f json`. MicroCeph names its monitors, managers and metadata servers after their members.
 #[derive(Clone, Debug, Deserialize)]
 pub struct MonDump {
@@ -135,6 +137,34 @@ impl OsdDump {
     #[must_use]
     pub fn host_flags(&self) -> &BTreeMap<String, Vec<String>> {
         &self.crush_node_flags
+    }
+
+    /// Whose flags are set, and which: of the whole cluster first, then of hosts and other buckets.
+    fn flagged(&self) -> impl Iterator<Item = (&str, &[String])> {
+        let hosts = self.crush_node_flags.iter();
+        let all = ("the whole cluster", self.flags_set.as_slice());
+        std::iter::once(all).chain(hosts.map(|(host, flags)| (host.as_str(), flags.as_slice())))
+    }
+
+    /// Flags that keep Ceph from doing what a gate waits for.
+    #[must_use]
+    pub fn hindering_flags(&self) -> Vec<String> {
+        let set = |(whose, flags): (&str, &[String])| {
+            let bad = flags.iter().map(String::as_str).filter(|f| hinders(f));
+            let bad: Vec<&str> = bad.collect();
+            (!bad.is_empty()).then(|| format!("{} is set for {whose}", bad.join(", ")))
+        };
+        self.flagged().filter_map(set).collect()
+    }
+
+    /// For whom `noout` is set, in words.
+    #[must_use]
+    pub fn noout_is_set(&self) -> Vec<String> {
+        let set = self
+            .flagged()
+            .filter(|(_, flags)| flags.iter().any(|flag| flag == "noout"));
+        set.map(|(whose, _)| format!("noout is set for {whose}"))
+            .collect()
     }
 
     /// How many of these OSDs are down, and how many are out.

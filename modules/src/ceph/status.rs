@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::codes::{Check, Class, Codes, class};
+use super::codes::{self, Check, Class, Codes, Raised, Verdict};
 
 /// `ceph -s -f json`, as far as it matters. Parsed leniently: releases add fields.
 #[derive(Clone, Debug, Deserialize)]
@@ -116,10 +116,29 @@ impl Status {
     /// The codes that are raised, muted ones left out.
     #[must_use]
     pub fn codes(&self) -> Codes {
-        let raised = self.health.checks.iter().filter(|(_, check)| !check.muted);
-        raised
+        self.unmuted()
             .map(|(code, check)| (code.clone(), check.summary.count))
             .collect()
+    }
+
+    fn unmuted(&self) -> impl Iterator<Item = (&String, &Check)> {
+        self.health.checks.iter().filter(|(_, check)| !check.muted)
+    }
+
+    /// The codes that are raised, muted ones left out, and what each means.
+    #[must_use]
+    pub fn raised(&self) -> Vec<Raised> {
+        let raised = self.unmuted().map(|(code, check)| {
+            let (class, about) = codes::known(code);
+            Raised {
+                code: code.clone(),
+                severity: check.severity,
+                message: check.summary.message.clone(),
+                class,
+                about: about.to_owned(),
+            }
+        });
+        raised.collect()
     }
 
     /// The states of the placement groups, with how many are in each.
@@ -133,21 +152,32 @@ impl Status {
     }
 
     /// Everything that speaks against taking a member down, or against going on after one came back. `since` are the codes
-    /// that were raised before: without them, a code that isn't known to matter doesn't.
+    /// that were raised before: without them, a code that isn't about data doesn't count.
     #[must_use]
     pub fn problems(&self, since: Option<&Codes>, aside: Aside) -> Vec<String> {
         let mut problems = self.missing_daemons(aside);
         problems.extend(self.unclean(aside));
-        for (code, check) in self.health.checks.iter().filter(|(_, check)| !check.muted) {
-            let message = &check.summary.message;
-            match class(code, check, since) {
-                Class::Passing if aside.anything() => {}
-                Class::Passing | Class::Blocking => problems.push(format!("{code}: {message}")),
-                Class::New => problems.push(format!(
-                    "{code}: {message} (new since the wave began; if it is no harm, mute it: sudo microceph.ceph health mute {code} 1d)"
-                )),
-                Class::Known => {}
-            }
+        for (code, check) in self.unmuted() {
+            let message = format!("{code}: {}", check.summary.message);
+            let (class, about) = codes::known(code);
+            let way_on = match codes::verdict(code, check, since) {
+                Verdict::Wait if aside.anything() => continue,
+                Verdict::Fine => continue,
+                Verdict::Wait => String::new(),
+                Verdict::Stop if class == Class::Data => format!(" ({about})"),
+                Verdict::Stop => format!(
+                    " ({about}, and an error to Ceph; if it is no harm to data, mute it: {})",
+                    codes::mute(code)
+                ),
+                Verdict::New => {
+                    let remedy = codes::remedy(code).map_or_else(String::new, |r| format!("; {r}"));
+                    format!(
+                        " (new since the wave began: {about}{remedy}; if it is no harm, mute it: {})",
+                        codes::mute(code)
+                    )
+                }
+            };
+            problems.push(message + &way_on);
         }
         problems
     }

@@ -1,4 +1,4 @@
-use super::codes::{Check, Summary};
+use super::codes::{Check, Severity, Summary};
 use super::status::PgState;
 use super::*;
 
@@ -42,53 +42,96 @@ fn real_situations_are_judged() {
     insta::assert_snapshot!(judged.join("\n"));
 }
 
-fn with_check(code: &str, severity: &str, message: &str, muted: bool) -> Vec<String> {
+/// What speaks against going on while one code is raised, beside the codes that were there before.
+fn with_check(code: &str, severity: Severity, muted: bool, since: Option<&Codes>) -> Vec<String> {
     let mut status = sample("01-ok");
     let check = Check {
-        severity: severity.to_owned(),
+        severity,
         summary: Summary {
-            message: message.to_owned(),
-            count: 1,
+            message: "what Ceph says".to_owned(),
+            count: 2,
         },
         muted,
     };
     status.health.checks.insert(code.to_owned(), check);
-    status.problems(None, Aside::default())
+    status.problems(since, Aside::default())
 }
 
 #[test]
-fn codes_are_judged_by_class() {
-    assert!(with_check("OSDMAP_FLAGS", "HEALTH_WARN", "noout flag(s) set", false).is_empty());
-    assert_eq!(
-        with_check(
-            "OSDMAP_FLAGS",
-            "HEALTH_WARN",
-            "noout,norecover flag(s) set",
-            false
-        )
-        .len(),
-        1
-    );
-    assert!(
-        with_check(
-            "OSD_FLAGS",
-            "HEALTH_WARN",
-            "1 OSDs or CRUSH {nodes, device-classes} have flags",
-            false
-        )
-        .is_empty()
-    );
-    assert_eq!(
-        with_check("OSD_FULL", "HEALTH_ERR", "1 full osd(s)", false).len(),
-        1
-    );
-    assert!(with_check("OSD_FULL", "HEALTH_ERR", "1 full osd(s)", true).is_empty());
-    assert!(with_check("POOL_APP_NOT_ENABLED", "HEALTH_WARN", "x", false).is_empty());
-    assert!(with_check("AUTH_INSECURE_SERVICE_TICKETS", "HEALTH_ERR", "x", false).is_empty());
-    assert_eq!(
-        with_check("SOMETHING_NEW", "HEALTH_ERR", "x", false),
-        ["SOMETHING_NEW: x"]
-    );
+fn codes_are_judged_by_what_they_mean() {
+    use Severity::{Err, Warn};
+    let before = |count| {
+        Codes::from([
+            ("RECENT_CRASH".to_owned(), count),
+            ("SOMETHING".to_owned(), count),
+        ])
+    };
+    let fine = [
+        ("OSDMAP_FLAGS", Warn, None),
+        ("OSD_FLAGS", Warn, None),
+        ("POOL_APP_NOT_ENABLED", Warn, None),
+        // Errors that are not about data.
+        ("MGR_MODULE_ERROR", Err, None),
+        ("AUTH_BAD_CAPS", Err, None),
+        ("AUTH_INSECURE_SERVICE_TICKETS", Err, Some(before(0))),
+        ("RECENT_CRASH", Warn, Some(before(2))),
+        ("SOMETHING", Warn, Some(before(2))),
+    ];
+    for (code, severity, since) in fine {
+        let problems = with_check(code, severity, false, since.as_ref());
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+    assert!(with_check("OSD_FULL", Err, true, None).is_empty());
+    let stops = [
+        ("OSD_FULL", Err, None),
+        ("MON_DOWN", Warn, None),
+        ("SOMETHING", Err, None),
+        ("SOMETHING", Warn, Some(before(1))),
+        ("RECENT_CRASH", Warn, Some(before(1))),
+        ("MGR_MODULE_ERROR", Err, Some(before(1))),
+    ];
+    let told = stops.map(|(code, severity, since)| {
+        with_check(code, severity, false, since.as_ref()).join("; ")
+    });
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn codes_that_are_no_reason_to_stop_are_told_with_what_to_do() {
+    let mut status = sample("01-ok");
+    let raise = [
+        (
+            "AUTH_INSECURE_CLIENT_KEY_TYPE",
+            Severity::Warn,
+            "7 auth client entities with insecure key types",
+        ),
+        (
+            "AUTH_INSECURE_SERVICE_KEY_TYPE",
+            Severity::Err,
+            "9 auth service entities with insecure key types",
+        ),
+        (
+            "MGR_MODULE_ERROR",
+            Severity::Err,
+            "Module 'dashboard' has failed: No module named 'smb'",
+        ),
+        ("OSDMAP_FLAGS", Severity::Warn, "noout flag(s) set"),
+        ("SOMETHING", Severity::Warn, "new in this release"),
+    ];
+    for (code, severity, message) in raise {
+        let summary = Summary {
+            message: message.to_owned(),
+            count: 1,
+        };
+        let check = Check {
+            severity,
+            summary,
+            muted: false,
+        };
+        status.health.checks.insert(code.to_owned(), check);
+    }
+    assert!(status.problems(None, Aside::default()).is_empty());
+    insta::assert_snapshot!(notes(&status.raised()).join("\n"));
 }
 
 #[test]
@@ -122,6 +165,22 @@ fn noout_is_found_for_the_host_and_for_all() {
         serde_json::from_str(r#"{"flags_set":["noout"],"require_osd_release":"squid","osds":[]}"#)
             .unwrap();
     assert_eq!(dump.noout("micro01"), (true, true));
+}
+
+#[test]
+fn flags_are_told_by_whom_they_are_set_for() {
+    let dump: OsdDump = serde_json::from_str(
+        r#"{"flags_set":["noout","norecover","sortbitwise"],"crush_node_flags":{"micro02":["noout","noup"]}}"#,
+    )
+    .unwrap();
+    let all = [dump.hindering_flags(), dump.noout_is_set()].concat();
+    let expected = [
+        "norecover is set for the whole cluster",
+        "noup is set for micro02",
+        "noout is set for the whole cluster",
+        "noout is set for micro02",
+    ];
+    assert_eq!(all, expected);
 }
 
 #[test]

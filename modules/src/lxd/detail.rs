@@ -22,6 +22,9 @@ const REMOTE: [&str; 6] = [
 /// What LXD gives a virtual machine without `limits.memory` (`lxd/instance/drivers/driver_qemu.go`).
 const MACHINE: u64 = 1 << 30;
 
+/// What LXD gives the volume of a virtual machine's state (`lxd/storage/drivers/driver_common.go`).
+const STATE: u64 = 100 << 20;
+
 /// The name of an instance, with its project where that isn't the default one.
 pub(super) fn title(project: &str, name: &str) -> String {
     if project == "default" {
@@ -29,6 +32,20 @@ pub(super) fn title(project: &str, name: &str) -> String {
     } else {
         format!("{project}/{name}")
     }
+}
+
+/// Whether LXD starts an instance that doesn't run when it moves it or restores its member: by its configuration
+/// (`instanceShouldAutoStart` in `lxd/instances.go`), or because it takes it for one that ran (`restoreClusterMember` in
+/// `lxd/api_cluster_member.go`).
+pub(super) fn autostarts<'a>(get: impl Fn(&str) -> Option<&'a str>) -> bool {
+    let on = |key| get(key).is_some_and(is_true);
+    let wanted = on("boot.autostart") && !on("security.protection.start");
+    wanted || get("volatile.last_state.power") == Some("RUNNING")
+}
+
+/// What LXD takes for yes (`shared.IsTrue`).
+fn is_true(value: &str) -> bool {
+    ["true", "1", "yes", "on"].contains(&value.to_ascii_lowercase().as_str())
 }
 
 /// The server.
@@ -129,10 +146,32 @@ impl Detailed {
             .map(String::as_str)
     }
 
+    fn root(&self) -> Option<(&String, &BTreeMap<String, String>)> {
+        let mut devices = self.expanded_devices.iter();
+        devices.find(|(_, d)| d.get("path").is_some_and(|path| path == "/"))
+    }
+
     fn root_pool(&self) -> Option<&str> {
-        let mut devices = self.expanded_devices.values();
-        let root = devices.find(|d| d.get("path").is_some_and(|path| path == "/"))?;
-        root.get("pool").map(String::as_str)
+        self.root()?.1.get("pool").map(String::as_str)
+    }
+
+    /// Why it can't be moved while it runs: its state goes through a volume of its own, which is too small. Pools that every
+    /// member reaches need none (`doc/howto/instances_migrate.md`).
+    pub(super) fn too_large_to_move_live(&self, pools: &[Pool]) -> Option<String> {
+        let (name, root) = self.root()?;
+        let size = root.get("size.state").map_or("", String::as_str);
+        let memory = self.memory(0);
+        let fits = bytes(size, 0).unwrap_or(STATE) >= memory;
+        let local = self.root_pool().is_some_and(|pool| !is_remote(pools, pool));
+        (local && !fits).then(|| {
+            format!(
+                "its root disk is in a pool of its host, and there it moves live only with size.state of {} MiB or more: \
+                 lxc config device set {} {name} size.state={}MiB",
+                memory >> 20,
+                self.name,
+                memory >> 20
+            )
+        })
     }
 
     /// Bytes of memory that it needs on a member with so much.

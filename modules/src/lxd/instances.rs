@@ -1,12 +1,13 @@
 //! What runs where, and whether it was left alone.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::detail::title;
+use super::detail::{autostarts, title};
 use super::{holding, query, versions};
 use crate::cx::{Cx, Look};
 use crate::error::OpError;
@@ -33,6 +34,9 @@ pub struct Instance {
     pub status: String,
     /// When it was last started.
     pub started: String,
+    /// Whether LXD starts it when its member is evacuated or restored, although it doesn't run.
+    #[serde(default)]
+    pub autostarts: bool,
 }
 
 /// An instance, as LXD lists it.
@@ -43,6 +47,10 @@ struct Listed {
     location: String,
     status: String,
     last_used_at: Option<Timestamp>,
+    #[serde(default)]
+    config: BTreeMap<String, String>,
+    #[serde(default)]
+    expanded_config: Option<BTreeMap<String, String>>,
 }
 
 impl From<Listed> for Instance {
@@ -53,8 +61,12 @@ impl From<Listed> for Instance {
             location,
             status,
             last_used_at,
+            config,
+            expanded_config,
         } = listed;
+        let config = expanded_config.unwrap_or(config);
         Self {
+            autostarts: autostarts(|key| config.get(key).map(String::as_str)),
             name,
             project,
             location,
@@ -281,6 +293,7 @@ mod tests {
             location: own(location),
             status: own(status),
             started: own(started),
+            autostarts: false,
         }
     }
 

@@ -32,6 +32,9 @@ pub struct PredictArgs {
 pub struct PredictOut {
     /// The running instances of the member.
     pub instances: Vec<Foretold>,
+    /// Instances that don't run, and that LXD starts on the way; `lxd.restore` stops them again.
+    #[serde(default)]
+    pub starts: Vec<String>,
     /// What speaks against it. Empty where nothing does.
     pub refusals: Vec<String>,
 }
@@ -83,13 +86,13 @@ impl Op for Predict {
         if !out.refusals.is_empty() {
             return out.refusals.join("; ");
         }
-        let count = |action: Action| out.instances.iter().filter(|i| i.action == action).count();
-        let (live, cold, stop) = (
-            count(Action::Live),
-            count(Action::Cold),
-            count(Action::Stop),
-        );
-        format!("{live} move live, {cold} move cold, {stop} stop where they are")
+        let mut parts: Vec<String> = out.instances.iter().map(Foretold::brief).collect();
+        let starts = out.starts.iter();
+        parts.extend(starts.map(|name| format!("{name} is started, and stopped again")));
+        if parts.is_empty() {
+            return "nothing runs there".to_owned();
+        }
+        parts.join("; ")
     }
 
     async fn run(cx: &Cx, args: PredictArgs) -> Result<PredictOut, OpError> {
@@ -130,8 +133,16 @@ pub(super) async fn predict(cx: &Cx, member: &Member) -> Result<PredictOut, OpEr
     for (name, place) in &places {
         refusals.extend(place.overfull(name));
     }
+    let stopped = instances
+        .iter()
+        .filter(|i| i.location == member.as_str() && !i.runs());
+    let starts = stopped
+        .filter(|i| detail::autostarts(|key| i.set(key)))
+        .map(|i| detail::title(&i.project, &i.name))
+        .collect();
     Ok(PredictOut {
         instances: foretold,
+        starts,
         refusals,
     })
 }
@@ -140,6 +151,18 @@ impl Foretold {
     /// Its name, with its project where that isn't the default one.
     pub(super) fn title(&self) -> String {
         detail::title(&self.project, &self.name)
+    }
+
+    /// What becomes of it, and why.
+    fn brief(&self) -> String {
+        let (title, reason) = (self.title(), &self.reason);
+        let to = self.target.as_deref().unwrap_or("another member");
+        match self.action {
+            Action::Live => format!("{title} moves live to {to} ({reason})"),
+            Action::Cold => format!("{title} is stopped, moved to {to} and started ({reason})"),
+            Action::Stop => format!("{title} is stopped and stays ({reason})"),
+            Action::Cannot => format!("{title} can't be moved ({reason})"),
+        }
     }
 }
 
@@ -259,9 +282,23 @@ fn fate(instance: &Detailed, pools: &[Pool], server: &Server) -> (Action, String
             let why = "cluster.evacuate=live-migrate without migration.stateful=true";
             (Action::Cannot, why.to_owned())
         }
-        "live-migrate" => (Action::Live, "cluster.evacuate=live-migrate".to_owned()),
+        // LXD looks at no device then, and fails half way (`canMigrate` in `lxd/instance/drivers/driver_common.go`).
+        "live-migrate" => match bound(instance, pools, server) {
+            Some((device, why)) => {
+                let why = format!(
+                    "cluster.evacuate=live-migrate, and {device} {why}, with which that fails"
+                );
+                (Action::Cannot, why)
+            }
+            None => (Action::Live, "cluster.evacuate=live-migrate".to_owned()),
+        },
         _ => automatic(instance, pools, server),
     };
+    if action == Action::Live
+        && let Some(why) = instance.too_large_to_move_live(pools)
+    {
+        return (Action::Cannot, why);
+    }
     if instance.ephemeral && instance.runs() && matches!(action, Action::Cold | Action::Stop) {
         let why = "it is ephemeral: stopping it would delete it";
         return (Action::Cannot, why.to_owned());
@@ -269,17 +306,17 @@ fn fate(instance: &Detailed, pools: &[Pool], server: &Server) -> (Action, String
     (action, reason)
 }
 
-fn automatic(instance: &Detailed, pools: &[Pool], server: &Server) -> (Action, String) {
-    for (name, device) in &instance.expanded_devices {
+/// The device that binds an instance to its host, and why.
+fn bound<'a>(
+    instance: &'a Detailed,
+    pools: &[Pool],
+    server: &Server,
+) -> Option<(&'a str, &'static str)> {
+    instance.expanded_devices.iter().find_map(|(name, device)| {
         let get = |key: &str| device.get(key).map_or("", String::as_str);
         let why = match get("type") {
             "disk" if get("path") == "/" => None,
-            "disk" if get("pool").is_empty() && server.version() < [6, 8] => {
-                let why = format!(
-                    "its disk {name} is in no pool, on which LXD before 6.8 crashes when it evacuates; set cluster.evacuate for it"
-                );
-                return (Action::Cannot, why);
-            }
+            "disk" if get("pool").is_empty() && server.version() < [6, 8] => Some(CRASHES),
             "disk" if get("pool").is_empty() => Some("is a path of its host"),
             "disk" if !is_remote(pools, get("pool")) => Some("is in a pool of its host"),
             "nic" if get("network").is_empty() && get("nictype") != "ovn" => {
@@ -288,9 +325,21 @@ fn automatic(instance: &Detailed, pools: &[Pool], server: &Server) -> (Action, S
             "disk" | "nic" | "tpm" | "none" => None,
             _ => Some("is a device of its host"),
         };
-        if let Some(why) = why {
-            return (Action::Stop, format!("{name} {why}"));
+        Some((name.as_str(), why?))
+    })
+}
+
+/// Why LXD must not be let look at a disk.
+const CRASHES: &str = "is a disk in no pool, on which LXD before 6.8 crashes when it evacuates";
+
+fn automatic(instance: &Detailed, pools: &[Pool], server: &Server) -> (Action, String) {
+    match bound(instance, pools, server) {
+        Some((device, CRASHES)) => {
+            let why = format!("its device {device} {CRASHES}; set cluster.evacuate for it");
+            return (Action::Cannot, why);
         }
+        Some((device, why)) => return (Action::Stop, format!("{device} {why}")),
+        None => {}
     }
     if instance.kind == "container" {
         return (Action::Cold, "a container".to_owned());

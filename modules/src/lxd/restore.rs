@@ -15,7 +15,8 @@ use crate::schema::{Member, Span};
 /// Restore a member: what an evacuation moved away comes home, and what it stopped is started.
 ///
 /// LXD forgets that an instance ran when it failed to start it once. So the record from before counts: what ran is
-/// started, what was on the member is moved back to it, and what else is different is told. A member that isn't evacuated
+/// started, what LXD started of its own accord is stopped, what was on the member is moved back to it, and what else is
+/// different is told. A member that isn't evacuated
 /// is not restored, but its instances are still compared with the record.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +35,9 @@ pub struct RestoreOut {
     pub home: u32,
     /// Instances that LXD had left stopped, and that were started.
     pub started: Vec<String>,
+    /// Instances that LXD had started although they didn't run before, and that were stopped.
+    #[serde(default)]
+    pub stopped: Vec<String>,
     /// Instances that LXD had left elsewhere, and that were moved.
     pub moved: Vec<String>,
     /// What is different from the record.
@@ -62,6 +66,12 @@ impl Op for Restore {
         }
         if !out.started.is_empty() {
             parts.push(format!("started {}", out.started.join(", ")));
+        }
+        if !out.stopped.is_empty() {
+            parts.push(format!(
+                "stopped {}, which didn't run",
+                out.stopped.join(", ")
+            ));
         }
         if !out.moved.is_empty() {
             parts.push(format!("moved {}", out.moved.join(", ")));
@@ -199,6 +209,17 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
             Ok(()) => out.started.push(is.title()),
             Err(error) if error.kind.in_doubt() => return Err(error),
             Err(error) => told.push(format!("{} didn't start: {error}", is.title())),
+        }
+    }
+    // What doesn't start by itself was started by somebody meanwhile, and is theirs.
+    for was in since.iter().filter(|was| !was.runs() && was.autostarts) {
+        let Some(is) = was.among(&now).filter(|is| is.runs()) else {
+            continue;
+        };
+        match operation::set_state(cx, &args.member, is, "stop").await {
+            Ok(()) => out.stopped.push(is.title()),
+            Err(error) if error.kind.in_doubt() => return Err(error),
+            Err(error) => told.push(format!("{} didn't stop: {error}", is.title())),
         }
     }
     let now = known(cx).await?;

@@ -29,6 +29,19 @@ pub struct NooutArgs {
 pub struct NooutOut {
     /// Whether it was otherwise before.
     pub changed: bool,
+    /// Whose it is, where it was set before and so stays: somebody else set it for the member, or for the whole cluster.
+    #[serde(default)]
+    pub kept: Option<Kept>,
+}
+
+/// A flag that somebody else has set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kept {
+    /// For the member.
+    Member,
+    /// For the whole cluster.
+    Cluster,
 }
 
 /// How it was before.
@@ -56,23 +69,33 @@ impl Op for Noout {
     }
 
     fn summary(out: &NooutOut) -> String {
-        if out.changed {
-            "done".to_owned()
-        } else {
-            "nothing to do".to_owned()
+        match (out.changed, out.kept) {
+            (true, _) => "done",
+            (false, Some(Kept::Cluster)) => {
+                "somebody else has set it for the whole cluster: it stays"
+            }
+            (false, Some(Kept::Member)) => "somebody else has set it: it stays",
+            (false, None) => "nothing to do",
         }
+        .to_owned()
     }
 
     async fn run(cx: &Cx, args: NooutArgs) -> Result<NooutOut, OpError> {
         let (asked, set, global) = noout(cx, &args.member).await?;
         let was = cx.left::<Was>().map_or(set, |was| was.set);
         if set == args.on || global {
+            let changed = was != args.on && !global;
+            let whose = if global { Kept::Cluster } else { Kept::Member };
             return Ok(NooutOut {
-                changed: was != args.on && !global,
+                changed,
+                kept: (set && !changed).then_some(whose),
             });
         }
         if !has_osds(cx, &args.member).await? {
-            return Ok(NooutOut { changed: false });
+            return Ok(NooutOut {
+                changed: false,
+                kept: None,
+            });
         }
         cx.witness(&Was { set }).await?;
         let verb = if args.on { "set-group" } else { "unset-group" };
@@ -86,7 +109,10 @@ impl Op for Noout {
         cx.cmd(&asked, &cmd).await?.text(&cmd, asked.as_str())?;
         let (_, set, _) = noout(cx, &args.member).await?;
         if set == args.on {
-            return Ok(NooutOut { changed: true });
+            return Ok(NooutOut {
+                changed: true,
+                kept: None,
+            });
         }
         Err(OpError::command(format!(
             "ceph osd {verb} noout succeeded, but nothing changed"
@@ -99,6 +125,7 @@ impl Op for Noout {
         match cx.left::<Was>() {
             Some(was) if set == args.on => Ok(Probe::Done(NooutOut {
                 changed: was.set != args.on,
+                kept: None,
             })),
             _ => Ok(Probe::NotStarted),
         }

@@ -158,7 +158,7 @@ pub(super) async fn whole(
         problems.extend(vanished(baseline, &picture));
     }
     Ok(if problems.is_empty() {
-        Look::Yes(HealthOut::of(&picture.status))
+        Look::Yes(HealthOut::of(&picture.status, &picture.dump))
     } else {
         Look::NotYet(with_place(&problems))
     })

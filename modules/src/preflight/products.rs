@@ -19,6 +19,7 @@ impl Seen<'_> {
     fn health(&self, name: &str) -> Found {
         let mut found = Found::default();
         for component in self.status.components.iter().filter(|c| c.name == name) {
+            found.notes.extend(component.notes.iter().cloned());
             match component.health {
                 Health::Ok => {}
                 Health::Absent => found.notes.push("not installed".to_owned()),

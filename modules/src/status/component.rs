@@ -33,6 +33,9 @@ pub struct Component {
     pub health: Health,
     /// What is wrong with it.
     pub problems: Vec<String>,
+    /// What is worth knowing and not wrong: health codes that are no reason to stop, and flags that somebody has set.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// How a component is.
@@ -72,6 +75,7 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
         .filter_map(|m| Some((m.name.as_str(), m.snaps.get(snap)?)))
         .collect();
     let skew = skew(&installed);
+    let mut notes = Vec::new();
     let (health, problems) = if installed.is_empty() {
         let all_seen = members.iter().all(|m| m.reachable && m.problem.is_none());
         (
@@ -85,7 +89,7 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
     } else {
         let presence = &presence(snap, members);
         let judged = match snap {
-            "microceph" => microceph(cx, presence).await,
+            "microceph" => microceph(cx, presence, &mut notes).await,
             "microovn" => microovn(cx, presence).await,
             "lxd" => lxd(cx, presence).await,
             _ => database(cx, MICROCLOUD, presence).await,
@@ -105,6 +109,7 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
         skew,
         health,
         problems,
+        notes,
     }
 }
 
@@ -124,8 +129,9 @@ fn presence(snap: &str, members: &[MemberStatus]) -> Presence {
 
 type Judged = Result<(Health, Vec<String>), OpError>;
 
-async fn microceph(cx: &Cx, presence: &Presence) -> Judged {
+async fn microceph(cx: &Cx, presence: &Presence, notes: &mut Vec<String>) -> Judged {
     let health = microceph::health(cx, &cx.members()).await?;
+    notes.extend(health.notes);
     if !health.ok {
         return Ok((Health::Bad, health.problems));
     }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Status;
+use super::lasting::{self, Area};
 use crate::ceph::Picture;
 use crate::cx::Cx;
 use crate::error::OpError;
@@ -41,6 +42,9 @@ pub struct SnapshotOut {
     pub instances: Vec<InstanceDetail>,
     /// LXD's configuration.
     pub config: BTreeMap<String, String>,
+    /// What must be the same after a run.
+    #[serde(default)]
+    pub lasting: Vec<Area>,
     /// What could not be read, in sentences.
     pub unknown: Vec<String>,
 }
@@ -136,7 +140,10 @@ impl Op for Snapshot {
         {
             (instances, config) = (all, set);
         }
+        let lasting = lasting::look(cx).await;
+        unknown.extend(lasting::unread(&lasting));
         Ok(SnapshotOut {
+            lasting,
             status,
             updates,
             channels,

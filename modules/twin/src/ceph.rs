@@ -22,6 +22,7 @@ pub(crate) use command::command;
 use faults::Faults;
 pub use health::Severity;
 pub use mutes::Raised;
+pub(crate) use maps::disks;
 
 /// A release of Ceph, as in `("19.2.3", "squid")`.
 type Version = (String, String);

@@ -219,6 +219,14 @@ pub(crate) fn command(world: &World, proc: &Proc, app: &str, args: &[&str]) -> R
                 Err(reply) => reply,
             }
         }
+        ["disk", "list", "--json"] if app == "microceph" => match unready(world, app, &proc.member)
+        {
+            Some(error) => Reply::fail(
+                1,
+                format!("Error: internal error: unable to fetch configured disks: {error}\n"),
+            ),
+            None => Reply::out(format!("{}\n", ceph::disks(world))),
+        },
         ["status"] if app == "microceph" => match unready(world, app, &proc.member) {
             Some(error) => Reply::fail(1, format!("Error: {error}\n")),
             None => Reply::out(ceph_status(world)),

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::world::{Due, World};
-pub(crate) use appctl::appctl;
+pub(crate) use appctl::{appctl, sbctl};
 pub(crate) use certificates::{certificates, openssl};
 pub(crate) use schema::{expect_conversion, status};
 

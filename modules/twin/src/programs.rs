@@ -89,6 +89,7 @@ fn answer(world: &mut World, proc: &Proc) -> Reply {
         "microceph.ceph" => ceph::command(world, proc, &args),
         "microovn.ovn-appctl" => ovn::appctl(world, &proc.member, &args),
         "openssl" => ovn::openssl(world, &proc.member, &args),
+        "microovn.ovn-sbctl" => ovn::sbctl(world, &args),
         "df" => host::df(world, &proc.member, &args),
         "date" => host::date(world, &proc.member, &args),
         "find" => snapd::find(world, &proc.member, &args),

@@ -119,6 +119,9 @@ fn print(status: &Status) {
                 out!("{}: {problem}", component.title);
             }
         }
+        for note in &component.notes {
+            out!("{}: note: {note}", component.title);
+        }
     }
 }
 

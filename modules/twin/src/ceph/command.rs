@@ -41,6 +41,12 @@ pub(crate) fn command(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
         ["osd", "dump"] => json_reply(&maps::osd_dump(world)),
         ["osd", "tree"] => json_reply(&maps::osd_tree(world)),
         ["osd", "ok-to-stop", ids @ ..] => ok_to_stop(world, ids),
+        ["osd", "ls"] => json_reply(&serde_json::json!(
+            world.ceph.osds.keys().collect::<Vec<_>>()
+        )),
+        ["osd", "pool", "ls", "detail"] => json_reply(&maps::pools(world)),
+        ["fs", "ls"] => json_reply(&maps::filesystems(world)),
+        ["config", "show", _, "cluster_network" | "public_network"] => Reply::out("10.0.0.0/24\n"),
         ["osd", "require-osd-release", release, ..] => require_release(world, release),
         ["osd", verb @ ("set-group" | "unset-group"), flag, host] => {
             set_group(world, *verb == "set-group", flag, host)

@@ -166,6 +166,35 @@ pub(super) fn mds_stat(world: &World) -> Value {
            "mdsmap_first_committed": 1, "mdsmap_last_committed": 3})
 }
 
+/// `ceph osd pool ls detail`, of its many fields those that tell how many copies there are
+pub(super) fn pools(world: &World) -> Value {
+    let (size, ceph) = (world.ceph.size(), &world.ceph);
+    let names: &[&str] = if ceph.filesystem {
+        &[".mgr", "lxd_remote", "lxd_cephfs_meta", "lxd_cephfs_data"]
+    } else {
+        &[".mgr", "lxd_remote"]
+    };
+    let pools = names.iter().enumerate().map(|(i, name)| {
+        json!({"pool_id": i + 1, "pool_name": name, "type": 1, "size": size, "min_size": size - ceph.can_lose(), "pg_num": 1})
+    });
+    pools.collect()
+}
+
+/// `ceph fs ls`
+pub(super) fn filesystems(world: &World) -> Value {
+    let pools = json!({"name": "lxd_cephfs", "metadata_pool": "lxd_cephfs_meta", "metadata_pool_id": 3, "data_pool_ids": [4],
+                       "data_pools": ["lxd_cephfs_data"]});
+    world.ceph.filesystem.then_some(pools).into_iter().collect()
+}
+
+/// `microceph disk list --json` (`cmd/microceph/disk_list.go`)
+pub(crate) fn disks(world: &World) -> Value {
+    let disks = world.ceph.osds.iter().map(|(id, osd)| {
+        json!({"osd": id, "path": format!("/dev/disk/by-id/virtio-disk{id}"), "location": osd.host})
+    });
+    json!({"ConfiguredDisks": disks.collect::<Value>(), "AvailableDisks": null})
+}
+
 /// `ceph mon|osd metadata WHO`
 pub(super) fn daemon_metadata(world: &World, kind: &str, who: &str) -> Option<Value> {
     let ceph = &world.ceph;

@@ -86,6 +86,15 @@ pub(super) fn answer(world: &mut World, proc: &Proc, request: &Request<'_>) -> A
         (_, ["1.0", "instances", rest @ ..]) => instances(world, proc, request, rest),
         ("GET", ["1.0", "operations", rest @ ..]) => operations(world, proc, request, rest),
         ("GET", ["1.0", "storage-pools", rest @ ..]) => pools(world, proc, request, rest),
+        ("GET", ["1.0", "networks"]) => Answer::Sync(json!([
+            {"config": {"network": "UPLINK", "ipv4.address": "10.99.0.1/24"}, "description": "", "managed": true, "name": "default",
+             "status": "Created", "type": "ovn", "used_by": []},
+            {"config": {}, "description": "", "managed": false, "name": "eth0", "status": "", "type": "physical", "used_by": []},
+        ])),
+        ("GET", ["1.0", "profiles"]) => Answer::Sync(json!([
+            {"config": {}, "description": "", "devices": super::instance::root_on_ceph(), "name": "default", "project": "default",
+             "used_by": []},
+        ])),
         ("GET", ["1.0", "warnings"]) => Answer::Sync(warnings(world)),
         ("GET", ["1.0", "resources"]) => {
             let target = request.target(proc).to_owned();
@@ -122,8 +131,11 @@ fn unreached(world: &World, proc: &Proc, to: &str) -> Option<Answer> {
 fn server(world: &World, member: &str) -> Value {
     let version = world.release(member, "lxd").map_or("", |r| &r.version);
     let number = version.split('-').next().unwrap_or_default();
+    let mut config = world.lxd.config.clone();
+    let address = world.members.get(member).map_or("", |m| m.address.as_str());
+    config.insert("core.https_address".to_owned(), format!("{address}:8443"));
     json!({"api_extensions": dialects::extensions(version), "api_status": "stable", "api_version": "1.0", "auth": "trusted", "auth_methods": ["tls"],
-        "config": world.lxd.config, "environment": {"server": "lxd", "server_clustered": true, "server_name": member,
+        "config": config, "environment": {"server": "lxd", "server_clustered": true, "server_name": member,
         "server_version": number}, "public": false})
 }
 

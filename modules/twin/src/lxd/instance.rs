@@ -89,7 +89,7 @@ fn default_size() -> u64 {
 }
 
 /// What MicroCloud's default profile gives an instance: a root disk in Ceph, and a port on OVN.
-fn root_on_ceph() -> BTreeMap<String, BTreeMap<String, String>> {
+pub(super) fn root_on_ceph() -> BTreeMap<String, BTreeMap<String, String>> {
     let device = |pairs: [(&str, &str); 3]| {
         pairs
             .iter()

@@ -1,10 +1,42 @@
 //! `microovn.ovn-appctl`: what the servers of the databases tell of themselves, and their election timer.
 
+use serde_json::{Value, json};
+
 use super::{Database, Event, Raft, Server};
 use crate::world::{Due, Reply, World};
 
 /// From a change of the election timer to its being in force, in milliseconds.
 const TIMER_CHANGES: u64 = 100;
+
+/// `microovn.ovn-sbctl --format=json --columns=chassis_name,type,ip list Encap`: every member is a chassis.
+pub(crate) fn sbctl(world: &World, args: &[&str]) -> Reply {
+    let ["list", "Encap"] = args
+        .iter()
+        .copied()
+        .filter(|a| !a.starts_with("--"))
+        .collect::<Vec<_>>()[..]
+    else {
+        return Reply::fail(1, "ovn-sbctl: unknown command\n");
+    };
+    if world.ovn.raft(Database::Southbound).leader.is_none() {
+        return Reply::fail(
+            1,
+            "ovn-sbctl: ssl:10.0.0.1:6642: database connection failed ()\n",
+        );
+    }
+    let members = world
+        .micro
+        .get("microovn")
+        .into_iter()
+        .flat_map(|micro| micro.rows.keys());
+    let rows = members.map(|name| {
+        let address = world.members.get(name).map_or("", |m| m.address.as_str());
+        json!([name, "geneve", address])
+    });
+    let table =
+        json!({"data": rows.collect::<Value>(), "headings": ["chassis_name", "type", "ip"]});
+    Reply::out(format!("{table}\n"))
+}
 
 /// `microovn.ovn-appctl --timeout=N -t SOCKET COMMAND DATABASE [ARGUMENT]`
 pub(crate) fn appctl(world: &mut World, member: &str, args: &[&str]) -> Reply {
