@@ -6,7 +6,7 @@
 
 mod codes;
 mod maps;
-mod raised;
+mod manager;
 mod status;
 
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ pub use codes::{Class, Codes, Raised, Severity, notes};
 pub use maps::{
     MdsStat, Metadata, MgrStat, MonDump, OkToStop, OsdDump, OsdTree, Release, Versions,
 };
-pub use raised::{Raised, manager_modules};
+pub use manager::manager_modules;
 pub use status::{Aside, Figures, Status};
 
 /// Without quorum commands block, perhaps for ever, and `--connect-timeout` doesn't cover all of it.

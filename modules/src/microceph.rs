@@ -70,7 +70,8 @@ pub struct HealthOut {
 
 impl HealthOut {
     fn of(status: &Status, dump: &OsdDump) -> Self {
-        let (figures, raised) = (status.figures(), status.raised());
+        let (figures, mut raised) = (status.figures(), status.raised());
+        raised.retain(|code| !code.muted);
         let mut problems = status.problems(None, Aside::default());
         problems.extend(dump.hindering_flags());
         let mut notes = ceph::notes(&raised);

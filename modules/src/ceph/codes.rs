@@ -55,7 +55,7 @@ pub enum Class {
     Unknown,
 }
 
-/// A code that is raised and not muted, and what it means.
+/// A code that is raised, and what it means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Raised {
     /// The code, for example `MON_DOWN`.
@@ -64,6 +64,12 @@ pub struct Raised {
     pub severity: Severity,
     /// Ceph's own words.
     pub message: String,
+    /// How often it is counted.
+    #[serde(default)]
+    pub count: u64,
+    /// Whether somebody has muted it.
+    #[serde(default)]
+    pub muted: bool,
     /// What it means for a refresh.
     pub class: Class,
     /// What it says, in a few words.
@@ -163,7 +169,8 @@ pub fn notes(raised: &[Raised]) -> Vec<String> {
     let mut groups: Vec<(&str, Vec<&Raised>)> = Vec::new();
     // Flags are told by whom they are set for.
     let told = raised.iter().filter(|r| {
-        !matches!(r.class, Class::Passing | Class::Data)
+        !r.muted
+            && !matches!(r.class, Class::Passing | Class::Data)
             && r.code != "OSDMAP_FLAGS"
             && r.code != "OSD_FLAGS"
     });

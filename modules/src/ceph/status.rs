@@ -125,15 +125,17 @@ impl Status {
         self.health.checks.iter().filter(|(_, check)| !check.muted)
     }
 
-    /// The codes that are raised, muted ones left out, and what each means.
+    /// The codes that are raised, muted ones too, and what each means.
     #[must_use]
     pub fn raised(&self) -> Vec<Raised> {
-        let raised = self.unmuted().map(|(code, check)| {
+        let raised = self.health.checks.iter().map(|(code, check)| {
             let (class, about) = codes::known(code);
             Raised {
                 code: code.clone(),
                 severity: check.severity,
                 message: check.summary.message.clone(),
+                count: check.summary.count,
+                muted: check.muted,
                 class,
                 about: about.to_owned(),
             }
