@@ -188,7 +188,7 @@ fn whatever_a_program_says_instead_of_what_it_should_nothing_is_taken_for_well()
         commands.dedup();
         // These two are others' looks with a verdict on them.
         let judged = ["preflight.require", "status.read"].contains(&called.op.as_str());
-        for (i, argv) in commands.iter().enumerate().filter(|_| !judged) {
+        for argv in commands.iter().filter(|_| !judged) {
             let truly = &truth[*argv];
             let half: String = truly.chars().take(truly.chars().count() / 2).collect();
             let plain = ["[]", "{}", "", half.as_str()].map(|says| (None, says));

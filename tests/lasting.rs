@@ -3,7 +3,7 @@
 use lockstep::engine::Answer;
 use lockstep_tests::{Bench, told};
 use lockstep_twin::Broken;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Records, lets something happen, and compares.
 const AROUND: &str =

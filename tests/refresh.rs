@@ -87,7 +87,10 @@ fn a_release_that_comes_out_in_mid_wave_is_seen_by_the_next_member() {
         let mut bench = only(snap);
         bench.fault(&format!("new-release:{snap}@{snap}/micro02"));
         let held = bench.run().held();
-        assert!(held.failure.message.contains("which micro02 has"), "{held:?}");
+        assert!(
+            held.failure.message.contains("which micro02 has"),
+            "{held:?}"
+        );
         let has = bench.revisions(snap);
         assert_eq!(has[1], due);
         assert!(has.iter().all(|r| [old, due].contains(r)), "{has:?}");
@@ -112,7 +115,8 @@ fn a_playbook_that_doesn_t_ask_for_it_is_refused_before_anything_is_done() {
 fn a_release_that_comes_out_in_the_very_moment_is_accounted_for() {
     let mut raced = 0;
     for ms in (100..1200).step_by(50) {
-        let body = r#"return snap.refresh { member = "micro02", snap = "lxd", revision = "33110" }"#;
+        let body =
+            r#"return snap.refresh { member = "micro02", snap = "lxd", revision = "33110" }"#;
         let mut bench = Bench::playing(body, 3);
         bench.fault(&format!("new-release:lxd@{ms}ms"));
         let lockstep_tests::Ended::Finish(lockstep::engine::Finish::Held(held)) = bench.run()
@@ -123,7 +127,10 @@ fn a_release_that_comes_out_in_the_very_moment_is_accounted_for() {
             continue;
         };
         raced += 1;
-        assert_eq!((&did["from"], &did["to"]), (&json!("33100"), &json!("33111")));
+        assert_eq!(
+            (&did["from"], &did["to"]),
+            (&json!("33100"), &json!("33111"))
+        );
         let step = &bench.history().steps["snap.refresh#1"];
         assert_eq!(step.did.as_ref(), Some(did));
     }
@@ -177,7 +184,11 @@ fn a_refresh_that_hangs_is_told_with_the_task_the_time_and_who_waits() {
     let stall = &held.failure.detail["stall"];
     assert_eq!(
         (&stall["task"], &stall["services_down"], &stall["waiting"]),
-        (&json!("copy-snap-data"), &json!(true), &json!(["micro01", "micro03"]))
+        (
+            &json!("copy-snap-data"),
+            &json!(true),
+            &json!(["micro01", "micro03"])
+        )
     );
     let message = &held.failure.message;
     for part in [
@@ -189,7 +200,10 @@ fn a_refresh_that_hangs_is_told_with_the_task_the_time_and_who_waits() {
         assert!(message.contains(part), "{message}");
     }
     let events = serde_json::to_string(&bench.events).unwrap();
-    assert!(events.contains("nothing moves since"), "it is told meanwhile");
+    assert!(
+        events.contains("nothing moves since"),
+        "it is told meanwhile"
+    );
     bench.world.mend();
     bench.resume().done();
     assert_eq!(bench.revisions("lxd"), [33110; 3]);
@@ -201,11 +215,18 @@ fn a_hang_that_is_aborted_is_undone_and_can_be_tried_again() {
     let mut bench = Bench::playing(body, 3);
     bench.fault("refresh-hangs:microceph,micro02");
     assert!(bench.run().held().in_doubt);
-    lockstep_tests::by_hand(&mut bench.world, "micro02", &["/usr/bin/snap", "abort", "1"]);
+    lockstep_tests::by_hand(
+        &mut bench.world,
+        "micro02",
+        &["/usr/bin/snap", "abort", "1"],
+    );
     bench.world.mend();
     bench.wait(Duration::from_secs(30));
     let held = bench.resume().held();
-    assert!(held.failure.message.contains("was aborted by someone"), "{held:?}");
+    assert!(
+        held.failure.message.contains("was aborted by someone"),
+        "{held:?}"
+    );
     assert_eq!(bench.resume().done()["to"], json!("1501"));
 }
 
@@ -240,7 +261,10 @@ fn a_refresh_waits_for_a_program_that_somebody_runs_and_then_says_whose_it_is() 
     bench.fault("running-app:microceph,micro02");
     let held = bench.run().held();
     assert_eq!(
-        (held.failure.kind.word(), &held.failure.detail["clients"][0]["app"]),
+        (
+            held.failure.kind.word(),
+            &held.failure.detail["clients"][0]["app"]
+        ),
         ("conflict", &json!("ceph"))
     );
 }

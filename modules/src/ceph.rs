@@ -5,8 +5,8 @@
 //! states of placement groups, a manager.
 
 mod codes;
-mod maps;
 mod manager;
+mod maps;
 mod status;
 
 use std::collections::BTreeSet;
@@ -18,10 +18,10 @@ use crate::error::OpError;
 use crate::schema::Member;
 
 pub use codes::{Class, Codes, Raised, Severity, notes};
+pub use manager::manager_modules;
 pub use maps::{
     MdsStat, Metadata, MgrStat, MonDump, OkToStop, OsdDump, OsdTree, Release, Versions,
 };
-pub use manager::manager_modules;
 pub use status::{Aside, Figures, Status};
 
 /// Without quorum commands block, perhaps for ever, and `--connect-timeout` doesn't cover all of it.

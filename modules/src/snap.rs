@@ -15,8 +15,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use clients::{against, lasting as running};
 pub use clients::{Client, Clients, ClientsArgs, ClientsOut, Wait, WaitArgs, WaitOut};
+pub(crate) use clients::{against, lasting as running};
 pub use refresh::{Refresh, RefreshArgs, RefreshOut, Replaced};
 
 use crate::cmd::Cmd;

@@ -330,7 +330,10 @@ impl Seen<'_> {
                 Ok(clients) => {
                     for client in clients {
                         if let Some(component) = self.chosen().find(|c| c.name == client.snap) {
-                            running.entry(&component.title).or_default().push(client.clone());
+                            running
+                                .entry(&component.title)
+                                .or_default()
+                                .push(client.clone());
                         }
                     }
                 }

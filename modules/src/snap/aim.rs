@@ -46,7 +46,11 @@ fn judge(due: &str, own: &str, offer: Option<&str>) -> Aim {
     }
     // Numbers only grow. A local revision has none, and is no release.
     let number = |revision: &str| revision.parse::<u64>().unwrap_or(0);
-    let newest = if number(own) > number(offer) { own } else { offer };
+    let newest = if number(own) > number(offer) {
+        own
+    } else {
+        offer
+    };
     if number(newest) > number(due) {
         Aim::Replaced(newest.to_owned())
     } else {

@@ -205,10 +205,7 @@ pub(super) async fn now(cx: &Cx, member: &Member) -> Result<Vec<Client>, OpError
         "+",
     ]);
     let output = cx.cmd(member, &cmd).await?;
-    Ok(read(
-        member.as_str(),
-        output.text(&cmd, member.as_str())?,
-    ))
+    Ok(read(member.as_str(), output.text(&cmd, member.as_str())?))
 }
 
 /// The processes in what `head -v` printed: the name of each file between arrows, and then its lines.
@@ -255,7 +252,11 @@ mod tests {
             .collect();
         assert_eq!(
             told,
-            ["lxd lxc (pid 4242)", "lxd lxc (pid 4250)", "microceph ceph (pid 77)"]
+            [
+                "lxd lxc (pid 4242)",
+                "lxd lxc (pid 4250)",
+                "microceph ceph (pid 77)"
+            ]
         );
     }
 }

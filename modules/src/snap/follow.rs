@@ -73,7 +73,12 @@ impl Watch {
             || (String::new(), change.status.clone(), 0, true),
             |task| {
                 let progress = task.progress;
-                (task.id.clone(), task.kind.clone(), progress.done, progress.total <= 1)
+                (
+                    task.id.clone(),
+                    task.kind.clone(),
+                    progress.done,
+                    progress.total <= 1,
+                )
             },
         );
         let now = cx.now();

@@ -316,10 +316,9 @@ async fn attempt(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, OpError> {
             }
         }
     }
-    let due = args
-        .revision
-        .as_ref()
-        .map_or_else(String::new, |due| format!("; all members are to have {due}"));
+    let due = args.revision.as_ref().map_or_else(String::new, |due| {
+        format!("; all members are to have {due}")
+    });
     let message = format!("given up after {CONFLICTS} requests: {in_between}{due}");
     Err(OpError::new(Kind::Conflict, message).on(member.as_str()))
 }
@@ -497,7 +496,10 @@ async fn result(
     if follows(&snap, args.channel.as_ref()) {
         return Ok(Some(RefreshOut::of(from, snap, change, None)));
     }
-    let how = change.map_or_else(|| "nothing to refresh".to_owned(), |id| format!("change {id} done"));
+    let how = change.map_or_else(
+        || "nothing to refresh".to_owned(),
+        |id| format!("change {id} done"),
+    );
     let message = format!(
         "snapd says {how}, but {} follows {} in cohort {:?}",
         snap.name, snap.tracking_channel, snap.cohort_key

@@ -21,8 +21,8 @@ use crate::world::{Due, World};
 pub(crate) use command::command;
 use faults::Faults;
 pub use health::Severity;
-pub use mutes::Raised;
 pub(crate) use maps::disks;
+pub use mutes::Raised;
 
 /// A release of Ceph, as in `("19.2.3", "squid")`.
 type Version = (String, String);

@@ -594,7 +594,9 @@ impl World {
             ("no-self-update", [member]) => self.lxd.no_self_update.retain(|m| m != member),
             ("pool-unavailable", [pool, member]) => self.find_pool(pool, member),
             ("health", [code, _]) => self.lower_check(code),
-            ("other-revision" | "cohort-apart", [snap, member]) => self.store.forget_offer(member, snap),
+            ("other-revision" | "cohort-apart", [snap, member]) => {
+                self.store.forget_offer(member, snap)
+            }
             ("slow-store", _) => self.store.delay = 0,
             ("store-error", _) => self.store.status = None,
             ("cannot-migrate", [name]) => self.fail_migration(name, 0),

@@ -53,7 +53,10 @@ fn program(snap: &str) -> &str {
 
 /// What `snap refresh` says where programs of the snap run (`overlord/snapstate/refresh.go`).
 pub(super) fn running(world: &World, member: &str, name: &str) -> Option<String> {
-    let here: Vec<Client> = all(world, member).into_iter().filter(|c| c.snap == name).collect();
+    let here: Vec<Client> = all(world, member)
+        .into_iter()
+        .filter(|c| c.snap == name)
+        .collect();
     let mut apps: Vec<&str> = here.iter().map(|c| c.app.as_str()).collect();
     apps.dedup();
     let pids: Vec<String> = here.iter().map(|c| c.pid.to_string()).collect();
