@@ -1,19 +1,19 @@
 //! `status.snapshot`: everything about a cluster that a simulated one needs to be like it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Status;
-use crate::ceph::Picture;
+use crate::ceph::{self, Picture, Raised};
 use crate::cx::Cx;
 use crate::error::OpError;
-use crate::lxd::InstanceDetail;
+use crate::lxd::{self, Bucket, InstanceDetail, StoragePool};
 use crate::microovn::Placement;
 use crate::op::{Effect, Op};
-use crate::preflight;
+use crate::preflight::{self, Machine};
 use crate::schema::{Member, Span};
 use crate::snap::{self, Update};
 
@@ -41,6 +41,15 @@ pub struct SnapshotOut {
     pub instances: Vec<InstanceDetail>,
     /// LXD's configuration.
     pub config: BTreeMap<String, String>,
+    /// LXD's storage pools.
+    #[serde(default)]
+    pub pools: Vec<StoragePool>,
+    /// LXD's buckets in pools that aren't Ceph's own object storage, where LXD can tell.
+    #[serde(default)]
+    pub buckets: Vec<Bucket>,
+    /// Each member's machine.
+    #[serde(default)]
+    pub machines: BTreeMap<String, Machine>,
     /// What could not be read, in sentences.
     pub unknown: Vec<String>,
 }
@@ -60,6 +69,12 @@ pub struct StorageSnapshot {
     pub host_flags: BTreeMap<String, Vec<String>>,
     /// How many placement groups there are.
     pub pgs: u64,
+    /// The modules of the manager that are switched on beside those that always are, where it can tell.
+    #[serde(default)]
+    pub modules: BTreeSet<String>,
+    /// The health checks that are raised.
+    #[serde(default)]
+    pub raised: Vec<Raised>,
 }
 
 /// `status.snapshot`
@@ -114,7 +129,7 @@ impl Op for Snapshot {
                 channels.insert(snap.to_owned(), map);
             }
         }
-        let storage = match having("microceph") {
+        let mut storage = match having("microceph") {
             members if members.is_empty() => None,
             members => seen(
                 Picture::take(cx, &members).await.map(storage),
@@ -122,6 +137,10 @@ impl Op for Snapshot {
                 &mut unknown,
             ),
         };
+        if let Some(storage) = &mut storage {
+            // A preflight asks again where anything depends on it; a likeness does without.
+            storage.modules = ceph::manager_modules(cx).await.unwrap_or_default();
+        }
         let network = match having("microovn") {
             members if members.is_empty() => None,
             _ => seen(crate::microovn::placement(cx).await, "OVN", &mut unknown),
@@ -136,6 +155,14 @@ impl Op for Snapshot {
         {
             (instances, config) = (all, set);
         }
+        let (mut pools, mut buckets) = (Vec::new(), Vec::new());
+        if !having("lxd").is_empty() {
+            let read = seen(lxd::pools(cx).await, "LXD's storage pools", &mut unknown);
+            pools = read.unwrap_or_default();
+            // An LXD that is too old to tell has none that matter: see lxd::local_buckets.
+            buckets = lxd::local_buckets(cx).await.unwrap_or_default();
+        }
+        let machines = preflight::machines(cx).await;
         Ok(SnapshotOut {
             status,
             updates,
@@ -144,6 +171,9 @@ impl Op for Snapshot {
             network,
             instances,
             config,
+            pools,
+            buckets,
+            machines,
             unknown,
         })
     }
@@ -164,5 +194,7 @@ fn storage(picture: Picture) -> StorageSnapshot {
         host_flags: picture.dump.host_flags().clone(),
         pgs: picture.status.pg_states().values().sum(),
         manager: picture.mgr.active_name,
+        modules: BTreeSet::new(),
+        raised: picture.status.raised(),
     }
 }

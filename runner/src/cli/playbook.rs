@@ -57,7 +57,7 @@ pub(crate) struct FileArgs {
 #[derive(Args, Clone)]
 pub(crate) struct Which {
     /// The playbook: a Lua file, or the name of a shipped one
-    file: String,
+    pub(super) file: String,
     #[command(flatten)]
     pub(super) params: Params,
 }
