@@ -133,7 +133,7 @@ fn a_jump_over_a_track_and_the_way_back_are_refused() {
     let text = refused(upgrade(&json!({"microceph": "tentacle/stable"}), quincy));
     assert!(
         text.contains(
-            "path: MicroCeph goes from quincy to reef or squid and not to tentacle, see https://"
+            "path: MicroCeph goes from quincy to tentacle only by way of squid: it takes 2 runs: "
         ),
         "{text}"
     );
@@ -161,6 +161,160 @@ fn a_jump_over_a_track_and_the_way_back_are_refused() {
         "{text}"
     );
     assert!(!text.contains("--accept ceph-keys"), "{text}");
+}
+
+/// All members follow these channels.
+fn follow(world: &mut World, channels: &[(&str, &str)]) {
+    for member in Scenario::of(3).names() {
+        for (snap, channel) in channels {
+            world.track(&member, snap, channel);
+        }
+    }
+}
+
+fn runs(world: &mut World, snap: &str, version: &str) {
+    for member in Scenario::of(3).names() {
+        world.set_version(&member, snap, version);
+    }
+}
+
+/// What a preflight comes to, check by check, as far as it isn't a pass.
+fn odd(params: &Value, change: impl Fn(&mut World)) -> Vec<String> {
+    let report = bench("preflight", params, false, change).run().done();
+    let checks = report["checks"].as_array().unwrap();
+    let odd = checks.iter().filter(|c| c["verdict"] != "pass");
+    odd.map(|c| format!("{} {}: {}", c["name"], c["verdict"], c["evidence"]))
+        .collect()
+}
+
+#[test]
+fn where_one_run_is_too_few_the_commands_are_told_in_order() {
+    let one = |w: &mut World| {
+        follow(
+            w,
+            &[
+                ("microceph", "reef/stable"),
+                ("microovn", "22.03/stable"),
+                ("lxd", "5.0/stable"),
+                ("microcloud", "1/stable"),
+            ],
+        );
+        runs(w, "microceph", "18.2.4+snap1");
+        runs(w, "microovn", "22.03.3+snap1");
+        runs(w, "lxd", "5.0.4-1");
+        runs(w, "microcloud", "1.1-1");
+    };
+    let told = odd(&json!({"to": "3"}), one).join("\n");
+    assert!(
+        told.contains("it takes 2 runs: lockstep upgrade --to 2, then: lockstep upgrade --to 3"),
+        "{told}"
+    );
+    assert!(
+        told.contains("MicroCloud goes from 1 to 3 only by way of 2"),
+        "{told}"
+    );
+    let told = odd(&json!({"to": "2"}), one).join("\n");
+    assert!(!told.contains("path"), "{told}");
+    let quincy = |w: &mut World| {
+        follow(w, &[("microceph", "quincy/stable")]);
+        runs(w, "microceph", "17.2.8+snap1");
+    };
+    let told = odd(&json!({"microceph": "tentacle/stable"}), quincy).join("\n");
+    let commands = "lockstep upgrade --microceph squid/stable, then: lockstep upgrade --microceph tentacle/stable";
+    assert!(told.contains(commands), "{told}");
+}
+
+#[test]
+fn a_track_that_rolls_on_leads_where_its_version_does_and_lxd_s_leads_to_no_lts() {
+    let latest = |w: &mut World| {
+        let all = ["microceph", "microovn", "lxd", "microcloud"];
+        follow(w, &all.map(|snap| (snap, "latest/stable")));
+        runs(w, "microceph", "18.2.4+snap1");
+        runs(w, "microovn", "22.03.3+snap1");
+        runs(w, "lxd", "5.21.1-1");
+        runs(w, "microcloud", "1.1-1");
+    };
+    let told = odd(&json!({"to": "2"}), latest).join("\n");
+    assert!(
+        told.contains("LXD can't be moved from latest to 5.21: its publisher doesn't support")
+            && told.contains("--skip lxd"),
+        "{told}"
+    );
+    for component in ["MicroCeph", "MicroOVN", "MicroCloud goes"] {
+        assert!(!told.contains(component), "{told}");
+    }
+    let told = odd(&json!({"to": "2", "skip": ["lxd"]}), latest).join("\n");
+    assert!(!told.contains("path"), "{told}");
+    let told = odd(&json!({"microcloud": "2/stable"}), |w| {
+        latest(w);
+        runs(w, "microcloud", "git-1a2b3c");
+    });
+    let told = told.join("\n");
+    assert!(told.contains(r#""path" "unknown""#), "{told}");
+    assert!(told.contains("which tells no version"), "{told}");
+}
+
+#[test]
+fn a_snap_whose_version_tells_nothing_is_judged_by_ceph_s_daemons() {
+    let told = odd(&json!({"microceph": "tentacle/stable"}), |w| {
+        runs(w, "microceph", "0+git.4a608fc")
+    });
+    let told = told.join("\n");
+    assert!(
+        told.contains("MicroCeph 20.2.4") && !told.contains("unknown"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_hazard_applies_within_a_track_too_when_its_version_is_crossed() {
+    let six = |old: &'static str, new: &'static str| {
+        move |w: &mut World| {
+            follow(w, &[("lxd", "6/stable")]);
+            runs(w, "lxd", old);
+            runs(w, "microcloud", "3.1-1");
+            let mut release = w.store.releases["lxd"][0].clone();
+            release.revision = 34900;
+            new.clone_into(&mut release.version);
+            w.store.publish("lxd", "6/stable", release);
+            w.host("micro02").snapd = "2.74".to_owned();
+            w.host("micro03").kernel = "5.15.0-171-generic".to_owned();
+        }
+    };
+    let lxd = json!({"only": ["lxd"]});
+    let names = |told: Vec<String>| -> Vec<String> {
+        told.iter()
+            .map(|t| t.split(": ").next().unwrap().replace('"', ""))
+            .collect()
+    };
+    let told = odd(&lxd, six("6.6-e1b2a4f", "6.7-ab8fad2"));
+    assert!(
+        told[0].contains("micro03: 6.6-e1b2a4f → 6.7-ab8fad2, kernel 5.15.0-171-generic"),
+        "{told:?}"
+    );
+    assert_eq!(names(told), ["lxd-6-zfs fail"]);
+    let told = odd(&lxd, six("6.7-e1b2a4f", "6.7-ab8fad2"));
+    assert_eq!(
+        told,
+        Vec::<String>::new(),
+        "what it has already can't come over it"
+    );
+    let told = odd(&lxd, six("git-abc", "6.7-ab8fad2"));
+    assert_eq!(names(told), ["lxd-6-zfs unknown"], "unknown is no pass");
+}
+
+#[test]
+fn versions_that_don_t_go_together_afterwards_are_refused() {
+    let told = odd(&json!({"microceph": "tentacle/stable"}), |_| {}).join("\n");
+    assert!(
+        told.contains("MicroCloud 2.1.0-3e8b183 and MicroCeph 20.2.4+snap1: it takes 19.2 or newer and older than 19.3"),
+        "{told}"
+    );
+    // Staying as it is wouldn't help.
+    let told = odd(&json!({"only": ["microcloud"]}), |w| {
+        runs(w, "microceph", "20.2.4+snap1")
+    });
+    assert_eq!(told, Vec::<String>::new());
 }
 
 #[test]

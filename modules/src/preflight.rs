@@ -41,6 +41,36 @@ pub(crate) async fn channels(cx: &Cx, snap: &str) -> Result<BTreeMap<String, Upd
         .collect())
 }
 
+/// A member's machine, as far as anything depends on it; what couldn't be told is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Machine {
+    /// The release of its system: `24.04`.
+    pub os: String,
+    /// The version of snapd.
+    pub snapd: String,
+    /// The version of the kernel.
+    pub kernel: String,
+}
+
+/// The machines of all members that answer.
+pub(crate) async fn machines(cx: &Cx) -> BTreeMap<String, Machine> {
+    let text = |version: Option<Version>| version.map(String::from).unwrap_or_default();
+    let machine = |(member, host): (Member, Result<host::Host, OpError>)| {
+        let host = host.ok()?;
+        let machine = Machine {
+            os: host.os.version_id,
+            snapd: text(host.snapd),
+            kernel: text(host.kernel),
+        };
+        Some((member.0, machine))
+    };
+    host::all(cx)
+        .await
+        .into_iter()
+        .filter_map(machine)
+        .collect()
+}
+
 /// The module.
 #[must_use]
 pub fn module() -> Module {

@@ -7,8 +7,11 @@ preflight = {}
 ---@field accept? string[] Checks of which a "no" is accepted.
 ---@field channels? table<string, lockstep.Channel> The channels that components are to be moved to, by snap.
 ---@field components? ("microceph"|"microovn"|"lxd"|"microcloud")[] The components that are to be refreshed; all of them unless given.
----@field hazards? ({ accept: boolean, component: "microceph"|"microovn"|"lxd"|"microcloud", link: string, name: string, to: string, what: string, below?: string, kernel?: string, running?: string, snapd?: string })[] What is known to go wrong: the rows of `playbooks.data.hazards`.
----@field paths? ({ component: "microceph"|"microovn"|"lxd"|"microcloud", from: string, link: string, to: string[], latest_first?: boolean })[] Which tracks follow which: the rows of `playbooks.data.compatibility`.
+---@field hazards? ({ accept: boolean, component: "microceph"|"microovn"|"lxd"|"microcloud", link: string, name: string, what: string, below?: string, buckets?: boolean, codes?: string[], kernel?: string, known?: "documented"|"reported"|"inferred", modules?: string[], os?: string, pools?: string[], running?: string, since?: string, snapd?: string, to?: string, tpm?: boolean, with?: { component: "microceph"|"microovn"|"lxd"|"microcloud", below?: string, since?: string } })[] What is known to go wrong: the rows of `playbooks.data.hazards`.
+---@field paths? ({ component: "microceph"|"microovn"|"lxd"|"microcloud", from: string, link: string, by_version?: boolean, latest_first?: boolean, to?: string[], why?: string })[] Which tracks follow which: the rows of `playbooks.data.compatibility`.
+---@field sets? { link: string, lxd: lockstep.Channel, microceph: lockstep.Channel, microcloud: lockstep.Channel, microovn: lockstep.Channel, name: string, about?: string, support?: string }[] Channels that go together: rows of `playbooks.data.compatibility`.
+---@field together? ({ accept: boolean, link: string, name: string, of: { component: "microceph"|"microovn"|"lxd"|"microcloud", below?: string, since?: string }, what: string, with: { component: "microceph"|"microovn"|"lxd"|"microcloud", below?: string, since?: string } })[] Which versions go together: rows of `playbooks.data.compatibility`.
+---@field tracks? ({ component: "microceph"|"microovn"|"lxd"|"microcloud", link: string, name: string, version: string })[] Tracks whose names aren't the beginning of their versions: rows of `playbooks.data.compatibility`.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
@@ -27,8 +30,11 @@ function preflight.read(args) end
 ---@field accept? string[] Checks of which a "no" is accepted.
 ---@field channels? table<string, lockstep.Channel> The channels that components are to be moved to, by snap.
 ---@field components? ("microceph"|"microovn"|"lxd"|"microcloud")[] The components that are to be refreshed; all of them unless given.
----@field hazards? ({ accept: boolean, component: "microceph"|"microovn"|"lxd"|"microcloud", link: string, name: string, to: string, what: string, below?: string, kernel?: string, running?: string, snapd?: string })[] What is known to go wrong: the rows of `playbooks.data.hazards`.
----@field paths? ({ component: "microceph"|"microovn"|"lxd"|"microcloud", from: string, link: string, to: string[], latest_first?: boolean })[] Which tracks follow which: the rows of `playbooks.data.compatibility`.
+---@field hazards? ({ accept: boolean, component: "microceph"|"microovn"|"lxd"|"microcloud", link: string, name: string, what: string, below?: string, buckets?: boolean, codes?: string[], kernel?: string, known?: "documented"|"reported"|"inferred", modules?: string[], os?: string, pools?: string[], running?: string, since?: string, snapd?: string, to?: string, tpm?: boolean, with?: { component: "microceph"|"microovn"|"lxd"|"microcloud", below?: string, since?: string } })[] What is known to go wrong: the rows of `playbooks.data.hazards`.
+---@field paths? ({ component: "microceph"|"microovn"|"lxd"|"microcloud", from: string, link: string, by_version?: boolean, latest_first?: boolean, to?: string[], why?: string })[] Which tracks follow which: the rows of `playbooks.data.compatibility`.
+---@field sets? { link: string, lxd: lockstep.Channel, microceph: lockstep.Channel, microcloud: lockstep.Channel, microovn: lockstep.Channel, name: string, about?: string, support?: string }[] Channels that go together: rows of `playbooks.data.compatibility`.
+---@field together? ({ accept: boolean, link: string, name: string, of: { component: "microceph"|"microovn"|"lxd"|"microcloud", below?: string, since?: string }, what: string, with: { component: "microceph"|"microovn"|"lxd"|"microcloud", below?: string, since?: string } })[] Which versions go together: rows of `playbooks.data.compatibility`.
+---@field tracks? ({ component: "microceph"|"microovn"|"lxd"|"microcloud", link: string, name: string, version: string })[] Tracks whose names aren't the beginning of their versions: rows of `playbooks.data.compatibility`.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 

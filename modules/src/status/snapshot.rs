@@ -1,6 +1,6 @@
 //! `status.snapshot`: everything about a cluster that a simulated one needs to be like it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use schemars::JsonSchema;
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Status;
 use super::lasting::{self, Area};
-use crate::ceph::Picture;
+use crate::ceph::{self, Picture, Raised};
 use crate::cx::Cx;
 use crate::error::OpError;
-use crate::lxd::InstanceDetail;
+use crate::lxd::{self, Bucket, InstanceDetail, StoragePool};
 use crate::microovn::Placement;
 use crate::op::{Effect, Op};
-use crate::preflight;
+use crate::preflight::{self, Machine};
 use crate::schema::{Member, Span};
 use crate::snap::{self, Update};
 
@@ -45,6 +45,15 @@ pub struct SnapshotOut {
     /// What must be the same after a run.
     #[serde(default)]
     pub lasting: Vec<Area>,
+    /// LXD's storage pools.
+    #[serde(default)]
+    pub pools: Vec<StoragePool>,
+    /// LXD's buckets in pools that aren't Ceph's own object storage, where LXD can tell.
+    #[serde(default)]
+    pub buckets: Vec<Bucket>,
+    /// Each member's machine.
+    #[serde(default)]
+    pub machines: BTreeMap<String, Machine>,
     /// What could not be read, in sentences.
     pub unknown: Vec<String>,
 }
@@ -64,6 +73,12 @@ pub struct StorageSnapshot {
     pub host_flags: BTreeMap<String, Vec<String>>,
     /// How many placement groups there are.
     pub pgs: u64,
+    /// The modules of the manager that are switched on beside those that always are, where it can tell.
+    #[serde(default)]
+    pub modules: BTreeSet<String>,
+    /// The health checks that are raised.
+    #[serde(default)]
+    pub raised: Vec<Raised>,
 }
 
 /// `status.snapshot`
@@ -118,7 +133,7 @@ impl Op for Snapshot {
                 channels.insert(snap.to_owned(), map);
             }
         }
-        let storage = match having("microceph") {
+        let mut storage = match having("microceph") {
             members if members.is_empty() => None,
             members => seen(
                 Picture::take(cx, &members).await.map(storage),
@@ -126,6 +141,10 @@ impl Op for Snapshot {
                 &mut unknown,
             ),
         };
+        if let Some(storage) = &mut storage {
+            // A preflight asks again where anything depends on it; a likeness does without.
+            storage.modules = ceph::manager_modules(cx).await.unwrap_or_default();
+        }
         let network = match having("microovn") {
             members if members.is_empty() => None,
             _ => seen(crate::microovn::placement(cx).await, "OVN", &mut unknown),
@@ -141,7 +160,14 @@ impl Op for Snapshot {
             (instances, config) = (all, set);
         }
         let lasting = lasting::look(cx).await;
-        unknown.extend(lasting::unread(&lasting));
+        let (mut pools, mut buckets) = (Vec::new(), Vec::new());
+        if !having("lxd").is_empty() {
+            let read = seen(lxd::pools(cx).await, "LXD's storage pools", &mut unknown);
+            pools = read.unwrap_or_default();
+            // An LXD that is too old to tell has none that matter: see lxd::local_buckets.
+            buckets = lxd::local_buckets(cx).await.unwrap_or_default();
+        }
+        let machines = preflight::machines(cx).await;
         Ok(SnapshotOut {
             lasting,
             status,
@@ -151,6 +177,9 @@ impl Op for Snapshot {
             network,
             instances,
             config,
+            pools,
+            buckets,
+            machines,
             unknown,
         })
     }
@@ -171,5 +200,7 @@ fn storage(picture: Picture) -> StorageSnapshot {
         host_flags: picture.dump.host_flags().clone(),
         pgs: picture.status.pg_states().values().sum(),
         manager: picture.mgr.active_name,
+        modules: BTreeSet::new(),
+        raised: picture.status.raised(),
     }
 }
