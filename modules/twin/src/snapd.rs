@@ -3,6 +3,7 @@
 mod api;
 mod change;
 mod clients;
+mod faults;
 #[cfg(test)]
 mod samples;
 
@@ -12,8 +13,9 @@ use lockstep_modules::cmd::Output;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use api::curl;
+use change::RATE;
 use change::Target;
-pub(crate) use change::{Change, RATE, task_done};
+pub(crate) use change::{Change, task_done};
 pub(crate) use clients::find;
 
 use crate::dialects::{self, numbers};

@@ -231,9 +231,9 @@ fn one_ahead(snap: &str, revisions: [u32; 3], restarted: bool) -> World {
 #[test]
 fn a_member_that_was_left_behind_runs_on_until_it_is_started_again() {
     let list = "/snap/bin/microovn cluster list -f json";
-    let mut world = one_ahead("microovn", [700, 801, 700], false);
+    let mut world = one_ahead("microovn", [700, 800, 700], false);
     assert!(run_on(&mut world, "micro01", &list.split(' ').collect::<Vec<_>>()).success());
-    let mut world = one_ahead("microovn", [700, 801, 700], true);
+    let mut world = one_ahead("microovn", [700, 800, 700], true);
     let refused = run(&mut world, list);
     assert!(refused.stderr.contains("connection refused"), "{refused:?}");
     let waits = run_on(&mut world, "micro02", &list.split(' ').collect::<Vec<_>>());
