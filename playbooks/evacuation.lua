@@ -50,7 +50,11 @@ local function foresee(p, component, waves)
 		return {}
 	end
 	if component.health ~= "ok" then
-		refuse { "LXD isn't well (" .. table.concat(component.problems, "; ") .. "); update it alone first: --only lxd" }
+		refuse {
+			"LXD isn't well ("
+				.. table.concat(component.problems, "; ")
+				.. "); update it alone first: lockstep update --only lxd",
+		}
 	end
 	if #component.members == 1 then
 		if not p.evacuate_anyway then
@@ -80,17 +84,45 @@ local function foresee(p, component, waves)
 	return members
 end
 
+-- Switches healing off. Where members have different releases some or all of LXD doesn't serve: then it is tried, and said
+-- if it can't be done.
+local function switch_off(component)
+	if component.health == "ok" then
+		return lxd.healing { threshold = 0 }
+	end
+	local halfway = component.halfway
+	local why = "LXD serves on no member"
+	if not halfway or #halfway.waiting + #halfway.stopped < #component.members then
+		local tried = try(lxd.healing, { threshold = 0 })
+		if tried.ok then
+			return tried.value
+		end
+		why = tried.error.message
+	end
+	log.warn(
+		"LXD's healing can't be switched off before all members have the same release ("
+			.. why
+			.. "): if cluster.healing_threshold is set, leave no member without power or network meanwhile"
+	)
+end
+
 -- Runs `body` with LXD's healing switched off: a daemon that is silent while its snap is refreshed isn't dead, and what
 -- runs there would be started a second time.
 local function without_healing(component, body)
-	if #component.members == 0 or component.health ~= "ok" then
+	if #component.members == 0 then
 		return body()
 	end
-	local healing = lxd.healing { threshold = 0 }
+	local healing = switch_off(component)
+	if not healing or not healing.changed then
+		return body()
+	end
+	log.info(
+		"LXD's healing (after "
+			.. healing.previous
+			.. " s) is off until this run ends, also while it is held: instances of a member that dies stay where they are"
+	)
 	return finally(body, function()
-		if healing.changed then
-			lxd.healing { threshold = healing.previous }
-		end
+		lxd.healing { threshold = healing.previous }
 	end)
 end
 

@@ -28,6 +28,9 @@ function waves.params()
 	return params
 end
 
+-- How many minutes a component's control plane may take no changes: for each member, or in all. Guesses, on the long side.
+local minutes = { microceph = { each = 2 }, microovn = { each = 1 }, lxd = { all = 5 }, microcloud = { each = 0.5 } }
+
 -- A wave is a record: the playbook's `hook`, its `component` as it was before (members, health), the `channel` to move to
 -- (none to stay), the `revision` that all members are to have and the newer one that took its place (`replaced`), which one
 -- each `has` by now, those that have it coming (`moves`), how many good `looks` open a gate, whether `downtime` is accepted,
@@ -169,6 +172,27 @@ local function last_monitor(wave, order, mons)
 	return last
 end
 
+-- Members that are behind come first: daemons of others may wait for them, or theirs may not run before. Where the
+-- component goes to another channel the order is the products' own.
+local function behind_first(wave, order)
+	local halfway = wave.component.halfway
+	if not halfway or wave.channel then
+		return order
+	end
+	local is_behind, first, rest = {}, {}, {}
+	for _, member in ipairs(halfway.behind) do
+		is_behind[member] = true
+	end
+	for _, member in ipairs(order) do
+		local list = is_behind[member] and first or rest
+		list[#list + 1] = member
+	end
+	for _, member in ipairs(rest) do
+		first[#first + 1] = member
+	end
+	return first
+end
+
 local run = {}
 
 -- One member after the other, each behind a gate before and a gate after it. A member that has the release already stops
@@ -178,7 +202,7 @@ function run.microceph(wave)
 	local function gate(member, had)
 		microceph.wait { member = member, before = had, since = before, samples = wave.looks }
 	end
-	local order = microceph.order({ members = wave.component.members }).members
+	local order = behind_first(wave, microceph.order({ members = wave.component.members }).members)
 	local last = last_monitor(wave, order, before.mons)
 	together(wave, rolling, order, function(member)
 		if not wave.moves[member] then
@@ -204,7 +228,7 @@ function run.microovn(wave)
 		microovn.wait { member = member, before = had, samples = wave.looks }
 	end
 	with_patience(function()
-		local order = microovn.order({ members = wave.component.members }).members
+		local order = behind_first(wave, microovn.order({ members = wave.component.members }).members)
 		together(wave, rolling, order, function(member)
 			if not wave.moves[member] then
 				return refresh(wave, member, gate)
@@ -242,7 +266,7 @@ end
 
 -- One member after the other, and only when LXD is ready everywhere: MicroCloud's daemon doesn't start without it.
 function run.microcloud(wave)
-	local members = wave.component.members
+	local members = behind_first(wave, wave.component.members)
 	together(wave, rolling, members, function(member)
 		if member == members[#members] then
 			point_of_no_return(wave)
@@ -327,6 +351,42 @@ local function notes(status)
 	return all
 end
 
+-- The snaps that aren't held, by member, of chosen components that are not refreshed: waves hold their own.
+local function loose(status, p, chain)
+	local left, found = {}, {}
+	for _, chosen in ipairs(flow.chosen(p)) do
+		left[chosen.name] = true
+	end
+	for _, wave in ipairs(chain) do
+		left[wave.component.name] = nil
+	end
+	for _, member in ipairs(status.members) do
+		local snaps = {}
+		for name, snap in pairs(member.snaps) do
+			if left[name] and not snap.held then
+				snaps[#snaps + 1] = name
+			end
+		end
+		if #snaps > 0 then
+			found[#found + 1] = { name = member.name, snaps = snaps }
+		end
+	end
+	return found
+end
+
+local function hold(unheld)
+	if #unheld == 0 then
+		return
+	end
+	section("Holds", function()
+		parallel(unheld, function(member)
+			for _, name in ipairs(member.snaps) do
+				snap.hold { member = member.name, snap = name }
+			end
+		end)
+	end)
+end
+
 -- What became different on which member, by component.
 local function changes(before, after)
 	local changed = {}
@@ -342,9 +402,29 @@ local function changes(before, after)
 	return changed
 end
 
+-- What an operator has to know while a wave is on. With a newer schema refreshed members wait for the last one, and the
+-- daemons of the others don't start again once they are stopped.
+local function announce(wave)
+	local component, count = wave.component, 0
+	for _ in pairs(wave.moves) do
+		count = count + 1
+	end
+	if count == 0 or #component.members == 1 then
+		return
+	end
+	local guess = minutes[component.name]
+	log.info(
+		("%s may take no changes until all members have the release, for about %d min (a guess). "):format(
+			component.title,
+			math.ceil(guess.all or guess.each * count)
+		) .. "Don't reboot a member that isn't refreshed yet: its daemon may not start again before it is"
+	)
+end
+
 local function run_wave(wave)
 	local component = wave.component
 	section(component.title, function()
+		announce(wave)
 		parallel(component.members, function(member)
 			snap.hold { member = member, snap = component.name }
 		end)
@@ -368,12 +448,27 @@ local function with_lock(body)
 	end)
 end
 
+-- The components whose daemon doesn't serve on a member because members have different releases.
+local function unserved(status, member)
+	local names = {}
+	for _, component in ipairs(status.components) do
+		local halfway = component.halfway or { waiting = {}, stopped = {} }
+		for _, list in ipairs { halfway.waiting, halfway.stopped } do
+			for _, name in ipairs(list) do
+				names[#names + 1] = name == member and component.name or nil
+			end
+		end
+	end
+	return #names > 0 and names or nil
+end
+
 -- Copies the control plane on every member, and sees that the copies are whole. Returns where they are, by member.
 local function back_up(status)
 	local folders = {}
 	section("Backup", function()
 		parallel(status.members, function(member)
-			folders[member.name] = backup.take({ member = member.name }).folder
+			local taken = backup.take { member = member.name, unserved = unserved(status, member.name) }
+			folders[member.name] = taken.folder
 			backup.verify { member = member.name }
 		end)
 	end)
@@ -403,7 +498,8 @@ end
 function waves.run(M, p, channels)
 	local report = preflight.require(waves.preflight(p, channels))
 	local before, chain = report.status, planned(M, report, p, channels)
-	if #chain == 0 then
+	local unheld = loose(before, p, chain)
+	if #chain == 0 and #unheld == 0 then
 		return { changed = {}, components = {}, notes = notes(before) }
 	end
 	for _, wave in ipairs(chain) do
@@ -420,6 +516,10 @@ function waves.run(M, p, channels)
 	end
 
 	return with_lock(function()
+		hold(unheld)
+		if #chain == 0 then
+			return { changed = {}, components = {}, notes = notes(before) }
+		end
 		local lasting, folders = status.lasting {}, {}
 		if p.backup == false then
 			log.warn "no backup is taken (backup = false)"

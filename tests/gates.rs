@@ -147,6 +147,14 @@ fn microcloud_behind_its_wave() {
 }
 
 #[test]
+fn lxd_behind_its_wave_is_asked_on_each_member() {
+    needs_to_know(
+        "lxd.wait {}",
+        &["micro03 /snap/bin/lxc query /1.0/cluster/members"],
+    );
+}
+
+#[test]
 fn a_refresh_isn_t_begun_where_its_guard_can_t_see() {
     for (snap, command) in [("microceph", "osd tree"), ("microovn", "cluster/status")] {
         for broken in BROKEN {

@@ -19,6 +19,7 @@ mod holds;
 mod lasting;
 mod laws;
 mod live;
+mod mixes;
 mod modules;
 mod network;
 mod package;

@@ -178,6 +178,22 @@ const PARTS: [Part; 11] = [
     ),
 ];
 
+/// LXD's databases as files, where it doesn't serve.
+const LXD_FILES: Part = part(
+    "lxd-database.tar.gz",
+    "lxd",
+    "/var/snap/lxd/common/lxd",
+    &[
+        "/usr/bin/tar",
+        "--ignore-failed-read",
+        "-C",
+        "/var/snap/lxd/common/lxd",
+        "-czf",
+        "-",
+        "database",
+    ],
+);
+
 /// Copy the control plane of a member into a folder of this run's there, which only root can read.
 ///
 /// Older backups are removed until so many are left. See [`backup.verify`](#backupverify).
@@ -189,6 +205,10 @@ pub struct TakeArgs {
     /// How many backups are kept there, this one counted.
     #[serde(default = "five")]
     pub keep: usize,
+    /// Components whose daemon doesn't serve there, since members have different releases: of their databases only the
+    /// files are copied.
+    #[serde(default)]
+    pub unserved: Vec<String>,
 }
 
 fn five() -> usize {
@@ -243,7 +263,7 @@ impl Op for Take {
         let folder = folder(cx);
         // What an earlier attempt finished is from before the first change, and stays.
         if !exists(cx, member, &format!("{folder}/{SUMS}")).await? {
-            take(cx, member, &folder).await?;
+            take(cx, member, &folder, &args.unserved).await?;
         }
         let files = files(cx, member, &folder).await?;
         let pruned = prune(cx, member, &folder, args.keep.max(1)).await?;
@@ -288,7 +308,7 @@ fn keep(file: &str, argv: &[&str]) -> Cmd {
 }
 
 /// Copies every part that is there.
-async fn take(cx: &Cx, member: &Member, folder: &str) -> Result<(), OpError> {
+async fn take(cx: &Cx, member: &Member, folder: &str, unserved: &[String]) -> Result<(), OpError> {
     let installed = installed(cx, member).await?;
     for path in [all().as_str(), folder] {
         let cmd = Cmd::root(["/usr/bin/mkdir", "-p", "-m", "0700", path]);
@@ -298,10 +318,12 @@ async fn take(cx: &Cx, member: &Member, folder: &str) -> Result<(), OpError> {
         }
     }
     let mut kept = Vec::new();
-    for part in PARTS
+    let has = |names: &[String], part: &Part| names.iter().any(|snap| snap == part.snap);
+    let served = PARTS
         .iter()
-        .filter(|part| installed.iter().any(|snap| snap == part.snap))
-    {
+        .filter(|part| !(part.file.ends_with(".sql") && has(unserved, part)));
+    let files = std::iter::once(&LXD_FILES).filter(|part| has(unserved, part));
+    for part in served.chain(files).filter(|part| has(&installed, part)) {
         if !exists(cx, member, part.there).await? {
             continue;
         }

@@ -124,6 +124,9 @@ impl<T> Look<T> {
 /// How often what a command prints is told while it runs. One that ends before is heard out instead.
 const PACE: Duration = Duration::from_secs(2);
 
+/// After how long those that haven't answered are named, and how often.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// The context of one attempt of one step.
 pub struct Cx {
     host: Rc<dyn Host>,
@@ -137,6 +140,8 @@ pub struct Cx {
     missing: RefCell<Option<String>>,
     /// Members that answered since the attempt began.
     heard: RefCell<BTreeSet<String>>,
+    /// Members that were asked something and haven't answered, with when, in a look that names them.
+    asked: RefCell<Option<Vec<(String, Instant)>>>,
 }
 
 impl Cx {
@@ -156,6 +161,7 @@ impl Cx {
             told: Cell::new(false),
             missing: RefCell::new(None),
             heard: RefCell::default(),
+            asked: RefCell::default(),
         }
     }
 
@@ -277,8 +283,43 @@ impl Cx {
         result.map_err(|e| OpError::contact(member.as_str(), &e))
     }
 
+    /// From now on members that take long to answer are named while they are waited for: for looks that ask many at once.
+    pub fn name_the_silent(&self) {
+        self.asked.replace(Some(Vec::new()));
+    }
+
+    /// Tells who hasn't answered for some time.
+    fn tell_the_silent(&self) {
+        let asked = self.asked.borrow();
+        let mut silent: Vec<&str> = asked
+            .iter()
+            .flatten()
+            .filter(|(_, since)| since.elapsed() >= SILENCE)
+            .map(|(member, _)| member.as_str())
+            .collect();
+        silent.sort_unstable();
+        silent.dedup();
+        if !silent.is_empty() {
+            self.tell(0, None, format!("no answer yet from {}", silent.join(", ")));
+        }
+    }
+
     /// Runs a batch, and tells now and then what the programs in it that talk have said last.
     async fn listen(&self, member: &Member, batch: &[Cmd]) -> Result<Vec<Output>, ContactError> {
+        let asked = (member.to_string(), Instant::now());
+        if let Some(list) = &mut *self.asked.borrow_mut() {
+            list.push(asked.clone());
+        }
+        let result = self.hear(member, batch).await;
+        if let Some(list) = &mut *self.asked.borrow_mut()
+            && let Some(i) = list.iter().position(|one| *one == asked)
+        {
+            list.swap_remove(i);
+        }
+        result
+    }
+
+    async fn hear(&self, member: &Member, batch: &[Cmd]) -> Result<Vec<Output>, ContactError> {
         let (said, news) = (RefCell::new(String::new()), Notify::new());
         let ear = |number: usize, lines: &str| {
             let talks = |cmd: &Cmd| cmd.talks && !cmd.private;
@@ -289,6 +330,12 @@ impl Cx {
         };
         let tell = async {
             let (member, mut told) = (member.as_str(), String::new());
+            if self.asked.borrow().is_some() {
+                loop {
+                    sleep_until(Instant::now() + SILENCE).await;
+                    self.tell_the_silent();
+                }
+            }
             loop {
                 let due = Instant::now() + PACE;
                 while *said.borrow() == told {

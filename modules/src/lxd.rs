@@ -46,6 +46,9 @@ use crate::snapd::Presence;
 /// Without quorum `lxc` hangs, and after a leader died it was seen to take more than 10 s, or 40 s on a blocked member.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a member may take to say how it sees the cluster: who looks wants to know who doesn't answer.
+const LOOK: Duration = Duration::from_secs(30);
+
 /// Pause between two looks of a gate.
 const EVERY: Duration = Duration::from_secs(3);
 
@@ -244,10 +247,10 @@ async fn look(cx: &Cx) -> Result<Look<WaitOut>, OpError> {
         return Ok(Look::NotYet(not_ready(&waiting)));
     }
     match health(cx, &presence).await {
-        Ok((members, problems)) if problems.is_empty() => {
-            Ok(Look::Yes(WaitOut { members, unasked }))
-        }
-        Ok((_, problems)) => Ok(Look::NotYet(problems.join("; "))),
+        Ok(Seen {
+            members, problems, ..
+        }) if problems.is_empty() => Ok(Look::Yes(WaitOut { members, unasked })),
+        Ok(seen) => Ok(Look::NotYet(seen.problems.join("; "))),
         Err(error) => not_yet(error),
     }
 }
@@ -300,47 +303,76 @@ async fn ready(cx: &Cx, member: &Member) -> Result<Ready, OpError> {
     Ok(Ready::No(failure.message))
 }
 
-/// The members, and what speaks against the cluster. Every member that has LXD is asked: one whose own LXD doesn't work may
-/// look well to another.
+/// The cluster as its members see it.
+pub struct Seen {
+    /// The members, as the first one that serves has them; none where none does.
+    pub members: Vec<LxdMember>,
+    /// What speaks against the cluster.
+    pub problems: Vec<String>,
+    /// Members whose LXD doesn't serve, and what was said.
+    pub silent: Vec<(Member, OpError)>,
+}
+
+/// The members, and what speaks against the cluster. Every member that has LXD is asked, side by side: one whose own LXD
+/// doesn't work may look well to another.
 ///
 /// # Errors
-/// Where no member answers.
-pub async fn health(
-    cx: &Cx,
-    presence: &Presence,
-) -> Result<(Vec<LxdMember>, Vec<String>), OpError> {
-    let list = Cmd::root(["/snap/bin/lxc", "query", MEMBERS]).timeout(TIMEOUT);
+/// Where a member can't be reached, or nobody has LXD.
+pub async fn health(cx: &Cx, presence: &Presence) -> Result<Seen, OpError> {
+    let list = Cmd::root(["/snap/bin/lxc", "query", MEMBERS]).timeout(LOOK);
     let ask = async |member: &Member| {
         let output = cx.cmd(member, &list).await?;
         let members = some(output.json(&list, member.as_str())?);
         members.map_err(|error| error.on(member.as_str()))
     };
     let answers = join_all(presence.with.iter().map(ask)).await;
-    let (mut views, mut silent) = (Vec::new(), Vec::new());
+    let (mut views, mut serving, mut silent) = (Vec::new(), Vec::new(), Vec::new());
     for (member, answer) in presence.with.iter().zip(answers) {
         match answer {
-            Ok(view) => views.push((member.as_str(), view)),
+            Ok(view) => {
+                views.push((member.as_str(), view));
+                serving.push(member.clone());
+            }
             Err(error) if error.kind == Kind::Unreachable => return Err(error),
-            Err(error) => silent.push(error),
+            Err(error) => silent.push((member.clone(), error)),
         }
     }
     let Some((_, members)) = views.first().cloned() else {
-        let nobody = || OpError::refused("no member has the snap of LXD");
-        return Err(silent.into_iter().next().unwrap_or_else(nobody));
+        if silent.is_empty() {
+            return Err(OpError::refused("no member has the snap of LXD"));
+        }
+        return Ok(Seen {
+            members: Vec::new(),
+            problems: silent.iter().map(|(_, error)| error.told()).collect(),
+            silent,
+        });
     };
-    let mut problems = seen(presence, &views);
-    let skew = skew(cx, presence).await?;
+    let mut problems = unwell(presence, &views);
+    let skew = skew(cx, presence, &serving).await?;
     let blocked = members.iter().any(|m| m.status == "Blocked");
     // Members that wait for others serve no API.
     if skew.is_none() && !blocked {
-        problems.extend(silent.iter().map(OpError::told));
+        problems.extend(silent.iter().map(|(_, error)| error.told()));
     }
     problems.extend(skew);
-    Ok((members, problems))
+    Ok(Seen {
+        members,
+        problems,
+        silent,
+    })
+}
+
+/// Whether this is how LXD answers while it waits for members to have one version: that it isn't set up yet
+/// (`lxd/daemon.go`), or, up to 5.0, not at all.
+#[must_use]
+pub fn waits(error: &OpError) -> bool {
+    let stderr = error.detail.get("stderr").and_then(|text| text.as_str());
+    error.kind == Kind::Timeout
+        || stderr.is_some_and(|text| text.contains("LXD daemon setup in progress"))
 }
 
 /// What is wrong in the eyes of those that answered. Who doesn't see it is told where they don't all do.
-fn seen(presence: &Presence, views: &[(&str, Vec<LxdMember>)]) -> Vec<String> {
+fn unwell(presence: &Presence, views: &[(&str, Vec<LxdMember>)]) -> Vec<String> {
     // How long somebody has been silent is told differently by each.
     let mut told: Vec<(String, String, Vec<&str>)> = Vec::new();
     for (asked, view) in views {
@@ -367,12 +399,12 @@ fn seen(presence: &Presence, views: &[(&str, Vec<LxdMember>)]) -> Vec<String> {
     told.into_iter().map(sentence).collect()
 }
 
-/// Who holds whom, where versions differ.
+/// Who holds whom, where versions differ, as the first that answers of those that serve knows it.
 ///
 /// # Errors
 /// Where no member answers.
-async fn skew(cx: &Cx, presence: &Presence) -> Result<Option<String>, OpError> {
-    let Some(versions) = versions(cx, &presence.with).await? else {
+async fn skew(cx: &Cx, presence: &Presence, serving: &[Member]) -> Result<Option<String>, OpError> {
+    let Some(versions) = versions(cx, serving).await? else {
         return Ok(None);
     };
     let listed = versions.iter().map(|(name, ..)| name.as_str());

@@ -149,9 +149,19 @@ async fn look_from(
     member: &Member,
     presence: &Presence,
 ) -> Result<Look<State>, OpError> {
-    match list(cx, app, member).await {
-        Ok(rows) => Ok(judge(app, presence, &rows)),
-        Err(error) if error.kind == Kind::Unreachable => Err(error),
+    seen(app, presence, member, &list(cx, app, member).await)
+}
+
+/// How the database stands by what `member` said.
+fn seen(
+    app: App,
+    presence: &Presence,
+    member: &Member,
+    view: &Result<Vec<Row>, OpError>,
+) -> Result<Look<State>, OpError> {
+    match view {
+        Ok(rows) => Ok(judge(app, presence, rows)),
+        Err(error) if error.kind == Kind::Unreachable => Err(error.clone()),
         Err(error) => Ok(Look::NotYet(format!(
             "{} on {member}: {error}; look there at: sudo snap logs {}.daemon",
             app.title, app.snap
@@ -222,51 +232,78 @@ pub async fn look_everywhere(cx: &Cx, app: App) -> Result<Look<State>, OpError> 
 /// # Errors
 /// Where a member can't be reached.
 pub async fn look_among(cx: &Cx, app: App, presence: &Presence) -> Result<Look<State>, OpError> {
-    let mut asked = presence.with.clone();
-    match members(cx, app, &presence.with).await {
-        // Who is listed and wasn't seen may know better.
-        Ok(listed) => asked.extend(listed.into_iter().filter(|member| {
-            !presence.with.contains(member) && !presence.without.contains(member)
-        })),
-        Err(error) => return not_yet(error),
-    }
-    let looks = join_all(
-        asked
-            .iter()
-            .map(|member| look_from(cx, app, member, presence)),
-    )
-    .await;
-    let mut missing = Vec::new();
-    let mut waiting = false;
-    for look in looks {
-        match look? {
-            Look::Yes(State::Online) => {}
-            Look::Yes(State::Waiting) => waiting = true,
-            Look::NotYet(what) => missing.push(what),
-        }
-    }
-    missing.dedup();
-    // Members that wait are why others seem unreachable.
-    Ok(match (waiting, missing.is_empty()) {
-        (true, _) => Look::Yes(State::Waiting),
-        (false, true) => Look::Yes(State::Online),
-        (false, false) => Look::NotYet(missing.join("; ")),
-    })
+    Views::take(cx, app, presence).await.state(presence)
 }
 
-/// The members that the database lists, as the first of `asked` that answers has it.
-///
-/// # Errors
-/// Where none of them answers.
-pub async fn members(cx: &Cx, app: App, asked: &[Member]) -> Result<Vec<Member>, OpError> {
-    let mut last = OpError::refused(format!("no member has the snap of {}", app.title));
-    for member in asked {
-        match list(cx, app, member).await {
-            Ok(rows) => return Ok(rows.into_iter().map(|row| Member(row.name)).collect()),
-            Err(error) => last = error,
-        }
+/// What each member that has the snap says of the database, side by side.
+pub struct Views {
+    /// Whose database it is.
+    pub app: App,
+    /// The answers, in the cluster's order.
+    pub each: Vec<(Member, Result<Vec<Row>, OpError>)>,
+}
+
+impl Views {
+    /// Asks those who have the snap, and then those who are listed and weren't seen: they may know better.
+    pub async fn take(cx: &Cx, app: App, presence: &Presence) -> Self {
+        let mut views = Self {
+            app,
+            each: Vec::new(),
+        };
+        views.ask(cx, presence.with.clone()).await;
+        let known = [presence.with.as_slice(), &presence.without].concat();
+        let listed = views.roster().unwrap_or_default().into_iter().map(Member);
+        let unseen = listed.filter(|member| !known.contains(member)).collect();
+        views.ask(cx, unseen).await;
+        views
     }
-    Err(last)
+
+    async fn ask(&mut self, cx: &Cx, members: Vec<Member>) {
+        let asked = members.iter().map(|member| list(cx, self.app, member));
+        let answers = join_all(asked).await;
+        self.each.extend(members.into_iter().zip(answers));
+    }
+
+    /// Whom the database lists, as the first member that answers has it.
+    ///
+    /// # Errors
+    /// With the last failure, where none does.
+    pub fn roster(&self) -> Result<Vec<String>, OpError> {
+        let mut last = OpError::refused(format!("no member has the snap of {}", self.app.title));
+        for (_, view) in &self.each {
+            match view {
+                Ok(rows) => return Ok(rows.iter().map(|row| row.name.clone()).collect()),
+                Err(error) => last = error.clone(),
+            }
+        }
+        Err(last)
+    }
+
+    /// How the database stands as all of its members see it: online only if it is for each of them.
+    ///
+    /// # Errors
+    /// Where a member can't be reached.
+    pub fn state(&self, presence: &Presence) -> Result<Look<State>, OpError> {
+        if let Err(error) = self.roster() {
+            return not_yet(error);
+        }
+        let mut missing = Vec::new();
+        let mut waiting = false;
+        for (member, view) in &self.each {
+            match seen(self.app, presence, member, view)? {
+                Look::Yes(State::Online) => {}
+                Look::Yes(State::Waiting) => waiting = true,
+                Look::NotYet(what) => missing.push(what),
+            }
+        }
+        missing.dedup();
+        // Members that wait are why others seem unreachable.
+        Ok(match (waiting, missing.is_empty()) {
+            (true, _) => Look::Yes(State::Waiting),
+            (false, true) => Look::Yes(State::Online),
+            (false, false) => Look::NotYet(missing.join("; ")),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -344,7 +344,6 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
         let channels = host::channels(cx, snap).await.map_err(|e| e.message);
         released.insert(snap.clone(), channels);
     }
-    let rosters = checks::rosters(cx, &status).await;
     // Members that are blocked or away can't be asked; that they are is told by another check.
     let well = |name: &str| {
         let mut all = status.components.iter();
@@ -372,7 +371,6 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
         status: &status,
         hosts: &hosts,
         released: &released,
-        rosters: &rosters,
         work: work.as_ref(),
         network: network.as_ref(),
         ceph: ceph.as_ref(),

@@ -1,6 +1,7 @@
 //! `status`: the whole cluster as one record.
 
 mod component;
+mod halfway;
 mod lasting;
 mod require;
 mod snapshot;
@@ -12,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use component::{Component, Health};
+pub use halfway::Halfway;
 pub use lasting::{Area, Lasting, Unharmed};
 pub use require::Require;
 pub use snapshot::{Snapshot, SnapshotOut, StorageSnapshot};
@@ -116,6 +118,7 @@ impl Op for Read {
 /// # Errors
 /// None at present: what can't be seen is part of the record.
 pub async fn read(cx: &Cx) -> Result<Status, OpError> {
+    cx.name_the_silent();
     let names = cx.members();
     let members = join_all(names.iter().map(|member| member_status(cx, member))).await;
     let each = COMPONENTS.map(|(snap, title)| component::read(cx, snap, title, &members));

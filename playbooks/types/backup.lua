@@ -6,6 +6,7 @@ backup = {}
 ---@class (exact) backup.take.Args
 ---@field member lockstep.Member Member to act on.
 ---@field keep? integer How many backups are kept there, this one counted.
+---@field unserved? string[] Components whose daemon doesn't serve there, since members have different releases: of their databases only the files are copied.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 

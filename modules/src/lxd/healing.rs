@@ -65,28 +65,17 @@ impl Op for Healing {
     }
 
     async fn run(cx: &Cx, args: HealingArgs) -> Result<HealingOut, OpError> {
-        let now = threshold(cx).await?;
-        let was = cx.left::<Was>().map_or(now, |was| was.threshold);
-        if now != args.threshold {
-            cx.witness(&Was { threshold: was }).await?;
-            // An empty text takes the key away, which means 0.
-            let value = match args.threshold {
-                0 => String::new(),
-                secs => secs.to_string(),
-            };
-            let cmd = operation::request("PATCH", "/1.0", &json!({"config": {KEY: value}}));
-            cx.ask(&cx.members(), &cmd).await?;
-            let now = threshold(cx).await?;
-            if now != args.threshold {
-                return Err(OpError::command(format!(
-                    "LXD took {KEY}={}, and it is {now}",
-                    args.threshold
-                )));
+        set(cx, args.threshold).await.map_err(|error| {
+            if args.threshold == 0 {
+                return error;
             }
-        }
-        Ok(HealingOut {
-            changed: was != args.threshold,
-            previous: was,
+            let message = format!(
+                "{error}; so healing isn't switched on again. While members have different releases LXD may serve nowhere: \
+                 lockstep status tells who holds whom, and lockstep update brings them along. Then type: lockstep op \
+                 lxd.healing --threshold {}",
+                args.threshold
+            );
+            OpError { message, ..error }
         })
     }
 
@@ -99,6 +88,30 @@ impl Op for Healing {
             _ => Ok(Probe::NotStarted),
         }
     }
+}
+
+async fn set(cx: &Cx, wanted: u64) -> Result<HealingOut, OpError> {
+    let now = threshold(cx).await?;
+    let was = cx.left::<Was>().map_or(now, |was| was.threshold);
+    if now != wanted {
+        cx.witness(&Was { threshold: was }).await?;
+        // An empty text takes the key away, which means 0.
+        let value = match wanted {
+            0 => String::new(),
+            secs => secs.to_string(),
+        };
+        let cmd = operation::request("PATCH", "/1.0", &json!({"config": {KEY: value}}));
+        cx.ask(&cx.members(), &cmd).await?;
+        let now = threshold(cx).await?;
+        if now != wanted {
+            let what = format!("LXD took {KEY}={wanted}, and it is {now}");
+            return Err(OpError::command(what));
+        }
+    }
+    Ok(HealingOut {
+        changed: was != wanted,
+        previous: was,
+    })
 }
 
 /// How many seconds a member may be silent; 0 where nothing is healed.

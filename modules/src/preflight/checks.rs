@@ -2,56 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join_all;
-
 use super::facts::Facts;
 use super::host::{Host, Released};
 use super::{CHECKS, Check, CheckArgs, Verdict, Version};
-use crate::cx::{Cx, Run};
+use crate::cx::Run;
 use crate::error::OpError;
-use crate::lxd::{self, Work};
-use crate::microcluster::{self, MICROCEPH, MICROCLOUD, MICROOVN};
+use crate::lxd::Work;
 use crate::microovn::Outlook;
 use crate::schema::{Channel, Member};
 use crate::snap::{self, Client};
-use crate::status::{COMPONENTS, Component, Status};
+use crate::status::{Component, MemberStatus, Status};
 
 /// How far clocks may be apart, in milliseconds. Certificates and OVN's raft put up with more, Ceph's monitors with less:
 /// they raise MON_CLOCK_SKEW themselves.
 const SKEW: i64 = 2000;
-
-/// Whom each component's own cluster lists, by snap; or why that can't be told.
-pub(super) type Rosters = BTreeMap<&'static str, Result<BTreeSet<String>, String>>;
-
-/// Asks every component that is there for its members.
-pub(super) async fn rosters(cx: &Cx, status: &Status) -> Rosters {
-    let there = status.components.iter().filter(|c| !c.members.is_empty());
-    let asked = there.filter_map(|c| {
-        let snap = COMPONENTS.iter().find(|(snap, _)| *snap == c.name)?.0;
-        let members: Vec<Member> = c.members.iter().map(|m| Member(m.clone())).collect();
-        Some(async move {
-            (
-                snap,
-                roster(cx, snap, &members).await.map_err(|e| e.message),
-            )
-        })
-    });
-    join_all(asked).await.into_iter().collect()
-}
-
-async fn roster(cx: &Cx, snap: &str, members: &[Member]) -> Result<BTreeSet<String>, OpError> {
-    let app = match snap {
-        "microceph" => MICROCEPH,
-        "microovn" => MICROOVN,
-        "microcloud" => MICROCLOUD,
-        _ => {
-            let members = lxd::members(cx).await?;
-            return Ok(members.into_iter().map(|m| m.name).collect());
-        }
-    };
-    let listed = microcluster::members(cx, app, members).await?;
-    Ok(listed.into_iter().map(|member| member.0).collect())
-}
 
 /// What was seen.
 pub(super) struct Seen<'a> {
@@ -60,7 +24,6 @@ pub(super) struct Seen<'a> {
     pub(super) status: &'a Status,
     pub(super) hosts: &'a [(Member, Result<Host, OpError>)],
     pub(super) released: &'a BTreeMap<String, Result<BTreeMap<String, Released>, String>>,
-    pub(super) rosters: &'a Rosters,
     pub(super) work: Option<&'a Result<Work, String>>,
     pub(super) network: Option<&'a Result<Outlook, String>>,
     /// The version that Ceph's daemons run, where that of MicroCeph's snap tells nothing.
@@ -162,12 +125,14 @@ impl Seen<'_> {
             let silent = |p: &String| p.starts_with("no answer");
             found.against.extend(member.problem.iter().map(|p| {
                 // It would hold up every schema change of the others.
-                let way = if silent(p) {
-                    "; bring it back, or remove it from the cluster"
-                } else {
-                    ""
-                };
-                format!("{}: {p}{way}", member.name)
+                let name = &member.name;
+                if silent(p) {
+                    return format!(
+                        "{name}: {p}; bring it back, or remove it from the cluster (from MicroCloud 2 on with: sudo \
+                         microcloud remove {name} --force)"
+                    );
+                }
+                format!("{name}: {p}")
             }));
         }
         for (member, host) in self.hosts {
@@ -211,10 +176,24 @@ impl Seen<'_> {
             .collect();
         for component in &self.status.components {
             let title = &component.title;
-            match self.rosters.get(component.name.as_str()) {
-                None => {}
-                Some(Err(why)) => found.unknown.push(format!("{title}: {why}")),
-                Some(Ok(roster)) => {
+            match &component.roster {
+                None if component.members.is_empty() => {}
+                // Its other lists and the snaps tell who belongs to the cluster.
+                None if component.halfway.is_some() => found.notes.push(format!(
+                    "{title} can't tell its members before all have the same release"
+                )),
+                None if component.problems.is_empty() => {
+                    found
+                        .unknown
+                        .push(format!("{title}: no member lists its members"));
+                }
+                None => {
+                    let problems = component.problems.iter();
+                    found
+                        .unknown
+                        .extend(problems.map(|why| format!("{title}: {why}")));
+                }
+                Some(roster) => {
                     for name in roster.iter().filter(|name| !listed.contains(name.as_str())) {
                         found.against.push(format!(
                             "{title} has a member {name}, which the cluster file doesn't: lockstep init writes it anew"
@@ -283,11 +262,22 @@ impl Seen<'_> {
             .filter(|c| !self.args.channels.contains_key(&c.name))
         {
             if component.channels.len() > 1 {
+                let ahead = component.halfway.as_ref().map(|halfway| &halfway.ahead);
+                let follows = |m: &MemberStatus| {
+                    let newest = ahead.is_none_or(|ahead| ahead.contains(&m.name));
+                    let snap = m.snaps.get(&component.name).filter(|_| newest)?;
+                    Some(snap.channel.clone())
+                };
+                // Back to an older track there is no way.
+                let to: BTreeSet<String> = self.status.members.iter().filter_map(follows).collect();
+                let ways = to
+                    .iter()
+                    .map(|channel| format!("lockstep upgrade --{} {channel}", component.name));
                 found.against.push(format!(
-                    "{}: members follow {}: move them with upgrade -p {}=CHANNEL",
+                    "{}: members follow {}; bring all to one with: {}",
                     component.title,
                     component.channels.join(" and "),
-                    component.name
+                    ways.collect::<Vec<_>>().join(", or: ")
                 ));
             }
         }

@@ -23,7 +23,7 @@ impl Seen<'_> {
             match component.health {
                 Health::Ok => {}
                 Health::Absent => found.notes.push("not installed".to_owned()),
-                // An interrupted wave: the next one ends it.
+                // Members have different releases: the next wave ends that.
                 Health::Waiting => found.notes.extend(component.problems.iter().cloned()),
                 Health::Bad => found.against.extend(component.problems.iter().cloned()),
                 Health::Unknown if component.problems.is_empty() => {

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::MemberStatus;
-use crate::cx::{Cx, Look};
+use super::halfway::{self, Halfway};
+use crate::cx::Cx;
 use crate::error::OpError;
-use crate::microcluster::{self, App, MICROCEPH, MICROCLOUD, MICROOVN, State};
+use crate::microcluster::{MICROCEPH, MICROCLOUD, MICROOVN, Views};
 use crate::schema::Member;
 use crate::snap::{COHORT, Installed};
 use crate::snapd::Presence;
@@ -23,12 +25,18 @@ pub struct Component {
     pub title: String,
     /// The members that have it.
     pub members: Vec<String>,
+    /// Whom its own cluster lists, as the first member that answers has it; absent where none does.
+    #[serde(default)]
+    pub roster: Option<Vec<String>>,
     /// Whether they all run the same revision, from the same channel, in the cohort.
     pub in_step: bool,
     /// The channels that are followed; one, unless they differ.
     pub channels: Vec<String>,
     /// What differs between members.
     pub skew: Vec<String>,
+    /// Who is ahead of whom, where members have different revisions.
+    #[serde(default)]
+    pub halfway: Option<Halfway>,
     /// How it is.
     pub health: Health,
     /// What is wrong with it.
@@ -75,27 +83,32 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
         .filter_map(|m| Some((m.name.as_str(), m.snaps.get(snap)?)))
         .collect();
     let skew = skew(&installed);
-    let mut notes = Vec::new();
-    let (health, problems) = if installed.is_empty() {
+    let mut halfway = Halfway::of(&installed);
+    let seen = if installed.is_empty() {
         let all_seen = members.iter().all(|m| m.reachable && m.problem.is_none());
-        (
-            if all_seen {
-                Health::Absent
-            } else {
-                Health::Unknown
-            },
-            Vec::new(),
-        )
+        let health = if all_seen {
+            Health::Absent
+        } else {
+            Health::Unknown
+        };
+        Seen::judged(Ok((health, Vec::new())))
     } else {
         let presence = &presence(snap, members);
-        let judged = match snap {
-            "microceph" => microceph(cx, presence, &mut notes).await,
-            "microovn" => microovn(cx, presence).await,
-            "lxd" => lxd(cx, presence).await,
-            _ => database(cx, MICROCLOUD, presence).await,
-        };
-        judged.unwrap_or_else(|error| (Health::Unknown, vec![error.told()]))
+        match snap {
+            "microceph" => microceph(cx, presence, halfway.as_mut()).await,
+            "microovn" => microovn(cx, presence, halfway.as_mut()).await,
+            "lxd" => lxd(cx, presence, halfway.as_mut()).await,
+            _ => {
+                let views = Views::take(cx, MICROCLOUD, presence).await;
+                Seen {
+                    roster: views.roster().ok(),
+                    ..Seen::judged(halfway::database(&views, presence, halfway.as_mut()))
+                }
+            }
+        }
     };
+    let unknown = |error: OpError| (Health::Unknown, vec![error.told()]);
+    let (health, problems) = seen.judged.unwrap_or_else(unknown);
     let channels: BTreeSet<String> = installed.iter().map(|(_, i)| i.channel.clone()).collect();
     Component {
         name: snap.to_owned(),
@@ -104,12 +117,14 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
             .iter()
             .map(|(member, _)| (*member).to_owned())
             .collect(),
+        roster: seen.roster,
         in_step: skew.is_empty(),
         channels: channels.into_iter().collect(),
         skew,
+        halfway,
         health,
         problems,
-        notes,
+        notes: seen.notes,
     }
 }
 
@@ -127,50 +142,71 @@ fn presence(snap: &str, members: &[MemberStatus]) -> Presence {
     }
 }
 
-type Judged = Result<(Health, Vec<String>), OpError>;
+/// How a component is, and what is wrong with it.
+pub(super) type Judged = (Health, Vec<String>);
 
-async fn microceph(cx: &Cx, presence: &Presence, notes: &mut Vec<String>) -> Judged {
-    let health = microceph::health(cx, &cx.members()).await?;
-    notes.extend(health.notes);
-    if !health.ok {
-        return Ok((Health::Bad, health.problems));
+/// What was seen of a component.
+struct Seen {
+    judged: Result<Judged, OpError>,
+    /// Whom its own cluster lists.
+    roster: Option<Vec<String>>,
+    notes: Vec<String>,
+}
+
+impl Seen {
+    fn judged(judged: Result<Judged, OpError>) -> Self {
+        Self {
+            judged,
+            roster: None,
+            notes: Vec::new(),
+        }
     }
-    database(cx, MICROCEPH, presence).await
 }
 
-async fn microovn(cx: &Cx, presence: &Presence) -> Judged {
-    let health = microovn::health(cx).await?;
-    if !health.ok {
-        return Ok((Health::Bad, health.problems));
+async fn microceph(cx: &Cx, presence: &Presence, halfway: Option<&mut Halfway>) -> Seen {
+    let members = cx.members();
+    let health = microceph::health(cx, &members);
+    let (health, views) = join(health, Views::take(cx, MICROCEPH, presence)).await;
+    let mut notes = Vec::new();
+    let judged = health.and_then(|health| {
+        notes = health.notes;
+        if !health.ok {
+            return Ok((Health::Bad, health.problems));
+        }
+        halfway::database(&views, presence, halfway)
+    });
+    Seen {
+        judged,
+        roster: views.roster().ok(),
+        notes,
     }
-    database(cx, MICROOVN, presence).await
 }
 
-async fn lxd(cx: &Cx, presence: &Presence) -> Judged {
-    let (members, problems) = lxd::health(cx, presence).await?;
-    let skewed = |m: &lxd::LxdMember| m.status == "Blocked";
-    let fine = |m: &lxd::LxdMember| m.status == "Online" || skewed(m);
-    Ok(if problems.is_empty() {
-        (Health::Ok, problems)
-    } else if members.iter().all(fine) {
-        (Health::Waiting, problems)
-    } else {
-        (Health::Bad, problems)
-    })
+async fn microovn(cx: &Cx, presence: &Presence, halfway: Option<&mut Halfway>) -> Seen {
+    let health = microovn::health(cx);
+    let (health, views) = join(health, Views::take(cx, MICROOVN, presence)).await;
+    let judged = health.and_then(|health| {
+        if !health.ok {
+            return Ok((Health::Bad, health.problems));
+        }
+        halfway::database(&views, presence, halfway)
+    });
+    Seen {
+        roster: views.roster().ok(),
+        ..Seen::judged(judged)
+    }
 }
 
-async fn database(cx: &Cx, app: App, presence: &Presence) -> Judged {
-    Ok(match microcluster::look_among(cx, app, presence).await? {
-        Look::Yes(State::Online) => (Health::Ok, Vec::new()),
-        Look::Yes(State::Waiting) => (
-            Health::Waiting,
-            vec![format!(
-                "{} waits for members without the release",
-                app.title
-            )],
-        ),
-        Look::NotYet(missing) => (Health::Bad, vec![missing]),
-    })
+async fn lxd(cx: &Cx, presence: &Presence, halfway: Option<&mut Halfway>) -> Seen {
+    let seen = match lxd::health(cx, presence).await {
+        Ok(seen) => seen,
+        Err(error) => return Seen::judged(Err(error)),
+    };
+    let roster = seen.members.iter().map(|m| m.name.clone()).collect();
+    Seen {
+        roster: Some(roster).filter(|_| !seen.members.is_empty()),
+        ..Seen::judged(halfway::lxd(&seen, halfway))
+    }
 }
 
 /// What differs between members that have a component.

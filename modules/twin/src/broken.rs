@@ -36,7 +36,7 @@ impl World {
         self.answers.insert(argv.join(" "), stdout.to_owned());
     }
 
-    /// Commands with these words in them are broken, on every member.
+    /// Commands with these words in them are broken: on every member, or on the one whose name the words begin with.
     pub fn break_program(&mut self, words: &str, broken: Broken) {
         self.broken.insert(words.to_owned(), broken);
     }
@@ -52,6 +52,7 @@ impl World {
         if let Some(stdout) = self.answers.get(&words) {
             return Some(Reply::out(stdout.as_str()));
         }
+        let words = format!("{} {words}", proc.member);
         let (_, broken) = self.broken.iter().find(|(part, _)| words.contains(*part))?;
         Some(match broken {
             Broken::Garbage => Reply::out("\n{\"\u{fffd}}: ???\n"),

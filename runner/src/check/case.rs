@@ -24,11 +24,18 @@ pub struct Kill {
 pub struct Case {
     /// Seed of everything random in the world.
     pub seed: u64,
+    /// What had happened to the cluster before the run.
+    pub before: Vec<Fault>,
     /// What goes wrong with the cluster.
     pub faults: Vec<Fault>,
     /// What goes wrong with the controller: each process is killed so, until there is no kill left.
     pub kills: Vec<Kill>,
 }
+
+const SNAPS: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
+
+/// How long before the run that was, so that all has settled.
+pub(super) const BEFORE: Duration = Duration::from_secs(600);
 
 /// How long a killed controller is away.
 const DOWNTIMES: [Duration; 2] = [Duration::ZERO, Duration::from_secs(600)];
@@ -44,6 +51,7 @@ impl Case {
                 DOWNTIMES.into_iter().flat_map(move |downtime| {
                     [false, true].into_iter().map(move |sessions_end| Self {
                         seed: 1,
+                        before: Vec::new(),
                         faults: Vec::new(),
                         kills: vec![Kill {
                             crash: place(n),
@@ -73,19 +81,34 @@ impl Case {
             8 => (0, 2),
             _ => (2, 2),
         };
-        Self {
+        let mut case = Self {
             seed,
+            before: Vec::new(),
             faults: (0..faults)
                 .filter_map(|_| fault(&mut rng, world, takes))
                 .collect(),
             kills: (0..kills).map(|_| kill(&mut rng, appends)).collect(),
+        };
+        if rng.u8(0..4) == 0 {
+            case.before = halfway(&mut rng, world);
+            for fault in &mut case.faults {
+                if let When::At(at) = &mut fault.when {
+                    *at += BEFORE.as_secs() * 1000;
+                }
+            }
         }
+        case
     }
 
     /// The cases that are like this one and simpler, the simplest first.
     #[must_use]
     pub fn simpler(&self) -> Vec<Self> {
         let mut simpler = Vec::new();
+        for i in 0..self.before.len() {
+            let mut case = self.clone();
+            case.before.remove(i);
+            simpler.push(case);
+        }
         for i in 0..self.faults.len() {
             let mut case = self.clone();
             case.faults.remove(i);
@@ -113,7 +136,13 @@ impl Case {
     /// How much there is to it.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.faults.len() + self.kills.len()
+        self.before.len() + self.faults.len() + self.kills.len()
+    }
+
+    /// Whether something goes or went wrong with the cluster, so that there may be something else to do.
+    #[must_use]
+    pub fn shakes_cluster(&self) -> bool {
+        !(self.before.is_empty() && self.faults.is_empty())
     }
 }
 
@@ -143,8 +172,27 @@ fn kill(rng: &mut fastrand::Rng, appends: usize) -> Kill {
 /// Health codes that say little, much, and what nobody has heard of.
 const CODES: [&str; 3] = ["RECENT_CRASH", "MGR_MODULE_ERROR", "NEVER_HEARD_OF"];
 
+/// A cluster that was left half-way: snapd has refreshed components on some members, and some daemons were started again
+/// since.
+fn halfway(rng: &mut fastrand::Rng, world: &World) -> Vec<Fault> {
+    let mut before = Vec::new();
+    // A member refreshes one snap at a time.
+    for (snap, minute) in SNAPS.into_iter().zip(0..) {
+        for (name, at) in [("auto-refresh", minute), ("crash", minute + 5)] {
+            for member in world.members.keys().filter(|_| rng.u8(0..3) == 0) {
+                before.push(Fault {
+                    name: name.to_owned(),
+                    args: vec![snap.to_owned(), member.clone()],
+                    when: When::At(at * 60_000),
+                    lasts: None,
+                });
+            }
+        }
+    }
+    before
+}
+
 fn fault(rng: &mut fastrand::Rng, world: &World, takes: u64) -> Option<Fault> {
-    const SNAPS: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
     let members: Vec<&String> = world.members.keys().collect();
     let kind = pick(rng, KINDS)?;
     let mut args = Vec::new();

@@ -30,7 +30,8 @@ pub struct Finding {
 
 impl Finding {
     pub(super) fn new(rule: &str, what: &str, case: &Case) -> Self {
-        let faults = case.faults.iter().map(ToString::to_string);
+        let before = case.before.iter().map(|f| format!("before the run: {f}"));
+        let faults = before.chain(case.faults.iter().map(ToString::to_string));
         Self {
             rule: rule.to_owned(),
             what: what.to_owned(),

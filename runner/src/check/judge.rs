@@ -9,7 +9,7 @@ use lockstep_modules::op::Effect;
 use lockstep_modules::schema::Span;
 use lockstep_twin::{Scenario, Strangers, World};
 
-use super::case::Case;
+use super::case::{BEFORE, Case};
 use super::finding::Finding;
 use crate::engine::{Decisions, Finish, Held};
 use crate::journal::Record;
@@ -109,13 +109,16 @@ impl Judge {
         // What a site calls beside the cluster is taken to work.
         world.strangers = Strangers::Succeed;
         world.machines = piece.machines.iter().map(|m| m.name.clone()).collect();
-        for fault in &case.faults {
+        for fault in case.before.iter().chain(&case.faults) {
             world
                 .inject(fault.clone())
                 .map_err(|e| vec![Finding::new("fault", &e, case)])?;
         }
         let mut trial = Trial::new(piece.clone(), world);
         trial.answer = crate::engine::Answer::Yes;
+        if !case.before.is_empty() {
+            trial.wait(BEFORE);
+        }
         Ok(trial)
     }
 
@@ -142,7 +145,7 @@ impl Judge {
         match ended {
             Err(finding) => findings.push(finding),
             // Faults may change what there is to do; kills never do.
-            Ok(true) if case.faults.is_empty() && findings.is_empty() => {
+            Ok(true) if !case.shakes_cluster() && findings.is_empty() => {
                 let left = Left::of(&trial.world);
                 if left != self.left {
                     let what = format!(
@@ -175,7 +178,7 @@ impl Judge {
             let ended = ended.map_err(|failure| Finding::of_failure("loads", &failure, case))?;
             let held = match ended {
                 Ended::Finish(Finish::Done(_)) => return Ok(true),
-                Ended::Finish(Finish::Failed(failure)) if case.faults.is_empty() => {
+                Ended::Finish(Finish::Failed(failure)) if !case.shakes_cluster() => {
                     return Err(Finding::of_failure("comes-to-an-end", &failure, case));
                 }
                 Ended::Finish(Finish::Failed(_) | Finish::Aborted) => return Ok(false),
@@ -198,7 +201,7 @@ impl Judge {
             };
             if resumes == RESUMES || case.size() == 0 {
                 let verdict = held.iter().all(|h| is_verdict(h.failure.kind));
-                if verdict && !case.faults.is_empty() {
+                if verdict && case.shakes_cluster() {
                     return Ok(false);
                 }
                 return Err(stuck(&held, case));

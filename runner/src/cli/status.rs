@@ -7,7 +7,7 @@ use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use lockstep_modules::op::Registry;
-use lockstep_modules::status::{COMPONENTS, Health, MemberStatus, Status};
+use lockstep_modules::status::{Component, Health, MemberStatus, Status};
 use lockstep_modules::transport::Transport;
 use serde::Deserialize;
 use serde_json::json;
@@ -94,13 +94,14 @@ fn print(status: &Status) {
     out!("{}: {}\n", status.cluster, status.brief());
     let mut table = table(["MEMBER", "MICROCEPH", "MICROOVN", "LXD", "MICROCLOUD", ""]);
     for member in &status.members {
-        let cells = COMPONENTS.map(|(snap, _)| cell(member, snap));
+        let mut row = vec![member.name.clone()];
+        row.extend(status.components.iter().map(|c| cell(member, c)));
         let note = member
             .problem
             .clone()
             .unwrap_or_else(|| member.changes.join("; "));
-        let [a, b, c, d] = cells;
-        table.add_row([member.name.clone(), a, b, c, d, note]);
+        row.push(note);
+        table.add_row(row);
     }
     let mut row = vec!["health".to_owned()];
     row.extend(status.components.iter().map(|c| c.health.word().to_owned()));
@@ -123,11 +124,17 @@ fn print(status: &Status) {
             out!("{}: note: {note}", component.title);
         }
     }
+    let apart = |c: &&Component| c.halfway.is_some();
+    let curable = |c: &Component| matches!(c.health, Health::Ok | Health::Waiting);
+    let mut halfway = status.components.iter().filter(apart).peekable();
+    if halfway.peek().is_some() && halfway.all(curable) {
+        out!("Members that are behind are brought along by: lockstep update");
+    }
 }
 
-/// `1501 squid/stable +` with what is out of the ordinary.
-fn cell(member: &MemberStatus, snap: &str) -> String {
-    let Some(installed) = member.snaps.get(snap) else {
+/// `1501 squid/stable` with what is out of the ordinary.
+fn cell(member: &MemberStatus, component: &Component) -> String {
+    let Some(installed) = member.snaps.get(&component.name) else {
         return "-".to_owned();
     };
     let mut text = format!("{} {}", installed.revision, installed.channel);
@@ -139,6 +146,15 @@ fn cell(member: &MemberStatus, snap: &str) -> String {
     }
     if !installed.active {
         text.push_str(" disabled");
+    }
+    if let Some(halfway) = &component.halfway {
+        let has = |names: &[String]| names.contains(&member.name);
+        let words = [
+            (has(&halfway.behind), " behind"),
+            (has(&halfway.stopped), " stopped"),
+            (has(&halfway.waiting), " waits"),
+        ];
+        text.extend(words.iter().filter(|(is, _)| *is).map(|(_, word)| *word));
     }
     text
 }
