@@ -76,6 +76,59 @@ fn a_plan_only_looks_and_a_run_keeps_to_it() {
 }
 
 #[test]
+fn a_plan_refuses_what_a_preflight_refuses() {
+    let text = r#"
+members = 2
+updates = false
+manager_modules = ["dashboard"]
+pools = [{ name = "local", driver = "zfs" }, { name = "remote", driver = "ceph" }]
+buckets = [{ name = "photos", pool = "local" }]
+health = [{ code = "MGR_MODULE_ERROR", severity = "HEALTH_ERR" }]
+releases = [
+    { snap = "microceph", channel = "tentacle/stable", revision = 1700, version = "20.2.1+snap1" },
+    { snap = "lxd", channel = "6/stable", revision = 34100, version = "6.9-ab8fad2" },
+]
+[hosts.micro02]
+os = "22.04"
+snapd = "2.63"
+kernel = "5.15.0-171-generic"
+"#;
+    let scenario: Scenario = toml::from_str(text).unwrap();
+    let lab = SshLab::up(&scenario, LOCKSTEP, SHIM);
+    let moves = [
+        "--microceph",
+        "tentacle/stable",
+        "--microovn",
+        "26.03/stable",
+        "--lxd",
+        "6/stable",
+    ];
+    let preflight = lab.run(&[&["preflight", "--json"], &moves[..]].concat());
+    let report: Value = serde_json::from_str(&preflight.stdout).unwrap();
+    let _ = preflight.exits(3);
+    let odd = report["checks"].as_array().unwrap().iter();
+    let odd = odd.filter(|c| ["fail", "unknown"].contains(&c["verdict"].as_str().unwrap()));
+    let odd: Vec<&str> = odd.map(|c| c["name"].as_str().unwrap()).collect();
+    for name in [
+        "ceph-dashboard",
+        "lxd-6-buckets",
+        "lxd-6-zfs",
+        "lxd-6-snapd",
+        "microovn-snapd",
+        "microovn-jammy",
+    ] {
+        assert!(odd.contains(&name), "{name}: {odd:?}");
+    }
+    let plan = lab.run(&[&["plan", "upgrade", "--json"], &moves[..]].concat());
+    let told: Value = serde_json::from_str(&plan.stdout).unwrap();
+    let _ = plan.exits(3);
+    let why = told["end"]["stops"]["why"].as_str().unwrap();
+    for name in &odd {
+        assert!(why.contains(&format!("{name}: ")), "{name}: {why}");
+    }
+}
+
+#[test]
 fn a_cluster_that_can_be_seen_only_in_part_has_no_plan() {
     let lab = SshLab::up(&Scenario::of(2), LOCKSTEP, SHIM);
     lab.garble("microceph.ceph");

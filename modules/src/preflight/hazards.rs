@@ -1,6 +1,6 @@
 //! Which versions members would get, and what is known to go wrong with that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::checks::{Found, Seen};
 use super::facts::Facts;
@@ -46,6 +46,34 @@ impl Met {
     }
 }
 
+/// What was found of which members: those of which it is the same are named together.
+#[derive(Default)]
+struct Reasons<'a>(BTreeMap<String, Vec<&'a str>>);
+
+impl<'a> Reasons<'a> {
+    fn add(&mut self, what: String, member: &'a str) {
+        self.0.entry(what).or_default().push(member);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Display for Reasons<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let each = self.0.iter().map(|(what, members)| {
+            let who = members.join(", ");
+            if what.is_empty() {
+                who
+            } else {
+                format!("{who}: {what}")
+            }
+        });
+        f.write_str(&each.collect::<Vec<_>>().join("; "))
+    }
+}
+
 /// What a member runs of a snap, and what it would get.
 pub(super) struct Step<'a> {
     pub(super) member: &'a str,
@@ -76,16 +104,12 @@ impl Seen<'_> {
         let step =
             |(member, installed): (&'s crate::status::MemberStatus, &'s crate::snap::Installed)| {
                 let gets = match channel {
-                    Some(channel) => match self.offer(snap, channel) {
-                        Some(offer)
-                            if offer.revision == installed.revision
-                                && !offer.revision.is_empty() =>
-                        {
-                            None
-                        }
-                        Some(offer) => Some(self.brings(snap, channel.as_str(), &offer.version)),
-                        None => Some(Err(format!("what {channel} has isn't known"))),
-                    },
+                    // That a channel has nothing is told by "target".
+                    Some(channel) => self.offer(snap, channel).and_then(|offer| {
+                        let there =
+                            offer.revision == installed.revision && !offer.revision.is_empty();
+                        (!there).then(|| self.brings(snap, channel.as_str(), &offer.version))
+                    }),
                     None if chosen => self
                         .answers()
                         .find(|(name, _)| *name == member.name)
@@ -163,52 +187,34 @@ impl Seen<'_> {
 
     pub(super) fn hazard(&self, hazard: &Hazard, facts: &Facts) -> Found {
         let mut found = Found::default();
-        let mut members: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        let mut unknown = BTreeSet::new();
-        for (member, met) in self.affected(hazard) {
-            match met {
-                Met::Yes(evidence) => members
-                    .entry(evidence.unwrap_or_default())
-                    .or_default()
-                    .push(member),
-                Met::Unknown(why) => {
-                    unknown.insert(format!("{member}: {why}"));
-                }
+        let (mut met, mut unknown) = (Reasons::default(), Reasons::default());
+        for (member, judged) in self.affected(hazard) {
+            match judged {
+                Met::Yes(evidence) => met.add(evidence.unwrap_or_default(), member),
+                Met::Unknown(why) => unknown.add(why, member),
                 Met::No => {}
             }
         }
-        if members.is_empty() && unknown.is_empty() {
+        if met.is_empty() && unknown.is_empty() {
             return found;
         }
-        let each = members
-            .iter()
-            .map(|(evidence, members)| format!("{}: {evidence}", members.join(", ")));
-        let each = each.collect::<Vec<_>>().join("; ");
-        match Met::all(self.surroundings(hazard, facts)) {
+        let surroundings = Met::all(self.surroundings(hazard, facts));
+        let mut told = vec![hazard.what.clone()];
+        match surroundings {
             Met::No => {}
-            Met::Unknown(why) => {
-                unknown.insert(why);
-                found.unknown.extend(
-                    unknown
-                        .into_iter()
-                        .map(|why| format!("{}; {why}", hazard.what)),
-                );
-            }
-            Met::Yes(_) if members.is_empty() => {
-                found.unknown.extend(
-                    unknown
-                        .into_iter()
-                        .map(|why| format!("{}; {why}", hazard.what)),
-                );
-            }
-            Met::Yes(evidence) => {
+            Met::Yes(evidence) if !met.is_empty() => {
+                told.push(met.to_string());
+                told.extend(evidence);
                 let known = hazard.known.filter(|k| *k != tables::Known::Documented);
-                let known = known.map(|k| k.word().to_owned());
-                let parts = [hazard.what.clone(), each]
-                    .into_iter()
-                    .chain(evidence)
-                    .chain(known);
-                found.against.push(parts.collect::<Vec<_>>().join("; "));
+                told.extend(known.map(|k| k.word().to_owned()));
+                found.against.push(told.join("; "));
+            }
+            surroundings => {
+                told.extend((!unknown.is_empty()).then(|| unknown.to_string()));
+                if let Met::Unknown(why) = surroundings {
+                    told.push(why);
+                }
+                found.unknown.push(told.join("; "));
             }
         }
         found
@@ -338,15 +344,16 @@ impl Seen<'_> {
                 let possible = steps
                     .iter()
                     .any(|s| s.afterwards().is_err() || is_of(&s, true));
-                let unknown = steps
-                    .iter()
-                    .map(|s| (of, s))
-                    .chain(others.iter().map(|s| (with, s)));
-                let unknown = unknown.filter(|_| possible).filter_map(|(c, s)| {
-                    let why = s.afterwards().as_ref().err()?;
-                    Some(format!("{}; {} on {}: {why}", row.what, c.title, s.member))
-                });
-                found.unknown.extend(unknown);
+                let mut unknown = Reasons::default();
+                let all = steps.iter().map(|s| (of, s));
+                for (component, step) in all.chain(others.iter().map(|s| (with, s))) {
+                    if let Err(why) = step.afterwards() {
+                        unknown.add(format!("{}: {why}", component.title), step.member);
+                    }
+                }
+                if possible && !unknown.is_empty() {
+                    found.unknown.push(format!("{}; {unknown}", row.what));
+                }
             }
             (None, _) => {}
         }
@@ -388,12 +395,12 @@ fn crossing(hazard: &Hazard, step: &Step<'_>, moved_to: Option<&str>) -> Met {
     };
     let conditions = [
         track,
-        compare(&step.runs, &hazard.since, |v, since| v.is_below(since)),
+        compare(&step.runs, &hazard.since, Version::is_below),
         compare(gets, &hazard.since, |v, since| !v.is_below(since)),
         compare(&step.runs, &hazard.running, |v, running| {
             !v.is_below(running)
         }),
-        compare(gets, &hazard.below, |v, below| v.is_below(below)),
+        compare(gets, &hazard.below, Version::is_below),
     ];
     match Met::all(conditions.into_iter().flatten().collect()) {
         Met::Yes(_) => match (&step.runs, gets) {

@@ -31,11 +31,10 @@ impl Seen<'_> {
                     Err(why) => found.unknown.push(format!("{title} on {member}: {why}")),
                 }
                 match (&step.runs, &step.gets) {
-                    (_, None) => {}
                     (Ok(runs), Some(Ok(gets))) if gets.is_below(runs) => found.against.push(format!(
                         "{title}: {member} runs {runs}, and {channel} has {gets}: there is no way back"
                     )),
-                    (Ok(_), Some(Ok(_))) => {}
+                    (_, None) | (Ok(_), Some(Ok(_))) => {}
                     (Err(why), _) | (_, Some(Err(why))) => {
                         let whether = "whether that is a way back isn't known";
                         found.unknown.push(format!("{title} on {member}: {why}; {whether}"));
@@ -185,7 +184,7 @@ impl Seen<'_> {
         let commands = way
             .iter()
             .map(|track| format!("lockstep upgrade --{name} {track}/{risk}"));
-        in_runs(commands.collect())
+        in_runs(&commands.collect::<Vec<_>>())
     }
 
     /// The set that all components are to be moved to, if it is one.
@@ -226,11 +225,11 @@ impl Seen<'_> {
             .filter(|c| !self.args.chosen(c.snap()));
         let skip: String = left.map(|c| format!(" --skip {}", c.snap())).collect();
         let command = |set: &tables::Set| format!("lockstep upgrade --to {}{skip}", set.name);
-        Some(in_runs(vec![command(between), command(target)]))
+        Some(in_runs(&[command(between), command(target)]))
     }
 }
 
-fn in_runs(commands: Vec<String>) -> String {
+fn in_runs(commands: &[String]) -> String {
     format!(
         "it takes {} runs: {}",
         commands.len(),

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_modules::lxd::InstanceDetail;
+use lockstep_modules::ceph;
+use lockstep_modules::lxd::{self, InstanceDetail};
+use lockstep_modules::preflight::Machine;
 use lockstep_modules::snap::Installed;
 use lockstep_modules::status::SnapshotOut;
 
 use super::{Network, Published, SNAPS, Scenario, Snap, Storage};
-use crate::lxd::{Instance, Kind};
+use crate::ceph::{Raised, Severity};
+use crate::host::Host;
+use crate::lxd::{Bucket, Instance, Kind, StoragePool};
 
 impl Scenario {
     /// A cluster like the one that was looked at. What a release contains can't be seen: new ones are taken to bring newer
@@ -27,26 +31,24 @@ impl Scenario {
                 .any(|m| m.snaps.contains_key(snap))
         };
         let absent = SNAPS.iter().filter(|snap| !there(snap));
+        let storage = seen.storage.as_ref();
         let scenario = Self {
             updates: false,
             without: absent.map(|snap| (*snap).to_owned()).collect(),
-            storage: seen
-                .storage
-                .as_ref()
-                .map_or_else(Storage::default, |storage| Storage {
-                    monitors: storage.monitors.clone(),
-                    manager: Some(storage.manager.clone())
-                        .filter(|name| storage.monitors.contains(name)),
-                    disks: storage
-                        .osds
-                        .iter()
-                        .flat_map(|(host, ids)| ids.iter().map(move |id| (*id, host.clone())))
-                        .collect::<BTreeMap<i64, String>>()
-                        .into_values()
-                        .collect(),
-                    flags: own_flags(&storage.flags, &storage.host_flags),
-                    pgs: Some(storage.pgs),
-                }),
+            storage: storage.map_or_else(Storage::default, |storage| Storage {
+                monitors: storage.monitors.clone(),
+                manager: Some(storage.manager.clone())
+                    .filter(|name| storage.monitors.contains(name)),
+                disks: storage
+                    .osds
+                    .iter()
+                    .flat_map(|(host, ids)| ids.iter().map(move |id| (*id, host.clone())))
+                    .collect::<BTreeMap<i64, String>>()
+                    .into_values()
+                    .collect(),
+                flags: own_flags(&storage.flags, &storage.host_flags),
+                pgs: Some(storage.pgs),
+            }),
             network: seen
                 .network
                 .as_ref()
@@ -58,6 +60,14 @@ impl Scenario {
                 }),
             instances: Some(seen.instances.iter().map(instance).collect()),
             lxd: seen.config.clone(),
+            pools: Some(seen.pools.iter().map(pool).collect()),
+            buckets: seen.buckets.iter().map(bucket).collect(),
+            hosts: seen.machines.iter().map(host).collect(),
+            manager_modules: storage.iter().flat_map(|s| s.modules.clone()).collect(),
+            health: storage
+                .iter()
+                .flat_map(|s| s.raised.iter().map(raised))
+                .collect(),
             releases: releases(seen),
             installed: seen
                 .status
@@ -92,6 +102,43 @@ fn own_flags(flags: &[String], host_flags: &BTreeMap<String, Vec<String>>) -> Ve
         .iter()
         .flat_map(|(host, flags)| flags.iter().map(move |flag| format!("{flag} {host}")));
     all.chain(hosts).collect()
+}
+
+fn pool(seen: &lxd::StoragePool) -> StoragePool {
+    StoragePool {
+        name: seen.name.clone(),
+        driver: seen.driver.clone(),
+    }
+}
+
+fn bucket(seen: &lxd::Bucket) -> Bucket {
+    Bucket {
+        name: seen.name.clone(),
+        pool: seen.pool.clone(),
+    }
+}
+
+fn host((name, seen): (&String, &Machine)) -> (String, Host) {
+    let host = Host {
+        os: seen.os.clone(),
+        snapd: seen.snapd.clone(),
+        kernel: seen.kernel.clone(),
+        ..Host::default()
+    };
+    (name.clone(), host)
+}
+
+fn raised(seen: &ceph::Raised) -> Raised {
+    Raised {
+        code: seen.code.clone(),
+        severity: match seen.severity {
+            ceph::Severity::Warn => Severity::Warning,
+            ceph::Severity::Err => Severity::Error,
+        },
+        message: seen.message.clone(),
+        count: usize::try_from(seen.count).unwrap_or(usize::MAX),
+        muted: seen.muted,
+    }
 }
 
 fn instance(seen: &InstanceDetail) -> Instance {
