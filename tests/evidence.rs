@@ -30,7 +30,10 @@ fn before(op: &str) -> (&'static str, fn(&Value) -> Value) {
             "microceph.baseline {}",
             |r| json!({"since": r, "samples": 1}),
         ),
-        "backup.verify" => ("backup.take { member = 'micro01' }", |_| json!({})),
+        "backup.verify" => (
+            "backup.take { member = 'micro01' }",
+            |r| json!({"folder": r["folder"]}),
+        ),
         "microceph.wait" => (
             "microceph.baseline {}",
             |r| json!({"since": r, "samples": 1, "member": "micro02"}),
@@ -97,7 +100,7 @@ impl Called {
         prepare(&mut bench.world);
         let done = match bench.run() {
             Ended::Finish(Finish::Done(value)) => Some(value),
-            Ended::Finish(Finish::Held(_) | Finish::Suspended(_)) => None,
+            Ended::Finish(Finish::Held(_) | Finish::Refused(_) | Finish::Suspended(_)) => None,
             other => panic!("{}: {other:?}", self.call),
         };
         (done, bench.world.clone())
@@ -183,18 +186,20 @@ fn whatever_a_program_says_instead_of_what_it_should_nothing_is_taken_for_well()
             "{} doesn't open where all is well",
             called.call
         );
-        let mut commands: Vec<&Vec<String>> = played.log.iter().map(|entry| &entry.argv).collect();
+        // What was asked for before the op is none of its business.
+        let own = played.log.iter().skip(called.world.log.len());
+        let mut commands: Vec<&Vec<String>> = own.map(|entry| &entry.argv).collect();
         commands.sort();
         commands.dedup();
         // These two are others' looks with a verdict on them.
         let judged = ["preflight.require", "status.read"].contains(&called.op.as_str());
-        for argv in commands.iter().filter(|_| !judged) {
+        for (i, argv) in commands.iter().enumerate().filter(|_| !judged) {
             let truly = &truth[*argv];
             let half: String = truly.chars().take(truly.chars().count() / 2).collect();
             let plain = ["[]", "{}", "", half.as_str()].map(|says| (None, says));
-            let foreign = foreign
-                .iter()
-                .map(|(form, says)| (Some(*form), says.as_str()));
+            // Each command is given some of the forms, and each form to some of the commands.
+            let foreign = foreign.iter().cycle().skip(2 * i).take(2);
+            let foreign = foreign.map(|(form, says)| (Some(*form), says.as_str()));
             for (form, says) in plain.into_iter().chain(foreign) {
                 let command = argv.join(" ");
                 if is_true_enough(&command, says, truly, form) {
@@ -203,11 +208,8 @@ fn whatever_a_program_says_instead_of_what_it_should_nothing_is_taken_for_well()
                 cases += 1;
                 let (done, _) = called.play(|world| world.answer_instead(argv, says));
                 if done.is_some_and(|result| called.is_well(&result)) {
-                    opened.push(format!(
-                        "{} on {command} saying {}",
-                        called.call,
-                        says.chars().take(60).collect::<String>()
-                    ));
+                    let says: String = says.chars().take(60).collect();
+                    opened.push(format!("{} on {command} saying {says:?}", called.op));
                 }
             }
         }
@@ -219,7 +221,7 @@ fn whatever_a_program_says_instead_of_what_it_should_nothing_is_taken_for_well()
                 }
             });
             if done.is_some_and(|result| called.is_well(&result)) {
-                opened.push(format!("{} on all commands saying {says:?}", called.call));
+                opened.push(format!("{} on all commands saying {says:?}", called.op));
             }
         }
     }

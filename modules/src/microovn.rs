@@ -1,5 +1,6 @@
 //! `microovn`: the cluster's network.
 
+mod certificates;
 mod order;
 mod outlook;
 mod spare;
@@ -19,6 +20,7 @@ use crate::op::{Effect, Module, Op, OpDef};
 use crate::raft::{self, View};
 use crate::schema::Member;
 
+pub use certificates::Certificates;
 pub use order::Order;
 pub use outlook::{Outlook, outlook};
 pub use spare::{Spare, against};

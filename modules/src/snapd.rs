@@ -253,9 +253,10 @@ impl Presence {
     pub fn differs<'a>(
         &self,
         title: &str,
-        listed: impl Iterator<Item = &'a str> + Clone,
+        listed: impl Iterator<Item = &'a str>,
     ) -> Option<String> {
-        let has = |member: &&Member| listed.clone().any(|name| name == member.as_str());
+        let listed: Vec<&str> = listed.collect();
+        let has = |member: &&Member| listed.contains(&member.as_str());
         let mut wrong: Vec<String> = Vec::new();
         if self.with.is_empty() {
             wrong.push(format!("no member has the snap of {title}"));

@@ -45,6 +45,17 @@ pub const DIFFERENCES: &[Difference] = &[
         ),
     },
     Difference {
+        product: "MicroOVN",
+        versions: "22.03, 24.03, 25.03",
+        what: "nothing tells when certificates expire; 26.03 tells of the member that is asked",
+        met: "the files are listed and read by `openssl`, on each member",
+        source: "microovn: `microovn/cmd/microovn/certificates_list.go` (all branches; 8d0bf03)",
+        test: (
+            "modules/src/microovn/certificates.rs",
+            "every_track_lists_its_certificates",
+        ),
+    },
+    Difference {
         product: "LXD",
         versions: "before 5.21.4 and 6.4",
         what: "`waitready` has no `--network` and `--storage`",

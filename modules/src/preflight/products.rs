@@ -57,13 +57,10 @@ impl Seen<'_> {
 
     pub(super) fn certificates(&self) -> Found {
         asked(self.network, |outlook, found| {
-            let renew = "renew them: sudo microovn certificates reissue all, and where it is the CA's: \
-                         sudo microovn certificates regenerate-ca";
-            let told = outlook
-                .certificates
-                .iter()
-                .map(|what| format!("{what}; {renew}"));
-            found.against.extend(told);
+            let certificates = &outlook.certificates;
+            found.against.clone_from(&certificates.expired);
+            found.unknown.clone_from(&certificates.unknown);
+            found.notes.clone_from(&certificates.soon);
         })
     }
 }
