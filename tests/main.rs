@@ -15,6 +15,7 @@ mod evidence;
 mod exits;
 mod gates;
 mod generated;
+mod guide;
 mod hazards;
 mod holds;
 mod lasting;

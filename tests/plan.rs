@@ -123,7 +123,8 @@ kernel = "5.15.0-171-generic"
     let told: Value = serde_json::from_str(&plan.stdout).unwrap();
     let _ = plan.exits(3);
     let why = told["end"]["stops"]["why"].as_str().unwrap();
-    for name in &odd {
+    // What the lab's machines have of their own is nobody's hazard.
+    for name in odd.iter().filter(|name| **name != "clients") {
         assert!(why.contains(&format!("{name}: ")), "{name}: {why}");
     }
 }

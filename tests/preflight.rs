@@ -156,8 +156,7 @@ fn a_jump_over_a_track_and_the_way_back_are_refused() {
         "{text}"
     );
     assert!(
-        text.contains("micro01 runs 19.2.6+snap3")
-            && text.contains("tentacle/stable has 20.2.2+snap1"),
+        text.contains("micro01, micro02, micro03: 19.2.6+snap3 → 20.2.2+snap1"),
         "{text}"
     );
     assert!(!text.contains("--accept ceph-keys"), "{text}");
