@@ -284,9 +284,11 @@ fn differences(then: &[Instance], evacuated: &[Member], now: &[Instance]) -> Vec
                 format!("{name} is on {} instead of {}", is.location, was.location),
             );
         }
-        if is.status != was.status && was.by_itself(now) {
-            // It is as whoever configured it wants it.
-        } else if is.status != was.status {
+        // That is how whoever configured it wants it.
+        if was.by_itself(now) {
+            continue;
+        }
+        if is.status != was.status {
             differs(
                 false,
                 format!("{name} is {} instead of {}", is.status, was.status),
