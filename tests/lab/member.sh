@@ -23,7 +23,7 @@ mount --bind "$root/etc/boot_id" "$root/proc/sys/kernel/random/boot_id"
 hostname "$name"
 
 for program in $programs; do ln -sf "$shim" "$root/snap/bin/$program"; done
-for program in snap curl; do ln -sf "$shim" "$root/usr/bin/$program"; done
+for program in snap curl find openssl; do ln -sf "$shim" "$root/usr/bin/$program"; done
 printf '%s\n%s\n' "$name" "$folder/../world.sock" > "$root/etc/lockstep-lab"
 
 sed -i '/^ubuntu:/d' "$root/etc/passwd" "$root/etc/shadow" "$root/etc/group"
