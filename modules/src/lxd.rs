@@ -491,7 +491,7 @@ mod tests {
         };
         let well = vec![member("m1", "Online", ""), member("m2", "Online", "")];
         let silent = |since: &str| vec![member("m1", "Online", ""), member("m2", "Offline", since)];
-        let shown = |views: &[(&str, Vec<LxdMember>)]| seen(&presence, views).join("; ");
+        let shown = |views: &[(&str, Vec<LxdMember>)]| unwell(&presence, views).join("; ");
         assert_eq!(shown(&[("m1", well.clone()), ("m2", well.clone())]), "");
         assert_eq!(
             shown(&[("m1", silent("for 31 s")), ("m2", silent("for 32 s"))]),
