@@ -86,24 +86,24 @@ local function foresee(p, component, waves)
 	return members
 end
 
--- Switches healing off. Where members have different releases some or all of LXD doesn't serve: then it is tried, and said
--- if it can't be done.
+-- Switches healing off. Where members have different releases some or all of LXD doesn't serve: then it is tried, and
+-- said if it can't be done.
 local function switch_off(component)
 	if component.health == "ok" then
 		return lxd.healing { threshold = 0 }
 	end
 	local halfway = component.halfway
-	local why = "LXD serves on no member"
-	if not halfway or #halfway.waiting + #halfway.stopped < #component.members then
-		local tried = try(lxd.healing, { threshold = 0 })
-		if tried.ok then
-			return tried.value
-		end
-		why = tried.error.message
+	if halfway and #halfway.waiting + #halfway.stopped == #component.members then
+		log.warn "LXD's healing can't be switched off, since LXD serves on no member; nor does it heal anything before it does"
+		return
+	end
+	local tried = try(lxd.healing, { threshold = 0 })
+	if tried.ok then
+		return tried.value
 	end
 	log.warn(
 		"LXD's healing can't be switched off before all members have the same release ("
-			.. why
+			.. tried.error.message
 			.. "): if cluster.healing_threshold is set, leave no member without power or network meanwhile"
 	)
 end

@@ -259,7 +259,9 @@ fn instances_start(world: &mut World, member: &str) {
 
 /// Instances of a member that counts as dead are started on others, though they may run on where they are.
 fn heal(world: &mut World, member: &str) {
-    if !offline(world, member) {
+    // It is a task of daemons that serve: one that waits for others to have its version has begun none (`lxd/daemon.go`).
+    let serves = |node: &Node| node.daemon == Daemon::Ready;
+    if !offline(world, member) || !world.lxd.nodes.values().any(serves) {
         return;
     }
     let here = |i: &&Instance| i.location == member && i.is_remote(world);
