@@ -68,7 +68,9 @@ local function foresee(p, component, waves)
 			reasons[#reasons + 1] = member .. ": " .. reason
 		end
 		for _, name in ipairs(foretold[i].starts) do
-			log.warn(member .. ": LXD will start " .. name .. ", which doesn't run; it is stopped again once it is home")
+			log.warn(
+				member .. ": LXD will start " .. name .. ", which doesn't run; it is stopped again once it is home"
+			)
 		end
 	end
 	if #reasons > 0 and not p.evacuate_anyway then

@@ -31,8 +31,8 @@ end
 -- A wave is a record: the playbook's `hook`, its `component` as it was before (members, health), the `channel` to move to
 -- (none to stay), the `revision` that all members are to have and the newer one that took its place (`replaced`), which one
 -- each `has` by now, those that have it coming (`moves`), how many good `looks` open a gate, whether `downtime` is accepted,
--- and so programs of the snap that people run (`clients`), whether any member is `ahead` of the others and the point
--- of no return is `past` by now, and `away`, which runs a member's refresh with its instances out of the way if that is asked for.
+-- and so programs of the snap that people run (`clients`), whether any member is `ahead` of the others and the point of no
+-- return is `past` by now, and `away`, which runs a member's refresh with its instances out of the way if that is asked for.
 
 -- While a member is away Ceph shall not start to move its data. Whoever set the flag gives it back.
 local function with_noout(member, body)

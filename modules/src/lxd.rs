@@ -11,6 +11,7 @@ mod instances;
 mod kept;
 mod lasting;
 mod operation;
+mod placement;
 mod predict;
 mod restore;
 mod work;

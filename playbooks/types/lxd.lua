@@ -51,6 +51,7 @@ function lxd.instances(args) end
 
 ---@class (exact) lxd.unharmed.Result
 ---@field running? integer How many run.
+---@field started? string[] Instances that didn't run, and that LXD started by itself when its daemon was, as their configuration has it.
 
 --- Check that every instance is where and how it was, and that none was restarted. Refuses to go on otherwise.
 ---

@@ -17,7 +17,7 @@ microceph = {}
 ---@field problems string[] What does.
 ---@field quorum string[] Monitors in quorum.
 ---@field notes? string[] What is worth knowing and no reason to stop: codes that aren't about data, and for whom `noout` is set.
----@field raised? ({ about: string, class: "passing"|"data"|"expected"|"standing"|"unknown", code: string, message: string, severity: "HEALTH_WARN"|"HEALTH_ERR" })[] The same codes, with what each means.
+---@field raised? ({ about: string, class: "passing"|"data"|"expected"|"standing"|"unknown", code: string, message: string, severity: "HEALTH_WARN"|"HEALTH_ERR", count?: integer, muted?: boolean })[] The same codes, with what each means.
 
 --- Tell how the storage is, by facts and not by Ceph's own verdict.
 ---@param args microceph.health.Args
@@ -106,7 +106,7 @@ function microceph.noout(args) end
 
 ---@class (exact) microceph.wait.Result
 ---@field database "online"|"waiting" How MicroCeph's database stands.
----@field health { codes: string[], mons: integer, ok: boolean, osds: integer, osds_up: integer, pgs: integer, problems: string[], quorum: string[], notes?: string[], raised?: ({ about: string, class: "passing"|"data"|"expected"|"standing"|"unknown", code: string, message: string, severity: "HEALTH_WARN"|"HEALTH_ERR" })[] } How the storage is.
+---@field health { codes: string[], mons: integer, ok: boolean, osds: integer, osds_up: integer, pgs: integer, problems: string[], quorum: string[], notes?: string[], raised?: ({ about: string, class: "passing"|"data"|"expected"|"standing"|"unknown", code: string, message: string, severity: "HEALTH_WARN"|"HEALTH_ERR", count?: integer, muted?: boolean })[] } How the storage is.
 
 --- Wait until the storage is whole again: the gate before the next member.
 ---

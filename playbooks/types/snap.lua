@@ -63,11 +63,39 @@ function snap.updates(args) end
 ---@return snap.changes.Result
 function snap.changes(args) end
 
+---@class (exact) snap.clients.Args
+---@field member lockstep.Member Member to ask.
+---@field snap? string Only programs of this snap.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) snap.clients.Result
+---@field clients { app: string, member: string, pid: integer, snap: string }[] The processes. What runs for less than two seconds isn't among them.
+
+--- List the programs of snaps that people run on a member: snapd refreshes no snap of which one runs.
+---@param args snap.clients.Args
+---@return snap.clients.Result
+function snap.clients(args) end
+
+---@class (exact) snap.wait.Args
+---@field snap string Snap that is to be refreshed.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) snap.wait.Result
+---@field members integer How many members were asked.
+
+--- Wait until nobody runs a program of a snap on any member, so that snapd can refresh it everywhere.
+---@param args snap.wait.Args
+---@return snap.wait.Result
+function snap.wait(args) end
+
 ---@class (exact) snap.refresh.Args
 ---@field member lockstep.Member Member to act on.
 ---@field snap string Snap to refresh.
 ---@field channel? lockstep.Channel Channel to move to, for example `squid/stable`. Without it, the one that the snap follows.
 ---@field downtime? boolean Storage or network may stop meanwhile: it is accepted that the member has what the others can't do without.
+---@field replaced? "fail"|"tell" What follows where the store has a newer release in place of `revision`.
 ---@field revision? string The revision that it has to come to, because all members must have the same one.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
@@ -79,10 +107,13 @@ function snap.changes(args) end
 ---@field to string The revision now.
 ---@field version string The version now.
 ---@field change? string snapd's change, if one was made.
+---@field replaced? string The newer revision that took the place of the one that was asked for; all members should have that one.
 
 --- Refresh a snap on a member: to the newest revision of the channel it follows, or of another one.
 ---
---- Joins the cohort, so that all members get the same revision. Does nothing where the member has that revision already. A change of the same snap that goes on (an LXD that refreshes itself, for example) is waited for first. The result is judged by what snapd says afterwards: revision, channel, cohort, and whether the snap is enabled.
+--- Joins the cohort, so that all members get the same revision. Where the cohort gives a member another one than `revision`, that one is asked for by its number, and the member is put back into the cohort. Where a newer release took the place of `revision` meanwhile, nothing is done. Does nothing either where the member has that revision already.
+---
+--- A change of the same snap that goes on (an LXD that refreshes itself, for example) is waited for first. The result is judged by what snapd says afterwards: revision, channel, cohort, and whether the snap is enabled.
 ---
 --- MicroCeph and MicroOVN aren't refreshed while storage or network can't do without the member, however long ago a gate was open.
 ---@param args snap.refresh.Args

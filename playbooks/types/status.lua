@@ -54,9 +54,12 @@ function status.require(args) end
 ---@field status { cluster: string, components: ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, notes?: string[] })[], healthy: boolean, in_step: boolean, members: { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }, problem?: string }[] } What `status.read` tells.
 ---@field unknown string[] What could not be read, in sentences.
 ---@field updates table<string, table<string, { revision: string, version: string }>> What the store offers to each member, by member and snap.
----@field lasting? { facts: table<string, string>, name: string, unread?: string }[] What must be the same after a run.
+---@field buckets? { name: string, pool: string }[] LXD's buckets in pools that aren't Ceph's own object storage, where LXD can tell.
+---@field lasting? { facts: table<string, string>, name: string, unread?: string }[] What must be the same after a run, and what of it could not be read: that is no part of what is simulated.
+---@field machines? table<string, { kernel: string, os: string, snapd: string }> Each member's machine.
 ---@field network? { central: string[], election_timer?: integer, northbound_leader?: string, southbound_leader?: string } OVN, where there is MicroOVN.
----@field storage? { flags: string[], host_flags: table<string, string[]>, manager: string, monitors: string[], osds: table<string, integer[]>, pgs: integer } Ceph, where there is MicroCeph.
+---@field pools? { driver: string, name: string }[] LXD's storage pools.
+---@field storage? { flags: string[], host_flags: table<string, string[]>, manager: string, monitors: string[], osds: table<string, integer[]>, pgs: integer, modules?: string[], raised?: ({ about: string, class: "passing"|"data"|"expected"|"standing"|"unknown", code: string, message: string, severity: "HEALTH_WARN"|"HEALTH_ERR", count?: integer, muted?: boolean })[] } Ceph, where there is MicroCeph.
 
 --- Look at everything about the cluster that a simulated one needs to be like it. It changes nothing.
 ---

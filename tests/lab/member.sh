@@ -5,7 +5,7 @@
 #   member.sh FOLDER NAME PORT SHIM        FOLDER has: key.pub, host_key, boot_id; NAME is the host's name
 set -eu
 folder=$1 name=$2 port=$3 shim=$4
-programs="lxc lxd microceph microceph.ceph microovn microovn.ovn-appctl microcloud"
+programs="lxc lxd microceph microceph.ceph microovn microovn.ovn-appctl microovn.ovn-sbctl microcloud"
 
 if [ "${5:-}" != inside ]; then
 	exec unshare --mount --uts --pid --fork --kill-child --propagation private "$0" "$folder" "$name" "$port" "$shim" inside

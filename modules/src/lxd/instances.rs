@@ -86,6 +86,11 @@ impl Instance {
         ["Running", "Frozen"].contains(&self.status.as_str())
     }
 
+    /// Whether it runs now since LXD starts it whenever its daemon starts (`instancesStart` in `lxd/instances.go`).
+    fn by_itself(&self, now: &[Self]) -> bool {
+        !self.runs() && self.autostarts && self.among(now).is_some_and(Self::runs)
+    }
+
     /// The same instance in another list.
     pub(super) fn among<'a>(&self, all: &'a [Self]) -> Option<&'a Self> {
         all.iter()
@@ -195,6 +200,9 @@ pub struct UnharmedOut {
     /// How many run.
     #[serde(default)]
     pub running: usize,
+    /// Instances that didn't run, and that LXD started by itself when its daemon was, as their configuration has it.
+    #[serde(default)]
+    pub started: Vec<String>,
 }
 
 /// `lxd.unharmed`
@@ -212,7 +220,14 @@ impl Op for Unharmed {
     }
 
     fn summary(out: &UnharmedOut) -> String {
-        format!("all as they were, {} running", out.running)
+        let all = format!("all as they were, {} running", out.running);
+        if out.started.is_empty() {
+            return all;
+        }
+        format!(
+            "{all}; LXD started {} by itself (boot.autostart)",
+            out.started.join(", ")
+        )
     }
 
     async fn run(cx: &Cx, args: UnharmedArgs) -> Result<UnharmedOut, OpError> {
@@ -220,7 +235,11 @@ impl Op for Unharmed {
         let differences = differences(&args.since, &args.evacuated, &now);
         if differences.is_empty() {
             let running = now.iter().filter(|i| i.status == "Running").count();
-            return Ok(UnharmedOut { running });
+            let started = args.since.iter().filter(|was| was.by_itself(&now));
+            return Ok(UnharmedOut {
+                running,
+                started: started.map(Instance::title).collect(),
+            });
         }
         let whats: Vec<&str> = differences.iter().map(|d| d.what.as_str()).collect();
         let lasting = differences.iter().any(|d| d.lasting);
@@ -264,6 +283,10 @@ fn differences(then: &[Instance], evacuated: &[Member], now: &[Instance]) -> Vec
                 false,
                 format!("{name} is on {} instead of {}", is.location, was.location),
             );
+        }
+        // That is how whoever configured it wants it.
+        if was.by_itself(now) {
+            continue;
         }
         if is.status != was.status {
             differs(

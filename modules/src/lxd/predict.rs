@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::detail::{Detailed, Place, Pool, Server, is_remote};
+use super::placement::{self, Limits};
 use super::{LxdMember, detail};
 use crate::cx::Cx;
 use crate::error::OpError;
@@ -109,6 +110,7 @@ pub(super) async fn predict(cx: &Cx, member: &Member) -> Result<PredictOut, OpEr
     let server = detail::server(cx).await?;
     let pools = detail::pools(cx).await?;
     let instances = detail::instances(cx).await?;
+    let limits = placement::limits(cx, &instances).await?;
     let mut places = BTreeMap::new();
     for other in members.iter().filter(|m| m.name != member.as_str()) {
         if other.status == "Online" {
@@ -125,6 +127,7 @@ pub(super) async fn predict(cx: &Cx, member: &Member) -> Result<PredictOut, OpEr
         &server,
         &pools,
         &instances,
+        &limits,
         &mut places,
     );
     for instance in foretold.iter().filter(|i| i.action == Action::Cannot) {
@@ -205,8 +208,11 @@ fn foretell(
     server: &Server,
     pools: &[Pool],
     instances: &[Detailed],
+    limits: &Limits,
     places: &mut BTreeMap<String, Place>,
 ) -> Vec<Foretold> {
+    let mut by_then: Vec<(&Detailed, String)> =
+        instances.iter().map(|i| (i, i.location.clone())).collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for instance in instances {
         *counts.entry(&instance.location).or_default() += 1;
@@ -216,21 +222,32 @@ fn foretell(
         let (mut action, mut reason) = fate(instance, pools, server);
         let mut target = None;
         if matches!(action, Action::Live | Action::Cold) {
-            target = members
+            let open = members
                 .iter()
                 .filter(|m| m.name != member && takes(m, instance))
+                .collect();
+            target = limits
+                .allowed(instance, open, &by_then, member)
+                .into_iter()
                 .min_by_key(|m| counts.get(m.name.as_str()).copied().unwrap_or(0))
                 .map(|m| m.name.clone());
             if let Some(to) = &target {
                 let from = members.iter().find(|m| m.name == *to);
                 let name = from.map_or("", |m| m.name.as_str());
                 *counts.entry(name).or_default() += 1;
+                for (_, place) in by_then
+                    .iter_mut()
+                    .filter(|(i, _)| std::ptr::eq(*i, instance))
+                {
+                    place.clone_from(to);
+                }
                 if let Some(place) = places.get_mut(to) {
                     place.take(instance, pools, action == Action::Live);
                 }
             } else {
                 action = Action::Cannot;
-                "no other member may take it".clone_into(&mut reason);
+                "no other member may take it: by its architecture, cluster groups, project or placement group"
+                    .clone_into(&mut reason);
             }
         }
         if instance.runs() {

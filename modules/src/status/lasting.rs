@@ -165,7 +165,7 @@ impl Op for Unharmed {
     }
 }
 
-pub(super) fn unread(areas: &[Area]) -> Vec<String> {
+fn unread(areas: &[Area]) -> Vec<String> {
     let why = |area: &Area| Some(format!("{}: {}", area.name, area.unread.as_ref()?));
     areas.iter().filter_map(why).collect()
 }

@@ -42,7 +42,7 @@ pub struct SnapshotOut {
     pub instances: Vec<InstanceDetail>,
     /// LXD's configuration.
     pub config: BTreeMap<String, String>,
-    /// What must be the same after a run.
+    /// What must be the same after a run, and what of it could not be read: that is no part of what is simulated.
     #[serde(default)]
     pub lasting: Vec<Area>,
     /// LXD's storage pools.
@@ -159,7 +159,6 @@ impl Op for Snapshot {
         {
             (instances, config) = (all, set);
         }
-        let lasting = lasting::look(cx).await;
         let (mut pools, mut buckets) = (Vec::new(), Vec::new());
         if !having("lxd").is_empty() {
             let read = seen(lxd::pools(cx).await, "LXD's storage pools", &mut unknown);
@@ -169,7 +168,7 @@ impl Op for Snapshot {
         }
         let machines = preflight::machines(cx).await;
         Ok(SnapshotOut {
-            lasting,
+            lasting: lasting::look(cx).await,
             status,
             updates,
             channels,

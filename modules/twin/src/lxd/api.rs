@@ -95,6 +95,14 @@ pub(super) fn answer(world: &mut World, proc: &Proc, request: &Request<'_>) -> A
             {"config": {}, "description": "", "devices": super::instance::root_on_ceph(), "name": "default", "project": "default",
              "used_by": []},
         ])),
+        ("GET", ["1.0", "projects"]) => {
+            let of = world.lxd.instances.iter().map(|i| i.project.as_str());
+            let names: std::collections::BTreeSet<&str> = of.chain(["default"]).collect();
+            let all = names
+                .iter()
+                .map(|name| json!({"config": {}, "description": "", "name": name, "used_by": []}));
+            Answer::Sync(all.collect())
+        }
         ("GET", ["1.0", "warnings"]) => Answer::Sync(warnings(world)),
         ("GET", ["1.0", "resources"]) => {
             let target = request.target(proc).to_owned();
