@@ -35,7 +35,9 @@ pub(crate) fn mixed(members: usize) -> Scenario {
 }
 
 fn evacuating(scenario: &Scenario, params: &Value) -> Bench {
-    let mut all = json!({"evacuate": true});
+    // Where all releases are made ones of 6.9.
+    let accept = ["lxd-6-in-production", "lxd-6-tracking"];
+    let mut all = json!({"evacuate": true, "accept": accept});
     for (key, value) in params.as_object().into_iter().flatten() {
         all[key] = value.clone();
     }

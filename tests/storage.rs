@@ -152,18 +152,29 @@ fn an_error_that_comes_with_a_release_holds_with_a_hint_that_works() {
     assert_whole(&bench);
 }
 
-#[test]
-fn what_ceph_calls_an_error_and_is_none_is_told_at_the_end() {
+/// An upgrade to tentacle, with all that speaks against that on a MicroCloud 2 accepted.
+fn to_tentacle(params: &Value) -> Bench {
+    let accept = [
+        "ceph-new-keys",
+        "ceph-tentacle-preview",
+        "microcloud-microceph",
+    ];
+    let mut all = json!({"microceph": "tentacle/stable", "accept": accept});
+    if let (Some(all), Some(params)) = (all.as_object_mut(), params.as_object()) {
+        all.extend(params.clone());
+    }
     let scenario = Scenario {
         updates: false,
         ..Scenario::of(3)
     };
-    let mut bench = Bench::shipped(
-        "upgrade",
-        &scenario,
-        &json!({"microceph": "tentacle/stable"}),
-    );
+    let mut bench = Bench::shipped("upgrade", &scenario, &all);
     tentacle(&mut bench.world);
+    bench
+}
+
+#[test]
+fn what_ceph_calls_an_error_and_is_none_is_told_at_the_end() {
+    let mut bench = to_tentacle(&json!({}));
     let done = bench.run().done();
     insta::assert_snapshot!(done["notes"][0].as_str().unwrap());
     assert_eq!(done["notes"].as_array().unwrap().len(), 1);
@@ -171,13 +182,7 @@ fn what_ceph_calls_an_error_and_is_none_is_told_at_the_end() {
 
 #[test]
 fn monitors_of_a_new_major_can_go_back_until_the_last_one_has_it() {
-    let scenario = Scenario {
-        updates: false,
-        ..Scenario::of(3)
-    };
-    let params = json!({"microceph": "tentacle/stable"});
-    let mut bench = Bench::shipped("upgrade", &scenario, &params);
-    tentacle(&mut bench.world);
+    let mut bench = to_tentacle(&json!({}));
     bench.world.never_clean_after("micro02");
     let held = told(&bench.run().held());
     assert!(
@@ -185,8 +190,7 @@ fn monitors_of_a_new_major_can_go_back_until_the_last_one_has_it() {
         "{held}"
     );
     // Nobody is asked before the last monitor's turn.
-    let mut bench = Bench::shipped("upgrade", &scenario, &params);
-    tentacle(&mut bench.world);
+    let mut bench = to_tentacle(&json!({}));
     bench.answer = Answer::No;
     assert_eq!(bench.run().held().path, "MicroCeph/micro01/confirm#1");
     assert_eq!(bench.refreshes().len(), 2);
@@ -194,19 +198,10 @@ fn monitors_of_a_new_major_can_go_back_until_the_last_one_has_it() {
 
 #[test]
 fn a_way_back_is_no_longer_offered_once_the_only_monitor_has_a_new_major() {
-    let scenario = Scenario {
-        updates: false,
-        ..Scenario::of(3)
-    };
-    let mut bench = Bench::shipped(
-        "upgrade",
-        &scenario,
-        &json!({"microceph": "tentacle/stable", "downtime": true}),
-    );
+    let mut bench = to_tentacle(&json!({"downtime": true}));
     bench
         .world
         .place_ceph(&["micro02"], &["micro01", "micro02", "micro03"]);
-    tentacle(&mut bench.world);
     bench.world.never_clean_after("micro02");
     let held = told(&bench.run().held());
     assert!(held.contains("micro02/microceph.wait"), "{held}");
@@ -305,15 +300,7 @@ fn tentacle(world: &mut World) {
 #[test]
 fn a_new_major_ends_with_its_release_required_whoever_requires_it() {
     for by_itself in [true, false] {
-        let mut bench = Bench::shipped(
-            "upgrade",
-            &Scenario {
-                updates: false,
-                ..Scenario::of(3)
-            },
-            &json!({"microceph": "tentacle/stable"}),
-        );
-        tentacle(&mut bench.world);
+        let mut bench = to_tentacle(&json!({}));
         if !by_itself {
             bench.world.never_require_release();
         }
