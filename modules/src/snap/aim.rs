@@ -63,8 +63,8 @@ fn judge(due: &str, own: &str, offer: Option<&str>) -> Aim {
 async fn offered(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<Option<String>, OpError> {
     if follows(snap, args.channel.as_ref()) {
         let offers = offers(cx, &args.member).await?.into_iter();
-        let offer = offers.filter(|o| o.name == snap.name).map(|o| o.revision);
-        return Ok(offer.last().or_else(|| Some(snap.revision.clone())));
+        let mut offer = offers.filter(|o| o.name == snap.name).map(|o| o.revision);
+        return Ok(offer.next().or_else(|| Some(snap.revision.clone())));
     }
     // For a channel or a cohort that it isn't in yet snapd can't say; what the channel has for everybody is the best guess.
     let channel = args

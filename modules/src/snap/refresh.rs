@@ -281,7 +281,8 @@ async fn attempt(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, OpError> {
             );
             cx.say("warn", &text);
         }
-        match ask(cx, args, words(args, &snap, number.as_deref()), last_change).await? {
+        let asked = ask(cx, args, words(args, &snap, number.as_deref()), last_change).await;
+        match asked.map_err(|error| by_number(error, number.as_deref()))? {
             Asked::Change(id) => {
                 requests += 1;
                 cx.witness(&Left::Change(id.clone())).await?;
@@ -398,6 +399,19 @@ async fn accounted(cx: &Cx, args: &RefreshArgs, error: OpError) -> OpError {
         args.member
     );
     OpError { message, ..error }.with("waiting", waiting)
+}
+
+/// Adds to the failure of a request by number why it was made.
+fn by_number(error: OpError, number: Option<&str>) -> OpError {
+    let Some(number) = number.filter(|_| error.kind == Kind::Command) else {
+        return error;
+    };
+    let message = format!(
+        "{number}, which all members are to have, isn't given by the cohort, nor by its number ({}): a release that not \
+         everybody gets yet? Resume when it is given here",
+        error.message
+    );
+    OpError { message, ..error }
 }
 
 enum Asked {

@@ -1,6 +1,6 @@
 //! The snap store: which revision each channel has, and what is in a revision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -123,23 +123,28 @@ impl Store {
             .find(|r| r.revision == revision)
     }
 
-    /// The publisher releases the newest revision of a snap once more, under the next number, wherever it is.
+    /// The publisher releases what each channel of a snap has once more, under the next number that is free.
     pub(crate) fn release_again(&mut self, snap: &str) {
-        let Some(releases) = self.releases.get_mut(snap) else {
+        let channels = self.channels.get_mut(snap);
+        let (Some(channels), Some(releases)) = (channels, self.releases.get_mut(snap)) else {
             return;
         };
-        let Some(newest) = releases.iter().max_by_key(|r| r.revision).cloned() else {
-            return;
-        };
-        let next = Release {
-            revision: newest.revision + 1,
-            ..newest.clone()
-        };
-        let channels = self.channels.get_mut(snap).into_iter().flatten();
-        for (_, revision) in channels.filter(|(_, r)| **r == newest.revision) {
-            *revision = next.revision;
+        let heads: BTreeSet<u32> = channels.values().copied().collect();
+        for head in heads {
+            let Some(release) = releases.iter().find(|r| r.revision == head).cloned() else {
+                continue;
+            };
+            let taken: BTreeSet<u32> = releases.iter().map(|r| r.revision).collect();
+            let free = (head + 1..).find(|number| !taken.contains(number));
+            let revision = free.unwrap_or(head);
+            for (_, of) in channels.iter_mut().filter(|(_, of)| **of == head) {
+                *of = revision;
+            }
+            releases.push(Release {
+                revision,
+                ..release
+            });
         }
-        releases.push(next);
     }
 
     /// Publishes a revision into a channel.
