@@ -528,7 +528,7 @@ fn a_preflight_shows_every_check_and_leaves_no_run() {
     let desk = Desk::new();
     let out = desk.run(&["preflight", "--cluster", "twin:3"]).exits(0);
     assert!(out.ends_with("nothing speaks against it\n"), "{out}");
-    assert_eq!(out.matches("pass").count(), 44, "{out}");
+    assert_eq!(out.matches("pass").count(), 43, "{out}");
     let report = desk
         .run(&["preflight", "--cluster", "twin:3", "-p", "to=3", "--json"])
         .exits(3);

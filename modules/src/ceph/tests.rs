@@ -170,7 +170,7 @@ fn noout_is_found_for_the_host_and_for_all() {
 #[test]
 fn flags_are_told_by_whom_they_are_set_for() {
     let dump: OsdDump = serde_json::from_str(
-        r#"{"flags_set":["noout","norecover","sortbitwise"],"crush_node_flags":{"micro02":["noout","noup"]}}"#,
+        r#"{"flags_set":["noout","norecover","sortbitwise"],"crush_node_flags":{"micro02":["noout","noup"]},"require_osd_release":"squid","osds":[]}"#,
     )
     .unwrap();
     let all = [dump.hindering_flags(), dump.noout_is_set()].concat();
