@@ -9,7 +9,7 @@ status = {}
 
 ---@class (exact) status.read.Result
 ---@field cluster string The cluster's name.
----@field components ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, notes?: string[] })[] The components, in the order in which they are refreshed.
+---@field components ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, halfway?: { ahead: string[], behind: string[], newest: string, stopped: string[], waiting: string[] }, notes?: string[], roster?: string[] })[] The components, in the order in which they are refreshed.
 ---@field healthy boolean Whether every member was seen, and every component that is there is well.
 ---@field in_step boolean Whether all members are known to run the same revision of each component, from the same channel, in the cohort.
 ---@field members { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }, problem?: string }[] The members, in the cluster's order.
@@ -31,7 +31,7 @@ function status.read(args) end
 
 ---@class (exact) status.require.Result
 ---@field cluster string The cluster's name.
----@field components ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, notes?: string[] })[] The components, in the order in which they are refreshed.
+---@field components ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, halfway?: { ahead: string[], behind: string[], newest: string, stopped: string[], waiting: string[] }, notes?: string[], roster?: string[] })[] The components, in the order in which they are refreshed.
 ---@field healthy boolean Whether every member was seen, and every component that is there is well.
 ---@field in_step boolean Whether all members are known to run the same revision of each component, from the same channel, in the cohort.
 ---@field members { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }, problem?: string }[] The members, in the cluster's order.
@@ -51,7 +51,7 @@ function status.require(args) end
 ---@field channels table<string, table<string, { revision: string, version: string }>> What the store has in every channel, by snap and channel.
 ---@field config table<string, string> LXD's configuration.
 ---@field instances { config: table<string, string>, devices: table<string, table<string, string>>, ephemeral: boolean, kind: string, location: string, memory: integer, name: string, project: string, running: boolean, size: integer }[] LXD's instances.
----@field status { cluster: string, components: ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, notes?: string[] })[], healthy: boolean, in_step: boolean, members: { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }, problem?: string }[] } What `status.read` tells.
+---@field status { cluster: string, components: ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, halfway?: { ahead: string[], behind: string[], newest: string, stopped: string[], waiting: string[] }, notes?: string[], roster?: string[] })[], healthy: boolean, in_step: boolean, members: { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }, problem?: string }[] } What `status.read` tells.
 ---@field unknown string[] What could not be read, in sentences.
 ---@field updates table<string, table<string, { revision: string, version: string }>> What the store offers to each member, by member and snap.
 ---@field buckets? { name: string, pool: string }[] LXD's buckets in pools that aren't Ceph's own object storage, where LXD can tell.
