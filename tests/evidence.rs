@@ -30,6 +30,7 @@ fn before(op: &str) -> (&'static str, fn(&Value) -> Value) {
             "microceph.baseline {}",
             |r| json!({"since": r, "samples": 1}),
         ),
+        "status.unharmed" => ("status.lasting {}", |r| json!({"since": r})),
         "backup.verify" => (
             "backup.take { member = 'micro01' }",
             |r| json!({"folder": r["folder"]}),
@@ -144,6 +145,19 @@ fn is_true_enough(command: &str, says: &str, truly: &str, form: Option<&str>) ->
     let nothing = form.is_some_and(|form| form.contains("/v2/changes")) || says == truly;
     match () {
         () if says.trim() == truly.trim() => true,
+        // Its end is its answer, and it has nothing to say; or what it says is for the record alone.
+        () if ["lxd waitready", "sha256sum --check", "/stat -c %s"]
+            .iter()
+            .any(|quiet| command.contains(quiet)) =>
+        {
+            true
+        }
+        // What hazards go by, and none is asked about.
+        () if command.contains("/v2/system-info") => true,
+        // Whose the cluster is says nothing of how it is.
+        () if command.contains("/var/lib/lockstep/lock") => true,
+        // Processes of programs that people run: what isn't told so is none.
+        () if command.contains("/sys/fs/cgroup") => true,
         // Three products list the same members in the same form.
         () if lists(command) && form.is_some_and(lists) => true,
         // Nothing to refresh, no change: an empty list is all that snapd says of that.
@@ -213,7 +227,9 @@ fn whatever_a_program_says_instead_of_what_it_should_nothing_is_taken_for_well()
                 }
             }
         }
-        for says in ["[]", "{}", ""] {
+        // To have ended without a word is all that some of a refresh's own commands say.
+        let quiet = called.op == "snap.wait";
+        for says in ["[]", "{}", ""].into_iter().filter(|_| !quiet) {
             cases += 1;
             let (done, _) = called.play(|world| {
                 for argv in &commands {

@@ -66,6 +66,7 @@ pub(crate) fn lua(value: &Value) -> String {
             let items: Vec<String> = items.iter().map(lua).collect();
             format!("{{ {} }}", items.join(", "))
         }
+        Value::Null => "nil".to_owned(),
         other => other.to_string(),
     }
 }

@@ -253,7 +253,10 @@ impl Views {
         views.ask(cx, presence.with.clone()).await;
         let known = [presence.with.as_slice(), &presence.without].concat();
         let listed = views.roster().unwrap_or_default().into_iter().map(Member);
-        let unseen = listed.filter(|member| !known.contains(member)).collect();
+        // Who isn't in the cluster file can't be asked; the list says how they are.
+        let ours = cx.members();
+        let unseen = listed.filter(|member| !known.contains(member) && ours.contains(member));
+        let unseen = unseen.collect();
         views.ask(cx, unseen).await;
         views
     }

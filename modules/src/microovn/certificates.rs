@@ -84,9 +84,12 @@ impl Listed {
 /// Asks every member that has MicroOVN.
 ///
 /// # Errors
-/// Where nobody can tell which members have it.
+/// Where nobody can tell which members have it, or none does.
 pub(super) async fn certificates(cx: &Cx) -> Result<Certificates, OpError> {
     let members = Presence::of(cx, MICROOVN.snap).await?.with;
+    if members.is_empty() {
+        return Err(OpError::refused("no member has the snap of MicroOVN"));
+    }
     let answers = join_all(members.iter().map(|member| of(cx, member))).await;
     let mut found = Certificates::default();
     // The CA is the same on each member.

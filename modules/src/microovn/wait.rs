@@ -196,7 +196,7 @@ pub(super) fn unconverted(status: &str, central: &[String]) -> Option<String> {
     {
         return Some("microovn status printed no summary".to_owned());
     }
-    if ends_with_members(status) {
+    if ends_with_members(status, central) {
         return None;
     }
     DATABASES.iter().find_map(|database| {
@@ -206,19 +206,18 @@ pub(super) fn unconverted(status: &str, central: &[String]) -> Option<String> {
     })
 }
 
-/// Whether there is nothing in `microovn status` but its summary of members, one at least.
-fn ends_with_members(status: &str) -> bool {
-    let mut lines = status.lines();
-    let members = lines
-        .by_ref()
-        .skip(1)
-        .filter(|line| line.starts_with("- "))
-        .count();
-    members > 0
-        && status
-            .lines()
-            .skip(1)
-            .all(|line| line.starts_with("- ") || line.starts_with("  Services:"))
+/// Whether `microovn status` is whole and has nothing but its summary of members: each with its services, and those that run
+/// the databases among them.
+fn ends_with_members(status: &str, central: &[String]) -> bool {
+    let lines: Vec<&str> = status.lines().skip(1).collect();
+    let listed = |name: &String| {
+        let begins = format!("- {name} (");
+        lines.iter().any(|line| line.starts_with(&begins))
+    };
+    let pairs = lines
+        .chunks(2)
+        .all(|pair| matches!(pair, [a, b] if a.starts_with("- ") && b.starts_with("  Services: ")));
+    !lines.is_empty() && pairs && status.ends_with('\n') && central.iter().all(listed)
 }
 
 /// Why a database doesn't have the schema that it is to have.
@@ -280,7 +279,11 @@ mod tests {
     #[test]
     fn releases_that_know_no_schemas_have_nothing_to_convert() {
         let old = include_str!("../../tests/transcripts/ovn/status-of-22.03.txt");
-        assert_eq!(unconverted(old, &[]), None);
+        let central = ["micro01", "micro02", "micro03"].map(str::to_owned);
+        assert_eq!(unconverted(old, &central), None);
+        let whole = old.len();
+        let cut = (1..whole).filter(|end| unconverted(&old[..*end], &central).is_none());
+        assert_eq!(cut.count(), 0, "a text that was cut");
         for nothing in [
             "",
             "usage: microovn\n",
