@@ -180,7 +180,7 @@ fn table() -> Vec<(&'static str, Case, Case)> {
             ),
             with(
                 case(&[LXD6], ("lxd", "6/stable", "6.9-abc")),
-                "hosts.micro01.snapd = \"2.77\"",
+                "members = 1\nhosts.micro01.snapd = \"2.77\"",
             ),
         ),
         (

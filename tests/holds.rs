@@ -342,7 +342,10 @@ fn over_ssh_each_trouble_is_told_as_on_the_twin_and_ends_as_well() {
 
 const UPGRADE: [(&str, &str); 6] = [
     ("looks", "1"),
-    ("accept", "microcloud-3-in-production"),
+    (
+        "accept",
+        "microcloud-3-in-production,microcloud-microceph,microcloud-microovn,ceph-new-keys,ceph-tentacle-preview",
+    ),
     ("microceph", "tentacle/stable"),
     ("microovn", "26.03/stable"),
     ("lxd", "6/stable"),

@@ -43,7 +43,10 @@ fn the_beginnings_of_playbooks_break_no_rule_and_luacheck_has_nothing_to_say() {
     for (name, params) in [
         ("drain", json!({})),
         ("update", json!({})),
-        ("upgrade", json!({"lxd": "6/stable"})),
+        (
+            "upgrade",
+            json!({"lxd": "6/stable", "accept": ["microcloud-2.1.0-lxd", "lxd-6-in-production"]}),
+        ),
     ] {
         let file = desk.path(&format!("site/{name}.lua"));
         let finder = Finder::site(&file, Playbooks::Shipped);

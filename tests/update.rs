@@ -156,7 +156,11 @@ fn an_upgrade_moves_components_to_the_channels_that_were_named() {
         updates: false,
         ..Scenario::of(3)
     };
-    let mut bench = Bench::shipped("upgrade", &scenario, &json!({"lxd": "6/stable"}));
+    let mut bench = Bench::shipped(
+        "upgrade",
+        &scenario,
+        &json!({"lxd": "6/stable", "accept": ["microcloud-2.1.0-lxd", "lxd-6-in-production"]}),
+    );
     let release = lockstep_twin::Release {
         revision: 34000,
         version: "6.6".to_owned(),
