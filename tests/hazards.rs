@@ -10,6 +10,7 @@ use lockstep_twin::Scenario;
 use serde_json::{Value, json};
 
 /// What a cluster runs, what the store has for it, and what else there is.
+#[derive(Clone, Copy)]
 struct Case {
     /// Snaps with the versions that run, where they aren't the usual ones.
     runs: &'static [(&'static str, &'static str)],

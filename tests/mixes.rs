@@ -157,7 +157,6 @@ fn try_all(named: &str, mixes: impl Iterator<Item = Vec<(&'static str, Mix)>>) {
             Err(why) => stuck.push(format!("{mix:?}: {why}")),
         }
     }
-    println!("{named}: {ways:?}, {} stuck", stuck.len());
     assert!(
         stuck.is_empty(),
         "{named}: {ways:?}, {} stuck:\n{}",
