@@ -45,7 +45,7 @@ fn the_beginnings_of_playbooks_break_no_rule_and_luacheck_has_nothing_to_say() {
         ("update", json!({})),
         (
             "upgrade",
-            json!({"lxd": "6/stable", "accept": ["microcloud-2.1.0-lxd", "lxd-6-in-production"]}),
+            json!({"to": "3", "accept": ["microcloud-3-in-production"]}),
         ),
     ] {
         let file = desk.path(&format!("site/{name}.lua"));
