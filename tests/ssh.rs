@@ -369,7 +369,7 @@ fn members_that_can_t_be_used_are_each_told_by_their_reason() {
     ] {
         assert!(out.stdout.contains(reason), "{reason}\n{}", out.stdout);
     }
-    assert!(out.stdout.contains("Nothing was changed"), "{}", out.stdout);
+    assert!(out.stdout.contains("nothing was changed"), "{}", out.stdout);
     assert_eq!(lab.refreshes(), Vec::<String>::new());
 }
 

@@ -64,7 +64,7 @@ pub(crate) async fn machines(cx: &Cx) -> BTreeMap<String, Machine> {
         };
         Some((member.0, machine))
     };
-    host::all(cx)
+    host::all(cx, cx.members())
         .await
         .into_iter()
         .filter_map(machine)
@@ -338,7 +338,10 @@ impl CheckArgs {
 
 async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
     let status = status::read(cx).await?;
-    let hosts = host::all(cx).await;
+    // Who gives no answer has been waited for, and "reachable" tells of it.
+    let there = status.members.iter().filter(|m| m.reachable);
+    let there = there.map(|m| Member(m.name.clone())).collect();
+    let hosts = host::all(cx, there).await;
     let mut released = BTreeMap::new();
     for snap in args.channels.keys().filter(|snap| args.chosen(snap)) {
         let channels = host::channels(cx, snap).await.map_err(|e| e.message);

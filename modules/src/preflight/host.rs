@@ -86,9 +86,8 @@ struct System {
     os_release: Os,
 }
 
-/// Looks at all members, side by side.
-pub(super) async fn all(cx: &Cx) -> Vec<(Member, Result<Host, OpError>)> {
-    let members = cx.members();
+/// Looks at members, side by side.
+pub(super) async fn all(cx: &Cx, members: Vec<Member>) -> Vec<(Member, Result<Host, OpError>)> {
     let looks = join_all(members.iter().map(|member| look(cx, member))).await;
     members.into_iter().zip(looks).collect()
 }

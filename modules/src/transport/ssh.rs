@@ -35,6 +35,8 @@ struct Link {
     open: RefCell<Option<Rc<Connection>>>,
     channels: Semaphore,
     known: Cell<bool>,
+    /// How many attempts to connect have failed, and why the last one did.
+    failed: RefCell<Option<(u64, ContactError)>>,
     mended: RefCell<Option<String>>,
 }
 
@@ -52,6 +54,7 @@ impl Ssh {
                 open: RefCell::new(None),
                 channels: Semaphore::new(CHANNELS),
                 known: Cell::new(false),
+                failed: RefCell::new(None),
                 mended: RefCell::new(None),
             };
             (member.name.clone(), link)
@@ -73,7 +76,13 @@ impl Ssh {
     }
 
     async fn connection(&self, link: &Link) -> Result<Rc<Connection>, ContactError> {
+        let failures = |link: &Link| link.failed.borrow().as_ref().map_or(0, |(n, _)| *n);
+        let before = failures(link);
         let _one = link.connecting.lock().await;
+        // Whoever waited for an attempt that failed has its reason: another one would take as long, for each that waits.
+        if let Some((_, why)) = link.failed.borrow().as_ref().filter(|(n, _)| *n > before) {
+            return Err(why.clone());
+        }
         let open = link.open.borrow().clone();
         if let Some(connection) = open {
             if connection.alive().await {
@@ -94,7 +103,9 @@ impl Ssh {
             socket,
             known: link.known.get(),
         };
-        let connection = Rc::new(target.connect().await?);
+        let connection = Rc::new(target.connect().await.inspect_err(|why| {
+            link.failed.replace(Some((failures(link) + 1, why.clone())));
+        })?);
         link.known.set(true);
         link.open.replace(Some(Rc::clone(&connection)));
         Ok(connection)
