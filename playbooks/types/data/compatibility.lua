@@ -3,10 +3,10 @@
 
 ---@class lockstep.Set
 ---@field name string
----@field microceph? lockstep.Channel
----@field microovn? lockstep.Channel
----@field lxd? lockstep.Channel
----@field microcloud? lockstep.Channel
+---@field microceph lockstep.Channel
+---@field microovn lockstep.Channel
+---@field lxd lockstep.Channel
+---@field microcloud lockstep.Channel
 ---@field about? string
 ---@field support? string
 ---@field link string
