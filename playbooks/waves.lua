@@ -260,7 +260,12 @@ function run.lxd(wave)
 	end)
 	lxd.wait {}
 	if before then
-		lxd.unharmed { since = before.instances }
+		local started = lxd.unharmed({ since = before.instances }).started or {}
+		if #started > 0 then
+			local names = table.concat(started, ", ")
+			wave.note = "LXD started " .. names .. " by itself (boot.autostart); before, it was stopped"
+			log.warn(wave.note)
+		end
 	end
 end
 
@@ -538,7 +543,11 @@ function waves.run(M, p, channels)
 		local patience = { times = 20, every = "15s" }
 		local after = status.require { health = "ok", in_step = true, components = moved, retry = patience }
 		status.unharmed { since = lasting }
-		return { backup = folders, changed = changes(before, after), components = moved, notes = notes(after) }
+		local all = notes(after)
+		for _, wave in ipairs(chain) do
+			all[#all + 1] = wave.note
+		end
+		return { backup = folders, changed = changes(before, after), components = moved, notes = all }
 	end)
 end
 

@@ -424,8 +424,16 @@ fn an_instance_that_lxd_starts_on_the_way_is_foretold_and_stopped_again() {
     assert_eq!(places(&bench), before);
     // LXD's daemon starts it too when it is refreshed: whoever set boot.autostart wants that, and it is told.
     let mut bench = evacuating(&scenario, &json!({"only": ["lxd"]}));
-    bench.run().done();
+    let done = bench.run().done();
     assert!(bench.world.instance("autos").unwrap().running);
     let records = serde_json::to_string(&bench.records()).unwrap();
     assert!(records.contains(r#""started":["autos"]"#), "{records}");
+    let foretold = "micro02: autos is stopped, and LXD starts it when it is refreshed";
+    assert!(records.contains(foretold), "{records}");
+    assert!(
+        done["notes"]
+            .to_string()
+            .contains("LXD started autos by itself"),
+        "{done}"
+    );
 }

@@ -144,7 +144,7 @@ impl Op for Instances {
     }
 }
 
-async fn instances(cx: &Cx) -> Result<Vec<Instance>, OpError> {
+pub(super) async fn instances(cx: &Cx) -> Result<Vec<Instance>, OpError> {
     let listed: Vec<Listed> = query(cx, "/1.0/instances?recursion=1&all-projects=true").await?;
     let mut instances: Vec<Instance> = listed.into_iter().map(Into::into).collect();
     instances.sort_by(|a, b| (&a.project, &a.name).cmp(&(&b.project, &b.name)));

@@ -15,6 +15,8 @@ pub struct Work {
     pub operations: Vec<String>,
     /// Warnings about the cluster that nobody has acknowledged.
     pub warnings: Vec<String>,
+    /// Instances that are stopped, and that it starts by itself when it is refreshed.
+    pub starts: Vec<String>,
     /// Why its database would not outlive a member's absence.
     pub voters: Option<String>,
     /// What will be done about its healing.
@@ -66,6 +68,8 @@ pub async fn work(cx: &Cx) -> Result<Work, OpError> {
     let fresh = warnings
         .into_iter()
         .filter(|warning| warning.status == "new" && TELLING.contains(&warning.kind.as_str()));
+    let instances = super::instances::instances(cx).await?;
+    let starts = instances.iter().filter(|i| !i.runs() && i.autostarts);
     let members = super::members(cx).await?;
     let healing = super::healing::threshold(cx).await?;
     Ok(Work {
@@ -73,6 +77,12 @@ pub async fn work(cx: &Cx) -> Result<Work, OpError> {
         healing: (healing > 0).then(|| {
             format!("cluster.healing_threshold is {healing}: 0 while the run is on, and given back")
         }),
+        starts: starts
+            .map(|i| {
+                let title = i.title();
+                at(&i.location, &format!("{title} is stopped, and LXD starts it when it is refreshed (boot.autostart)"))
+            })
+            .collect(),
         operations: tasks.map(|op| at(&op.location, &op.description)).collect(),
         warnings: fresh
             .map(|w| at(&w.location, &format!("{}: {}", w.kind, w.last_message)))

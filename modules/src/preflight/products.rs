@@ -39,7 +39,10 @@ impl Seen<'_> {
     pub(super) fn work(&self) -> Found {
         asked(self.work, |work, found| {
             found.against.clone_from(&work.operations);
-            found.notes.clone_from(&work.warnings);
+            if self.args.chosen("lxd") {
+                found.notes.clone_from(&work.starts);
+            }
+            found.notes.extend(work.warnings.iter().cloned());
         })
     }
 
@@ -60,7 +63,7 @@ impl Seen<'_> {
             let certificates = &outlook.certificates;
             found.against.clone_from(&certificates.expired);
             found.unknown.clone_from(&certificates.unknown);
-            found.notes.clone_from(&certificates.soon);
+            found.notes.clone_from(&certificates.notes);
         })
     }
 }

@@ -18,6 +18,8 @@ pub enum Broken {
     TooMuch,
     /// It fails.
     Fails,
+    /// It is from before the command (cobra's `command.go`).
+    Unknown,
     /// It never ends.
     Never,
     /// It does what it should, and what it prints is lost.
@@ -62,6 +64,12 @@ impl World {
                 ..Output::exit(0, "{\"", "")
             }),
             Broken::Fails => Reply::fail(1, "Error: something went wrong\n"),
+            Broken::Unknown => {
+                let program = proc.cmd.argv[0].rsplit('/').next().unwrap_or_default();
+                let asked = proc.cmd.argv[1..].join(" ");
+                let told = format!("Error: unknown command \"{asked}\" for \"{program}\"\n");
+                Reply::fail(1, &told)
+            }
             Broken::Never => Reply::Hang,
             Broken::Mute => return None,
         })
