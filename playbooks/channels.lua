@@ -50,4 +50,32 @@ function channels.chosen(p)
 	return chosen
 end
 
+-- The parameters with only the components that are moved, if any is: what isn't stays as it is, an update is another
+-- procedure.
+function channels.only_moved(p)
+	local chosen, only, given, kept = channels.chosen(p), {}, {}, {}
+	if next(chosen) == nil then
+		return p
+	end
+	for _, component in ipairs(flow.chosen(p)) do
+		kept[component.name] = true
+		if chosen[component.name] then
+			only[#only + 1] = component.name
+		end
+	end
+	for _, component in ipairs(flow.components) do
+		if p[component.name] and not kept[component.name] then
+			error(component.title .. " is given a channel, and left out by only or skip", 0)
+		end
+	end
+	if #only == 0 then
+		error("nothing is to be moved: only and skip leave out all that have a channel", 0)
+	end
+	for name, value in pairs(p) do
+		given[name] = value
+	end
+	given.only, given.skip = only, nil
+	return given
+end
+
 return channels

@@ -11,7 +11,7 @@ local M = flow.playbook {
 }
 
 function M.run(_, p)
-	return preflight.read(waves.preflight(p, channels.chosen(p)))
+	return preflight.read(waves.preflight(channels.only_moved(p), channels.chosen(p)))
 end
 
 return M

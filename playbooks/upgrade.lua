@@ -4,28 +4,13 @@ local channels = require "playbooks.channels"
 local flow = require "flow"
 local waves = require "playbooks.waves"
 
--- What isn't moved stays as it is: an update is another procedure.
-local function only_moved(p, chosen)
-	local only, given = {}, {}
-	for _, component in ipairs(flow.chosen(p)) do
-		if chosen[component.name] then
-			only[#only + 1] = component.name
-		end
-	end
-	for name, value in pairs(p) do
-		given[name] = value
-	end
-	given.only, given.skip = only, nil
-	return given
-end
-
 local M = flow.playbook {
 	api = 1,
 	about = "Move MicroCeph, MicroOVN, LXD and MicroCloud to other channels.",
 	params = channels.params(waves.params()),
 	hooks = waves.hooks,
 	stages = function(p)
-		return waves.stages(only_moved(p, channels.chosen(p)))
+		return waves.stages(channels.only_moved(p))
 	end,
 }
 
@@ -38,7 +23,7 @@ function M.run(_, p)
 	if set then
 		log.info("set " .. set.name .. ": " .. channels.label(set))
 	end
-	return waves.run(M, only_moved(p, chosen), chosen)
+	return waves.run(M, channels.only_moved(p), chosen)
 end
 
 return M

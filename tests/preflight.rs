@@ -4,7 +4,7 @@ use lockstep::engine::Finish;
 use lockstep_modules::error::Kind;
 use lockstep_modules::preflight::CHECKS;
 use lockstep_tests::{Bench, Ended, by_hand};
-use lockstep_twin::{Release, Scenario, World};
+use lockstep_twin::{Broken, Release, Scenario, World};
 use serde_json::{Value, json};
 
 /// An upgrade with these parameters on a cluster of three, after `change`.
@@ -397,6 +397,51 @@ fn what_will_be_switched_meanwhile_is_said_beforehand() {
         .map(|c| format!("{} {}: {}", c["name"], c["verdict"], c["evidence"]))
         .collect();
     insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn a_network_that_can_t_list_its_certificates_is_told_and_let_through() {
+    let told = |broken| {
+        let report = bench("preflight", &json!({}), true, |w| {
+            w.break_program("micro02 /snap/bin/microovn certificates", broken);
+        });
+        let report = { report }.run().done();
+        let checks = report["checks"].as_array().unwrap().iter();
+        let mut told = checks.filter(|c| c["name"] == "ovn-certificates");
+        let check = told.next().unwrap().clone();
+        (check["verdict"].clone(), check["evidence"].to_string())
+    };
+    let (verdict, evidence) = told(Broken::Unknown);
+    assert_eq!(verdict, "pass");
+    let said = "micro02: this MicroOVN has no command that lists its certificates";
+    assert!(evidence.contains(said), "{evidence}");
+    assert_eq!(told(Broken::Fails).0, "unknown");
+    assert_eq!(told(Broken::Nothing).0, "unknown");
+}
+
+#[test]
+fn a_component_that_is_left_out_must_not_be_half_way() {
+    let drift = |params: &Value| {
+        let by_snap = |w: &mut World| {
+            by_hand(w, "micro02", &["/usr/bin/snap", "refresh", "microovn"]);
+            w.advance(w.now + 60_000);
+        };
+        let report = bench("preflight", params, true, by_snap).run().done();
+        let mut checks = report["checks"].as_array().unwrap().iter();
+        let check = checks.find(|c| c["name"] == "drift").unwrap().clone();
+        (check["verdict"].clone(), check["evidence"][0].to_string())
+    };
+    assert_eq!(drift(&json!({})).0, "pass");
+    assert_eq!(drift(&json!({"only": ["microovn"]})).0, "pass");
+    for left_out in [
+        json!({"only": ["lxd"]}),
+        json!({"microceph": "tentacle/stable"}),
+    ] {
+        let (verdict, evidence) = drift(&left_out);
+        assert_eq!(verdict, "fail", "{evidence}");
+        assert!(evidence.starts_with("\"MicroOVN: revision"), "{evidence}");
+        assert!(evidence.ends_with("first: lockstep update\""), "{evidence}");
+    }
 }
 
 /// The questions of a run.

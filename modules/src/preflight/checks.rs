@@ -284,8 +284,19 @@ impl Seen<'_> {
         found
     }
 
+    /// Members may differ in one component at a time: one that differs already is brought along before another is touched.
     fn drift(&self) -> Found {
         let mut found = Found::default();
+        let chosen: Vec<&str> = self.chosen().map(|c| c.name.as_str()).collect();
+        let all = self.status.components.iter();
+        let left_out = all.filter(|c| !chosen.contains(&c.name.as_str()));
+        for component in left_out.filter(|c| c.halfway.is_some()) {
+            found.against.push(format!(
+                "{}: {}; it is left out here, and another component must not come to differ as well: first: lockstep update",
+                component.title,
+                component.skew.join("; "),
+            ));
+        }
         for component in self.chosen() {
             let skew = component
                 .skew

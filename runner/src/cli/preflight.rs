@@ -5,7 +5,7 @@ use std::rc::Rc;
 use clap::Args;
 use comfy_table::Table;
 use lockstep_modules::op::Registry;
-use lockstep_modules::preflight::{Check, Report};
+use lockstep_modules::preflight::{CHECKS, Check, Report, Verdict};
 use lockstep_modules::schema::coerce;
 use lockstep_modules::transport::Transport;
 use serde::Deserialize;
@@ -102,7 +102,7 @@ pub(super) fn preflight(
     if global.json {
         print::json(&report);
     } else {
-        print(&report);
+        print(&report, global.verbose);
     }
     Ok(if report.ok { Exit::Done } else { Exit::Refused })
 }
@@ -112,6 +112,11 @@ fn report(registry: &Registry, value: Value) -> Result<Report, Fault> {
     let op = registry.op("preflight.read").map_err(Fault::usage)?;
     let value = coerce(&op.out, value).map_err(|e| Fault::new(Exit::Failed, e))?;
     Report::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))
+}
+
+/// Whether a check is one of lockstep's own, and not a row of a table.
+fn is_own(name: &str) -> bool {
+    CHECKS.iter().any(|(own, ..)| *own == name)
 }
 
 /// Checks as a table, each with its evidence and with what can be typed.
@@ -132,8 +137,20 @@ pub(super) fn checks_table(checks: &[Check]) -> Table {
     table
 }
 
-fn print(report: &Report) {
-    out!("{}", checks_table(&report.checks));
+fn print(report: &Report, verbose: bool) {
+    // Most rows of the tables are about other versions than these.
+    let matters = |check: &&Check| {
+        verbose
+            || is_own(&check.name)
+            || check.verdict != Verdict::Pass
+            || !check.evidence.is_empty()
+    };
+    let shown: Vec<Check> = report.checks.iter().filter(matters).cloned().collect();
+    out!("{}", checks_table(&shown).trim_fmt());
+    let rest = report.checks.len() - shown.len();
+    if rest > 0 {
+        out!("{rest} known hazards of other versions don't apply here; to see them: --verbose");
+    }
     out!(
         "{}",
         if report.ok {
