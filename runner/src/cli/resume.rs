@@ -213,6 +213,9 @@ pub(super) fn go_on(
             secrets,
             speed,
         };
+        if !simulated && session.shown.screen().is_none() && !global.json && !global.quiet {
+            out!("{}: looking at the cluster first", folder.id);
+        }
         let resume = Resume {
             history,
             decisions,

@@ -71,7 +71,7 @@ pub(super) fn runs(global: &Global) -> Result<Exit, Fault> {
             Err(error) => drop(table.add_row([id.as_str(), "", "", "", &error.to_string()])),
         }
     }
-    out!("{table}");
+    out!("{}", table.trim_fmt());
     Ok(Exit::Done)
 }
 

@@ -373,7 +373,7 @@ pub(super) fn refusal<'a>(id: &str, failures: impl Iterator<Item = &'a Failure>)
     out!("{id} was refused, and nothing was changed:");
     for failure in failures {
         match failure.detail.get("checks").map(Vec::<Check>::deserialize) {
-            Some(Ok(checks)) => out!("{}", checks_table(&checks)),
+            Some(Ok(checks)) => out!("{}", checks_table(&checks).trim_fmt()),
             _ => out!("  {}", head(failure).replace('\n', "\n  ")),
         }
     }

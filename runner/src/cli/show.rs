@@ -146,7 +146,7 @@ pub(super) fn changes(account: &Account) {
                 &one.among(&account.members),
             ]);
         }
-        out!("\n{}", harmless(&table.to_string()));
+        out!("\n{}", harmless(&table.trim_fmt()));
     }
 }
 
@@ -168,7 +168,7 @@ fn summary(account: &Account) {
                 },
             ]);
         }
-        out!("\n{}", harmless(&table.to_string()));
+        out!("\n{}", harmless(&table.trim_fmt()));
     }
     let turns: Vec<_> = account
         .turns

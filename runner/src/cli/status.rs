@@ -4,8 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Args;
-use comfy_table::Table;
 use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use console::Term;
 use lockstep_modules::op::Registry;
 use lockstep_modules::status::{Component, Health, MemberStatus, Status};
 use lockstep_modules::transport::Transport;
@@ -20,12 +21,18 @@ use super::session::runtime;
 use super::shown::{Shown, is_screen};
 use super::target::{Target, simulation, ssh};
 
-/// A table without lines.
+/// A table without lines, no wider than the terminal that it is for.
 pub(super) fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
+    }
+    let size = is_screen().then(|| Term::stdout().size_checked()).flatten();
+    if let Some((_, columns)) = size {
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(columns);
     }
     table
 }
@@ -106,7 +113,7 @@ fn print(status: &Status) {
     let mut row = vec!["health".to_owned()];
     row.extend(status.components.iter().map(|c| c.health.word().to_owned()));
     table.add_row(row);
-    out!("{table}");
+    out!("{}", table.trim_fmt());
     let locks = status.members.iter().filter_map(|m| m.lock.as_ref());
     for lock in locks.filter(|lock| !lock.free()) {
         out!("{}: locked: {}", lock.member, lock.brief());
@@ -128,7 +135,12 @@ fn print(status: &Status) {
     let curable = |c: &Component| matches!(c.health, Health::Ok | Health::Waiting);
     let mut halfway = status.components.iter().filter(apart).peekable();
     if halfway.peek().is_some() && halfway.all(curable) {
-        out!("Members that are behind are brought along by: lockstep update");
+        let mut locks = status.members.iter().filter_map(|m| m.lock.as_ref());
+        let command = match locks.find_map(|lock| lock.claim.as_ref()) {
+            Some(claim) => format!("resume {}", claim.run),
+            None => "update".to_owned(),
+        };
+        out!("Members that are behind are brought along by: lockstep {command}");
     }
 }
 
