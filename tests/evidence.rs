@@ -156,8 +156,12 @@ fn is_true_enough(command: &str, says: &str, truly: &str, form: Option<&str>) ->
         () if command.contains("/v2/system-info") => true,
         // Whose the cluster is says nothing of how it is.
         () if command.contains("/var/lib/lockstep/lock") => true,
-        // Processes of programs that people run: what isn't told so is none.
-        () if command.contains("/sys/fs/cgroup") => true,
+        // Nobody runs anything.
+        () if command.contains("/sys/fs/cgroup") => says.is_empty(),
+        // Which snaps a member has is snapd's to say: that others aren't installed is an answer.
+        () if command.contains("/v2/snaps?snaps=") => {
+            form.is_some_and(|form| form.contains("/v2/snaps?snaps="))
+        }
         // Three products list the same members in the same form.
         () if lists(command) && form.is_some_and(lists) => true,
         // Nothing to refresh, no change: an empty list is all that snapd says of that.

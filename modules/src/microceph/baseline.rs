@@ -60,10 +60,10 @@ impl Op for Baseline {
     fn summary(out: &BaselineOut) -> String {
         let osds: usize = out.osds.values().map(Vec::len).sum();
         let codes: Vec<&str> = out.codes.keys().map(String::as_str).collect();
-        let codes = if codes.is_empty() {
-            String::new()
-        } else {
-            format!("; {}", codes.join(", "))
+        let codes = match codes.len() {
+            0 => String::new(),
+            1..=2 => format!("; {}", codes.join(", ")),
+            many => format!("; {} and {} more codes", codes[0], many - 1),
         };
         let releases: Vec<&str> = out.versions.keys().map(String::as_str).collect();
         format!(

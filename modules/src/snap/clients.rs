@@ -212,16 +212,26 @@ pub(super) async fn now(cx: &Cx, member: &Member) -> Result<Vec<Client>, OpError
             return Ok(Vec::new());
         }
     }
-    Ok(read(member.as_str(), output.text(&cmd, member.as_str())?))
+    read(member.as_str(), output.text(&cmd, member.as_str())?).ok_or_else(|| {
+        output.failure(
+            &cmd,
+            member.as_str(),
+            "printed something else than processes",
+        )
+    })
 }
 
-/// The processes in what `head -v` printed: the name of each file between arrows, and then its lines.
-fn read(member: &str, text: &str) -> Vec<Client> {
+/// The processes in what `head -v` printed: the name of each file between arrows, and then its lines. Nothing where it is
+/// something else.
+fn read(member: &str, text: &str) -> Option<Vec<Client>> {
     let (mut clients, mut of) = (Vec::new(), None);
-    for line in text.lines() {
+    for line in text.lines().filter(|line| !line.is_empty()) {
         if let Some(path) = line.strip_prefix("==> ") {
-            of = scope(path.trim_end_matches(" <=="));
-        } else if let (Some((snap, app)), Ok(pid)) = (of, line.parse()) {
+            of = Some(scope(path.strip_suffix(" <==")?));
+            continue;
+        }
+        let pid = line.parse().ok()?;
+        if let Some((snap, app)) = of? {
             clients.push(Client {
                 member: member.to_owned(),
                 snap: snap.to_owned(),
@@ -231,7 +241,7 @@ fn read(member: &str, text: &str) -> Vec<Client> {
         }
     }
     clients.sort();
-    clients
+    Some(clients)
 }
 
 /// The snap and the program that a scope was made for. Between its name and the UUID is a point in older snapds.
@@ -254,6 +264,7 @@ mod tests {
                     ==> /sys/fs/cgroup/system.slice/snap.lxd.hook.configure-3b5d4d0c-7e2e-4a0e-9b39-0f3a8d6f5c13.scope/cgroup.procs <==\n\
                     \n==> /sys/fs/cgroup/system.slice/snap.odd.scope/cgroup.procs <==\n9\n";
         let told: Vec<String> = read("micro01", text)
+            .unwrap()
             .iter()
             .map(|c| format!("{} {}", c.snap, c.told()))
             .collect();
@@ -265,5 +276,9 @@ mod tests {
                 "microceph ceph (pid 77)"
             ]
         );
+        assert_eq!(read("micro01", ""), Some(vec![]));
+        for odd in ["{}", "[]\n", "4242\n", "==> /sys/fs/cgr"] {
+            assert_eq!(read("micro01", odd), None, "{odd}");
+        }
     }
 }
