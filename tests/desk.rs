@@ -9,6 +9,9 @@ use serde_json::Value;
 /// The program.
 pub(crate) const LOCKSTEP: &str = env!("CARGO_BIN_EXE_lockstep-under-test");
 
+/// What stands in for the programs of members whose answers come from the twin.
+pub(crate) const SHIM: &str = env!("CARGO_BIN_EXE_lab-shim");
+
 /// A folder with a state folder in it.
 pub(crate) struct Desk(tempfile::TempDir);
 

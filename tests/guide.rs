@@ -2,8 +2,11 @@
 //! release.
 
 use lockstep_tests::Bench;
+use lockstep_tests::lab::SshLab;
 use lockstep_twin::{Scenario, Set, World};
 use serde_json::{Value, json};
+
+use crate::desk::{LOCKSTEP, SHIM};
 
 /// An upgrade of this cluster; it keeps every rule, and the cluster that it leaves.
 fn upgraded(world: World, scenario: &Scenario, params: &Value) -> World {
@@ -65,4 +68,20 @@ fn a_microcloud_1_that_follows_latest_comes_to_the_lts_release_but_for_lxd() {
             ["squid/stable", "24.03/stable", "latest/stable", "2/stable"],
         );
     }
+}
+
+#[test]
+fn the_upgrade_to_the_lts_release_goes_through_the_real_client_and_server() {
+    let scenario = Scenario {
+        microcloud: Set::One,
+        updates: false,
+        ..Scenario::of(3)
+    };
+    let lab = SshLab::up(&scenario, LOCKSTEP, SHIM);
+    let out = lab.run(&["upgrade", "--to", "2", "--yes", "-p", "looks=1"]);
+    let out = out.exits(0);
+    assert!(out.contains("upgrade-1: done"), "{out}");
+    let lts = ["squid/stable", "24.03/stable", "5.21/stable", "2/stable"];
+    follows(&lab.world(), lts);
+    assert_eq!(lab.world().violations(), []);
 }

@@ -5,9 +5,7 @@ use lockstep_tests::lab::{SshLab, read, write};
 use lockstep_twin::Scenario;
 use serde_json::Value;
 
-use crate::desk::{Desk, LOCKSTEP};
-
-const SHIM: &str = env!("CARGO_BIN_EXE_lab-shim");
+use crate::desk::{Desk, LOCKSTEP, SHIM};
 
 /// The paths of a plan's steps.
 fn planned(plan: &Value) -> Vec<String> {

@@ -14,9 +14,7 @@ use lockstep_tests::root;
 use lockstep_twin::Scenario;
 use serde_json::Value;
 
-use crate::desk::{Desk, LOCKSTEP};
-
-const SHIM: &str = env!("CARGO_BIN_EXE_lab-shim");
+use crate::desk::{Desk, LOCKSTEP, SHIM};
 
 /// It has what has to be escaped in JSON, shells, URLs and base64.
 const TOKEN: &str = r#"Zq7"vK9xQ\xW3rT/mT5kP+ bR8hS&nY2gD=pL6dF4"#;

@@ -7,9 +7,7 @@ use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, write};
 use lockstep_twin::Scenario;
 use serde_json::{Value, json};
 
-use crate::desk::LOCKSTEP;
-
-const SHIM: &str = env!("CARGO_BIN_EXE_lab-shim");
+use crate::desk::{LOCKSTEP, SHIM};
 
 fn lab(members: usize) -> SshLab {
     SshLab::up(&Scenario::of(members), LOCKSTEP, SHIM)
