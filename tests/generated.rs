@@ -80,7 +80,9 @@ fn the_commands_of_the_book_are_those_of_the_command_line() {
 }
 
 #[test]
-fn the_versions_of_the_book_are_those_of_the_table() {
+fn the_versions_and_health_codes_of_the_book_are_those_of_the_tables() {
     let page = root().join("runner/book/versions.md");
     assert!(keep(&page, &generate::versions()), "{STALE}");
+    let page = root().join("runner/book/health.md");
+    assert!(keep(&page, &generate::health()), "{STALE}");
 }

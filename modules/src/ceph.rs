@@ -17,7 +17,7 @@ use crate::cx::Cx;
 use crate::error::OpError;
 use crate::schema::Member;
 
-pub use codes::{Class, Codes, Raised, Severity, notes};
+pub use codes::{Class, Codes, Raised, Severity, all as codes, notes};
 pub use manager::manager_modules;
 pub use maps::{
     MdsStat, Metadata, MgrStat, MonDump, OkToStop, OsdDump, OsdTree, Release, Versions,

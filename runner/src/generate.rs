@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use lockstep_modules::ceph::{Class, codes};
 use lockstep_modules::op::{OpDef, Registry};
 use lockstep_modules::schema::{required, types_of, words};
 use lockstep_modules::versions::DIFFERENCES;
@@ -43,6 +44,68 @@ pub fn versions() -> String {
             "| {} | {} | {} | {} | {} | `{test}` in {file} |",
             row.product, row.versions, row.what, row.met, row.source
         );
+    }
+    page
+}
+
+/// What the book says of Ceph's health, before its tables.
+const HEALTH: &str = "\
+# Ceph's health codes
+
+<!-- Generated from modules/src/ceph/codes/table.rs. Edit that. -->
+
+`HEALTH_ERR` isn't always about data, and `HEALTH_OK` isn't always health: so lockstep doesn't go by these words. It looks at
+quorum, OSDs and placement groups themselves, and at what each code that is raised means for a refresh. A code that somebody
+muted is left alone. What is raised and no reason to stop is told by `status`, by the preflight and at the end of a run.
+
+A code that isn't in these tables is judged by its severity, and said to be unknown: an error stops, a warning doesn't unless
+it is new.
+
+## After an upgrade: errors about keys
+
+From Ceph 19.2.6 and 20.2.4 on the cluster says `HEALTH_ERR` with codes like `AUTH_INSECURE_SERVICE_KEY_TYPE`, beginning with
+the first refreshed monitor that leads (CVE-2025-30156). Nothing broke: these keys were of that kind before, and the release is
+the first to tell. lockstep carries on and tells it at the end. Don't rotate keys because of it until every member, and every
+client (LXD's snap, and whatever else mounts or maps from this cluster), can read the new kind; clients that can't are locked
+out. Until then the codes can be muted: `sudo microceph.ceph health mute CODE 4w --sticky`. What to do, and in which order, is in
+[Ceph's documentation](https://docs.ceph.com/en/latest/rados/operations/health-checks/).
+";
+
+/// The book's page of Ceph's health codes.
+#[must_use]
+pub fn health() -> String {
+    const CLASSES: [(Class, &str, &str); 4] = [
+        (
+            Class::Data,
+            "They stop",
+            "About data: under it nothing is taken down.",
+        ),
+        (
+            Class::Passing,
+            "They are waited for",
+            "It comes with a refreshed member and goes away again. Nothing is begun under it, and a gate waits for its end.",
+        ),
+        (
+            Class::Standing,
+            "They stop only if they are new",
+            "Not about data. Raised before the wave, it is no reason to stop, and an update may be what cures it. Raised by the \
+             wave, or more often than before, it holds the gate, which names the command that mutes it.",
+        ),
+        (
+            Class::Expected,
+            "They are only told",
+            "It comes with an upgrade, or tells of what is judged by itself.",
+        ),
+    ];
+    let mut page = HEALTH.to_owned();
+    for (class, title, about) in CLASSES {
+        let _ = write!(
+            page,
+            "\n## {title}\n\n{about}\n\n| code | it says |\n|---|---|\n"
+        );
+        for (_, code, says) in codes().filter(|(of, ..)| *of == class) {
+            let _ = writeln!(page, "| `{code}` | {says} |");
+        }
     }
     page
 }

@@ -107,12 +107,16 @@ pub(super) fn hinders(flag: &str) -> bool {
     HINDERING.contains(&flag)
 }
 
+/// All codes that are known, with what each says and means: `(class, code, about)`.
+pub fn all() -> impl Iterator<Item = (Class, &'static str, &'static str)> {
+    table::TABLE
+        .iter()
+        .flat_map(|(class, codes)| codes.iter().map(|(name, about)| (*class, *name, *about)))
+}
+
 /// The class of a code, and what it says.
 pub(super) fn known(code: &str) -> (Class, &'static str) {
-    let rows = table::TABLE
-        .iter()
-        .flat_map(|(class, codes)| codes.iter().map(|(name, about)| (*class, *name, *about)));
-    rows.into_iter()
+    all()
         .find(|(_, name, _)| *name == code)
         .map_or((Class::Unknown, "not a code that lockstep knows"), |row| {
             (row.0, row.2)
