@@ -420,7 +420,7 @@ fn a_network_that_can_t_list_its_certificates_is_told_and_let_through() {
 }
 
 #[test]
-fn a_component_that_is_left_out_must_not_be_half_way() {
+fn a_component_that_is_left_out_of_a_move_must_not_be_half_way() {
     let drift = |params: &Value| {
         let by_snap = |w: &mut World| {
             by_hand(w, "micro02", &["/usr/bin/snap", "refresh", "microovn"]);
@@ -433,9 +433,10 @@ fn a_component_that_is_left_out_must_not_be_half_way() {
     };
     assert_eq!(drift(&json!({})).0, "pass");
     assert_eq!(drift(&json!({"only": ["microovn"]})).0, "pass");
+    assert_eq!(drift(&json!({"only": ["lxd"]})).0, "pass");
     for left_out in [
-        json!({"only": ["lxd"]}),
         json!({"microceph": "tentacle/stable"}),
+        json!({"to": "3", "skip": ["microovn"]}),
     ] {
         let (verdict, evidence) = drift(&left_out);
         assert_eq!(verdict, "fail", "{evidence}");

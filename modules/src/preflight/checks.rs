@@ -284,12 +284,14 @@ impl Seen<'_> {
         found
     }
 
-    /// Members may differ in one component at a time: one that differs already is brought along before another is touched.
+    /// Members may differ in one component at a time: one that differs already is brought along before another is moved to a
+    /// release that it may not know.
     fn drift(&self) -> Found {
         let mut found = Found::default();
         let chosen: Vec<&str> = self.chosen().map(|c| c.name.as_str()).collect();
         let all = self.status.components.iter();
-        let left_out = all.filter(|c| !chosen.contains(&c.name.as_str()));
+        let moves = !self.args.channels.is_empty();
+        let left_out = all.filter(|c| moves && !chosen.contains(&c.name.as_str()));
         for component in left_out.filter(|c| c.halfway.is_some()) {
             found.against.push(format!(
                 "{}: {}; it is left out here, and another component must not come to differ as well: first: lockstep update",
