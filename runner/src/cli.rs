@@ -28,6 +28,7 @@ mod runs;
 mod session;
 mod show;
 mod shown;
+mod signals;
 mod status;
 mod target;
 mod types;

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -19,7 +20,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::Global;
@@ -27,6 +27,7 @@ use super::exit::{Exit, Fault};
 use super::preflight::checks_table;
 use super::print;
 use super::shown::Shown;
+use super::signals::until_interrupted;
 use crate::clock::Clock;
 use crate::engine::{Answer, Asker, Engine, EngineError, Finish, Held, Start, Stop, Tools};
 use crate::event::{Event, Events, Reporter, Stamped};
@@ -177,9 +178,13 @@ impl Session<'_> {
             who: who(),
         };
         let run = async {
-            // Connections cost most when they are made: make them all now, side by side.
-            transport.warm(&names).await;
-            Engine::new(script, journal, tools).run(start).await
+            // Connections cost most when they are made: make them all now, side by side, and let nobody wait for the slowest.
+            let engine = Engine::new(script, journal, tools);
+            let warm = pin!(transport.warm(&names));
+            match select(warm, pin!(engine.run(start))).await {
+                Either::Left((_, run)) => run.await,
+                Either::Right((ended, _)) => ended,
+            }
         };
         let finish = match (self.speed, screen) {
             (Some(speed), _) => until_interrupted(paced(run, speed), sender).await?,
@@ -215,7 +220,7 @@ async fn paced<T>(work: impl Future<Output = T>, speed: f64) -> T {
             tokio::time::advance(BEAT.mul_f64(speed)).await;
         }
     };
-    match select(std::pin::pin!(work), std::pin::pin!(pace)).await {
+    match select(pin!(work), pin!(pace)).await {
         Either::Left((result, _)) => result,
         Either::Right(((), work)) => work.await,
     }
@@ -229,42 +234,7 @@ async fn drawn<T>(work: impl Future<Output = T>, screen: &Screen, clock: Clock) 
             screen.draw(clock.now());
         }
     };
-    match select(std::pin::pin!(work), std::pin::pin!(ticking)).await {
-        Either::Left((result, _)) => result,
-        Either::Right(((), work)) => work.await,
-    }
-}
-
-/// Runs `work`, and passes interrupts on to it: the first drains, the second stops waiting, the third ends the process.
-async fn until_interrupted<T>(work: impl Future<Output = T>, stop: watch::Sender<Stop>) -> T {
-    let signals = async {
-        let [interrupt, terminate, hangup] = [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-        ]
-        .map(signal);
-        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (interrupt, terminate, hangup)
-        else {
-            // Without signals the process simply ends, which every run survives.
-            return std::future::pending::<()>().await;
-        };
-        loop {
-            let (interrupted, terminated, hung_up) =
-                (interrupt.recv(), terminate.recv(), hangup.recv());
-            let asked_to_go = select(Box::pin(terminated), Box::pin(hung_up));
-            let next = match select(Box::pin(interrupted), asked_to_go).await {
-                Either::Left(_) => match *stop.borrow() {
-                    Stop::No => Stop::Drain,
-                    Stop::Drain => Stop::Now,
-                    Stop::Now => std::process::exit(Exit::Suspended as i32),
-                },
-                Either::Right(_) => Stop::Now,
-            };
-            stop.send_replace(next);
-        }
-    };
-    match select(std::pin::pin!(work), std::pin::pin!(signals)).await {
+    match select(pin!(work), pin!(ticking)).await {
         Either::Left((result, _)) => result,
         Either::Right(((), work)) => work.await,
     }
