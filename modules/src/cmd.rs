@@ -293,7 +293,7 @@ impl Output {
             End::Exit(0) => format!("{program} {reason}"),
             End::TimedOut => format!(
                 "{program} did not answer within {} s",
-                cmd.timeout.as_secs()
+                cmd.timeout.as_millis().div_ceil(1000)
             ),
             end if reason.is_empty() => format!("{program} failed ({end})"),
             end => format!("{program} failed ({end}): {reason}"),

@@ -57,6 +57,9 @@ pub struct ExecOut {
     pub stdout: String,
     /// The end of its standard error, 32 KiB at most.
     pub stderr: String,
+    /// Whether it printed more than that: the beginning is missing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
 }
 
 /// `exec`
@@ -105,9 +108,17 @@ impl Op for Exec {
         cmd.stdin = args.stdin;
         let output = cx.cmd(&args.member, &cmd).await?;
         let kept = |text: &str| tail(text, KEPT).to_owned();
-        match output.end {
-            End::Exit(code) if code == 0 || args.allow.contains(&code) => Ok(ExecOut {
+        let code = match output.end {
+            End::Exit(code) => Some(code),
+            // As a shell has it; a program may also end with that status by itself.
+            End::Signal(number) => Some(128 + number),
+            End::TimedOut => None,
+        };
+        let fine = |code: &i32| *code == 0 || args.allow.contains(code);
+        match code.filter(fine) {
+            Some(code) => Ok(ExecOut {
                 code,
+                cut: output.truncated || output.stdout.len().max(output.stderr.len()) > KEPT,
                 stdout: kept(&output.stdout),
                 stderr: kept(&output.stderr),
             }),
@@ -138,6 +149,7 @@ mod tests {
                 code: 3,
                 stdout: stdout.to_owned(),
                 stderr: String::new(),
+                cut: false,
             })
         };
         assert_eq!(of(""), "exit 3");

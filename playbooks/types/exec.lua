@@ -16,6 +16,7 @@
 ---@field code integer Its exit status.
 ---@field stderr string The end of its standard error, 32 KiB at most.
 ---@field stdout string The end of its standard output, 32 KiB at most.
+---@field cut? boolean Whether it printed more than that: the beginning is missing.
 
 --- Run a program on a member. It fails unless the program exits with 0, or with a status that is allowed.
 ---
