@@ -27,6 +27,7 @@ mod network;
 mod package;
 mod plan;
 mod preflight;
+mod quirks;
 mod refresh;
 mod report;
 mod safety;

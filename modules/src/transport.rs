@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod local;
+mod reason;
 mod said;
 pub mod ssh;
 pub mod wire;
@@ -93,6 +94,14 @@ pub enum ContactError {
         /// The member was reached before in this run.
         known: bool,
     },
+    /// It was made, and closed by the other side before a login.
+    #[error("the connection was closed: {reason}")]
+    Closed {
+        /// What ssh said.
+        reason: String,
+        /// The member was reached before in this run.
+        known: bool,
+    },
     /// No answer in time, or no route.
     #[error("no answer: {reason}")]
     TimedOut {
@@ -140,6 +149,7 @@ impl ContactError {
             Self::NoSuchMember(_) => "no-such-member",
             Self::Resolve(_) => "resolve",
             Self::Refused { .. } => "refused",
+            Self::Closed { .. } => "closed",
             Self::TimedOut { .. } => "timed-out",
             Self::HostKey(_) => "host-key",
             Self::Auth(_) => "auth",
@@ -158,6 +168,7 @@ impl ContactError {
         match self {
             Self::Lost(_) => true,
             Self::Refused { known, .. }
+            | Self::Closed { known, .. }
             | Self::TimedOut { known, .. }
             | Self::JumpHost { known, .. } => *known,
             _ => false,

@@ -2,7 +2,7 @@
 # One member of the SSH lab: a real sshd on a port of loopback, in namespaces of its own, on an overlay over this machine's
 # root. Inside, every program of the products is the shim. Nothing of this machine is changed.
 #
-#   member.sh FOLDER NAME PORT SHIM        FOLDER has: key.pub, host_key, boot_id; NAME is the host's name
+#   member.sh FOLDER NAME PORT SHIM        FOLDER has: key.pub, host_key, boot_id, sshd_lines; NAME is the host's name
 set -eu
 folder=$1 name=$2 port=$3 shim=$4
 programs="lxc lxd microceph microceph.ceph microovn microovn.ovn-appctl microovn.ovn-sbctl microcloud"
@@ -55,4 +55,5 @@ StrictModes no
 PidFile none
 LogLevel VERBOSE
 EOF
+cat "$folder/sshd_lines" >> "$root/etc/ssh/lab_config"
 exec chroot "$root" /usr/sbin/sshd -D -e -f /etc/ssh/lab_config

@@ -101,6 +101,8 @@ pub struct Odd {
     pub sudo_asks: bool,
     /// Files to be put into its root, by path.
     pub files: Vec<(String, String)>,
+    /// Further lines of its sshd_config.
+    pub sshd: Vec<String>,
 }
 
 impl SshLab {
@@ -194,6 +196,7 @@ impl SshLab {
             write(&file, text);
             run(Command::new("chmod").arg("755").arg(&file));
         }
+        write(&folder.join("sshd_lines"), &(odd.sshd.join("\n") + "\n"));
         if odd.sudo_asks {
             write(&folder.join("sudo-asks"), "");
         }

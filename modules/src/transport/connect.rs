@@ -2,19 +2,23 @@
 //!
 //! The master is our child. Its remote side is a `cat` that reads from us, so that when lockstep ends, however it ends,
 //! the connection ends too; a master left over would hold a member's session slot for ever. Its exit is the sign that
-//! contact was lost, and its standard error (kept in a file, since nobody stands by to read a pipe) is the reason.
+//! contact was lost, and the end of its standard error is the reason.
 
-use std::fs::File;
+use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex as Shared, PoisonError};
 use std::time::Duration;
 
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
-use super::local::{collect, feed};
-use super::wire::{self, Cut};
+use super::local::{collect, feed, nonce};
+use super::reason::{self, Log};
+use super::wire::{self, Cut, Frames};
 use super::{ContactError, Ear, Facts, deaf};
 use crate::cluster::{MemberConfig, Mux, SshConfig};
 use crate::cmd::{Cmd, Output};
@@ -28,11 +32,32 @@ const LOGIN: Duration = Duration::from_secs(30);
 /// What a person may take to answer a prompt.
 const PROMPT: Duration = Duration::from_secs(300);
 
+/// What a live master may take to answer on its socket, and a member a command that does nothing.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How often a member is asked whether it is still there while a batch runs over a master whose keepalive isn't ours.
+const WATCH: Duration = Duration::from_secs(10);
+
+/// sshd drops connections at random before its banner while many log in (`MaxStartups`, 10:30:100 by default): pauses
+/// before another try.
+const DROPPED: [Duration; 4] = [
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+
+/// ssh is kept from dying of an interrupt that a terminal sends to all of its foreground group: lockstep hears it, and what
+/// is under way comes to its end. In a group of its own ssh couldn't ask for a password.
+const DEAF_SSH: &str = "trap '' INT QUIT; exec ssh \"$@\"";
+
+/// What is kept of what ssh says.
+const SAID: usize = 16 * 1024;
+
 /// An open connection.
 pub(super) struct Connection {
     pub(super) session: openssh::Session,
     pub(super) facts: Facts,
-    pub(super) nonce: String,
     /// None where the user's own master was joined.
     master: Option<Mutex<Master>>,
 }
@@ -40,7 +65,11 @@ pub(super) struct Connection {
 /// The `ssh` that we started. Dropping it ends it.
 struct Master {
     child: Child,
-    log: PathBuf,
+    /// Beside the child, which would close it when it is waited for: the member's `cat` ends with it.
+    _stdin: Option<ChildStdin>,
+    said: Arc<Shared<VecDeque<u8>>>,
+    reader: Option<JoinHandle<()>>,
+    host: String,
 }
 
 /// Everything that is needed to reach one member.
@@ -51,51 +80,61 @@ pub(super) struct Target<'a> {
     pub(super) socket: PathBuf,
     /// The member was reached before in this run.
     pub(super) known: bool,
+    /// The user's own master may be used.
+    pub(super) join: bool,
+    /// Held by the one attempt that may ask a person something.
+    pub(super) prompt: &'a Mutex<()>,
 }
 
 impl Target<'_> {
     /// Connects: over the user's live master, or a master of our own.
     pub(super) async fn connect(&self) -> Result<Connection, ContactError> {
         let settings = self.settings().await;
-        if let Some(path) = settings.control_path
-            && let Some(connection) = self.join(&path).await
+        if let Some(path) = settings.control_path.as_ref().filter(|_| self.join)
+            && let Some(connection) = self.join(path).await
         {
             return Ok(connection);
         }
-        match self.open(settings.keepalive, false).await {
-            // Someone is there to be asked for a password, a PIN or a second factor.
-            Err(ContactError::Auth(_))
-                if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() =>
-            {
-                self.open(settings.keepalive, true).await
+        let mut pauses = DROPPED.iter();
+        loop {
+            match self.open(&settings, false).await {
+                // Someone is there to be asked for a password, a PIN or a second factor.
+                Err((ContactError::Auth(_), _))
+                    if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() =>
+                {
+                    // One after the other: two prompts at once read the same terminal.
+                    let _one = self.prompt.lock().await;
+                    return self.open(&settings, true).await.map_err(|(error, _)| error);
+                }
+                Err((error, dropped)) => match pauses.next().filter(|_| dropped) {
+                    Some(pause) => tokio::time::sleep(*pause).await,
+                    None => return Err(error),
+                },
+                Ok(connection) => return Ok(connection),
             }
-            result => result,
         }
     }
 
     /// Uses the user's own master where it is alive. It is never closed by us.
     async fn join(&self, path: &Path) -> Option<Connection> {
         let session = session(path, self.config.mux);
-        session.check().await.ok()?;
-        let nonce = nonce();
-        let line = wire::hello(&nonce, false);
-        let outputs = execute(&session, &nonce, &line, "", 1, LOGIN, &deaf)
-            .await
-            .ok()?;
-        let facts = wire::facts(&outputs.first()?.stdout)?;
+        let answer = tokio::time::timeout(ANSWER, session.check()).await;
+        answer.ok()?.ok()?;
+        let facts = facts_over(&session, LOGIN).await?;
         Some(Connection {
             session,
             facts,
-            nonce,
             master: None,
         })
     }
 
-    async fn open(&self, keepalive: bool, interactive: bool) -> Result<Connection, ContactError> {
-        let nonce = nonce();
-        let log = self.socket.with_extension("log");
-        let said =
-            File::create(&log).map_err(|e| ContactError::Ssh(format!("{}: {e}", log.display())))?;
+    /// A master of our own. A failure tells whether the connection was dropped before it was one.
+    async fn open(
+        &self,
+        settings: &Settings,
+        interactive: bool,
+    ) -> Result<Connection, (ContactError, bool)> {
+        let nonce = nonce().map_err(|e| (e, false))?;
         let mut command = self.ssh();
         command
             .arg("-M")
@@ -103,6 +142,10 @@ impl Target<'_> {
             .arg(&self.socket)
             .args(["-T", "-o", "ControlPersist=no"]);
         command.args(["-o", "ClearAllForwardings=yes", "-o", "RemoteCommand=none"]);
+        // Who is root on one member must not come to the others with the operator's keys.
+        command.args(["-o", "ForwardAgent=no", "-o", "ForwardX11=no"]);
+        // Reasons are read off what it says: no less of it, and not what it debugs.
+        command.args(["-o", "LogLevel=INFO"]);
         command.args([
             "-o",
             &format!(
@@ -110,55 +153,82 @@ impl Target<'_> {
                 self.config.connect_timeout.0.as_secs().max(1)
             ),
         ]);
+        if settings.stdin_null {
+            command.args(["-o", "StdinNull=no"]);
+        }
         if !interactive {
             command.args(["-o", "BatchMode=yes"]);
         }
-        if keepalive {
+        if !settings.keepalive {
             command.args(["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]);
         }
-        command
-            .arg("--")
-            .arg(self.member.host())
-            .arg(wire::hello(&nonce, true));
+        command.arg("--").arg(self.member.host()).arg(wire::SHELL);
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(said)
+            .stderr(Stdio::piped())
             .kill_on_drop(true);
-        let mut child = command
-            .spawn()
-            .map_err(|e| ContactError::Ssh(format!("ssh can't be started: {e}")))?;
-
-        let stdout = child.stdout.take();
-        let limit = self.config.connect_timeout.0 + if interactive { PROMPT } else { LOGIN };
-        let frames = tokio::time::timeout(limit, collect(stdout, &nonce, 1, &deaf)).await;
-        let mut master = Master { child, log };
-        let Ok(frames) = frames else {
-            let reason = format!("the login did not finish within {} s", limit.as_secs());
-            return Err(ContactError::TimedOut {
-                reason,
-                known: self.known,
-            });
+        let mut child = command.spawn().map_err(|e| {
+            (
+                ContactError::Ssh(format!("ssh can't be started: {e}")),
+                false,
+            )
+        })?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let said = Arc::default();
+        let stderr = child.stderr.take();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it has no effect: it listens, and ends with what it listens to"
+        )]
+        let reader = stderr.map(|stderr| tokio::spawn(listen(stderr, Arc::clone(&said))));
+        let mut master = Master {
+            child,
+            _stdin: None,
+            said,
+            reader,
+            host: self.member.host().to_owned(),
         };
+        let limit = self.config.connect_timeout.0 + if interactive { PROMPT } else { LOGIN };
+        let greet = async {
+            let mut stdin = stdin;
+            if let Some(stdin) = &mut stdin {
+                // That it couldn't be written shows in the frames.
+                let _ = stdin.write_all(wire::hello(&nonce, true).as_bytes()).await;
+            }
+            (stdin, collect(stdout, &nonce, 1, &deaf).await)
+        };
+        let Ok((stdin, frames)) = tokio::time::timeout(limit, greet).await else {
+            let reason = format!("the login did not finish within {} s", limit.as_secs());
+            let known = self.known;
+            return Err((ContactError::TimedOut { reason, known }, false));
+        };
+        master._stdin = stdin;
         let Some(facts) = frames.text(0).and_then(|text| wire::facts(&text)) else {
             // Its output has ended, so it is on its way out; if it stays, something answered that is no shell.
-            return Err(match master.last_words().await {
-                Some(said) => classify(&said, self.known),
-                None => ContactError::Shell("no answer to a first command".to_owned()),
-            });
+            let log = master.last_words().await;
+            let dropped = log.as_ref().is_some_and(Log::dropped);
+            let error = match (frames.noise(), log) {
+                (Some(noise), log) if log.as_ref().is_none_or(Log::logged_in) => {
+                    ContactError::Shell(noise)
+                }
+                (_, Some(log)) => log.classify(self.known),
+                (_, None) => ContactError::Shell("no answer to a first command".to_owned()),
+            };
+            return Err((error, dropped));
         };
         let session = session(&self.socket, self.config.mux);
         Ok(Connection {
             session,
             facts,
-            nonce,
             master: Some(Mutex::new(master)),
         })
     }
 
     /// `ssh` with what the cluster file says about this member.
     fn ssh(&self) -> Command {
-        let mut command = Command::new("ssh");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", DEAF_SSH, "ssh"]);
         // Messages are read to tell what failed, so they must not be translated.
         command.env("LC_ALL", "C");
         command.args(self.member.ssh_args(self.config));
@@ -188,8 +258,11 @@ impl Target<'_> {
 struct Settings {
     /// Where the user's own master would listen.
     control_path: Option<PathBuf>,
-    /// Whether keepalives are ours to set: the user has set none.
+    /// Whether the user's keepalive tells of a dead link within 20 seconds. Debian's ssh sets one of five minutes by itself
+    /// where `BatchMode` is set.
     keepalive: bool,
+    /// ssh would read nothing of what it is fed.
+    stdin_null: bool,
 }
 
 impl Settings {
@@ -198,11 +271,15 @@ impl Settings {
             text.lines()
                 .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))
         };
+        let number = |key: &str| value(key).and_then(|number| number.parse::<u32>().ok());
+        let interval = number("serveraliveinterval").unwrap_or(0);
+        let silent = interval.saturating_mul(number("serveralivecountmax").unwrap_or(3));
         Self {
             control_path: value("controlpath")
                 .filter(|path| *path != "none")
                 .map(PathBuf::from),
-            keepalive: value("serveraliveinterval").is_none_or(|interval| interval == "0"),
+            keepalive: (1..=20).contains(&silent),
+            stdin_null: value("stdinnull") == Some("yes"),
         }
     }
 }
@@ -212,35 +289,68 @@ impl Connection {
     pub(super) async fn alive(&self) -> bool {
         match &self.master {
             Some(master) => matches!(master.lock().await.child.try_wait(), Ok(None)),
-            None => self.session.check().await.is_ok(),
+            None => {
+                let answer = tokio::time::timeout(ANSWER, self.session.check()).await;
+                matches!(answer, Ok(Ok(())))
+            }
         }
+    }
+
+    /// Whether it is the user's own.
+    pub(super) fn joined(&self) -> bool {
+        self.master.is_none()
     }
 
     /// Runs a batch. The inner error says that its end is not known.
     pub(super) async fn run(&self, batch: &[Cmd], ear: &Ear<'_>) -> Result<Vec<Output>, Cut> {
-        let script = wire::script(batch, self.facts.root, &self.nonce);
-        execute(
-            &self.session,
-            &self.nonce,
-            wire::SHELL,
-            &script,
-            batch.len(),
-            wire::deadline(batch),
-            ear,
-        )
-        .await
+        let nonce = nonce().map_err(|e| Cut::NotBegun(e.to_string()))?;
+        let script = wire::script(batch, self.facts.root, &nonce);
+        let limit = wire::deadline(batch);
+        let run = execute(&self.session, &nonce, &script, batch.len(), limit, ear);
+        let (out, err) = match self.joined() {
+            false => run.await?,
+            true => tokio::select! {
+                frames = run => frames?,
+                () = self.silent() => return Err(Cut::Late),
+            },
+        };
+        wire::outputs(batch, out, err)
+    }
+
+    /// Ends when the member doesn't answer any more.
+    async fn silent(&self) {
+        loop {
+            tokio::time::sleep(WATCH).await;
+            if !self.answers().await {
+                return;
+            }
+        }
+    }
+
+    /// Whether the member does what it is asked now. That it has no room for another session is an answer too.
+    pub(super) async fn answers(&self) -> bool {
+        let Ok(nonce) = nonce() else { return true };
+        let hello = wire::hello(&nonce, false);
+        let asked = execute(&self.session, &nonce, &hello, 1, ANSWER, &deaf).await;
+        match asked {
+            Ok((out, _)) => out.complete() == 1,
+            Err(Cut::NotBegun(_)) => self.alive().await,
+            Err(_) => false,
+        }
     }
 
     /// Why a batch was cut off.
     pub(super) async fn autopsy(&self) -> ContactError {
-        let joined_is_gone = self.master.is_none() && self.session.check().await.is_err();
+        const UNTOLD: &str = "the command ended without telling its status";
         let reason = match &self.master {
-            _ if joined_is_gone => "the ssh master that lockstep had joined is gone".to_owned(),
+            None if !self.alive().await => {
+                "the ssh master that lockstep had joined is gone".to_owned()
+            }
             Some(master) => match master.lock().await.last_words().await {
-                Some(said) => classify(&said, true).to_string(),
-                None => "the command ended without telling its status".to_owned(),
+                Some(log) => log.classify(true).to_string(),
+                None => UNTOLD.to_owned(),
             },
-            None => "the command ended without telling its status".to_owned(),
+            None => UNTOLD.to_owned(),
         };
         ContactError::Lost(reason)
     }
@@ -248,109 +358,44 @@ impl Connection {
 
 impl Master {
     /// What it said before it ended. It is given a moment to end where it is about to: its streams close first.
-    async fn last_words(&mut self) -> Option<String> {
-        let ended = tokio::time::timeout(Duration::from_secs(2), self.child.wait()).await;
-        ended.is_ok().then(|| {
-            String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
-        })
+    async fn last_words(&mut self) -> Option<Log> {
+        let moment = Duration::from_secs(2);
+        tokio::time::timeout(moment, self.child.wait())
+            .await
+            .ok()?
+            .ok()?;
+        if let Some(reader) = self.reader.take() {
+            // A proxy that stays holds the other end open.
+            let _ = tokio::time::timeout(Duration::from_millis(300), reader).await;
+        }
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: Vec<u8> = said.iter().copied().collect();
+        Some(reason::Log::of(
+            &String::from_utf8_lossy(&bytes),
+            &self.host,
+        ))
     }
 }
 
-/// What ssh's last words mean. There is nothing else to go by: it exits with 255 whatever happened.
-fn classify(said: &str, known: bool) -> ContactError {
-    let lines: Vec<&str> = said
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty())
-        .collect();
-    let line = |words: &[&str]| {
-        lines
-            .iter()
-            .find(|line| words.iter().any(|w| line.contains(w)))
-    };
-    let reason = |line: &str| line.strip_prefix("ssh: ").unwrap_or(line).to_owned();
-    let proxy = [
-        "UNKNOWN port 65535",
-        "stdio forwarding failed",
-        "proxy dialer did not pass",
-        "Proxy",
-    ];
-    if line(&proxy).is_some() {
-        return ContactError::JumpHost {
-            reason: lines.first().map_or_else(String::new, |l| reason(l)),
-            known,
-        };
+/// Keeps the end of what ssh says: what comes of a member must not fill the controller's memory or disk.
+async fn listen(mut stderr: ChildStderr, said: Arc<Shared<VecDeque<u8>>>) {
+    let mut buffer = [0; 4096];
+    while let Ok(n @ 1..) = stderr.read(&mut buffer).await {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.extend(&buffer[..n]);
+        let beginning = said.len().saturating_sub(SAID);
+        said.drain(..beginning);
     }
-    if let Some(found) = line(&["Could not resolve hostname"]) {
-        return ContactError::Resolve(reason(found));
-    }
-    if line(&["REMOTE HOST IDENTIFICATION HAS CHANGED"]).is_some() {
-        let place = line(&["Offending"]).map_or_else(String::new, |l| format!("; {l}"));
-        return ContactError::HostKey(format!("it has changed since it was recorded{place}"));
-    }
-    if let Some(found) = line(&[
-        "Host key verification failed",
-        "host key is known",
-        "Host key for",
-    ]) {
-        let unknown = line(&["host key is known"]).unwrap_or(found);
-        return ContactError::HostKey(reason(unknown));
-    }
-    if let Some(found) = line(&[
-        "Permission denied",
-        "Too many authentication failures",
-        "Authentication failed",
-    ]) {
-        return ContactError::Auth(reason(found));
-    }
-    if let Some(found) = line(&["Connection refused"]) {
-        return ContactError::Refused {
-            reason: reason(found),
-            known,
-        };
-    }
-    let away = [
-        "timed out",
-        "No route to host",
-        "Network is unreachable",
-        "not responding",
-        "Host is down",
-    ];
-    if let Some(found) = line(&away) {
-        return ContactError::TimedOut {
-            reason: reason(found),
-            known,
-        };
-    }
-    if let Some(found) = line(&[
-        "Connection closed",
-        "Connection reset",
-        "Broken pipe",
-        "Connection to",
-    ]) {
-        return ContactError::Refused {
-            reason: reason(found),
-            known,
-        };
-    }
-    ContactError::Ssh(
-        lines
-            .last()
-            .map_or_else(|| "it ended without a word".to_owned(), |l| reason(l)),
-    )
 }
 
-/// A mark that the other side can't have printed before it was told.
-fn nonce() -> String {
-    let random = std::fs::File::open("/dev/urandom").and_then(|mut file| {
-        let mut bytes = [0_u8; 12];
-        std::io::Read::read_exact(&mut file, &mut bytes)?;
-        Ok(bytes)
-    });
-    let bytes = random.unwrap_or_default();
-    bytes.iter().fold("lockstep-".to_owned(), |text, byte| {
-        format!("{text}{byte:02x}")
-    })
+/// What a member is, asked over a master that is there already.
+async fn facts_over(session: &openssh::Session, limit: Duration) -> Option<Facts> {
+    let nonce = nonce().ok()?;
+    let hello = wire::hello(&nonce, false);
+    let (out, _) = execute(session, &nonce, &hello, 1, limit, &deaf)
+        .await
+        .ok()?;
+    wire::facts(&out.text(0)?)
 }
 
 fn session(socket: &Path, mux: Mux) -> openssh::Session {
@@ -360,42 +405,43 @@ fn session(socket: &Path, mux: Mux) -> openssh::Session {
     }
 }
 
-/// Runs a line over an open session, feeds `input` to it and collects the frames of `count` commands.
+/// Feeds a script to a shell over an open session and collects the frames of `count` commands.
 async fn execute(
     session: &openssh::Session,
     nonce: &str,
-    line: &str,
-    input: &str,
+    script: &str,
     count: usize,
     limit: Duration,
     ear: &Ear<'_>,
-) -> Result<Vec<Output>, Cut> {
+) -> Result<(Frames, Frames), Cut> {
     use openssh::Stdio;
-    let mut command = session.raw_command(line);
+    let mut command = session.raw_command(wire::SHELL);
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let whole = async {
-        let mut child = command.spawn().await.map_err(|_| Cut::Short)?;
+        let mut child = command
+            .spawn()
+            .await
+            .map_err(|e| Cut::NotBegun(e.to_string()))?;
         let (stdin, stdout, stderr) = (
             child.stdin().take(),
             child.stdout().take(),
             child.stderr().take(),
         );
         let ((), stdout, stderr) = tokio::join!(
-            feed(stdin, input),
+            feed(stdin, script),
             collect(stdout, nonce, count, ear),
             collect(stderr, nonce, count, ear)
         );
-        let outputs = wire::outputs(count, stdout, stderr);
         // The exit status says nothing that the frames don't, but the channel is only free once it has arrived.
         let _ = tokio::time::timeout(Duration::from_secs(1), child.wait()).await;
-        outputs
+        Ok((stdout, stderr))
     };
     tokio::time::timeout(limit, whole)
         .await
-        .unwrap_or(Err(Cut::Short))
+        .unwrap_or(Err(Cut::Late))
 }
 
 #[cfg(test)]
@@ -403,94 +449,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn last_words_of_ssh_are_classified() {
-        let cases = [
-            (
-                "ssh: Could not resolve hostname nope: Name or service not known",
-                "resolve",
-            ),
-            (
-                "ssh: connect to host 10.77.0.13 port 22: Connection refused",
-                "refused",
-            ),
-            (
-                "ssh: connect to host 10.77.0.13 port 22: Connection timed out",
-                "timed-out",
-            ),
-            (
-                "Connection timed out during banner exchange\r\nConnection to 10.77.0.12 port 22 timed out",
-                "timed-out",
-            ),
-            ("Timeout, server micro02 not responding.", "timed-out"),
-            ("Host key verification failed.", "host-key"),
-            (
-                "No ED25519 host key is known for [127.0.0.1]:2201 and you have requested strict checking.\r\nHost key verification failed.",
-                "host-key",
-            ),
-            ("ubuntu@10.0.0.1: Permission denied (publickey).", "auth"),
-            (
-                "Received disconnect from 10.0.0.1 port 22:2: Too many authentication failures",
-                "auth",
-            ),
-            (
-                "ssh: connect to host jump port 22: Connection refused\r\nConnection closed by UNKNOWN port 65535",
-                "jump-host",
-            ),
-            (
-                "mm_receive_fd: recvmsg: expected received 1 got 0\r\nproxy dialer did not pass back a connection",
-                "jump-host",
-            ),
-            ("Connection closed by 10.0.0.1 port 22", "refused"),
-            (
-                "command-line: line 0: Bad configuration option: nonsense",
-                "ssh",
-            ),
-            ("", "ssh"),
-        ];
-        for (said, word) in cases {
-            assert_eq!(classify(said, false).word(), word, "{said}");
-        }
-    }
-
-    #[test]
-    fn a_changed_key_names_the_file_to_look_at() {
-        let said = "@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@@\nOffending ED25519 key in /home/u/.ssh/known_hosts:3\nHost key verification failed.\n";
-        let error = classify(said, true);
-        assert_eq!(
-            error.to_string(),
-            "the host key was not accepted: it has changed since it was recorded; Offending ED25519 key in /home/u/.ssh/known_hosts:3"
-        );
-        assert!(!error.transient());
-    }
-
-    #[test]
-    fn only_a_member_that_answered_before_is_waited_for() {
-        let said = "ssh: connect to host x port 22: Connection refused";
-        assert!(!classify(said, false).transient());
-        assert!(classify(said, true).transient());
-    }
-
-    #[test]
     fn the_user_s_settings_are_read() {
-        let text = "host micro1\ncontrolpath /run/user/0/cm-abc\nserveraliveinterval 30\n";
-        let settings = Settings {
-            control_path: Some("/run/user/0/cm-abc".into()),
-            keepalive: false,
+        let of = |text: &str| {
+            let Settings {
+                control_path,
+                keepalive,
+                stdin_null,
+            } = Settings::parse(text);
+            (control_path.is_some(), keepalive, stdin_null)
         };
-        assert_eq!(Settings::parse(text), settings);
+        let own = "host micro1\ncontrolpath /run/user/0/cm-abc\nserveraliveinterval 5\nserveralivecountmax 3\n";
+        assert_eq!(of(own), (true, true, false));
+        assert_eq!(of("serveraliveinterval 0\n"), (false, false, false));
         assert_eq!(
-            Settings::parse("serveraliveinterval 0\n"),
-            Settings {
-                control_path: None,
-                keepalive: true
-            }
+            of("controlpath none\nstdinnull yes\n"),
+            (false, false, true)
         );
-        assert_eq!(
-            Settings::parse("controlpath none\n"),
-            Settings {
-                control_path: None,
-                keepalive: true
-            }
-        );
+        // What Debian's ssh sets by itself where BatchMode is set.
+        assert!(!of("serveraliveinterval 300\nserveralivecountmax 3\n").1);
     }
 }

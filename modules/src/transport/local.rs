@@ -12,9 +12,6 @@ use super::wire::{self, Cut, Frames};
 use super::{ContactError, Ear, Facts, Transport, deaf};
 use crate::cmd::{Cmd, Output};
 
-/// Marks frames. Nobody else writes to these pipes, so it need not be a secret.
-const NONCE: &str = "lockstep-local-frame";
-
 /// Runs commands through `/bin/sh` on this machine, in the frames that `ssh` uses too.
 #[derive(Debug, Default)]
 pub struct Local {
@@ -24,9 +21,12 @@ pub struct Local {
 impl Local {
     async fn known(&self) -> Result<&Facts, ContactError> {
         let ask = async || {
-            let hello = wire::hello(NONCE, false);
-            let outputs = execute(&hello, "", 1, wire::deadline(&[]), &deaf).await;
-            let facts = outputs.ok().and_then(|o| wire::facts(&o.first()?.stdout));
+            let nonce = nonce()?;
+            let hello = wire::hello(&nonce, false);
+            let frames = execute(&hello, &nonce, 1, wire::deadline(&[]), &deaf).await;
+            let facts = frames
+                .ok()
+                .and_then(|(stdout, _)| wire::facts(&stdout.text(0)?));
             facts.ok_or_else(|| ContactError::Shell("/bin/sh does not answer".to_owned()))
         };
         self.facts.get_or_try_init(ask).await
@@ -45,46 +45,58 @@ impl Transport for Local {
         ear: &'a Ear<'a>,
     ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {
         Box::pin(async move {
-            let script = wire::script(batch, self.known().await?.root, NONCE);
+            let nonce = nonce()?;
+            let script = wire::script(batch, self.known().await?.root, &nonce);
             let limit = wire::deadline(batch);
-            let outputs = execute(wire::SHELL, &script, batch.len(), limit, ear).await;
-            outputs.map_err(|cut| match cut {
-                Cut::Sudo(reason) => ContactError::Sudo(reason),
-                Cut::Short => {
-                    ContactError::Lost("the shell that ran the command was ended".to_owned())
-                }
-            })
+            let frames = execute(&script, &nonce, batch.len(), limit, ear).await;
+            let outputs = frames.and_then(|(out, err)| wire::outputs(batch, out, err));
+            match outputs {
+                Ok(outputs) => Ok(outputs),
+                Err(Cut::Late) => Ok(wire::unended(batch)),
+                Err(Cut::Sudo(reason)) => Err(ContactError::Sudo(reason)),
+                Err(Cut::NotBegun(reason)) => Err(ContactError::Shell(reason)),
+                Err(Cut::Short) => Err(ContactError::Lost(
+                    "the shell that ran the command was ended".to_owned(),
+                )),
+            }
         })
     }
 }
 
+/// A mark for frames.
+pub(super) fn nonce() -> Result<String, ContactError> {
+    wire::nonce().map_err(|e| ContactError::Ssh(format!("there are no random numbers: {e}")))
+}
+
+/// Feeds a script to a shell of its own and collects the frames of `count` commands. The shell isn't in the terminal's
+/// foreground group: an interrupt is for lockstep, and what is under way comes to its end.
 async fn execute(
-    line: &str,
-    input: &str,
+    script: &str,
+    nonce: &str,
     count: usize,
     limit: Duration,
     ear: &Ear<'_>,
-) -> Result<Vec<Output>, Cut> {
-    let mut child = Command::new("/bin/sh")
-        .args(["-c", line])
+) -> Result<(Frames, Frames), Cut> {
+    let mut child = Command::new(wire::SHELL)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|_| Cut::Short)?;
+        .map_err(|e| Cut::NotBegun(format!("{} can't be started: {e}", wire::SHELL)))?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let streams = async {
         tokio::join!(
-            feed(stdin, input),
-            collect(stdout, NONCE, count, ear),
-            collect(stderr, NONCE, count, ear)
+            feed(stdin, script),
+            collect(stdout, nonce, count, ear),
+            collect(stderr, nonce, count, ear)
         )
     };
     let ((), stdout, stderr) = tokio::time::timeout(limit, streams)
         .await
-        .map_err(|_| Cut::Short)?;
-    wire::outputs(count, stdout, stderr)
+        .map_err(|_| Cut::Late)?;
+    Ok((stdout, stderr))
 }
 
 /// Writes all of `input` and closes the stream. That it couldn't be written shows in the frames.
@@ -175,16 +187,18 @@ mod tests {
             Cmd::user(["/usr/bin/touch", &mark]).stdin("it's\nfed"),
             Cmd::user(["/usr/bin/touch", &mark]),
         ];
-        let script = wire::script(&batch, true, NONCE);
+        let script = wire::script(&batch, true, "N");
         let whole = script.trim_end().len();
+        let feed = async |end: usize| {
+            let limit = wire::deadline(&[]);
+            let (out, err) = execute(&script[..end], "N", 2, limit, &deaf).await.unwrap();
+            wire::outputs(&batch, out, err)
+        };
         for end in (0..whole).step_by(7).chain([whole - 1]) {
-            let result = execute(wire::SHELL, &script[..end], 2, wire::deadline(&[]), &deaf).await;
-            assert_eq!(result, Err(Cut::Short), "{}", &script[..end]);
+            assert_eq!(feed(end).await, Err(Cut::Short), "{}", &script[..end]);
             assert!(!folder.path().join("mark").exists(), "{}", &script[..end]);
         }
-        execute(wire::SHELL, &script[..whole], 2, wire::deadline(&[]), &deaf)
-            .await
-            .unwrap();
+        feed(whole).await.unwrap();
         assert!(folder.path().join("mark").exists());
     }
 
@@ -205,6 +219,31 @@ mod tests {
     async fn a_command_is_ended_when_its_time_is_up() {
         let cmd = Cmd::user(["/bin/sleep", "60"]).timeout(Duration::from_millis(200));
         assert_eq!(run(&[cmd]).await[0].end, End::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_won_t_end_is_killed_and_its_time_was_up() {
+        let stubborn = "trap '' TERM; while :; do sleep 1; done";
+        let cmd = Cmd::user(["/bin/sh", "-c", stubborn]).timeout(Duration::from_millis(200));
+        assert_eq!(run(&[cmd]).await[0].end, End::TimedOut);
+        let cmd = Cmd::user(["/bin/sh", "-c", "exit 124"]);
+        assert_eq!(run(&[cmd]).await[0].end, End::Exit(124));
+    }
+
+    #[tokio::test]
+    async fn messages_are_english_whatever_the_machine_speaks() {
+        let cmd = Cmd::user(["/bin/sh", "-c", "echo $LC_ALL,$LANGUAGE,"]);
+        assert_eq!(run(&[cmd]).await[0].stdout, "C.UTF-8,,\n");
+    }
+
+    /// What a program prints can't end it: the mark is known to nobody.
+    #[tokio::test]
+    async fn a_frame_can_t_be_forged() {
+        let frame = "\nlockstep-local-frame E 0 0\n\nlockstep- E 0 0\n";
+        let says = format!("printf '{frame}'; printf '{frame}' >&2; exit 3");
+        let output = &run(&[Cmd::user(["/bin/sh", "-c", &says])]).await[0];
+        assert_eq!(output.end, End::Exit(3));
+        assert_eq!(output.stdout, frame);
     }
 
     #[tokio::test]

@@ -2,8 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
@@ -12,7 +14,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::connect::{CHANNELS, Connection, Target};
 use super::local::Local;
-use super::wire::Cut;
+use super::wire::{self, Cut};
 use super::{ContactError, Ear, Facts, Transport};
 use crate::cluster::{Cluster, MemberConfig, SshConfig};
 use crate::cmd::{Cmd, Output};
@@ -22,10 +24,15 @@ pub struct Ssh {
     config: SshConfig,
     links: BTreeMap<String, Link>,
     local: Local,
-    sockets: TempDir,
+    sockets: RefCell<TempDir>,
     /// Key exchange is what a connection costs: more than about two a core at once only makes each of them slower.
     handshakes: Semaphore,
+    /// Held by the one attempt to connect that may ask a person something.
+    prompt: Mutex<()>,
 }
+
+/// So many at once a single sshd takes without dropping any, be it a jump host (`MaxStartups`, 10:30:100 by default).
+const HANDSHAKES: usize = 8;
 
 struct Link {
     member: MemberConfig,
@@ -34,7 +41,11 @@ struct Link {
     connecting: Mutex<()>,
     open: RefCell<Option<Rc<Connection>>>,
     channels: Semaphore,
+    /// How many batches are under way.
+    busy: Cell<usize>,
     known: Cell<bool>,
+    /// The user's own master didn't answer for this member.
+    distrusted: Cell<bool>,
     /// How many attempts to connect have failed, and why the last one did.
     failed: RefCell<Option<(u64, ContactError)>>,
     mended: RefCell<Option<String>>,
@@ -53,7 +64,9 @@ impl Ssh {
                 connecting: Mutex::new(()),
                 open: RefCell::new(None),
                 channels: Semaphore::new(CHANNELS),
+                busy: Cell::new(0),
                 known: Cell::new(false),
+                distrusted: Cell::new(false),
                 failed: RefCell::new(None),
                 mended: RefCell::new(None),
             };
@@ -64,8 +77,9 @@ impl Ssh {
             config: cluster.ssh.clone(),
             links: links.collect(),
             local: Local::default(),
-            sockets: socket_folder()?,
-            handshakes: Semaphore::new(2 * cores),
+            sockets: RefCell::new(socket_folder()?),
+            handshakes: Semaphore::new((2 * cores).min(HANDSHAKES)),
+            prompt: Mutex::new(()),
         })
     }
 
@@ -84,17 +98,19 @@ impl Ssh {
             return Err(why.clone());
         }
         let open = link.open.borrow().clone();
+        let mut broken = None;
         if let Some(connection) = open {
             if connection.alive().await {
                 return Ok(connection);
             }
             // It broke while nothing ran over it, so nothing is in doubt.
             link.open.replace(None);
-            link.mended
-                .replace(Some(connection.autopsy().await.to_string()));
+            broken = Some(connection.autopsy().await.to_string());
         }
         let _slot = self.handshakes.acquire().await;
-        let socket: PathBuf = self.sockets.path().join(format!("m{}", link.number));
+        let socket = self.socket(link).map_err(|e| {
+            ContactError::Ssh(format!("no folder for control sockets can be made: {e}"))
+        })?;
         // A master that was killed may have left its socket behind.
         let _ = std::fs::remove_file(&socket);
         let target = Target {
@@ -102,13 +118,74 @@ impl Ssh {
             config: &self.config,
             socket,
             known: link.known.get(),
+            join: !link.distrusted.get(),
+            prompt: &self.prompt,
         };
         let connection = Rc::new(target.connect().await.inspect_err(|why| {
             link.failed.replace(Some((failures(link) + 1, why.clone())));
         })?);
         link.known.set(true);
+        if broken.is_some() {
+            link.mended.replace(broken);
+        }
         link.open.replace(Some(Rc::clone(&connection)));
         Ok(connection)
+    }
+
+    /// Where a link's control socket goes. The folder is made anew where somebody has tidied it away.
+    fn socket(&self, link: &Link) -> io::Result<PathBuf> {
+        if !self.sockets.borrow().path().is_dir() {
+            self.sockets.replace(socket_folder()?);
+        }
+        Ok(self
+            .sockets
+            .borrow()
+            .path()
+            .join(format!("m{}", link.number)))
+    }
+
+    /// Runs a batch in a channel of its own. sshd may grant fewer than it is asked for (`MaxSessions`): nothing was begun
+    /// then, and the batch waits for one that is there.
+    async fn over(
+        &self,
+        link: &Link,
+        batch: &[Cmd],
+        ear: &Ear<'_>,
+    ) -> Result<Vec<Output>, ContactError> {
+        loop {
+            let Ok(channel) = link.channels.acquire().await else {
+                return Err(ContactError::Ssh("there are no channels".to_owned()));
+            };
+            let connection = self.connection(link).await?;
+            link.busy.set(link.busy.get() + 1);
+            let result = connection.run(batch, ear).await;
+            link.busy.set(link.busy.get() - 1);
+            match result {
+                Ok(outputs) => return Ok(outputs),
+                Err(Cut::Sudo(reason)) => return Err(ContactError::Sudo(reason)),
+                Err(Cut::Short) => return Err(connection.autopsy().await),
+                Err(Cut::Late) if connection.answers().await => return Ok(wire::unended(batch)),
+                Err(Cut::Late) => {
+                    link.distrusted
+                        .set(link.distrusted.get() || connection.joined());
+                    link.open.replace(None);
+                    let text = "the member doesn't answer on a connection that is open";
+                    return Err(ContactError::Lost(text.to_owned()));
+                }
+                Err(Cut::NotBegun(_)) if !connection.alive().await => {
+                    link.open.replace(None);
+                    return Err(connection.autopsy().await);
+                }
+                Err(Cut::NotBegun(_)) if link.busy.get() > 0 => channel.forget(),
+                Err(Cut::NotBegun(reason)) => {
+                    let text = format!(
+                        "sshd has no session for a command beside the one that holds the connection: lockstep needs \
+                         MaxSessions 2 at least ({reason})"
+                    );
+                    return Err(ContactError::Shell(text));
+                }
+            }
+        }
     }
 }
 
@@ -138,22 +215,28 @@ impl Transport for Ssh {
             if link.member.local {
                 return self.local.run(member, batch, ear).await;
             }
-            let _channel = link.channels.acquire().await;
-            let connection = self.connection(link).await?;
-            match connection.run(batch, ear).await {
-                Ok(outputs) => Ok(outputs),
-                Err(Cut::Sudo(reason)) => Err(ContactError::Sudo(reason)),
-                Err(Cut::Short) => Err(connection.autopsy().await),
-            }
+            self.over(link, batch, ear).await
         })
     }
 }
 
+/// A folder for control sockets, for its owner alone.
 fn socket_folder() -> io::Result<TempDir> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .filter(|dir| dir.is_dir());
-    tempfile::Builder::new()
-        .prefix("lockstep-")
-        .tempdir_in(runtime.unwrap_or_else(|| PathBuf::from("/tmp")))
+    let make = |parent: &Path| {
+        tempfile::Builder::new()
+            .prefix("lockstep-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(parent)
+    };
+    // A socket's path has an end, and the folder may be another user's (`su`, `sudo -E`).
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let runtime = runtime.filter(|dir| dir.is_absolute() && dir.as_os_str().len() <= LONGEST);
+    match runtime.map(|dir| make(&dir)) {
+        Some(Ok(folder)) => Ok(folder),
+        _ => make(Path::new("/tmp")),
+    }
 }
+
+/// Of the 107 bytes of a socket's path this is what is left for the folder beside `/lockstep-XXXXXX/m49` and the 17 that ssh
+/// appends.
+const LONGEST: usize = 65;

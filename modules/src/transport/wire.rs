@@ -4,11 +4,12 @@
 //! read it in the list of processes, and with it what is fed to programs; and a word has a length that it can't go beyond.
 //!
 //! Login shells may print anything before and after (`.bashrc`, banners), so nothing outside a frame is believed.
-//! A frame is a line that begins with a nonce of this connection, on both streams:
+//! A frame is a line that begins with a nonce of this batch, on both streams. The nonce travels on standard input alone:
+//! whoever could know it could tell how a command ended.
 //!
 //! ```text
 //! NONCE B            a command begins
-//! NONCE E 0          it ended, with this status; S instead of a number: sudo refused
+//! NONCE E 0 12       it ended, with this status and after so many seconds; S instead of a status: sudo refused
 //! ```
 //!
 //! A batch whose last frame is missing was cut off: the connection was lost, or its shell was killed. This is how a lost
@@ -20,8 +21,14 @@ use super::Facts;
 use super::said::Said;
 use crate::cmd::{Cmd, End, Output, quote};
 
-/// What is kept of each stream of a command. The rest is read and dropped.
+/// What is kept of each stream of a command: its end. What came before is read and dropped.
 pub const CAP: usize = 8 * 1024 * 1024;
+
+/// What is kept of what comes outside of frames: it tells why there are none.
+const NOISE: usize = 4 * 1024;
+
+/// A frame's line ends before so many bytes, or it is none.
+const LINE: usize = 64;
 
 /// How long after a command's own time-out the member's `timeout` waits before it kills it for good.
 const KILL_AFTER: u64 = 5;
@@ -32,30 +39,52 @@ const GRACE: Duration = Duration::from_secs(20);
 /// What the member's login shell is asked to run, whichever that is: it reads what [`script`] makes.
 pub const SHELL: &str = "/bin/sh";
 
+/// A mark that nobody can print who wasn't told.
+///
+/// # Errors
+/// Where the system has no random numbers.
+pub fn nonce() -> std::io::Result<String> {
+    let mut bytes = [0_u8; 12];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes.iter().fold("lockstep-".to_owned(), |text, byte| {
+        format!("{text}{byte:02x}")
+    }))
+}
+
+/// How frames are printed.
+fn framed(nonce: &str) -> String {
+    format!("f() {{ printf \"\\n{nonce} %s\\n\" \"$*\"; printf \"\\n{nonce} %s\\n\" \"$*\" >&2; }}")
+}
+
 /// The script for a batch. It is one compound command, of which the shell runs nothing unless it has read it to its end: a
 /// connection that breaks in the middle leaves nothing half done.
+///
+/// `timeout` programs end differently (GNU's, uutils', busybox's), so how long a command took is told beside its status.
+/// Parsers expect English; `LC_ALL` of the member would win over all other variables, and `LANGUAGE` over it.
 #[must_use]
 pub fn script(batch: &[Cmd], is_root: bool, nonce: &str) -> String {
     let sudo_checks = if is_root || !batch.iter().any(|c| c.root) {
         String::new()
     } else {
         // Exit 1 is also what sudo itself ends with: ask it again whether it was the one.
-        "[ $r = 1 ] && { sudo -n true </dev/null 2>/dev/null || r=S; }; ".to_owned()
+        "[ $r = 1 ] && { sudo -n /usr/bin/env true </dev/null 2>/dev/null || r=S; }; ".to_owned()
     };
     let mut line = format!(
-        "{{ f() {{ printf \"\\n{nonce} %s\\n\" \"$*\"; printf \"\\n{nonce} %s\\n\" \"$*\" >&2; }}; e() {{ r=$1; {sudo_checks}f E $r; }}"
+        "{{ {}; t() {{ read -r t _ 2>/dev/null </proc/uptime || t=0; t=${{t%%.*}}; }}; b() {{ f B; t; s=$t; }}; \
+         e() {{ r=$1; t; {sudo_checks}f E $r $((t - s)); }}",
+        framed(nonce)
     );
     for cmd in batch {
-        line.push_str("; f B; ");
+        line.push_str("; b; ");
         if let Some(text) = &cmd.stdin {
             line.push_str(&format!("printf %s {} | ", quote(text)));
         }
         if cmd.root && !is_root {
             line.push_str("sudo -n ");
         }
-        let secs = cmd.timeout.as_millis().div_ceil(1000);
         line.push_str(&format!(
-            "/usr/bin/env LC_MESSAGES=C LANG=C /usr/bin/timeout -k {KILL_AFTER} {secs}"
+            "/usr/bin/env LC_ALL=C.UTF-8 LANGUAGE= /usr/bin/timeout -k {KILL_AFTER} {}",
+            seconds(cmd)
         ));
         for word in &cmd.argv {
             line.push(' ');
@@ -70,16 +99,20 @@ pub fn script(batch: &[Cmd], is_root: bool, nonce: &str) -> String {
     line
 }
 
-/// The line that a connection begins with: it prints the member's facts in a frame and then, if `hold`, stays until its
+/// What a command is given on the member.
+fn seconds(cmd: &Cmd) -> u64 {
+    u64::try_from(cmd.timeout.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
+/// The script that a connection begins with: it prints the member's facts in a frame and then, if `hold`, stays until its
 /// standard input ends, so that the connection ends with lockstep however that ends.
 #[must_use]
 pub fn hello(nonce: &str, hold: bool) -> String {
     let hold = if hold { "; exec cat >/dev/null" } else { "" };
-    let line = format!(
-        "f() {{ printf \"\\n{nonce} %s\\n\" \"$*\"; printf \"\\n{nonce} %s\\n\" \"$*\" >&2; }}; f B; uname -n; id -u; \
-         cat /proc/sys/kernel/random/boot_id || echo; command -v curl || echo; f E 0{hold}"
-    );
-    format!("/bin/sh -c {}", quote(&line))
+    format!(
+        "{{ {}; f B; uname -n; id -u; cat /proc/sys/kernel/random/boot_id || echo; command -v curl || echo; f E 0 0{hold}; }}\n",
+        framed(nonce)
+    )
 }
 
 /// Reads what [`hello`] printed.
@@ -113,12 +146,14 @@ pub struct Frames {
     pending: Vec<u8>,
     open: Option<Body>,
     closed: Vec<(Body, String)>,
+    noise: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
 struct Body {
     bytes: Vec<u8>,
-    truncated: bool,
+    /// Whether some of its beginning was dropped already.
+    dropped: bool,
     said: Said,
 }
 
@@ -131,6 +166,7 @@ impl Frames {
             pending: Vec::new(),
             open: None,
             closed: Vec::new(),
+            noise: Vec::new(),
         }
     }
 
@@ -145,18 +181,23 @@ impl Frames {
         self.pending.extend_from_slice(bytes);
         while let Some(at) = find(&self.pending, &self.mark) {
             let after = at + self.mark.len();
-            let Some(end) = self.pending[after..].iter().position(|b| *b == b'\n') else {
-                break;
+            let line = &self.pending[after..];
+            let Some(end) = line.iter().take(LINE).position(|b| *b == b'\n') else {
+                if line.len() < LINE {
+                    break;
+                }
+                let none: Vec<u8> = self.pending.drain(..after).collect();
+                self.keep(&none);
+                continue;
             };
-            let word = String::from_utf8_lossy(&self.pending[after..after + end]).into_owned();
+            let word = String::from_utf8_lossy(&line[..end]).into_owned();
             let before: Vec<u8> = self.pending.drain(..=after + end).take(at).collect();
+            self.keep(&before);
             match word.strip_prefix("E ") {
                 Some(status) => {
-                    let mut body = self.open.take().unwrap_or_default();
-                    body.keep(&before);
+                    let body = self.open.take().unwrap_or_default();
                     self.closed.push((body, status.to_owned()));
                 }
-                // What came before a beginning is noise of the shell.
                 None => self.open = Some(Body::default()),
             }
         }
@@ -172,9 +213,28 @@ impl Frames {
                 .unwrap_or(self.pending.len())
         });
         let sure: Vec<u8> = self.pending.drain(..from).collect();
-        if let Some(body) = &mut self.open {
-            body.keep(&sure);
+        self.keep(&sure);
+    }
+
+    /// What is outside of a frame is noise of the login shell.
+    fn keep(&mut self, bytes: &[u8]) {
+        match &mut self.open {
+            Some(body) => body.keep(bytes),
+            None => {
+                let room = NOISE.saturating_sub(self.noise.len());
+                self.noise
+                    .extend_from_slice(&bytes[..bytes.len().min(room)]);
+            }
         }
+    }
+
+    /// The last line of what came outside of frames, if anything did.
+    #[must_use]
+    pub fn noise(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.noise).into_owned()
+            + &String::from_utf8_lossy(&self.pending);
+        let mut lines = text.lines().map(str::trim);
+        lines.rfind(|line| !line.is_empty()).map(str::to_owned)
     }
 
     /// The last whole lines of the command that is running, if it has printed any.
@@ -189,24 +249,36 @@ impl Frames {
     pub fn text(&self, number: usize) -> Option<String> {
         self.closed
             .get(number)
-            .map(|(body, _)| String::from_utf8_lossy(&body.bytes).into_owned())
+            .map(|(body, _)| String::from_utf8_lossy(body.end()).into_owned())
     }
 
     fn into_bodies(self) -> impl Iterator<Item = (String, bool, String)> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         self.closed
             .into_iter()
-            .map(move |(body, status)| (text(&body.bytes), body.truncated, status))
+            .map(move |(body, status)| (text(body.end()), body.cut(), status))
     }
 }
 
 impl Body {
     fn keep(&mut self, bytes: &[u8]) {
         self.said.push(bytes);
-        let room = CAP.saturating_sub(self.bytes.len());
-        self.truncated |= bytes.len() > room;
-        self.bytes
-            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.bytes.extend_from_slice(bytes);
+        if self.bytes.len() > 2 * CAP {
+            let beginning = self.bytes.len() - CAP;
+            self.bytes.drain(..beginning);
+            self.dropped = true;
+        }
+    }
+
+    /// What is kept of it.
+    fn end(&self) -> &[u8] {
+        &self.bytes[self.bytes.len().saturating_sub(CAP)..]
+    }
+
+    /// Whether that isn't all of it.
+    fn cut(&self) -> bool {
+        self.dropped || self.bytes.len() > CAP
     }
 }
 
@@ -221,22 +293,30 @@ pub enum Cut {
     Short,
     /// sudo refused; what it said.
     Sudo(String),
+    /// The other side began nothing of it; why.
+    NotBegun(String),
+    /// Its time is long over.
+    Late,
 }
 
-/// The outputs of a batch of `count` commands.
+/// The outputs of a batch.
 ///
 /// # Errors
 /// Where a frame is missing, or sudo refused one of them.
-pub fn outputs(count: usize, stdout: Frames, stderr: Frames) -> Result<Vec<Output>, Cut> {
-    if stdout.complete() != count || stderr.complete() != count {
+pub fn outputs(batch: &[Cmd], stdout: Frames, stderr: Frames) -> Result<Vec<Output>, Cut> {
+    if stdout.complete() != batch.len() || stderr.complete() != batch.len() {
         return Err(Cut::Short);
     }
-    let pairs = stdout.into_bodies().zip(stderr.into_bodies());
+    let pairs = stdout.into_bodies().zip(stderr.into_bodies()).zip(batch);
     pairs
-        .map(|((stdout, cut_out, status), (stderr, cut_err, _))| {
-            let end = match status.as_str() {
+        .map(|(((stdout, cut_out, told), (stderr, cut_err, _)), cmd)| {
+            let (status, took) = told.split_once(' ').ok_or(Cut::Short)?;
+            let end = match status {
                 "S" => return Err(Cut::Sudo(stderr.trim().to_owned())),
-                status => end_of(status.parse().map_err(|_| Cut::Short)?),
+                status => {
+                    let took = took.parse().map_err(|_| Cut::Short)?;
+                    end_of(status.parse().map_err(|_| Cut::Short)?, took, seconds(cmd))
+                }
             };
             Ok(Output {
                 end,
@@ -249,10 +329,22 @@ pub fn outputs(count: usize, stdout: Frames, stderr: Frames) -> Result<Vec<Outpu
         .collect()
 }
 
-/// What a shell's `$?` says: 124 is `timeout`'s, and 128 + n is a signal.
-fn end_of(status: i32) -> End {
+/// The outputs of a batch whose time is over though the connection is well: something in it doesn't end, not even when it is
+/// killed. What came of the rest isn't known, and waiting on would not tell.
+#[must_use]
+pub fn unended(batch: &[Cmd]) -> Vec<Output> {
+    let output = |_| Output {
+        end: End::TimedOut,
+        ..Output::exit(0, "", "it didn't end, nor when it was killed")
+    };
+    batch.iter().map(output).collect()
+}
+
+/// What a shell's `$?` says: 128 + n is a signal. A time-out is told by the time that it took, and by what the `timeout`s
+/// there are end with: 124 (GNU), 125 and 15 (uutils), 143 (busybox), and 137 where the program had to be killed.
+fn end_of(status: i32, took: u64, seconds: u64) -> End {
     match status {
-        124 => End::TimedOut,
+        124 | 125 | 15 | 137 | 143 if took >= seconds => End::TimedOut,
         129..=192 => End::Signal(status - 128),
         code => End::Exit(code),
     }
@@ -261,6 +353,10 @@ fn end_of(status: i32) -> End {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn some(count: usize) -> Vec<Cmd> {
+        vec![Cmd::user(["/bin/true"]).timeout(Duration::from_secs(9)); count]
+    }
 
     fn frames(text: &str) -> Frames {
         let mut frames = Frames::new("N");
@@ -294,18 +390,18 @@ mod tests {
 
     #[test]
     fn noise_outside_the_frames_is_dropped() {
-        let out = frames("Welcome!\n\nN B\nhello\n\nN E 0\nlogout");
-        let err = frames("motd\nN B\n\nN E 0\n");
-        let outputs = outputs(1, out, err).unwrap();
+        let out = frames("Welcome!\n\nN B\nhello\n\nN E 0 0\nlogout");
+        let err = frames("motd\nN B\n\nN E 0 0\n");
+        let outputs = outputs(&some(1), out, err).unwrap();
         assert_eq!(outputs, [Output::exit(0, "hello\n", "")]);
     }
 
     #[test]
     fn output_without_a_last_newline_is_kept_as_it_is() {
         let outputs = outputs(
-            1,
-            frames("\nN B\nno newline\nN E 3\n"),
-            frames("\nN B\n\nN E 3\n"),
+            &some(1),
+            frames("\nN B\nno newline\nN E 3 0\n"),
+            frames("\nN B\n\nN E 3 0\n"),
         )
         .unwrap();
         assert_eq!(outputs, [Output::exit(3, "no newline", "")]);
@@ -315,33 +411,42 @@ mod tests {
     fn an_exit_by_signal_and_a_time_out_are_told_apart() {
         let end = |status: &str| {
             let text = format!("\nN B\n\nN E {status}\n");
-            outputs(1, frames(&text), frames(&text)).unwrap()[0].end
+            outputs(&some(1), frames(&text), frames(&text)).unwrap()[0].end
         };
-        assert_eq!(end("137"), End::Signal(9));
-        assert_eq!(end("124"), End::TimedOut);
-        assert_eq!(end("127"), End::Exit(127));
+        assert_eq!(end("137 2"), End::Signal(9));
+        assert_eq!(end("127 2"), End::Exit(127));
+        // A program may end so itself, and one may take long.
+        assert_eq!(end("124 8"), End::Exit(124));
+        assert_eq!(end("0 14"), End::Exit(0));
+        // GNU's, one that had to be killed, uutils', busybox'.
+        for status in ["124", "137", "125", "15", "143"] {
+            assert_eq!(end(&format!("{status} 9")), End::TimedOut, "{status}");
+        }
     }
 
     #[test]
     fn a_missing_frame_means_that_contact_was_lost() {
-        let whole = "\nN B\nx\nN E 0\n";
+        let whole = "\nN B\nx\nN E 0 0\n";
         assert_eq!(
-            outputs(1, frames("\nN B\nx"), frames(whole)),
+            outputs(&some(1), frames("\nN B\nx"), frames(whole)),
             Err(Cut::Short)
         );
-        assert_eq!(outputs(2, frames(whole), frames(whole)), Err(Cut::Short));
         assert_eq!(
-            outputs(1, frames("\nN B\nx\nN E 0"), frames(whole)),
+            outputs(&some(2), frames(whole), frames(whole)),
+            Err(Cut::Short)
+        );
+        assert_eq!(
+            outputs(&some(1), frames("\nN B\nx\nN E 0 0"), frames(whole)),
             Err(Cut::Short)
         );
     }
 
     #[test]
     fn sudo_is_told_from_the_command_behind_it() {
-        let out = frames("\nN B\n\nN E S\n");
-        let err = frames("\nN B\nsudo: a password is required\n\nN E S\n");
+        let out = frames("\nN B\n\nN E S 0\n");
+        let err = frames("\nN B\nsudo: a password is required\n\nN E S 0\n");
         assert_eq!(
-            outputs(1, out, err),
+            outputs(&some(1), out, err),
             Err(Cut::Sudo("sudo: a password is required".to_owned()))
         );
     }
@@ -357,7 +462,7 @@ mod tests {
         assert_eq!(after("step 1 of 3\n").unwrap(), "step 1 of 3");
         assert_eq!(after("step 2 ").unwrap(), "step 1 of 3\n");
         assert_eq!(after("of 3\nNot").unwrap(), "step 1 of 3\nstep 2 of 3\n");
-        assert_eq!(after("\nN E 0\n"), None);
+        assert_eq!(after("\nN E 0 0\n"), None);
         assert_eq!(after("\nN B\n"), None);
         assert_eq!(after("another\n").unwrap(), "another");
     }
@@ -367,11 +472,41 @@ mod tests {
         let mut out = Frames::new("N");
         out.push(b"\nN B\n");
         let chunk = vec![b'x'; 1024 * 1024];
-        (0..10).for_each(|_| out.push(&chunk));
-        out.push(b"\nN E 0\n");
-        let outputs = outputs(1, out, frames("\nN B\n\nN E 0\n")).unwrap();
+        (0..20).for_each(|_| out.push(&chunk));
+        out.push(b"the end");
+        out.push(b"\nN E 0 0\n");
+        let outputs = outputs(&some(1), out, frames("\nN B\n\nN E 0 0\n")).unwrap();
         assert!(outputs[0].truncated);
         assert_eq!(outputs[0].stdout.len(), CAP);
+        assert!(outputs[0].stdout.ends_with("the end"));
+    }
+
+    #[test]
+    fn a_mark_without_an_end_is_none_and_is_searched_once() {
+        let mut out = Frames::new("N");
+        out.push(b"\nN B\n\nN ");
+        for _ in 0..64 {
+            out.push(&[b'x'; 64 * 1024]);
+            assert!(out.pending.len() < 2 * LINE, "{}", out.pending.len());
+        }
+        out.push(b"\nN E 0 0\n");
+        let outputs = outputs(&some(1), out, frames("\nN B\n\nN E 0 0\n")).unwrap();
+        assert!(outputs[0].stdout.starts_with("\nN xxx"));
+    }
+
+    #[test]
+    fn what_a_shell_says_instead_of_a_frame_is_kept() {
+        let out = frames("\x1b[0m\nThis account is currently not available.\n\n");
+        assert_eq!(
+            out.noise().unwrap(),
+            "This account is currently not available."
+        );
+        assert_eq!(frames("").noise(), None);
+    }
+
+    #[test]
+    fn no_two_batches_have_the_same_mark() {
+        assert_ne!(nonce().unwrap(), nonce().unwrap());
     }
 
     proptest::proptest! {
@@ -382,7 +517,7 @@ mod tests {
         ) {
             // A body that could itself hold a frame proves nothing: the nonce of a connection can't be guessed.
             proptest::prop_assume!(!format!("\n{body}\n").contains("\nN "));
-            let text = format!("noise\nN B\n{body}\nN E 7\n");
+            let text = format!("noise\nN B\n{body}\nN E 7 0\n");
             let mut pieces = Frames::new("N");
             let mut rest = text.as_bytes();
             for cut in cuts.iter().cycle() {
@@ -391,7 +526,7 @@ mod tests {
                 pieces.push(piece);
                 rest = more;
             }
-            let outputs = outputs(1, pieces, frames(&text)).unwrap();
+            let outputs = outputs(&some(1), pieces, frames(&text)).unwrap();
             proptest::prop_assert_eq!(&outputs[0].stdout, &body);
         }
     }

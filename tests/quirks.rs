@@ -1,0 +1,219 @@
+//! What real servers, shells and `sudo` are set up to do: rows of a table, each a member of one lab, over the real client.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, write};
+use lockstep_twin::Scenario;
+use serde_json::Value;
+
+use crate::desk::{Desk, LOCKSTEP, SHIM};
+
+/// A quirk of a member: its name, lines of its sshd_config, its `.bashrc`, and what comes of three commands at once there:
+/// their results, or words of the reason.
+struct Quirk {
+    what: &'static str,
+    sshd: &'static [&'static str],
+    bashrc: Option<&'static str>,
+    says: Result<(), &'static str>,
+}
+
+const fn quirk(
+    what: &'static str,
+    sshd: &'static [&'static str],
+    bashrc: Option<&'static str>,
+    says: Result<(), &'static str>,
+) -> Quirk {
+    Quirk {
+        what,
+        sshd,
+        bashrc,
+        says,
+    }
+}
+
+const QUIRKS: &[Quirk] = &[
+    quirk("nothing", &[], None, Ok(())),
+    quirk("four sessions", &["MaxSessions 4"], None, Ok(())),
+    quirk("two sessions", &["MaxSessions 2"], None, Ok(())),
+    quirk(
+        "one session",
+        &["MaxSessions 1"],
+        None,
+        Err("lockstep needs MaxSessions 2 at least"),
+    ),
+    quirk(
+        "another language",
+        &["SetEnv LC_ALL=de_DE.UTF-8 LANGUAGE=de"],
+        None,
+        Ok(()),
+    ),
+    quirk(
+        "a banner with words of ssh's",
+        &["Banner /etc/issue.net"],
+        None,
+        Ok(()),
+    ),
+    quirk(
+        "a banner, and no login",
+        &["Banner /etc/issue.net", "PubkeyAuthentication no"],
+        None,
+        Err("the login was refused: ubuntu@127.0.0.1: Permission denied"),
+    ),
+    quirk(
+        "no shell",
+        &["ForceCommand echo This service allows sftp connections only.; exit 1"],
+        None,
+        Err("the login shell doesn't run commands: This service allows sftp connections only."),
+    ),
+    quirk(
+        "a shell that leaves",
+        &[],
+        Some("echo Contact the security team; exit 3\n"),
+        Err("the login shell doesn't run commands: Contact the security team"),
+    ),
+    quirk(
+        "a shell that is strict",
+        &[],
+        Some("set -eu; printf() { :; }\n"),
+        Ok(()),
+    ),
+    quirk(
+        "a command that wraps",
+        &["ForceCommand sh -c \"$SSH_ORIGINAL_COMMAND\""],
+        None,
+        Ok(()),
+    ),
+];
+
+#[test]
+fn every_quirk_is_met_or_told_by_its_reason() {
+    let scenario = Scenario::of(QUIRKS.len());
+    let names = scenario.names();
+    let of = |name: &str| &QUIRKS[names.iter().position(|n| n == name).unwrap_or(0)];
+    let lab = SshLab::with(&scenario, LOCKSTEP, SHIM, |name| {
+        let quirk = of(name);
+        let banner =
+            "Use the Proxy. Sessions are timed out. Connection to this system is logged.\n";
+        let mut files = vec![("/etc/issue.net".to_owned(), banner.to_owned())];
+        if name == "lb1" {
+            files.clear();
+        }
+        let bashrc = quirk.bashrc.map(str::to_owned);
+        files.extend(bashrc.map(|text| ("/home/ubuntu/.bashrc".to_owned(), text)));
+        Odd {
+            files,
+            sshd: quirk.sshd.iter().map(|line| (*line).to_owned()).collect(),
+            ..Odd::default()
+        }
+    });
+    let site = lab.path("site.lua");
+    let text = r#"
+        local flow = require "flow"
+        local M = flow.playbook { api = 1, about = "Three at once on each member." }
+        function M.run(cluster)
+            local told = {}
+            parallel(cluster.members, function(member)
+                local tried = try(function()
+                    parallel({ "1", "2", "3" }, function(number)
+                        exec {
+                            member = member, effect = "read", allow = { 3 },
+                            argv = { "/bin/sh", "-c", "sleep 0.3; cat /nonexistent 2>&1; exit 3" },
+                        }
+                    end)
+                end)
+                told[member] = tried.ok and "ok" or tried.error.message
+            end)
+            return told
+        end
+        return M
+    "#;
+    write(&site, text);
+    let ran = lab.run(&["run", site.to_str().unwrap(), "--json"]);
+    let last: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    let (mut told, mut wrong) = (String::new(), Vec::new());
+    for (name, quirk) in names.iter().zip(QUIRKS) {
+        let said = last["result"][name].as_str().unwrap_or_default();
+        told.push_str(&format!("{}: {said}\n", quirk.what));
+        let right = match quirk.says {
+            Ok(()) => said == "ok",
+            Err(words) => said.contains(words),
+        };
+        if !right {
+            wrong.push(format!("{}: {said}", quirk.what));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n\n{told}\n{last}", wrong.join("\n"));
+    let events = read(&lab.path("state/runs/site-1/events.jsonl"));
+    assert!(!events.contains("Datei oder Verzeichnis"), "not English");
+    assert!(!events.contains("contact was lost"), "{events}");
+}
+
+fn interrupt(target: &str) {
+    let sent = Command::new("kill").args(["-INT", "--", target]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// A terminal sends the interrupt to all of its foreground group.
+#[test]
+fn an_interrupt_from_a_terminal_leaves_the_connections_alive() {
+    let lab = SshLab::up(&Scenario::of(1), LOCKSTEP, SHIM);
+    let site = lab.path("site.lua");
+    let text = r#"
+        local flow = require "flow"
+        local M = flow.playbook { api = 1, about = "One step, and another." }
+        function M.run(cluster)
+            local member = cluster.members[1]
+            exec { member = member, effect = "once", argv = { "/bin/sh", "-c", "echo begun; sleep 3; echo ended" } }
+            exec { member = member, effect = "once", argv = { "/bin/true" } }
+        end
+        return M
+    "#;
+    write(&site, text);
+    let child = lab
+        .lockstep(&["run", site.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let journal = lab.path("state/runs/site-1/journal.jsonl");
+    let deadline = now() + Duration::from_secs(30);
+    while !std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("echo begun")) {
+        assert!(now() < deadline, "the run doesn't begin");
+        pause(Duration::from_millis(20));
+    }
+    pause(Duration::from_secs(1));
+    interrupt(&format!("-{}", child.id()));
+    let out = Ran::of(child.wait_with_output().unwrap()).exits(5);
+    assert!(!out.contains("contact was lost"), "{out}");
+    assert!(out.contains("1 step was asked for and not begun"), "{out}");
+    let journal = read(&journal);
+    assert!(journal.contains("ended"), "{journal}");
+    let ended = lab.run(&["resume", "site-1"]).exits(0);
+    assert!(ended.contains("site-1: done"), "{ended}");
+}
+
+#[test]
+fn a_watch_ends_when_it_is_interrupted() {
+    let desk = Desk::new();
+    for signal in ["-INT", "-TERM"] {
+        let mut child = desk
+            .command(&["status", "--watch", "1", "--cluster", "twin:3"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = [0; 64];
+        let stdout = child.stdout.as_mut().unwrap();
+        std::io::Read::read_exact(stdout, &mut first).unwrap();
+        pause(Duration::from_millis(200));
+        let id = child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status();
+        assert!(sent.unwrap().success());
+        let deadline = now() + Duration::from_secs(10);
+        while child.try_wait().unwrap().is_none() {
+            assert!(now() < deadline, "{signal} isn't heard");
+            pause(Duration::from_millis(20));
+        }
+    }
+}
