@@ -27,6 +27,7 @@ fn what_must_be_the_same_is_read_before_the_first_change_and_compared_at_the_end
 fn all_that_upstream_compares_is_recorded() {
     let mut bench = Bench::playing("return status.lasting {}", 3);
     bench.world.add_filesystem();
+    bench.world.keep_key(1, true);
     let out = bench.run().done();
     let areas = out["areas"].as_array().unwrap();
     let facts = areas.iter().flat_map(|area| {
@@ -49,6 +50,17 @@ fn what_differs_at_the_end_holds_the_run_and_is_named() {
 }
 
 #[test]
+fn a_key_of_a_disk_that_is_lost_holds_the_run() {
+    let mut bench = Bench::playing(AROUND, 3);
+    bench.world.keep_key(1, true);
+    bench.run().held();
+    bench.world.keep_key(1, false);
+    bench.answer = Answer::Yes;
+    let held = told(&bench.resume().held());
+    assert!(held.contains("the key of osd.1 is gone"), "{held}");
+}
+
+#[test]
 fn what_cant_be_read_is_said_and_not_passed() {
     // Not before: that is said.
     let mut bench = Bench::playing(AROUND, 3);
@@ -60,7 +72,13 @@ fn what_cant_be_read_is_said_and_not_passed() {
     assert!(unread.contains("MicroCeph's disks: "), "{unread}");
     // Not afterwards: then nobody can say that all is well.
     for broken in [Broken::Fails, Broken::Nothing, Broken::Garbage] {
-        for words in ["disk list", "pool ls", "list Encap", "/1.0/profiles"] {
+        for words in [
+            "disk list",
+            "config-key ls",
+            "pool ls",
+            "list Encap",
+            "/1.0/profiles",
+        ] {
             let mut bench = Bench::playing(AROUND, 3);
             bench.run().held();
             bench.world.break_program(words, broken);

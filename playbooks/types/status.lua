@@ -75,7 +75,7 @@ function status.snapshot(args) end
 ---@class (exact) status.lasting.Result
 ---@field areas { facts: table<string, string>, name: string, unread?: string }[] Each area by itself.
 
---- Record what must be the same after a run: disks, pools, file systems and networks of storage, the network's tunnels, LXD's members, addresses, networks, pools and profiles, and which instances there are. It changes nothing.
+--- Record what must be the same after a run: disks and their keys, pools, file systems and networks of storage, the network's tunnels, LXD's members, addresses, networks, pools and profiles, and which instances there are. It changes nothing.
 ---
 --- What can't be read is told, and left out.
 ---@param args status.lasting.Args

@@ -24,7 +24,7 @@ const EVERY: Duration = Duration::from_secs(10);
 /// How long a command may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Record what must be the same after a run: disks, pools, file systems and networks of storage, the network's tunnels,
+/// Record what must be the same after a run: disks and their keys, pools, file systems and networks of storage, the network's tunnels,
 /// LXD's members, addresses, networks, pools and profiles, and which instances there are. It changes nothing.
 ///
 /// What can't be read is told, and left out.
@@ -192,6 +192,8 @@ fn differences(since: &[Area], now: &[Area]) -> Vec<String> {
 
 const FILESYSTEMS: &str = "Ceph's file systems";
 
+const ENCRYPTION: &str = "MicroCeph's encryption";
+
 type Facts = Result<BTreeMap<String, String>, OpError>;
 
 /// Reads all areas of the components that are there.
@@ -201,8 +203,8 @@ pub(super) async fn look(cx: &Cx) -> Vec<Area> {
     let mut areas = Vec::new();
     let mut add = |name: &str, facts: Facts| {
         let (facts, unread) = match facts {
-            // There needn't be a file system; of the rest there is always something.
-            Ok(facts) if facts.is_empty() && name != FILESYSTEMS => {
+            // There needn't be a file system, nor an encrypted disk; of the rest there is always something.
+            Ok(facts) if facts.is_empty() && ![FILESYSTEMS, ENCRYPTION].contains(&name) => {
                 (facts, Some("nothing is listed".to_owned()))
             }
             Ok(facts) => (facts, None),
@@ -217,6 +219,7 @@ pub(super) async fn look(cx: &Cx) -> Vec<Area> {
     let storage = having(&members, "microceph");
     if !storage.is_empty() {
         add("MicroCeph's disks", disks(cx, &storage).await);
+        add(ENCRYPTION, encryption(cx, &storage).await);
         add("Ceph's pools", pools(cx, &storage).await);
         add(FILESYSTEMS, filesystems(cx, &storage).await);
         add("Ceph's networks", networks(cx, &storage).await);
@@ -266,6 +269,23 @@ async fn disks(cx: &Cx, members: &[Member]) -> Facts {
             (about, format!("{} of {}", disk.path, disk.location))
         })
         .collect())
+}
+
+/// A disk that is encrypted can be opened only as long as the monitors keep its key (`microceph/ceph/osd.go`). Only the names
+/// of keys are asked for.
+async fn encryption(cx: &Cx, members: &[Member]) -> Facts {
+    let cmd = ceph::command(&["config-key", "ls"]);
+    let (asked, output) = cx.ask(members, &cmd).await?;
+    let keys: Vec<String> = output.json(&cmd, asked.as_str())?;
+    // Managers keep theirs there too: none at all is no answer.
+    if keys.is_empty() {
+        return Err(missing("key"));
+    }
+    let osd = |key: &String| {
+        let osd = key.strip_prefix("microceph:")?.strip_suffix("/key")?;
+        Some((format!("the key of {osd}"), "there".to_owned()))
+    };
+    Ok(keys.iter().filter_map(osd).collect())
 }
 
 async fn pools(cx: &Cx, members: &[Member]) -> Facts {

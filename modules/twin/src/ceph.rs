@@ -40,6 +40,9 @@ pub(crate) struct Ceph {
     /// There is a file system. Without one all metadata servers stand by.
     filesystem: bool,
     pub(crate) osds: BTreeMap<u32, Osd>,
+    /// OSDs whose disks are encrypted: the monitors keep their keys.
+    #[serde(default)]
+    keys: BTreeSet<u32>,
     pub(crate) pgs: u64,
     flags: BTreeSet<String>,
     host_flags: BTreeMap<String, BTreeSet<String>>,

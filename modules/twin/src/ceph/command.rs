@@ -45,6 +45,7 @@ pub(crate) fn command(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
             world.ceph.osds.keys().collect::<Vec<_>>()
         )),
         ["osd", "pool", "ls", "detail"] => json_reply(&maps::pools(world)),
+        ["config-key", "ls"] => json_reply(&maps::keys(world)),
         ["fs", "ls"] => json_reply(&maps::filesystems(world)),
         ["config", "show", _, "cluster_network" | "public_network"] => Reply::out("10.0.0.0/24\n"),
         ["osd", "require-osd-release", release, ..] => require_release(world, release),

@@ -96,6 +96,15 @@ fn module(name: &&str) -> Value {
     json!({"name": name, "can_run": true, "error_string": "", "module_options": {}})
 }
 
+/// `ceph config-key ls`: names, also of what managers keep; MicroCeph's are as `microceph/ceph/osd.go` sets them.
+pub(super) fn keys(world: &World) -> Value {
+    let own = world.ceph.keys.iter();
+    let own = own.map(|osd| format!("microceph:osd.{osd}/key"));
+    let mut keys = vec!["config-history/1/".to_owned()];
+    keys.extend(own);
+    json!(keys)
+}
+
 /// `ceph mgr module ls`
 pub(super) fn mgr_modules(world: &World) -> Value {
     let enabled = enabled_modules(world);

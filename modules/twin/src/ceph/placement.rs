@@ -83,6 +83,15 @@ impl World {
         self.ceph.mds = self.ceph.mdss.keys().next().cloned();
     }
 
+    /// The monitors keep a key for this OSD's disk, or have lost it.
+    pub fn keep_key(&mut self, osd: u32, kept: bool) {
+        if kept {
+            self.ceph.keys.insert(osd);
+        } else {
+            self.ceph.keys.remove(&osd);
+        }
+    }
+
     /// The active manager is the one on this member.
     pub fn activate_mgr(&mut self, member: &str) {
         self.ceph.mgr = Some(member.to_owned());
