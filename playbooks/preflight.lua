@@ -8,6 +8,11 @@ local M = flow.playbook {
 	api = 1,
 	about = "Tell whether the cluster is fit for an update, or an upgrade to the channels that are named.",
 	params = channels.params(flow.component_params()),
+	-- Parameters that contradict each other are refused before anything is looked at.
+	stages = function(p)
+		channels.only_moved(p)
+		return {}
+	end,
 }
 
 function M.run(_, p)

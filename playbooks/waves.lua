@@ -263,7 +263,7 @@ function run.lxd(wave)
 		local started = lxd.unharmed({ since = before.instances }).started or {}
 		if #started > 0 then
 			local names = table.concat(started, ", ")
-			wave.note = "LXD started " .. names .. " by itself (boot.autostart); before, it was stopped"
+			wave.note = "LXD started what was stopped before (boot.autostart): " .. names
 			log.warn(wave.note)
 		end
 	end

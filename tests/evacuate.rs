@@ -433,7 +433,7 @@ fn an_instance_that_lxd_starts_on_the_way_is_foretold_and_stopped_again() {
     assert!(
         done["notes"]
             .to_string()
-            .contains("LXD started autos by itself"),
+            .contains("LXD started what was stopped before (boot.autostart): autos"),
         "{done}"
     );
 }

@@ -440,8 +440,11 @@ fn a_component_that_is_left_out_of_a_move_must_not_be_half_way() {
     ] {
         let (verdict, evidence) = drift(&left_out);
         assert_eq!(verdict, "fail", "{evidence}");
-        assert!(evidence.starts_with("\"MicroOVN: revision"), "{evidence}");
-        assert!(evidence.ends_with("first: lockstep update\""), "{evidence}");
+        assert!(
+            evidence.starts_with("\"MicroOVN is half-way (revision"),
+            "{evidence}"
+        );
+        assert!(evidence.ends_with("with: lockstep update\""), "{evidence}");
     }
 }
 

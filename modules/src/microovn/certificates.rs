@@ -122,7 +122,7 @@ pub(super) async fn certificates(cx: &Cx) -> Result<Certificates, OpError> {
     if !untold.is_empty() {
         let members = untold.join(", ");
         found.notes.push(format!(
-            "{members}: this MicroOVN has no command that lists its certificates: look yourself when they end"
+            "{members}: this MicroOVN has no command that lists its certificates: check yourself when they expire"
         ));
     }
     Ok(found)

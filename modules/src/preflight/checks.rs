@@ -290,11 +290,10 @@ impl Seen<'_> {
         let mut found = Found::default();
         let chosen: Vec<&str> = self.chosen().map(|c| c.name.as_str()).collect();
         let all = self.status.components.iter();
-        let moves = !self.args.channels.is_empty();
-        let left_out = all.filter(|c| moves && !chosen.contains(&c.name.as_str()));
-        for component in left_out.filter(|c| c.halfway.is_some()) {
+        let left_out = all.filter(|c| c.halfway.is_some() && !chosen.contains(&c.name.as_str()));
+        for component in left_out.filter(|_| !self.args.channels.is_empty()) {
             found.against.push(format!(
-                "{}: {}; it is left out here, and another component must not come to differ as well: first: lockstep update",
+                "{} is half-way ({}) and no part of this upgrade: bring it along first, with: lockstep update",
                 component.title,
                 component.skew.join("; "),
             ));

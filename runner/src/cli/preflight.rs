@@ -149,7 +149,7 @@ fn print(report: &Report, verbose: bool) {
     out!("{}", checks_table(&shown).trim_fmt());
     let rest = report.checks.len() - shown.len();
     if rest > 0 {
-        out!("{rest} known hazards of other versions don't apply here; to see them: --verbose");
+        out!("{rest} known hazards of other versions don't apply here: show them with --verbose");
     }
     out!(
         "{}",

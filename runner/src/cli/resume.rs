@@ -14,7 +14,7 @@ use super::exit::{Exit, Fault};
 use super::params;
 use super::playbook::PLAN;
 use super::session::{Session, runtime, state, tell};
-use super::shown::Shown;
+use super::shown::{Shown, is_screen};
 use super::target::{self, Target, read_world, simulation, ssh};
 use super::{Global, modules, print};
 use crate::bundle::Finder;
@@ -213,7 +213,7 @@ pub(super) fn go_on(
             secrets,
             speed,
         };
-        if !simulated && session.shown.screen().is_none() && !global.json && !global.quiet {
+        if !simulated && matches!(session.shown, Shown::All { .. }) && !is_screen() {
             out!("{}: looking at the cluster first", folder.id);
         }
         let resume = Resume {
