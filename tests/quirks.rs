@@ -2,13 +2,13 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, write};
+use lockstep_tests::lab::{Odd, Ran, SshLab, read, write};
 use lockstep_twin::Scenario;
 use serde_json::Value;
 
 use crate::desk::{Desk, LOCKSTEP, SHIM};
+use crate::ssh::wait_until;
 
 /// A quirk of a member: its name, lines of its sshd_config, its `.bashrc`, and what comes of three commands at once there:
 /// their results, or words of the reason.
@@ -41,7 +41,7 @@ const QUIRKS: &[Quirk] = &[
         "one session",
         &["MaxSessions 1"],
         None,
-        Err("lockstep needs MaxSessions 2 at least"),
+        Err("lockstep needs MaxSessions 2 or more"),
     ),
     quirk(
         "another language",
@@ -150,8 +150,9 @@ fn every_quirk_is_met_or_told_by_its_reason() {
     assert!(!events.contains("contact was lost"), "{events}");
 }
 
-fn interrupt(target: &str) {
-    let sent = Command::new("kill").args(["-INT", "--", target]).status();
+/// Sends a signal to a process, or with a minus before it to its group.
+fn send(signal: &str, target: &str) {
+    let sent = Command::new("kill").args([signal, "--", target]).status();
     assert!(sent.unwrap().success());
 }
 
@@ -159,37 +160,38 @@ fn interrupt(target: &str) {
 #[test]
 fn an_interrupt_from_a_terminal_leaves_the_connections_alive() {
     let lab = SshLab::up(&Scenario::of(1), LOCKSTEP, SHIM);
-    let site = lab.path("site.lua");
+    let (begun, go) = (lab.path("begun"), lab.path("go"));
     let text = r#"
         local flow = require "flow"
         local M = flow.playbook { api = 1, about = "One step, and another." }
         function M.run(cluster)
             local member = cluster.members[1]
-            exec { member = member, effect = "once", argv = { "/bin/sh", "-c", "echo begun; sleep 3; echo ended" } }
+            local step = ": > 'BEGUN'; until [ -e 'GO' ]; do sleep 0.05; done; echo ended"
+            exec { member = member, effect = "once", argv = { "/bin/sh", "-c", step } }
             exec { member = member, effect = "once", argv = { "/bin/true" } }
         end
         return M
     "#;
-    write(&site, text);
+    let text = text.replace("BEGUN", begun.to_str().unwrap());
+    let site = lab.path("site.lua");
+    write(&site, &text.replace("GO", go.to_str().unwrap()));
+    // Whoever runs the step writes there.
+    let open = Command::new("chmod").arg("777").arg(lab.path("")).status();
+    assert!(open.unwrap().success());
     let child = lab
         .lockstep(&["run", site.to_str().unwrap()])
         .stdout(Stdio::piped())
         .process_group(0)
         .spawn()
         .unwrap();
-    let journal = lab.path("state/runs/site-1/journal.jsonl");
-    let deadline = now() + Duration::from_secs(30);
-    while !std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("echo begun")) {
-        assert!(now() < deadline, "the run doesn't begin");
-        pause(Duration::from_millis(20));
-    }
-    pause(Duration::from_secs(1));
-    interrupt(&format!("-{}", child.id()));
+    wait_until("the step doesn't begin", || begun.exists());
+    send("-INT", &format!("-{}", child.id()));
+    write(&go, "");
     let out = Ran::of(child.wait_with_output().unwrap()).exits(5);
     assert!(!out.contains("contact was lost"), "{out}");
     assert!(out.contains("1 step was asked for and not begun"), "{out}");
-    let journal = read(&journal);
-    assert!(journal.contains("ended"), "{journal}");
+    let journal = read(&lab.path("state/runs/site-1/journal.jsonl"));
+    assert!(journal.contains("\"stdout\":\"ended"), "{journal}");
     let ended = lab.run(&["resume", "site-1"]).exits(0);
     assert!(ended.contains("site-1: done"), "{ended}");
 }
@@ -206,14 +208,7 @@ fn a_watch_ends_when_it_is_interrupted() {
         let mut first = [0; 64];
         let stdout = child.stdout.as_mut().unwrap();
         std::io::Read::read_exact(stdout, &mut first).unwrap();
-        pause(Duration::from_millis(200));
-        let id = child.id().to_string();
-        let sent = Command::new("kill").args([signal, &id]).status();
-        assert!(sent.unwrap().success());
-        let deadline = now() + Duration::from_secs(10);
-        while child.try_wait().unwrap().is_none() {
-            assert!(now() < deadline, "{signal} isn't heard");
-            pause(Duration::from_millis(20));
-        }
+        send(signal, &child.id().to_string());
+        wait_until("it isn't heard", || child.try_wait().unwrap().is_some());
     }
 }

@@ -537,7 +537,7 @@ fn wait_for_refreshes(lab: &SshLab, count: usize) {
     wait_until("no refresh arrives", || lab.refreshes().len() >= count);
 }
 
-fn wait_until(otherwise: &str, mut there: impl FnMut() -> bool) {
+pub(crate) fn wait_until(otherwise: &str, mut there: impl FnMut() -> bool) {
     let deadline = now() + Duration::from_secs(60);
     while !there() {
         assert!(now() < deadline, "{otherwise}");
@@ -620,11 +620,9 @@ fn a_run_is_resumed_with_the_playbook_that_it_was_begun_with() {
         .spawn()
         .unwrap();
     let journal = lab.path("state/runs/site-1/journal.jsonl");
-    let deadline = now() + Duration::from_secs(60);
-    while !std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("time.sleep")) {
-        assert!(now() < deadline, "the run doesn't begin");
-        pause(Duration::from_millis(5));
-    }
+    wait_until("the run doesn't begin", || {
+        std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("time.sleep"))
+    });
     interrupt(&child);
     interrupt(&child);
     let _ = Ran::of(child.wait_with_output().unwrap());

@@ -182,13 +182,6 @@ impl Target<'_> {
             reason = "it has no effect: it listens, and ends with what it listens to"
         )]
         let reader = stderr.map(|stderr| tokio::spawn(listen(stderr, Arc::clone(&said))));
-        let mut master = Master {
-            child,
-            _stdin: None,
-            said,
-            reader,
-            host: self.member.host().to_owned(),
-        };
         let limit = self.config.connect_timeout.0 + if interactive { PROMPT } else { LOGIN };
         let greet = async {
             let mut stdin = stdin;
@@ -203,7 +196,13 @@ impl Target<'_> {
             let known = self.known;
             return Err((ContactError::TimedOut { reason, known }, false));
         };
-        master._stdin = stdin;
+        let mut master = Master {
+            child,
+            _stdin: stdin,
+            said,
+            reader,
+            host: self.member.host().to_owned(),
+        };
         let Some(facts) = frames.text(0).and_then(|text| wire::facts(&text)) else {
             // Its output has ended, so it is on its way out; if it stays, something answered that is no shell.
             let log = master.last_words().await;
@@ -329,7 +328,7 @@ impl Connection {
 
     /// Whether the member does what it is asked now. That it has no room for another session is an answer too.
     pub(super) async fn answers(&self) -> bool {
-        let Ok(nonce) = nonce() else { return true };
+        let Ok(nonce) = nonce() else { return false };
         let hello = wire::hello(&nonce, false);
         let asked = execute(&self.session, &nonce, &hello, 1, ANSWER, &deaf).await;
         match asked {

@@ -52,7 +52,7 @@ impl Log {
 
     /// Whether nothing speaks against a login that worked: ssh ended since the other side did.
     pub(super) fn logged_in(&self) -> bool {
-        self.classify(false).word() == "ssh"
+        matches!(self.classify(false), ContactError::Ssh(_))
     }
 
     /// What it means. `known`: the member answered before in this run.
@@ -87,7 +87,7 @@ impl Log {
             .is_some()
         {
             return ContactError::HostKey(format!(
-                "it isn't known here; look at it and accept it once with: ssh {}",
+                "it isn't known here; check it and accept it once with: ssh {}",
                 self.host
             ));
         }
@@ -284,7 +284,7 @@ mod tests {
         );
         assert_eq!(
             told("Host key verification failed."),
-            "the host key was not accepted: it isn't known here; look at it and accept it once with: ssh m1"
+            "the host key was not accepted: it isn't known here; check it and accept it once with: ssh m1"
         );
         assert_eq!(
             told(

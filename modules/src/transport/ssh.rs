@@ -179,8 +179,8 @@ impl Ssh {
                 Err(Cut::NotBegun(_)) if link.busy.get() > 0 => channel.forget(),
                 Err(Cut::NotBegun(reason)) => {
                     let text = format!(
-                        "sshd has no session for a command beside the one that holds the connection: lockstep needs \
-                         MaxSessions 2 at least ({reason})"
+                        "sshd allows no session beside the one that holds the connection open: lockstep needs MaxSessions 2 or \
+                         more ({reason})"
                     );
                     return Err(ContactError::Shell(text));
                 }
