@@ -61,6 +61,17 @@ pub enum Probe<T> {
 /// knows with what it observes, so as to notice what others changed in the meantime.
 pub type Observation = BTreeMap<String, String>;
 
+/// Something that a step switched on, and that is to be off again when the run ends; or that it switched off again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// What is so while it is on: "noout is set for micro02". Both steps have the same words.
+    pub what: String,
+    /// Whether it is on now.
+    pub on: bool,
+    /// What is typed to switch it off by hand.
+    pub undo: String,
+}
+
 /// One thing that can be done to a cluster, declared once.
 ///
 /// The doc comment of [`Op::Args`] is the op's documentation; those of its fields document the arguments.
@@ -106,6 +117,11 @@ pub trait Op: 'static {
         Vec::new()
     }
 
+    /// What the step switched on or off, if that is its business.
+    fn switched(_args: &Self::Args, _out: &Self::Out) -> Option<Switch> {
+        None
+    }
+
     /// Does it.
     fn run(cx: &Cx, args: Self::Args) -> impl Future<Output = Result<Self::Out, OpError>>;
 
@@ -135,6 +151,10 @@ pub trait AnyOp: Send + Sync {
     fn observed(&self, args: &Value, out: &Value) -> Observation;
     /// See [`Op::touches`].
     fn touches(&self, args: &Value) -> Vec<String>;
+    /// See [`Op::switched`].
+    fn switched(&self, _args: &Value, _out: &Value) -> Option<Switch> {
+        None
+    }
     /// Whether these arguments are accepted beyond what the schema says: by serde (the form of a channel, for example), and
     /// by [`Op::check`].
     ///
@@ -186,6 +206,11 @@ impl<O: Op> AnyOp for Typed<O> {
 
     fn touches(&self, args: &Value) -> Vec<String> {
         Self::args(args).map_or_else(|_| Vec::new(), |args| O::touches(&args))
+    }
+
+    fn switched(&self, args: &Value, out: &Value) -> Option<Switch> {
+        let out = O::Out::deserialize(out).ok()?;
+        O::switched(&Self::args(args).ok()?, &out)
     }
 
     fn accepts(&self, args: &Value) -> Result<(), String> {

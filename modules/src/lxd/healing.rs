@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{operation, query};
 use crate::cx::Cx;
 use crate::error::OpError;
-use crate::op::{Effect, Op, Probe};
+use crate::op::{Effect, Op, Probe, Switch};
 
 const KEY: &str = "cluster.healing_threshold";
 
@@ -62,6 +62,15 @@ impl Op for Healing {
         } else {
             "nothing to do".to_owned()
         }
+    }
+
+    fn switched(args: &HealingArgs, out: &HealingOut) -> Option<Switch> {
+        let on = args.threshold == 0;
+        (out.changed || !on).then(|| Switch {
+            what: "LXD's healing is off".to_owned(),
+            on,
+            undo: format!("lockstep op lxd.healing --threshold {}", out.previous),
+        })
     }
 
     async fn run(cx: &Cx, args: HealingArgs) -> Result<HealingOut, OpError> {

@@ -7,7 +7,7 @@ use crate::ceph::{self, OsdDump, OsdTree};
 use crate::cmd::Cmd;
 use crate::cx::Cx;
 use crate::error::OpError;
-use crate::op::{Effect, Op, Probe};
+use crate::op::{Effect, Op, Probe, Switch};
 use crate::schema::Member;
 
 /// Set or clear `noout` for a member: while it is set, Ceph doesn't start moving data because that member is away.
@@ -78,6 +78,17 @@ impl Op for Noout {
             (false, None) => "nothing to do",
         }
         .to_owned()
+    }
+
+    fn switched(args: &NooutArgs, out: &NooutOut) -> Option<Switch> {
+        (out.changed || !args.on).then(|| Switch {
+            what: format!("noout is set for {}", args.member),
+            on: args.on,
+            undo: format!(
+                "lockstep op microceph.noout --member {} --on false",
+                args.member
+            ),
+        })
     }
 
     async fn run(cx: &Cx, args: NooutArgs) -> Result<NooutOut, OpError> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{DATABASES, Database, Picture};
 use crate::cx::{Cx, Look};
 use crate::error::OpError;
-use crate::op::{Effect, Op, Probe};
+use crate::op::{Effect, Op, Probe, Switch};
 use crate::raft::View;
 
 /// A change is in force once the servers have agreed on it.
@@ -75,6 +75,16 @@ impl Op for Timers {
         } else {
             format!("{} already", out.now)
         }
+    }
+
+    fn switched(args: &TimersArgs, out: &TimersOut) -> Option<Switch> {
+        let was = serde_json::to_string(&out.was).unwrap_or_default();
+        let on = args.back.is_none();
+        (out.changed || !on).then(|| Switch {
+            what: "OVN's election timers are raised".to_owned(),
+            on,
+            undo: format!("lockstep op microovn.timers --back '{was}'"),
+        })
     }
 
     async fn run(cx: &Cx, args: TimersArgs) -> Result<TimersOut, OpError> {

@@ -28,6 +28,8 @@ pub struct Playbook {
     /// The sections that it goes through, in their order, where it names them: `stages = { "Drain", "Refresh" }`, or a
     /// function that tells them from the parameters, and is asked when the script starts.
     pub stages: Vec<String>,
+    /// What it switches on is meant to stay on when it ends: `leaves_on = true`.
+    pub leaves_on: bool,
 }
 
 /// A parameter of a playbook: `evacuate = { "boolean", default = false, about = "…" }`.
@@ -349,11 +351,13 @@ fn read(table: &Table) -> Result<(Playbook, Functions), Wrong> {
         LuaValue::Function(stages) => (Some(stages), Vec::new()),
         list => (None, names(&list)?),
     };
+    let leaves_on = matches!(field("leaves_on")?, LuaValue::Boolean(true));
     Ok((
         Playbook {
             about,
             params,
             stages: list,
+            leaves_on,
         },
         Functions { run, stages },
     ))
