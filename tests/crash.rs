@@ -99,7 +99,7 @@ impl Course {
         let text = trial.journal.text();
         let first = text
             .lines()
-            .take_while(|l| !l.contains(r#""record":{"resume""#));
+            .take_while(|l| !l.contains(r#""record":{"sitting":{"number":2,"#));
         let instance =
             |i: &lockstep_twin::Instance| (i.name.clone(), (i.location.clone(), i.running));
         Ok(Self {

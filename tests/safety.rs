@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lockstep::engine::Finish;
-use lockstep::journal::{Crash, Phase};
+use lockstep::engine::{Decisions, Finish};
+use lockstep::journal::{Crash, MemoryJournal, Phase};
 use lockstep_modules::error::Kind;
 use lockstep_tests::{Bench, Ended};
 use lockstep_twin::{Node, Scenario};
@@ -134,29 +134,202 @@ fn a_member_that_can_t_be_written_is_told() {
 }
 
 #[test]
-fn a_lock_that_was_taken_away_in_the_meantime_stops_the_run() {
+fn a_cluster_that_another_run_took_meanwhile_is_left_alone_whatever_is_trusted() {
     let mut bench = Bench::update(3);
     assert!(matches!(bench.run_until(Crash::Before(60)), Ended::Killed));
     bench.world.set_file("micro01", LOCK, None);
     foreign(&mut bench, "micro02");
     bench.wait(Duration::from_secs(60));
-    let why = bench.resume().suspended();
-    assert!(
-        why.contains("lock/micro01: update-1 of nobody@twin"),
-        "{why}"
-    );
-    assert!(why.contains("→ upgrade-7 of eve@jump2"), "{why}");
+    let (before, refreshes) = (bench.world.settings(), bench.refreshes());
+    let told = "micro02: the cluster belongs to the run upgrade-7 of eve@jump2";
+    let resumed = bench.resume().suspended();
+    assert!(resumed.starts_with(told), "{resumed}");
+    let trusting = bench.resume_with(Decisions::default(), true).suspended();
+    assert!(trusting.starts_with(told), "{trusting}");
+    let aborted = bench.abort().suspended();
+    assert!(aborted.starts_with(told), "{aborted}");
+    assert_eq!(bench.world.settings(), before);
+    assert_eq!(bench.refreshes(), refreshes);
+    assert_eq!(locked(&bench), ["micro02", "micro03"]);
 }
 
 #[test]
-fn unlocking_removes_whatever_is_there() {
-    let mut bench = Bench::playing("return lock.remove {}", 3);
+fn a_lock_that_is_gone_is_taken_again_before_anything_else() {
+    let mut bench = Bench::update(3);
+    assert!(matches!(bench.run_until(Crash::Before(60)), Ended::Killed));
+    for member in ["micro01", "micro02", "micro03"] {
+        bench.world.set_file(member, LOCK, None);
+    }
+    assert!(matches!(
+        bench.resume_until(Crash::Before(4)),
+        Ended::Killed
+    ));
+    assert_eq!(locked(&bench), ["micro01", "micro02", "micro03"]);
+    bench.resume().done();
+    bench.assert_updated();
+    assert_eq!(locked(&bench), Vec::<&String>::new());
+}
+
+#[test]
+fn unlocking_removes_what_was_shown_whatever_it_is() {
+    let body = r#"
+        local shown = {}
+        for _, lock in ipairs(lock.read {}.members) do
+            if lock.claim or lock.problem then shown[lock.member] = lock.says end
+        end
+        return lock.remove { shown = shown }
+    "#;
+    let mut bench = Bench::playing(body, 3);
     foreign(&mut bench, "micro01");
     bench
         .world
         .set_file("micro02", LOCK, Some(Node::File("x".to_owned())));
+    for member in ["micro01", "micro02"] {
+        let folder = Some(Node::Folder);
+        bench.world.set_file(member, "/var/lib/lockstep", folder);
+    }
     bench.run().done();
     assert_eq!(locked(&bench), Vec::<&String>::new());
+}
+
+#[test]
+fn a_lock_that_says_something_else_than_was_shown_stays_and_what_was_removed_is_told() {
+    let shown = r#"{ micro01 = "the lock of before", micro02 = "x", micro03 = "x" }"#;
+    let mut bench = Bench::playing(&format!("return lock.remove {{ shown = {shown} }}"), 3);
+    foreign(&mut bench, "micro01");
+    let link = |text: &str| Some(Node::Link(text.to_owned()));
+    bench.world.set_file("micro02", LOCK, link("x"));
+    bench
+        .world
+        .set_file("micro02", "/var/lib/lockstep", Some(Node::Folder));
+    bench
+        .world
+        .set_file("micro01", "/var/lib/lockstep", Some(Node::Folder));
+    bench.world.set_link("micro03", false);
+    let why = bench.run().held().failure.message;
+    let told = "the lock was removed on micro02 only; micro01: upgrade-7 of eve@jump2, begun 2026-03-31 22:00:00 UTC; micro03: no answer: ";
+    assert!(why.starts_with(told), "{why}");
+    assert_eq!(locked(&bench), ["micro01"]);
+}
+
+/// The same run at the same cluster, in another process.
+fn elsewhere(bench: &Bench) -> Bench {
+    let mut copy = bench.fresh_copy();
+    copy.journal = MemoryJournal::with(&bench.journal.text());
+    copy.controller = "second".to_owned();
+    copy
+}
+
+#[test]
+fn a_run_that_was_taken_up_elsewhere_is_refused_here() {
+    let mut here = Bench::update(3);
+    assert!(matches!(here.run_until(Crash::Before(60)), Ended::Killed));
+    let mut there = elsewhere(&here);
+    // It took the cluster over, and nothing else so far.
+    assert!(matches!(
+        there.resume_until(Crash::Before(3)),
+        Ended::Killed
+    ));
+    let refreshes = there.refreshes();
+    here.world = there.world.clone();
+    let told = "micro01: update-1 was taken up elsewhere by nobody@twin, as sitting 2: continue it there; if nothing is left \
+                of that: lockstep unlock";
+    assert_eq!(here.resume().suspended(), told);
+    let trusting = here.resume_with(Decisions::default(), true);
+    assert_eq!(trusting.suspended(), told);
+    assert_eq!(here.abort().suspended(), told);
+    assert_eq!(here.refreshes(), refreshes);
+    assert_eq!(here.world.settings(), there.world.settings());
+
+    there.resume().done();
+    there.assert_updated();
+    here.world = there.world.clone();
+    let ended = here.resume().suspended();
+    let told = "update-1 was continued elsewhere by nobody@twin, as sitting 3, which has given the cluster back";
+    assert!(ended.starts_with(told), "{ended}");
+    assert_eq!(here.refreshes(), there.refreshes());
+}
+
+#[test]
+fn of_two_that_take_a_run_up_at_once_one_is_refused_on_the_first_member() {
+    let mut first = Bench::update(3);
+    assert!(matches!(first.run_until(Crash::Before(60)), Ended::Killed));
+    let mut second = elsewhere(&first);
+    // The second one has looked and found the first sitting's claim everywhere; the first one was faster on micro01.
+    assert!(matches!(
+        first.resume_until(Crash::Before(3)),
+        Ended::Killed
+    ));
+    let claim = first.world.file("micro01", LOCK).cloned();
+    assert!(
+        format!("{claim:?}").contains(r#"\"nonce\":\"first\""#),
+        "{claim:?}"
+    );
+    second.world.set_file("micro01", LOCK, claim);
+    let told = second.resume().suspended();
+    assert!(
+        told.starts_with("micro01: update-1 was taken up elsewhere"),
+        "{told}"
+    );
+    for member in ["micro02", "micro03"] {
+        let claim = format!("{:?}", second.world.file(member, LOCK));
+        assert!(claim.contains(r#"\"number\":1,"#), "{claim}");
+    }
+}
+
+#[test]
+fn what_changes_something_is_not_begun_where_the_claim_is_another_one() {
+    let body = r#"
+        lock.take {}
+        local here = lock.read {}.members[1]
+        lock.remove { shown = { [here.member] = here.says } }
+        -- No try gets around it.
+        try(microceph.noout, { member = "micro01", on = true })
+        try(microceph.noout, { member = "micro01", on = false })
+        lock.release {}
+    "#;
+    let mut bench = Bench::playing(body, 3);
+    let held = bench.run().held();
+    assert_eq!(held.path, "microceph.noout#1");
+    assert_eq!(held.failure.kind, Kind::Taken);
+    assert!(held.in_doubt);
+    let told = "micro01: microceph.noout: the lock of test-1 is gone, so the cluster may be changed by somebody else: \
+                lockstep resume test-1 takes it again";
+    assert_eq!(held.failure.to_string(), told);
+    let asked = bench.world.log.iter().flat_map(|e| &e.argv);
+    assert_eq!(asked.filter(|word| *word == "set-group").count(), 0);
+    bench.resume().done();
+}
+
+#[test]
+fn a_run_that_leaves_something_on_is_not_done() {
+    let body = "lock.take {}\nmicroceph.noout { member = \"micro02\", on = true }";
+    let failure = match Bench::playing(body, 3).run() {
+        Ended::Finish(Finish::Failed(failure)) => failure.message,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        failure,
+        "the playbook ended, and what it had switched on is still on:\n  \
+         noout is set for micro02; switch it off with: lockstep op microceph.noout --member micro02 --on false\n  \
+         the cluster is locked; switch it off with: lockstep unlock"
+    );
+    let both = format!(
+        "{body}\nmicroceph.noout {{ member = \"micro02\", on = false }}\nlock.release {{}}"
+    );
+    Bench::playing(&both, 3).run().done();
+    // An abort doesn't say either that all was given back.
+    let mut held = Bench::playing(&format!("{body}\nconfirm \"Now?\""), 3);
+    held.run().held();
+    match held.abort() {
+        Ended::Finish(Finish::Failed(failure)) => assert!(
+            failure
+                .message
+                .starts_with("the run was aborted, and what it had"),
+            "{failure}"
+        ),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Where the update of a cluster is held for good: in the middle of its first wave, with noout set.

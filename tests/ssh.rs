@@ -530,6 +530,14 @@ fn a_second_process_is_refused_while_a_run_is_alive() {
         out.stderr
     );
     assert!(lab.run(&["runs"]).exits(0).contains("running"));
+    // Nor is its lock taken away from under it.
+    let out = lab.run(&["unlock", "--yes"]);
+    assert_eq!(out.code, Some(6), "{}", out.stderr);
+    assert!(
+        out.stderr.contains("update-1 is being run here"),
+        "{}",
+        out.stderr
+    );
     assert!(child.wait().unwrap().success());
 }
 

@@ -33,6 +33,12 @@ impl Cluster {
         self.members.iter().map(|m| m.name.clone()).collect()
     }
 
+    /// Whether there is such a member. Machines beside the cluster are none.
+    #[must_use]
+    pub fn is_member(&self, name: &str) -> bool {
+        self.members.iter().any(|m| m.name == name)
+    }
+
     /// A command on a member as one would type it here: through `ssh`, unless the member is this machine. None where
     /// there is no such member.
     #[must_use]

@@ -36,6 +36,19 @@ pub struct Cmd {
     /// The path of the step that it is run for, for example `MicroCeph/micro2/snap.refresh#1`. Members never see it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub step: String,
+    /// What must be so on the member, or neither it nor anything behind it in its batch is begun.
+    #[serde(skip)]
+    pub guard: Option<Guard>,
+}
+
+/// A symbolic link that must say something. The member itself compares, in the same script that begins the command:
+/// whatever arrives late, from whichever process, begins nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// The link.
+    pub link: &'static str,
+    /// Its target, to the letter.
+    pub says: String,
 }
 
 /// What a program is taken to have done where nobody can know.
@@ -67,6 +80,7 @@ impl Cmd {
             talks: false,
             planned: None,
             step: String::new(),
+            guard: None,
         }
     }
 

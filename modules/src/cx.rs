@@ -7,19 +7,21 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use jiff::Timestamp;
-use serde::Serialize;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::Cluster;
-use crate::cmd::{Cmd, Output};
+use crate::cmd::{Cmd, Guard, Output};
 use crate::error::{Kind, OpError};
+use crate::lock;
 use crate::schema::{Member, Span};
 use crate::transport::{ContactError, Facts, Transport, Turn};
 
-/// The run that a step belongs to. No other run of any controller is the same in all three.
+/// The run that a step belongs to. No other run of any controller has the same name, holder and beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// Its name, for example `update-14`.
@@ -28,6 +30,23 @@ pub struct Run {
     pub holder: String,
     /// When it began.
     pub began: Timestamp,
+    /// The taking-up of it that this process is.
+    pub sitting: Sitting,
+    /// Those before, as far as its journal knows them.
+    pub earlier: Vec<Sitting>,
+}
+
+/// One taking-up of a run by a process. A copy of a run's folder, or a second process that somebody started since the
+/// first seemed dead, is another one, and only the latest may change anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sitting {
+    /// Counted from 1.
+    pub number: u32,
+    /// What no other sitting of any copy of the run has.
+    pub nonce: String,
+    /// Who took it up, as `user@host`.
+    pub who: String,
 }
 
 /// The runner, as an op sees it.
@@ -142,6 +161,8 @@ pub struct Cx {
     heard: RefCell<BTreeSet<String>>,
     /// Members that were asked something and haven't answered, with when, in a look that names them.
     asked: RefCell<Option<Vec<(String, Instant)>>>,
+    /// What must be so on every member, or nothing is begun there.
+    guard: Option<Guard>,
 }
 
 impl Cx {
@@ -162,7 +183,15 @@ impl Cx {
             missing: RefCell::new(None),
             heard: RefCell::default(),
             asked: RefCell::default(),
+            guard: None,
         }
+    }
+
+    /// A context in which members begin commands only where this is so.
+    #[must_use]
+    pub fn guarded(mut self, guard: Option<Guard>) -> Self {
+        self.guard = guard;
+        self
     }
 
     /// The run that the step belongs to.
@@ -244,13 +273,55 @@ impl Cx {
     /// Runs several commands on a member in one exec, one after the other.
     ///
     /// # Errors
-    /// As [`Cx::cmd`].
+    /// As [`Cx::cmd`], and where the cluster belongs to somebody else by now: then nothing was begun.
     pub async fn batch(&self, member: &Member, batch: &[Cmd]) -> Result<Vec<Output>, OpError> {
+        if self.cluster().is_member(member.as_str()) {
+            return self.send(member, batch, self.guard.as_ref()).await;
+        }
+        self.still_ours().await?;
+        self.send(member, batch, None).await
+    }
+
+    /// Makes sure that the cluster still belongs to this process, before something is changed that isn't on a member.
+    ///
+    /// # Errors
+    /// Where it doesn't, or no member answers.
+    pub(crate) async fn still_ours(&self) -> Result<(), OpError> {
+        if self.guard.is_none() {
+            return Ok(());
+        }
+        let nothing = Cmd::user(["/usr/bin/true"]);
+        let mut last = None;
+        for member in self.members() {
+            let batch = std::slice::from_ref(&nothing);
+            match self.send(&member, batch, self.guard.as_ref()).await {
+                Err(error) if error.kind == Kind::Unreachable => last = Some(error),
+                other => return other.map(drop),
+            }
+        }
+        last.map_or(Ok(()), Err)
+    }
+
+    /// As [`Cx::batch`], whosever the cluster is: for the lock, whose programs compare by themselves.
+    pub(crate) async fn unguarded(
+        &self,
+        member: &Member,
+        batch: &[Cmd],
+    ) -> Result<Vec<Output>, OpError> {
+        self.send(member, batch, None).await
+    }
+
+    async fn send(
+        &self,
+        member: &Member,
+        batch: &[Cmd],
+        guard: Option<&Guard>,
+    ) -> Result<Vec<Output>, OpError> {
         if batch.iter().any(Cmd::holds_nul) {
             return Err(OpError::new(Kind::Args, "a command can't hold a NUL"));
         }
         let began = Instant::now();
-        let batch: Vec<Cmd> = batch.iter().map(|cmd| self.own(cmd)).collect();
+        let batch: Vec<Cmd> = batch.iter().map(|cmd| self.own(cmd, guard)).collect();
         let mut result = self.listen(member, &batch).await;
         let took = began.elapsed();
         if result.is_ok() {
@@ -280,7 +351,12 @@ impl Cx {
                 },
             );
         }
-        result.map_err(|e| OpError::contact(member.as_str(), &e))
+        result.map_err(|e| match e {
+            ContactError::Taken(says) => {
+                OpError::new(Kind::Taken, lock::taken(&says, self.run())).on(member.as_str())
+            }
+            e => OpError::contact(member.as_str(), &e),
+        })
     }
 
     /// From now on members that take long to answer are named while they are waited for: for looks that ask many at once.
@@ -354,9 +430,10 @@ impl Cx {
         }
     }
 
-    fn own(&self, cmd: &Cmd) -> Cmd {
+    fn own(&self, cmd: &Cmd, guard: Option<&Guard>) -> Cmd {
         Cmd {
             step: self.path.clone(),
+            guard: guard.cloned(),
             ..cmd.clone()
         }
     }
@@ -373,6 +450,7 @@ impl Cx {
                     Ok(_) => return Ok((member.clone(), output)),
                     Err(e) => last = e,
                 },
+                Err(e) if e.kind == Kind::Taken => return Err(e),
                 Err(e) => last = e,
             }
         }

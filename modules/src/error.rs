@@ -25,6 +25,8 @@ pub enum Kind {
     Refused,
     /// Something else is being done to the same thing.
     Conflict,
+    /// The cluster isn't this process's any more: another run, or another process that took this run up, has it.
+    Taken,
     /// The run was aborted.
     Cancelled,
     /// The playbook itself raised an error.
@@ -46,6 +48,7 @@ impl Kind {
             Self::Timeout => "timeout",
             Self::Refused => "refused",
             Self::Conflict => "conflict",
+            Self::Taken => "taken",
             Self::Cancelled => "cancelled",
             Self::Script => "script",
             Self::Several => "several",
@@ -131,6 +134,7 @@ impl OpError {
     pub fn contact(member: &str, error: &ContactError) -> Self {
         let kind = match error {
             ContactError::Unsimulated(_) => Kind::Unknown,
+            ContactError::Taken(_) => Kind::Taken,
             _ => Kind::Unreachable,
         };
         Self::new(kind, error.to_string())

@@ -1,27 +1,42 @@
-//! `lock`: the cluster belongs to one run at a time, whoever starts runs and from wherever.
+//! `lock`: the cluster belongs to one run at a time, whoever starts runs and from wherever, and to one process of it.
 //!
 //! The lock is on every member, so that two controllers meet whichever members they can reach. It is a symbolic link
 //! whose target is the claim: `symlink(2)` makes it whole or not at all and fails where one is, and `readlink` tells whose
 //! it is without any other tool. It outlives the controller; only the run that it names goes on with it.
+//!
+//! A claim names the *sitting* too: the process that took the run up last. Whoever takes a run up replaces the claims of the
+//! sittings that its journal knows, and no others; each batch of commands that may change something begins with the
+//! comparison ([`Guard`]). So of two processes that carry on the same run only the later one can begin anything.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cmd::{Cmd, End, Output};
-use crate::cx::{Cx, Run};
-use crate::error::OpError;
-use crate::op::{Effect, Module, Observation, Op, OpDef};
+use crate::cmd::{Cmd, End, Guard, Output};
+use crate::cx::{Cx, Run, Sitting};
+use crate::error::{Kind, OpError};
+use crate::op::{Effect, Module, Observation, Op, OpDef, Switch};
 use crate::schema::{Member, Span};
 
 /// Where lockstep keeps what it leaves on a member.
 pub(crate) const FOLDER: &str = "/var/lib/lockstep";
 
+/// The same, in a way in which `flock` would not make a file where it is missing.
+const HERE: &str = "/var/lib/lockstep/.";
+
 /// The lock of a member.
-const LOCK: &str = "/var/lib/lockstep/lock";
+pub const LOCK: &str = "/var/lib/lockstep/lock";
+
+/// What it said when a run gave it back: whoever has a copy of that run's journal sees that it went on elsewhere.
+const LAST: &str = "/var/lib/lockstep/lock.last";
+
+/// Runs a program if the link `$1` says `$2`, and nothing where it says something else.
+pub const IF: &str = r#"test "$(readlink "$1")" = "$2" || exit 9; shift 2; exec "$@""#;
 
 /// Facts about the lock begin so.
-const FACT: &str = "lock/";
+pub const FACT: &str = "lock/";
 
 /// The module.
 #[must_use]
@@ -45,22 +60,79 @@ pub struct Claim {
     /// When the run began. Other controllers have an `update-14` too.
     #[schemars(with = "String")]
     pub began: Timestamp,
+    /// Who took it up last; absent where a lockstep did that didn't number its sittings yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sitting: Option<Sitting>,
 }
 
 impl Claim {
-    /// The claim of a run.
-    fn of(run: &Run) -> Self {
+    /// The claim of a run, for its present sitting.
+    #[must_use]
+    pub fn of(run: &Run) -> Self {
         Self {
             run: run.id.clone(),
             holder: run.holder.clone(),
             began: run.began,
+            sitting: Some(run.sitting.clone()),
         }
     }
 
-    /// Whether it is this run's.
+    /// Whether it is this run's, in whichever sitting.
+    #[must_use]
+    fn same_run(&self, run: &Run) -> bool {
+        (&self.run, &self.holder, self.began) == (&run.id, &run.holder, run.began)
+    }
+
+    /// Whether it is this run's, in this sitting or one that it knows of.
     #[must_use]
     pub fn is_of(&self, run: &Run) -> bool {
-        *self == Self::of(run)
+        let known = |sitting: &Sitting| *sitting == run.sitting || run.earlier.contains(sitting);
+        self.same_run(run) && self.sitting.as_ref().is_none_or(known)
+    }
+
+    /// What guards the commands of whoever has this claim.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        Guard {
+            link: LOCK,
+            says: self.text(),
+        }
+    }
+
+    /// The link's target.
+    fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Why `run` can't have what this claims, and what can be done about it.
+    fn refusal(&self, run: &Run) -> String {
+        match &self.sitting {
+            Some(sitting) if self.is_of(run) => format!(
+                "the lock is still that of sitting {} of {}: lockstep resume {1} takes it",
+                sitting.number, self.run
+            ),
+            Some(sitting) if self.same_run(run) => format!(
+                "{} was taken up elsewhere by {}, as sitting {}: continue it there; if nothing is left of that: lockstep unlock",
+                self.run, sitting.who, sitting.number
+            ),
+            _ => format!(
+                "the cluster belongs to the run {self}: let it end; if it stopped, continue it where it was begun with: \
+                 lockstep resume {0}, or end it with: lockstep abort {0}; if nothing is left of it: lockstep unlock",
+                self.run
+            ),
+        }
+    }
+}
+
+/// Why a member began nothing of what `run` asked for, though it had the cluster: its lock says this now.
+pub(crate) fn taken(says: &str, run: &Run) -> String {
+    match serde_json::from_str::<Claim>(says) {
+        Ok(claim) => claim.refusal(run),
+        Err(_) if says.is_empty() => format!(
+            "the lock of {0} is gone, so the cluster may be changed by somebody else: lockstep resume {0} takes it again",
+            run.id
+        ),
+        Err(_) => format!("the lock can't be read; see {LOCK} there"),
     }
 }
 
@@ -80,6 +152,15 @@ pub struct MemberLock {
     pub claim: Option<Claim>,
     /// Why it can't be told.
     pub problem: Option<String>,
+    /// What the link says, to the letter; empty where there is none.
+    #[serde(default)]
+    pub says: String,
+    /// Whose it was before, where a run has given it back; only `lock.read` asks for it.
+    #[serde(default)]
+    pub last: Option<Claim>,
+    /// The member didn't answer.
+    #[serde(default)]
+    pub away: bool,
 }
 
 impl MemberLock {
@@ -87,6 +168,14 @@ impl MemberLock {
     #[must_use]
     pub fn free(&self) -> bool {
         self.claim.is_none() && self.problem.is_none()
+    }
+
+    /// The sitting of this run that gave the cluster back without this process' knowing of it.
+    #[must_use]
+    pub fn went_on(&self, run: &Run) -> Option<&Sitting> {
+        let last = self.last.as_ref()?;
+        let unknown = last.same_run(run) && !last.is_of(run);
+        last.sitting.as_ref().filter(|_| unknown)
     }
 
     /// The lock in a few words.
@@ -103,12 +192,7 @@ impl MemberLock {
     #[must_use]
     pub fn refusal(&self, run: &Run) -> Option<String> {
         match (&self.claim, &self.problem) {
-            (Some(claim), _) if claim.is_of(run) => None,
-            (Some(claim), _) => Some(format!(
-                "the cluster belongs to the run {claim}: let it end; if it stopped, continue it where it was begun with: \
-                 lockstep resume {0}, or end it with: lockstep abort {0}; if nothing is left of it: lockstep unlock",
-                claim.run
-            )),
+            (Some(claim), _) => (!claim.is_of(run)).then(|| claim.refusal(run)),
             (None, Some(problem)) => Some(format!(
                 "{problem}, so it may be another run's: lockstep unlock shows it and asks"
             )),
@@ -135,8 +219,9 @@ fn look() -> [Cmd; 2] {
 fn seen(member: &Member, link: &Output, there: &Output) -> MemberLock {
     let none = (None, None);
     let problem = |what: String| (None, Some(format!("{what}; see {LOCK} there")));
+    let says = target(link);
     let (claim, problem) = match (link.end, there.end) {
-        (End::Exit(0), _) => match serde_json::from_str(link.stdout.trim_end_matches('\n')) {
+        (End::Exit(0), _) => match serde_json::from_str(says) {
             Ok(claim) => (Some(claim), None),
             Err(_) => problem("the lock can't be read".to_owned()),
         },
@@ -148,6 +233,18 @@ fn seen(member: &Member, link: &Output, there: &Output) -> MemberLock {
         member: member.0.clone(),
         claim,
         problem,
+        says: says.to_owned(),
+        last: None,
+        away: false,
+    }
+}
+
+/// What `readlink` printed; empty where there is no link.
+fn target(output: &Output) -> &str {
+    let text = output.stdout.as_str();
+    match output.end {
+        End::Exit(0) => text.strip_suffix('\n').unwrap_or(text),
+        _ => "",
     }
 }
 
@@ -158,7 +255,7 @@ async fn after(
     first: &[Cmd],
 ) -> Result<(Vec<Output>, MemberLock), OpError> {
     let batch = [first, look().as_slice()].concat();
-    let mut outputs = cx.batch(member, &batch).await?;
+    let mut outputs = cx.unguarded(member, &batch).await?;
     let looked = outputs.split_off(first.len());
     let [link, there] = looked.as_slice() else {
         return Err(OpError::command("two outputs were expected").on(member.as_str()));
@@ -173,6 +270,27 @@ async fn after(
 /// Where the member can't be reached, or doesn't let us be root.
 pub(crate) async fn at(cx: &Cx, member: &Member) -> Result<MemberLock, OpError> {
     Ok(after(cx, member, &[]).await?.1)
+}
+
+/// Runs a program if the lock says this. Of several processes that try it at once on a member each sees what the one before
+/// has done: they take turns by `flock`.
+fn if_it_says(says: &str, program: &[&str]) -> Cmd {
+    let turn = ["/usr/bin/flock", "-w", "10", HERE];
+    let shell = ["/bin/sh", "-c", IF, "sh", LOCK, says];
+    let words = turn.iter().chain(&shell).chain(program);
+    Cmd::root(words.copied())
+}
+
+/// The lock of a member that can't be asked.
+fn unread(member: &Member, error: &OpError) -> MemberLock {
+    MemberLock {
+        member: member.0.clone(),
+        claim: None,
+        problem: Some(error.message.clone()),
+        says: String::new(),
+        last: None,
+        away: error.kind == Kind::Unreachable,
+    }
 }
 
 /// All members, by name: whoever comes second meets whoever came first on the first of them.
@@ -222,13 +340,15 @@ impl Op for Read {
     async fn run(cx: &Cx, _: ReadArgs) -> Result<ReadOut, OpError> {
         let mut members = Vec::new();
         for member in in_order(cx) {
-            members.push(match at(cx, &member).await {
-                Ok(lock) => lock,
-                Err(error) => MemberLock {
-                    member: member.0,
-                    claim: None,
-                    problem: Some(error.message),
+            let last = Cmd::root(["/usr/bin/readlink", LAST]);
+            members.push(match after(cx, &member, &[last]).await {
+                Ok((outputs, lock)) => MemberLock {
+                    last: outputs
+                        .first()
+                        .and_then(|last| serde_json::from_str(target(last)).ok()),
+                    ..lock
                 },
+                Err(error) => unread(&member, &error),
             });
         }
         Ok(ReadOut { members })
@@ -237,11 +357,15 @@ impl Op for Read {
 
 /// Take the cluster for this run, on every member.
 ///
-/// It is refused where another run has it, and where that can't be told. What the run has already stays its own, however
-/// often it is resumed.
+/// It is refused where another run has it, or another process that took this run up, and where that can't be told. What the
+/// run has already stays its own, however often it is resumed: the claim of a sitting that the run knows of is replaced.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct TakeArgs {}
+pub struct TakeArgs {
+    /// Members on which it can't be taken are left out, such as those that don't answer: unless somebody else has it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub best_effort: bool,
+}
 
 /// The cluster is this run's.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -278,41 +402,80 @@ impl Op for Take {
         vec![FACT.to_owned()]
     }
 
-    async fn run(cx: &Cx, _: TakeArgs) -> Result<TakeOut, OpError> {
+    fn switched(_: &TakeArgs, _: &TakeOut) -> Option<Switch> {
+        Some(locked(true))
+    }
+
+    async fn run(cx: &Cx, args: TakeArgs) -> Result<TakeOut, OpError> {
         let claim = Claim::of(cx.run());
-        let members = in_order(cx);
-        for (i, member) in members.iter().enumerate() {
-            if let Err(error) = take(cx, member, &claim).await {
-                // Whoever has the rest of the cluster must not be kept from the part that this run got first.
-                for taken in members[..i].iter().rev() {
-                    let _ = release(cx, taken, &claim).await;
+        let (mut members, mut fresh) = (Vec::new(), Vec::new());
+        for member in in_order(cx) {
+            match take(cx, &member, &claim).await {
+                Ok(Took::Free) => fresh.push(member.clone()),
+                Ok(Took::Earlier) => {}
+                Err(error) if args.best_effort && error.kind != Kind::Refused => continue,
+                Err(error) => {
+                    // Whoever has the rest of the cluster must not be kept from the part that this run got first.
+                    for member in fresh.iter().rev() {
+                        let _ = release(cx, member).await;
+                    }
+                    return Err(error);
                 }
-                return Err(error);
             }
+            members.push(member.0);
         }
-        let members = members.into_iter().map(|m| m.0).collect();
+        if members.is_empty() {
+            return Err(OpError::command("the lock can't be taken on any member"));
+        }
         Ok(TakeOut { claim, members })
     }
 }
 
-async fn take(cx: &Cx, member: &Member, claim: &Claim) -> Result<(), OpError> {
-    let text = serde_json::to_string(claim)
-        .map_err(|e| OpError::command(format!("the claim can't be written: {e}")))?;
+fn locked(on: bool) -> Switch {
+    Switch {
+        what: "the cluster is locked".to_owned(),
+        on,
+        undo: "lockstep unlock".to_owned(),
+    }
+}
+
+/// What a member's lock was before it was taken.
+enum Took {
+    /// Nobody's, or this sitting's already.
+    Free,
+    /// The run's, in an earlier sitting.
+    Earlier,
+}
+
+async fn take(cx: &Cx, member: &Member, claim: &Claim) -> Result<Took, OpError> {
+    let text = claim.text();
     let folder = Cmd::root(["/usr/bin/mkdir", "-p", "-m", "0755", FOLDER]);
     // Without -f it fails where anything is; -T keeps it from making the link inside of a folder of that name.
     let link = Cmd::root(["/usr/bin/ln", "-sT", &text, LOCK]);
-    let commands = [folder, link];
-    let (outputs, lock) = after(cx, member, &commands).await?;
+    let mut commands = vec![folder, link];
+    let (mut outputs, mut lock) = after(cx, member, &commands).await?;
+    let mut took = Took::Free;
+    if lock.claim.is_some() && lock.says != text && lock.refusal(cx.run()).is_none() {
+        took = Took::Earlier;
+        let new = format!("{LOCK}.{}", cx.run().sitting.nonce);
+        commands = vec![
+            Cmd::root(["/usr/bin/ln", "-sfT", &text, &new]),
+            if_it_says(&lock.says, &["/usr/bin/mv", "-fT", &new, LOCK]),
+            Cmd::root(["/usr/bin/rm", "-f", &new]),
+        ];
+        (outputs, lock) = after(cx, member, &commands).await?;
+    }
     if let Some(why) = lock.refusal(cx.run()) {
         return Err(OpError::refused(why).on(member.as_str()));
     }
-    if lock.claim.is_some() {
-        return Ok(());
+    if lock.says == text {
+        return Ok(took);
     }
     for (cmd, output) in commands.iter().zip(&outputs) {
         output.text(cmd, member.as_str())?;
     }
-    Err(OpError::command("the lock was taken and is not there").on(member.as_str()))
+    let why = "the lock was taken and is not there";
+    Err(OpError::command(why).on(member.as_str()))
 }
 
 /// Give the cluster back, on every member where this run has it.
@@ -355,47 +518,66 @@ impl Op for Release {
         vec![FACT.to_owned()]
     }
 
+    fn switched(_: &ReleaseArgs, _: &ReleaseOut) -> Option<Switch> {
+        Some(locked(false))
+    }
+
     async fn run(cx: &Cx, _: ReleaseArgs) -> Result<ReleaseOut, OpError> {
-        let claim = Claim::of(cx.run());
         let mut members = Vec::new();
         for member in in_order(cx).iter().rev() {
-            members.push(release(cx, member, &claim).await?);
+            members.push(release(cx, member).await?);
         }
         members.reverse();
         Ok(ReleaseOut { members })
     }
 }
 
-/// Removes the lock of a member if it is `claim`'s.
-async fn release(cx: &Cx, member: &Member, claim: &Claim) -> Result<MemberLock, OpError> {
+/// Removes the lock of a member if it is this run's, and leaves word of it.
+async fn release(cx: &Cx, member: &Member) -> Result<MemberLock, OpError> {
     let lock = at(cx, member).await?;
-    if lock.claim.as_ref() != Some(claim) {
-        return Ok(lock);
+    // On a member that was away an earlier sitting's may be there still.
+    if lock
+        .claim
+        .as_ref()
+        .is_some_and(|claim| claim.is_of(cx.run()))
+    {
+        return remove(cx, member, &lock.says, &["/usr/bin/mv", "-fT", LOCK, LAST]).await;
     }
-    remove(cx, member).await
+    let found = if lock.free() {
+        "the lock was gone already".to_owned()
+    } else {
+        format!("the lock isn't this run's: {}", lock.brief())
+    };
+    cx.say("warn", &format!("{member}: {found}"));
+    Ok(lock)
 }
 
-/// Removes the lock of a member, whatever it is.
-async fn remove(cx: &Cx, member: &Member) -> Result<MemberLock, OpError> {
-    let rm = [Cmd::root(["/usr/bin/rm", "-f", LOCK])];
-    let (outputs, lock) = after(cx, member, &rm).await?;
-    if lock.free() {
+/// Takes the lock of a member away with `program` if it says this; one that is no link says nothing.
+async fn remove(
+    cx: &Cx,
+    member: &Member,
+    says: &str,
+    program: &[&str],
+) -> Result<MemberLock, OpError> {
+    let (outputs, lock) = after(cx, member, &[if_it_says(says, program)]).await?;
+    if lock.free() || lock.says != says {
         return Ok(lock);
     }
-    for (cmd, output) in rm.iter().zip(&outputs) {
-        output.text(cmd, member.as_str())?;
-    }
-    Err(OpError::command(format!(
-        "the lock was removed and is there: {}",
-        lock.brief()
-    ))
-    .on(member.as_str()))
+    let why = outputs.first().map(|output| output.stderr.trim());
+    let why = why.filter(|why| !why.is_empty()).unwrap_or("it stayed");
+    Err(OpError::command(format!("the lock can't be removed: {why}")).on(member.as_str()))
 }
 
-/// Remove the lock from every member, whosever it is: for a lock of which nothing else is left. See `lockstep unlock`.
+/// Remove locks that were looked at before, whosever they are: for a lock of which nothing else is left. See `lockstep
+/// unlock`.
+///
+/// A lock that says something else by now isn't touched. It fails where one of them is still there, or can't be told.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RemoveArgs {}
+pub struct RemoveArgs {
+    /// What each member's lock said, as `lock.read` has it in `says`.
+    pub shown: BTreeMap<String, String>,
+}
 
 /// `lock.remove`
 pub struct Remove;
@@ -423,12 +605,27 @@ impl Op for Remove {
         vec![FACT.to_owned()]
     }
 
-    async fn run(cx: &Cx, _: RemoveArgs) -> Result<ReleaseOut, OpError> {
-        let mut members = Vec::new();
-        for member in in_order(cx) {
-            members.push(remove(cx, &member).await?);
+    async fn run(cx: &Cx, args: RemoveArgs) -> Result<ReleaseOut, OpError> {
+        let (mut members, mut stays) = (Vec::new(), Vec::new());
+        for (name, says) in &args.shown {
+            let member = Member(name.clone());
+            let result = remove(cx, &member, says, &["/usr/bin/rm", "-f", LOCK]).await;
+            let lock = result.unwrap_or_else(|error| unread(&member, &error));
+            if !lock.free() {
+                stays.push(format!("{member}: {}", lock.brief()));
+            }
+            members.push(lock);
         }
-        Ok(ReleaseOut { members })
+        if stays.is_empty() {
+            return Ok(ReleaseOut { members });
+        }
+        let free = members.iter().filter(|lock| lock.free());
+        let free: Vec<&str> = free.map(|lock| lock.member.as_str()).collect();
+        let removed = match free.as_slice() {
+            [] => "no lock was removed".to_owned(),
+            members => format!("the lock was removed on {} only", members.join(", ")),
+        };
+        Err(OpError::command(format!("{removed}; {}", stays.join("; "))))
     }
 }
 
@@ -438,12 +635,8 @@ mod tests {
 
     fn read(link: (i32, &str), there: i32) -> String {
         let output = |code, text: &str| Output::exit(code, text, "");
-        seen(
-            &Member("m".to_owned()),
-            &output(link.0, link.1),
-            &output(there, ""),
-        )
-        .brief()
+        let (link, there) = (output(link.0, link.1), output(there, ""));
+        seen(&Member("m".to_owned()), &link, &there).brief()
     }
 
     #[test]

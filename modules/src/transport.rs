@@ -133,6 +133,9 @@ pub enum ContactError {
     /// The connection broke while a command ran.
     #[error("contact was lost: {0}")]
     Lost(String),
+    /// Nothing was begun: the member's link of a command's guard says this instead.
+    #[error("the member belongs to somebody else: {0:?}")]
+    Taken(String),
     /// A simulated cluster doesn't know the program.
     #[error("a simulated cluster can't tell what this does: {0}")]
     Unsimulated(String),
@@ -157,6 +160,7 @@ impl ContactError {
             Self::Sudo(_) => "sudo",
             Self::Shell(_) => "shell",
             Self::Lost(_) => "lost",
+            Self::Taken(_) => "taken",
             Self::Unsimulated(_) => "unsimulated",
             Self::Ssh(_) => "ssh",
         }

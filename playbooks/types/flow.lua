@@ -11,7 +11,7 @@
 ---@field machines lockstep.Member[] Machines beside it, on which programs may be run.
 
 ---@class lockstep.Failure
----@field kind "args"|"command"|"unreachable"|"timeout"|"refused"|"conflict"|"cancelled"|"script"|"several"|"unknown"
+---@field kind "args"|"command"|"unreachable"|"timeout"|"refused"|"conflict"|"taken"|"cancelled"|"script"|"several"|"unknown"
 ---@field message string What happened.
 ---@field op? string
 ---@field step? string

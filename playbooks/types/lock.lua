@@ -8,7 +8,7 @@ lock = {}
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lock.read.Result
----@field members { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }[] One a member, by name.
+---@field members { member: string, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }[] One a member, by name.
 
 --- Tell whose the cluster is, member by member.
 ---@param args lock.read.Args
@@ -16,16 +16,17 @@ lock = {}
 function lock.read(args) end
 
 ---@class (exact) lock.take.Args
+---@field best_effort? boolean Members on which it can't be taken are left out, such as those that don't answer: unless somebody else has it.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lock.take.Result
----@field claim { began: string, holder: string, run: string } What the lock says on every member.
+---@field claim { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } } What the lock says on every member.
 ---@field members string[] The members, by name.
 
 --- Take the cluster for this run, on every member.
 ---
---- It is refused where another run has it, and where that can't be told. What the run has already stays its own, however often it is resumed.
+--- It is refused where another run has it, or another process that took this run up, and where that can't be told. What the run has already stays its own, however often it is resumed: the claim of a sitting that the run knows of is replaced.
 ---@param args lock.take.Args
 ---@return lock.take.Result
 function lock.take(args) end
@@ -35,7 +36,7 @@ function lock.take(args) end
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lock.release.Result
----@field members { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }[] How each member's lock is now: free, or another run's.
+---@field members { member: string, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }[] How each member's lock is now: free, or another run's.
 
 --- Give the cluster back, on every member where this run has it.
 ---@param args lock.release.Args
@@ -43,13 +44,16 @@ function lock.take(args) end
 function lock.release(args) end
 
 ---@class (exact) lock.remove.Args
+---@field shown table<string, string> What each member's lock said, as `lock.read` has it in `says`.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lock.remove.Result
----@field members { member: string, claim?: { began: string, holder: string, run: string }, problem?: string }[] How each member's lock is now: free, or another run's.
+---@field members { member: string, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }[] How each member's lock is now: free, or another run's.
 
---- Remove the lock from every member, whosever it is: for a lock of which nothing else is left. See `lockstep unlock`.
+--- Remove locks that were looked at before, whosever they are: for a lock of which nothing else is left. See `lockstep unlock`.
+---
+--- A lock that says something else by now isn't touched. It fails where one of them is still there, or can't be told.
 ---@param args lock.remove.Args
 ---@return lock.remove.Result
 function lock.remove(args) end

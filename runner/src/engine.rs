@@ -109,6 +109,8 @@ pub struct Engine {
     stop: Stop,
     /// A step that changes something has begun, and wasn't refused.
     touched: bool,
+    /// What is switched on and has to be off in the end, by what it is: how that is typed.
+    on: BTreeMap<String, String>,
 }
 
 /// A step that has no result yet.
@@ -151,6 +153,7 @@ impl Engine {
             cancelled: false,
             stop: Stop::No,
             touched: false,
+            on: BTreeMap::new(),
         }
     }
 
@@ -162,7 +165,9 @@ impl Engine {
         let paused = match start {
             Start::Fresh(head) => {
                 let began = self.tools.run.began;
-                self.journal.append(began, &[Record::Run(head.clone())])?;
+                let sitting = Record::Sitting(self.tools.run.sitting.clone());
+                self.journal
+                    .append(began, &[Record::Run(head.clone()), sitting])?;
                 self.announce(&head, 0);
                 None
             }
@@ -476,6 +481,10 @@ impl Engine {
             },
         }])?;
         if let Some(live) = self.steps.remove(path) {
+            if let Ok(value) = result {
+                self.host.owns(&live.call.op, value);
+                self.switched(&live.call.op, &live.call.args, value);
+            }
             self.tools.events.emit(match result {
                 Ok(value) => Event::StepDone {
                     path: path.to_owned(),
@@ -557,7 +566,41 @@ impl Engine {
         Ok(Finish::Suspended(why))
     }
 
+    /// Keeps in mind what a step that is done has switched on.
+    fn switched(&mut self, op: &str, args: &Value, value: &Value) {
+        let Ok(def) = self.tools.registry.op(op) else {
+            return;
+        };
+        match def.call.switched(args, value) {
+            Some(switch) if switch.on => drop(self.on.insert(switch.what, switch.undo)),
+            Some(switch) => drop(self.on.remove(&switch.what)),
+            None => {}
+        }
+    }
+
+    /// How the run ends. One that leaves something switched on is neither done nor aborted, and says so.
+    fn verdict(&self, result: &Result<Value, Failure>) -> Result<Value, Failure> {
+        if self.on.is_empty() || self.script.playbook().leaves_on {
+            return result.clone();
+        }
+        let each =
+            |(what, undo): (&String, &String)| format!("\n  {what}; switch it off with: {undo}");
+        let on: String = self.on.iter().map(each).collect();
+        let on = format!("what it had switched on is still on:{on}");
+        Err(match result {
+            Ok(_) => Failure::script(format!("the playbook ended, and {on}")),
+            Err(failure) if failure.kind == Kind::Cancelled => {
+                Failure::script(format!("the run was aborted, and {on}"))
+            }
+            Err(failure) => Failure {
+                message: format!("{}\n{on}", failure.message),
+                ..failure.clone()
+            },
+        })
+    }
+
     fn end(&mut self, result: &Result<Value, Failure>) -> Result<Finish, EngineError> {
+        let result = self.verdict(result);
         self.append(&[Record::End {
             result: result.clone(),
         }])?;

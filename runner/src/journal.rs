@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use lockstep_modules::cluster::Cluster;
+use lockstep_modules::cx::Sitting;
 use lockstep_modules::op::{Effect, Observation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,8 +27,11 @@ pub use memory::{Crash, MemoryJournal};
 use crate::failure::Failure;
 use crate::programs::Captured;
 
-/// The version of the format. A journal of another one is refused.
-pub const FORMAT: u32 = 2;
+/// The version of the format. Format 2 has no sittings and is read as well; a journal of any other is refused.
+pub const FORMAT: u32 = 3;
+
+/// The oldest format that is read.
+const OLDEST: u32 = 2;
 
 /// One fact about a run. Adding a kind means a new [`FORMAT`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +39,8 @@ pub const FORMAT: u32 = 2;
 pub enum Record {
     /// What is run. First, and once.
     Run(Box<Head>),
+    /// A process takes the run up. Its nonce is here before any member has it.
+    Sitting(Sitting),
     /// The playbook asks for a step. Nothing has been done yet.
     Intent {
         /// The step.
@@ -187,6 +193,7 @@ impl Record {
             | Self::Hold { path, .. }
             | Self::Decide { path, .. } => Some(path),
             Self::Run(_)
+            | Self::Sitting(_)
             | Self::Suspend { .. }
             | Self::Resume { .. }
             | Self::Cancel { .. }
@@ -338,7 +345,9 @@ fn decode_line(n: usize, bytes: &[u8]) -> Result<(Timestamp, Record), JournalErr
 fn check_format(record: &RawValue) -> Result<(), JournalError> {
     let value: Value = serde_json::from_str(record.get()).unwrap_or_default();
     match value.pointer("/run/format").and_then(Value::as_u64) {
-        Some(found) if found != u64::from(FORMAT) => Err(JournalError::Format { found }),
+        Some(found) if !(OLDEST..=FORMAT).any(|known| u64::from(known) == found) => {
+            Err(JournalError::Format { found })
+        }
         _ => Ok(()),
     }
 }

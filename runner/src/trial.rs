@@ -52,9 +52,14 @@ pub struct Trial {
     pub answer: Answer,
     /// A failure is delivered instead of holding the run.
     pub deliver_failures: bool,
+    /// What plays it. Another one with the same journal is another process that took the run up.
+    pub controller: String,
     /// What is played.
     pub piece: Piece,
 }
+
+/// Who plays trials.
+const WHO: &str = "nobody@twin";
 
 /// How a process ended.
 #[derive(Debug)]
@@ -131,6 +136,7 @@ impl Trial {
             events: Vec::new(),
             answer: Answer::Nobody,
             deliver_failures: false,
+            controller: "first".to_owned(),
             piece,
         }
     }
@@ -158,7 +164,7 @@ impl Trial {
             seed: 1,
             bundle: BTreeMap::new(),
             programs: None,
-            who: "nobody@twin".to_owned(),
+            who: WHO.to_owned(),
         }
     }
 
@@ -270,7 +276,7 @@ impl Trial {
         let kept = Kept::default();
         let (_sender, stop) = watch::channel(Stop::No);
         let tools = Tools {
-            run: start.run(clock.now()),
+            run: start.run(clock.now(), WHO, self.controller.clone()),
             registry: piece.registry.clone(),
             cluster,
             transport: Rc::new(twin),
@@ -281,7 +287,7 @@ impl Trial {
             stop,
             deliver_failures: self.deliver_failures,
             approved: None,
-            who: "nobody@twin".to_owned(),
+            who: WHO.to_owned(),
         };
         let run = Engine::new(script, Box::new(journal), tools).run(start);
         let result = tokio::time::timeout(ENDLESS, run).await;

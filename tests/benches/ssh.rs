@@ -111,7 +111,7 @@ fn main() {
             };
             let start = Start::Fresh(Box::new(head));
             let tools = Tools {
-                run: start.run(clock.now()),
+                run: start.run(clock.now(), "me@here", "first".to_owned()),
                 registry: registry.clone(),
                 cluster: cluster.clone(),
                 transport: Rc::clone(&transport),

@@ -144,7 +144,7 @@ fn process(
         let (_sender, stop) = tokio::sync::watch::channel(Stop::No);
         let start = begin(head);
         let tools = Tools {
-            run: start.run(clock.now()),
+            run: start.run(clock.now(), "me@here", "first".to_owned()),
             registry,
             cluster,
             transport: Rc::new(Twin::new(Scenario::of(1).build())),

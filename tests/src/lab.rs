@@ -294,7 +294,8 @@ impl SshLab {
     }
 
     /// lockstep with a state folder of its own, as on another machine.
-    fn lockstep_in(&self, state: &str, args: &[&str]) -> Command {
+    #[must_use]
+    pub fn lockstep_in(&self, state: &str, args: &[&str]) -> Command {
         let mut command = Command::new(&self.lockstep);
         command
             .arg("--state")

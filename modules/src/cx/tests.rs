@@ -80,6 +80,12 @@ async fn told(script: Script, batch: &[Cmd]) -> Vec<(u128, String)> {
             id: "update-1".to_owned(),
             holder: "ann@desk".to_owned(),
             began: Timestamp::UNIX_EPOCH,
+            sitting: Sitting {
+                number: 1,
+                nonce: String::new(),
+                who: "ann@desk".to_owned(),
+            },
+            earlier: Vec::new(),
         },
         cluster: Cluster {
             name: "lab".to_owned(),

@@ -78,6 +78,7 @@ impl<'a> Talk<'a> {
 
     /// Has it do the op.
     pub(super) async fn run(mut self, args: Value) -> Result<Value, OpError> {
+        self.cx.still_ours().await?;
         let task = self.task(args);
         match self.last_word(Say::Run(task)).await? {
             Said::Done(result) => self.result(Value::Object(result)),

@@ -55,6 +55,7 @@ impl Transport for Local {
                 Err(Cut::Late) => Ok(wire::unended(batch)),
                 Err(Cut::Sudo(reason)) => Err(ContactError::Sudo(reason)),
                 Err(Cut::NotBegun(reason)) => Err(ContactError::Shell(reason)),
+                Err(Cut::Taken(says)) => Err(ContactError::Taken(says)),
                 Err(Cut::Short) => Err(ContactError::Lost(
                     "the shell that ran the command was ended".to_owned(),
                 )),
@@ -135,7 +136,7 @@ pub(super) async fn collect(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cmd::End;
+    use crate::cmd::{End, Guard};
 
     async fn run(batch: &[Cmd]) -> Vec<Output> {
         Local::default().run("here", batch, &deaf).await.unwrap()
@@ -257,5 +258,27 @@ mod tests {
         let facts = Local::default().facts("here").await.unwrap();
         assert!(!facts.hostname.is_empty());
         assert_eq!(facts.boot_id.len(), 36);
+    }
+
+    #[tokio::test]
+    async fn a_guarded_batch_is_begun_only_where_the_link_says_so() {
+        let guarded = |says: &str| {
+            let guard = Guard {
+                link: "/dev/fd",
+                says: says.to_owned(),
+            };
+            let cmd = |word: &str| Cmd {
+                guard: Some(guard.clone()),
+                ..Cmd::user(["/bin/echo", word])
+            };
+            [cmd("one"), cmd("two")]
+        };
+        let outputs = run(&guarded("/proc/self/fd")).await;
+        assert_eq!(outputs[1].stdout, "two\n");
+        let local = Local::default();
+        for says in ["", "it's another", "/proc/self/f"] {
+            let result = local.run("m", &guarded(says), &deaf).await;
+            assert_eq!(result, Err(ContactError::Taken("/proc/self/fd".to_owned())));
+        }
     }
 }

@@ -10,6 +10,7 @@
 //! ```text
 //! NONCE B            a command begins
 //! NONCE E 0 12       it ended, with this status and after so many seconds; S instead of a status: sudo refused
+//! NONCE E G 0        nothing was begun: a guard doesn't fit, and the frame holds what is there instead
 //! ```
 //!
 //! A batch whose last frame is missing was cut off: the connection was lost, or its shell was killed. This is how a lost
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use super::Facts;
 use super::said::Said;
-use crate::cmd::{Cmd, End, Output, quote};
+use crate::cmd::{Cmd, End, Guard, Output, quote};
 
 /// What is kept of each stream of a command: its end. What came before is read and dropped.
 pub const CAP: usize = 8 * 1024 * 1024;
@@ -44,11 +45,17 @@ pub const SHELL: &str = "/bin/sh";
 /// # Errors
 /// Where the system has no random numbers.
 pub fn nonce() -> std::io::Result<String> {
+    Ok(format!("lockstep-{}", random()?))
+}
+
+/// 96 random bits, in hexadecimal.
+///
+/// # Errors
+/// Where the system has no random numbers.
+pub fn random() -> std::io::Result<String> {
     let mut bytes = [0_u8; 12];
     getrandom::fill(&mut bytes)?;
-    Ok(bytes.iter().fold("lockstep-".to_owned(), |text, byte| {
-        format!("{text}{byte:02x}")
-    }))
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// How frames are printed.
@@ -74,6 +81,12 @@ pub fn script(batch: &[Cmd], is_root: bool, nonce: &str) -> String {
          e() {{ r=$1; t; {sudo_checks}f E $r $((t - s)); }}",
         framed(nonce)
     );
+    if let Some(Guard { link, says }) = batch.iter().find_map(|cmd| cmd.guard.as_ref()) {
+        let says = quote(says);
+        line.push_str(&format!(
+            "; g=$(/usr/bin/readlink {link}); [ \"$g\" = {says} ] || {{ b; printf %s \"$g\"; f E G 0; exit; }}"
+        ));
+    }
     for cmd in batch {
         line.push_str("; b; ");
         if let Some(text) = &cmd.stdin {
@@ -295,6 +308,8 @@ pub enum Cut {
     Sudo(String),
     /// The other side began nothing of it; why.
     NotBegun(String),
+    /// The member began nothing of it: this is what is where the guard says something else.
+    Taken(String),
     /// Its time is long over.
     Late,
 }
@@ -304,6 +319,9 @@ pub enum Cut {
 /// # Errors
 /// Where a frame is missing, or sudo refused one of them.
 pub fn outputs(batch: &[Cmd], stdout: Frames, stderr: Frames) -> Result<Vec<Output>, Cut> {
+    if let Some((body, _)) = stdout.closed.first().filter(|(_, told)| told == "G 0") {
+        return Err(Cut::Taken(String::from_utf8_lossy(body.end()).into_owned()));
+    }
     if stdout.complete() != batch.len() || stderr.complete() != batch.len() {
         return Err(Cut::Short);
     }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use lockstep_modules::cmd::Output;
+use lockstep_modules::lock;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::world::{Reply, World};
+use crate::programs;
+use crate::world::{Proc, Reply, World};
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,12 +103,12 @@ pub(crate) fn mkdir(world: &mut World, member: &str, args: &[&str]) -> Reply {
     Reply::out("")
 }
 
-/// `ln -sT TARGET PATH`
+/// `ln -sT TARGET PATH`, and with `-f` in place of what is there.
 pub(crate) fn ln(world: &mut World, member: &str, args: &[&str]) -> Reply {
-    let ["-sT", target, path] = args else {
+    let [how @ ("-sT" | "-sfT"), target, path] = args else {
         return Reply::fail(1, "ln: missing file operand\n");
     };
-    let why = if world.file(member, path).is_some() {
+    let why = if *how == "-sT" && world.file(member, path).is_some() {
         "File exists"
     } else if !world.is_folder(member, parent(path)) {
         "No such file or directory"
@@ -120,6 +122,59 @@ pub(crate) fn ln(world: &mut World, member: &str, args: &[&str]) -> Reply {
         1,
         format!("ln: failed to create symbolic link '{path}': {why}\n"),
     )
+}
+
+/// `mv -fT PATH PATH`
+pub(crate) fn mv(world: &mut World, member: &str, args: &[&str]) -> Reply {
+    let ["-fT", from, to] = args else {
+        return Reply::fail(1, "mv: missing file operand\n");
+    };
+    let why = match world.file(member, from) {
+        None => format!("cannot stat '{from}': No such file or directory"),
+        Some(_) if world.read_only.contains(member) => {
+            format!("cannot move '{from}' to '{to}': {READ_ONLY}")
+        }
+        Some(node) => {
+            let node = node.clone();
+            world.set_file(member, to, Some(node));
+            world.set_file(member, from, None);
+            return Reply::out("");
+        }
+    };
+    Reply::fail(1, format!("mv: {why}\n"))
+}
+
+/// `flock -w SECONDS FOLDER /bin/sh -c IF sh LINK SAYS PROGRAM…`: nobody has the folder for as long as that.
+pub(crate) fn flock(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
+    let [
+        "-w",
+        _,
+        folder,
+        "/bin/sh",
+        "-c",
+        lock::IF,
+        "sh",
+        link,
+        says,
+        program @ ..,
+    ] = args
+    else {
+        return Reply::fail(64, "flock: requires a file descriptor, file or directory\n");
+    };
+    if !world.is_folder(&proc.member, folder.trim_end_matches("/.")) {
+        let why = format!("flock: cannot open lock file {folder}: No such file or directory\n");
+        return Reply::fail(66, why);
+    }
+    let there = match world.file(&proc.member, link) {
+        Some(Node::Link(target)) => target.as_str(),
+        _ => "",
+    };
+    if there != *says {
+        return Reply::fail(9, "");
+    }
+    let mut inner = proc.clone();
+    inner.cmd.argv = program.iter().map(|word| (*word).to_owned()).collect();
+    programs::look(world, &inner)
 }
 
 /// `readlink PATH`: silent about whatever is no link.

@@ -94,6 +94,8 @@ fn answer(world: &mut World, proc: &Proc) -> Reply {
         "date" => host::date(world, &proc.member, &args),
         "find" => snapd::find(world, &proc.member, &args),
         "sh" => dumps::sh(world, proc, &args),
+        "flock" => files::flock(world, proc, &args),
+        "mv" => files::mv(world, &proc.member, &args),
         "cat" => files::cat(world, &proc.member, &args),
         "ls" => files::ls(world, &proc.member, &args),
         "sha256sum" => files::sha256sum(world, &proc.member, &args),

@@ -12,6 +12,7 @@ use lockstep_modules::transport::{ContactError, Ear, Facts, Transport, Turn};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
+use crate::files::Node;
 use crate::machine::Machine;
 use crate::world::World;
 
@@ -87,6 +88,16 @@ impl Twin {
     async fn run_one(&self, member: &str, cmd: &Cmd) -> Result<Output, ContactError> {
         self.reach(member).await?;
         self.heard(member).await?;
+        if let Some(guard) = &cmd.guard {
+            let world = self.world.borrow();
+            let says = match world.file(member, guard.link) {
+                Some(Node::Link(target)) => target.as_str(),
+                _ => "",
+            };
+            if says != guard.says {
+                return Err(ContactError::Taken(says.to_owned()));
+            }
+        }
         let id = self.world.borrow_mut().spawn(member, cmd);
         loop {
             self.heard(member).await?;

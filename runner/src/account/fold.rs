@@ -101,6 +101,8 @@ struct Fold {
     end: Option<Result<Value, Failure>>,
     suspended: Option<String>,
     cancelled: bool,
+    /// The record before began a session: the resume that follows is a part of it.
+    sat: bool,
 }
 
 impl Fold {
@@ -135,18 +137,26 @@ impl Fold {
     }
 
     fn journaled(&mut self, at: Timestamp, record: Record) {
-        if matches!(record, Record::Resume { .. }) {
+        let begins = match &record {
+            Record::Sitting(sitting) => sitting.number > 1,
+            // Where sittings aren't numbered, a resume is all that tells of one.
+            Record::Resume { .. } => !self.sat,
+            _ => false,
+        };
+        if begins {
             self.account.sessions.push(Session {
                 began: at,
                 last: at,
             });
-            self.account.resumes += 1;
         }
+        self.sat = begins && matches!(record, Record::Sitting(_));
         let session = self.account.sessions.len().saturating_sub(1);
-        if !matches!(record, Record::Resume { .. }) {
+        if !begins {
             self.reach(session, at);
         }
-        self.suspended = None;
+        if !matches!(record, Record::Sitting(_)) {
+            self.suspended = None;
+        }
         match record {
             Record::Run(head) => self.head(at, *head),
             Record::Intent {
@@ -202,7 +212,11 @@ impl Fold {
                 }
                 self.suspended = Some(why);
             }
-            Record::Resume { who, .. } => self.turn(at, session, What::Resumed { who }),
+            Record::Sitting(_) => {}
+            Record::Resume { who, .. } => {
+                self.account.resumes += 1;
+                self.turn(at, session, What::Resumed { who });
+            }
             Record::Cancel { who } => {
                 self.cancelled = true;
                 self.turn(at, session, What::Aborted { who });

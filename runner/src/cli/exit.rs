@@ -166,6 +166,7 @@ impl From<EngineError> for Fault {
                 ),
             ),
             EngineError::Decision(_) => (Exit::Usage, None),
+            EngineError::Random(_) => (Exit::State, None),
         };
         Self {
             help: help.map(str::to_owned),

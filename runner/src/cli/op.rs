@@ -286,18 +286,18 @@ pub(super) async fn read_once(
     }
 }
 
-/// Runs an op that takes no arguments and changes something, as a run of its own in `folder`.
+/// Runs an op that changes something, as a run of its own in `folder`.
 pub(super) async fn change_once(
     registry: &Registry,
     cluster: &Cluster,
     target: &str,
     transport: Rc<dyn Transport>,
     folder: &RunFolder,
-    name: &str,
+    (name, args): (&str, Value),
 ) -> Result<(), Fault> {
     let call = Adhoc {
         op: name.to_owned(),
-        args: json!({}),
+        args,
         members: Vec::new(),
     };
     let outcome = call
@@ -383,7 +383,9 @@ impl Sources for Adhoc {
             let call = format!("try({}, {{ member = member{fields} }})", self.op);
             format!("\treturn parallel({members}, function(member)\n\t\treturn {call}\n\tend)")
         };
-        let text = format!("return {{\n\tapi = 1,\n\trun = function()\n\t{text}\n\tend,\n}}\n");
+        let text = format!(
+            "return {{\n\tapi = 1,\n\tleaves_on = true,\n\trun = function()\n\t{text}\n\tend,\n}}\n"
+        );
         Ok(Source {
             chunk: "op".to_owned(),
             text,

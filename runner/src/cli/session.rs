@@ -15,7 +15,7 @@ use lockstep_modules::cluster::Cluster;
 use lockstep_modules::error::Kind;
 use lockstep_modules::op::{Effect, Registry};
 use lockstep_modules::preflight::Check;
-use lockstep_modules::transport::Transport;
+use lockstep_modules::transport::{Transport, wire};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -163,8 +163,15 @@ impl Session<'_> {
             Rc::new(Terminal(screen.clone()))
         };
         let (transport, names) = (Rc::clone(&self.transport), self.cluster.names());
+        let who = who();
+        // A simulated cluster goes with the folder, so that no other process is ever at the same one.
+        let nonce = if simulated {
+            "simulated".to_owned()
+        } else {
+            wire::random().map_err(EngineError::Random)?
+        };
         let tools = Tools {
-            run: start.run(clock.now()),
+            run: start.run(clock.now(), &who, nonce),
             registry: self.registry.clone(),
             cluster: self.cluster,
             transport: self.transport,
@@ -175,7 +182,7 @@ impl Session<'_> {
             stop,
             deliver_failures: self.deliver_failures,
             approved: self.approved,
-            who: who(),
+            who,
         };
         let run = async {
             // Connections cost most when they are made: make them all now, side by side, and let nobody wait for the slowest.

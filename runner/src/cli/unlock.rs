@@ -1,5 +1,6 @@
 //! `unlock`: the lock of a run of which nothing else is left.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::rc::Rc;
 
@@ -58,6 +59,11 @@ pub(super) fn unlock(
     for lock in &taken {
         out!("{}: {}", lock.member, lock.brief());
     }
+    // Only these: by the time of the answer somebody else may have the cluster.
+    let shown: BTreeMap<&str, &str> = taken
+        .iter()
+        .map(|lock| (lock.member.as_str(), lock.says.as_str()))
+        .collect();
     let runs = Runs::in_state(&state(global)?);
     let ours = |lock: &&MemberLock| {
         let claim = lock.claim.as_ref()?;
@@ -66,6 +72,13 @@ pub(super) fn unlock(
         (same && history.end.is_none()).then(|| claim.run.clone())
     };
     if let Some(run) = taken.iter().find_map(ours) {
+        if runs.is_running(&run) {
+            return Err(Fault::new(
+                Exit::Locked,
+                format!("{run} is being run here at this moment"),
+            )
+            .help(format!("lockstep watch {run}  follows it")));
+        }
         out!(
             "That run is here and has not ended: lockstep resume {run} goes on with it, lockstep abort {run} gives back \
              what it had switched on, and the lock last."
@@ -81,7 +94,7 @@ pub(super) fn unlock(
         &target.name,
         transport,
         &folder,
-        "lock.remove",
+        ("lock.remove", json!({"shown": shown})),
     );
     runtime.block_on(removed)?;
     out!("{} is not locked any more", cluster.name);

@@ -94,12 +94,14 @@ impl Attempt {
         let mut left = self.left.clone();
         loop {
             let began = Instant::now();
-            let cx = Rc::new(Cx::new(
+            let cx = Cx::new(
                 Rc::clone(&self.host) as Rc<dyn Host>,
                 &self.path,
                 self.timeout,
                 left,
-            ));
+            );
+            let guard = self.host.guard().filter(|_| self.effect != Effect::Read);
+            let cx = Rc::new(cx.guarded(guard));
             let result = limited(
                 &cx,
                 self.timeout,
@@ -109,6 +111,8 @@ impl Attempt {
             left = cx.witnesses();
             match result {
                 Ok(value) => return Verdict::Done(value, By::Run),
+                // Somebody else has it in hand now: what was begun before is theirs to find out.
+                Err(error) if error.kind == Kind::Taken => return Verdict::InDoubt(error),
                 Err(error) if !error.kind.in_doubt() => return Verdict::Failed(error),
                 Err(error) if self.effect == Effect::Once => {
                     return self.find_out(left, error).await;

@@ -46,6 +46,9 @@ pub enum EngineError {
     /// The playbook isn't the one that the journal was written by.
     #[error(transparent)]
     Divergence(Box<Divergence>),
+    /// The system has no random numbers for the sitting's nonce.
+    #[error("there are no random numbers: {0}")]
+    Random(std::io::Error),
     /// A decision doesn't fit the run.
     #[error("{0}")]
     Decision(String),

@@ -1,13 +1,18 @@
 //! The run, as ops see it.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
 use jiff::Timestamp;
 use lockstep_modules::cluster::Cluster;
-use lockstep_modules::cx::{Host, Note, Run};
+use lockstep_modules::cmd::Guard;
+use lockstep_modules::cx::{Host, Note, Run, Sitting};
 use lockstep_modules::error::{Kind, OpError};
+use lockstep_modules::lock::{Release, Take, TakeOut};
+use lockstep_modules::op::Op;
 use lockstep_modules::transport::Transport;
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -48,23 +53,41 @@ impl Asker for Answer {
 }
 
 impl Start {
-    /// The run; one that is fresh begins now.
+    /// The run, taken up by `who`; one that is fresh begins now. `nonce` is like no other.
     #[must_use]
-    pub fn run(&self, now: Timestamp) -> Run {
-        let (head, began) = match self {
-            Self::Fresh(head) => (head.as_ref(), now),
-            Self::Resumed(resume) => (&resume.history.head, resume.history.began),
+    pub fn run(&self, now: Timestamp, who: &str, nonce: String) -> Run {
+        let (head, began, number, earlier) = match self {
+            Self::Fresh(head) => (head.as_ref(), now, 1, Vec::new()),
+            Self::Resumed(resume) => {
+                let history = &resume.history;
+                // The first one isn't numbered where an older lockstep began the run.
+                let number = history.sitting().max(1) + 1;
+                (
+                    &history.head,
+                    history.began,
+                    number,
+                    history.sittings.clone(),
+                )
+            }
         };
         Run {
             id: head.id.clone(),
             holder: head.who.clone(),
             began,
+            sitting: Sitting {
+                number,
+                nonce,
+                who: who.to_owned(),
+            },
+            earlier,
         }
     }
 }
 
 pub(super) struct RunHost {
     run: Run,
+    /// What members compare before they begin anything, as long as the run has the cluster.
+    guard: RefCell<Option<Guard>>,
     cluster: Cluster,
     transport: Rc<dyn Transport>,
     clock: Clock,
@@ -78,6 +101,7 @@ impl RunHost {
     pub(super) fn new(tools: &Tools, witnesses: mpsc::UnboundedSender<Witness>) -> Self {
         Self {
             run: tools.run.clone(),
+            guard: RefCell::default(),
             cluster: tools.cluster.clone(),
             transport: Rc::clone(&tools.transport),
             clock: tools.clock,
@@ -85,6 +109,20 @@ impl RunHost {
             asker: Rc::clone(&tools.asker),
             secrets: Rc::clone(&tools.secrets),
             witnesses,
+        }
+    }
+
+    pub(super) fn guard(&self) -> Option<Guard> {
+        self.guard.borrow().clone()
+    }
+
+    /// The run has the cluster from now on, or not any more, if this is what such a step came to.
+    pub(super) fn owns(&self, op: &str, value: &Value) {
+        if op == Take::NAME {
+            let out = TakeOut::deserialize(value).ok();
+            self.guard.replace(out.map(|out| out.claim.guard()));
+        } else if op == Release::NAME {
+            self.guard.replace(None);
         }
     }
 }

@@ -5,8 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use lockstep_modules::error::{Kind, OpError};
-use lockstep_modules::op::{Effect, Observation};
+use lockstep_modules::lock::{
+    self, MemberLock, Read as WhoseIsIt, ReadOut as WhoseIsItOut, Release, Take,
+};
+use lockstep_modules::op::{Effect, Observation, Op};
 use lockstep_modules::schema;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::attempt::{Attempt, Verdict};
@@ -18,6 +22,9 @@ use crate::script::Demand;
 
 /// The op that shows what the cluster is like. A resumed run looks with it before it does anything.
 const LOOK: &str = "status.read";
+
+/// How an operator who knows better continues a run.
+const TRUST: &str = "resume with --trust-cluster to go on all the same";
 
 /// What is needed to go on with a run.
 pub struct Resume {
@@ -117,6 +124,11 @@ fn silent<'a>(known: &'a Observation, observed: &Observation) -> Vec<&'a str> {
     reached.collect()
 }
 
+fn no_answer(members: &[&str]) -> String {
+    let members = members.join(", ");
+    format!("no answer from {members}: what is there now can't be told")
+}
+
 /// Whether a fact is about a member. The lock is kept on each of them.
 fn is_about(key: &str, member: &str) -> bool {
     key.split('/').any(|part| part == member)
@@ -142,6 +154,14 @@ impl Engine {
             who: who.clone(),
             observed: Observation::new(),
         };
+        let sitting = self.tools.run.sitting.clone();
+        self.append(&[Record::Sitting(sitting)])?;
+        // An abort gives back what it can reach.
+        let unasked = trust_cluster || abort || self.cancelled;
+        if let Err(reason) = self.own(&history, unasked).await {
+            self.append(&[blind])?;
+            return self.suspend(reason).map(Some);
+        }
         if self.cancelled {
             self.append(&[blind])?;
         } else if abort {
@@ -202,6 +222,11 @@ impl Engine {
                 ));
             }
             pending.retain(|call| call.path != completion.path);
+            if let (Ok(value), Some(step)) =
+                (&completion.result, history.steps.get(&completion.path))
+            {
+                self.switched(&step.op, &step.args, value);
+            }
             let taken = self.script.complete(&completion.path, &completion.result);
             taken.map_err(|failure| EngineError::Decision(failure.to_string()))?;
         }
@@ -249,10 +274,13 @@ impl Engine {
                 |op| op.call.observed(&step.args, value),
             )
         });
+        // Whose the cluster is was seen to just now.
+        let owned = self.host.guard().map(|_| lock::FACT.to_owned());
         let explained: Vec<String> = pending
             .iter()
             .filter_map(|call| Some(registry.op(&call.op).ok()?.call.touches(&call.args)))
             .flatten()
+            .chain(owned)
             .collect();
         let unexplained = |key: &String| !explained.iter().any(|prefix| key.starts_with(prefix));
         let silent = silent(&known, &observed);
@@ -280,10 +308,7 @@ impl Engine {
         }])?;
         let mut reasons = Vec::new();
         if !silent.is_empty() {
-            let members = silent.join(", ");
-            reasons.push(format!(
-                "no answer from {members}: what is there now can't be told"
-            ));
+            reasons.push(no_answer(&silent));
         }
         if !differences.is_empty() {
             reasons.push(format!(
@@ -291,30 +316,77 @@ impl Engine {
                 differences.join("\n  ")
             ));
         }
-        reasons.push("resume with --trust-cluster to go on all the same".to_owned());
+        reasons.push(TRUST.to_owned());
         Ok(Some(reasons.join("\n")))
     }
 
+    /// Sees to it that the cluster is still this run's, if it had taken it, and from now on this sitting's: the claims of the
+    /// sittings before are replaced, one that is gone is taken again, and whatever the operator trusts, nobody else's is
+    /// touched. Returns why the run can't go on.
+    async fn own(&self, history: &History, unasked: bool) -> Result<(), String> {
+        let done = |op: &str| {
+            let steps = history.steps.values();
+            let done = steps.filter(|step| step.op == op && step.phase == Phase::Done);
+            done.count()
+        };
+        if done(Take::NAME) <= done(Release::NAME) {
+            return Ok(());
+        }
+        let told = |error: OpError| error.told();
+        let locks = self.ask(WhoseIsIt::NAME, json!({})).await.map_err(told)?;
+        let locks = WhoseIsItOut::deserialize(locks).map_err(|e| e.to_string())?;
+        let refusal = |lock: &MemberLock| {
+            let why = lock.refusal(&self.tools.run)?;
+            Some(format!("{}: {why}", lock.member))
+        };
+        let answered = |lock: &&MemberLock| !lock.away;
+        if let Some(why) = locks.members.iter().filter(answered).find_map(refusal) {
+            return Err(why);
+        }
+        let away = locks.members.iter().filter(|lock| lock.away);
+        let away: Vec<&str> = away.map(|lock| lock.member.as_str()).collect();
+        if !away.is_empty() && !unasked {
+            return Err(format!("{}\n{TRUST}", no_answer(&away)));
+        }
+        let went_on = |lock: &MemberLock| lock.went_on(&self.tools.run).cloned();
+        if let Some(sitting) = locks.members.iter().find_map(went_on)
+            && !unasked
+        {
+            return Err(format!(
+                "{} was continued elsewhere by {}, as sitting {}, which has given the cluster back: what it did isn't in \
+                 this journal\n{TRUST}",
+                history.head.id, sitting.who, sitting.number
+            ));
+        }
+        let args = json!({"best_effort": unasked});
+        let out = self.ask(Take::NAME, args).await.map_err(told)?;
+        self.host.owns(Take::NAME, &out);
+        Ok(())
+    }
+
     async fn look(&self) -> Result<Observation, OpError> {
-        let def = self
-            .tools
-            .registry
-            .op(LOOK)
-            .map_err(|e| OpError::refused(e.to_string()))?
-            .clone();
-        let args = json!({});
+        let value = self.ask(LOOK, json!({})).await?;
+        let def = self.tools.registry.op(LOOK);
+        let def = def.map_err(|e| OpError::refused(e.to_string()))?;
+        Ok(def.call.observed(&json!({}), &value))
+    }
+
+    /// Plays an op beside the playbook.
+    async fn ask(&self, op: &str, args: Value) -> Result<Value, OpError> {
+        let def = self.tools.registry.op(op);
+        let def = def.map_err(|e| OpError::refused(e.to_string()))?.clone();
         let attempt = Attempt {
             host: std::rc::Rc::clone(&self.host),
-            def: def.clone(),
             path: "resume".to_owned(),
-            args: args.clone(),
-            effect: Effect::Read,
+            args,
+            effect: def.effect,
             timeout: def.timeout,
             left: Vec::new(),
             patience: self.tools.cluster.ssh.patience,
+            def,
         };
         match attempt.run().await {
-            Verdict::Done(value, _) => Ok(def.call.observed(&args, &value)),
+            Verdict::Done(value, _) => Ok(value),
             Verdict::Failed(error) | Verdict::InDoubt(error) => Err(error),
             Verdict::NotStarted(why) => Err(OpError::new(Kind::Unreachable, why)),
         }

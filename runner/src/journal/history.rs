@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use lockstep_modules::cx::Sitting;
 use lockstep_modules::error::{DID, Kind};
 use lockstep_modules::op::{Effect, Observation};
 use serde_json::Value;
@@ -80,6 +81,8 @@ pub struct History {
     pub steps: BTreeMap<String, Step>,
     /// What was delivered, in order.
     pub completions: Vec<Completion>,
+    /// Who took the run up, in order; empty as long as only a lockstep did that didn't number its sittings.
+    pub sittings: Vec<Sitting>,
     /// How often the run was resumed.
     pub resumes: u32,
     /// The last look at the cluster that a resume took, and how many completions came before it.
@@ -110,6 +113,7 @@ impl History {
             last: began,
             steps: BTreeMap::new(),
             completions: Vec::new(),
+            sittings: Vec::new(),
             resumes: 0,
             observed: None,
             cancelled: None,
@@ -129,11 +133,19 @@ impl History {
         if self.end.is_some() {
             return Err("nothing follows the end of a run".to_owned());
         }
+        if let Record::Sitting(sitting) = record {
+            let number = sitting.number;
+            if number <= self.sitting() {
+                return Err(format!("sitting {number} can't follow {}", self.sitting()));
+            }
+            self.sittings.push(sitting);
+            return Ok(());
+        }
         if self.suspended.take().is_some() && !matches!(record, Record::Resume { .. }) {
             return Err("only a resume follows a suspended run".to_owned());
         }
         match record {
-            Record::Run(_) => return Err("a run begins once".to_owned()),
+            Record::Run(_) | Record::Sitting(_) => return Err("a run begins once".to_owned()),
             Record::Intent {
                 path,
                 op,
@@ -183,6 +195,12 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// The number of the last sitting; 0 where none has begun.
+    #[must_use]
+    pub fn sitting(&self) -> u32 {
+        self.sittings.last().map_or(0, |sitting| sitting.number)
     }
 
     /// What the run itself knows of the cluster: the last look at it, and what its steps reported since.
