@@ -132,6 +132,100 @@ fn what_was_done_by_hand_is_taken_as_done() {
     assert_eq!(bench.history().completions[0].by, By::Operator);
 }
 
+/// Two steps that must not be done twice wait, and something else goes on beside them.
+fn two_in_doubt() -> Bench {
+    let body = r#"
+        return parallel(cluster.members, function(m)
+            if m == "micro03" then return snap.refresh { member = m, snap = "microceph" }.to end
+            local r = try(exec, { member = m, argv = { "/bin/echo", "sent" }, effect = "once" })
+            return r.ok and r.value.stdout or r.error.kind
+        end)
+    "#;
+    let mut bench = Bench::playing(body, 3);
+    kill_at(
+        &mut bench,
+        |r| matches!(r, Record::Start { path, .. } if path == "micro03/snap.refresh#1"),
+    );
+    let Ended::Finish(lockstep::engine::Finish::Held(held)) = bench.resume() else {
+        panic!("two steps are in doubt")
+    };
+    assert_eq!(held.len(), 2);
+    bench
+}
+
+#[test]
+fn a_decision_that_is_in_the_journal_is_kept_to_wherever_the_controller_is_killed() {
+    let by_hand = json!({"code": 0, "stdout": "by hand", "stderr": ""});
+    let paths = ["micro01/exec#1", "micro02/exec#1"].map(str::to_owned);
+    let assumed = Decisions {
+        assume_done: paths.clone().map(|path| (path, by_hand.clone())).into(),
+        ..Decisions::default()
+    };
+    let delivered = Decisions {
+        deliver: true,
+        ..Decisions::default()
+    };
+    let again = Decisions {
+        retry: paths.into(),
+        ..Decisions::default()
+    };
+    let cases = [
+        (assumed, Choice::AssumeDone, true, json!("by hand")),
+        (delivered, Choice::Deliver, true, json!("command")),
+        (again, Choice::Retry, false, json!("sent\n")),
+    ];
+    for (decisions, choice, once, kept) in cases {
+        let held = two_in_doubt();
+        let journal = held.journal.text();
+        for n in 1.. {
+            let mut ended = 0;
+            for crash in [Crash::Before(n), Crash::Torn(n), Crash::After(n)] {
+                let mut bench = held.fresh_copy();
+                bench.journal = lockstep::journal::MemoryJournal::with(&journal);
+                let killed = bench.resume_until(decisions.clone(), crash);
+                ended += usize::from(!matches!(killed, Ended::Killed));
+                let decided: Vec<String> = bench
+                    .records()
+                    .iter()
+                    .filter(|r| matches!(r, Record::Decide { choice: c, .. } if *c == choice))
+                    .filter_map(|r| r.path().map(str::to_owned))
+                    .collect();
+                // Whatever isn't in the journal is decided otherwise now.
+                for _ in 0..2 {
+                    let again = Decisions {
+                        retry: held_paths(&bench),
+                        ..Decisions::default()
+                    };
+                    if bench.history().end.is_none() {
+                        bench.resume_with(again, true);
+                    }
+                }
+                let Some(Ok(result)) = bench.history().end else {
+                    panic!("{crash:?}: it has no end")
+                };
+                for (i, path) in ["micro01/exec#1", "micro02/exec#1"].iter().enumerate() {
+                    if decided.iter().any(|decided| decided == path) {
+                        let attempts = bench.history().steps[*path].attempts;
+                        let found = (attempts == 1, &result[i]);
+                        assert_eq!(found, (once, &kept), "{crash:?}: {choice:?} of {path}");
+                    }
+                }
+            }
+            if ended == 3 {
+                assert!(n > 3, "only {n} appends");
+                break;
+            }
+        }
+    }
+}
+
+/// The steps that wait for a decision.
+fn held_paths(bench: &Bench) -> BTreeSet<String> {
+    let steps = bench.history().steps.into_iter();
+    let held = steps.filter(|(_, step)| step.phase.word() == "held");
+    held.map(|(path, _)| path).collect()
+}
+
 #[test]
 fn a_decision_about_a_step_that_doesn_t_wait_is_refused() {
     let mut bench = failing(1);

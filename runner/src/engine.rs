@@ -405,10 +405,10 @@ impl Engine {
         let refused = matches!(&verdict, Verdict::Failed(error) if error.kind == Kind::Refused);
         self.touched |= live.call.effect != Effect::Read && !refused;
         match verdict {
-            Verdict::Done(value, by) => self.deliver(path, &Ok(value), by),
+            Verdict::Done(value, by) => self.deliver(path, &Ok(value), by, None),
             Verdict::NotStarted(why) if cancelled => {
                 let failure = live.failure(OpError::new(Kind::Cancelled, why));
-                self.deliver(path, &Err(failure), By::Run)
+                self.deliver(path, &Err(failure), By::Run, None)
             }
             Verdict::NotStarted(why) => {
                 live.restarts += 1;
@@ -426,7 +426,7 @@ impl Engine {
                 let retry = live.call.options.retry.clone();
                 let (attempts, caught) = (live.attempts, live.call.caught);
                 if cancelled {
-                    return self.deliver(path, &Err(failure), By::Run);
+                    return self.deliver(path, &Err(failure), By::Run, None);
                 }
                 if let Some(retry) = retry.filter(|r| attempts <= r.times && self.stop == Stop::No)
                 {
@@ -440,7 +440,7 @@ impl Engine {
                 }
                 // What a simulated cluster can't tell is no failure that a playbook may have a way around.
                 if (caught || self.tools.deliver_failures) && failure.kind != Kind::Unknown {
-                    return self.deliver(path, &Err(failure), By::Run);
+                    return self.deliver(path, &Err(failure), By::Run, None);
                 }
                 self.hold(path, failure, false)
             }
@@ -462,14 +462,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Records a result and lets the playbook have it.
+    /// Records a result, with the decision that it follows from, and lets the playbook have it.
     fn deliver(
         &mut self,
         path: &str,
         result: &Result<Value, Failure>,
         by: By,
+        decided: Option<Choice>,
     ) -> Result<(), EngineError> {
-        self.append(&[match result {
+        let mut group: Vec<Record> = decided
+            .map(|choice| self.decided(path, choice))
+            .into_iter()
+            .collect();
+        group.push(match result {
             Ok(value) => Record::Done {
                 path: path.to_owned(),
                 value: value.clone(),
@@ -479,7 +484,8 @@ impl Engine {
                 path: path.to_owned(),
                 failure: failure.clone(),
             },
-        }])?;
+        });
+        self.append(&group)?;
         if let Some(live) = self.steps.remove(path) {
             if let Ok(value) = result {
                 self.host.owns(&live.call.op, value);
@@ -612,7 +618,7 @@ impl Engine {
     }
 
     /// Records what the operator decided about a step.
-    fn decided(&mut self, path: &str, choice: Choice) -> Record {
+    fn decided(&self, path: &str, choice: Choice) -> Record {
         Record::Decide {
             path: path.to_owned(),
             choice,

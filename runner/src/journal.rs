@@ -1,7 +1,8 @@
 //! The journal: small, strict, versioned. Everything that correctness rests on is in here, and nothing else.
 //!
-//! One JSON line a record, appended, and on disk before anything follows from it: *no start on disk, no effect; no result
-//! on disk, no result for Lua.* A last line that was torn by a crash is cut; anything else that is wrong is refused.
+//! One JSON line a record, appended in groups, and on disk before anything follows from it: *no start on disk, no effect; no
+//! result on disk, no result for Lua.* A last group that was torn by a crash is cut as a whole; anything else that is wrong is
+//! refused.
 
 mod file;
 mod history;
@@ -204,7 +205,7 @@ impl Record {
 
 /// A journal being written.
 pub trait Journal {
-    /// Appends `records` and returns once they are on disk.
+    /// Appends `records` as one group, of which a reader has all or nothing, and returns once they are on disk.
     ///
     /// # Errors
     /// Where they can't be written; then the run must stop.
@@ -241,7 +242,7 @@ pub enum JournalError {
         found: u64,
     },
     /// It has no records.
-    #[error("the journal is empty: the run did not begin")]
+    #[error("the run did not begin: its journal is missing or empty")]
     Empty,
 }
 
@@ -252,14 +253,18 @@ struct Line<'a> {
     /// Counted from 1.
     n: usize,
     at: Timestamp,
-    /// The beginning of the SHA-256 of number, time and record: a flipped bit must not become a fact.
+    /// The group that the record was appended in goes on with the next line.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    more: bool,
+    /// The beginning of the SHA-256 of all the rest: a flipped bit must not become a fact.
     sum: String,
     #[serde(borrow)]
     record: &'a RawValue,
 }
 
-fn sum(n: usize, at: Timestamp, record: &str) -> String {
-    let digest = Sha256::digest(format!("{n} {at} {record}"));
+fn sum(n: usize, at: Timestamp, more: bool, record: &str) -> String {
+    let more = if more { "more " } else { "" };
+    let digest = Sha256::digest(format!("{n} {at} {more}{record}"));
     digest
         .iter()
         .take(8)
@@ -267,34 +272,44 @@ fn sum(n: usize, at: Timestamp, record: &str) -> String {
         .collect()
 }
 
-/// The line for a record, without its newline.
+/// The lines for a group of records, the first of which is number `n`.
 pub(crate) fn encode(
     n: usize,
     at: Timestamp,
-    record: &Record,
+    group: &[Record],
 ) -> Result<String, serde_json::Error> {
-    let record = serde_json::value::to_raw_value(record)?;
-    serde_json::to_string(&Line {
-        n,
-        at,
-        sum: sum(n, at, record.get()),
-        record: &record,
-    })
+    let mut text = String::new();
+    for (i, record) in group.iter().enumerate() {
+        let record = serde_json::value::to_raw_value(record)?;
+        let (n, more) = (n + i, i + 1 < group.len());
+        let line = Line {
+            n,
+            at,
+            more,
+            sum: sum(n, at, more, record.get()),
+            record: &record,
+        };
+        text.push_str(&serde_json::to_string(&line)?);
+        text.push('\n');
+    }
+    Ok(text)
 }
 
-/// A journal's records, and how many bytes of its file they take: what follows is a torn last line.
+/// A journal's records, and how many bytes of its file they take: what follows is a torn last group.
 #[derive(Debug)]
 pub struct Decoded {
     /// The records with the times they were written at.
     pub records: Vec<(Timestamp, Record)>,
-    /// Bytes of the lines that are whole.
+    /// Bytes of the groups that are whole.
     pub whole: usize,
+    /// Only the newline of the last line is missing: the next one would be written behind it.
+    pub unended: bool,
 }
 
 /// Reads a journal's text.
 ///
 /// # Errors
-/// Where any line but the last is not what was written, or the format is another.
+/// Where anything but a torn last group is not what was written, or the format is another.
 pub fn decode(text: &[u8]) -> Result<Decoded, JournalError> {
     match readable(text) {
         (decoded, None) => Ok(decoded),
@@ -302,43 +317,61 @@ pub fn decode(text: &[u8]) -> Result<Decoded, JournalError> {
     }
 }
 
-/// Reads a journal's text up to the first line that is not what was written, and tells what is wrong with that one. For
+/// Reads a journal's text up to the first group that is not what was written, and tells what is wrong with that one. For
 /// whoever only shows a run: nothing may be done on the strength of a journal that is damaged.
 #[must_use]
 pub fn readable(text: &[u8]) -> (Decoded, Option<JournalError>) {
     let mut decoded = Decoded {
         records: Vec::new(),
         whole: 0,
+        unended: false,
     };
+    let (mut group, mut read) = (Vec::new(), 0);
     for (i, bytes) in text.split_inclusive(|b| *b == b'\n').enumerate() {
-        let last = decoded.whole + bytes.len() == text.len();
-        match decode_line(i + 1, bytes) {
-            Ok(record) => decoded.records.push(record),
-            Err(JournalError::Damaged { .. }) if last && !bytes.ends_with(b"\n") => break,
+        let line = bytes.strip_suffix(b"\n");
+        if line.is_none() && is_torn(bytes) {
+            break;
+        }
+        match decode_line(i + 1, line.unwrap_or(bytes)) {
+            Ok((at, more, record)) => {
+                group.push((at, record));
+                read += bytes.len();
+                if !more {
+                    decoded.records.append(&mut group);
+                    (decoded.whole, decoded.unended) = (read, line.is_none());
+                }
+            }
             Err(error) => return (decoded, Some(error)),
         }
-        decoded.whole += bytes.len();
     }
     (decoded, None)
 }
 
-fn decode_line(n: usize, bytes: &[u8]) -> Result<(Timestamp, Record), JournalError> {
+/// Whether a line that has no newline was never written to its end. One that was, and lacks only that or has something else in
+/// its place, is looked at like any other.
+fn is_torn(line: &[u8]) -> bool {
+    let mut values = serde_json::Deserializer::from_slice(line).into_iter::<&RawValue>();
+    !matches!(values.next(), Some(Ok(_)))
+}
+
+fn decode_line(n: usize, text: &[u8]) -> Result<(Timestamp, bool, Record), JournalError> {
     let damaged = |why: String| JournalError::Damaged { line: n, why };
-    let text = bytes
-        .strip_suffix(b"\n")
-        .ok_or_else(|| damaged("it has no end".to_owned()))?;
     let line: Line<'_> = serde_json::from_slice(text).map_err(|e| damaged(e.to_string()))?;
     if line.n != n {
         return Err(damaged(format!("it says that it is line {}", line.n)));
     }
-    if line.sum != sum(line.n, line.at, line.record.get()) {
+    if line.sum != sum(line.n, line.at, line.more, line.record.get()) {
         return Err(damaged("its checksum doesn't fit".to_owned()));
+    }
+    // What means the same and is written otherwise, such as a time, is not what was written.
+    if serde_json::to_string(&line).is_ok_and(|written| written.as_bytes() != text) {
+        return Err(damaged("it is written otherwise than it was".to_owned()));
     }
     if n == 1 {
         check_format(line.record)?;
     }
     let record = serde_json::from_str(line.record.get()).map_err(|e| damaged(e.to_string()))?;
-    Ok((line.at, record))
+    Ok((line.at, line.more, record))
 }
 
 /// The format is looked at before anything else is made of the record, since another one may have other fields.
@@ -357,12 +390,17 @@ mod tests {
     use super::*;
 
     fn text(records: &[Record]) -> String {
-        let at = Timestamp::UNIX_EPOCH;
+        let at = Timestamp::from_second(1_795_000_000).unwrap();
         let lines = records
             .iter()
             .enumerate()
-            .map(|(i, r)| encode(i + 1, at, r).unwrap() + "\n");
+            .map(|(i, r)| encode(i + 1, at, std::slice::from_ref(r)).unwrap());
         lines.collect()
+    }
+
+    fn read(text: &[u8]) -> Result<Vec<Record>, JournalError> {
+        let records = decode(text)?.records;
+        Ok(records.into_iter().map(|(_, record)| record).collect())
     }
 
     fn three() -> Vec<Record> {
@@ -376,23 +414,15 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         let text = text(&three());
-        let decoded = decode(text.as_bytes()).unwrap();
-        assert_eq!(
-            decoded
-                .records
-                .into_iter()
-                .map(|(_, r)| r)
-                .collect::<Vec<_>>(),
-            three()
-        );
-        assert_eq!(decoded.whole, text.len());
+        assert_eq!(read(text.as_bytes()).unwrap(), three());
+        assert_eq!(decode(text.as_bytes()).unwrap().whole, text.len());
     }
 
     #[test]
     fn a_torn_last_line_is_cut_wherever_it_was_torn() {
         let text = text(&three());
         let two = text[..text.len() - 1].rfind('\n').unwrap() + 1;
-        for cut in two..text.len() {
+        for cut in two..text.len() - 1 {
             let decoded = decode(&text.as_bytes()[..cut]).unwrap();
             assert_eq!(
                 (decoded.records.len(), decoded.whole),
@@ -403,20 +433,41 @@ mod tests {
     }
 
     #[test]
+    fn half_a_group_is_nothing() {
+        let at = Timestamp::UNIX_EPOCH;
+        let one = encode(1, at, &three()[..1]).unwrap();
+        let text = one.clone() + &encode(2, at, &three()[1..]).unwrap();
+        for cut in one.len()..text.len() - 1 {
+            let decoded = decode(&text.as_bytes()[..cut]).unwrap();
+            assert_eq!(
+                (decoded.records.len(), decoded.whole),
+                (1, one.len()),
+                "cut at {cut}"
+            );
+        }
+        assert_eq!(read(text.as_bytes()).unwrap(), three());
+    }
+
+    #[test]
+    fn a_last_line_of_which_only_the_newline_is_missing_counts() {
+        let text = text(&three());
+        let decoded = decode(&text.as_bytes()[..text.len() - 1]).unwrap();
+        assert_eq!((decoded.records.len(), decoded.unended), (3, true));
+    }
+
+    #[test]
     fn any_flipped_bit_is_noticed() {
-        let text = text(&three()).into_bytes();
-        for at in 0..text.len() {
+        let at = Timestamp::from_second(1_795_000_000).unwrap();
+        let text = text(&three()[..1]) + &encode(2, at, &three()[1..]).unwrap();
+        let text = text.into_bytes();
+        for place in 0..text.len() * 8 {
             let mut damaged = text.clone();
-            damaged[at] ^= 1;
-            let last_newline = at == text.len() - 1;
-            match decode(&damaged) {
-                // The last newline gone is what a torn line looks like.
-                Ok(decoded) => assert!(last_newline && decoded.records.len() == 2, "byte {at}"),
-                Err(error) => assert!(
-                    matches!(error, JournalError::Damaged { .. }),
-                    "byte {at}: {error}"
-                ),
-            }
+            damaged[place / 8] ^= 1 << (place % 8);
+            let error = decode(&damaged).unwrap_err();
+            assert!(
+                matches!(error, JournalError::Damaged { .. }),
+                "bit {place}: {error}"
+            );
         }
     }
 
@@ -445,7 +496,8 @@ mod tests {
         let line = Line {
             n: 1,
             at,
-            sum: sum(1, at, record.get()),
+            more: false,
+            sum: sum(1, at, false, record.get()),
             record: &record,
         };
         let error =

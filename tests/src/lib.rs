@@ -253,12 +253,11 @@ impl Bench {
         ended.into()
     }
 
-    /// Goes on with the run until its journal crashes again.
+    /// Goes on with the run, with decisions, until its journal crashes again.
     ///
     /// # Panics
     /// Where the journal can't be read.
-    pub fn resume_until(&mut self, crash: Crash) -> Ended {
-        let decisions = Decisions::default();
+    pub fn resume_until(&mut self, decisions: Decisions, crash: Crash) -> Ended {
         self.trial.resume(decisions, false, Some(crash)).into()
     }
 

@@ -117,7 +117,8 @@ fn journal() -> Vec<(Timestamp, Record)> {
 
 fn text(journal: &[(Timestamp, Record)]) -> String {
     let lines = journal.iter().enumerate();
-    let lines = lines.map(|(i, (at, record))| encode(i + 1, *at, record).unwrap() + "\n");
+    let lines =
+        lines.map(|(i, (at, record))| encode(i + 1, *at, std::slice::from_ref(record)).unwrap());
     lines.collect()
 }
 

@@ -428,13 +428,17 @@ impl Engine {
             {
                 way = Way::Refuse(why);
             }
-            records.extend(way.decision().map(|choice| self.decided(&path, choice)));
+            let choice = way.decision();
             match way {
-                Way::Assume(value) => self.operator.push_back((path.clone(), Ok(value))),
-                Way::Deliver(failure) => self.operator.push_back((path.clone(), Err(failure))),
+                Way::Assume(value) => self.operator.push_back((path.clone(), Ok(value), choice)),
+                Way::Deliver(failure) => {
+                    self.operator
+                        .push_back((path.clone(), Err(failure), choice));
+                }
                 Way::Cancel => {
                     let failure = cancelled(&call, phase);
-                    self.operator.push_back((path.clone(), Err(failure)));
+                    self.operator
+                        .push_back((path.clone(), Err(failure), choice));
                 }
                 Way::Refuse(why) => {
                     self.admit(call, attempts, left);
@@ -442,6 +446,7 @@ impl Engine {
                     continue;
                 }
                 Way::Run { .. } => {
+                    records.extend(choice.map(|choice| self.decided(&path, choice)));
                     records.push(Record::Start {
                         path: path.clone(),
                         attempt: attempts + 1,
@@ -451,6 +456,7 @@ impl Engine {
                     continue;
                 }
                 Way::Probe { .. } => {
+                    records.extend(choice.map(|choice| self.decided(&path, choice)));
                     self.admit(call, attempts, left);
                     beginning.push((path, Begin::Probe));
                     continue;
@@ -468,18 +474,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Delivers what the operator decided, one at a time: strands must run in the order in which a replay will run them.
+    /// Delivers what the operator decided, one at a time: strands must run in the order in which a replay will run them. A
+    /// decision is on disk with what follows from it, or not at all.
     pub(super) fn deliver_decided(&mut self) -> Result<bool, EngineError> {
-        let Some((path, result)) = self.operator.pop_front() else {
+        let Some((path, result, choice)) = self.operator.pop_front() else {
             return Ok(false);
         };
-        self.deliver(&path, &result, By::Operator)?;
+        self.deliver(&path, &result, By::Operator, choice)?;
         Ok(true)
     }
 }
 
 /// What the operator decided and the playbook hasn't seen yet.
-pub(super) type Decided = VecDeque<(String, Result<Value, Failure>)>;
+pub(super) type Decided = VecDeque<(String, Result<Value, Failure>, Option<Choice>)>;
 
 /// What is done with a step that waits.
 enum Way {

@@ -40,19 +40,21 @@ impl FileJournal {
         })
     }
 
-    /// Opens a journal to go on with it: reads it, and cuts a torn last line.
+    /// Opens a journal to go on with it: reads it, and cuts a torn last group.
     ///
     /// # Errors
     /// Where it can't be read, or is damaged elsewhere than at its end.
     pub fn open(path: &Path) -> Result<(Self, Vec<(Timestamp, Record)>), JournalError> {
         let decoded = Self::read(path)?;
-        let file = OpenOptions::new()
+        let mut file = OpenOptions::new()
             .append(true)
             .open(path)
             .map_err(|source| io(path, "written", source))?;
-        let bytes = decoded.whole as u64;
-        file.set_len(bytes)
+        let end = if decoded.unended { "\n" } else { "" };
+        file.set_len(decoded.whole as u64)
+            .and_then(|()| file.write_all(end.as_bytes()))
             .map_err(|source| io(path, "written", source))?;
+        let bytes = (decoded.whole + end.len()) as u64;
         let journal = Self {
             path: path.to_owned(),
             file,
@@ -82,14 +84,8 @@ impl FileJournal {
 
 impl Journal for FileJournal {
     fn append(&mut self, at: Timestamp, records: &[Record]) -> Result<(), JournalError> {
-        let lines = records
-            .iter()
-            .enumerate()
-            .map(|(i, r)| encode(self.lines + i + 1, at, r));
-        let lines: Vec<String> = lines
-            .collect::<Result<_, _>>()
-            .map_err(|e| io(&self.path, "written", e.into()))?;
-        let text = lines.join("\n") + "\n";
+        let text =
+            encode(self.lines + 1, at, records).map_err(|e| io(&self.path, "written", e.into()))?;
         if let Err(source) = self.write(&text) {
             // Half a group must not be taken for a whole one later. Should this fail too, a reader cuts what is torn.
             let _ = self.file.set_len(self.bytes);
@@ -125,22 +121,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.jsonl");
         let mut journal = FileJournal::create(&path).unwrap();
-        journal
-            .append(Timestamp::UNIX_EPOCH, &[start(1), start(2)])
-            .unwrap();
+        for group in [&[start(1)][..], &[start(2), start(3)]] {
+            journal.append(Timestamp::UNIX_EPOCH, group).unwrap();
+        }
         drop(journal);
-        let mut text = std::fs::read(&path).unwrap();
-        text.truncate(text.len() - 5);
-        std::fs::write(&path, text).unwrap();
-
-        let (mut journal, records) = FileJournal::open(&path).unwrap();
-        assert_eq!(records.len(), 1);
-        journal.append(Timestamp::UNIX_EPOCH, &[start(3)]).unwrap();
-        let records = FileJournal::read(&path).unwrap().records;
-        assert_eq!(
-            records.into_iter().map(|(_, r)| r).collect::<Vec<_>>(),
-            [start(1), start(3)]
-        );
+        let whole = std::fs::read(&path).unwrap();
+        // Torn in the group's last line, and with its newline missing only.
+        for (torn, kept) in [(5, 1), (1, 3)] {
+            std::fs::write(&path, &whole[..whole.len() - torn]).unwrap();
+            let (mut journal, records) = FileJournal::open(&path).unwrap();
+            assert_eq!(records.len(), kept);
+            journal.append(Timestamp::UNIX_EPOCH, &[start(4)]).unwrap();
+            let records = FileJournal::read(&path).unwrap().records;
+            assert_eq!(records.len(), kept + 1);
+            assert_eq!(records[kept].1, start(4));
+        }
     }
 
     #[test]

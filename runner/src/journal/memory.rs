@@ -12,7 +12,7 @@ use super::{Journal, JournalError, Record, decode, encode};
 pub enum Crash {
     /// Before anything of append number `.0` (counted from 1) was written.
     Before(usize),
-    /// In the middle of its last line.
+    /// In the middle of it: behind its first line, or within that where it has no other.
     Torn(usize),
     /// After it was written, before anything followed from it.
     After(usize),
@@ -60,6 +60,9 @@ impl MemoryJournal {
         let decoded = decode(&self.disk.borrow().text)?;
         let mut disk = self.disk.borrow_mut();
         disk.text.truncate(decoded.whole);
+        if decoded.unended {
+            disk.text.push(b'\n');
+        }
         disk.lines = decoded.records.len();
         disk.appends = 0;
         drop(disk);
@@ -98,20 +101,19 @@ impl Journal for MemoryJournal {
         if crash == Some(Crash::Before(now)) {
             return Err(gone());
         }
-        for record in records {
-            disk.lines += 1;
-            let line = encode(disk.lines, at, record).map_err(|e| JournalError::Io {
-                path: "memory".into(),
-                verb: "written",
-                source: e.into(),
-            })?;
-            disk.text.extend_from_slice(line.as_bytes());
-            disk.text.push(b'\n');
-        }
-        if crash == Some(Crash::Torn(now)) {
-            let torn = disk.text.len().saturating_sub(7);
-            disk.text.truncate(torn);
-        }
+        let text = encode(disk.lines + 1, at, records).map_err(|e| JournalError::Io {
+            path: "memory".into(),
+            verb: "written",
+            source: e.into(),
+        })?;
+        disk.lines += records.len();
+        let kept = if crash == Some(Crash::Torn(now)) {
+            let first = text.find('\n').map_or(0, |end| end + 1);
+            first.min(text.len().saturating_sub(7))
+        } else {
+            text.len()
+        };
+        disk.text.extend_from_slice(&text.as_bytes()[..kept]);
         if matches!(crash, Some(Crash::Torn(n) | Crash::After(n)) if n == now) {
             return Err(gone());
         }
