@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod completions;
 mod crash;
+mod damage;
 mod desk;
 mod docs;
 mod engine;

@@ -189,20 +189,31 @@ fn a_journal_that_is_torn_or_was_never_begun_is_shown_as_far_as_it_goes() {
     write(&journal(&desk), &text[..text.len() - 30]);
     let show = desk.run(&["show", "site-1"]).exits(0);
     assert!(show.contains("held"), "{show}");
-    write(&journal(&desk), "");
-    fs::remove_file(events(&desk)).unwrap();
-    let show = desk.run(&["show", "site-1"]);
-    assert_eq!(show.code, Some(7), "{show:?}");
-    assert!(
-        show.stderr
-            .contains("the journal is empty: the run did not begin"),
-        "{}",
-        show.stderr
-    );
+    // Where only the journal is gone, the events know that there was a run.
     fs::remove_file(journal(&desk)).unwrap();
     let report = desk.run(&["report", "site-1", "-o", "-"]);
     assert_eq!(report.code, Some(7), "{report:?}");
     assert!(report.stdout.contains("the journal can't be read"));
+    // Killed while its folder was filled, after the journal was made, or in its first line.
+    fs::remove_file(events(&desk)).unwrap();
+    for begun in [None, Some(""), Some(&text[..20])] {
+        if let Some(begun) = begun {
+            write(&journal(&desk), begun);
+        }
+        for command in ["show", "resume", "abort", "report"] {
+            let ran = desk.run(&[command, "site-1"]);
+            assert_eq!(ran.code, Some(7), "{ran:?}");
+            let told = "the run did not begin: its journal is missing or empty";
+            assert!(ran.stderr.contains(told), "{command}: {ran:?}");
+            for offered in ["lockstep resume", "lockstep status"] {
+                assert!(!ran.stdout.contains(offered), "{command}: {ran:?}");
+            }
+        }
+        let runs = desk.run(&["runs"]).exits(0);
+        assert!(runs.contains("did not begin"), "{runs}");
+        let runs = desk.run(&["runs", "--json"]).exits(0);
+        assert!(runs.contains(r#""state":"did not begin""#), "{runs}");
+    }
 }
 
 #[test]

@@ -94,6 +94,8 @@ pub enum State {
     /// The process that ran it is gone, and said nothing.
     #[default]
     BrokenOff,
+    /// It was killed before anything was recorded, and so before anything was done.
+    NotBegun,
 }
 
 impl State {
@@ -109,6 +111,7 @@ impl State {
             Self::Held => "held",
             Self::Suspended => "suspended",
             Self::BrokenOff => "broken off",
+            Self::NotBegun => "did not begin",
         }
     }
 
@@ -117,7 +120,7 @@ impl State {
     pub fn is_over(self) -> bool {
         matches!(
             self,
-            Self::Done | Self::Failed | Self::Refused | Self::Aborted
+            Self::Done | Self::Failed | Self::Refused | Self::Aborted | Self::NotBegun
         )
     }
 }

@@ -86,6 +86,18 @@ pub fn shipped(file: &str) -> Option<&'static str> {
     SHIPPED.get_file(file)?.contents_utf8()
 }
 
+/// The file that comes with the shipped playbooks and has this digest, if one.
+#[must_use]
+pub fn shipped_with(sum: &str) -> Option<&'static str> {
+    fn within(folder: &'static Dir<'_>, sum: &str) -> Option<&'static str> {
+        let mut files = folder.files().filter_map(|file| file.contents_utf8());
+        files
+            .find(|text| digest(text) == sum)
+            .or_else(|| folder.dirs().find_map(|folder| within(folder, sum)))
+    }
+    within(&SHIPPED, sum)
+}
+
 /// The Lua files in a folder of the shipped playbooks (`""` for the top): names with texts, by name.
 #[must_use]
 pub fn shipped_in(folder: &str) -> Vec<(&'static str, &'static str)> {

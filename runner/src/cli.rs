@@ -214,6 +214,7 @@ pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
     if completions::answered(registry, &argv) {
         return Exit::Done.into();
     }
+    signals::hear_of_large_files();
     let made = modules::with_programs(registry, &argv).and_then(|registry| {
         let command = command(&registry, &argv)?;
         Ok((command, registry))

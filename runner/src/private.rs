@@ -1,7 +1,7 @@
 //! Files and folders for whoever runs lockstep and nobody else: what a run leaves behind tells how production machines are made.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Result, Write};
+use std::io::{ErrorKind, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -26,7 +26,31 @@ pub fn file() -> OpenOptions {
 /// # Errors
 /// Where it can't be made.
 pub fn make_folder(path: &Path) -> Result<()> {
-    folder().recursive(true).create(path)
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+        make_folder(above)?;
+    }
+    match make_new_folder(path) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// Makes a folder that isn't there yet, in one that is. Its name lasts as what is written into it does.
+///
+/// # Errors
+/// Where it can't be made, or is there.
+pub fn make_new_folder(path: &Path) -> Result<()> {
+    folder().create(path)?;
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    match File::open(above.unwrap_or(Path::new("."))) {
+        // One that may be written and not read can't be synced.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        opened => opened?.sync_all(),
+    }
 }
 
 /// Writes a file that has just this in it, and returns it.

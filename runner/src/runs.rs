@@ -3,7 +3,7 @@
 //! ```text
 //! STATE/runs/update-14/journal.jsonl    what correctness rests on
 //!                      events.jsonl     what whoever watches gets to see
-//!                      bundle/          every Lua module that was loaded
+//!                      bundle/          every Lua module that was loaded, by digest
 //!                      modules/         the site's module programs, where it has any
 //!                      out/             outputs too long for an event, by digest
 //!                      twin.json        the simulated cluster, where there is no real one
@@ -15,7 +15,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::bundle::{Captured, digest};
+use crate::bundle::{Captured, digest, shipped_with};
 use crate::journal::{FileJournal, Head, History, JournalError};
 use crate::private;
 use crate::script::Source;
@@ -58,6 +58,8 @@ pub enum RunsError {
     Bundle {
         /// The run.
         id: String,
+        /// The playbook that it runs.
+        playbook: String,
         /// The module.
         name: String,
         /// What is wrong with it.
@@ -103,7 +105,7 @@ impl Runs {
         loop {
             let id = format!("{playbook}-{number}");
             let path = self.folder.join(&id);
-            match private::folder().create(&path) {
+            match private::make_new_folder(&path) {
                 Ok(()) => return lock(&id, path),
                 // Someone else has just begun one too.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
@@ -191,12 +193,21 @@ impl Runs {
     /// # Errors
     /// Where there is none, or it is damaged.
     pub fn history(&self, id: &str) -> Result<History, RunsError> {
-        let path = self.folder_of(id)?.join(JOURNAL);
+        let folder = self.folder_of(id)?;
         let of = |source| RunsError::Journal {
             id: id.to_owned(),
             source,
         };
-        History::of(FileJournal::read(&path).map_err(of)?.records).map_err(of)
+        let read = || History::of(FileJournal::read(&folder.join(JOURNAL))?.records);
+        begun(&folder).and_then(|()| read()).map_err(of)
+    }
+
+    /// The Lua modules that a run captured.
+    ///
+    /// # Errors
+    /// As [`RunFolder::captured`].
+    pub fn captured(&self, head: &Head) -> Result<Captured, RunsError> {
+        captured(&self.folder_of(&head.id)?, head)
     }
 
     /// Whether a process has the run now.
@@ -213,6 +224,20 @@ pub(crate) const JOURNAL: &str = "journal.jsonl";
 pub(crate) const EVENTS: &str = "events.jsonl";
 const LOCK: &str = "lock";
 const BUNDLE: &str = "bundle";
+
+/// Whether a run has begun. One that was killed while its folder was filled has neither a journal nor events; a journal that
+/// is gone is another thing.
+///
+/// # Errors
+/// [`JournalError::Empty`] where it hasn't.
+pub(crate) fn begun(folder: &Path) -> Result<(), JournalError> {
+    let there = |name| folder.join(name).exists();
+    if there(JOURNAL) || there(EVENTS) {
+        Ok(())
+    } else {
+        Err(JournalError::Empty)
+    }
+}
 
 fn lock(id: &str, path: PathBuf) -> Result<RunFolder, RunsError> {
     let lock_path = path.join(LOCK);
@@ -248,8 +273,9 @@ impl RunFolder {
     /// # Errors
     /// Where it is damaged or can't be written.
     pub fn open_journal(&self) -> Result<(FileJournal, History), RunsError> {
-        let (journal, records) =
-            FileJournal::open(&self.file(JOURNAL)).map_err(|source| self.journal(source))?;
+        let (journal, records) = begun(&self.path)
+            .and_then(|()| FileJournal::open(&self.file(JOURNAL)))
+            .map_err(|source| self.journal(source))?;
         Ok((
             journal,
             History::of(records).map_err(|source| self.journal(source))?,
@@ -273,8 +299,8 @@ impl RunFolder {
     ) -> Result<BTreeMap<String, (String, String)>, RunsError> {
         let folder = self.file(BUNDLE);
         private::make_folder(&folder).map_err(|source| fail(&folder, "made", source))?;
-        for (name, source) in modules {
-            let path = folder.join(file_name(name));
+        for source in modules.values() {
+            let path = folder.join(by_digest(&digest(&source.text)));
             let written = private::write(&path, &source.text).and_then(|file| file.sync_all());
             written.map_err(|source| fail(&path, "written", source))?;
         }
@@ -292,32 +318,45 @@ impl RunFolder {
     /// # Errors
     /// Where one is missing or isn't what was captured.
     pub fn captured(&self, head: &Head) -> Result<Captured, RunsError> {
-        let mut modules = BTreeMap::new();
-        for (name, (chunk, sum)) in &head.bundle {
-            let complain = |why: String| RunsError::Bundle {
-                id: self.id.clone(),
-                name: name.clone(),
-                why,
-            };
-            let path = self.file(BUNDLE).join(file_name(name));
-            let text = fs::read_to_string(&path).map_err(|e| complain(e.to_string()))?;
-            if digest(&text) != *sum {
-                return Err(complain(format!("{} has another content", path.display())));
-            }
-            modules.insert(
-                name.clone(),
-                Source {
-                    chunk: chunk.clone(),
-                    text,
-                },
-            );
-        }
-        Ok(Captured(modules))
+        captured(&self.path, head)
     }
 }
 
-/// A module's name as the name of a file.
-fn file_name(module: &str) -> String {
+/// What is wrong with one module is told only where nothing else has its content: a file of a journal of before, in which
+/// files had the modules' names, or a shipped playbook.
+fn captured(folder: &Path, head: &Head) -> Result<Captured, RunsError> {
+    let mut modules = BTreeMap::new();
+    for (name, (chunk, sum)) in &head.bundle {
+        let (file, before) = (by_digest(sum), by_name(name));
+        let kept = [&file, &before].map(|file| fs::read_to_string(folder.join(BUNDLE).join(file)));
+        let same = |text: &&String| digest(text) == *sum;
+        let text = kept.iter().flatten().find(same).cloned();
+        let Some(text) = text.or_else(|| shipped_with(sum).map(str::to_owned)) else {
+            let why = match kept {
+                [Err(error), Err(_)] => format!("{BUNDLE}/{file}: {error}"),
+                [Ok(_), _] => format!("{BUNDLE}/{file} has another content"),
+                [_, Ok(_)] => format!("{BUNDLE}/{before} has another content"),
+            };
+            return Err(RunsError::Bundle {
+                id: head.id.clone(),
+                playbook: head.playbook.clone(),
+                name: name.clone(),
+                why,
+            });
+        };
+        let chunk = chunk.clone();
+        modules.insert(name.clone(), Source { chunk, text });
+    }
+    Ok(Captured(modules))
+}
+
+/// The file of a captured module.
+fn by_digest(sum: &str) -> String {
+    format!("{sum}.lua")
+}
+
+/// The file that a captured module was in before files were named by digest. Two modules could have the same one.
+fn by_name(module: &str) -> String {
     let plain: String = module
         .chars()
         .map(|c| {
@@ -385,19 +424,73 @@ mod tests {
         );
     }
 
+    fn head(bundle: BTreeMap<String, (String, String)>) -> Head {
+        Head {
+            format: crate::journal::FORMAT,
+            id: "update-1".to_owned(),
+            playbook: "site/update.lua".to_owned(),
+            params: serde_json::json!({}),
+            lockstep: "0.1.0".to_owned(),
+            target: "twin:1".to_owned(),
+            cluster: lockstep_modules::cluster::Cluster {
+                name: "lab".to_owned(),
+                members: Vec::new(),
+                machines: Vec::new(),
+                ssh: lockstep_modules::cluster::SshConfig::default(),
+            },
+            seed: 1,
+            bundle,
+            programs: None,
+            who: "me@here".to_owned(),
+        }
+    }
+
+    fn modules(texts: &[(&str, &str)]) -> BTreeMap<String, Source> {
+        let source = |(name, text): &(&str, &str)| {
+            let (chunk, text) = (format!("{name} of mine"), (*text).to_owned());
+            ((*name).to_owned(), Source { chunk, text })
+        };
+        texts.iter().map(source).collect()
+    }
+
+    #[test]
+    fn modules_with_names_that_are_nearly_the_same_are_captured_each() {
+        let state = tempfile::tempdir().unwrap();
+        let run = Runs::in_state(state.path()).create("update").unwrap();
+        let modules = modules(&[
+            ("site/main", "return 1"),
+            ("site_main", "return 2"),
+            ("site_main.lua", "return 3"),
+        ]);
+        let head = head(run.capture(&modules).unwrap());
+        assert_eq!(run.captured(&head).unwrap().0, modules);
+    }
+
     #[test]
     fn a_captured_playbook_that_was_edited_is_refused() {
         let state = tempfile::tempdir().unwrap();
         let run = Runs::in_state(state.path()).create("update").unwrap();
-        let source = Source {
-            chunk: "site/update.lua".to_owned(),
-            text: "return 1".to_owned(),
-        };
-        run.capture(&BTreeMap::from([("site/update.lua".to_owned(), source)]))
-            .unwrap();
-        assert_eq!(
-            fs::read_to_string(run.file("bundle/site_update.lua")).unwrap(),
-            "return 1"
-        );
+        let modules = modules(&[("site/update.lua", "return 1")]);
+        let head = head(run.capture(&modules).unwrap());
+        let file = format!("bundle/{}.lua", digest("return 1"));
+        fs::write(run.file(&file), "return 2").unwrap();
+        let error = run.captured(&head).err().map(|error| error.to_string());
+        let told = "the captured module site/update.lua of update-1 was changed or is missing";
+        assert_eq!(error, Some(format!("{told}: {file} has another content")));
+        // The run of a lockstep that named its files otherwise.
+        fs::write(run.file("bundle/site_update.lua"), "return 1").unwrap();
+        assert_eq!(run.captured(&head).unwrap().0, modules);
+    }
+
+    #[test]
+    fn what_is_shipped_is_there_whatever_became_of_its_copy() {
+        let state = tempfile::tempdir().unwrap();
+        let run = Runs::in_state(state.path()).create("update").unwrap();
+        let flow = crate::bundle::shipped("flow.lua").unwrap();
+        let hazards = crate::bundle::shipped("data/hazards.toml").unwrap();
+        let modules = modules(&[("flow", flow), ("playbooks.data.hazards", hazards)]);
+        let head = head(run.capture(&modules).unwrap());
+        fs::remove_dir_all(run.file(BUNDLE)).unwrap();
+        assert_eq!(run.captured(&head).unwrap().0, modules);
     }
 }

@@ -28,7 +28,11 @@ impl Account {
         let mut fold = Fold::default();
         fold.account.run = run.to_owned();
         let (records, damage) = match journal {
-            Ok(text) => sound(text),
+            Ok(text) => {
+                let (records, error) = sound(text);
+                fold.empty = matches!(error, Some(JournalError::Empty));
+                (records, error.map(|error| error.to_string()))
+            }
             Err(why) => (Vec::new(), Some(why)),
         };
         fold.account.sound = damage.is_none();
@@ -67,7 +71,7 @@ impl Account {
 }
 
 /// The records of a journal that can be believed, and what is wrong with what follows them.
-fn sound(text: &[u8]) -> (Vec<(Timestamp, Record)>, Option<String>) {
+fn sound(text: &[u8]) -> (Vec<(Timestamp, Record)>, Option<JournalError>) {
     let (decoded, mut error) = readable(text);
     let mut records = decoded.records;
     // A record that can't stand where it stands is as bad as one that can't be read.
@@ -81,13 +85,15 @@ fn sound(text: &[u8]) -> (Vec<(Timestamp, Record)>, Option<String>) {
             error = Some(illegal);
         }
     }
-    (records, error.map(|error| error.to_string()))
+    (records, error)
 }
 
 #[derive(Default)]
 struct Fold {
     account: Account,
     index: BTreeMap<String, usize>,
+    /// The journal has nothing in it.
+    empty: bool,
     /// The session that the events are in.
     session: usize,
     /// The last session of which the events told the beginning.
@@ -584,6 +590,10 @@ impl Fold {
                 )
             }
             (None, _) if running => (State::Running, None),
+            (None, None) if self.empty && account.began.is_none() => {
+                account.troubles = vec![JournalError::Empty.to_string()];
+                (State::NotBegun, None)
+            }
             (None, Some((outcome, detail))) => {
                 (outcome_state(outcome), detail.as_str().map(str::to_owned))
             }

@@ -4,8 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use lockstep_modules::cmd::quote;
+
 use super::{Account, Output};
-use crate::runs::{EVENTS, JOURNAL, Runs, RunsError};
+use crate::runs::{EVENTS, JOURNAL, Runs, RunsError, begun};
 
 /// So much of an output that is in a file of its own is taken along.
 const BEGINNING: u64 = 4096;
@@ -21,7 +23,10 @@ pub fn load(runs: &Runs, id: &str) -> Result<Account, RunsError> {
     let read = |name: &str, what: &str| {
         fs::read(folder.join(name)).map_err(|error| format!("{what} can't be read: {error}"))
     };
-    let (journal, events) = (read(JOURNAL, "the journal"), read(EVENTS, "the events"));
+    let (journal, events) = match begun(&folder) {
+        Ok(()) => (read(JOURNAL, "the journal"), read(EVENTS, "the events")),
+        Err(_) => (Ok(Vec::new()), Ok(Vec::new())),
+    };
     let mut account = Account::of(
         id,
         journal.as_deref().map_err(String::clone),
@@ -31,6 +36,15 @@ pub fn load(runs: &Runs, id: &str) -> Result<Account, RunsError> {
     for command in account.steps.iter_mut().flat_map(|step| &mut step.commands) {
         begin(&folder, &mut command.stdout);
         begin(&folder, &mut command.stderr);
+    }
+    if !account.state.is_over()
+        && let Ok(history) = runs.history(id)
+        && let Err(error) = runs.captured(&history.head)
+    {
+        let playbook = quote(&history.head.playbook);
+        account.troubles.push(format!(
+            "{error}; resume or abort it with --playbook {playbook}"
+        ));
     }
     Ok(account)
 }

@@ -15,6 +15,9 @@ pub(crate) struct AbortArgs {
     /// Take this step as done, with this result as JSON: it was given back by hand; may be given more than once
     #[arg(long, value_name = "STEP[=RESULT]")]
     assume_done: Vec<String>,
+    /// Abort it with this playbook instead of the captured one; it must do what was done so far
+    #[arg(long, value_name = "FILE|NAME")]
+    playbook: Option<String>,
     /// Find this secret elsewhere than the run did: env:NAME, file:PATH or ask; may be given more than once
     #[arg(long, value_name = "NAME=SOURCE")]
     secret: Vec<String>,
@@ -22,6 +25,7 @@ pub(crate) struct AbortArgs {
 
 /// Aborts a run. What goes on on the cluster is waited for; nothing new is begun but what the playbook cleans up with.
 pub(super) fn abort(registry: &Registry, global: &Global, args: &AbortArgs) -> Result<Exit, Fault> {
-    let resume = ResumeArgs::to_abort(&args.run, &args.assume_done, &args.secret);
+    let mut resume = ResumeArgs::to_abort(&args.run, &args.assume_done, &args.secret);
+    resume.playbook.clone_from(&args.playbook);
     resume::go_on(registry, global, &resume, true)
 }

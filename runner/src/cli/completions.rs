@@ -328,7 +328,7 @@ fn with_values(arg: Arg, of: &str, context: &Arc<Context>) -> Arg {
         (_, "run") => arg.add(list(Context::runs)),
         (_, "retry") => arg.add(list(|c| c.held(""))),
         (_, "assume_done") => arg.add(list(|c| c.held("="))),
-        ("run" | "plan" | "rehearse" | "check", "file") => {
+        ("run" | "plan" | "rehearse" | "check", "file") | ("resume" | "abort", "playbook") => {
             let context = Arc::clone(context);
             arg.add(ArgValueCompleter::new(move |current: &OsStr| {
                 playbooks(&context, current)

@@ -6,12 +6,14 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use lockstep_modules::cmd::quote;
 use serde_json::json;
 
 use super::print;
 use crate::config::ConfigError;
 use crate::engine::{Divergence, EngineError};
 use crate::failure::Failure;
+use crate::journal::JournalError;
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::runs::RunsError;
@@ -138,10 +140,19 @@ impl From<RunsError> for Fault {
         let help = match &error {
             RunsError::NoSuchRun { .. } => Some("lockstep runs  lists them".to_owned()),
             RunsError::Locked { id } => Some(format!("lockstep show {id}  tells how far it is")),
+            RunsError::Journal {
+                source: JournalError::Empty,
+                ..
+            } => Some("nothing was changed: run the command again".to_owned()),
+            RunsError::Bundle { id, playbook, .. } => Some(format!(
+                "where there is another copy of the playbook that does the same, name it:\n  \
+                 lockstep resume {id} --playbook {of}\n  lockstep abort {id} --playbook {of}",
+                of = quote(playbook)
+            )),
             RunsError::Journal { id, .. } => Some(format!(
                 "nothing was changed; the run's folder is left as it is: see lockstep show {id}"
             )),
-            RunsError::Io { .. } | RunsError::Bundle { .. } => None,
+            RunsError::Io { .. } => None,
         };
         Self {
             help,

@@ -205,7 +205,8 @@ pub(super) fn run(
     if let Some(plan) = &approved {
         let text = serde_json::to_string(plan).map_err(|e| Fault::new(Exit::State, e))?;
         let file = folder.file(PLAN);
-        private::write(&file, &text).map_err(|e| {
+        let written = private::write(&file, &text).and_then(|file| file.sync_all());
+        written.map_err(|e| {
             Fault::new(
                 Exit::State,
                 format!("{} can't be written: {e}", file.display()),

@@ -1,6 +1,5 @@
 //! `resume`: a run that was held, interrupted or killed.
 
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use clap::Args;
@@ -12,12 +11,11 @@ use serde_json::{Value, json};
 
 use super::exit::{Exit, Fault};
 use super::params;
-use super::playbook::PLAN;
+use super::playbook::{Main, PLAN};
 use super::session::{Session, runtime, state, tell};
 use super::shown::{Shown, is_screen};
 use super::target::{self, Target, read_world, simulation, ssh};
 use super::{Global, modules, print};
-use crate::bundle::Finder;
 use crate::clock::Clock;
 use crate::engine::{Decisions, EngineError, Finish, Held, Resume, Start};
 use crate::journal::{History, Step};
@@ -46,8 +44,8 @@ pub(crate) struct ResumeArgs {
     #[arg(long)]
     trust_cluster: bool,
     /// Go on with this playbook instead of the captured one; it must do what was done so far
-    #[arg(long, value_name = "FILE")]
-    playbook: Option<PathBuf>,
+    #[arg(long, value_name = "FILE|NAME")]
+    pub(super) playbook: Option<String>,
     /// Find this secret elsewhere than the run did: env:NAME, file:PATH or ask; may be given more than once
     #[arg(long, value_name = "NAME=SOURCE")]
     secret: Vec<String>,
@@ -119,14 +117,9 @@ pub(super) fn go_on(
     let head = history.head.clone();
     let registry = &registry_of(registry, &folder, &history, global)?;
     let mut script = match &args.playbook {
-        Some(file) => {
-            let name = file.display().to_string();
-            Script::load(
-                &name,
-                Box::new(Finder::site(file, global.playbooks())),
-                registry,
-                head.seed,
-            )?
+        Some(named) => {
+            let Main { main, finder, .. } = Main::of(global.playbooks(), named)?;
+            Script::load(&main, Box::new(finder), registry, head.seed)?
         }
         None => Script::load(
             &head.playbook,
@@ -265,7 +258,14 @@ fn registry_of(
                     id = head.id,
                 );
             }
-            native.with(programs::captured(&folder.path, captured)?)
+            let modules = programs::captured(&folder.path, captured).map_err(|changed| {
+                let (id, from) = (&head.id, captured.folder.display());
+                Fault::from(changed).help(format!(
+                    "where there is another copy that does the same, name it:\n  lockstep resume {id} --modules {from}\n  \
+                     lockstep abort {id} --modules {from}"
+                ))
+            })?;
+            native.with(modules)
         }
         (None, None) => native.clone(),
     };

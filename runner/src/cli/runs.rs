@@ -7,7 +7,7 @@ use super::Global;
 use super::exit::{Exit, Fault};
 use super::print;
 use super::session::state;
-use crate::journal::{History, Phase};
+use crate::journal::{History, JournalError, Phase};
 use crate::runs::{Runs, RunsError};
 
 /// Where a run stands, in a word.
@@ -68,7 +68,11 @@ pub(super) fn runs(global: &Global) -> Result<Exit, Fault> {
                     standing(history, *running),
                 ]);
             }
-            Err(error) => drop(table.add_row([id.as_str(), "", "", "", &error.to_string()])),
+            Err(error) => {
+                let state =
+                    unbegun(error, *running).map_or_else(|| error.to_string(), str::to_owned);
+                table.add_row([id.as_str(), "", "", "", &state]);
+            }
         }
     }
     out!("{}", table.trim_fmt());
@@ -82,8 +86,23 @@ fn brief(id: &str, history: Result<&History, &RunsError>, running: bool) -> Valu
             "last": history.last, "steps_done": history.completions.len(), "state": standing(history, running),
             "held": held(history).collect::<Vec<_>>(), "resumes": history.resumes,
         }),
-        Err(error) => json!({"run": id, "error": error.to_string()}),
+        Err(error) => match unbegun(error, running) {
+            Some(state) => json!({"run": id, "state": state}),
+            None => json!({"run": id, "error": error.to_string()}),
+        },
     }
+}
+
+/// Where a run stands that has recorded nothing.
+fn unbegun(error: &RunsError, running: bool) -> Option<&'static str> {
+    let empty = matches!(
+        error,
+        RunsError::Journal {
+            source: JournalError::Empty,
+            ..
+        }
+    );
+    empty.then_some(if running { "running" } else { "did not begin" })
 }
 
 fn time(at: jiff::Timestamp) -> String {

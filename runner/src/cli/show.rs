@@ -50,6 +50,10 @@ pub(super) fn show(registry: &Registry, global: &Global, args: &ShowArgs) -> Res
         });
     }
     unread(&account);
+    if account.state == State::NotBegun {
+        out!("nothing was changed: run the command again");
+        return Ok(Exit::State);
+    }
     head(&account);
     if args.steps {
         steps(&account);
@@ -356,6 +360,7 @@ pub(super) fn exit(account: &Account) -> Exit {
         State::Held if refused(account) => Exit::Refused,
         State::Held => Exit::Held,
         State::Suspended | State::BrokenOff => Exit::Suspended,
+        State::NotBegun => Exit::State,
     }
 }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -35,6 +36,17 @@ pub(super) async fn until_interrupted<T>(
     });
     let _under_way = UnderWay::begin(stop);
     work.await
+}
+
+/// Lets a file that would become larger than a limit of the system be an error like that of a full disk. Unheard, its signal
+/// ends the process without a word.
+pub(super) fn hear_of_large_files() {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let _ = runtime.map(|runtime| {
+        let _within = runtime.enter();
+        // It stays heard when nobody waits for it any more.
+        signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))
+    });
 }
 
 /// The work is under way while this lives.

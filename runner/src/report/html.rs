@@ -85,7 +85,7 @@ fn tone(state: State) -> &'static str {
     match state {
         State::Done => "good",
         State::Running | State::Suspended | State::Aborted => "open",
-        State::Held | State::Failed | State::Refused | State::BrokenOff => "bad",
+        State::Held | State::Failed | State::Refused | State::BrokenOff | State::NotBegun => "bad",
     }
 }
 
