@@ -106,6 +106,35 @@ fn a_journal_that_may_not_grow_ends_the_run_with_a_sentence_and_events_that_may_
     let _ = desk.run(&["resume", "site-2", "--quiet"]).exits(0);
 }
 
+#[test]
+fn a_member_that_prints_without_end_fills_neither_the_journal_nor_the_disk() {
+    let desk = Desk::new();
+    let cluster = "name = \"here\"\n\n[[members]]\nname = \"here\"\nlocal = true\n";
+    write(&desk.path("here.toml"), cluster);
+    let text = r#"return { api = 1, run = function()
+        for i = 1, 40 do
+            local program = "yes " .. i .. " | head -c 2500000"
+            exec { member = "here", argv = { "/bin/sh", "-c", program }, effect = "read" }
+        end
+    end }"#;
+    write(&desk.path("site.lua"), text);
+    let _ = desk
+        .run(&["run", "site.lua", "--cluster", "here.toml", "--quiet"])
+        .exits(0);
+    let bytes = |name: &str| {
+        let file = desk.path(&format!("state/runs/site-1/{name}"));
+        fs::metadata(file).unwrap().len()
+    };
+    assert!(bytes("journal.jsonl") < 40 * 80_000);
+    assert!(bytes("events.jsonl") < 40 * 10_000);
+    let outputs = fs::read_dir(desk.path("state/runs/site-1/out")).unwrap();
+    let outputs: Vec<u64> = outputs
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .collect();
+    assert_eq!(outputs.len(), 40);
+    assert!(outputs.iter().all(|bytes| *bytes < (1 << 20) + 100));
+}
+
 /// Tells which files and folders are synced, by their paths, a line each.
 const WITNESS: &str = r#"
 #define _GNU_SOURCE

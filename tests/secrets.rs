@@ -508,10 +508,10 @@ fn what_a_run_leaves_is_nobody_else_s_business() {
         "twin.json",
         "plan.json",
         "lock",
-        "update.lua",
     ] {
         assert!(seen.iter().any(|file| file == name), "{name} in {seen:?}");
     }
+    assert!(desk.path("state/runs/update-1/bundle").is_dir());
     assert!(desk.path("state/runs/update-1/out").is_dir());
 }
 

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::bounds;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::journal::By;
@@ -216,6 +217,11 @@ pub struct Stamped {
 pub trait Reporter {
     /// Takes one event.
     fn take(&mut self, event: &Stamped);
+
+    /// What it can't do any more, as an event for all. Each trouble is told once.
+    fn trouble(&mut self) -> Option<Event> {
+        None
+    }
 }
 
 /// The way of events to reporters.
@@ -243,18 +249,22 @@ impl Events {
         Self { secrets, ..self }
     }
 
-    /// Tells every reporter.
+    /// Tells every reporter, and all of them what one of them has trouble with.
     pub fn emit(&self, event: Event) {
         let Some(event) = self.secrets.show(event) else {
             return;
         };
-        let stamped = Stamped {
-            v: VERSION,
-            at: self.clock.now(),
-            event,
-        };
-        for reporter in self.reporters.borrow_mut().iter_mut() {
-            reporter.take(&stamped);
+        let mut next = Some(bounds::event(event));
+        while let Some(event) = next.take() {
+            let stamped = Stamped {
+                v: VERSION,
+                at: self.clock.now(),
+                event,
+            };
+            for reporter in self.reporters.borrow_mut().iter_mut() {
+                reporter.take(&stamped);
+                next = next.or_else(|| reporter.trouble());
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` beside this crate is the map.
 
 pub mod account;
+pub mod bounds;
 pub mod bundle;
 pub mod call;
 pub mod check;

@@ -28,6 +28,9 @@ pub const CAP: usize = 8 * 1024 * 1024;
 /// What is kept of what comes outside of frames: it tells why there are none.
 const NOISE: usize = 4 * 1024;
 
+/// The facts about a member are no more than this.
+const FACTS: usize = 8 * 1024;
+
 /// A frame's line ends before so many bytes, or it is none.
 const LINE: usize = 64;
 
@@ -131,6 +134,9 @@ pub fn hello(nonce: &str, hold: bool) -> String {
 /// Reads what [`hello`] printed.
 #[must_use]
 pub fn facts(text: &str) -> Option<Facts> {
+    if text.len() > FACTS {
+        return None;
+    }
     let mut lines = text.lines().map(str::to_owned);
     let (hostname, uid, boot_id, curl) =
         (lines.next()?, lines.next()?, lines.next()?, lines.next()?);
@@ -404,6 +410,8 @@ mod tests {
         assert_eq!(known, expected);
         assert_eq!(facts("micro1\n0\n5e0c\n\n").unwrap().curl, None);
         assert_eq!(facts("This account is currently not available.\n"), None);
+        let endless = format!("{}\n0\n5e0c\n\n", "m".repeat(CAP));
+        assert_eq!(facts(&endless), None);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use lockstep_modules::cmd::quote;
 
 use super::{Account, Output};
+use crate::bounds;
+use crate::report::{OUT, kept};
 use crate::runs::{EVENTS, JOURNAL, Runs, RunsError, begun};
 
 /// So much of an output that is in a file of its own is taken along.
@@ -37,6 +39,7 @@ pub fn load(runs: &Runs, id: &str) -> Result<Account, RunsError> {
         begin(&folder, &mut command.stdout);
         begin(&folder, &mut command.stderr);
     }
+    account.troubles.extend(full(&folder));
     if !account.state.is_over()
         && let Ok(history) = runs.history(id)
         && let Err(error) = runs.captured(&history.head)
@@ -47,6 +50,22 @@ pub fn load(runs: &Runs, id: &str) -> Result<Account, RunsError> {
         ));
     }
     Ok(account)
+}
+
+/// What a run didn't keep, since it was more than it keeps.
+fn full(folder: &Path) -> impl Iterator<Item = String> {
+    let events = fs::metadata(folder.join(EVENTS)).map_or(0, |file| file.len());
+    let outputs = kept(&folder.join(OUT));
+    let events = (events > bounds::EVENTS).then(|| {
+        let most = bounds::EVENTS >> 20;
+        format!("there are more than {most} MiB of events: what came later has steps, and not what they did")
+    });
+    // The next one of full length would not have been kept.
+    let outputs = (outputs + bounds::OUTPUT as u64 > bounds::OUTPUTS).then(|| {
+        let most = bounds::OUTPUTS >> 20;
+        format!("members have printed about {most} MiB, and no more is kept: of what came later there are only the ends")
+    });
+    events.into_iter().chain(outputs)
 }
 
 /// Takes along how an output begins that is in a file.

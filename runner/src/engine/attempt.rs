@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::host::RunHost;
+use crate::bounds;
 use crate::journal::By;
 use crate::secret::Secrets;
 
@@ -62,6 +63,23 @@ impl Verdict {
             Self::InDoubt(error) => Self::InDoubt(secrets.take_out_of_error(error)),
         }
     }
+
+    /// The same, with as much in it as a run keeps.
+    fn bounded(self, effect: Effect, member: Option<&str>) -> Self {
+        match self {
+            Self::Done(value, by) => match bounds::too_large(&value, member) {
+                None => Self::Done(value, by),
+                // It is done, and what came of it can't be told.
+                Some(why) if effect == Effect::Once => Self::InDoubt(bounds::overflow(why, member)),
+                Some(why) => Self::Failed(bounds::overflow(why, member)),
+            },
+            Self::Failed(error) => Self::Failed(bounds::failure(error)),
+            Self::NotStarted(why) => {
+                Self::NotStarted(bounds::ends(&why, bounds::TEXT).into_owned())
+            }
+            Self::InDoubt(error) => Self::InDoubt(bounds::failure(error)),
+        }
+    }
 }
 
 impl Attempt {
@@ -86,7 +104,8 @@ impl Attempt {
             (Err(error), _) | (_, Err(error)) => return Verdict::Failed(error),
         };
         let knowing = Self { args, left, ..self };
-        work(&knowing).await.without(&secrets)
+        let verdict = work(&knowing).await.without(&secrets);
+        verdict.bounded(knowing.effect, knowing.def.member(&knowing.args))
     }
 
     async fn do_it(&self) -> Verdict {
@@ -251,5 +270,24 @@ impl<'a> Away<'a> {
     fn back(&mut self) {
         self.since = None;
         self.pause = FIRST_PAUSE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_larger_than_a_record_is_a_failure_and_in_doubt_where_it_did_something() {
+        let list = || Value::from("x".repeat(bounds::RECORD));
+        let of = |effect| Verdict::Done(list(), By::Run).bounded(effect, Some("m1"));
+        let (Verdict::Failed(read), Verdict::InDoubt(once)) = (of(Effect::Read), of(Effect::Once))
+        else {
+            panic!("it was taken as done")
+        };
+        for error in [read, once] {
+            assert!(error.message.starts_with("the answer of m1 is larger than"));
+            assert_eq!(error.member.as_deref(), Some("m1"));
+        }
     }
 }

@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Start, Tools};
+use crate::bounds;
 use crate::clock::Clock;
 use crate::event::{Event, Events};
 use crate::secret::Secrets;
@@ -152,9 +153,13 @@ impl Host for RunHost {
         Box::pin(async move {
             let gone = || OpError::new(Kind::Cancelled, "the run is ending");
             let (written, on_disk) = oneshot::channel();
+            let data = self.secrets.take_out(data);
+            if let Some(why) = bounds::too_large(&data, None) {
+                return Err(bounds::overflow(why, None));
+            }
             let witness = Witness {
                 path: path.to_owned(),
-                data: self.secrets.take_out(data),
+                data,
                 written,
             };
             self.witnesses.send(witness).map_err(|_| gone())?;

@@ -1,21 +1,37 @@
 //! `events.jsonl`: the stream, kept beside the journal.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::bounds::{self, EVENTS, OUTPUTS};
 use crate::bundle::digest;
 use crate::event::{Event, Reporter, Stamped};
 use crate::private;
-use crate::runs::EVENTS;
+use crate::runs;
 
 /// An output longer than this goes to a file of its own.
 const INLINE: usize = 4096;
 
-/// Writes events to a file, and long outputs to files beside it.
+/// The folder of long outputs, in that of a run.
+pub(crate) const OUT: &str = "out";
+
+/// How many bytes of outputs are in their folder.
+pub(crate) fn kept(outputs: &Path) -> u64 {
+    let length = |entry: fs::DirEntry| entry.metadata().map_or(0, |file| file.len());
+    fs::read_dir(outputs).map_or(0, |files| files.flatten().map(length).sum())
+}
+
+/// Writes events to a file, and long outputs to files beside it: as many as a run keeps, however often it is resumed.
 pub struct FileReporter {
     file: File,
     outputs: PathBuf,
+    /// Bytes of events so far, and of outputs.
+    events: u64,
+    kept: u64,
+    /// What was told already, and what is to be told.
+    told: Vec<&'static str>,
+    trouble: Option<String>,
 }
 
 impl FileReporter {
@@ -27,38 +43,136 @@ impl FileReporter {
         let file = private::file()
             .create(true)
             .append(true)
-            .open(folder.join(EVENTS))?;
+            .open(folder.join(runs::EVENTS))?;
+        let outputs = folder.join(OUT);
         Ok(Self {
+            events: file.metadata()?.len(),
             file,
-            outputs: folder.join("out"),
+            kept: kept(&outputs),
+            outputs,
+            told: Vec::new(),
+            trouble: None,
         })
     }
 
     /// The text, or a reference to the file it was put in.
-    fn kept(&self, text: &str) -> String {
+    fn kept(&mut self, text: &str) -> String {
         if text.len() <= INLINE {
             return text.to_owned();
         }
         let name = digest(text);
         let path = self.outputs.join(&name);
+        let reference = format!("out/{name} ({} bytes)", text.len());
+        if path.exists() {
+            return reference;
+        }
+        if self.kept + text.len() as u64 > OUTPUTS {
+            self.tell("outputs", || {
+                let most = OUTPUTS >> 20;
+                format!(
+                    "members have printed more than the {most} MiB that a run keeps: of what follows only the ends are kept"
+                )
+            });
+            return bounds::ends(text, INLINE).into_owned();
+        }
         let written =
             private::make_folder(&self.outputs).and_then(|()| private::write(&path, text));
         match written {
-            Ok(_) => format!("out/{name} ({} bytes)", text.len()),
+            Ok(_) => {
+                self.kept += text.len() as u64;
+                reference
+            }
             Err(error) => format!("{} bytes that could not be kept: {error}", text.len()),
+        }
+    }
+
+    fn tell(&mut self, about: &'static str, what: impl FnOnce() -> String) {
+        if !self.told.contains(&about) {
+            self.told.push(about);
+            self.trouble = Some(what());
         }
     }
 }
 
 impl Reporter for FileReporter {
     fn take(&mut self, event: &Stamped) {
+        if self.events > EVENTS && !bounds::is_essential(&event.event) {
+            return self.tell("events", || {
+                let most = EVENTS >> 20;
+                format!("the run's events are more than {most} MiB: of what follows only steps are recorded there")
+            });
+        }
         let mut event = event.clone();
         if let Event::Command { stdout, stderr, .. } = &mut event.event {
             *stdout = self.kept(stdout);
             *stderr = self.kept(stderr);
         }
-        if let Ok(line) = serde_json::to_string(&event) {
-            let _ = writeln!(self.file, "{line}");
+        let Ok(line) = serde_json::to_string(&event) else {
+            return;
+        };
+        match self.file.write_all((line + "\n").as_bytes()) {
+            Ok(()) => self.events = self.file.metadata().map_or(self.events, |file| file.len()),
+            Err(error) => self.tell("file", || {
+                format!("the run's events can't be written ({error}): it goes on without them")
+            }),
         }
+    }
+
+    fn trouble(&mut self) -> Option<Event> {
+        let message = self.trouble.take()?;
+        Some(Event::Log {
+            level: "warn".to_owned(),
+            scope: String::new(),
+            message,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::event::{Events, Kept};
+
+    #[test]
+    fn what_members_print_is_kept_up_to_a_limit_however_often_a_run_is_resumed() {
+        let run = tempfile::tempdir().unwrap();
+        let told = Kept::default();
+        for sitting in 0..2 {
+            let file = FileReporter::in_folder(run.path()).unwrap();
+            let reporters: Vec<Box<dyn Reporter>> = vec![Box::new(file), Box::new(told.clone())];
+            let events = Events::new(Clock::system(), reporters);
+            for i in 0..50 {
+                events.emit(Event::Command {
+                    path: "exec#1".to_owned(),
+                    member: "m1".to_owned(),
+                    command: "/bin/cat /dev/zero".to_owned(),
+                    end: "exit 0".to_owned(),
+                    ms: 1,
+                    stdout: format!("{sitting} {i} ").repeat(600_000),
+                    stderr: String::new(),
+                });
+            }
+        }
+        let outputs = run.path().join(OUT);
+        let files: Vec<u64> = fs::read_dir(&outputs)
+            .unwrap()
+            .map(|file| file.unwrap().metadata().unwrap().len())
+            .collect();
+        assert!(kept(&outputs) <= OUTPUTS, "{}", kept(&outputs));
+        assert!((55..=64).contains(&files.len()), "{}", files.len());
+        let most = bounds::OUTPUT as u64 + 100;
+        assert!(files.iter().all(|bytes| *bytes <= most), "{files:?}");
+        let events = fs::read_to_string(run.path().join(runs::EVENTS)).unwrap();
+        assert!(events.len() < 100 * 2 * INLINE, "{}", events.len());
+        assert!(events.lines().last().unwrap().contains("1 49 1 49"));
+        let warned = |stamped: &&Stamped| matches!(&stamped.event, Event::Log { level, .. } if level == "warn");
+        let told = told.0.borrow();
+        assert_eq!(told.iter().filter(warned).count(), 1);
+        let printed = |stamped: &Stamped| match &stamped.event {
+            Event::Command { stdout, .. } => stdout.len(),
+            _ => 0,
+        };
+        assert!(told.iter().map(printed).all(|bytes| bytes as u64 <= most));
     }
 }
