@@ -8,6 +8,7 @@ mod completions;
 mod crash;
 mod damage;
 mod desk;
+mod disk;
 mod docs;
 mod engine;
 mod errors;

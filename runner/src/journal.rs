@@ -21,7 +21,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-pub use file::FileJournal;
+pub use file::{Disk, FileJournal};
 pub use history::{History, Phase, Step};
 pub use memory::{Crash, MemoryJournal};
 

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::engine::{Answer, Decisions, Engine, EngineError, Finish, Resume, Start, Stop, Tools};
 use crate::event::{Events, Kept, Stamped};
 use crate::failure::Failure;
-use crate::journal::{Crash, FORMAT, Head, History, JournalError, MemoryJournal, Record};
+use crate::journal::{Crash, FORMAT, Head, History, Journal, JournalError, MemoryJournal, Record};
 use crate::script::{Script, Source, Sources};
 use crate::secret::Secrets;
 
@@ -173,8 +173,16 @@ impl Trial {
     /// # Errors
     /// Where the playbook can't be loaded.
     pub fn run(&mut self) -> Result<Ended, Failure> {
-        let start = Start::Fresh(Box::new(self.head()));
         let journal = self.journal.clone();
+        self.run_on(Box::new(journal))
+    }
+
+    /// Runs it with another journal.
+    ///
+    /// # Errors
+    /// As [`Trial::run`].
+    pub fn run_on(&mut self, journal: Box<dyn Journal>) -> Result<Ended, Failure> {
+        let start = Start::Fresh(Box::new(self.head()));
         self.process(journal, start)
     }
 
@@ -183,9 +191,8 @@ impl Trial {
     /// # Errors
     /// As [`Trial::run`].
     pub fn run_until(&mut self, crash: Crash) -> Result<Ended, Failure> {
-        let start = Start::Fresh(Box::new(self.head()));
         let journal = self.journal.crashing(crash);
-        self.process(journal, start)
+        self.run_on(Box::new(journal))
     }
 
     /// Goes on with the run, with decisions, until it ends, or until its journal crashes if a crash is given.
@@ -243,7 +250,7 @@ impl Trial {
             trust_cluster,
             abort,
         };
-        self.process(journal, Start::Resumed(Box::new(resume)))
+        self.process(Box::new(journal), Start::Resumed(Box::new(resume)))
     }
 
     /// Lets time pass while no controller is there.
@@ -252,7 +259,7 @@ impl Trial {
         self.world.advance(until);
     }
 
-    fn process(&mut self, journal: MemoryJournal, start: Start) -> Result<Ended, Failure> {
+    fn process(&mut self, journal: Box<dyn Journal>, start: Start) -> Result<Ended, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
@@ -262,7 +269,7 @@ impl Trial {
         runtime.block_on(self.play(journal, start))
     }
 
-    async fn play(&mut self, journal: MemoryJournal, start: Start) -> Result<Ended, Failure> {
+    async fn play(&mut self, journal: Box<dyn Journal>, start: Start) -> Result<Ended, Failure> {
         let piece = &self.piece;
         let sources = Box::new(Captured(piece.bundle.clone()));
         let mut script = Script::load(&piece.main, sources, &piece.registry, 1)?;
@@ -289,7 +296,7 @@ impl Trial {
             approved: None,
             who: WHO.to_owned(),
         };
-        let run = Engine::new(script, Box::new(journal), tools).run(start);
+        let run = Engine::new(script, journal, tools).run(start);
         let result = tokio::time::timeout(ENDLESS, run).await;
         time.advance();
         self.world = world.borrow().clone();

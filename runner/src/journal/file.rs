@@ -9,13 +9,55 @@ use jiff::Timestamp;
 use super::{Decoded, Journal, JournalError, Record, decode, encode};
 use crate::private;
 
+/// What a journal's file has to be able to do, and may fail at.
+pub trait Disk: Write {
+    /// Returns once all that was written is on disk.
+    ///
+    /// # Errors
+    /// Where it isn't.
+    fn sync(&mut self) -> std::io::Result<()>;
+
+    /// Leaves so many bytes of it.
+    ///
+    /// # Errors
+    /// Where they can't be left.
+    fn cut(&mut self, bytes: u64) -> std::io::Result<()>;
+}
+
+impl Disk for File {
+    fn sync(&mut self) -> std::io::Result<()> {
+        self.sync_data()
+    }
+
+    fn cut(&mut self, bytes: u64) -> std::io::Result<()> {
+        self.set_len(bytes)
+    }
+}
+
 /// A journal file, open for appending.
 #[derive(Debug)]
-pub struct FileJournal {
+pub struct FileJournal<D: Disk = File> {
     path: PathBuf,
-    file: File,
+    file: D,
     lines: usize,
     bytes: u64,
+}
+
+impl<D: Disk> FileJournal<D> {
+    /// A new journal in a file that is empty.
+    pub fn on(path: &Path, file: D) -> Self {
+        Self {
+            path: path.to_owned(),
+            file,
+            lines: 0,
+            bytes: 0,
+        }
+    }
+
+    fn write(&mut self, text: &str) -> std::io::Result<()> {
+        self.file.write_all(text.as_bytes())?;
+        self.file.sync()
+    }
 }
 
 impl FileJournal {
@@ -32,12 +74,7 @@ impl FileJournal {
                 .and_then(|f| f.sync_all())
                 .map_err(|source| io(path, "written", source))?;
         }
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            lines: 0,
-            bytes: 0,
-        })
+        Ok(Self::on(path, file))
     }
 
     /// Opens a journal to go on with it: reads it, and cuts a torn last group.
@@ -75,20 +112,15 @@ impl FileJournal {
             .map_err(|source| io(path, "read", source))?;
         decode(&text)
     }
-
-    fn write(&mut self, text: &str) -> std::io::Result<()> {
-        self.file.write_all(text.as_bytes())?;
-        self.file.sync_data()
-    }
 }
 
-impl Journal for FileJournal {
+impl<D: Disk> Journal for FileJournal<D> {
     fn append(&mut self, at: Timestamp, records: &[Record]) -> Result<(), JournalError> {
         let text =
             encode(self.lines + 1, at, records).map_err(|e| io(&self.path, "written", e.into()))?;
         if let Err(source) = self.write(&text) {
             // Half a group must not be taken for a whole one later. Should this fail too, a reader cuts what is torn.
-            let _ = self.file.set_len(self.bytes);
+            let _ = self.file.cut(self.bytes);
             return Err(io(&self.path, "written", source));
         }
         self.lines += records.len();
