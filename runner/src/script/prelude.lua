@@ -490,6 +490,34 @@ end
 local safe_string = frozen("string", without(string, { "dump" }, { format = format }))
 raw_getmetatable("").__index = safe_string
 
+-- What moves the elements of a table counts no instructions, so that nothing could stop it.
+local MOST_MOVED = 1 << 20
+
+local function moving(name, count)
+	if count > MOST_MOVED then
+		raise("script", raw_format("table.%s: there are more than %d elements to move", name, MOST_MOVED))
+	end
+end
+
+local function of_length(name)
+	local plain = table[name]
+	return function(t, ...)
+		if type(t) == "table" then
+			moving(name, #t)
+		end
+		return plain(t, ...)
+	end
+end
+
+local function move(from, first, last, ...)
+	if type(first) == "number" and type(last) == "number" then
+		moving("move", last - first)
+	end
+	return table.move(from, first, last, ...)
+end
+
+local moves = { insert = of_length "insert", move = move, remove = of_length "remove" }
+
 local function say(level)
 	return function(...)
 		local words = pack(...)
@@ -521,7 +549,7 @@ local known = {
 	select = select,
 	setmetatable = guarded_setmetatable,
 	string = safe_string,
-	table = frozen("table", without(table, {})),
+	table = frozen("table", without(table, {}, moves)),
 	tonumber = tonumber,
 	tostring = safe_tostring,
 	try = try,
