@@ -6,7 +6,7 @@
 //! of kills:
 //!
 //! ```sh
-//! cargo test --release -p lockstep-tests --test lockstep crash:: -- --ignored --nocapture
+//! tests/run --release --test lockstep crash:: -- --ignored --nocapture
 //! ```
 
 use std::collections::BTreeMap;

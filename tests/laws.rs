@@ -29,7 +29,7 @@ fn required(op: &OpDef) -> Value {
 }
 
 /// How an op is called: what has to be done before, and the call.
-fn called(op: &OpDef) -> (&'static str, String) {
+pub(crate) fn called(op: &OpDef) -> (&'static str, String) {
     match op.name.as_str() {
         "lxd.unharmed" => (
             "local before = lxd.instances {}",

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lockstep_modules::cluster::{Cluster, MemberConfig, SshConfig};
 use lockstep_modules::op::Registry;
+use lockstep_modules::transport::Transport;
 use lockstep_twin::{Twin, World};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -54,6 +55,8 @@ pub struct Trial {
     pub deliver_failures: bool,
     /// What plays it. Another one with the same journal is another process that took the run up.
     pub controller: String,
+    /// The way of a process to the cluster.
+    pub way: Rc<dyn Fn(Twin) -> Rc<dyn Transport>>,
     /// What is played.
     pub piece: Piece,
 }
@@ -137,6 +140,7 @@ impl Trial {
             answer: Answer::Nobody,
             deliver_failures: false,
             controller: "first".to_owned(),
+            way: Rc::new(|twin| Rc::new(twin)),
             piece,
         }
     }
@@ -286,7 +290,7 @@ impl Trial {
             run: start.run(clock.now(), WHO, self.controller.clone()),
             registry: piece.registry.clone(),
             cluster,
-            transport: Rc::new(twin),
+            transport: (self.way)(twin),
             clock,
             events: Events::new(clock, vec![Box::new(kept.clone())]),
             asker: Rc::new(self.answer),
