@@ -7,10 +7,12 @@
 //! forks, or done. Runnable strands run first in, first out.
 
 mod convert;
+mod pattern;
 mod playbook;
 mod sandbox;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -490,10 +492,22 @@ impl Script {
         let logs = std::mem::take(&mut self.shared.borrow_mut().logs);
         demands.extend(logs.into_iter().map(|(level, message, scope)| Demand::Log {
             level,
-            message,
+            message: cut(message),
             scope,
         }));
     }
+}
+
+/// How many bytes of a message of the playbook's are kept: each is a line of the journal, and of what people read.
+const LONGEST: usize = 16 * 1024;
+
+/// A message that isn't too long.
+fn cut(message: String) -> String {
+    if message.len() <= LONGEST {
+        return message;
+    }
+    let kept = message.floor_char_boundary(LONGEST);
+    format!("{}… ({} bytes more)", &message[..kept], message.len() - kept)
 }
 
 /// A failure as Lua holds it. Fields that a playbook has put there itself and that don't fit are left out.
@@ -502,21 +516,29 @@ fn read_failure(value: &LuaValue) -> Failure {
     let whole = as_json
         .as_ref()
         .and_then(|json| Failure::deserialize(json).ok());
-    whole.unwrap_or_else(|| {
+    let failure = whole.unwrap_or_else(|| {
         let message = as_json.and_then(|json| json.get("message")?.as_str().map(str::to_owned));
         Failure::script(
             message
                 .unwrap_or_else(|| "the playbook raised an error that is no plain data".to_owned()),
         )
-    })
+    });
+    with_cut_messages(failure)
+}
+
+fn with_cut_messages(failure: Failure) -> Failure {
+    let failures = failure.failures.into_iter().map(with_cut_messages);
+    Failure {
+        failures: failures.collect(),
+        message: cut(failure.message),
+        ..failure
+    }
 }
 
 /// Something that only a mistake of lockstep's own, or an exhausted memory, leads to.
 fn internal(error: &mlua::Error) -> Failure {
     Failure::script(match error {
-        mlua::Error::MemoryError(_) => {
-            "the playbook uses more memory than it is given (64 MiB)".to_owned()
-        }
+        mlua::Error::MemoryError(_) => sandbox::too_much_memory(),
         other => other.to_string(),
     })
 }

@@ -8,15 +8,23 @@ use serde_json::{Map, Number, Value};
 /// How deep a value may nest.
 const DEPTH: usize = 32;
 
+/// How many parts it may have. A table that holds one table twice, and so on, is small in Lua only.
+const PARTS: usize = 200_000;
+
 /// A Lua value as JSON. An empty table becomes an empty object; whoever knows the schema makes a list of it.
 ///
 /// # Errors
 /// With the path of the first part that isn't plain data.
 pub(super) fn to_json(value: &LuaValue) -> Result<Value, String> {
-    json_at(value, "", 0)
+    json_at(value, "", 0, &mut 0)
 }
 
-fn json_at(value: &LuaValue, at: &str, depth: usize) -> Result<Value, String> {
+fn json_at(
+    value: &LuaValue,
+    at: &str,
+    depth: usize,
+    parts: &mut usize,
+) -> Result<Value, String> {
     let complain = |what: &str| {
         Err(if at.is_empty() {
             what.to_owned()
@@ -24,6 +32,10 @@ fn json_at(value: &LuaValue, at: &str, depth: usize) -> Result<Value, String> {
             format!("{at}: {what}")
         })
     };
+    *parts += 1;
+    if *parts > PARTS {
+        return complain("all in all the table has more than 200000 parts");
+    }
     match value {
         LuaValue::Nil => Ok(Value::Null),
         LuaValue::Boolean(b) => Ok(Value::Bool(*b)),
@@ -39,12 +51,17 @@ fn json_at(value: &LuaValue, at: &str, depth: usize) -> Result<Value, String> {
         LuaValue::Table(_) if depth == DEPTH => {
             complain("the table is nested too deep, or contains itself")
         }
-        LuaValue::Table(table) => table_at(table, at, depth),
+        LuaValue::Table(table) => table_at(table, at, depth, parts),
         other => complain(&format!("a {} is no plain data", other.type_name())),
     }
 }
 
-fn table_at(table: &Table, at: &str, depth: usize) -> Result<Value, String> {
+fn table_at(
+    table: &Table,
+    at: &str,
+    depth: usize,
+    parts: &mut usize,
+) -> Result<Value, String> {
     let mut items: BTreeMap<i64, LuaValue> = BTreeMap::new();
     let mut fields: BTreeMap<String, LuaValue> = BTreeMap::new();
     for pair in table.pairs::<LuaValue, LuaValue>() {
@@ -69,7 +86,7 @@ fn table_at(table: &Table, at: &str, depth: usize) -> Result<Value, String> {
     };
     if items.is_empty() {
         let fields = fields.into_iter().map(|(key, value)| {
-            let value = json_at(&value, &join(&key), depth + 1)?;
+            let value = json_at(&value, &join(&key), depth + 1, parts)?;
             Ok((key, value))
         });
         return Ok(Value::Object(
@@ -87,7 +104,7 @@ fn table_at(table: &Table, at: &str, depth: usize) -> Result<Value, String> {
     let items = items
         .values()
         .enumerate()
-        .map(|(i, v)| json_at(v, &format!("{at}[{}]", i + 1), depth + 1));
+        .map(|(i, v)| json_at(v, &format!("{at}[{}]", i + 1), depth + 1, parts));
     items.collect::<Result<Vec<_>, _>>().map(Value::Array)
 }
 

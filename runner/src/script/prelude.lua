@@ -5,7 +5,8 @@ local host = ...
 local yield, isyieldable = coroutine.yield, coroutine.isyieldable
 local raw_pcall, raw_xpcall, raw_tostring, raw_load = pcall, xpcall, tostring, load
 local raw_getmetatable, raw_setmetatable, raw_format = getmetatable, setmetatable, string.format
-local pack, unpack, sort = table.pack, table.unpack, table.sort
+local raw_match, raw_find, raw_gsub, raw_sub = string.match, string.find, string.gsub, string.sub
+local concat, pack, unpack, sort = table.concat, table.pack, table.unpack, table.sort
 
 local prelude = {}
 
@@ -49,8 +50,17 @@ local function safe_tostring(v)
 	return raw_tostring(v)
 end
 
+-- An error as the playbook may have it: what Rust raises is no text, and of a memory that is used up Lua says next to nothing.
+local function told(e)
+	if type(e) == "userdata" or e == "not enough memory" then
+		return host.message(e)
+	end
+	return e
+end
+
 -- Any error as a record.
 local function normal(e)
+	e = told(e)
 	if raw_getmetatable(e) == Failure then
 		return e
 	end
@@ -59,7 +69,7 @@ local function normal(e)
 		fields.message = type(e.message) == "string" and e.message or "the playbook raised a table"
 	else
 		fields.message = safe_tostring(e)
-		local site, rest = fields.message:match "^([^\n:]+:%d+): (.*)$"
+		local site, rest = raw_match(fields.message, "^([^\n:]+:%d+): (.*)$")
 		if site then
 			fields.site, fields.message = site, rest
 		end
@@ -86,7 +96,7 @@ local function callable(fn)
 end
 
 local function check_label(who, label)
-	if type(label) ~= "string" or label == "" or label:find "[/#%c]" then
+	if type(label) ~= "string" or label == "" or raw_find(label, "[/#%c]") then
 		local what = "%s: a label is a text without '/', '#' and line breaks, got %q"
 		raise("script", raw_format(what, who, safe_tostring(label)))
 	end
@@ -153,7 +163,7 @@ local function may_wait(what)
 		raise(
 			"script",
 			what
-				.. " can't be called here: Lua can't wait inside a sort comparator, a gsub callback or __tostring;"
+				.. " can't be called here: Lua can't wait inside a sort comparator or __tostring;"
 				.. " ask for what you need before"
 		)
 	end
@@ -306,6 +316,7 @@ local function catching(protected, fn, ...)
 	if not r[1] then
 		-- Nobody tries again, or something else, while the run is aborted.
 		check_cancelled()
+		r[2] = told(r[2])
 	end
 	return r
 end
@@ -402,11 +413,22 @@ local function ordered_pairs(t)
 		nil
 end
 
+-- Calls a function of Lua's own for the playbook: what it complains of has the playbook's line, not the one in here.
+local function lend(fn, ...)
+	local r = pack(raw_xpcall(fn, traced, ...))
+	if r[1] then
+		return unpack(r, 2, r.n)
+	end
+	local e = r[2]
+	local placed = type(e) ~= "string" or raw_match(e, "^[^\n:]+:%d+: ")
+	error(e, placed and 0 or 2)
+end
+
 local function guarded_setmetatable(t, mt)
 	if type(mt) == "table" and (rawget(mt, "__gc") ~= nil or rawget(mt, "__mode") ~= nil) then
 		raise("script", "setmetatable: __gc and __mode depend on the collector's timing")
 	end
-	return raw_setmetatable(t, mt)
+	return lend(raw_setmetatable, t, mt)
 end
 
 -- A table that can only be read, and only where something is.
@@ -473,7 +495,7 @@ local function without(t, removed, replaced)
 end
 
 local function format(template, ...)
-	if type(template) == "string" and template:gsub("%%%%", ""):find "%%[-+ #0-9.]*p" then
+	if type(template) == "string" and raw_find(raw_gsub(template, "%%%%", ""), "%%[-+ #0-9.]*p") then
 		raise("script", "string.format: %p prints an address, which differs from run to run")
 	end
 	local args = pack(...)
@@ -482,38 +504,108 @@ local function format(template, ...)
 			args[i] = safe_tostring(args[i])
 		end
 	end
-	return raw_format(template, unpack(args, 1, args.n))
+	return lend(raw_format, template, unpack(args, 1, args.n))
+end
+
+-- Nothing but numbers says how much there is to move.
+local function move(...)
+	local _, first, last = ...
+	if math.type(first) == "integer" and math.type(last) == "integer" and first <= last then
+		local count = last - first
+		if count < 0 or not host.affords(count) then
+			error("table.move: this is more than a playbook may move between two steps", 2)
+		end
+	end
+	return lend(table.move, ...)
+end
+
+-- Patterns: matched by the host, which ends what takes too long. In here they are matched as ever: these are short.
+
+local function gmatch(...)
+	local ok, text, pattern, from = host.gmatch(...)
+	if not ok then
+		error(text, 2)
+	end
+	local last
+	local function found(ok, first, behind, ...)
+		if not ok then
+			error(first, 2)
+		elseif first then
+			from, last = behind, behind
+			return ...
+		end
+	end
+	return function()
+		return found(host.scan(text, pattern, from, last))
+	end
+end
+
+local function gsub(...)
+	local ok, text, pattern, anchored, most = host.gsub(...)
+	if not ok then
+		error(text, 2)
+	elseif not most then
+		return text, pattern
+	end
+	-- What a function or a table says takes the matches' place. It is asked from here, so that errors and steps pass through.
+	local by = select(3, ...)
+	local table = type(by) == "table"
+	local parts, count, changed, from, last = {}, 0, false, 1, nil
+	while count < most do
+		local found = pack(host.scan(text, pattern, from, last, anchored, table))
+		local first, behind = found[2], found[3]
+		if not found[1] then
+			error(first, 2)
+		elseif not first then
+			break
+		end
+		local value
+		if table then
+			value = by[found[4]]
+		else
+			value = by(unpack(found, 4, found.n))
+		end
+		local kind = type(value)
+		if not value then
+			value = raw_sub(text, first, behind - 1)
+		elseif kind == "string" or kind == "number" then
+			changed = true
+		else
+			error("invalid replacement value (a " .. kind .. ")", 2)
+		end
+		parts[#parts + 1], parts[#parts + 2] = raw_sub(text, from, first - 1), value
+		count, from, last = count + 1, behind, behind
+		if anchored then
+			break
+		end
+	end
+	if not changed then
+		return text, count
+	end
+	parts[#parts + 1] = raw_sub(text, from)
+	return concat(parts), count
 end
 
 -- The environment of playbooks.
 
-local safe_string = frozen("string", without(string, { "dump" }, { format = format }))
+local safe_string = frozen(
+	"string",
+	without(string, { "dump" }, { find = host.find, format = format, gmatch = gmatch, gsub = gsub, match = host.match, rep = host.rep })
+)
 raw_getmetatable("").__index = safe_string
+raw_getmetatable("").__metatable = false
 
 -- What moves the elements of a table counts no instructions, so that nothing could stop it.
 local MOST_MOVED = 1 << 20
 
-local function moving(name, count)
-	if count > MOST_MOVED then
-		raise("script", raw_format("table.%s: there are more than %d elements to move", name, MOST_MOVED))
-	end
-end
-
 local function of_length(name)
 	local plain = table[name]
 	return function(t, ...)
-		if type(t) == "table" then
-			moving(name, #t)
+		if type(t) == "table" and #t > MOST_MOVED then
+			raise("script", raw_format("table.%s: there are more than %d elements to move", name, MOST_MOVED))
 		end
 		return plain(t, ...)
 	end
-end
-
-local function move(from, first, last, ...)
-	if type(first) == "number" and type(last) == "number" then
-		moving("move", last - first)
-	end
-	return table.move(from, first, last, ...)
 end
 
 local moves = { insert = of_length "insert", move = move, remove = of_length "remove" }
@@ -563,7 +655,10 @@ function known.pcall(fn, ...)
 end
 
 function known.xpcall(fn, handler, ...)
-	local r = catching(raw_xpcall, fn, handler, ...)
+	local function handle(e)
+		return handler(told(e))
+	end
+	local r = catching(raw_xpcall, fn, type(handler) == "function" and handle or handler, ...)
 	return unpack(r, 1, r.n)
 end
 
@@ -571,7 +666,7 @@ end
 for module, names in pairs(host.ops) do
 	local functions = {}
 	for _, name in ipairs(names) do
-		local verb = name:match "%.(.*)$"
+		local verb = raw_match(name, "%.(.*)$")
 		local function call(args, ...)
 			if select("#", ...) > 0 or (args ~= nil and type(args) ~= "table") then
 				raise("args", name .. ": takes one table of named arguments")
@@ -631,7 +726,7 @@ function prelude.load(name)
 	if not chunk then
 		raise("script", raw_format("require: %s", text))
 	end
-	if chunk:find "%.toml$" then
+	if raw_find(chunk, "%.toml$") then
 		local table, complaint = host.data(name, chunk, text)
 		if complaint then
 			error(complaint, 0)
@@ -670,7 +765,7 @@ function prelude.strand(fn, ...)
 	end
 	local record, traceback = normal(r[2]), tracebacks[r[2]]
 	record.traceback = record.traceback or traceback
-	record.site = record.site or (traceback or ""):match "^[^\n]-:%d+"
+	record.site = record.site or raw_match(traceback or "", "^[^\n]-:%d+") or host.site()
 	return false, record
 end
 

@@ -10,17 +10,18 @@ use lockstep_modules::schema;
 use mlua::{HookTriggers, Lua, LuaOptions, StdLib, Table, Thread, VmState};
 
 use super::convert::plain;
-use super::{Source, Sources};
+use super::{Source, Sources, text};
 use crate::failure::Failure;
 
-/// Lua instructions that a strand may run between two steps.
+/// What a strand may do between two steps: Lua's instructions, and the steps of matching patterns, which Lua's hook can't
+/// see. Either takes about a second.
 pub(super) const BUDGET: u64 = 50_000_000;
 
 /// How often the hook looks.
 const EVERY: u32 = 100_000;
 
 /// Memory for a playbook and all its values.
-const MEMORY: usize = 64 * 1024 * 1024;
+pub(super) const MEMORY: usize = 64 * 1024 * 1024;
 
 /// Frames that a traceback has at most: what recurses without an end would fill journals.
 const DEEPEST: usize = 50;
@@ -94,7 +95,11 @@ pub(super) struct Shared {
     pub(super) strands: Vec<StrandState>,
     current: usize,
     pub(super) logs: Vec<(String, String, String)>,
-    instructions: u64,
+    /// What a strand may do between two steps.
+    pub(super) budget: u64,
+    spent: u64,
+    /// Where the strand that runs was last seen with much memory in use.
+    heavy: Option<Site>,
     /// The run is being aborted: no step is asked for any more, but those that clean up.
     pub(super) cancelled: bool,
     pub(super) runaway: Option<Site>,
@@ -109,7 +114,9 @@ impl Shared {
             strands: Vec::new(),
             current: 0,
             logs: Vec::new(),
-            instructions: 0,
+            budget: BUDGET,
+            spent: 0,
+            heavy: None,
             cancelled: false,
             runaway: None,
         }
@@ -118,7 +125,17 @@ impl Shared {
     /// `id` runs next, with a full budget.
     pub(super) fn enter_strand(&mut self, id: usize) {
         self.current = id;
-        self.instructions = 0;
+        self.spent = 0;
+        self.heavy = None;
+    }
+
+    /// What is left of the budget of the strand that runs.
+    pub(super) fn left(&self) -> u64 {
+        self.budget.saturating_sub(self.spent)
+    }
+
+    pub(super) fn spend(&mut self, steps: u64) {
+        self.spent = self.spent.saturating_add(steps);
     }
 
     /// A failure, with the source that its line is in.
@@ -134,9 +151,33 @@ impl Shared {
         }
     }
 
+    /// What an error says that isn't the playbook's own. Where memory is used up there is no frame left to tell the line
+    /// from: it is where that was seen to come, or where the function begins that the strand runs.
+    fn message(&mut self, error: &mlua::Value) -> String {
+        let mut error = error.as_error();
+        while let Some(mlua::Error::CallbackError { cause, .. }) = error {
+            error = Some(cause);
+        }
+        match error {
+            Some(mlua::Error::RuntimeError(message)) => message.clone(),
+            Some(error) if !matches!(error, mlua::Error::MemoryError(_)) => error.to_string(),
+            _ => {
+                let begins = self.strand().and_then(|strand| strand.body.clone());
+                let site = self.heavy.clone().or(begins);
+                site.map_or_else(String::new, |site| format!("{site}: ")) + &too_much_memory()
+            }
+        }
+    }
+
     fn strand(&mut self) -> Option<&mut StrandState> {
         self.strands.get_mut(self.current)
     }
+}
+
+/// What a playbook is told that has no memory left.
+pub(super) fn too_much_memory() -> String {
+    let limit = MEMORY / (1024 * 1024);
+    format!("the playbook uses more memory than it is given ({limit} MiB)")
 }
 
 /// A Lua state with the prelude in it. Returns both.
@@ -169,8 +210,11 @@ pub(super) fn watch(thread: &Thread, shared: &Rc<RefCell<Shared>>) -> mlua::Resu
         HookTriggers::new().every_nth_instruction(EVERY),
         move |lua, _| {
             let mut shared = shared.borrow_mut();
-            shared.instructions += u64::from(EVERY);
-            if shared.instructions < BUDGET {
+            shared.spend(u64::from(EVERY));
+            if lua.used_memory() > MEMORY / 2 {
+                shared.heavy = site(lua, 0);
+            }
+            if shared.left() > 0 {
                 return Ok(VmState::Continue);
             }
             let first = shared.runaway.is_none();
@@ -204,6 +248,20 @@ fn host(lua: &Lua, shared: &Rc<RefCell<Shared>>, registry: &Registry) -> mlua::R
             });
             Ok(site.map_or_else(String::new, |site| site.to_string()))
         })?,
+    )?;
+    let s = Rc::clone(shared);
+    host.set(
+        "affords",
+        lua.create_function(move |_, steps: u64| {
+            let mut shared = s.borrow_mut();
+            shared.spend(steps);
+            Ok(shared.left() > 0)
+        })?,
+    )?;
+    let s = Rc::clone(shared);
+    host.set(
+        "message",
+        lua.create_function(move |_, error: mlua::Value| Ok(s.borrow_mut().message(&error)))?,
     )?;
     host.set(
         "traceback",
@@ -243,6 +301,7 @@ fn host(lua: &Lua, shared: &Rc<RefCell<Shared>>, registry: &Registry) -> mlua::R
     )?;
 
     host.set("data", lua.create_function(data)?)?;
+    text::add(lua, &host, shared)?;
 
     let s = Rc::clone(shared);
     host.set(
