@@ -42,7 +42,10 @@ local function with_noout(member, body)
 	local set = microceph.noout { member = member, on = true }
 	finally(body, function()
 		if set.changed then
-			microceph.noout { member = member, on = false }
+			local back = microceph.noout { member = member, on = false }
+			if not (back.changed or back.kept) then
+				log.warn(member .. ": noout, which this run had set, had been cleared by somebody else")
+			end
 		end
 	end)
 end

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lockstep::engine::{Answer, Decisions};
+use lockstep::engine::{Answer, Decisions, Finish};
 use lockstep::event::Event;
 use lockstep::journal::{By, Choice, Crash, Record};
 use lockstep_tests::{Bench, Ended};
@@ -562,4 +562,33 @@ fn replaying_a_finished_journal_runs_no_command() {
     bench.world.log.clear();
     assert_eq!(bench.resume().done(), result);
     assert_eq!(bench.world.log, []);
+}
+
+#[test]
+fn a_pattern_that_takes_for_ever_ends_the_run_and_its_abort_with_its_line() {
+    let body = r#"
+        local on = microceph.noout { member = "micro01", on = true }
+        finally(function()
+            local text = exec { member = "micro01", argv = { "/bin/cat", "/etc/hostname" }, plan = { stdout = ("="):rep(30000) } }.stdout
+            local a, b, c = text:match("(.-)=(.-)=(.-)=(.-);")
+        end, function()
+            microceph.noout { member = "micro01", on = not on.changed }
+        end)
+    "#;
+    let told = "this pattern takes too long on 30000 bytes of text: ";
+    let mut bench = Bench::playing(body, 1);
+    let Ended::Finish(Finish::Failed(failure)) = bench.run() else {
+        panic!("it was to fail");
+    };
+    assert!(failure.message.starts_with(told), "{failure}");
+    assert_eq!(failure.site.as_deref(), Some("test.lua:6"));
+    lockstep_tests::assert_nothing_left_on(&bench);
+
+    // The controller ends in the middle of it, and so does the next one's replay: an abort goes the same way.
+    let mut bench = Bench::playing(body, 1);
+    assert!(matches!(bench.run_until(Crash::Before(7)), Ended::Killed));
+    assert_ne!(bench.world.settings(), bench.settings);
+    let ended = bench.abort();
+    assert!(matches!(ended, Ended::Finish(Finish::Aborted { .. } | Finish::Failed(_))), "{ended:?}");
+    lockstep_tests::assert_nothing_left_on(&bench);
 }

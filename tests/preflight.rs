@@ -124,6 +124,26 @@ fn every_check_says_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
+fn a_size_that_no_disk_has_room_for_is_no_pass() {
+    let vast = |size: u64| {
+        move |w: &mut World| {
+            let release = Release {
+                revision: 1502,
+                version: "19.2.4+snap1".to_owned(),
+                ceph: Some(("19.2.4".to_owned(), "squid".to_owned())),
+                size,
+                ..Release::default()
+            };
+            w.store.publish("microceph", "squid/stable", release);
+        }
+    };
+    for size in [1 << 63, u64::MAX] {
+        let told = refused(bench("update", &json!({}), true, vast(size)));
+        assert!(told.contains("disk: micro01: "), "{told}");
+    }
+}
+
+#[test]
 fn a_jump_over_a_track_and_the_way_back_are_refused() {
     let quincy = |w: &mut World| {
         for member in Scenario::of(3).names() {

@@ -618,11 +618,28 @@ fn old_backups_are_removed() {
             Some(Node::File("x".to_owned())),
         );
     }
+    // What somebody else keeps there is left alone, and isn't counted.
+    let others = [
+        "00-before-the-move",
+        "20240101",
+        "20240101T000000Z-",
+        "20241399T000000Z-update-0",
+        "20240101T000000Z.tar-update-0",
+    ];
+    let place = |name: &str| format!("/var/lib/lockstep/backup/{name}");
+    for name in others {
+        bench
+            .world
+            .set_file("micro01", &place(name), Some(Node::Folder));
+    }
     let out = bench.run().done();
     assert_eq!(
         out["pruned"],
         json!(["/var/lib/lockstep/backup/20250101T000000Z-update-1"])
     );
+    for name in others {
+        assert!(bench.world.file("micro01", &place(name)).is_some(), "{name}");
+    }
     assert!(
         bench
             .world

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lockstep::engine::{Answer, Finish};
+use lockstep::event::Event;
 use lockstep::journal::Crash;
 use lockstep_tests::{Bench, Ended, assert_nothing_left_on, by_hand, told};
 use lockstep_twin::{Release, Scenario, World};
@@ -407,4 +408,28 @@ fn the_end_of_a_wave_wants_one_release_and_no_flag_that_wasn_t_there() {
     by_hand(&mut bench.world, "micro01", &ceph("unset-group"));
     bench.resume().done();
     insta::assert_snapshot!([torn, flagged].join("\n"));
+}
+
+#[test]
+fn a_flag_that_somebody_else_cleared_meanwhile_is_told() {
+    let mut bench = only_microceph(3, &json!({}));
+    bench.fault("no-return:microceph,micro02");
+    let held = bench.run().held();
+    assert!(held.path.contains("micro02"), "{}", held.path);
+    bench.world.mend();
+    by_hand(
+        &mut bench.world,
+        "micro01",
+        &["/snap/bin/microceph.ceph", "osd", "unset-group", "noout", "micro02"],
+    );
+    bench.wait(Duration::from_secs(60));
+    bench.resume().done();
+    let told = "micro02: noout, which this run had set, had been cleared by somebody else";
+    let said = |event: &Event| matches!(event, Event::Log { message, .. } if message == told);
+    assert_eq!(bench.events.iter().filter(|e| said(&e.event)).count(), 1);
+    // Where nobody did, nothing is said.
+    let mut bench = only_microceph(3, &json!({}));
+    bench.run().done();
+    let noout = |event: &Event| matches!(event, Event::Log { message, .. } if message.contains("noout"));
+    assert!(!bench.events.iter().any(|e| noout(&e.event)));
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use jiff::civil;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -268,7 +269,7 @@ impl Op for Take {
         let files = files(cx, member, &folder).await?;
         let pruned = prune(cx, member, &folder, args.keep.max(1)).await?;
         Ok(TakeOut {
-            bytes: files.iter().map(|f| f.bytes).sum(),
+            bytes: files.iter().map(|f| f.bytes).fold(0, u64::saturating_add),
             folder,
             files,
             pruned,
@@ -281,9 +282,12 @@ fn all() -> String {
     format!("{FOLDER}/backup")
 }
 
-/// The folder of this run's backup. Names sort by time.
+/// When a run began, in the name of its backup: names sort by time.
+const STAMP: &str = "%Y%m%dT%H%M%SZ";
+
+/// The folder of this run's backup.
 fn folder(cx: &Cx) -> String {
-    let began = cx.run().began.strftime("%Y%m%dT%H%M%SZ");
+    let began = cx.run().began.strftime(STAMP);
     format!("{}/{began}-{}", all(), cx.run().id)
 }
 
@@ -405,12 +409,22 @@ async fn files(cx: &Cx, member: &Member, folder: &str) -> Result<Vec<File>, OpEr
     Ok(files)
 }
 
+/// Whether a name is one that [`folder`] gives: anything else in there is somebody else's.
+fn is_backup(name: &str) -> bool {
+    name.split_once('-').is_some_and(|(stamp, run)| {
+        let began = civil::DateTime::strptime(STAMP, stamp);
+        let exact = began.is_ok_and(|began| began.strftime(STAMP).to_string() == stamp);
+        exact && !run.is_empty()
+    })
+}
+
 /// Removes the oldest backups until `keep` are left.
 async fn prune(cx: &Cx, member: &Member, own: &str, keep: usize) -> Result<Vec<String>, OpError> {
     let list = must(cx, member, &Cmd::root(["/usr/bin/ls", "-1", &all()])).await?;
     let mut folders: Vec<String> = list
         .stdout
         .lines()
+        .filter(|name| is_backup(name))
         .map(|name| format!("{}/{name}", all()))
         .collect();
     folders.sort();

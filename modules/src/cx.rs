@@ -536,7 +536,8 @@ impl Cx {
     /// Where the step's time would be up before: a timeout that names what is missing.
     pub async fn pause(&self, pause: Duration, missing: String) -> Result<(), OpError> {
         self.missing.replace(Some(missing.clone()));
-        if Instant::now() + pause > self.deadline {
+        let end = Instant::now().checked_add(pause);
+        if end.is_none_or(|end| end > self.deadline) {
             return Err(OpError::timeout(format!(
                 "not within {}: {missing}",
                 self.timeout

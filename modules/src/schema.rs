@@ -81,10 +81,13 @@ impl<'de> Deserialize<'de> for Channel {
     }
 }
 
-/// A length of time, for example `90s`, `15m` or `1h30m`.
+/// A length of time, for example `90s`, `15m` or `1h30m`; at most a year, so that it can be added to any time there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
 #[schemars(with = "String", extend("x-lockstep" = "Span"))]
 pub struct Span(pub Duration);
+
+/// The longest length of time.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 impl Span {
     /// Reads a length of time with its unit.
@@ -98,7 +101,14 @@ impl Span {
             )
         };
         let span: jiff::SignedDuration = text.parse().map_err(|_| complain())?;
-        Duration::try_from(span).map(Self).map_err(|_| complain())
+        let span = Duration::try_from(span).map_err(|_| complain())?;
+        if span > LONGEST {
+            let days = LONGEST.as_secs() / (24 * 60 * 60);
+            return Err(format!(
+                "{text:?} is too long a time: {days} days are the most that anything may take"
+            ));
+        }
+        Ok(Self(span))
     }
 
     /// So many seconds.
@@ -497,6 +507,11 @@ mod tests {
         assert_eq!(Span(Duration::from_millis(1500)).to_string(), "1s500ms");
         for bad in ["15", "-3s", "soon", ""] {
             assert!(Span::parse(bad).unwrap_err().contains("15m"), "{bad}");
+        }
+        assert_eq!(Span::parse("8784h"), Ok(Span(LONGEST)));
+        for long in ["8784h1s", "2562047788015215h", "99999999999999999999h"] {
+            let complaint = Span::parse(long).unwrap_err();
+            assert!(complaint.contains(long), "{complaint}");
         }
     }
 

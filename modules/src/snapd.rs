@@ -139,7 +139,7 @@ impl Change {
             |task| match (task.status.as_str(), task.progress) {
                 ("Undoing", _) => format!("undoing: {}", task.summary),
                 (_, Progress { done, total }) if total > 1 => {
-                    format!("{} ({}%)", task.summary, done * 100 / total)
+                    format!("{} ({}%)", task.summary, done.saturating_mul(100) / total)
                 }
                 _ => task.summary.clone(),
             },

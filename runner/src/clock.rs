@@ -1,7 +1,23 @@
 //! The time of a run.
 
+use std::time::SystemTime;
+
 use jiff::Timestamp;
 use tokio::time::Instant;
+
+/// The system's time. A clock that shows a year that jiff doesn't know, which is a mistake, shows its last.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "jiff's own way panics where the clock is wrong"
+)]
+pub fn now() -> Timestamp {
+    shown_by(SystemTime::now())
+}
+
+fn shown_by(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or(Timestamp::MAX)
+}
 
 /// Wall-clock time that runs with tokio's clock, so that it jumps where that is made to jump.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +39,7 @@ impl Clock {
     /// A clock that shows the system's time now.
     #[must_use]
     pub fn system() -> Self {
-        Self::at(Timestamp::now())
+        Self::at(now())
     }
 
     /// The time.
@@ -32,5 +48,19 @@ impl Clock {
         self.base
             .saturating_add(self.start.elapsed())
             .unwrap_or(Timestamp::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_wrong_is_no_reason_to_panic() {
+        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(316_000 * 365 * 24 * 3600);
+        assert_eq!(shown_by(far), Timestamp::MAX);
+        assert_eq!(shown_by(SystemTime::UNIX_EPOCH), Timestamp::UNIX_EPOCH);
     }
 }

@@ -302,7 +302,8 @@ impl Versions {
         for (text, count) in &self.overall {
             let name =
                 Release::parse(text).map_or_else(|| text.clone(), |release| release.to_string());
-            *releases.entry(name).or_insert(0) += count;
+            let all: &mut u64 = releases.entry(name).or_insert(0);
+            *all = all.saturating_add(*count);
         }
         releases
     }

@@ -203,7 +203,9 @@ impl Status {
             num_up_osds,
             num_in_osds,
         } = self.osdmap;
-        if num_up_osds + aside.down != num_osds || num_in_osds + aside.out != num_osds {
+        let up = num_up_osds.saturating_add(aside.down);
+        let within = num_in_osds.saturating_add(aside.out);
+        if up != num_osds || within != num_osds {
             problems.push(format!(
                 "of {num_osds} OSDs {num_up_osds} are up and {num_in_osds} in"
             ));
@@ -214,7 +216,8 @@ impl Status {
     fn unclean(&self, aside: Aside) -> Vec<String> {
         let mut problems = Vec::new();
         let pgmap = &self.pgmap;
-        let counted: u64 = pgmap.pgs_by_state.iter().map(|state| state.count).sum();
+        let counts = pgmap.pgs_by_state.iter().map(|state| state.count);
+        let counted = counts.fold(0, u64::saturating_add);
         if counted != pgmap.num_pgs || (pgmap.num_pgs == 0 && pgmap.num_pools > 0) {
             problems.push(format!(
                 "the states of {counted} of {} placement groups are known",

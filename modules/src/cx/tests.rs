@@ -72,8 +72,7 @@ impl Host for Talker {
     }
 }
 
-/// What is told while these commands run, each of which says this.
-async fn told(script: Script, batch: &[Cmd]) -> Vec<(u128, String)> {
+fn context(script: Script) -> (Rc<Talker>, Cx) {
     let host = Rc::new(Talker {
         script,
         run: Run {
@@ -98,6 +97,12 @@ async fn told(script: Script, batch: &[Cmd]) -> Vec<(u128, String)> {
     });
     let shared: Rc<dyn Host> = host.clone();
     let cx = Cx::new(shared, "exec#1", Span::secs(600), Vec::new());
+    (host, cx)
+}
+
+/// What is told while these commands run, each of which says this.
+async fn told(script: Script, batch: &[Cmd]) -> Vec<(u128, String)> {
+    let (host, cx) = context(script);
     cx.batch(&Member("micro01".to_owned()), batch)
         .await
         .unwrap();
@@ -146,4 +151,14 @@ async fn what_is_for_programs_or_private_is_not_told() {
     assert_eq!(told(script(), &silent).await, []);
     let second = [Cmd::user(["/bin/x"]), Cmd::user(["/bin/x"]).talks()];
     assert_eq!(told(script(), &second).await, said(&[(5010, "line")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_without_an_end_is_over_when_the_step_is() {
+    let (_, cx) = context(Vec::new());
+    let longest = Duration::from_secs_f64(1.8e19);
+    let over = cx.pause(longest, "one is left".to_owned()).await;
+    let over = over.unwrap_err();
+    assert_eq!(over.kind, Kind::Timeout);
+    assert_eq!(over.message, "not within 10m: one is left");
 }

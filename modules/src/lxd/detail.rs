@@ -204,7 +204,7 @@ fn bytes(text: &str, total: u64) -> Option<u64> {
     let number: u64 = number.parse().ok()?;
     let factor = match unit {
         "" | "B" => 1,
-        "%" => return Some(total / 100 * number),
+        "%" => return (total / 100).checked_mul(number),
         "kB" => 1000,
         "MB" => 1_000_000,
         "GB" => 1_000_000_000,
@@ -340,12 +340,13 @@ impl Place {
     /// An instance would come here.
     pub(super) fn take(&mut self, instance: &Detailed, pools: &[Pool], live: bool) {
         if instance.runs() || live {
-            self.wanted += instance.memory(self.total);
+            let memory = instance.memory(self.total);
+            self.wanted = self.wanted.saturating_add(memory);
         }
         if let Some(pool) = instance.root_pool().filter(|pool| !is_remote(pools, pool))
             && let Some((_, wanted)) = self.pools.get_mut(pool)
         {
-            *wanted += instance.size();
+            *wanted = wanted.saturating_add(instance.size());
         }
     }
 

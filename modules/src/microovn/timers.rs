@@ -185,7 +185,7 @@ async fn step(cx: &Cx, database: Database, i: usize, wanted: u64) -> Result<Look
             "{title} has no leader to change its election timer"
         )));
     };
-    let next = wanted.min(view.election_timer * 2);
+    let next = wanted.min(view.election_timer.saturating_mul(2));
     if next != view.election_timer {
         let cmd = database.appctl("cluster/change-election-timer", &[&next.to_string()]);
         let output = cx.cmd(&leader.as_str().into(), &cmd).await?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Version;
@@ -140,7 +141,10 @@ async fn look(cx: &Cx, member: &Member) -> Result<Host, OpError> {
 fn millis(text: &str) -> Option<i64> {
     let (seconds, rest) = text.split_once('.')?;
     let rest: i64 = rest.get(..3)?.parse().ok()?;
-    Some(seconds.parse::<i64>().ok()? * 1000 + rest)
+    let millis = seconds.parse::<i64>().ok()?.checked_mul(1000)?;
+    // Of a year that there is, so that clocks can be compared.
+    let time = Timestamp::from_millisecond(millis.checked_add(rest)?).ok()?;
+    Some(time.as_millisecond())
 }
 
 fn nothing() -> ApiError {

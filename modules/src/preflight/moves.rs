@@ -125,7 +125,8 @@ impl Seen<'_> {
                     _ => 0,
                 }
             });
-            let needed = ROOM + 2 * sizes.sum::<u64>();
+            let download = sizes.fold(0, u64::saturating_add);
+            let needed = ROOM.saturating_add(download.saturating_mul(2));
             match &host.free {
                 Ok(free) if *free < needed => found.against.push(format!(
                     "{member}: {} MiB are free in /var/lib/snapd, and {} are wanted",

@@ -80,7 +80,7 @@ pub(super) fn rehearse(
         let made = args.members.unwrap_or_default();
         (made.to_string(), made.scenario())
     };
-    scenario.epoch = jiff::Timestamp::now();
+    scenario.epoch = crate::clock::now();
     scenario.faults.extend(args.faults.iter().cloned());
     scenario.check().map_err(|(_, what)| Fault::usage(what))?;
     let mut target = Target::simulated(format!("twin, {name}"), scenario);

@@ -66,7 +66,7 @@ pub(super) fn status(
             let status = Status::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
             if args.watch.is_some() && !global.json {
                 let clear = if is_screen() { CLEAR } else { "" };
-                let now = jiff::Timestamp::now().strftime("%H:%M:%S UTC");
+                let now = crate::clock::now().strftime("%H:%M:%S UTC");
                 print::styled(&format!("{clear}{now}\n"));
             }
             if global.json {
