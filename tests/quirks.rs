@@ -1,5 +1,6 @@
 //! What real servers, shells and `sudo` are set up to do: rows of a table, each a member of one lab, over the real client.
 
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -148,6 +149,99 @@ fn every_quirk_is_met_or_told_by_its_reason() {
     let events = read(&lab.path("state/runs/site-1/events.jsonl"));
     assert!(!events.contains("Datei oder Verzeichnis"), "not English");
     assert!(!events.contains("contact was lost"), "{events}");
+}
+
+/// A port that drops so many connections before a word is said, as an sshd does that has too many of them, and then is
+/// this one.
+fn reluctant(drops: usize, port: u16) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let own = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for (number, client) in listener.incoming().flatten().enumerate() {
+            if number < drops {
+                continue;
+            }
+            let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let ways = [
+                (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                (server, client),
+            ];
+            for (mut from, mut to) in ways {
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            }
+        }
+    });
+    own
+}
+
+/// What the user's ssh_config says about members is met: each line of it has cost somebody something.
+#[test]
+fn what_a_user_s_own_settings_ask_for_is_met_or_left_out() {
+    let lab = SshLab::with(&Scenario::of(4), LOCKSTEP, SHIM, |name| Odd {
+        sshd: match name {
+            "micro01" => vec!["X11Forwarding yes\nXAuthLocation /bin/true".to_owned()],
+            _ => Vec::new(),
+        },
+        ..Odd::default()
+    });
+    let config = lab.path("ssh_config");
+    let text = read(&config);
+    let port = text
+        .split("Host micro03\n  HostName 127.0.0.1\n  Port ")
+        .nth(1);
+    let port = port.unwrap().lines().next().unwrap().parse().unwrap();
+    let (dropping, socket) = (reluctant(2, port), lab.path("own-master"));
+    let own = [
+        "Host micro01\n  ForwardAgent yes\n  ForwardX11 yes\n".to_owned(),
+        "Host micro02\n  StdinNull yes\n".to_owned(),
+        format!("Host micro03\n  Port {dropping}\n  HostKeyAlias [127.0.0.1]:{port}\n"),
+        format!("Host micro04\n  ControlPath {}\n", socket.display()),
+    ];
+    write(&config, &(own.concat() + &text));
+
+    let agent = lab.path("agent");
+    let mut keys = Command::new("ssh-agent");
+    keys.arg("-D").arg("-a").arg(&agent).stdout(Stdio::null());
+    let mut keys = keys.spawn().unwrap();
+    let mut master = Command::new("ssh");
+    master
+        .arg("-F")
+        .arg(&config)
+        .args(["-M", "-N", "micro04"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut master = master.spawn().unwrap();
+    wait_until("the agent and the master don't come up", || {
+        agent.exists() && socket.exists()
+    });
+    send("-STOP", &master.id().to_string());
+
+    let says = "echo ${SSH_AUTH_SOCK:-no agent}, ${DISPLAY:-no display}";
+    let exec = [
+        "op", "exec", "--effect", "read", "--all", "--json", "/bin/sh", "-c", says,
+    ];
+    let mut run = lab.lockstep(&exec);
+    run.env("SSH_AUTH_SOCK", &agent).env("DISPLAY", ":7");
+    let mut child = run
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("it doesn't end", || child.try_wait().unwrap().is_some());
+    let out = Ran::of(child.wait_with_output().unwrap()).exits(0);
+    for process in [&mut keys, &mut master] {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    let told: Value = serde_json::from_str(&out).unwrap();
+    for member in ["micro01", "micro02", "micro03", "micro04"] {
+        assert_eq!(
+            told[member]["value"]["stdout"], "no agent, no display\n",
+            "{out}"
+        );
+    }
+    assert_eq!(lab.logins("micro04"), 2, "a connection of its own");
 }
 
 /// Sends a signal to a process, or with a minus before it to its group.

@@ -638,7 +638,10 @@ fn old_backups_are_removed() {
         json!(["/var/lib/lockstep/backup/20250101T000000Z-update-1"])
     );
     for name in others {
-        assert!(bench.world.file("micro01", &place(name)).is_some(), "{name}");
+        assert!(
+            bench.world.file("micro01", &place(name)).is_some(),
+            "{name}"
+        );
     }
     assert!(
         bench

@@ -420,7 +420,13 @@ fn a_flag_that_somebody_else_cleared_meanwhile_is_told() {
     by_hand(
         &mut bench.world,
         "micro01",
-        &["/snap/bin/microceph.ceph", "osd", "unset-group", "noout", "micro02"],
+        &[
+            "/snap/bin/microceph.ceph",
+            "osd",
+            "unset-group",
+            "noout",
+            "micro02",
+        ],
     );
     bench.wait(Duration::from_secs(60));
     bench.resume().done();
@@ -430,6 +436,7 @@ fn a_flag_that_somebody_else_cleared_meanwhile_is_told() {
     // Where nobody did, nothing is said.
     let mut bench = only_microceph(3, &json!({}));
     bench.run().done();
-    let noout = |event: &Event| matches!(event, Event::Log { message, .. } if message.contains("noout"));
+    let noout =
+        |event: &Event| matches!(event, Event::Log { message, .. } if message.contains("noout"));
     assert!(!bench.events.iter().any(|e| noout(&e.event)));
 }

@@ -52,7 +52,7 @@ fn lua_is_formatted() {
     };
     let all = files(&root().join("playbooks"), &[".lua"])
         .into_iter()
-        .chain([root().join("runner/src/script/prelude.lua")]);
+        .chain(files(&root().join("runner/src/script"), &[".lua"]));
     for path in all {
         let text = fs::read_to_string(&path).unwrap();
         let formatted =

@@ -4,6 +4,7 @@ pub mod connect;
 pub mod local;
 mod reason;
 mod said;
+mod sockets;
 pub mod ssh;
 pub mod wire;
 

@@ -507,7 +507,11 @@ fn cut(message: String) -> String {
         return message;
     }
     let kept = message.floor_char_boundary(LONGEST);
-    format!("{}… ({} bytes more)", &message[..kept], message.len() - kept)
+    format!(
+        "{}… ({} bytes more)",
+        &message[..kept],
+        message.len() - kept
+    )
 }
 
 /// A failure as Lua holds it. Fields that a playbook has put there itself and that don't fit are left out.

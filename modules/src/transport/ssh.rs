@@ -2,18 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
-use tempfile::TempDir;
 use tokio::sync::{Mutex, Semaphore};
 
 use super::connect::{CHANNELS, Connection, Target};
 use super::local::Local;
+use super::sockets::Sockets;
 use super::wire::{self, Cut};
 use super::{ContactError, Ear, Facts, Transport};
 use crate::cluster::{Cluster, MemberConfig, SshConfig};
@@ -24,7 +22,7 @@ pub struct Ssh {
     config: SshConfig,
     links: BTreeMap<String, Link>,
     local: Local,
-    sockets: RefCell<TempDir>,
+    sockets: RefCell<Sockets>,
     /// Key exchange is what a connection costs: more than about two a core at once only makes each of them slower.
     handshakes: Semaphore,
     /// Held by the one attempt to connect that may ask a person something.
@@ -77,7 +75,7 @@ impl Ssh {
             config: cluster.ssh.clone(),
             links: links.collect(),
             local: Local::default(),
-            sockets: RefCell::new(socket_folder()?),
+            sockets: RefCell::new(Sockets::new()?),
             handshakes: Semaphore::new((2 * cores).min(HANDSHAKES)),
             prompt: Mutex::new(()),
         })
@@ -135,7 +133,7 @@ impl Ssh {
     /// Where a link's control socket goes. The folder is made anew where somebody has tidied it away.
     fn socket(&self, link: &Link) -> io::Result<PathBuf> {
         if !self.sockets.borrow().path().is_dir() {
-            self.sockets.replace(socket_folder()?);
+            self.sockets.replace(Sockets::new()?);
         }
         Ok(self
             .sockets
@@ -221,23 +219,23 @@ impl Transport for Ssh {
     }
 }
 
-/// A folder for control sockets, for its owner alone.
-fn socket_folder() -> io::Result<TempDir> {
-    let make = |parent: &Path| {
-        tempfile::Builder::new()
-            .prefix("lockstep-")
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(parent)
-    };
-    // A socket's path has an end, and the folder may be another user's (`su`, `sudo -E`).
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let runtime = runtime.filter(|dir| dir.is_absolute() && dir.as_os_str().len() <= LONGEST);
-    match runtime.map(|dir| make(&dir)) {
-        Some(Ok(folder)) => Ok(folder),
-        _ => make(Path::new("/tmp")),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_tidied_away_is_made_anew() {
+        let ssh = Ssh::new(&Cluster {
+            name: "lab".to_owned(),
+            members: vec![MemberConfig::named("m1")],
+            machines: Vec::new(),
+            ssh: SshConfig::default(),
+        })
+        .unwrap();
+        let link = ssh.link("m1").unwrap();
+        let socket = ssh.socket(link).unwrap();
+        std::fs::remove_dir_all(socket.parent().unwrap()).unwrap();
+        let socket = ssh.socket(link).unwrap();
+        assert!(socket.parent().unwrap().is_dir());
     }
 }
-
-/// Of the 107 bytes of a socket's path this is what is left for the folder beside `/lockstep-XXXXXX/m49` and the 17 that ssh
-/// appends.
-const LONGEST: usize = 65;

@@ -19,12 +19,7 @@ pub(super) fn to_json(value: &LuaValue) -> Result<Value, String> {
     json_at(value, "", 0, &mut 0)
 }
 
-fn json_at(
-    value: &LuaValue,
-    at: &str,
-    depth: usize,
-    parts: &mut usize,
-) -> Result<Value, String> {
+fn json_at(value: &LuaValue, at: &str, depth: usize, parts: &mut usize) -> Result<Value, String> {
     let complain = |what: &str| {
         Err(if at.is_empty() {
             what.to_owned()
@@ -56,12 +51,7 @@ fn json_at(
     }
 }
 
-fn table_at(
-    table: &Table,
-    at: &str,
-    depth: usize,
-    parts: &mut usize,
-) -> Result<Value, String> {
+fn table_at(table: &Table, at: &str, depth: usize, parts: &mut usize) -> Result<Value, String> {
     let mut items: BTreeMap<i64, LuaValue> = BTreeMap::new();
     let mut fields: BTreeMap<String, LuaValue> = BTreeMap::new();
     for pair in table.pairs::<LuaValue, LuaValue>() {

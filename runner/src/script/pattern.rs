@@ -125,7 +125,11 @@ impl<'t, 'b> Matcher<'t, 'b> {
     }
 
     /// A capture; the first is the whole match where there are none.
-    pub(super) fn capture(&self, i: usize, (from, end): (usize, usize)) -> Result<Captured<'t>, Stop> {
+    pub(super) fn capture(
+        &self,
+        i: usize,
+        (from, end): (usize, usize),
+    ) -> Result<Captured<'t>, Stop> {
         match self.captures.get(i) {
             Some(&Capture::Part { from, len }) => Ok(Captured::Text(&self.text[from..from + len])),
             Some(&Capture::Position(at)) => Ok(Captured::Position(at + 1)),

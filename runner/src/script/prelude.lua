@@ -1,12 +1,13 @@
 -- What playbooks see of lockstep, built over the primitives that the host hands in.
 -- There are two ways out of here, both by `yield`: a step, and a fork of strands. All else is plain Lua.
-local host = ...
+local host, library = ...
 
 local yield, isyieldable = coroutine.yield, coroutine.isyieldable
 local raw_pcall, raw_xpcall, raw_tostring, raw_load = pcall, xpcall, tostring, load
 local raw_getmetatable, raw_setmetatable, raw_format = getmetatable, setmetatable, string.format
-local raw_match, raw_find, raw_gsub, raw_sub = string.match, string.find, string.gsub, string.sub
-local concat, pack, unpack, sort = table.concat, table.pack, table.unpack, table.sort
+-- In here patterns are matched as ever: these are short.
+local raw_match, raw_find = string.match, string.find
+local pack, unpack = table.pack, table.unpack
 
 local prelude = {}
 
@@ -348,88 +349,7 @@ local function finally(body, cleanup)
 	return unpack(r, 2, r.n)
 end
 
--- Order: what depends on hash seeds or addresses elsewhere doesn't here.
-
-local function sorted_keys(t)
-	local keys = {}
-	for key in next, t do
-		if type(key) ~= "number" and type(key) ~= "string" then
-			raise("script", "a table with a " .. type(key) .. " as a key has no order")
-		end
-		keys[#keys + 1] = key
-	end
-	sort(keys, function(a, b)
-		if type(a) ~= type(b) then
-			return type(a) == "number"
-		end
-		return a < b
-	end)
-	return keys
-end
-
-local function ordered_next(t, key)
-	for _, candidate in ipairs(sorted_keys(t)) do
-		local behind = key == nil
-			or type(candidate) == type(key) and candidate > key
-			or type(candidate) == "string" and type(key) == "number"
-		if behind then
-			return candidate, rawget(t, candidate)
-		end
-	end
-	return nil
-end
-
--- What to write where there may be nothing.
-local function or_empty(t)
-	return t == nil and ': where there may be none, write "or {}" behind it' or ""
-end
-
-local function checked_ipairs(t)
-	if type(t) ~= "table" then
-		raise("script", "ipairs: expected a list, got " .. type(t) .. or_empty(t))
-	end
-	return ipairs(t)
-end
-
-local function ordered_pairs(t)
-	local mt = raw_getmetatable(t)
-	if type(mt) == "table" and mt.__pairs then
-		return mt.__pairs(t)
-	end
-	if type(t) ~= "table" then
-		raise("script", "pairs: expected a table, got " .. type(t) .. or_empty(t))
-	end
-	local keys, i = sorted_keys(t), 0
-	return function()
-		while true do
-			i = i + 1
-			local key = keys[i]
-			if key == nil or rawget(t, key) ~= nil then
-				return key, rawget(t, key)
-			end
-		end
-	end,
-		t,
-		nil
-end
-
--- Calls a function of Lua's own for the playbook: what it complains of has the playbook's line, not the one in here.
-local function lend(fn, ...)
-	local r = pack(raw_xpcall(fn, traced, ...))
-	if r[1] then
-		return unpack(r, 2, r.n)
-	end
-	local e = r[2]
-	local placed = type(e) ~= "string" or raw_match(e, "^[^\n:]+:%d+: ")
-	error(e, placed and 0 or 2)
-end
-
-local function guarded_setmetatable(t, mt)
-	if type(mt) == "table" and (rawget(mt, "__gc") ~= nil or rawget(mt, "__mode") ~= nil) then
-		raise("script", "setmetatable: __gc and __mode depend on the collector's timing")
-	end
-	return lend(raw_setmetatable, t, mt)
-end
+local library = library(host, raise, traced, safe_tostring)
 
 -- A table that can only be read, and only where something is.
 local function frozen(name, t)
@@ -448,7 +368,7 @@ local function frozen(name, t)
 			raise("script", raw_format("%s.%s can't be set: %s belongs to lockstep", name, safe_tostring(key), name))
 		end,
 		__pairs = function()
-			return ordered_pairs(t)
+			return library.pairs(t)
 		end,
 		__metatable = false,
 	})
@@ -494,121 +414,21 @@ local function without(t, removed, replaced)
 	return copy
 end
 
-local function format(template, ...)
-	if type(template) == "string" and raw_find(raw_gsub(template, "%%%%", ""), "%%[-+ #0-9.]*p") then
-		raise("script", "string.format: %p prints an address, which differs from run to run")
-	end
-	local args = pack(...)
-	for i = 1, args.n do
-		if type(args[i]) == "table" or type(args[i]) == "function" then
-			args[i] = safe_tostring(args[i])
-		end
-	end
-	return lend(raw_format, template, unpack(args, 1, args.n))
-end
-
--- Nothing but numbers says how much there is to move.
-local function move(...)
-	local _, first, last = ...
-	if math.type(first) == "integer" and math.type(last) == "integer" and first <= last then
-		local count = last - first
-		if count < 0 or not host.affords(count) then
-			error("table.move: this is more than a playbook may move between two steps", 2)
-		end
-	end
-	return lend(table.move, ...)
-end
-
--- Patterns: matched by the host, which ends what takes too long. In here they are matched as ever: these are short.
-
-local function gmatch(...)
-	local ok, text, pattern, from = host.gmatch(...)
-	if not ok then
-		error(text, 2)
-	end
-	local last
-	local function found(ok, first, behind, ...)
-		if not ok then
-			error(first, 2)
-		elseif first then
-			from, last = behind, behind
-			return ...
-		end
-	end
-	return function()
-		return found(host.scan(text, pattern, from, last))
-	end
-end
-
-local function gsub(...)
-	local ok, text, pattern, anchored, most = host.gsub(...)
-	if not ok then
-		error(text, 2)
-	elseif not most then
-		return text, pattern
-	end
-	-- What a function or a table says takes the matches' place. It is asked from here, so that errors and steps pass through.
-	local by = select(3, ...)
-	local table = type(by) == "table"
-	local parts, count, changed, from, last = {}, 0, false, 1, nil
-	while count < most do
-		local found = pack(host.scan(text, pattern, from, last, anchored, table))
-		local first, behind = found[2], found[3]
-		if not found[1] then
-			error(first, 2)
-		elseif not first then
-			break
-		end
-		local value
-		if table then
-			value = by[found[4]]
-		else
-			value = by(unpack(found, 4, found.n))
-		end
-		local kind = type(value)
-		if not value then
-			value = raw_sub(text, first, behind - 1)
-		elseif kind == "string" or kind == "number" then
-			changed = true
-		else
-			error("invalid replacement value (a " .. kind .. ")", 2)
-		end
-		parts[#parts + 1], parts[#parts + 2] = raw_sub(text, from, first - 1), value
-		count, from, last = count + 1, behind, behind
-		if anchored then
-			break
-		end
-	end
-	if not changed then
-		return text, count
-	end
-	parts[#parts + 1] = raw_sub(text, from)
-	return concat(parts), count
-end
-
 -- The environment of playbooks.
 
 local safe_string = frozen(
 	"string",
-	without(string, { "dump" }, { find = host.find, format = format, gmatch = gmatch, gsub = gsub, match = host.match, rep = host.rep })
+	without(string, { "dump" }, {
+		find = host.find,
+		format = library.format,
+		gmatch = library.gmatch,
+		gsub = library.gsub,
+		match = host.match,
+		rep = host.rep,
+	})
 )
 raw_getmetatable("").__index = safe_string
 raw_getmetatable("").__metatable = false
-
--- What moves the elements of a table counts no instructions, so that nothing could stop it.
-local MOST_MOVED = 1 << 20
-
-local function of_length(name)
-	local plain = table[name]
-	return function(t, ...)
-		if type(t) == "table" and #t > MOST_MOVED then
-			raise("script", raw_format("table.%s: there are more than %d elements to move", name, MOST_MOVED))
-		end
-		return plain(t, ...)
-	end
-end
-
-local moves = { insert = of_length "insert", move = move, remove = of_length "remove" }
 
 local function say(level)
 	return function(...)
@@ -626,11 +446,11 @@ local known = {
 	error = error,
 	finally = finally,
 	getmetatable = getmetatable,
-	ipairs = checked_ipairs,
+	ipairs = library.ipairs,
 	log = frozen("log", { info = say "info", warn = say "warn" }),
 	math = frozen("math", without(math, { "randomseed" })),
-	next = ordered_next,
-	pairs = ordered_pairs,
+	next = library.next,
+	pairs = library.pairs,
 	parallel = parallel,
 	print = say "info",
 	rawequal = rawequal,
@@ -639,9 +459,12 @@ local known = {
 	rolling = rolling,
 	section = section,
 	select = select,
-	setmetatable = guarded_setmetatable,
+	setmetatable = library.setmetatable,
 	string = safe_string,
-	table = frozen("table", without(table, {}, moves)),
+	table = frozen(
+		"table",
+		without(table, {}, { insert = library.insert, move = library.move, remove = library.remove })
+	),
 	tonumber = tonumber,
 	tostring = safe_tostring,
 	try = try,

@@ -194,11 +194,9 @@ pub(super) fn build(
     let math: Table = globals.get("math")?;
     math.get::<mlua::Function>("randomseed")?
         .call::<()>(seed.cast_signed())?;
-    let prelude = lua
-        .load(include_str!("prelude.lua"))
-        .set_name("=prelude")
-        .set_mode(mlua::chunk::ChunkMode::Text);
-    let prelude: Table = prelude.call(host)?;
+    let own = |text: &'static str| lua.load(text).set_name("=prelude");
+    let library = own(include_str!("library.lua")).into_function()?;
+    let prelude: Table = own(include_str!("prelude.lua")).call((host, library))?;
     Ok((lua, prelude))
 }
 

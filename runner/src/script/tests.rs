@@ -331,24 +331,29 @@ fn too_much_memory_is_a_failure_that_names_limit_and_line() {
 fn what_c_would_do_for_ever_ends() {
     let equals = "local s = ('='):rep(30000)\n";
     // Less than there is, since a machine that tests is in no hurry.
-    insta::assert_snapshot!(table_within(1_000_000, &[
-        &format!("{equals}local a, b, c = s:match('(.-)=(.-)=(.-)=(.-);')"),
-        &format!("{equals}return s:match('(.-)=(.-)=(.-)=(.-);')"),
-        &format!("{equals}return s:find('^(.-)%s*=%s*(.-)%s*;%s*(.-)%s*$')"),
-        &format!("{equals}for a in s:gmatch('(.-)=(.-)=(.-)=(.-);') do end"),
-        &format!("{equals}local n = s:gsub('(.-)=(.-)=(.-)=(.-);', '')"),
-        &format!("{equals}local n = s:gsub('(.-)=(.-)=(.-)=(.-);', print)"),
-        &format!("{equals}local r = try(s.match, s, '(.-)=(.-)=(.-)=(.-);') return r.error.message"),
-        &format!("{equals}while true do local n = s:find('.-.-;', 29000) end"),
-        &format!("{equals}while true do pcall(s.match, s, '(.-)=(.-)=(.-)=(.-);') end"),
-        "local n = (('a'):rep(2e6) .. 'b'):rep(4):find(('a'):rep(1e6) .. 'c', 1, true) return n == nil",
-        "return #('').rep('', 1 << 53)",
-        "return #('').rep('', 1 << 53, '')",
-        "table.move({}, 1, 1 << 53, 2)",
-        "while true do table.move({}, 1, 1 << 20, 2) end",
-        "local t = table.move({ 1, 2, 3 }, 2, 3, 1) return t",
-        "local t = {} for i = 1, 28 do t = { t, t } end demo.act { list = t }",
-    ]));
+    insta::assert_snapshot!(table_within(
+        1_000_000,
+        &[
+            &format!("{equals}local a, b, c = s:match('(.-)=(.-)=(.-)=(.-);')"),
+            &format!("{equals}return s:match('(.-)=(.-)=(.-)=(.-);')"),
+            &format!("{equals}return s:find('^(.-)%s*=%s*(.-)%s*;%s*(.-)%s*$')"),
+            &format!("{equals}for a in s:gmatch('(.-)=(.-)=(.-)=(.-);') do end"),
+            &format!("{equals}local n = s:gsub('(.-)=(.-)=(.-)=(.-);', '')"),
+            &format!("{equals}local n = s:gsub('(.-)=(.-)=(.-)=(.-);', print)"),
+            &format!(
+                "{equals}local r = try(s.match, s, '(.-)=(.-)=(.-)=(.-);') return r.error.message"
+            ),
+            &format!("{equals}while true do local n = s:find('.-.-;', 29000) end"),
+            &format!("{equals}while true do pcall(s.match, s, '(.-)=(.-)=(.-)=(.-);') end"),
+            "local n = (('a'):rep(2e6) .. 'b'):rep(4):find(('a'):rep(1e6) .. 'c', 1, true) return n == nil",
+            "return #('').rep('', 1 << 53)",
+            "return #('').rep('', 1 << 53, '')",
+            "table.move({}, 1, 1 << 53, 2)",
+            "while true do table.move({}, 1, 1 << 20, 2) end",
+            "local t = table.move({ 1, 2, 3 }, 2, 3, 1) return t",
+            "local t = {} for i = 1, 28 do t = { t, t } end demo.act { list = t }",
+        ]
+    ));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What Lua's `string` does that could take for ever: patterns, over a matcher that has a budget, and repetition.
 //!
 //! `find`, `match` and `rep` are what playbooks call, so that also `return s:match(p)` leaves the frame whose line is told. Of the
-//! others `prelude.lua` makes Lua's functions, since they call functions of the playbook's or are called again and again: they
+//! others `library.lua` makes Lua's functions, since they call functions of the playbook's or are called again and again: they
 //! return whether they succeeded, and then the results or a complaint.
 
 #[cfg(test)]
@@ -204,7 +204,8 @@ impl Call<'_> {
     fn gsub(&self) -> Told {
         let (subject, pattern) = (self.text(0)?, self.text(1)?);
         let most = self.integer(3)?;
-        let most = most.unwrap_or_else(|| i64::try_from(subject.as_bytes().len() + 1).unwrap_or(i64::MAX));
+        let most =
+            most.unwrap_or_else(|| i64::try_from(subject.as_bytes().len() + 1).unwrap_or(i64::MAX));
         let by = self.args.get(2).cloned().unwrap_or(Value::Nil);
         let (text, bytes) = (&*subject.as_bytes(), &*pattern.as_bytes());
         let anchored = bytes.first() == Some(&b'^');
