@@ -569,7 +569,9 @@ fn a_pattern_that_takes_for_ever_ends_the_run_and_its_abort_with_its_line() {
     let body = r#"
         local on = microceph.noout { member = "micro01", on = true }
         finally(function()
-            local text = exec { member = "micro01", argv = { "/bin/cat", "/etc/hostname" }, plan = { stdout = ("="):rep(30000) } }.stdout
+            local text = exec {
+                member = "micro01", effect = "read", argv = { "/opt/site/report" }, plan = { stdout = ("="):rep(30000) },
+            }.stdout
             local a, b, c = text:match("(.-)=(.-)=(.-)=(.-);")
         end, function()
             microceph.noout { member = "micro01", on = not on.changed }
@@ -581,7 +583,7 @@ fn a_pattern_that_takes_for_ever_ends_the_run_and_its_abort_with_its_line() {
         panic!("it was to fail");
     };
     assert!(failure.message.starts_with(told), "{failure}");
-    assert_eq!(failure.site.as_deref(), Some("test.lua:6"));
+    assert_eq!(failure.site.as_deref(), Some("test.lua:8"));
     lockstep_tests::assert_nothing_left_on(&bench);
 
     // The controller ends in the middle of it, and so does the next one's replay: an abort goes the same way.
