@@ -44,5 +44,6 @@ mod sittings;
 mod ssh;
 mod storage;
 mod tidy;
+mod trust;
 mod update;
 mod watch;

@@ -31,6 +31,7 @@ mod shown;
 mod signals;
 mod status;
 mod target;
+mod typed;
 mod types;
 mod unlock;
 mod version;

@@ -23,5 +23,6 @@ pub mod runs;
 pub mod script;
 pub mod secret;
 pub mod trial;
+pub mod trust;
 
 pub use cli::main;

@@ -12,7 +12,7 @@ use super::Global;
 use super::exit::{Exit, Fault};
 use super::playbook::Which;
 use super::print;
-use super::target::{Made, machines};
+use super::target::Made;
 use crate::check::{Check, Finding, Report};
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
@@ -47,8 +47,9 @@ pub(crate) struct CheckArgs {
 pub(super) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> Result<Exit, Fault> {
     let main = args.which.main(global)?;
     let given = args.which.params.typed().collect();
+    let machines = main.machines(global)?;
     let mut piece = Piece::load(&main.main, Box::new(main.finder), registry, &given)?;
-    piece.machines = machines(global)?;
+    piece.machines = machines;
     let members = if args.members.is_empty() {
         vec![Made::default()]
     } else {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
@@ -18,6 +19,7 @@ use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::runs::RunsError;
 use crate::script::Source;
+use crate::trust::Distrust;
 
 /// How the process ends. The numbers are a promise, and their meanings are what `lockstep help exit-codes` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -97,6 +99,24 @@ impl Fault {
         Self {
             help: Some(help.into()),
             ..self
+        }
+    }
+
+    /// A file that was found isn't used; `flag` is how it is named.
+    pub(super) fn distrusted(distrust: &Distrust, flag: &str, file: &Path) -> Self {
+        let file = quote(&file.display().to_string());
+        let remedy = distrust.remedy().map(|remedy| format!("; or {remedy}"));
+        Self::usage(distrust).help(format!(
+            "if you trust it, name it: {flag} {file}{}",
+            remedy.unwrap_or_default()
+        ))
+    }
+
+    /// Tells it as a warning: the command goes on without what is at fault.
+    pub(super) fn warn(&self) {
+        err!("warning: {}", self.message);
+        if let Some(help) = &self.help {
+            err!("{help}");
         }
     }
 

@@ -16,7 +16,7 @@ use super::exit::{Exit, Fault};
 use super::print;
 use super::session::{self, Outcome, Session, runtime, state, tell};
 use super::shown::Shown;
-use super::target::{Target, simulation, ssh, world};
+use super::target::{Target, machines, simulation, ssh, world};
 use crate::clock::Clock;
 use crate::engine::{Finish, Start};
 use crate::journal::{FORMAT, Head, Journal, MemoryJournal};
@@ -201,8 +201,11 @@ pub(super) fn run(registry: &Registry, global: &Global, given: &ArgMatches) -> R
         .subcommand()
         .ok_or_else(|| Fault::usage("which op?"))?;
     let op = registry.op(name).map_err(Fault::usage)?;
-    let target = Target::of(global)?;
+    let mut target = Target::of(global)?;
     let args = arguments(op, given)?;
+    if target.twin.is_some() && names_others(registry, op, given, &target.config.cluster) {
+        target.config.cluster.machines = machines(global)?;
+    }
     let members = members(op, given, &target.config.cluster)?;
     let effect = op.call.effect(&args);
     let call = Adhoc {
@@ -322,6 +325,28 @@ pub(super) async fn change_once(
         }
         other => Err(failed(format!("{name} did not end: {other:?}"))),
     }
+}
+
+/// Whether an op may be about more than the members: one of its arguments names something else, or it is a program's, which
+/// gives commands to whomever it likes.
+fn names_others(registry: &Registry, op: &OpDef, given: &ArgMatches, cluster: &Cluster) -> bool {
+    let properties = op.args.get("properties").and_then(Value::as_object);
+    let names = properties
+        .into_iter()
+        .flatten()
+        .filter(|(_, schema)| schema.get("x-lockstep").and_then(Value::as_str) == Some("Member"));
+    let mut named =
+        names.flat_map(|(name, _)| given.get_many::<String>(name).into_iter().flatten());
+    let members = cluster.names();
+    is_of_program(registry, &op.name) || named.any(|name| !members.contains(name))
+}
+
+fn is_of_program(registry: &Registry, op: &str) -> bool {
+    let has = |module: &Module| module.ops.iter().any(|own| own.name == op);
+    registry
+        .modules()
+        .iter()
+        .any(|module| module.program.is_some() && has(module))
 }
 
 fn members(op: &OpDef, given: &ArgMatches, cluster: &Cluster) -> Result<Vec<String>, Fault> {
@@ -445,11 +470,8 @@ impl Adhoc {
             ),
             None => (Box::new(MemoryJournal::default()), BTreeMap::new()),
         };
-        let own = |module: &Module| {
-            module.program.is_some() && module.ops.iter().any(|op| op.name == self.op)
-        };
         let (registry, programs) = match folder {
-            Some(folder) if registry.modules().iter().any(own) => {
+            Some(folder) if is_of_program(registry, &self.op) => {
                 programs::capture(&folder.path, registry)?
             }
             _ => (registry.clone(), None),

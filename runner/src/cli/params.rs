@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::exit::Fault;
 use super::playbook::Main;
+use super::typed::Typed;
 use crate::bundle::Playbooks;
 use crate::script::{Param, ParamKind, Playbook, Script};
 use crate::secret::{Secrets, Source};
@@ -102,7 +103,7 @@ pub(super) fn flags(
         player,
         file,
         playbooks,
-    }) = Asked::of(argv)
+    }) = Asked::of(&Typed::of(argv))
     else {
         return Ok(command);
     };
@@ -136,25 +137,36 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Reads no more than it takes to find the playbook: what is wrong with the rest is told once its flags are known.
-    pub(super) fn of(argv: &[OsString]) -> Option<Self> {
-        let words: Vec<&str> = argv.iter().skip(1).filter_map(|w| w.to_str()).collect();
-        let (at, player, always) = words.iter().enumerate().find_map(|(i, word)| {
-            let (player, always) = PLAYERS.into_iter().find(|(player, _)| player == word)?;
-            Some((i, player, always))
-        })?;
-        let folder = words.iter().enumerate().find_map(|(i, word)| {
-            let rest = word.strip_prefix("--playbooks")?;
-            rest.strip_prefix('=').or_else(|| words.get(i + 1).copied())
-        });
+    pub(super) fn of(typed: &Typed) -> Option<Self> {
+        let command = typed.command.as_deref()?;
+        let (player, always) = PLAYERS.into_iter().find(|(player, _)| *player == command)?;
+        let folder = typed.flag("--playbooks");
         let playbooks = folder.map_or(Playbooks::Shipped, |f| Playbooks::Folder(PathBuf::from(f)));
         let names = playbooks.names();
-        let is_playbook = |w: &&&str| w.ends_with(".lua") || names.iter().any(|name| name == **w);
-        let named = || words[at + 1..].iter().find(is_playbook).copied();
+        let is_playbook = |w: &String| w.ends_with(".lua") || names.contains(w);
+        let named = || typed.arguments().into_iter().find(is_playbook);
         Some(Self {
             player,
-            file: always.or_else(named)?.to_owned(),
+            file: always.map(str::to_owned).or_else(named)?,
             playbooks,
         })
+    }
+
+    /// The playbook's file; none for one that is shipped.
+    pub(super) fn site(&self) -> Option<&Path> {
+        let file = Path::new(&self.file);
+        (!self.playbooks.names().contains(&self.file) && file.is_file()).then_some(file)
+    }
+
+    /// Whether it is among those in the binary, which need nothing else.
+    pub(super) fn is_shipped(&self) -> bool {
+        matches!(self.playbooks, Playbooks::Shipped) && self.playbooks.names().contains(&self.file)
+    }
+
+    /// Whether it can be loaded with no more ops than these.
+    pub(super) fn loads(&self, registry: &Registry) -> bool {
+        let main = Main::of(self.playbooks.clone(), &self.file);
+        main.is_ok_and(|main| Script::load(&main.main, Box::new(main.finder), registry, 1).is_ok())
     }
 }
 

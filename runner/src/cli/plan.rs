@@ -65,7 +65,10 @@ pub(super) fn look(registry: &Registry, global: &Global) -> Result<(Target, Scen
 /// Shows a plan, and writes it down if that is asked for.
 pub(super) fn plan(registry: &Registry, global: &Global, args: &PlanArgs) -> Result<Exit, Fault> {
     let main = args.which.main(global)?;
-    let (target, scenario) = look(registry, global)?;
+    let (mut target, scenario) = look(registry, global)?;
+    if target.twin.is_some() {
+        target.config.cluster.machines = main.machines(global)?;
+    }
     let mut piece = Piece::load(
         &main.main,
         Box::new(main.finder),

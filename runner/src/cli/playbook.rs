@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use clap::Args;
+use lockstep_modules::cluster::MemberConfig;
 use lockstep_modules::op::Registry;
 use lockstep_modules::transport::Transport;
 use serde_json::{Map, Value};
@@ -14,7 +15,7 @@ use super::mistakes::near_file;
 use super::params::{self, Params};
 use super::session::{self, Session, runtime, state, tell};
 use super::shown::Shown;
-use super::target::{Target, simulation, ssh, world};
+use super::target::{Target, machines, simulation, ssh, world};
 use crate::bundle::{Finder, Playbooks};
 use crate::clock::Clock;
 use crate::engine::Start;
@@ -70,6 +71,8 @@ pub(super) struct Main {
     pub(super) name: String,
     /// Where its modules are.
     pub(super) finder: Finder,
+    /// It is a site's own, which may name machines beside the cluster.
+    site: bool,
 }
 
 impl Main {
@@ -81,6 +84,7 @@ impl Main {
                 main: file.to_owned(),
                 name: file.to_owned(),
                 finder: Finder::shipped(playbooks),
+                site: false,
             });
         }
         let path = PathBuf::from(file);
@@ -100,7 +104,17 @@ impl Main {
             main: file.to_owned(),
             name: plain(&stem),
             finder: Finder::site(&path, playbooks),
+            site: true,
         })
+    }
+
+    /// The machines beside a simulated cluster, as far as the playbook may need them.
+    pub(super) fn machines(&self, global: &Global) -> Result<Vec<MemberConfig>, Fault> {
+        if self.site {
+            machines(global)
+        } else {
+            Ok(Vec::new())
+        }
     }
 }
 
@@ -117,15 +131,12 @@ pub(super) fn shipped(
     name: &str,
     args: &RunArgs,
 ) -> Result<Exit, Fault> {
-    let target = Target::of(global)?;
-    run(
-        registry,
-        global,
-        Main::of(global.playbooks(), name)?,
-        &target,
-        args,
-        None,
-    )
+    let mut target = Target::of(global)?;
+    let main = Main::of(global.playbooks(), name)?;
+    if target.twin.is_some() {
+        target.config.cluster.machines = main.machines(global)?;
+    }
+    run(registry, global, main, &target, args, None)
 }
 
 /// Runs a playbook from a file.
@@ -155,7 +166,9 @@ pub(super) fn run(
     args: &RunArgs,
     speed: Option<f64>,
 ) -> Result<Exit, Fault> {
-    let Main { main, name, finder } = main;
+    let Main {
+        main, name, finder, ..
+    } = main;
     let seed = 1;
     let mut script = Script::load(&main, Box::new(finder), registry, seed)?;
     let takes = script.playbook().names();

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use lockstep_modules::error::Kind;
 use lockstep_modules::op::Registry;
 use serde_json::{Map, Value, json};
 
@@ -13,6 +14,7 @@ use super::print;
 use crate::bundle::lua_files;
 use crate::failure::Failure;
 use crate::script::{Param, Playbook, Script};
+use crate::trust;
 
 /// Where is looked.
 #[derive(Args)]
@@ -40,9 +42,17 @@ pub(super) fn playbooks(
         let playbook = script.map(|script| script.playbook().clone());
         Ok(Found { file, playbook })
     };
-    let shipped = global.playbooks().names().into_iter().map(load);
+    let shipped = global.playbooks().names().into_iter().map(&load);
     let shipped: Vec<Found> = shipped.collect::<Result<_, _>>()?;
-    let sites = files(&args.folders)?.into_iter().map(load);
+    // Where nobody has named a folder, what is found may be anybody's.
+    let found = |file: String| match trust::found(Path::new(&file)) {
+        Err(distrust) if args.folders.is_empty() => Ok(Found {
+            file,
+            playbook: Err(Failure::new(Kind::Refused, distrust.to_string())),
+        }),
+        _ => load(file),
+    };
+    let sites = files(&args.folders)?.into_iter().map(found);
     let sites: Vec<Found> = sites.collect::<Result<_, _>>()?;
     if global.json {
         let all = shipped.iter().map(|found| (true, found));

@@ -9,7 +9,7 @@ use lockstep_twin::Fault as Mishap;
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::playbook::{self, Main, RunArgs};
-use super::target::{Made, Target, machines};
+use super::target::{Made, Target};
 use crate::config::read_scenario;
 
 /// How a rehearsal is set up.
@@ -84,13 +84,7 @@ pub(super) fn rehearse(
     scenario.faults.extend(args.faults.iter().cloned());
     scenario.check().map_err(|(_, what)| Fault::usage(what))?;
     let mut target = Target::simulated(format!("twin, {name}"), scenario);
-    target.config.cluster.machines = machines(global)?;
-    playbook::run(
-        registry,
-        global,
-        Main::of(global.playbooks(), &args.file)?,
-        &target,
-        &args.run,
-        args.speed,
-    )
+    let main = Main::of(global.playbooks(), &args.file)?;
+    target.config.cluster.machines = main.machines(global)?;
+    playbook::run(registry, global, main, &target, &args.run, args.speed)
 }

@@ -15,6 +15,7 @@ use super::exit::{Exit, Fault};
 use super::mistakes::near_file;
 use crate::config::Config;
 use crate::private;
+use crate::trust;
 
 /// The cluster file that is taken when none is named.
 pub(super) const DEFAULT: &str = "cluster.toml";
@@ -47,14 +48,15 @@ impl Target {
     pub(super) fn of(global: &Global) -> Result<Self, Fault> {
         let name = global.cluster.clone().unwrap_or_else(|| DEFAULT.to_owned());
         if let Some(scenario) = twin(&name)? {
-            let mut target = Self::simulated(name, scenario);
-            target.config.cluster.machines = machines(global)?;
-            return Ok(target);
+            return Ok(Self::simulated(name, scenario));
         }
-        if global.cluster.is_none() && !Path::new(DEFAULT).exists() {
-            return Err(Fault::usage("which cluster? There is no cluster.toml here").help(
-                "lockstep init USER@MEMBER        writes one\nlockstep … --cluster FILE        names one\nlockstep … --cluster twin:3      simulates one",
-            ));
+        if global.cluster.is_none() {
+            if !Path::new(DEFAULT).exists() {
+                return Err(Fault::usage("which cluster? There is no cluster.toml here").help(
+                    "lockstep init USER@MEMBER        writes one\nlockstep … --cluster FILE        names one\nlockstep … --cluster twin:3      simulates one",
+                ));
+            }
+            trusted()?;
         }
         if !Path::new(&name).exists() {
             let near = near_file(Path::new(&name), &["twin:1", "twin:3", "twin:5"]);
@@ -73,12 +75,25 @@ impl Target {
     }
 }
 
-/// The machines beside the cluster of the cluster file, if there is one: what is tried out may name them.
+/// Whether the cluster file that is found without being named may be used: its options of ssh name programs.
+fn trusted() -> Result<(), Fault> {
+    let file = Path::new(DEFAULT);
+    trust::found(file).map_err(|distrust| Fault::distrusted(&distrust, "--cluster", file))
+}
+
+/// The machines beside the cluster of the cluster file, if there is one: what is tried out may name them. One that may not
+/// be used is told, and left out.
 pub(super) fn machines(global: &Global) -> Result<Vec<MemberConfig>, Fault> {
     let named = match global.cluster.as_deref() {
         Some(named) if twin(named)?.is_none() => named,
         _ if !Path::new(DEFAULT).exists() => return Ok(Vec::new()),
-        _ => DEFAULT,
+        _ => {
+            if let Err(fault) = trusted() {
+                fault.warn();
+                return Ok(Vec::new());
+            }
+            DEFAULT
+        }
     };
     Ok(Config::read(Path::new(named))?.cluster.machines)
 }
