@@ -1,10 +1,12 @@
-//! A current folder that isn't the operator's own: nothing that lies there is used without being named.
+//! A current folder that isn't the operator's own: nothing that lies there is used without being named, and nothing that is
+//! written there goes elsewhere.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use lockstep_tests::lab::{Ran, write};
+use lockstep::bundle::digest;
+use lockstep_tests::lab::{Ran, read, write};
 
 use crate::desk::Desk;
 
@@ -171,4 +173,49 @@ fn what_is_one_s_own_is_found_without_being_named() {
         assert!(!ran.stderr.contains(TOLD), "{line}: {ran:?}");
         fs::remove_file(desk.path("started")).unwrap_or_else(|e| panic!("{line}: {e}"));
     }
+}
+
+#[test]
+fn what_is_written_by_its_usual_name_follows_no_link_and_is_for_nobody_else() {
+    let desk = Desk::new();
+    let _ = run(&desk, "-c twin:1 update -p only=microcloud").exits(0);
+    write(&desk.path("victim"), "precious");
+    fs::create_dir(desk.path("types")).unwrap();
+    for (name, line) in [
+        ("update-1.html", "report update-1"),
+        ("update-1.md", "report update-1 --format markdown"),
+        ("cluster.toml", "init nobody@localhost:1"),
+        ("drain.lua", "new drain.lua"),
+        ("types/snap.lua", "types ."),
+        ("lockstep.1", "man ."),
+    ] {
+        for target in ["victim", "nothing"] {
+            symlink(desk.path(target), desk.path(name)).unwrap();
+            let ran = run(&desk, line);
+            assert!(ran.code.is_some_and(|code| code != 0), "{line}: {ran:?}");
+            assert_eq!(read(&desk.path("victim")), "precious", "{line}");
+            assert!(!desk.path("nothing").exists(), "{line}");
+            fs::remove_file(desk.path(name)).unwrap();
+        }
+    }
+    for (name, line) in [
+        ("update-1.html", "report update-1"),
+        ("update-1.md", "report update-1 --format markdown"),
+        ("update.plan", "-c twin:1 plan update -o update.plan"),
+    ] {
+        write(&desk.path(name), "as an older lockstep wrote it");
+        mode(&desk.path(name), 0o644);
+        for _ in 0..2 {
+            let _ = run(&desk, line).exits(0);
+            let made = fs::metadata(desk.path(name)).unwrap().mode() & 0o777;
+            assert_eq!(made, 0o600, "{line}");
+            let _ = fs::remove_file(desk.path(name));
+        }
+    }
+    // What types may remove is named by a file that anybody may have written.
+    let record = format!("{{\"../victim\":\"{}\"}}", digest("precious"));
+    fs::create_dir_all(desk.path("site/types")).unwrap();
+    write(&desk.path("site/types/lockstep.json"), &record);
+    let _ = run(&desk, "types site").exits(0);
+    assert_eq!(read(&desk.path("victim")), "precious");
 }

@@ -1,8 +1,8 @@
 //! Files and folders for whoever runs lockstep and nobody else: what a run leaves behind tells how production machines are made.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Result, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// How a folder is made.
@@ -62,4 +62,99 @@ pub fn write(path: &Path, text: &str) -> Result<File> {
     let mut file = options.write(true).create(true).truncate(true).open(path)?;
     file.write_all(text.as_bytes())?;
     Ok(file)
+}
+
+/// The mode of files that are for nobody else.
+pub const PRIVATE: u32 = 0o600;
+
+/// The mode of files that others may read, as far as the umask lets them.
+pub const SHARED: u32 = 0o644;
+
+/// What a file that is written where somebody works may take the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Nothing may have its name.
+    Nothing,
+    /// A file is replaced; a link is somebody's way to somewhere else, and is left alone.
+    File,
+    /// It was named, and is written to whatever it is: also where a link leads, and into a pipe.
+    Anything,
+}
+
+/// Writes a file with this mode under a name that somebody else may have made something of: a file there is replaced as a
+/// whole, so that its old mode is gone, and no link is followed without being asked for.
+///
+/// # Errors
+/// Where it can't be written; as one that exists already, where it would take the place of what it may not.
+pub fn place(path: &Path, text: &str, mode: u32, over: Over) -> Result<()> {
+    let there = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        there => Some(there?),
+    };
+    match (there, over) {
+        (None, _) => {
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true).mode(mode);
+            options.open(path)?.write_all(text.as_bytes())
+        }
+        (Some(there), Over::File | Over::Anything) if there.is_file() => {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let mut fresh = tempfile::Builder::new()
+                .permissions(Permissions::from_mode(mode))
+                .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+            fresh.write_all(text.as_bytes())?;
+            fresh.persist(path)?;
+            Ok(())
+        }
+        (Some(_), Over::Anything) => {
+            let mut there = OpenOptions::new().write(true).truncate(true).open(path)?;
+            there.write_all(text.as_bytes())
+        }
+        (Some(there), Over::File) if there.is_symlink() => Err(std::io::Error::new(
+            ErrorKind::AlreadyExists,
+            "it is a link, which isn't followed",
+        )),
+        (Some(_), Over::Nothing | Over::File) => Err(ErrorKind::AlreadyExists.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_is_placed_follows_no_link_and_keeps_no_old_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let read = |name: &str| fs::read_to_string(at(name)).unwrap();
+        let mode = |name: &str| fs::metadata(at(name)).unwrap().permissions().mode() & 0o777;
+        let refused = |name: &str, over| {
+            let error = place(&at(name), "new", PRIVATE, over).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{name} {over:?}");
+        };
+        fs::write(at("victim"), "old").unwrap();
+        fs::set_permissions(at("victim"), Permissions::from_mode(0o644)).unwrap();
+        symlink(at("victim"), at("link")).unwrap();
+        symlink(at("nothing"), at("dangling")).unwrap();
+        for over in [Over::Nothing, Over::File] {
+            refused("link", over);
+            refused("dangling", over);
+        }
+        refused("victim", Over::Nothing);
+        assert_eq!(read("victim"), "old");
+        assert!(!at("nothing").exists());
+        place(&at("fresh"), "new", PRIVATE, Over::Nothing).unwrap();
+        assert_eq!((read("fresh").as_str(), mode("fresh")), ("new", 0o600));
+        place(&at("link"), "through", PRIVATE, Over::Anything).unwrap();
+        assert_eq!(
+            (read("victim").as_str(), mode("victim")),
+            ("through", 0o644)
+        );
+        place(&at("victim"), "anew", PRIVATE, Over::File).unwrap();
+        assert_eq!((read("victim").as_str(), mode("victim")), ("anew", 0o600));
+    }
 }

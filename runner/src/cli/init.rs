@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::session::runtime;
+use crate::private::{self, Over};
 
 /// Where to begin.
 #[derive(Args)]
@@ -40,7 +41,7 @@ struct Found {
 
 /// Writes a cluster file.
 pub(super) fn init(global: &Global, args: &InitArgs) -> Result<Exit, Fault> {
-    if args.output.exists() && !args.force {
+    if args.output.symlink_metadata().is_ok() && !args.force {
         return Err(Fault::usage(format!("{} exists", args.output.display()))
             .help("--force writes over it"));
     }
@@ -56,7 +57,12 @@ pub(super) fn init(global: &Global, args: &InitArgs) -> Result<Exit, Fault> {
     };
     let found = runtime(false)?.block_on(discover(&ssh, host))?;
     let text = cluster_file(&args.name, &ssh, &found);
-    std::fs::write(&args.output, text).map_err(|e| {
+    let over = if args.force {
+        Over::Anything
+    } else {
+        Over::Nothing
+    };
+    private::place(&args.output, &text, private::PRIVATE, over).map_err(|e| {
         Fault::new(
             Exit::State,
             format!("{} can't be written: {e}", args.output.display()),

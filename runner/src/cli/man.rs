@@ -10,6 +10,7 @@ use roff::{Roff, bold, italic, roman};
 
 use super::exit::{Exit, Fault};
 use super::help::{self, ENVIRONMENT, Example, FILES};
+use crate::private::{self, Over, SHARED};
 
 /// Where the pages go.
 #[derive(Args)]
@@ -36,7 +37,7 @@ pub(super) fn man(registry: &Registry, args: &ManArgs) -> Result<Exit, Fault> {
     };
     fs::create_dir_all(folder).map_err(complain)?;
     for (name, page) in &pages {
-        fs::write(folder.join(name), page).map_err(complain)?;
+        private::place(&folder.join(name), page, SHARED, Over::File).map_err(complain)?;
     }
     out!(
         "{} pages are written; see: man -l {}",

@@ -22,6 +22,7 @@ use super::session::runtime;
 use super::shown::Shown;
 use super::target::{Target, ssh};
 use crate::plan::{End, Plan, Step, make};
+use crate::private::{self, Over};
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::script::Source;
@@ -86,7 +87,8 @@ pub(super) fn plan(registry: &Registry, global: &Global, args: &PlanArgs) -> Res
     let plan = make(&piece, &target.config.cluster.name, &scenario)?;
     if let Some(file) = &args.output {
         let text = serde_json::to_string_pretty(&plan).map_err(|e| Fault::new(Exit::State, e))?;
-        std::fs::write(file, text + "\n").map_err(|e| {
+        let written = private::place(file, &(text + "\n"), private::PRIVATE, Over::Anything);
+        written.map_err(|e| {
             Fault::new(
                 Exit::State,
                 format!("{} can't be written: {e}", file.display()),

@@ -1,6 +1,5 @@
 //! `report`: a run as one file, for whoever wasn't there.
 
-use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
@@ -14,6 +13,7 @@ use super::print;
 use super::session::state;
 use super::show::{unread, ways};
 use crate::account::load;
+use crate::private::{self, Over};
 use crate::report::{html, markdown};
 use crate::runs::Runs;
 
@@ -69,16 +69,12 @@ pub(super) fn report(
         return Ok(exit);
     }
     // A report of the usual name is made again and again as the run goes on; another file may be somebody's.
-    let mut options = OpenOptions::new();
-    options.write(true);
-    if args.force || *path == usual {
-        options.create(true).truncate(true);
-    } else {
-        options.create_new(true);
-    }
-    let written = options
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()));
+    let over = match (args.force, *path == usual) {
+        (true, _) => Over::Anything,
+        (false, true) => Over::File,
+        (false, false) => Over::Nothing,
+    };
+    let written = private::place(path, &text, private::PRIVATE, over);
     written.map_err(|error| {
         let fault = Fault::usage(format!("{} can't be written: {error}", path.display()));
         match error.kind() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 use lockstep_modules::op::Registry;
@@ -13,6 +13,7 @@ use super::exit::{Exit, Fault};
 use super::print;
 use crate::bundle::digest;
 use crate::generate::{self, TYPES};
+use crate::private::{self, Over, SHARED};
 
 /// The file, among the stubs, that says what was written: paths with their SHA-256.
 const WRITTEN: &str = "types/lockstep.json";
@@ -73,7 +74,7 @@ pub(super) fn types(registry: &Registry, global: &Global, args: &TypesArgs) -> R
         let path = folder.join(name);
         let parent = path.parent().unwrap_or(folder);
         fs::create_dir_all(parent).map_err(|e| complain(parent, e))?;
-        fs::write(&path, text).map_err(|e| complain(&path, e))?;
+        private::place(&path, text, SHARED, Over::File).map_err(|e| complain(&path, e))?;
     }
     for name in &work.remove {
         let path = folder.join(name);
@@ -84,7 +85,8 @@ pub(super) fn types(registry: &Registry, global: &Global, args: &TypesArgs) -> R
         .filter(|(name, _)| !work.foreign.contains(name));
     let ours: BTreeMap<String, String> = ours.map(|(name, text)| (name, digest(&text))).collect();
     if ours != written {
-        fs::write(&record, format!("{:#}\n", json!(ours))).map_err(|e| complain(&record, e))?;
+        let text = format!("{:#}\n", json!(ours));
+        private::place(&record, &text, SHARED, Over::File).map_err(|e| complain(&record, e))?;
     }
     tell(folder, &work, global.json);
     Ok(Exit::Done)
@@ -95,10 +97,13 @@ fn sort(folder: &Path, files: Vec<(String, String)>, written: &BTreeMap<String, 
     let ours =
         |name: &String, text: &str| written.get(name).is_some_and(|sum| *sum == digest(text));
     let mut work = Work::default();
-    for name in written
-        .keys()
-        .filter(|name| files.iter().all(|(file, _)| file != *name))
-    {
+    // The record is a file like any other: it may name nothing outside of the folder.
+    let within = |name: &String| {
+        let mut parts = Path::new(name).components();
+        parts.all(|part| matches!(part, Component::Normal(_)))
+    };
+    let gone = |name: &&String| within(name) && files.iter().all(|(file, _)| file != *name);
+    for name in written.keys().filter(gone) {
         match fs::read_to_string(folder.join(name)) {
             Ok(text) if ours(name, &text) => work.remove.push(name.clone()),
             // Changed since, or gone: it is not ours any more.
@@ -106,7 +111,10 @@ fn sort(folder: &Path, files: Vec<(String, String)>, written: &BTreeMap<String, 
         }
     }
     for (name, text) in files {
-        match fs::read(folder.join(&name)).map(String::from_utf8) {
+        let path = folder.join(&name);
+        match fs::read(&path).map(String::from_utf8) {
+            // Wherever it leads is somebody else's.
+            _ if path.is_symlink() => work.foreign.push(name),
             Ok(Ok(there)) if there == text => work.same += 1,
             Ok(Ok(there)) if ours(&name, &there) => work.write.push((name, text)),
             Ok(_) => work.foreign.push(name),
