@@ -347,7 +347,7 @@ fn a_once_without_a_probe_is_the_operator_s_to_decide() {
     kill_at(&mut bench, |r| matches!(r, Record::Start { .. }));
     let held = bench.resume().held();
     assert!(held.in_doubt);
-    insta::assert_snapshot!(held.failure.message, @"exec leaves nothing behind by which its end could be told");
+    insta::assert_snapshot!(held.failure.message, @"lockstep ended while this step was under way; exec leaves nothing behind by which its end could be told");
     // Asking again changes nothing about it.
     assert!(bench.resume().held().in_doubt);
     let retry = BTreeSet::from(["exec#1".to_owned()]);

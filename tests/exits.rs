@@ -17,6 +17,10 @@ const HELD: &str = r#"return { api = 1, run = function()
     snap.info { member = "micro01", snap = "nosuch" }
 end }"#;
 
+/// A cluster where nothing listens.
+const DARK: &str =
+    "name = \"dark\"\n\n[[members]]\nname = \"micro01\"\naddress = \"127.0.0.1\"\nport = 1\n";
+
 /// What ends in this way.
 fn ending(exit: Exit, desk: &Desk) -> Ran {
     let held = || desk.play(HELD).exits(4);
@@ -48,10 +52,13 @@ fn ending(exit: Exit, desk: &Desk) -> Ran {
             desk.run(&["abort", "site-1"])
         }
         Exit::NotWell => {
-            // Nothing listens there.
-            let text = "name = \"dark\"\n\n[[members]]\nname = \"micro01\"\naddress = \"127.0.0.1\"\nport = 1\n";
-            write(&desk.path("dark.toml"), text);
+            write(&desk.path("dark.toml"), DARK);
             desk.run(&["status", "--cluster", "dark.toml"])
+        }
+        Exit::Unreachable => {
+            write(&desk.path("dark.toml"), DARK);
+            let op = "op exec --effect once --cluster dark.toml /bin/true";
+            desk.run(&op.split(' ').collect::<Vec<_>>())
         }
         Exit::Found => {
             let text = "return { api = 1, run = function(cluster) if #cluster.members > 9 then snap.refesh {} end end }";

@@ -30,6 +30,7 @@ mod mixes;
 mod modules;
 mod mutated;
 mod network;
+mod op;
 mod package;
 mod plan;
 mod preflight;

@@ -296,6 +296,12 @@ fn a_machine_that_stands_in_for_another_member_is_found_before_anything_is_done(
         assert_eq!(ran.code, Some(3), "{ran:?}");
         assert!(ran.stdout.contains(&format!("micro04: {why}")), "{ran:?}");
     }
+    let op = lab.run(&["op", "snap.hold", "--snap", "lxd", "-m", "micro04"]);
+    assert_eq!(op.code, Some(12), "{op:?}");
+    assert_eq!(
+        op.stdout,
+        format!("micro04: failed: {why}: mend the address in the cluster file\n")
+    );
     let plan = lab.run(&["plan", "update"]);
     assert_eq!(plan.code, Some(3), "{plan:?}");
     assert_eq!(lab.refreshes(), Vec::<String>::new());

@@ -463,6 +463,12 @@ impl Cx {
         self.heard.borrow().contains(member)
     }
 
+    /// Whether no member has answered since the attempt began.
+    #[must_use]
+    pub fn has_heard_nobody(&self) -> bool {
+        self.heard.borrow().is_empty()
+    }
+
     /// What the last look of [`Cx::until`] missed.
     #[must_use]
     pub fn missing(&self) -> Option<String> {

@@ -137,10 +137,21 @@ impl OpError {
             ContactError::Taken(_) => Kind::Taken,
             _ => Kind::Unreachable,
         };
-        Self::new(kind, error.to_string())
+        let failure = Self::new(kind, error.to_string())
             .on(member)
             .with("contact", error.word())
-            .with("transient", error.transient())
+            .with("transient", error.transient());
+        if error.kept_out() {
+            failure.with("kept_out", true)
+        } else {
+            failure
+        }
+    }
+
+    /// Whether contact failed before there was a connection: nothing of the command that was to be run can have begun.
+    #[must_use]
+    pub fn kept_out(&self) -> bool {
+        self.detail.get("kept_out") == Some(&Value::Bool(true))
     }
 
     /// Whether waiting for the member may help: the connection dropped, or the machine is on its way back.

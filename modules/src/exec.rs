@@ -69,6 +69,7 @@ impl Op for Exec {
     const NAME: &'static str = "exec";
     const EFFECT: Effect = Effect::Once;
     const TIMEOUT: Span = Span::secs(60);
+    const PRINTS: bool = true;
     type Args = ExecArgs;
     type Out = ExecOut;
 
@@ -115,10 +116,11 @@ impl Op for Exec {
             End::TimedOut => None,
         };
         let fine = |code: &i32| *code == 0 || args.allow.contains(code);
+        let cut = output.truncated || output.stdout.len().max(output.stderr.len()) > KEPT;
         match code.filter(fine) {
             Some(code) => Ok(ExecOut {
                 code,
-                cut: output.truncated || output.stdout.len().max(output.stderr.len()) > KEPT,
+                cut,
                 stdout: kept(&output.stdout),
                 stderr: kept(&output.stderr),
             }),
@@ -130,9 +132,11 @@ impl Op for Exec {
                     .next_back()
                     .unwrap_or_default()
                     .to_owned();
-                Err(output
+                let error = output
                     .failure(&cmd, args.member.as_str(), &reason)
-                    .with("stdout", kept(&output.stdout)))
+                    .with("stdout", kept(&output.stdout))
+                    .with("stderr", kept(&output.stderr));
+                Err(if cut { error.with("cut", true) } else { error })
             }
         }
     }

@@ -82,6 +82,9 @@ pub trait Op: 'static {
     const EFFECT: Effect;
     /// How long the step may take unless the playbook says otherwise.
     const TIMEOUT: Span = Span::secs(120);
+    /// Whether what a program printed is the point of it: results have it as `stdout` and `stderr`, and so has the detail of
+    /// a failure; `cut` says that it printed more.
+    const PRINTS: bool = false;
     /// Arguments: a record with named fields.
     type Args: DeserializeOwned + Serialize + JsonSchema;
     /// Result: always a record, so that results can grow.
@@ -147,6 +150,10 @@ pub trait AnyOp: Send + Sync {
     fn headline(&self, args: &Value) -> String;
     /// See [`Op::summary`].
     fn summary(&self, out: &Value) -> String;
+    /// See [`Op::PRINTS`].
+    fn prints(&self) -> bool {
+        false
+    }
     /// See [`Op::observed`].
     fn observed(&self, args: &Value, out: &Value) -> Observation;
     /// See [`Op::touches`].
@@ -195,6 +202,10 @@ impl<O: Op> AnyOp for Typed<O> {
 
     fn summary(&self, out: &Value) -> String {
         O::Out::deserialize(out).map_or_else(|e| e.to_string(), |out| O::summary(&out))
+    }
+
+    fn prints(&self) -> bool {
+        O::PRINTS
     }
 
     fn observed(&self, args: &Value, out: &Value) -> Observation {

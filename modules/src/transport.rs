@@ -125,6 +125,11 @@ pub enum ContactError {
         /// The member was reached before in this run.
         known: bool,
     },
+    /// Another member answers: by a wrong address, or over a connection of the user's that is shared by both.
+    #[error(
+        "the machine that answers calls itself {0}, which is another member: mend the address in the cluster file"
+    )]
+    Another(String),
     /// `sudo -n` doesn't let the login user become root.
     #[error("sudo asks for a password or refuses: {0}")]
     Sudo(String),
@@ -158,12 +163,34 @@ impl ContactError {
             Self::HostKey(_) => "host-key",
             Self::Auth(_) => "auth",
             Self::JumpHost { .. } => "jump-host",
+            Self::Another(_) => "another",
             Self::Sudo(_) => "sudo",
             Self::Shell(_) => "shell",
             Self::Lost(_) => "lost",
             Self::Taken(_) => "taken",
             Self::Unsimulated(_) => "unsimulated",
             Self::Ssh(_) => "ssh",
+        }
+    }
+
+    /// Whether there was no connection over which anything could have begun.
+    #[must_use]
+    pub fn kept_out(&self) -> bool {
+        match self {
+            Self::NoSuchMember(_)
+            | Self::Resolve(_)
+            | Self::HostKey(_)
+            | Self::Auth(_)
+            | Self::Another(_) => true,
+            Self::Refused { known, .. }
+            | Self::Closed { known, .. }
+            | Self::TimedOut { known, .. }
+            | Self::JumpHost { known, .. } => !*known,
+            Self::Sudo(_)
+            | Self::Shell(_)
+            | Self::Lost(_)
+            | Self::Unsimulated(_)
+            | Self::Ssh(_) => false,
         }
     }
 

@@ -10,6 +10,8 @@ use lockstep_twin::Scenario;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::secret::anchored;
+
 /// A cluster file, read and checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -19,7 +21,20 @@ pub struct Config {
     pub channels: BTreeMap<String, Channel>,
     /// Values for parameters, by playbook.
     pub params: BTreeMap<String, Map<String, Value>>,
+    /// The file's own, in which its relative paths begin.
+    pub folder: PathBuf,
 }
+
+/// The options of ssh whose values are files. `~` is for ssh to expand, as are its tokens.
+const FILES: [&str; 7] = [
+    "certificatefile",
+    "controlpath",
+    "globalknownhostsfile",
+    "identityagent",
+    "identityfile",
+    "revokedhostkeys",
+    "userknownhostsfile",
+];
 
 /// The file as it is written.
 #[derive(Deserialize)]
@@ -124,12 +139,28 @@ impl Config {
         check(&file).map_err(|(needle, what)| invalid(text.rfind(&needle).unwrap_or(0), what))?;
         let File {
             name,
-            members,
-            machines,
-            ssh,
+            mut members,
+            mut machines,
+            mut ssh,
             channels,
             params,
         } = file;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let folder = std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.to_owned());
+        if let Some(config) = &mut ssh.config {
+            *config = anchored(Path::new(config), &folder).display().to_string();
+        }
+        let mut reached: Vec<&mut MemberConfig> = members.iter_mut().chain(&mut machines).collect();
+        let options = reached.iter_mut().flat_map(|member| &mut member.options);
+        for option in options.chain(&mut ssh.options) {
+            anchor(option, &folder);
+        }
+        for member in reached {
+            // What `check` has let pass has a form.
+            if let Some(Ok((host, port))) = member.address.as_deref().map(address) {
+                (member.port, member.address) = (port.or(member.port), Some(host.to_owned()));
+            }
+        }
         let Channels {
             microceph,
             microovn,
@@ -154,8 +185,54 @@ impl Config {
             },
             channels: channels.collect(),
             params,
+            folder,
         })
     }
+}
+
+/// A host as it is written, `HOST`, `HOST:PORT` or `[IPV6]:PORT`, as ssh takes it: without brackets, and the port by itself.
+///
+/// # Errors
+/// With a sentence about what can't be an address.
+pub fn address(text: &str) -> Result<(&str, Option<u16>), String> {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or_default())),
+        None => match text.split_once(':') {
+            // An IPv6 address has more than one colon, and no port this way.
+            Some((host, port)) if !port.contains(':') => (host, Some(port)),
+            _ => (text, None),
+        },
+    };
+    if host.is_empty() || host.starts_with('-') || host.contains(['[', ']']) {
+        return Err(format!("{text:?} can't be an address"));
+    }
+    let number = |port: &str| {
+        let number = port.parse().ok().filter(|port| *port != 0);
+        number.ok_or_else(|| format!("{port:?} is not a port"))
+    };
+    Ok((host, port.map(number).transpose()?))
+}
+
+/// Has the files that an option names begin in this folder.
+fn anchor(option: &mut String, folder: &Path) {
+    let Some((key, files)) = option.split_once(['=', ' ', '\t']) else {
+        return;
+    };
+    let (key, files) = (key.trim(), files.trim_start_matches(['=', ' ', '\t']));
+    if !FILES.contains(&key.to_lowercase().as_str()) || files.contains('"') {
+        return;
+    }
+    let words = ["none", "SSH_AUTH_SOCK"];
+    let found = files.split_whitespace().map(|file| {
+        if file.starts_with(['/', '~', '%', '$']) || words.contains(&file) {
+            file.to_owned()
+        } else {
+            anchored(Path::new(file), folder).display().to_string()
+        }
+    });
+    let found: Vec<String> = found.collect();
+    *option = format!("{key}={}", found.join(" "));
 }
 
 /// What the types can't say. The text to be found in the file comes first.
@@ -179,8 +256,15 @@ fn check(file: &File) -> Result<(), (String, String)> {
                 format!("{:?} can't be the name of a member", member.name),
             ));
         }
-        if member.host().starts_with('-') {
-            return Err((quoted, format!("{:?} can't be an address", member.host())));
+        match address(member.host()) {
+            Err(why) => return Err((quoted, why)),
+            Ok((_, Some(_))) if member.port.is_some() => {
+                return Err((
+                    quoted,
+                    format!("{:?} has a port, and so has its address", member.name),
+                ));
+            }
+            Ok(_) => {}
         }
         if seen.contains(&member.name) {
             return Err((
@@ -259,6 +343,41 @@ name = "lb1"
     }
 
     #[test]
+    fn an_address_may_have_a_port() {
+        for (text, host, port) in [
+            ("10.0.0.1", "10.0.0.1", None),
+            ("10.0.0.1:2201", "10.0.0.1", Some(2201)),
+            ("fd42::1", "fd42::1", None),
+            ("[fd42::1]", "fd42::1", None),
+            ("[fe80::1%eth0]:2201", "fe80::1%eth0", Some(2201)),
+        ] {
+            let config = parse(&GOOD.replace("10.0.0.1", text)).unwrap();
+            let member = &config.cluster.members[0];
+            assert_eq!((member.host(), member.port), (host, port), "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_begin_in_the_folder_of_the_file() {
+        let ssh = "user = \"ubuntu\"\nconfig = \"ssh/config\"\noptions = [\"IdentityFile=keys/id\", \"UserKnownHostsFile a ~/b\", \"LogLevel=INFO\"]";
+        let text = GOOD.replace("user = \"ubuntu\"", ssh);
+        let text = text.replace("ProxyJump=bastion", "controlpath = none");
+        let config = Config::parse(Path::new("/site/cluster.toml"), &text).unwrap();
+        let ssh = &config.cluster.ssh;
+        assert_eq!(ssh.config.as_deref(), Some("/site/ssh/config"));
+        let expected = [
+            "IdentityFile=/site/keys/id",
+            "UserKnownHostsFile=/site/a ~/b",
+            "LogLevel=INFO",
+        ];
+        assert_eq!(ssh.options, expected);
+        assert_eq!(config.cluster.members[1].options, ["controlpath=none"]);
+        let home = text.replace("ssh/config", "~/config");
+        let home = parse(&home).unwrap().cluster.ssh.config.unwrap();
+        assert!(home.starts_with('/') && !home.contains('~'), "{home}");
+    }
+
+    #[test]
     fn mistakes_are_named_with_line_and_column() {
         let swap = |from: &str, to: &str| parse(&GOOD.replace(from, to)).unwrap_err().to_string();
         let complaints = [
@@ -270,6 +389,9 @@ name = "lb1"
             swap("micro02", "micro01"),
             swap("micro02", "micro 2"),
             swap("10.0.0.1", "-oProxyCommand=x"),
+            swap("10.0.0.1", "[fd42::1"),
+            swap("10.0.0.1", "[fd42::1]:0"),
+            swap("\"10.0.0.1\"", "\"[fd42::1]:2201\"\nport = 22"),
             swap("name = \"lab\"", "name = lab"),
             swap("name = \"lab\"", ""),
             parse("name = \"x\"\nmembers = []\n")

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use forms::Forms;
 
-pub use source::{LONGEST, Opened, SHORTEST, Source, Unusable};
+pub use source::{LONGEST, Opened, SHORTEST, Source, Unusable, anchored};
 
 /// What stands around the name of a secret in a placeholder: two characters that Unicode keeps free, so that no product prints
 /// and no playbook contains them. They pass through JSON, Lua and the words of a command as any text does.

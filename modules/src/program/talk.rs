@@ -213,7 +213,8 @@ impl<'a> Talk<'a> {
                     message: &lost.message,
                 });
             }
-            other => other?,
+            // What it did by itself isn't known.
+            other => other.map_err(|error| error.with("kept_out", false))?,
         };
         match output.end {
             End::Exit(code) if command.allow.allows(code) && !output.truncated => {

@@ -21,6 +21,8 @@ use crate::cmd::{Cmd, Output};
 pub struct Ssh {
     config: SshConfig,
     links: BTreeMap<String, Link>,
+    /// The members of the cluster; a machine beside it may be one of them by another name.
+    members: Vec<String>,
     local: Local,
     sockets: RefCell<Sockets>,
     /// Key exchange is what a connection costs: more than about two a core at once only makes each of them slower.
@@ -74,6 +76,7 @@ impl Ssh {
         Ok(Self {
             config: cluster.ssh.clone(),
             links: links.collect(),
+            members: cluster.names(),
             local: Local::default(),
             sockets: RefCell::new(Sockets::new()?),
             handshakes: Semaphore::new((2 * cores).min(HANDSHAKES)),
@@ -111,7 +114,7 @@ impl Ssh {
         })?;
         // A master that was killed may have left its socket behind.
         let _ = std::fs::remove_file(&socket);
-        let target = Target {
+        let mut target = Target {
             member: &link.member,
             config: &self.config,
             socket,
@@ -119,7 +122,19 @@ impl Ssh {
             join: !link.distrusted.get(),
             prompt: &self.prompt,
         };
-        let connection = Rc::new(target.connect().await.inspect_err(|why| {
+        let mut connected = target.connect().await;
+        // A ControlPath that doesn't name the host leads to whichever member the user went to.
+        let joined = |c: &Connection| c.joined() && self.another(link, &c.facts).is_some();
+        if connected.as_ref().is_ok_and(joined) {
+            link.distrusted.set(true);
+            target.join = false;
+            connected = target.connect().await;
+        }
+        let own = connected.and_then(|c| match self.another(link, &c.facts) {
+            Some(other) => Err(ContactError::Another(other)),
+            None => Ok(c),
+        });
+        let connection = Rc::new(own.inspect_err(|why| {
             link.failed.replace(Some((failures(link) + 1, why.clone())));
         })?);
         link.known.set(true);
@@ -128,6 +143,13 @@ impl Ssh {
         }
         link.open.replace(Some(Rc::clone(&connection)));
         Ok(connection)
+    }
+
+    /// The other member that answers for this one, if one does.
+    fn another(&self, link: &Link, facts: &Facts) -> Option<String> {
+        let is_member = |name: &String| self.members.contains(name);
+        let other = facts.hostname != link.member.name && is_member(&facts.hostname);
+        (other && is_member(&link.member.name)).then(|| facts.hostname.clone())
     }
 
     /// Where a link's control socket goes. The folder is made anew where somebody has tidied it away.

@@ -48,6 +48,8 @@ pub enum Exit {
     NotWell = 10,
     /// The playbook breaks a rule: check.
     Found = 11,
+    /// A member can't be reached, and nothing else failed: op, unlock, init.
+    Unreachable = 12,
 }
 
 impl From<Exit> for ExitCode {

@@ -1,6 +1,7 @@
 //! `init`: a cluster file, written by asking one member who the others are.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,7 +14,9 @@ use serde::Deserialize;
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::session::runtime;
+use crate::config::address;
 use crate::private::{self, Over};
+use crate::report::harmless::one_line;
 
 /// Where to begin.
 #[derive(Args)]
@@ -81,7 +84,7 @@ pub(super) fn init(global: &Global, args: &InitArgs) -> Result<Exit, Fault> {
     for Found { name, problem, .. } in &found {
         if let Some(problem) = problem {
             err!("warning: {name} could not be reached: {problem}; see the file");
-            exit = Exit::Failed;
+            exit = Exit::Unreachable;
         }
     }
     Ok(exit)
@@ -92,29 +95,21 @@ fn destination(text: &str) -> Result<(Option<String>, &str, Option<u16>), Fault>
     let (user, rest) = text
         .split_once('@')
         .map_or((None, text), |(user, rest)| (Some(user.to_owned()), rest));
-    let (host, port) = match rest.rsplit_once(':') {
-        // An IPv6 address has more than one colon, and no port this way.
-        Some((host, port)) if !host.contains(':') => {
-            let port = port
-                .parse()
-                .map_err(|_| Fault::usage(format!("{port:?} is not a port")))?;
-            (host, Some(port))
-        }
-        _ => (rest, None),
-    };
-    if host.is_empty() || host.starts_with('-') {
-        return Err(Fault::usage(format!(
-            "{text:?} is not a member: write it as user@host"
-        )));
-    }
+    let (host, port) = address(rest).map_err(|why| {
+        Fault::usage(format!("{text:?} is not a member: {why}"))
+            .help("write it as user@host, user@host:port or user@[IPv6]:port")
+    })?;
     Ok((user, host, port))
 }
 
 async fn discover(ssh: &SshConfig, first: &str) -> Result<Vec<Found>, Fault> {
-    let contact = |e: &dyn std::fmt::Display| Fault::new(Exit::Failed, format!("{first}: {e}"));
     let transport = transport(ssh, vec![MemberConfig::named(first)])?;
-    transport.facts(first).await.map_err(|e| contact(&e))?;
+    let contact = |e: ContactError| Fault::new(Exit::Unreachable, format!("{first}: {e}"));
+    transport.facts(first).await.map_err(contact)?;
     let listed = list(&transport, first).await?;
+    for (name, address) in &listed {
+        usable(first, name, address)?;
+    }
 
     // The name comes first: ssh_config may know more about it than about the address.
     let named = listed
@@ -144,6 +139,27 @@ async fn discover(ssh: &SshConfig, first: &str) -> Result<Vec<Found>, Fault> {
             },
         });
     Ok(found.collect())
+}
+
+/// Whether a name and an address can be what they should be. A member may say anything, and what it says is given to ssh and
+/// written down.
+fn usable(first: &str, name: &str, address: &str) -> Result<(), Fault> {
+    let is_host = |text: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        text.len() <= 253
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(plain)
+    };
+    let without_zone = address.split('%').next().unwrap_or_default();
+    let is_address = is_host(address)
+        || (without_zone.parse::<IpAddr>().is_ok() && is_host(&address.replace([':', '%'], "")));
+    let wrong = match (is_host(name), is_address) {
+        (true, true) => return Ok(()),
+        (false, _) => format!("{name:?} can't be the name of one"),
+        (true, false) => format!("{address:?} can't be the address of {name}"),
+    };
+    let text = format!("{first} says who the members are, and {wrong}: nothing was written");
+    Err(Fault::new(Exit::Failed, text))
 }
 
 /// Whether each member answers to its own name, or why not.
@@ -202,7 +218,8 @@ async fn list(transport: &Ssh, first: &str) -> Result<Vec<(String, String)>, Fau
     let mut said = Vec::new();
     for cmd in [&microcloud, &lxd] {
         let outputs = transport.run(first, std::slice::from_ref(cmd), &deaf).await;
-        let outputs = outputs.map_err(|e| Fault::new(Exit::Failed, format!("{first}: {e}")))?;
+        let outputs =
+            outputs.map_err(|e| Fault::new(Exit::Unreachable, format!("{first}: {e}")))?;
         let Some(output) = outputs.first() else {
             continue;
         };
@@ -261,7 +278,7 @@ fn cluster_file(name: &str, ssh: &SshConfig, found: &[Found]) -> String {
     {
         text.push('\n');
         if let Some(problem) = problem {
-            let _ = writeln!(text, "# could not be reached: {problem}");
+            let _ = writeln!(text, "# could not be reached: {}", one_line(problem));
         }
         let _ = writeln!(text, "[[members]]\nname = {}", quoted(name));
         if let Some(address) = address {
@@ -289,9 +306,43 @@ mod tests {
             destination("root@fd42::1").unwrap(),
             (Some("root".to_owned()), "fd42::1", None)
         );
-        for bad in ["", "ubuntu@", "-oProxyCommand=x", "m:x"] {
+        assert_eq!(
+            destination("mc@[::1]:2201").unwrap(),
+            (Some("mc".to_owned()), "::1", Some(2201))
+        );
+        for bad in [
+            "",
+            "ubuntu@",
+            "-oProxyCommand=x",
+            "m:x",
+            "m:",
+            "[::1]22",
+            "[::1]:",
+        ] {
             assert!(destination(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_a_member_says_of_the_others_must_be_names_and_addresses() {
+        for address in ["10.0.0.1", "fd42::1", "::1", "fe80::1%eth0", "micro01.lan"] {
+            assert!(usable("m", "micro01", address).is_ok(), "{address}");
+        }
+        for bad in [
+            "",
+            "-oProxyCommand=x",
+            "$(touch x)",
+            "a\nb",
+            "a b",
+            "\u{1b}[2J",
+            "é",
+            "a/b",
+        ] {
+            assert!(usable("m", bad, "10.0.0.1").is_err(), "{bad:?}");
+            assert!(usable("m", "micro01", bad).is_err(), "{bad:?}");
+        }
+        assert!(usable("m", "micro01", "fe80::1%$(x)").is_err());
+        assert!(usable("m", "micro01", "::1\n").is_err());
     }
 
     #[test]
@@ -310,7 +361,7 @@ mod tests {
             Found {
                 name: "micro02".to_owned(),
                 address: Some("10.0.0.2".to_owned()),
-                problem: Some("no".to_owned()),
+                problem: Some("no\u{1b}[2J\nuser = \"eve\"".to_owned()),
             },
         ];
         let text = cluster_file("lab", &ssh, &found);

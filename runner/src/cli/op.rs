@@ -6,9 +6,11 @@ use std::rc::Rc;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use lockstep_modules::cluster::Cluster;
+use lockstep_modules::error::Kind;
 use lockstep_modules::op::{Effect, Module, OpDef, Registry};
 use lockstep_modules::schema::{coerce, required, types_of, words};
 use lockstep_modules::transport::Transport;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Global;
@@ -207,7 +209,7 @@ pub(super) fn run(registry: &Registry, global: &Global, given: &ArgMatches) -> R
         target.config.cluster.machines = machines(global)?;
     }
     let members = members(op, given, &target.config.cluster)?;
-    let effect = op.call.effect(&args);
+    let effect = effect(op, &args, &members);
     let call = Adhoc {
         op: name.to_owned(),
         args,
@@ -270,14 +272,13 @@ pub(super) async fn read_once(
             let result = results(registry.op(name).map_err(Fault::usage)?, value)
                 .pop()
                 .unwrap_or_default();
+            let error = &result["error"];
             match result.get("value").cloned() {
                 Some(value) => Ok(value),
-                None => failed(
-                    result["error"]["message"]
-                        .as_str()
-                        .unwrap_or("it failed")
-                        .to_owned(),
-                ),
+                None => Err(Fault::new(
+                    failure_of(error),
+                    error["message"].as_str().unwrap_or("it failed"),
+                )),
             }
         }
         Finish::Failed(failure) => failed(failure.to_string()),
@@ -325,6 +326,15 @@ pub(super) async fn change_once(
         }
         other => Err(failed(format!("{name} did not end: {other:?}"))),
     }
+}
+
+/// What doing it twice would mean, on any of the members.
+fn effect(op: &OpDef, args: &Value, members: &[String]) -> Effect {
+    let mut whole = args.clone();
+    if let Some(member) = members.first() {
+        whole["member"] = Value::from(member.as_str());
+    }
+    op.call.effect(&whole)
 }
 
 /// Whether an op may be about more than the members: one of its arguments names something else, or it is a program's, which
@@ -526,7 +536,8 @@ fn results(op: &OpDef, value: Value) -> Vec<Value> {
     results
 }
 
-/// Prints what each member returned. The exit code says whether all of them succeeded.
+/// Prints what each member returned. The exit code says whether all of them succeeded, and if not, whether it was only that
+/// they can't be reached.
 fn print(op: &OpDef, call: &Adhoc, value: Value, as_json: bool) -> Exit {
     let results = results(op, value);
     let names: Vec<&str> = if call.members.is_empty() {
@@ -548,7 +559,10 @@ fn print(op: &OpDef, call: &Adhoc, value: Value, as_json: bool) -> Exit {
             } else {
                 format!("{name}: ")
             };
+            let before = if names.len() > 1 { who.as_str() } else { "" };
+            let said = op.call.prints() && Said::of(result).tell(&who, before);
             match result.get("value") {
+                Some(_) if said => {}
                 Some(value) => out!("{who}{}", op.call.summary(value)),
                 None => out!(
                     "{who}failed: {}",
@@ -557,9 +571,54 @@ fn print(op: &OpDef, call: &Adhoc, value: Value, as_json: bool) -> Exit {
             }
         }
     }
-    if results.iter().all(|r| r["ok"] == json!(true)) {
-        Exit::Done
-    } else {
-        Exit::Failed
+    let failed = |result: &&Value| result["ok"] != json!(true);
+    let kinds = results
+        .iter()
+        .filter(failed)
+        .map(|r| failure_of(&r["error"]));
+    // One that failed is worse than any number that weren't there.
+    kinds.fold(Exit::Done, |all, exit| match all {
+        Exit::Failed => all,
+        _ => exit,
+    })
+}
+
+/// How a command ends for which an op failed.
+fn failure_of(error: &Value) -> Exit {
+    match Kind::deserialize(&error["kind"]) {
+        Ok(Kind::Unreachable) => Exit::Unreachable,
+        _ => Exit::Failed,
+    }
+}
+
+/// What a program printed, as far as it was kept.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Said {
+    code: i32,
+    stdout: String,
+    stderr: String,
+    cut: bool,
+}
+
+impl Said {
+    fn of(result: &Value) -> Self {
+        let fields = result.get("value").unwrap_or(&result["error"]["detail"]);
+        Self::deserialize(fields).unwrap_or_default()
+    }
+
+    /// Prints each line on the stream that it was printed on, behind the member where there are several. Returns whether
+    /// anything was said.
+    fn tell(&self, who: &str, before: &str) -> bool {
+        if self.cut {
+            err!("{who}only the end of what it printed was kept");
+        }
+        self.stdout.lines().for_each(|line| out!("{before}{line}"));
+        self.stderr.lines().for_each(|line| err!("{before}{line}"));
+        let said = !self.stdout.is_empty() || !self.stderr.is_empty();
+        if said && self.code != 0 {
+            err!("{who}exit {}", self.code);
+        }
+        said
     }
 }

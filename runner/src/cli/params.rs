@@ -14,6 +14,7 @@ use super::exit::Fault;
 use super::playbook::Main;
 use super::typed::Typed;
 use crate::bundle::Playbooks;
+use crate::config::Config;
 use crate::script::{Param, ParamKind, Playbook, Script};
 use crate::secret::{Secrets, Source};
 
@@ -226,10 +227,23 @@ fn flag(name: &str, long: String, param: &Param) -> Arg {
     }
 }
 
-/// Parameters as a run keeps them: what is found in a file is found from any folder.
-pub(super) fn anchored(playbook: &Playbook, mut params: Value) -> Result<Value, Fault> {
+/// Parameters as a run keeps them: what is found in a file is found from any folder. A path that the cluster file gives
+/// begins in the folder of that.
+pub(super) fn anchored(
+    playbook: &Playbook,
+    mut params: Value,
+    typed: &Params,
+    config: &Config,
+    name: &str,
+) -> Result<Value, Fault> {
+    let of_file = config.params.get(name);
     for (name, source) in playbook.secrets(&params)? {
-        params[name] = Value::from(source.anchored().to_string());
+        let typed = typed.0.iter().any(|(typed, _)| *typed == name);
+        let folder = match of_file.filter(|given| !typed && given.contains_key(&name)) {
+            Some(_) => &config.folder,
+            None => Path::new(""),
+        };
+        params[name] = Value::from(source.anchored(folder).to_string());
     }
     Ok(params)
 }
@@ -256,7 +270,7 @@ pub(super) fn secrets(
         let source: Source = source
             .parse()
             .map_err(|e| Fault::usage(format!("--secret {name}: {e}")))?;
-        *known = source.anchored();
+        *known = source.anchored(Path::new(""));
     }
     if simulated {
         return Ok(Secrets::simulated(playbook.names_of_secrets()));

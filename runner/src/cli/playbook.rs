@@ -175,7 +175,8 @@ pub(super) fn run(
     let params = script
         .playbook()
         .params(&given_by(target, &takes, &name, args.params.typed()))?;
-    let params = params::anchored(script.playbook(), params)?;
+    let config = &target.config;
+    let params = params::anchored(script.playbook(), params, &args.params, config, &name)?;
     let cluster = target.config.cluster.clone();
     script.start(&cluster, &params)?;
     let approved = match &args.plan {

@@ -15,6 +15,7 @@ use super::exit::{Exit, Fault};
 use super::mistakes::near_file;
 use crate::config::Config;
 use crate::private;
+use crate::secret::anchored;
 use crate::trust;
 
 /// The cluster file that is taken when none is named.
@@ -36,6 +37,7 @@ impl Target {
             cluster: simulated(&scenario),
             channels: Default::default(),
             params: Default::default(),
+            folder: PathBuf::new(),
         };
         Self {
             name,
@@ -117,7 +119,9 @@ pub(super) fn world(scenario: &Scenario, machines: &[MemberConfig]) -> Result<Wo
 /// The command line's ssh_config wins over the file's.
 pub(super) fn with_ssh_config(cluster: &mut Cluster, global: &Global) {
     if let Some(config) = &global.ssh_config {
-        cluster.ssh.config = Some(config.clone());
+        // A run may be resumed from another folder.
+        let config = anchored(Path::new(config), Path::new(""));
+        cluster.ssh.config = Some(config.display().to_string());
     }
 }
 

@@ -133,6 +133,9 @@ impl Attempt {
                 // Somebody else has it in hand now: what was begun before is theirs to find out.
                 Err(error) if error.kind == Kind::Taken => return Verdict::InDoubt(error),
                 Err(error) if !error.kind.in_doubt() => return Verdict::Failed(error),
+                Err(error) if error.kept_out() && left.is_empty() && cx.has_heard_nobody() => {
+                    return Verdict::Failed(error);
+                }
                 Err(error) if self.effect == Effect::Once => {
                     return self.find_out(left, error).await;
                 }
@@ -184,10 +187,8 @@ impl Attempt {
                 }
                 Ok(Probe::NotStarted) => return Verdict::NotStarted(error.message),
                 Ok(Probe::Unknown(why)) => {
-                    return Verdict::InDoubt(OpError {
-                        message: why,
-                        ..error
-                    });
+                    let message = format!("{}; {why}", error.message);
+                    return Verdict::InDoubt(OpError { message, ..error });
                 }
                 Ok(Probe::Running) if Instant::now() + LOOK > cx.deadline() => {
                     let message = format!(

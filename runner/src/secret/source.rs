@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A value with fewer characters would be found by chance in what has nothing to do with it.
@@ -109,18 +109,22 @@ impl fmt::Display for Source {
     }
 }
 
+/// A path as it is found from everywhere: it begins in `folder`, or with `~` in the home folder.
+#[must_use]
+pub fn anchored(path: &Path, folder: &Path) -> PathBuf {
+    let path = match path.strip_prefix("~") {
+        Ok(rest) => etcetera::home_dir().map_or(path.to_owned(), |home| home.join(rest)),
+        Err(_) => folder.join(path),
+    };
+    std::path::absolute(&path).unwrap_or(path)
+}
+
 impl Source {
-    /// The same place for a process that is started in another folder.
+    /// The same place for a process that is started in another folder; a path begins in `folder`.
     #[must_use]
-    pub fn anchored(self) -> Self {
+    pub fn anchored(self, folder: &Path) -> Self {
         match self {
-            Self::File(path) => {
-                let path = match path.strip_prefix("~") {
-                    Ok(rest) => etcetera::home_dir().map_or(path.clone(), |home| home.join(rest)),
-                    Err(_) => path,
-                };
-                Self::File(std::path::absolute(&path).unwrap_or(path))
-            }
+            Self::File(path) => Self::File(anchored(&path, folder)),
             other => other,
         }
     }
