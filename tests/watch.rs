@@ -59,6 +59,28 @@ fn the_stream_is_passed_on_as_it_is() {
     assert!(plain.stderr.contains("doesn't know: eclipse"), "{plain:?}");
 }
 
+#[test]
+fn the_stream_does_nothing_to_a_terminal_and_loses_nothing() {
+    let desk = over("", 0);
+    let events = desk.path("state/runs/site-1/events.jsonl");
+    let evil = "a\u{9b}2J\u{202e}\u{61c}\u{7f}\u{e0041}";
+    let first = read(&events).lines().next().unwrap().to_owned();
+    let mut line: Value = serde_json::from_str(&first).unwrap();
+    for (key, value) in [
+        ("event", "log"),
+        ("level", "info"),
+        ("scope", ""),
+        ("message", evil),
+    ] {
+        line[key] = Value::from(value);
+    }
+    write(&events, &format!("{}{line}\n", read(&events)));
+    let out = desk.run(&["watch", "site-1", "--json"]).exits(0);
+    let last = out.lines().next_back().unwrap();
+    assert!(last.is_ascii(), "{last}");
+    assert_eq!(serde_json::from_str::<Value>(last).unwrap(), line);
+}
+
 /// A run that somebody else runs: its folder is locked, and its events come when they are said.
 struct Live {
     desk: Desk,

@@ -15,7 +15,7 @@ pub mod markdown;
 pub use board::{Board, Signs, WIDTH};
 pub use file::FileReporter;
 pub(crate) use file::{OUT, kept};
-pub use harmless::{harmless, harmless_json};
+pub use harmless::{harmless, harmless_json, harmless_line};
 pub use json::JsonReporter;
 pub use line::LineReporter;
 pub use live::{LiveReporter, NowReporter, Screen};

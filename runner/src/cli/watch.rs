@@ -18,7 +18,7 @@ use super::shown::Shown;
 use crate::account::{Line, State, Tail, load};
 use crate::clock::Clock;
 use crate::event::Reporter;
-use crate::report::{LineReporter, LiveReporter, Screen, harmless};
+use crate::report::{LineReporter, LiveReporter, Screen, harmless, harmless_line};
 use crate::runs::Runs;
 
 /// Between two looks at whether something was said.
@@ -111,7 +111,8 @@ impl View {
         match (self, line) {
             (Self::Raw, Line::Event(_) | Line::Strange(_)) => {
                 // Whoever listened may be gone; the run goes on.
-                let _ = std::io::stdout().write_all(&[bytes, b"\n"].concat());
+                let line = harmless_line(&String::from_utf8_lossy(bytes));
+                let _ = writeln!(std::io::stdout(), "{line}");
             }
             (Self::Told(reporter), Line::Event(event)) => reporter.take(&event),
             // What can't be read is told at the end, once.

@@ -32,20 +32,25 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
 /// A value as a line of JSON that holds all of it: what [`harmless`] would change is escaped, as JSON can.
 #[must_use]
 pub fn harmless_json(value: &impl Serialize) -> String {
-    let Ok(line) = serde_json::to_string(value) else {
-        return "null".to_owned();
-    };
-    if !line.chars().any(|c| seen(c).is_some()) {
-        return line;
+    serde_json::to_string(value).map_or_else(|_| "null".to_owned(), |line| harmless_line(&line))
+}
+
+/// As [`harmless_json`], of a line of JSON that is there already.
+#[must_use]
+pub fn harmless_line(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    for c in line.chars() {
+        match seen(c) {
+            // Between values, where no text can be.
+            Some(_) if c < ' ' => out.push(' '),
+            Some(_) => {
+                let units = c.encode_utf16(&mut [0; 2]).to_vec();
+                out.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
+            }
+            None => out.push(c),
+        }
     }
-    let escape = |out: &mut String, c: char| match seen(c) {
-        Some(_) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-        None => out.push(c),
-    };
-    line.chars().fold(String::new(), |mut out, c| {
-        escape(&mut out, c);
-        out
-    })
+    out
 }
 
 /// As [`harmless`], in one line of bounded length: of more, the first is shown, and how much is left out.
@@ -88,10 +93,14 @@ fn seen(c: char) -> Option<char> {
         '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)),
         '\x7f' => Some('␡'),
         '\u{80}'..='\u{9f}'
+        | '\u{61c}'
+        | '\u{180e}'
         | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{2069}'
-        | '\u{feff}' => Some('\u{fffd}'),
+        | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}' => Some('\u{fffd}'),
         _ => None,
     }
 }
@@ -116,6 +125,12 @@ mod tests {
         let line = harmless_json(&evil);
         assert_eq!(line, "\"a\\u001b[31m\\u009b2J\\u202e\\u007f – \u{e000}\"");
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), evil);
+        let unseen = "\u{61c}\u{e0041}";
+        assert_eq!(harmless(unseen), "\u{fffd}\u{fffd}");
+        let line = harmless_json(&unseen);
+        assert_eq!(line, "\"\\u061c\\udb40\\udc41\"");
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), unseen);
+        assert_eq!(harmless_line("{\r\t\"\u{7f}\"}"), "{  \"\\u007f\"}");
     }
 
     #[test]

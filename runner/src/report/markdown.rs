@@ -170,12 +170,31 @@ fn date(at: Timestamp) -> String {
         .to_string()
 }
 
+/// What nobody sees, and what makes no link of the text around it.
+const NOTHING: &str = "&#8203;";
+
+/// Whether forges make a link of text where this character stands: of names, of numbers of issues and the like, and of bare
+/// addresses. Escaping doesn't help: they look at what is shown.
+fn begins_a_link(before: &str, c: char, behind: &str) -> bool {
+    let next = behind.chars().next();
+    match c {
+        '@' | '#' => next.is_some_and(char::is_alphanumeric),
+        '!' | '$' | '%' | '&' | '~' => next.is_some_and(|c| c.is_ascii_digit()),
+        ':' => behind.starts_with("//"),
+        'w' | 'W' => behind.starts_with('.') && before.to_lowercase().ends_with("ww"),
+        _ => false,
+    }
+}
+
 /// Text in a line of bounded length, of which no character means anything to Markdown or to HTML in it.
 fn plain(text: &str) -> String {
     const LONGEST: usize = 1000;
     let mut out = String::new();
     let shown = &text[..text.floor_char_boundary(LONGEST)];
-    for c in harmless(shown).chars() {
+    let text_here = harmless(shown);
+    let mut rest = text_here.chars();
+    while let Some(c) = rest.next() {
+        let live = begins_a_link(&out, c, rest.as_str());
         match c {
             '\n' => out.push(' '),
             '<' => out.push_str("&lt;"),
@@ -185,6 +204,9 @@ fn plain(text: &str) -> String {
                 out.push(c);
             }
             c => out.push(c),
+        }
+        if live {
+            out.push_str(NOTHING);
         }
     }
     if shown.len() < text.len() {
@@ -196,4 +218,25 @@ fn plain(text: &str) -> String {
 /// A path as code in a table, where a bar would end the cell.
 fn code(path: &str) -> String {
     format!("`{}`", harmless(path).replace(['`', '|', '\n'], "·"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_member_says_becomes_a_link() {
+        for (said, shown) in [
+            ("ask @root", "ask @&#8203;root"),
+            ("see #1 and a/b#2", "see #&#8203;1 and a/b#&#8203;2"),
+            ("!7 &8 $9", "!&#8203;7 &amp;&#8203;8 $&#8203;9"),
+            ("https://x.y/z", "https:&#8203;//x.y/z"),
+            ("WWW.x.y", "WWW&#8203;.x.y"),
+            ("a@b.c", "a@&#8203;b.c"),
+            ("now. $HOME & a: b # c", "now. $HOME &amp; a: b # c"),
+            ("<b>[x](y)`z`", "&lt;b>\\[x\\](y)\\`z\\`"),
+        ] {
+            assert_eq!(plain(said), shown, "{said}");
+        }
+    }
 }
