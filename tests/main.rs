@@ -25,6 +25,7 @@ mod hazards;
 mod holds;
 mod lasting;
 mod laws;
+mod licences;
 mod live;
 mod mixes;
 mod modules;
