@@ -26,7 +26,7 @@ fn settled(text: &str) -> String {
             r"\b\d+ h \d+ min\b|\b\d+ min \d+ s\b|\b\d+\.\d s\b",
             "1.0 s",
         ),
-        (r"(uid \d+|\w+)@[\w.-]+", "me@here"),
+        (r"(uid \d+|\w+)@((?:&#8203;)?)[\w.-]+", "me@${2}here"),
         (r"lockstep \d+\.\d+\.\d+", "lockstep 0.0.0"),
         (r" +\n", "\n"),
     ] {

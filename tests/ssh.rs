@@ -195,7 +195,7 @@ fn one_op_runs_on_all_members() {
             "-n",
         ])
         .exits(0);
-    assert_eq!(out, "micro02: micro02\n");
+    assert_eq!(out, "micro02\n");
 }
 
 #[test]
