@@ -73,6 +73,10 @@ impl Disk for Faulty {
         Ok(())
     }
 
+    fn bytes(&self) -> Result<u64> {
+        self.file.bytes()
+    }
+
     fn cut(&mut self, bytes: u64) -> Result<()> {
         match self.fault {
             Fault::HalfBroken | Fault::SyncAndCut => Err(Error::other("the disk is broken")),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::{LocalBoxFuture, join_all};
 use jiff::Timestamp;
 use lockstep_modules::cluster::{Cluster, MemberConfig, SshConfig};
-use lockstep_modules::cx::{Cx, Host, Note, Run};
+use lockstep_modules::cx::{Cx, Host, Note, Run, Sitting};
 use lockstep_modules::error::OpError;
 use lockstep_modules::op::Registry;
 use lockstep_modules::schema::Span;
@@ -20,6 +20,21 @@ struct Controller {
     run: Run,
     cluster: Cluster,
     twin: Twin,
+}
+
+/// A run, as this process took it up.
+fn run(number: u32, process: u32) -> Run {
+    Run {
+        id: format!("update-{number}"),
+        holder: format!("me@host{number}"),
+        began: Timestamp::UNIX_EPOCH,
+        sitting: Sitting {
+            number: 1,
+            nonce: format!("process {process}"),
+            who: format!("me@host{process}"),
+        },
+        earlier: Vec::new(),
+    }
 }
 
 impl Host for Controller {
@@ -96,11 +111,8 @@ fn round(seed: u64) -> (usize, u32) {
             // Not everybody's cluster file has the members in the same order.
             rng.shuffle(&mut names);
             let controller = Rc::new(Controller {
-                run: Run {
-                    id: format!("update-{number}"),
-                    holder: format!("me@host{number}"),
-                    began: Timestamp::UNIX_EPOCH,
-                },
+                // Two of them are two processes of one run.
+                run: run(number.min(3), number),
                 cluster: Cluster {
                     name: "lab".to_owned(),
                     members: names.iter().map(MemberConfig::named).collect(),
@@ -114,11 +126,7 @@ fn round(seed: u64) -> (usize, u32) {
         let had = join_all(controllers.collect::<Vec<_>>()).await;
         // Nothing is left of those who were refused, or are through.
         let left = Rc::new(Controller {
-            run: Run {
-                id: "update-9".to_owned(),
-                holder: "me@here".to_owned(),
-                began: Timestamp::UNIX_EPOCH,
-            },
+            run: run(9, 9),
             cluster: Cluster {
                 name: "lab".to_owned(),
                 members: names.iter().map(MemberConfig::named).collect(),

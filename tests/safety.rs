@@ -161,7 +161,7 @@ fn a_lock_that_is_gone_is_taken_again_before_anything_else() {
         bench.world.set_file(member, LOCK, None);
     }
     assert!(matches!(
-        bench.resume_until(Crash::Before(4)),
+        bench.resume_until(Decisions::default(), Crash::Before(4)),
         Ended::Killed
     ));
     assert_eq!(locked(&bench), ["micro01", "micro02", "micro03"]);
@@ -227,7 +227,7 @@ fn a_run_that_was_taken_up_elsewhere_is_refused_here() {
     let mut there = elsewhere(&here);
     // It took the cluster over, and nothing else so far.
     assert!(matches!(
-        there.resume_until(Crash::Before(3)),
+        there.resume_until(Decisions::default(), Crash::Before(3)),
         Ended::Killed
     ));
     let refreshes = there.refreshes();
@@ -257,7 +257,7 @@ fn of_two_that_take_a_run_up_at_once_one_is_refused_on_the_first_member() {
     let mut second = elsewhere(&first);
     // The second one has looked and found the first sitting's claim everywhere; the first one was faster on micro01.
     assert!(matches!(
-        first.resume_until(Crash::Before(3)),
+        first.resume_until(Decisions::default(), Crash::Before(3)),
         Ended::Killed
     ));
     let claim = first.world.file("micro01", LOCK).cloned();

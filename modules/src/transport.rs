@@ -189,6 +189,7 @@ impl ContactError {
             Self::Sudo(_)
             | Self::Shell(_)
             | Self::Lost(_)
+            | Self::Taken(_)
             | Self::Unsimulated(_)
             | Self::Ssh(_) => false,
         }

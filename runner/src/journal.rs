@@ -225,6 +225,9 @@ pub enum JournalError {
         /// Why it didn't work.
         source: std::io::Error,
     },
+    /// Something was written to it that this process didn't write.
+    #[error("another process goes on with this run: it has written to {0}")]
+    Shared(PathBuf),
     /// A line isn't what was written there.
     #[error("line {line} of the journal is damaged: {why}")]
     Damaged {

@@ -181,7 +181,7 @@ impl Fold {
                 step.effect = Some(effect);
             }
             Record::Start { path, .. } => self.step(&path).begin(session, at),
-            Record::Witness { .. } => {}
+            Record::Witness { .. } | Record::Sitting(_) => {}
             Record::Done { path, value, by } => self.done(&path, session, at, value, by),
             Record::Failed { path, failure } => {
                 let step = self.step(&path);
@@ -218,7 +218,6 @@ impl Fold {
                 }
                 self.suspended = Some(why);
             }
-            Record::Sitting(_) => {}
             Record::Resume { who, .. } => {
                 self.account.resumes += 1;
                 self.turn(at, session, What::Resumed { who });

@@ -186,6 +186,10 @@ impl From<RunsError> for Fault {
 impl From<EngineError> for Fault {
     fn from(error: EngineError) -> Self {
         let (exit, help) = match &error {
+            EngineError::Journal(JournalError::Shared(_)) => (
+                Exit::Locked,
+                Some("this process stopped there: continue the run where it is going on"),
+            ),
             EngineError::Journal(_) => (
                 Exit::State,
                 Some(

@@ -22,6 +22,12 @@ pub trait Disk: Write {
     /// # Errors
     /// Where they can't be left.
     fn cut(&mut self, bytes: u64) -> std::io::Result<()>;
+
+    /// How many bytes it has.
+    ///
+    /// # Errors
+    /// Where that can't be told.
+    fn bytes(&self) -> std::io::Result<u64>;
 }
 
 impl Disk for File {
@@ -31,6 +37,10 @@ impl Disk for File {
 
     fn cut(&mut self, bytes: u64) -> std::io::Result<()> {
         self.set_len(bytes)
+    }
+
+    fn bytes(&self) -> std::io::Result<u64> {
+        Ok(self.metadata()?.len())
     }
 }
 
@@ -116,6 +126,11 @@ impl FileJournal {
 
 impl<D: Disk> Journal for FileJournal<D> {
     fn append(&mut self, at: Timestamp, records: &[Record]) -> Result<(), JournalError> {
+        // On storage that several machines share, a lock may not keep another process away.
+        let there = self.file.bytes();
+        if there.map_err(|source| io(&self.path, "read", source))? != self.bytes {
+            return Err(JournalError::Shared(self.path.clone()));
+        }
         let text =
             encode(self.lines + 1, at, records).map_err(|e| io(&self.path, "written", e.into()))?;
         if let Err(source) = self.write(&text) {
@@ -168,6 +183,21 @@ mod tests {
             assert_eq!(records.len(), kept + 1);
             assert_eq!(records[kept].1, start(4));
         }
+    }
+
+    #[test]
+    fn a_journal_that_somebody_else_goes_on_with_is_left_to_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let mut first = FileJournal::create(&path).unwrap();
+        first.append(Timestamp::UNIX_EPOCH, &[start(1)]).unwrap();
+        let (mut second, _) = FileJournal::open(&path).unwrap();
+        second.append(Timestamp::UNIX_EPOCH, &[start(2)]).unwrap();
+        let error = first
+            .append(Timestamp::UNIX_EPOCH, &[start(3)])
+            .unwrap_err();
+        assert!(matches!(error, JournalError::Shared(_)), "{error}");
+        assert_eq!(FileJournal::read(&path).unwrap().records.len(), 2);
     }
 
     #[test]
