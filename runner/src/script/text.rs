@@ -35,7 +35,8 @@ impl From<mlua::Error> for Trouble {
 
 /// Adds the functions to `host`.
 pub(super) fn add(lua: &Lua, host: &Table, shared: &Rc<RefCell<Shared>>) -> mlua::Result<()> {
-    let functions: [(&str, bool, fn(&Call<'_>) -> Told); 6] = [
+    type Function = fn(&Call<'_>) -> Told;
+    let functions: [(&str, bool, Function); 6] = [
         ("find", true, |call| call.search(true)),
         ("match", true, |call| call.search(false)),
         ("rep", true, |call| call.rep()),

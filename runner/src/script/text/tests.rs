@@ -43,7 +43,7 @@ impl Both {
     }
 
     /// What both say, ours first.
-    fn say(&self, args: impl IntoLuaMulti + Clone) -> [String; 2] {
+    fn say(&self, args: &(impl IntoLuaMulti + Clone)) -> [String; 2] {
         self.shared.borrow_mut().enter_strand(0);
         let said = |function: &Function| {
             let said: LuaString = function.call(args.clone()).unwrap();
@@ -54,7 +54,7 @@ impl Both {
 
     /// What both say alike.
     fn agree(file: &'static str) -> String {
-        let [ours, theirs] = Self::of(file).say(());
+        let [ours, theirs] = Self::of(file).say(&());
         assert_eq!(ours, theirs);
         ours
     }
@@ -136,7 +136,7 @@ fn patterns_do_what_they_do_in_lua() {
         ..ProptestConfig::default()
     };
     let agree = |case| {
-        let [ours, theirs] = both.say(case);
+        let [ours, theirs] = both.say(&case);
         prop_assert_eq!(ours, theirs);
         Ok(())
     };
