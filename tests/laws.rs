@@ -44,7 +44,10 @@ pub(crate) fn called(op: &OpDef) -> (&'static str, String) {
             "lxd.restore { member = 'micro01' }".into(),
         ),
         "lock.release" => ("lock.take {}", "lock.release {}".into()),
-        "lock.remove" => ("lock.take {}", "lock.remove {}".into()),
+        "lock.remove" => (
+            "lock.take {}\nlocal shown = {}\nfor _, lock in ipairs(lock.read {}.members) do shown[lock.member] = lock.says end",
+            "lock.remove { shown = shown }".into(),
+        ),
         "backup.verify" => (
             "backup.take { member = 'micro01' }",
             "backup.verify { member = 'micro01' }".into(),

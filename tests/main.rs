@@ -26,6 +26,7 @@ mod holds;
 mod lasting;
 mod laws;
 mod licences;
+mod links;
 mod live;
 mod mixes;
 mod modules;

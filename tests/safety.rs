@@ -303,8 +303,12 @@ fn what_changes_something_is_not_begun_where_the_claim_is_another_one() {
 
 #[test]
 fn a_run_that_leaves_something_on_is_not_done() {
+    let playing = |body: &str| {
+        let text = format!("return {{ api = 1, run = function()\n{body}\nend }}");
+        Bench::whole(text, 3)
+    };
     let body = "lock.take {}\nmicroceph.noout { member = \"micro02\", on = true }";
-    let failure = match Bench::playing(body, 3).run() {
+    let failure = match playing(body).run() {
         Ended::Finish(Finish::Failed(failure)) => failure.message,
         other => panic!("{other:?}"),
     };
@@ -317,9 +321,9 @@ fn a_run_that_leaves_something_on_is_not_done() {
     let both = format!(
         "{body}\nmicroceph.noout {{ member = \"micro02\", on = false }}\nlock.release {{}}"
     );
-    Bench::playing(&both, 3).run().done();
+    playing(&both).run().done();
     // An abort doesn't say either that all was given back.
-    let mut held = Bench::playing(&format!("{body}\nconfirm \"Now?\""), 3);
+    let mut held = playing(&format!("{body}\nconfirm \"Now?\""));
     held.run().held();
     match held.abort() {
         Ended::Finish(Finish::Failed(failure)) => assert!(

@@ -372,6 +372,16 @@ impl SshLab {
         links::end_sessions(member.sshd.id());
     }
 
+    /// Whether the link to a member is dead: nothing that is sent arrives, and nobody is told.
+    ///
+    /// # Panics
+    /// Where there is no such member.
+    pub fn dead(&self, member: &str, dead: bool) {
+        let found = self.members.iter().find(|m| m.name == member);
+        let member = found.unwrap_or_else(|| panic!("{member}"));
+        links::freeze(member.sshd.id(), dead);
+    }
+
     /// How many logins a member has seen.
     #[must_use]
     pub fn logins(&self, member: &str) -> usize {

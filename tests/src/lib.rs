@@ -148,6 +148,11 @@ impl Ended {
     }
 }
 
+/// A playbook whose `run` has this body.
+fn text_of(body: &str) -> String {
+    format!("return {{ api = 1, leaves_on = true, run = function(cluster, p)\n{body}\nend }}\n")
+}
+
 /// One text, whatever is asked for.
 struct Text(String);
 
@@ -186,10 +191,15 @@ impl Bench {
         )
     }
 
-    /// A playbook whose `run` has this body, on a cluster of so many members.
+    /// A playbook whose `run` has this body, and that may leave on what it switches on, on a cluster of so many members.
     #[must_use]
     pub fn playing(body: &str, members: usize) -> Self {
-        let text = format!("return {{ api = 1, run = function(cluster, p)\n{body}\nend }}\n");
+        Self::whole(text_of(body), members)
+    }
+
+    /// A playbook of this text, on a cluster of so many members.
+    #[must_use]
+    pub fn whole(text: String, members: usize) -> Self {
         Self::new(
             "test",
             Box::new(Text(text)),
@@ -211,7 +221,7 @@ impl Bench {
 
     /// Replaces the body of a playbook made by [`Bench::playing`], as an operator would who mends it while it is held.
     pub fn edit(&mut self, body: &str) {
-        let text = format!("return {{ api = 1, run = function(cluster, p)\n{body}\nend }}\n");
+        let text = text_of(body);
         let chunk = "test.lua".to_owned();
         self.piece
             .bundle

@@ -48,6 +48,11 @@ fn listeners(pid: u32) -> Vec<u32> {
     sshd(pid, "sshd: /usr/sbin/sshd")
 }
 
+/// Stops all of a member's servers, or lets them go on: programs that run there don't notice.
+pub(super) fn freeze(pid: u32, frozen: bool) {
+    signal(&sshd(pid, "sshd: "), if frozen { "-STOP" } else { "-CONT" });
+}
+
 /// Ends all connections of a member. They may have ended by themselves.
 pub(super) fn end_sessions(pid: u32) {
     signal(&sshd(pid, "sshd: ubuntu"), "-KILL");
