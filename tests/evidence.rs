@@ -10,7 +10,7 @@ use lockstep_tests::{Bench, Ended};
 use lockstep_twin::World;
 use serde_json::{Value, json};
 
-use crate::laws::lua;
+use lockstep_tests::answers::lua;
 
 /// A read op as it is called: on which cluster, and with what, so short that it is over soon where it isn't answered.
 struct Called {

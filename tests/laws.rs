@@ -7,72 +7,10 @@ use lockstep::plan;
 use lockstep::trial::Piece;
 use lockstep_modules::op::{Effect, OpDef};
 use lockstep_modules::schema::sample;
+use lockstep_tests::answers::called;
 use lockstep_tests::{Bench, Ended};
 use lockstep_twin::{Scenario, World};
 use serde_json::{Value, json};
-
-/// The arguments that an op requires, as they make sense on a cluster.
-fn required(op: &OpDef) -> Value {
-    let mut args = sample(&op.args);
-    for (name, value) in args.as_object_mut().unwrap() {
-        let sensible = match name.as_str() {
-            "member" => json!("micro01"),
-            "snap" => json!("microceph"),
-            "channel" => json!("squid/stable"),
-            "argv" => json!(["/usr/bin/true"]),
-            "components" => json!(["microceph", "microovn", "lxd", "microcloud"]),
-            _ => continue,
-        };
-        *value = sensible;
-    }
-    args
-}
-
-/// How an op is called: what has to be done before, and the call.
-pub(crate) fn called(op: &OpDef) -> (&'static str, String) {
-    match op.name.as_str() {
-        "lxd.unharmed" => (
-            "local before = lxd.instances {}",
-            "lxd.unharmed { since = before.instances }".into(),
-        ),
-        "microceph.finish" => (
-            "local before = microceph.baseline {}",
-            "microceph.finish { since = before }".into(),
-        ),
-        "lxd.restore" => (
-            "lxd.evacuate { member = 'micro01' }",
-            "lxd.restore { member = 'micro01' }".into(),
-        ),
-        "lock.release" => ("lock.take {}", "lock.release {}".into()),
-        "lock.remove" => (
-            "lock.take {}\nlocal shown = {}\nfor _, lock in ipairs(lock.read {}.members) do shown[lock.member] = lock.says end",
-            "lock.remove { shown = shown }".into(),
-        ),
-        "backup.verify" => (
-            "backup.take { member = 'micro01' }",
-            "backup.verify { member = 'micro01' }".into(),
-        ),
-        // A question is the one thing that isn't given as a record.
-        "confirm" => ("", "confirm 'Go on?'".into()),
-        name => ("", format!("{name} {}", lua(&required(op)))),
-    }
-}
-
-/// A value as Lua writes it.
-pub(crate) fn lua(value: &Value) -> String {
-    match value {
-        Value::Object(map) => {
-            let fields = map.iter().map(|(k, v)| format!("[{k:?}] = {}", lua(v)));
-            format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
-        }
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(lua).collect();
-            format!("{{ {} }}", items.join(", "))
-        }
-        Value::Null => "nil".to_owned(),
-        other => other.to_string(),
-    }
-}
 
 /// Plays a playbook on three members to its end, and returns its result and the world that it leaves.
 fn played(body: &str) -> (Value, World) {

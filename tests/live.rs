@@ -360,7 +360,7 @@ fn an_op_alone_is_seen_on_a_terminal_and_leaves_its_result() {
     let mut rest = String::new();
     out.read_to_string(&mut rest).unwrap();
     assert!(child.wait().unwrap().success());
-    assert!(rest.ends_with("here: done\r\n"), "{rest:?}");
+    assert!(rest.ends_with("halfway\r\ndone\r\n"), "{rest:?}");
 }
 
 #[test]

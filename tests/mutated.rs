@@ -5,44 +5,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use futures_util::future::LocalBoxFuture;
-use lockstep::engine::{Answer, Finish};
-use lockstep_modules::cmd::{Cmd, End, Output};
-use lockstep_modules::op::OpDef;
-use lockstep_modules::transport::{ContactError, Ear, Facts, Transport, Turn};
-use lockstep_tests::{Bench, Ended};
-use lockstep_twin::Twin;
+use lockstep::engine::Finish;
+use lockstep_modules::cmd::{End, Output};
+use lockstep_tests::answers::{Mutation, asked, fuzzed};
 use serde_json::Value;
-
-use crate::laws::called;
-
-/// What becomes of an output on its way.
-type Mutation = Rc<dyn Fn(Output) -> Output>;
-
-/// The way to a simulated cluster, on which outputs are changed.
-struct Mutating(Twin, Mutation);
-
-impl Transport for Mutating {
-    fn facts<'a>(&'a self, member: &'a str) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
-        self.0.facts(member)
-    }
-
-    fn run<'a>(
-        &'a self,
-        member: &'a str,
-        batch: &'a [Cmd],
-        ear: &'a Ear<'a>,
-    ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {
-        Box::pin(async move {
-            let outputs = self.0.run(member, batch, ear).await?;
-            Ok(outputs.into_iter().map(|output| (self.1)(output)).collect())
-        })
-    }
-
-    fn turn(&self) -> LocalBoxFuture<'_, Option<Turn>> {
-        self.0.turn()
-    }
-}
 
 /// An output as a member might give it that is broken, or means harm. Two of three are left as they are.
 fn mutated(rng: &mut fastrand::Rng, mut output: Output) -> Output {
@@ -115,23 +81,6 @@ fn emptied(mut output: Output) -> Output {
     output
 }
 
-/// Asks for one op, in half a minute, of members whose outputs are changed.
-fn asked(op: &OpDef, members: usize, mutation: Mutation) -> Finish {
-    let (before, call) = called(op);
-    let call = match call.strip_suffix('}') {
-        Some(call) if !call.trim_end().ends_with('{') => format!("{call}, timeout = '30s' }}"),
-        Some(call) => format!("{call} timeout = '30s' }}"),
-        None => call,
-    };
-    let mut bench = Bench::playing(&format!("{before}\nreturn {call}"), members);
-    bench.answer = Answer::Yes;
-    bench.way = Rc::new(move |twin| Rc::new(Mutating(twin, Rc::clone(&mutation))));
-    match bench.run() {
-        Ended::Finish(finish) => finish,
-        other => panic!("{}: {other:?}", op.name),
-    }
-}
-
 fn seeds(seeds: std::ops::Range<u64>) {
     let mut failed = 0;
     for op in lockstep_modules::registry().ops() {
@@ -175,6 +124,23 @@ fn no_gate_opens_on_lists_without_a_row() {
             let op = registry.op(gate).unwrap();
             let finish = asked(op, members, Rc::new(emptied));
             assert!(!matches!(finish, Finish::Done(_)), "{gate}: {finish:?}");
+        }
+    }
+}
+
+/// What `tests/fuzz` begins with, for each op of each module.
+#[test]
+fn the_fuzzers_begin_with_answers_that_are_survived() {
+    let registry = lockstep_modules::registry();
+    for module in registry.modules() {
+        for op in 0..module.ops.len() {
+            for (answer, text) in ["[{}]", "\u{0}é\n18446744073709551616\t-1"]
+                .iter()
+                .enumerate()
+            {
+                let bytes = [op, answer].map(|byte| u8::try_from(byte).unwrap());
+                fuzzed(&module.name, &[&bytes, text.as_bytes()].concat());
+            }
         }
     }
 }

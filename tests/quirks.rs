@@ -3,8 +3,9 @@
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use lockstep_tests::lab::{Odd, Ran, SshLab, read, write};
+use lockstep_tests::lab::{Odd, Ran, SshLab, now, read, write};
 use lockstep_twin::Scenario;
 use serde_json::Value;
 
@@ -239,6 +240,49 @@ fn what_a_user_s_own_settings_ask_for_is_met_or_left_out() {
 fn send(signal: &str, target: &str) {
     let sent = Command::new("kill").args([signal, "--", target]).status();
     assert!(sent.unwrap().success());
+}
+
+/// A login that takes long keeps nobody from ending the process.
+#[test]
+fn a_signal_is_heard_while_a_connection_is_opened() {
+    let slow = Odd {
+        sshd: vec!["ForceCommand sleep 50".to_owned()],
+        ..Odd::default()
+    };
+    let lab = SshLab::with(&Scenario::of(1), LOCKSTEP, SHIM, |_| slow.clone());
+    let mut child = lab
+        .lockstep(&["op", "exec", "--effect", "once", "/bin/true"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("nobody logs in", || lab.logins("micro01") == 1);
+    let began = now();
+    send("-TERM", &child.id().to_string());
+    wait_until("it isn't heard", || child.try_wait().unwrap().is_some());
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?}");
+}
+
+/// The shell of a batch is killed: looking for the reason closes no connection that is well.
+#[test]
+fn a_batch_that_was_killed_is_told_as_that_and_leaves_the_connection_alone() {
+    let lab = SshLab::up(&Scenario::of(1), LOCKSTEP, SHIM);
+    let kill = "kill -9 $(ps -o ppid= -p $PPID)";
+    let text = format!(
+        r#"
+        return {{ api = 1, run = function()
+            try(exec, {{ member = "micro01", argv = {{ "/bin/sh", "-c", "{kill}" }}, effect = "once" }})
+            exec {{ member = "micro01", argv = {{ "/bin/true" }}, effect = "once" }}
+        end }}
+        "#
+    );
+    write(&lab.path("site.lua"), &text);
+    let site = lab.path("site.lua");
+    let out = lab.run(&["run", site.to_str().unwrap()]).exits(4);
+    let why = "contact was lost: the command ended without telling its status";
+    assert!(out.contains(why), "{out}");
+    assert_eq!(lab.logins("micro01"), 1, "{out}");
 }
 
 /// A terminal sends the interrupt to all of its foreground group.

@@ -6,19 +6,23 @@
 //!
 //! A claim names the *sitting* too: the process that took the run up last. Whoever takes a run up replaces the claims of the
 //! sittings that its journal knows, and no others; each batch of commands that may change something begins with the
-//! comparison ([`Guard`]). So of two processes that carry on the same run only the later one can begin anything.
+//! comparison ([`crate::cmd::Guard`]). So of two processes that carry on the same run only the later one can begin anything.
+
+mod claim;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cmd::{Cmd, End, Guard, Output};
+use crate::cmd::{Cmd, End, Output};
 use crate::cx::{Cx, Run, Sitting};
 use crate::error::{Kind, OpError};
 use crate::op::{Effect, Module, Observation, Op, OpDef, Switch};
 use crate::schema::{Member, Span};
+
+pub use claim::Claim;
+pub(crate) use claim::taken;
 
 /// Where lockstep keeps what it leaves on a member.
 pub(crate) const FOLDER: &str = "/var/lib/lockstep";
@@ -48,99 +52,6 @@ pub fn module() -> Module {
         OpDef::of::<Remove>(),
     ];
     Module::new("lock", "The cluster belongs to one run at a time.", ops)
-}
-
-/// Whose a member's lock is: what the link's target says, as JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Claim {
-    /// The run, for example `update-14`.
-    pub run: String,
-    /// Who began it, as `user@host`.
-    pub holder: String,
-    /// When the run began. Other controllers have an `update-14` too.
-    #[schemars(with = "String")]
-    pub began: Timestamp,
-    /// Who took it up last; absent where a lockstep did that didn't number its sittings yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sitting: Option<Sitting>,
-}
-
-impl Claim {
-    /// The claim of a run, for its present sitting.
-    #[must_use]
-    pub fn of(run: &Run) -> Self {
-        Self {
-            run: run.id.clone(),
-            holder: run.holder.clone(),
-            began: run.began,
-            sitting: Some(run.sitting.clone()),
-        }
-    }
-
-    /// Whether it is this run's, in whichever sitting.
-    #[must_use]
-    fn same_run(&self, run: &Run) -> bool {
-        (&self.run, &self.holder, self.began) == (&run.id, &run.holder, run.began)
-    }
-
-    /// Whether it is this run's, in this sitting or one that it knows of.
-    #[must_use]
-    pub fn is_of(&self, run: &Run) -> bool {
-        let known = |sitting: &Sitting| *sitting == run.sitting || run.earlier.contains(sitting);
-        self.same_run(run) && self.sitting.as_ref().is_none_or(known)
-    }
-
-    /// What guards the commands of whoever has this claim.
-    #[must_use]
-    pub fn guard(&self) -> Guard {
-        Guard {
-            link: LOCK,
-            says: self.text(),
-        }
-    }
-
-    /// The link's target.
-    fn text(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
-    }
-
-    /// Why `run` can't have what this claims, and what can be done about it.
-    fn refusal(&self, run: &Run) -> String {
-        match &self.sitting {
-            Some(sitting) if self.is_of(run) => format!(
-                "the lock is still that of sitting {} of {}: lockstep resume {1} takes it",
-                sitting.number, self.run
-            ),
-            Some(sitting) if self.same_run(run) => format!(
-                "{} was taken up elsewhere by {}, as sitting {}: continue it there; if nothing is left of that: lockstep unlock",
-                self.run, sitting.who, sitting.number
-            ),
-            _ => format!(
-                "the cluster belongs to the run {self}: let it end; if it stopped, continue it where it was begun with: \
-                 lockstep resume {0}, or end it with: lockstep abort {0}; if nothing is left of it: lockstep unlock",
-                self.run
-            ),
-        }
-    }
-}
-
-/// Why a member began nothing of what `run` asked for, though it had the cluster: its lock says this now.
-pub(crate) fn taken(says: &str, run: &Run) -> String {
-    match serde_json::from_str::<Claim>(says) {
-        Ok(claim) => claim.refusal(run),
-        Err(_) if says.is_empty() => format!(
-            "the lock of {0} is gone, so the cluster may be changed by somebody else: lockstep resume {0} takes it again",
-            run.id
-        ),
-        Err(_) => format!("the lock can't be read; see {LOCK} there"),
-    }
-}
-
-impl std::fmt::Display for Claim {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let began = self.began.strftime("%Y-%m-%d %H:%M:%S UTC");
-        write!(f, "{} of {}, begun {began}", self.run, self.holder)
-    }
 }
 
 /// How a member's lock is.

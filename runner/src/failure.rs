@@ -7,6 +7,10 @@ use serde_json::{Map, Value};
 
 use crate::script::Source;
 
+/// Where in the evidence of a failure stands what a run left on that has ended otherwise well: what is typed to switch it
+/// off, by what it is.
+pub const LEFT_ON: &str = "left_on";
+
 /// An op's failure together with where it happened. This is the record that `try` hands to a playbook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
@@ -83,6 +87,12 @@ impl Failure {
     /// A mistake in a playbook.
     pub fn script(message: impl Into<String>) -> Self {
         Self::new(Kind::Script, message)
+    }
+
+    /// Whether the run ended well, but for what it left on.
+    #[must_use]
+    pub fn only_leaves_on(&self) -> bool {
+        self.detail.contains_key(LEFT_ON)
     }
 
     /// At this line.

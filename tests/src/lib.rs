@@ -1,5 +1,6 @@
 //! The bench that tests stand on: a cluster, a journal and a playbook, whose controller can be killed and come back.
 
+pub mod answers;
 pub mod lab;
 
 use std::collections::BTreeMap;

@@ -107,8 +107,6 @@ struct Fold {
     end: Option<Result<Value, Failure>>,
     suspended: Option<String>,
     cancelled: bool,
-    /// The record before began a session: the resume that follows is a part of it.
-    sat: bool,
 }
 
 impl Fold {
@@ -143,26 +141,23 @@ impl Fold {
     }
 
     fn journaled(&mut self, at: Timestamp, record: Record) {
-        let begins = match &record {
-            Record::Sitting(sitting) => sitting.number > 1,
-            // Where sittings aren't numbered, a resume is all that tells of one.
-            Record::Resume { .. } => !self.sat,
-            _ => false,
-        };
-        if begins {
+        // Looking at the cluster comes before a resume, and is nothing that the run did.
+        if matches!(record, Record::Sitting(_)) {
+            return;
+        }
+        let resumes = matches!(record, Record::Resume { .. });
+        if resumes {
             self.account.sessions.push(Session {
                 began: at,
                 last: at,
             });
+            self.account.resumes += 1;
         }
-        self.sat = begins && matches!(record, Record::Sitting(_));
         let session = self.account.sessions.len().saturating_sub(1);
-        if !begins {
+        if !resumes {
             self.reach(session, at);
         }
-        if !matches!(record, Record::Sitting(_)) {
-            self.suspended = None;
-        }
+        self.suspended = None;
         match record {
             Record::Run(head) => self.head(at, *head),
             Record::Intent {
@@ -218,10 +213,7 @@ impl Fold {
                 }
                 self.suspended = Some(why);
             }
-            Record::Resume { who, .. } => {
-                self.account.resumes += 1;
-                self.turn(at, session, What::Resumed { who });
-            }
+            Record::Resume { who, .. } => self.turn(at, session, What::Resumed { who }),
             Record::Cancel { who } => {
                 self.cancelled = true;
                 self.turn(at, session, What::Aborted { who });

@@ -12,6 +12,7 @@ use lockstep_twin::{Scenario, Strangers, World};
 use super::case::{BEFORE, Case};
 use super::finding::Finding;
 use crate::engine::{Decisions, Finish, Held};
+use crate::failure::Failure;
 use crate::journal::Record;
 use crate::trial::{Ended, Piece, Trial};
 
@@ -178,6 +179,10 @@ impl Judge {
             let ended = ended.map_err(|failure| Finding::of_failure("loads", &failure, case))?;
             let held = match ended {
                 Ended::Finish(Finish::Done(_)) => return Ok(true),
+                // What is left on is seen in the world, with the line that switched it on.
+                Ended::Finish(Finish::Failed(failure)) if failure.only_leaves_on() => {
+                    return Ok(true);
+                }
                 Ended::Finish(Finish::Failed(failure)) if !case.shakes_cluster() => {
                     return Err(Finding::of_failure("comes-to-an-end", &failure, case));
                 }
@@ -242,7 +247,11 @@ impl Judge {
                 Record::Decide { path, .. } => {
                     decided.insert(path.as_str());
                 }
-                Record::End { result } => done = result.is_ok(),
+                Record::End { result } => {
+                    done = result
+                        .as_ref()
+                        .map_or_else(Failure::only_leaves_on, |_| true);
+                }
                 _ => {}
             }
         }

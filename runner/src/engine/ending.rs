@@ -1,0 +1,86 @@
+//! How a run comes to a pause or an end, and what it may not leave behind then.
+
+use lockstep_modules::error::Kind;
+use serde_json::{Value, json};
+
+use super::{Engine, EngineError, Finish};
+use crate::failure::{Failure, LEFT_ON};
+use crate::journal::Record;
+
+impl Engine {
+    /// Nothing runs any more, and the playbook waits: the run is held, or was drained. One that a check refused before it
+    /// changed anything is over: the same command begins it again.
+    pub(super) fn pause(&mut self) -> Result<Finish, EngineError> {
+        if self.held.is_empty() {
+            let asked = if self.parked == 1 {
+                "1 step was".to_owned()
+            } else {
+                format!("{} steps were", self.parked)
+            };
+            return self.suspend(format!("interrupted; {asked} asked for and not begun"));
+        }
+        if !self.touched && !self.cancelled && self.refusals == self.held.len() {
+            let result = Err(self.held[0].failure.clone());
+            self.append(&[Record::End { result }])?;
+            return Ok(Finish::Refused(std::mem::take(&mut self.held)));
+        }
+        let paths: Vec<&str> = self.held.iter().map(|held| held.path.as_str()).collect();
+        self.append(&[Record::Suspend {
+            why: format!("held at {}", paths.join(", ")),
+        }])?;
+        Ok(Finish::Held(std::mem::take(&mut self.held)))
+    }
+
+    pub(super) fn suspend(&mut self, why: String) -> Result<Finish, EngineError> {
+        self.append(&[Record::Suspend { why: why.clone() }])?;
+        Ok(Finish::Suspended(why))
+    }
+
+    /// Keeps in mind what a step that is done has switched on.
+    pub(super) fn switched(&mut self, op: &str, args: &Value, value: &Value) {
+        let Ok(def) = self.tools.registry.op(op) else {
+            return;
+        };
+        match def.call.switched(args, value) {
+            Some(switch) if switch.on => drop(self.on.insert(switch.what, switch.undo)),
+            Some(switch) => drop(self.on.remove(&switch.what)),
+            None => {}
+        }
+    }
+
+    /// How the run ends. One that leaves something switched on is neither done nor aborted, and says so.
+    fn verdict(&self, result: &Result<Value, Failure>) -> Result<Value, Failure> {
+        if self.on.is_empty() || self.script.playbook().leaves_on {
+            return result.clone();
+        }
+        let each =
+            |(what, undo): (&String, &String)| format!("\n  {what}; switch it off with: {undo}");
+        let on: String = self.on.iter().map(each).collect();
+        let on = format!("what it had switched on is still on:{on}");
+        let ended = |how: &str| {
+            let mut failure = Failure::script(format!("{how}, and {on}"));
+            failure.detail.insert(LEFT_ON.to_owned(), json!(self.on));
+            failure
+        };
+        Err(match result {
+            Ok(_) => ended("the playbook ended"),
+            Err(failure) if failure.kind == Kind::Cancelled => ended("the run was aborted"),
+            Err(failure) => Failure {
+                message: format!("{}\n{on}", failure.message),
+                ..failure.clone()
+            },
+        })
+    }
+
+    pub(super) fn end(&mut self, result: &Result<Value, Failure>) -> Result<Finish, EngineError> {
+        let result = self.verdict(result);
+        self.append(&[Record::End {
+            result: result.clone(),
+        }])?;
+        Ok(match result.clone() {
+            Ok(value) => Finish::Done(value),
+            Err(failure) if self.cancelled && failure.kind == Kind::Cancelled => Finish::Aborted,
+            Err(failure) => Finish::Failed(failure),
+        })
+    }
+}

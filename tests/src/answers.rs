@@ -1,0 +1,155 @@
+//! Ops that are asked of members whose answers aren't what was asked for.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use futures_util::future::LocalBoxFuture;
+use lockstep::engine::{Answer, Finish};
+use lockstep_modules::cmd::{Cmd, Output};
+use lockstep_modules::op::OpDef;
+use lockstep_modules::schema::sample;
+use lockstep_modules::transport::{ContactError, Ear, Facts, Transport, Turn};
+use lockstep_twin::Twin;
+use serde_json::{Value, json};
+
+use crate::{Bench, Ended};
+
+/// The arguments that an op requires, as they make sense on a cluster.
+fn required(op: &OpDef) -> Value {
+    let mut args = sample(&op.args);
+    for (name, value) in args.as_object_mut().into_iter().flatten() {
+        let sensible = match name.as_str() {
+            "member" => json!("micro01"),
+            "snap" => json!("microceph"),
+            "channel" => json!("squid/stable"),
+            "argv" => json!(["/usr/bin/true"]),
+            "components" => json!(["microceph", "microovn", "lxd", "microcloud"]),
+            _ => continue,
+        };
+        *value = sensible;
+    }
+    args
+}
+
+/// How an op is called: what has to be done before, and the call.
+#[must_use]
+pub fn called(op: &OpDef) -> (&'static str, String) {
+    match op.name.as_str() {
+        "lxd.unharmed" => (
+            "local before = lxd.instances {}",
+            "lxd.unharmed { since = before.instances }".into(),
+        ),
+        "microceph.finish" => (
+            "local before = microceph.baseline {}",
+            "microceph.finish { since = before }".into(),
+        ),
+        "lxd.restore" => (
+            "lxd.evacuate { member = 'micro01' }",
+            "lxd.restore { member = 'micro01' }".into(),
+        ),
+        "lock.release" => ("lock.take {}", "lock.release {}".into()),
+        "lock.remove" => (
+            "lock.take {}\nlocal shown = {}\nfor _, lock in ipairs(lock.read {}.members) do shown[lock.member] = lock.says end",
+            "lock.remove { shown = shown }".into(),
+        ),
+        "backup.verify" => (
+            "backup.take { member = 'micro01' }",
+            "backup.verify { member = 'micro01' }".into(),
+        ),
+        // A question is the one thing that isn't given as a record.
+        "confirm" => ("", "confirm 'Go on?'".into()),
+        name => ("", format!("{name} {}", lua(&required(op)))),
+    }
+}
+
+/// A value as Lua writes it.
+#[must_use]
+pub fn lua(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let fields = map.iter().map(|(k, v)| format!("[{k:?}] = {}", lua(v)));
+            format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(lua).collect();
+            format!("{{ {} }}", items.join(", "))
+        }
+        Value::Null => "nil".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// What becomes of an output on its way.
+pub type Mutation = Rc<dyn Fn(Output) -> Output>;
+
+/// The way to a simulated cluster, on which outputs are changed.
+struct Mutating(Twin, Mutation);
+
+impl Transport for Mutating {
+    fn facts<'a>(&'a self, member: &'a str) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
+        self.0.facts(member)
+    }
+
+    fn run<'a>(
+        &'a self,
+        member: &'a str,
+        batch: &'a [Cmd],
+        ear: &'a Ear<'a>,
+    ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {
+        Box::pin(async move {
+            let outputs = self.0.run(member, batch, ear).await?;
+            Ok(outputs.into_iter().map(|output| (self.1)(output)).collect())
+        })
+    }
+
+    fn turn(&self) -> LocalBoxFuture<'_, Option<Turn>> {
+        self.0.turn()
+    }
+}
+
+/// Asks for one op, in half a minute, of members whose outputs are changed.
+///
+/// # Panics
+/// Where the run can't go on.
+pub fn asked(op: &OpDef, members: usize, mutation: Mutation) -> Finish {
+    let (before, call) = called(op);
+    let call = match call.strip_suffix('}') {
+        Some(call) if !call.trim_end().ends_with('{') => format!("{call}, timeout = '30s' }}"),
+        Some(call) => format!("{call} timeout = '30s' }}"),
+        None => call,
+    };
+    let mut bench = Bench::playing(&format!("{before}\nreturn {call}"), members);
+    bench.answer = Answer::Yes;
+    bench.way = Rc::new(move |twin| Rc::new(Mutating(twin, Rc::clone(&mutation))));
+    match bench.run() {
+        Ended::Finish(finish) => finish,
+        other => panic!("{}: {other:?}", op.name),
+    }
+}
+
+/// One try of a fuzzer at a module: the first byte is which of its ops is asked for, the second which of the members' outputs
+/// is replaced, and the rest is by what.
+///
+/// # Panics
+/// Where there is no such module, or what is looked for was found.
+pub fn fuzzed(module: &str, data: &[u8]) {
+    let [op, answer, text @ ..] = data else {
+        return;
+    };
+    let registry = lockstep_modules::registry();
+    let known = registry.modules().iter().find(|m| m.name == module);
+    let ops = &known.unwrap_or_else(|| panic!("{module}")).ops;
+    let text = String::from_utf8_lossy(text).into_owned();
+    let left = Cell::new(*answer);
+    let mutation: Mutation =
+        Rc::new(
+            move |output| match left.replace(left.get().wrapping_sub(1)) {
+                0 => Output {
+                    stdout: text.clone(),
+                    ..output
+                },
+                _ => output,
+            },
+        );
+    let _ = asked(&ops[usize::from(*op) % ops.len()], 1, mutation);
+}
