@@ -127,7 +127,7 @@ fn a_member_that_can_t_be_written_is_told() {
     bench.world.read_only.insert("micro02".to_owned());
     let text = bench.run().held().failure.to_string();
     assert!(
-        text.contains("micro02: lock.take: mkdir failed (exit 1): mkdir: cannot create directory '/var/lib/lockstep': Read-only"),
+        text.contains("micro02: lock.take: install failed (exit 1): install: cannot create directory '/var/lib/lockstep': Read-only"),
         "{text}"
     );
     assert_eq!(locked(&bench), Vec::<&String>::new());

@@ -360,7 +360,8 @@ enum Took {
 
 async fn take(cx: &Cx, member: &Member, claim: &Claim) -> Result<Took, OpError> {
     let text = claim.text();
-    let folder = Cmd::root(["/usr/bin/mkdir", "-p", "-m", "0755", FOLDER]);
+    // Also one that is there already: the login user has to read the link in it, whatever root's umask was.
+    let folder = Cmd::root(["/usr/bin/install", "-d", "-m", "0755", FOLDER]);
     // Without -f it fails where anything is; -T keeps it from making the link inside of a folder of that name.
     let link = Cmd::root(["/usr/bin/ln", "-sT", &text, LOCK]);
     let mut commands = vec![folder, link];

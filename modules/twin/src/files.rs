@@ -69,17 +69,34 @@ const READ_ONLY: &str = "Read-only file system";
 
 /// `mkdir -p -m MODE PATH`
 pub(crate) fn mkdir(world: &mut World, member: &str, args: &[&str]) -> Reply {
-    let ["-p", "-m", _, path] = args else {
-        return Reply::fail(1, "mkdir: missing operand\n");
-    };
+    match args {
+        ["-p", "-m", _, path] => make_folder(world, member, "mkdir", path),
+        _ => Reply::fail(1, "mkdir: missing operand\n"),
+    }
+}
+
+/// `install -d -m MODE PATH`: of a folder that is there it sets the mode.
+pub(crate) fn install(world: &mut World, member: &str, args: &[&str]) -> Reply {
+    match args {
+        ["-d", "-m", _, path] if world.is_folder(member, path) => {
+            if world.read_only.contains(member) {
+                let why = format!("install: cannot change permissions of '{path}': {READ_ONLY}\n");
+                return Reply::fail(1, why);
+            }
+            Reply::out("")
+        }
+        ["-d", "-m", _, path] => make_folder(world, member, "install", path),
+        _ => Reply::fail(1, "install: missing file operand\n"),
+    }
+}
+
+fn make_folder(world: &mut World, member: &str, program: &str, path: &str) -> Reply {
     if world.is_folder(member, path) {
         return Reply::out("");
     }
     let complain = |why: &str| {
-        Reply::fail(
-            1,
-            format!("mkdir: cannot create directory '{path}': {why}\n"),
-        )
+        let what = format!("{program}: cannot create directory '{path}': {why}\n");
+        Reply::fail(1, what)
     };
     if world.file(member, path).is_some() {
         return complain("File exists");
@@ -87,7 +104,7 @@ pub(crate) fn mkdir(world: &mut World, member: &str, args: &[&str]) -> Reply {
     if world.read_only.contains(member) {
         return complain(READ_ONLY);
     }
-    let mut missing = vec![*path];
+    let mut missing = vec![path];
     while !world.is_folder(member, parent(missing[missing.len() - 1])) {
         missing.push(parent(missing[missing.len() - 1]));
     }

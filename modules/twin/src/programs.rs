@@ -101,6 +101,7 @@ fn answer(world: &mut World, proc: &Proc) -> Reply {
         "sha256sum" => files::sha256sum(world, &proc.member, &args),
         "stat" => files::stat(world, &proc.member, &args),
         "tail" => files::tail(world, &proc.member, &args),
+        "install" => files::install(world, &proc.member, &args),
         "mkdir" => files::mkdir(world, &proc.member, &args),
         "ln" => files::ln(world, &proc.member, &args),
         "readlink" => files::readlink(world, &proc.member, &args),
