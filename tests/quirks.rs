@@ -178,7 +178,15 @@ fn reluctant(drops: usize, port: u16) -> u16 {
 /// What the user's ssh_config says about members is met: each line of it has cost somebody something.
 #[test]
 fn what_a_user_s_own_settings_ask_for_is_met_or_left_out() {
-    let lab = SshLab::up(&Scenario::of(4), LOCKSTEP, SHIM);
+    let lab = SshLab::with(&Scenario::of(4), LOCKSTEP, SHIM, |name| Odd {
+        sshd: match name {
+            "micro01" => ["X11Forwarding yes", "Match all", "LogLevel DEBUG1"]
+                .map(str::to_owned)
+                .to_vec(),
+            _ => Vec::new(),
+        },
+        ..Odd::default()
+    });
     let config = lab.path("ssh_config");
     let text = read(&config);
     let port = text
@@ -187,7 +195,7 @@ fn what_a_user_s_own_settings_ask_for_is_met_or_left_out() {
     let port = port.unwrap().lines().next().unwrap().parse().unwrap();
     let (dropping, socket) = (reluctant(2, port), lab.path("own-master"));
     let own = [
-        "Host micro01\n  ForwardAgent yes\n".to_owned(),
+        "Host micro01\n  ForwardAgent yes\n  ForwardX11 yes\n  ForwardX11Trusted yes\n".to_owned(),
         "Host micro02\n  StdinNull yes\n".to_owned(),
         format!("Host micro03\n  Port {dropping}\n  HostKeyAlias [127.0.0.1]:{port}\n"),
         format!("Host micro04\n  ControlPath {}\n", socket.display()),
@@ -217,7 +225,7 @@ fn what_a_user_s_own_settings_ask_for_is_met_or_left_out() {
         "op", "exec", "--effect", "read", "--all", "--json", "/bin/sh", "-c", says,
     ];
     let mut run = lab.lockstep(&exec);
-    run.env("SSH_AUTH_SOCK", &agent);
+    run.env("SSH_AUTH_SOCK", &agent).env("DISPLAY", ":0");
     let mut child = run
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -234,6 +242,13 @@ fn what_a_user_s_own_settings_ask_for_is_met_or_left_out() {
     let said = members.map(|member| told[member]["value"]["stdout"].as_str().unwrap_or_default());
     assert_eq!(said, ["no agent\n"; 4], "{told}");
     assert_eq!(lab.logins("micro04"), 2, "a connection of its own");
+
+    let forwarded = || read(&lab.path("micro01/sshd.log")).contains("x11-req");
+    assert!(!forwarded(), "the operator's display was offered");
+    let mut plain = Command::new("ssh");
+    plain.arg("-F").arg(&config).args(["micro01", "true"]);
+    let _ = plain.env("DISPLAY", ":0").output().unwrap();
+    assert!(forwarded(), "ssh by itself offers it, so the log tells");
 }
 
 /// Sends a signal to a process, or with a minus before it to its group.
