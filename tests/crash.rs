@@ -78,7 +78,7 @@ impl Course {
                     steps.insert(path, (op, timeless(&args.unwrap_or_default())));
                 }
                 Record::Hold { path, failure, .. } => paused.push(format!("{path}: {failure}")),
-                Record::Suspend { why } => paused.push(why),
+                Record::Suspend { why } => paused.push(why.to_string()),
                 Record::End { result: Ok(value) } => result = Some(timeless(&value)),
                 Record::End { result: Err(e) } => return Err(format!("the run failed: {e}")),
                 _ => {}

@@ -55,6 +55,7 @@ fn ending(exit: Exit, desk: &Desk) -> Ran {
             write(&desk.path("dark.toml"), DARK);
             desk.run(&["status", "--cluster", "dark.toml"])
         }
+        Exit::Internal => unreachable!("{exit:?}"),
         Exit::Unreachable => {
             write(&desk.path("dark.toml"), DARK);
             let op = "op exec --effect once --cluster dark.toml /bin/true";
@@ -96,7 +97,9 @@ fn interrupted(desk: &Desk) -> Ran {
 
 #[test]
 fn each_exit_code_has_its_meaning() {
-    for exit in Exit::value_variants() {
+    // Nothing is known that makes lockstep itself wrong.
+    let reached = |exit: &&Exit| !matches!(exit, Exit::Internal);
+    for exit in Exit::value_variants().iter().filter(reached) {
         let ran = ending(*exit, &Desk::new());
         assert_eq!(ran.code, Some(*exit as i32), "{exit:?}: {ran:?}");
     }

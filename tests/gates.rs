@@ -218,7 +218,7 @@ fn is_held_by(component: &str, words: &str, broken: Broken, after: usize) -> boo
             true
         }
         Ended::Finish(Finish::Suspended(why)) => {
-            assert!(why.contains("unknown"), "{case}: {why}");
+            assert!(why.to_string().contains("unknown"), "{case}: {why}");
             true
         }
         Ended::Finish(Finish::Done(_)) => false,

@@ -5,10 +5,11 @@ use std::process::Stdio;
 
 use console::{measure_text_width, strip_ansi_codes};
 use indicatif::InMemoryTerm;
-use lockstep::event::{Event, Reporter, Stamped, VERSION};
+use lockstep::event::{Event, Outcome, Reporter, Stamped, StepInfo, VERSION};
 use lockstep::failure::Failure;
 use lockstep::report::excerpt::Ink;
 use lockstep::report::{Board, LineReporter, LiveReporter, NowReporter, Screen, Signs};
+use lockstep_modules::cx::LogLevel;
 use lockstep_modules::error::Kind;
 use lockstep_tests::lab::write;
 use regex::Regex;
@@ -224,11 +225,13 @@ fn talking() -> Vec<Stamped> {
     let text = |text: &str| text.to_owned();
     let path = |member: &str| format!("Tables/{member}/exec#1");
     let starts = |member: &str| Event::StepStarted {
-        path: path(member),
-        op: text("exec"),
-        member: Some(text(member)),
-        headline: text("/usr/local/bin/migrate --all"),
-        effect: lockstep_modules::op::Effect::Once,
+        step: StepInfo {
+            path: path(member),
+            op: text("exec"),
+            member: Some(text(member)),
+            headline: text("/usr/local/bin/migrate --all"),
+            effect: lockstep_modules::op::Effect::Once,
+        },
         attempt: 1,
         timeout: 900,
     };
@@ -270,7 +273,7 @@ fn talking() -> Vec<Stamped> {
                 path: path("micro01"),
                 member: text("micro01"),
                 command: text("/usr/local/bin/migrate --all"),
-                end: text("exit 0"),
+                end: text("exit 0").into(),
                 ms: 91_000,
                 stdout: String::new(),
                 stderr: String::new(),
@@ -317,7 +320,7 @@ fn of_a_look_there_is_nothing_to_see_unless_it_takes_longer() {
     screen.draw(at);
     insta::assert_snapshot!(term.contents());
     let event = Event::RunEnded {
-        outcome: "done".to_owned(),
+        outcome: Outcome::Done,
         detail: serde_json::Value::Null,
     };
     now.take(&Stamped {
@@ -380,7 +383,13 @@ fn hostile() -> Vec<Stamped> {
         "x".repeat(10 * 1024 * 1024)
     );
     let path = "\x1b[1mWave/micro01/exec#1".to_owned();
-    let (op, member) = ("exec".to_owned(), Some("micro01".to_owned()));
+    let step = StepInfo {
+        path: path.clone(),
+        op: "exec".to_owned(),
+        member: Some("micro01".to_owned()),
+        headline: evil.clone(),
+        effect: lockstep_modules::op::Effect::Once,
+    };
     let failure = Failure::new(Kind::Command, evil.as_str());
     let events = [
         Event::RunStarted {
@@ -392,11 +401,7 @@ fn hostile() -> Vec<Stamped> {
             replayed: 0,
         },
         Event::StepStarted {
-            path: path.clone(),
-            op: op.clone(),
-            member: member.clone(),
-            headline: evil.clone(),
-            effect: lockstep_modules::op::Effect::Once,
+            step: step.clone(),
             attempt: 1,
             timeout: 60,
         },
@@ -415,7 +420,7 @@ fn hostile() -> Vec<Stamped> {
             path: path.clone(),
             member: "micro01".to_owned(),
             command: evil.clone(),
-            end: "exit 1".to_owned(),
+            end: evil.clone().into(),
             ms: 1,
             stdout: evil.clone(),
             stderr: evil.clone(),
@@ -426,7 +431,7 @@ fn hostile() -> Vec<Stamped> {
             reason: evil.clone(),
         },
         Event::Log {
-            level: "warn".to_owned(),
+            level: LogLevel::Warn,
             scope: evil.clone(),
             message: evil.clone(),
         },
@@ -437,12 +442,9 @@ fn hostile() -> Vec<Stamped> {
             wait: 3,
         },
         Event::StepDone {
-            path: path.clone(),
-            op,
-            member,
-            headline: evil.clone(),
+            step,
             summary: evil,
-            effect: lockstep_modules::op::Effect::Once,
+            change: None,
             by: lockstep::journal::By::Run,
             ms: 2000,
         },

@@ -136,7 +136,8 @@ impl Picture {
     }
 
     /// Which OSDs are down, and where to look.
-    fn down_elsewhere(&self, member: Option<&str>) -> Vec<String> {
+    #[must_use]
+    pub fn down_elsewhere(&self, member: Option<&str>) -> Vec<String> {
         let hosts = self
             .tree
             .by_host()

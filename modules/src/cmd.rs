@@ -181,6 +181,21 @@ pub enum End {
     TimedOut,
 }
 
+/// Reads what [`End`] displays.
+impl std::str::FromStr for End {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let number = |number: &str| number.parse().map_err(|_| ());
+        match text.split_once(' ') {
+            Some(("exit", code)) => number(code).map(Self::Exit),
+            Some(("signal", signal)) => number(signal).map(Self::Signal),
+            _ if text == "timed out" => Ok(Self::TimedOut),
+            _ => Err(()),
+        }
+    }
+}
+
 impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -68,6 +68,21 @@ pub trait Host {
     fn note(&self, path: &str, note: Note<'_>);
 }
 
+/// How much a line of the log matters.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    /// For whoever wants to see everything.
+    Debug,
+    /// Good to know.
+    #[default]
+    Info,
+    /// Something isn't as it should be.
+    Warn,
+}
+
 /// Something worth showing while a step runs.
 #[derive(Debug)]
 pub enum Note<'a> {
@@ -100,8 +115,8 @@ pub enum Note<'a> {
     },
     /// A line for the log.
     Said {
-        /// `info`, `warn`, or `debug`.
-        level: &'a str,
+        /// How much it matters.
+        level: LogLevel,
         /// The line.
         text: &'a str,
     },
@@ -510,7 +525,7 @@ impl Cx {
     }
 
     /// Says a line, for the log.
-    pub fn say(&self, level: &str, text: &str) {
+    pub fn say(&self, level: LogLevel, text: &str) {
         self.host.note(&self.path, Note::Said { level, text });
     }
 

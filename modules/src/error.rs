@@ -154,6 +154,13 @@ impl OpError {
         self.detail.get("kept_out") == Some(&Value::Bool(true))
     }
 
+    /// Whether contact failed because nothing came back in time.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        let word = self.detail.get("contact").and_then(Value::as_str);
+        word == Some(ContactError::TIMED_OUT)
+    }
+
     /// Whether waiting for the member may help: the connection dropped, or the machine is on its way back.
     #[must_use]
     pub fn transient(&self) -> bool {

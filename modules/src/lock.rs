@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cmd::{Cmd, End, Output};
-use crate::cx::{Cx, Run, Sitting};
+use crate::cx::{Cx, LogLevel, Run, Sitting};
 use crate::error::{Kind, OpError};
 use crate::op::{Effect, Module, Observation, Op, OpDef, Switch};
 use crate::schema::{Member, Span};
@@ -460,7 +460,7 @@ async fn release(cx: &Cx, member: &Member) -> Result<MemberLock, OpError> {
     } else {
         format!("the lock isn't this run's: {}", lock.brief())
     };
-    cx.say("warn", &format!("{member}: {found}"));
+    cx.say(LogLevel::Warn, &format!("{member}: {found}"));
     Ok(lock)
 }
 

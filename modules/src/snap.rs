@@ -20,7 +20,7 @@ pub(crate) use clients::{against, lasting as running};
 pub use refresh::{Refresh, RefreshArgs, RefreshOut, Replaced};
 
 use crate::cmd::Cmd;
-use crate::cx::{Cx, Look};
+use crate::cx::{Cx, LogLevel, Look};
 use crate::error::OpError;
 use crate::op::{Effect, Module, Observation, Op, OpDef};
 use crate::schema::{Channel, Member, Span};
@@ -592,7 +592,7 @@ async fn settled(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Chan
                 "{member}: snapd is at change {} of {name} already ({}): it is waited for",
                 going.id, going.kind
             );
-            cx.say("info", &text);
+            cx.say(LogLevel::Info, &text);
             said = Some(going.id.clone());
         }
         let text = going.current().2;

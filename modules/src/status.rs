@@ -76,6 +76,9 @@ pub struct MemberStatus {
     pub name: String,
     /// Whether it answered.
     pub reachable: bool,
+    /// Whether nothing at all came back from it in time: the machine is off, or cut off.
+    #[serde(default)]
+    pub silent: bool,
     /// Why it didn't, or what was wrong with its answer.
     pub problem: Option<String>,
     /// The components that are installed, by snap.
@@ -145,6 +148,7 @@ async fn member_status(cx: &Cx, member: &Member) -> MemberStatus {
     let mut status = MemberStatus {
         name: member.0.clone(),
         reachable: true,
+        silent: false,
         problem: None,
         snaps: BTreeMap::new(),
         changes: Vec::new(),
@@ -158,6 +162,7 @@ async fn member_status(cx: &Cx, member: &Member) -> MemberStatus {
         }
         Err(error) => {
             status.reachable = error.kind != Kind::Unreachable;
+            status.silent = error.is_silence();
             status.problem = Some(error.message);
         }
     }

@@ -151,6 +151,9 @@ pub enum ContactError {
 }
 
 impl ContactError {
+    /// The word of [`ContactError::TimedOut`].
+    pub(crate) const TIMED_OUT: &str = "timed-out";
+
     /// One word for scripts.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -159,7 +162,7 @@ impl ContactError {
             Self::Resolve(_) => "resolve",
             Self::Refused { .. } => "refused",
             Self::Closed { .. } => "closed",
-            Self::TimedOut { .. } => "timed-out",
+            Self::TimedOut { .. } => Self::TIMED_OUT,
             Self::HostKey(_) => "host-key",
             Self::Auth(_) => "auth",
             Self::JumpHost { .. } => "jump-host",

@@ -16,6 +16,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
+pub use crate::event::Change;
+use crate::event::Outcome;
+use crate::journal::ClusterRef;
+
 pub use events::{Heard, Line};
 pub use load::{Tail, load};
 pub use step::{Attempt, Command, Output, Progress, Step, is_gate};
@@ -32,7 +36,7 @@ pub struct Account {
     /// The cluster's name.
     pub cluster: String,
     /// How the cluster was named on the command line.
-    pub target: String,
+    pub target: ClusterRef,
     /// The cluster's members, in its order.
     pub members: Vec<String>,
     /// The playbook's parameters.
@@ -98,6 +102,19 @@ pub enum State {
     NotBegun,
 }
 
+impl From<Outcome> for State {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Done,
+            Outcome::Failed => Self::Failed,
+            Outcome::Refused => Self::Refused,
+            Outcome::Aborted => Self::Aborted,
+            Outcome::Held => Self::Held,
+            Outcome::Suspended => Self::Suspended,
+        }
+    }
+}
+
 impl State {
     /// In a word or two.
     #[must_use]
@@ -123,21 +140,6 @@ impl State {
             Self::Done | Self::Failed | Self::Refused | Self::Aborted | Self::NotBegun
         )
     }
-}
-
-/// What was changed of a component on a member, from the run's beginning to its end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
-    /// The snap, or what else was changed.
-    pub component: String,
-    /// The member.
-    pub member: String,
-    /// The revision before.
-    pub from: String,
-    /// The revision now.
-    pub to: String,
-    /// The version now, where it is known.
-    pub version: Option<String>,
 }
 
 /// The same change of a component on several members.

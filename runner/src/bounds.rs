@@ -10,7 +10,7 @@ use lockstep_modules::cmd::tail;
 use lockstep_modules::error::{Kind, OpError};
 use serde_json::Value;
 
-use crate::event::Event;
+use crate::event::{CommandEnd, Event};
 
 /// A result of an op, or what it left in the world, as JSON: more than that is a failure.
 pub const RECORD: usize = 4 << 20;
@@ -99,7 +99,9 @@ pub fn event(mut event: Event) -> Event {
             stderr,
             ..
         } => {
-            shorten(end, TEXT);
+            if let CommandEnd::Unknown(why) = end {
+                shorten(why, TEXT);
+            }
             shorten(stdout, OUTPUT);
             shorten(stderr, OUTPUT);
         }

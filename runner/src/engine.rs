@@ -28,9 +28,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::call::Call;
 use crate::clock::Clock;
-use crate::event::{Event, Events};
+use crate::event::{Change, Event, Events, Interruption, StepInfo};
 use crate::failure::Failure;
-use crate::journal::{By, Choice, Head, Journal, Record};
+use crate::journal::{By, Choice, Head, Journal, Record, Suspended};
 use crate::plan::Approved;
 use crate::script::{Demand, Script};
 use crate::secret::Secrets;
@@ -238,23 +238,17 @@ impl Engine {
     fn interrupted(&mut self) -> Result<Option<Finish>, EngineError> {
         let level = *self.tools.stop.borrow_and_update();
         self.stop = self.stop.max(level);
-        let word = if self.stop == Stop::Now {
-            "stop-waiting"
+        let level = if self.stop == Stop::Now {
+            Interruption::StopWaiting
         } else {
-            "drain"
+            Interruption::Drain
         };
-        self.tools.events.emit(Event::Interrupted {
-            level: word.to_owned(),
-        });
+        self.tools.events.emit(Event::Interrupted { level });
         if self.stop < Stop::Now {
             return Ok(None);
         }
-        let running: Vec<&str> = self.steps.keys().map(String::as_str).collect();
-        self.suspend(format!(
-            "interrupted while these were under way: {}",
-            running.join(", ")
-        ))
-        .map(Some)
+        let running = self.steps.keys().cloned().collect();
+        self.suspend(Suspended::UnderWay(running)).map(Some)
     }
 
     fn witnessed(&mut self, witness: Witness) -> Result<(), EngineError> {
@@ -356,24 +350,15 @@ impl Engine {
         let Some(live) = self.steps.get(path) else {
             return;
         };
-        let (member, headline) = (live.member(), live.headline());
+        let step = live.info();
         let timeout = live.call.options.timeout.unwrap_or(live.def.timeout);
         self.tools.events.emit(match how {
             Begin::Run => Event::StepStarted {
-                path: path.to_owned(),
-                op: live.call.op.clone(),
-                member,
-                headline,
-                effect: live.call.effect,
+                step,
                 attempt: live.attempts,
                 timeout: timeout.0.as_secs(),
             },
-            Begin::Probe => Event::StepProbed {
-                path: path.to_owned(),
-                op: live.call.op.clone(),
-                member,
-                headline,
-            },
+            Begin::Probe => Event::StepProbed { step },
         });
         let attempt = Attempt {
             host: Rc::clone(&self.host),
@@ -494,12 +479,9 @@ impl Engine {
             }
             self.tools.events.emit(match result {
                 Ok(value) => Event::StepDone {
-                    path: path.to_owned(),
-                    op: live.call.op.clone(),
-                    member: live.member(),
-                    headline: live.headline(),
+                    change: live.change(value),
+                    step: live.info(),
                     summary: live.def.call.summary(value),
-                    effect: live.call.effect,
                     by,
                     ms: u64::try_from(live.began.elapsed().as_millis()).unwrap_or(u64::MAX),
                 },
@@ -511,7 +493,7 @@ impl Engine {
         }
         self.script
             .complete(path, result)
-            .map_err(|failure| EngineError::Decision(failure.to_string()))
+            .map_err(|failure| EngineError::Internal(failure.to_string()))
     }
 
     /// Pauses the run at a step: the playbook has seen nothing, and the cluster stays as it is.
@@ -568,8 +550,19 @@ impl Live {
         self.def.member(&self.call.args).map(str::to_owned)
     }
 
-    fn headline(&self) -> String {
-        self.def.call.headline(&self.call.args)
+    fn info(&self) -> StepInfo {
+        StepInfo {
+            path: self.call.path.clone(),
+            op: self.call.op.clone(),
+            member: self.member(),
+            headline: self.def.call.headline(&self.call.args),
+            effect: self.call.effect,
+        }
+    }
+
+    fn change(&self, value: &Value) -> Option<Change> {
+        let member = self.def.member(&self.call.args);
+        Change::of(&self.call.op, &self.call.args, member, value)
     }
 
     fn failure(&self, error: OpError) -> Failure {

@@ -8,6 +8,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use jiff::Timestamp;
+use lockstep_modules::cmd::End;
+use lockstep_modules::cx::LogLevel;
 use lockstep_modules::op::Effect;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,15 +52,8 @@ pub enum Event {
     /// An attempt at a step begins.
     StepStarted {
         /// The step.
-        path: String,
-        /// Its op.
-        op: String,
-        /// The member it is about, if one.
-        member: Option<String>,
-        /// Its object, in a few words.
-        headline: String,
-        /// What doing it twice would mean.
-        effect: Effect,
+        #[serde(flatten)]
+        step: StepInfo,
         /// Counted from 1.
         attempt: u32,
         /// Seconds that it may take.
@@ -67,13 +62,8 @@ pub enum Event {
     /// The world is asked what became of a step whose end was missed.
     StepProbed {
         /// The step.
-        path: String,
-        /// Its op.
-        op: String,
-        /// The member it is about, if one.
-        member: Option<String>,
-        /// Its object, in a few words.
-        headline: String,
+        #[serde(flatten)]
+        step: StepInfo,
     },
     /// How far a step is.
     Progress {
@@ -105,7 +95,7 @@ pub enum Event {
         /// The command, as one could paste it.
         command: String,
         /// How it ended, or why that isn't known.
-        end: String,
+        end: CommandEnd,
         /// How long it took, in milliseconds.
         ms: u64,
         /// What it printed on standard output.
@@ -134,17 +124,13 @@ pub enum Event {
     /// A step is done.
     StepDone {
         /// The step.
-        path: String,
-        /// Its op.
-        op: String,
-        /// The member it is about, if one.
-        member: Option<String>,
-        /// Its object, in a few words.
-        headline: String,
+        #[serde(flatten)]
+        step: StepInfo,
         /// Its result, in a few words.
         summary: String,
-        /// What doing it twice would mean.
-        effect: Effect,
+        /// The revision that it brought, where it did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        change: Option<Change>,
         /// How the end is known.
         by: By,
         /// How long it took, in milliseconds.
@@ -179,8 +165,8 @@ pub enum Event {
     },
     /// The playbook says something.
     Log {
-        /// `info`, `warn`, or `debug`, which is shown only to those who want to see everything.
-        level: String,
+        /// How much it matters: `debug` is shown only to those who want to see everything.
+        level: LogLevel,
         /// Where, for example `MicroCeph/micro2`.
         scope: String,
         /// What.
@@ -188,16 +174,156 @@ pub enum Event {
     },
     /// The operator interrupts.
     Interrupted {
-        /// What follows: `drain` or `stop-waiting`.
-        level: String,
+        /// What follows.
+        level: Interruption,
     },
     /// The run stops, or has ended.
     RunEnded {
-        /// `done`, `failed`, `aborted`, `held` or `suspended`.
-        outcome: String,
+        /// How.
+        outcome: Outcome,
         /// Why, in a sentence; or the playbook's result.
         detail: Value,
     },
+}
+
+/// A step, as events name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepInfo {
+    /// The step.
+    pub path: String,
+    /// Its op.
+    pub op: String,
+    /// The member it is about, if one.
+    pub member: Option<String>,
+    /// Its object, in a few words.
+    pub headline: String,
+    /// What doing it twice would mean.
+    #[serde(default = "unnamed")]
+    #[schemars(required)]
+    pub effect: Effect,
+}
+
+/// Only steps that may not be done twice had a `step-probed` while it didn't name their effect.
+fn unnamed() -> Effect {
+    Effect::Once
+}
+
+/// A revision that is another one than before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Change {
+    /// The snap, or what else was changed.
+    pub component: String,
+    /// The member.
+    pub member: String,
+    /// The revision before.
+    pub from: String,
+    /// The revision after.
+    pub to: String,
+    /// The version after, where it is known.
+    pub version: Option<String>,
+}
+
+impl Change {
+    /// What a step's result says about a revision that is another one than before.
+    #[must_use]
+    pub fn of(op: &str, args: &Value, member: Option<&str>, value: &Value) -> Option<Self> {
+        let text =
+            |of: &Value, field: &str| of.get(field).and_then(Value::as_str).map(str::to_owned);
+        if value.get("changed") != Some(&Value::Bool(true)) {
+            return None;
+        }
+        Some(Self {
+            component: text(args, "snap").unwrap_or_else(|| op.to_owned()),
+            member: member?.to_owned(),
+            from: text(value, "from")?,
+            to: text(value, "to")?,
+            version: text(value, "version"),
+        })
+    }
+}
+
+/// How a command ended, or why that isn't known. On the wire a text: `exit 0`, `signal 9`, `timed out`, or the reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "String", into = "String")]
+#[schemars(with = "String")]
+pub enum CommandEnd {
+    /// It ended like this.
+    Ended(End),
+    /// Its end isn't known, for this reason.
+    Unknown(String),
+}
+
+impl From<CommandEnd> for String {
+    fn from(end: CommandEnd) -> Self {
+        end.to_string()
+    }
+}
+
+impl From<String> for CommandEnd {
+    fn from(text: String) -> Self {
+        text.parse().map_or(Self::Unknown(text), Self::Ended)
+    }
+}
+
+impl std::fmt::Display for CommandEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ended(end) => end.fmt(f),
+            Self::Unknown(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What an interrupt leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Interruption {
+    /// Nothing new is begun; what is under way comes to its end.
+    Drain,
+    /// What is under way is left to itself.
+    StopWaiting,
+}
+
+/// How a run stopped or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The playbook ended.
+    Done,
+    /// A failure ended it.
+    Failed,
+    /// A check said no before anything was changed.
+    Refused,
+    /// The operator ended it.
+    Aborted,
+    /// It pauses at steps that failed.
+    Held,
+    /// It stopped in order, and can be resumed.
+    Suspended,
+}
+
+impl Event {
+    /// The step that it is about, if one.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::StepStarted { step, .. }
+            | Self::StepProbed { step }
+            | Self::StepDone { step, .. } => Some(&step.path),
+            Self::Progress { path, .. }
+            | Self::Printed { path, .. }
+            | Self::Command { path, .. }
+            | Self::Mended { path, .. }
+            | Self::Away { path, .. }
+            | Self::StepRetried { path, .. }
+            | Self::StepFailed { path, .. }
+            | Self::StepHeld { path, .. } => Some(path),
+            Self::RunStarted { .. }
+            | Self::Log { .. }
+            | Self::Interrupted { .. }
+            | Self::RunEnded { .. } => None,
+        }
+    }
 }
 
 /// An event with its place in time: a line of the stream.

@@ -7,6 +7,7 @@
 mod file;
 mod history;
 mod memory;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,12 +25,14 @@ use sha2::{Digest, Sha256};
 pub use file::{Disk, FileJournal};
 pub use history::{History, Phase, Step};
 pub use memory::{Crash, MemoryJournal};
+pub use words::{ClusterRef, Suspended};
 
 use crate::failure::Failure;
 use crate::programs::Captured;
 
-/// The version of the format. Format 2 has no sittings and is read as well; a journal of any other is refused.
-pub const FORMAT: u32 = 3;
+/// The version of the format. Format 2 has no sittings, and in 3 a run stops for a reason in words; both are read as well. A
+/// journal of any other is refused.
+pub const FORMAT: u32 = 4;
 
 /// The oldest format that is read.
 const OLDEST: u32 = 2;
@@ -106,7 +109,7 @@ pub enum Record {
     /// The run stopped before its end and can be resumed.
     Suspend {
         /// Why.
-        why: String,
+        why: Suspended,
     },
     /// The run goes on.
     Resume {
@@ -142,8 +145,8 @@ pub struct Head {
     pub params: Value,
     /// The lockstep that began the run.
     pub lockstep: String,
-    /// How the cluster was named on the command line: a file, or `twin:4`.
-    pub target: String,
+    /// The cluster, as it was named on the command line.
+    pub target: ClusterRef,
     /// The cluster.
     pub cluster: Cluster,
     /// Seed of everything random.

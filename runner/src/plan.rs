@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lockstep_modules::cx::LogLevel;
 use lockstep_modules::error::Kind;
 use lockstep_modules::op::Effect;
 use lockstep_twin::{Scenario, Strangers};
@@ -178,7 +179,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
             false,
         ),
         Ended::Error(error) => stops(&Failure::script(error.to_string()), false),
-        Ended::Finish(Finish::Suspended(why)) => stops(&Failure::script(why), false),
+        Ended::Finish(Finish::Suspended(why)) => stops(&Failure::script(why.to_string()), false),
         Ended::Finish(Finish::Aborted) | Ended::Killed => {
             stops(&Failure::script("the run was ended"), false)
         }
@@ -246,20 +247,13 @@ fn steps(trial: &Trial, events: &[crate::event::Stamped]) -> Vec<Step> {
     let (mut began, mut done) = (BTreeMap::new(), BTreeMap::new());
     for stamped in events {
         match &stamped.event {
-            Event::StepStarted {
-                path,
-                member,
-                headline,
-                ..
-            } => {
-                began.entry(path.clone()).or_insert((
-                    millis(stamped.at),
-                    member.clone(),
-                    headline.clone(),
-                ));
+            Event::StepStarted { step, .. } => {
+                let (member, headline) = (step.member.clone(), step.headline.clone());
+                let begins = (millis(stamped.at), member, headline);
+                began.entry(step.path.clone()).or_insert(begins);
             }
-            Event::StepDone { path, summary, .. } => {
-                done.insert(path.clone(), (millis(stamped.at), summary.clone()));
+            Event::StepDone { step, summary, .. } => {
+                done.insert(step.path.clone(), (millis(stamped.at), summary.clone()));
             }
             _ => {}
         }
@@ -328,7 +322,7 @@ fn said(events: &[crate::event::Stamped]) -> Vec<(String, String)> {
             message,
             level,
         } = &stamped.event
-            && level != "debug"
+            && *level != LogLevel::Debug
         {
             let line = (scope.clone(), message.clone());
             if !said.contains(&line) {

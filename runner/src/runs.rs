@@ -431,7 +431,7 @@ mod tests {
             playbook: "site/update.lua".to_owned(),
             params: serde_json::json!({}),
             lockstep: "0.1.0".to_owned(),
-            target: "twin:1".to_owned(),
+            target: crate::journal::ClusterRef::Twin(":1".to_owned()),
             cluster: lockstep_modules::cluster::Cluster {
                 name: "lab".to_owned(),
                 members: Vec::new(),

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use lockstep_modules::cluster::Cluster;
+use lockstep_modules::cx::LogLevel;
 use lockstep_modules::error::Kind;
 use lockstep_modules::op::Registry;
 use lockstep_modules::schema;
@@ -60,7 +61,7 @@ pub enum Demand {
     /// A line for whoever watches.
     Log {
         /// `info` or `warn`.
-        level: String,
+        level: LogLevel,
         /// What it says.
         message: String,
         /// The scope it was said in, for example `MicroCeph/micro2`.

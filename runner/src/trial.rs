@@ -19,7 +19,9 @@ use crate::clock::Clock;
 use crate::engine::{Answer, Decisions, Engine, EngineError, Finish, Resume, Start, Stop, Tools};
 use crate::event::{Events, Kept, Stamped};
 use crate::failure::Failure;
-use crate::journal::{Crash, FORMAT, Head, History, Journal, JournalError, MemoryJournal, Record};
+use crate::journal::{
+    ClusterRef, Crash, FORMAT, Head, History, Journal, JournalError, MemoryJournal, Record,
+};
 use crate::script::{Script, Source, Sources};
 use crate::secret::Secrets;
 
@@ -163,7 +165,7 @@ impl Trial {
             playbook: self.piece.main.clone(),
             params: self.piece.params.clone(),
             lockstep: env!("CARGO_PKG_VERSION").to_owned(),
-            target: "twin".to_owned(),
+            target: ClusterRef::Twin(String::new()),
             cluster: self.cluster(),
             seed: 1,
             bundle: BTreeMap::new(),

@@ -126,7 +126,7 @@ fn process(
         playbook: "one".to_owned(),
         params,
         lockstep: "0".to_owned(),
-        target: "c".to_owned(),
+        target: lockstep::journal::ClusterRef::File("c".into()),
         cluster: cluster.clone(),
         seed: 1,
         bundle: BTreeMap::new(),

@@ -143,7 +143,7 @@ impl Ended {
     /// Where it ended otherwise.
     pub fn suspended(self) -> String {
         match self {
-            Self::Finish(Finish::Suspended(why)) => why,
+            Self::Finish(Finish::Suspended(why)) => why.to_string(),
             other => panic!("the run was to be suspended, and it is {other:?}"),
         }
     }

@@ -61,15 +61,15 @@ impl Op for Spare {
     async fn run(cx: &Cx, args: SpareArgs) -> Result<SpareOut, OpError> {
         let since = args.since.as_ref().map(|baseline| &baseline.codes);
         cx.until(EVERY, async || {
-            let against = match against(cx, &args.member, since, args.downtime).await {
-                Ok(against) => against,
+            let (picture, against) = match look(cx, &args.member, since, args.downtime).await {
+                Ok(seen) => seen,
                 Err(error) if error.kind == Kind::Unreachable => return Err(error),
                 Err(error) => return Ok(Look::NotYet(unanswered(&error))),
             };
             Ok(if against.is_empty() {
                 Look::Yes(SpareOut { spared: true })
             } else {
-                Look::NotYet(with_place(&against))
+                Look::NotYet(with_place(&picture, Some(args.member.as_str()), &against))
             })
         })
         .await
@@ -86,14 +86,23 @@ pub async fn against(
     since: Option<&Codes>,
     downtime: bool,
 ) -> Result<Vec<String>, OpError> {
+    Ok(look(cx, member, since, downtime).await?.1)
+}
+
+async fn look(
+    cx: &Cx,
+    member: &Member,
+    since: Option<&Codes>,
+    downtime: bool,
+) -> Result<(Picture, Vec<String>), OpError> {
     let picture = Picture::take(cx, &others_first(cx, Some(member))).await?;
     let mut against = picture.problems(since, Some(member.as_str()));
     if downtime || !against.is_empty() {
-        return Ok(against);
+        return Ok((picture, against));
     }
     against.extend(picture.needs(member.as_str()));
     let (ids, down) = picture.tree.of_host(member.as_str());
     let up: Vec<i64> = ids.into_iter().filter(|id| !down.contains(id)).collect();
     against.extend(ceph::ok_to_stop(cx, &picture.asked, &up).await?);
-    Ok(against)
+    Ok((picture, against))
 }

@@ -160,14 +160,14 @@ pub(super) async fn whole(
     Ok(if problems.is_empty() {
         Look::Yes(HealthOut::of(&picture.status, &picture.dump))
     } else {
-        Look::NotYet(with_place(&problems))
+        Look::NotYet(with_place(&picture, None, &problems))
     })
 }
 
-/// What is missing, and where to look for more of it.
-pub(super) fn with_place(problems: &[String]) -> String {
+/// What is missing, and where to look for more of it. OSDs that are down beside `member` name their own place.
+pub(super) fn with_place(picture: &Picture, member: Option<&str>, problems: &[String]) -> String {
     let all = problems.join("; ");
-    if all.contains("look there at: ") {
+    if !picture.down_elsewhere(member).is_empty() {
         return all;
     }
     format!("{all}; for more: sudo microceph.ceph health detail")

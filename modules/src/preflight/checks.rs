@@ -122,11 +122,10 @@ impl Seen<'_> {
     fn reachable(&self) -> Found {
         let mut found = Found::default();
         for member in &self.status.members {
-            let silent = |p: &String| p.starts_with("no answer");
             found.against.extend(member.problem.iter().map(|p| {
                 // It would hold up every schema change of the others.
                 let name = &member.name;
-                if silent(p) {
+                if member.silent {
                     return format!(
                         "{name}: {p}; bring it back, or remove it from the cluster (from MicroCloud 2 on with: sudo \
                          microcloud remove {name} --force)"

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::cmd::Planned;
+use crate::cx::LogLevel;
 use crate::error::Kind;
 use crate::op::Effect;
 use crate::schema::{Member, Span, hint};
@@ -331,27 +332,7 @@ pub(super) struct Log {
     pub(super) text: String,
     /// How much it matters.
     #[serde(default)]
-    pub(super) level: Level,
-}
-
-/// How much a line matters.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Level {
-    /// Good to know.
-    #[default]
-    Info,
-    /// Something isn't as it should be.
-    Warn,
-}
-
-impl Level {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warn => "warn",
-        }
-    }
+    pub(super) level: LogLevel,
 }
 
 /// Why a program failed.

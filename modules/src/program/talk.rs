@@ -10,7 +10,7 @@ use super::describe::{filled, fit};
 use super::process::{Heard, LONGEST, Process, ended};
 use super::protocol::{Command, DescribedOp, Failed, Lost, Printed, Said, Say, Task, quoted};
 use crate::cmd::{Cmd, End, last_line};
-use crate::cx::Cx;
+use crate::cx::{Cx, LogLevel};
 use crate::error::{Kind, OpError};
 use crate::op::{Effect, Probe};
 
@@ -127,7 +127,7 @@ impl<'a> Talk<'a> {
                     None
                 }
                 Said::Log(log) => {
-                    self.cx.say(log.level.word(), &clean(&log.text));
+                    self.cx.say(log.level, &clean(&log.text));
                     None
                 }
                 Said::Module(_) => {
@@ -182,7 +182,7 @@ impl<'a> Talk<'a> {
     fn tell_errors(&mut self) {
         for text in self.process.errors() {
             let text = format!("{}: {}", self.program.shown(), clean(&text));
-            self.cx.say("debug", &text);
+            self.cx.say(LogLevel::Debug, &text);
         }
     }
 

@@ -15,7 +15,7 @@ use super::clients::{self, Client};
 use super::follow::{LOOK, Watch, follow, verdict, waiting};
 use super::{COHORT, follows, look, offers, settled, switch, to_channel};
 use crate::cmd::{Cmd, End};
-use crate::cx::Cx;
+use crate::cx::{Cx, LogLevel};
 use crate::error::{Kind, OpError};
 use crate::op::{Effect, Observation, Op, Probe};
 use crate::schema::{Channel, Member, Span};
@@ -279,7 +279,7 @@ async fn attempt(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, OpError> {
                  revision's number, and put back into the cohort",
                 args.snap
             );
-            cx.say("warn", &text);
+            cx.say(LogLevel::Warn, &text);
         }
         let asked = ask(cx, args, words(args, &snap, number.as_deref()), last_change).await;
         match asked.map_err(|error| by_number(error, number.as_deref()))? {

@@ -8,12 +8,11 @@ use lockstep_modules::error::DID;
 use lockstep_modules::op::Effect;
 use serde_json::Value;
 
-use super::step::{change, told};
 use super::wave::waves;
-use super::{Account, Change, Command, Heard, Output, Progress, Session, State, Step, Turn, What};
-use crate::event::{Event, Stamped};
+use super::{Account, Command, Heard, Output, Progress, Session, State, Step, Turn, What};
+use crate::event::{Change, CommandEnd, Event, Outcome, Stamped, StepInfo};
 use crate::failure::Failure;
-use crate::journal::{By, Choice, Head, History, JournalError, Record, readable};
+use crate::journal::{By, Choice, Head, History, JournalError, Record, Suspended, readable};
 
 impl Account {
     /// What is known of the run of this name: from the texts of its journal and its events, or why there is none, and
@@ -103,9 +102,9 @@ struct Fold {
     /// Since when contact with a member is lost, by step and member.
     lost: BTreeMap<(String, String), Timestamp>,
     /// How the events say that the run stopped, with the reason.
-    outcome: Option<(String, Value)>,
+    outcome: Option<(Outcome, Value)>,
     end: Option<Result<Value, Failure>>,
-    suspended: Option<String>,
+    suspended: Option<Suspended>,
     cancelled: bool,
 }
 
@@ -117,6 +116,14 @@ impl Fold {
             steps.len() - 1
         });
         &mut steps[i]
+    }
+
+    /// The step, as an event names it.
+    fn named(&mut self, info: StepInfo) -> &mut Step {
+        let step = self.step(&info.path);
+        (step.op, step.member, step.headline) = (info.op, info.member, info.headline);
+        step.effect = Some(info.effect);
+        step
     }
 
     fn turn(&mut self, at: Timestamp, session: usize, what: What) {
@@ -208,8 +215,9 @@ impl Fold {
             }
             Record::Suspend { why } => {
                 // A hold says it better.
-                if !why.starts_with("held at ") {
-                    self.turn(at, session, What::Suspended { why: why.clone() });
+                if !matches!(why, Suspended::Held(_)) {
+                    let why = why.to_string();
+                    self.turn(at, session, What::Suspended { why });
                 }
                 self.suspended = Some(why);
             }
@@ -237,7 +245,7 @@ impl Fold {
         (step.by, step.failure) = (Some(by), None);
         step.in_doubt = false;
         step.result = Some(value.clone());
-        let change = change(step, &value);
+        let change = Change::of(&step.op, &step.args, step.member.as_deref(), &value);
         if let Some(change) = change {
             self.changed(change);
         }
@@ -294,10 +302,10 @@ impl Fold {
 
     /// What a step has changed although it failed.
     fn did(&mut self, path: &str, failure: &Failure) {
-        let change = failure
-            .detail
-            .get(DID)
-            .and_then(|did| change(self.step(path), did));
+        let step = self.step(path);
+        let did = failure.detail.get(DID);
+        let change =
+            did.and_then(|did| Change::of(&step.op, &step.args, step.member.as_deref(), did));
         if let Some(change) = change {
             self.changed(change);
         }
@@ -342,30 +350,13 @@ impl Fold {
         let (alone, session) = (self.alone(at), self.session);
         self.reach(session, at);
         match event {
-            Event::StepStarted {
-                path,
-                op,
-                member,
-                headline,
-                effect,
-                ..
-            } => {
-                let step = self.step(&path);
-                (step.op, step.member, step.headline) = (op, member, headline);
-                step.effect = Some(effect);
+            Event::StepStarted { step, .. } => {
+                let step = self.named(step);
                 if alone {
                     step.begin(session, at);
                 }
             }
-            Event::StepProbed {
-                path,
-                op,
-                member,
-                headline,
-            } => {
-                let step = self.step(&path);
-                (step.op, step.member, step.headline) = (op, member, headline);
-            }
+            Event::StepProbed { step } => drop(self.named(step)),
             Event::Progress { path, text, .. } => {
                 self.found(&path, None, at);
                 self.step(&path).heard = text;
@@ -383,7 +374,7 @@ impl Fold {
                 stdout,
                 stderr,
             } => {
-                if end.starts_with("exit") {
+                if matches!(end, CommandEnd::Ended(_)) {
                     self.found(&path, Some(&member), at);
                 }
                 self.step(&path).command(Command {
@@ -422,17 +413,17 @@ impl Fold {
                 }
             }
             Event::StepDone {
-                path,
-                headline,
+                step,
                 summary,
+                change,
                 by,
-                ..
+                ms: _,
             } => {
-                self.found(&path, None, at);
-                let step = self.step(&path);
-                (step.headline, step.summary) = (headline, summary);
+                self.found(&step.path, None, at);
+                let path = step.path.clone();
+                self.named(step).summary = summary;
                 if alone {
-                    self.heard_done(&path, at, by);
+                    self.heard_done(&path, at, by, change);
                 }
             }
             Event::StepRetried {
@@ -528,12 +519,12 @@ impl Fold {
         self.turn(at, self.session, what);
     }
 
-    fn heard_done(&mut self, path: &str, at: Timestamp, by: By) {
+    fn heard_done(&mut self, path: &str, at: Timestamp, by: By, change: Option<Change>) {
         let session = self.session;
         let step = self.step(path);
         step.end(session, at, Progress::Done);
         (step.by, step.failure) = (Some(by), None);
-        if let Some(change) = told(step) {
+        if let Some(change) = change {
             self.changed(change);
         }
     }
@@ -586,11 +577,11 @@ impl Fold {
                 (State::NotBegun, None)
             }
             (None, Some((outcome, detail))) => {
-                (outcome_state(outcome), detail.as_str().map(str::to_owned))
+                (State::from(*outcome), detail.as_str().map(str::to_owned))
             }
             (None, None) if !account.held.is_empty() => (State::Held, None),
             (None, None) => match &self.suspended {
-                Some(why) => (State::Suspended, Some(why.clone())),
+                Some(why) => (State::Suspended, Some(why.to_string())),
                 None => (
                     State::BrokenOff,
                     Some("the process that ran it is gone".to_owned()),
@@ -599,7 +590,7 @@ impl Fold {
         };
         account.result = match (self.end, self.outcome) {
             (Some(result), _) => result.ok(),
-            (None, Some((outcome, detail))) if outcome == "done" => Some(detail),
+            (None, Some((Outcome::Done, detail))) => Some(detail),
             _ => None,
         };
         account.waves = waves(account);
@@ -614,17 +605,5 @@ fn ended(result: &Result<Value, Failure>, cancelled: bool, held: bool) -> State 
         Err(_) if cancelled => State::Aborted,
         Err(_) if held => State::Refused,
         Err(_) => State::Failed,
-    }
-}
-
-fn outcome_state(outcome: &str) -> State {
-    match outcome {
-        "done" => State::Done,
-        "failed" => State::Failed,
-        "refused" => State::Refused,
-        "aborted" => State::Aborted,
-        "held" => State::Held,
-        "suspended" => State::Suspended,
-        _ => State::BrokenOff,
     }
 }

@@ -7,7 +7,8 @@ use lockstep_modules::op::Effect;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Change, between};
+use super::between;
+use crate::event::CommandEnd;
 use crate::failure::Failure;
 use crate::journal::By;
 
@@ -105,7 +106,7 @@ pub struct Command {
     /// The command, as one could paste it.
     pub command: String,
     /// How it ended, or why that isn't known.
-    pub end: String,
+    pub end: CommandEnd,
     /// How long it took the first time, in milliseconds.
     pub ms: u64,
     /// How often it was run with the same outcome.
@@ -273,32 +274,4 @@ fn elsewhere(text: &str) -> Option<(&str, u64)> {
     let digest = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
     let bytes = rest.strip_suffix(" bytes)")?.parse().ok()?;
     digest.then_some((file, bytes))
-}
-
-/// What a result says about a revision that is another one than before.
-pub(super) fn change(step: &Step, value: &Value) -> Option<Change> {
-    let text = |of: &Value, field: &str| of.get(field).and_then(Value::as_str).map(str::to_owned);
-    if value.get("changed") != Some(&Value::Bool(true)) {
-        return None;
-    }
-    Some(Change {
-        component: text(&step.args, "snap").unwrap_or_else(|| step.op.clone()),
-        member: step.member.clone()?,
-        from: text(value, "from")?,
-        to: text(value, "to")?,
-        version: text(value, "version"),
-    })
-}
-
-/// The same from the words of an event, for a run whose journal can't be read: `1500 → 1501 (19.2.3)`.
-pub(super) fn told(step: &Step) -> Option<Change> {
-    let (from, rest) = step.summary.split_once(" → ")?;
-    let (to, version) = rest.split_once(" (").unwrap_or((rest, ""));
-    Some(Change {
-        component: step.headline.clone(),
-        member: step.member.clone()?,
-        from: from.to_owned(),
-        to: to.to_owned(),
-        version: version.strip_suffix(')').map(str::to_owned),
-    })
 }

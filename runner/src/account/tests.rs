@@ -6,9 +6,9 @@ use lockstep_modules::op::{Effect, Observation};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event::{Event, Stamped, VERSION};
+use crate::event::{Event, Outcome, Stamped, StepInfo, VERSION};
 use crate::failure::Failure;
-use crate::journal::{By, Choice, FORMAT, Head, Record, encode};
+use crate::journal::{By, Choice, ClusterRef, FORMAT, Head, Record, Suspended, encode};
 
 const REFRESH: &str = "LXD/micro02/snap.refresh#1";
 const WAIT: &str = "LXD/micro02/lxd.wait#1";
@@ -29,7 +29,7 @@ fn head() -> Record {
         playbook: "update".to_owned(),
         params: json!({"backup": true}),
         lockstep: "0.1.0".to_owned(),
-        target: "cluster.toml".to_owned(),
+        target: ClusterRef::File("cluster.toml".into()),
         cluster: cluster(),
         seed: 1,
         bundle: BTreeMap::new(),
@@ -88,7 +88,7 @@ fn journal() -> Vec<(Timestamp, Record)> {
         in_doubt: true,
     };
     let suspend = Record::Suspend {
-        why: format!("held at {REFRESH}"),
+        why: Suspended::Held(vec![REFRESH.to_owned()]),
     };
     vec![
         (at(0), head()),
@@ -135,7 +135,7 @@ fn events() -> String {
         path: WAIT.to_owned(),
         member: "micro02".to_owned(),
         command: "lxc list".to_owned(),
-        end: end.to_owned(),
+        end: end.to_owned().into(),
         ms: 40,
         stdout: stdout.to_owned(),
         stderr: String::new(),
@@ -146,11 +146,13 @@ fn events() -> String {
         reason: "the connection was closed".to_owned(),
     };
     let begun = |path: &str, op: &str, effect| Event::StepStarted {
-        path: path.to_owned(),
-        op: op.to_owned(),
-        member: Some("micro02".to_owned()),
-        headline: "lxd".to_owned(),
-        effect,
+        step: StepInfo {
+            path: path.to_owned(),
+            op: op.to_owned(),
+            member: Some("micro02".to_owned()),
+            headline: "lxd".to_owned(),
+            effect,
+        },
         attempt: 1,
         timeout: 60,
     };
@@ -168,7 +170,7 @@ fn events() -> String {
         (
             11,
             Event::RunEnded {
-                outcome: "held".to_owned(),
+                outcome: Outcome::Held,
                 detail: json!([REFRESH]),
             },
         ),
@@ -201,7 +203,7 @@ fn events() -> String {
         (
             31,
             Event::RunEnded {
-                outcome: "done".to_owned(),
+                outcome: Outcome::Done,
                 detail: json!({}),
             },
         ),

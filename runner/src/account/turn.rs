@@ -1,10 +1,12 @@
 //! What happened to a run as a whole.
 
 use jiff::Timestamp;
+use lockstep_modules::cx::LogLevel;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{State, span};
+use crate::event::Interruption;
 use crate::failure::Failure;
 use crate::journal::Choice;
 
@@ -56,8 +58,8 @@ pub enum What {
     },
     /// The operator interrupted.
     Interrupted {
-        /// What followed: `drain` or `stop-waiting`.
-        level: String,
+        /// What followed.
+        level: Interruption,
     },
     /// It stopped in order.
     Suspended {
@@ -124,8 +126,8 @@ pub enum What {
     },
     /// The playbook said something.
     Said {
-        /// `info` or `warn`.
-        level: String,
+        /// How much it matters.
+        level: LogLevel,
         /// Where.
         scope: String,
         /// What.
@@ -195,12 +197,11 @@ impl What {
                     .map_or_else(String::new, |value| format!(", with the result {value}"));
                 format!("{who} decided: {}{given}", choice.word())
             }
-            Self::Interrupted { level } if level == "drain" => {
-                "interrupted: what was under way was finished".to_owned()
+            Self::Interrupted { level } => match level {
+                Interruption::Drain => "interrupted: what was under way was finished",
+                Interruption::StopWaiting => "interrupted: what was under way was left to itself",
             }
-            Self::Interrupted { .. } => {
-                "interrupted: what was under way was left to itself".to_owned()
-            }
+            .to_owned(),
             Self::Suspended { why } => format!("paused: {why}"),
             Self::Aborted { who } => by("aborted", who),
             Self::Ended { state, why: None } => format!("ended: {}", state.word()),
@@ -220,7 +221,11 @@ impl What {
             Self::Probed { .. } => {
                 "its end had been missed; what became of it was found out afterwards".to_owned()
             }
-            Self::Said { level, message, .. } if level == "warn" => format!("warning: {message}"),
+            Self::Said {
+                level: LogLevel::Warn,
+                message,
+                ..
+            } => format!("warning: {message}"),
             Self::Said { message, .. } => message.clone(),
         }
     }

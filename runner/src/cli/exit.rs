@@ -50,6 +50,8 @@ pub enum Exit {
     Found = 11,
     /// A member can't be reached, and nothing else failed: op, unlock, init.
     Unreachable = 12,
+    /// lockstep itself is wrong: please report it.
+    Internal = 13,
 }
 
 impl From<Exit> for ExitCode {
@@ -201,6 +203,17 @@ impl From<EngineError> for Fault {
                 Some(
                     "nothing was changed. The run goes on with the playbook it captured if --playbook is left out.",
                 ),
+            ),
+            EngineError::Script(failure) => {
+                let fault = Self::from(failure.as_ref().clone());
+                return Self {
+                    exit: Exit::Failed,
+                    ..fault
+                };
+            }
+            EngineError::Internal(_) => (
+                Exit::Internal,
+                Some("nothing is lost: please report it, with the run's folder"),
             ),
             EngineError::Decision(_) => (Exit::Usage, None),
             EngineError::Random(_) => (Exit::State, None),

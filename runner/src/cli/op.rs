@@ -16,12 +16,12 @@ use serde_json::{Map, Value, json};
 use super::Global;
 use super::exit::{Exit, Fault};
 use super::print;
-use super::session::{self, Outcome, Session, runtime, state, tell};
+use super::session::{self, Played, Session, runtime, state, tell};
 use super::shown::Shown;
 use super::target::{Target, machines, simulation, ssh, world};
 use crate::clock::Clock;
 use crate::engine::{Finish, Start};
-use crate::journal::{FORMAT, Head, Journal, MemoryJournal};
+use crate::journal::{ClusterRef, FORMAT, Head, Journal, MemoryJournal};
 use crate::programs;
 use crate::runs::{RunFolder, Runs};
 use crate::script::{Script, Source, Sources};
@@ -264,7 +264,14 @@ pub(super) async fn read_once(
         members: Vec::new(),
     };
     let outcome = call
-        .play(registry, cluster, "", transport, None, shown)
+        .play(
+            registry,
+            cluster,
+            &ClusterRef::default(),
+            transport,
+            None,
+            shown,
+        )
         .await?;
     let failed = |what: String| Err(Fault::new(Exit::Failed, what));
     match outcome.finish {
@@ -285,7 +292,7 @@ pub(super) async fn read_once(
         Finish::Held(held) | Finish::Refused(held) => {
             failed(held.iter().map(|h| h.failure.to_string()).collect())
         }
-        Finish::Suspended(why) => failed(why),
+        Finish::Suspended(why) => failed(why.to_string()),
         Finish::Aborted => failed("it was aborted".to_owned()),
     }
 }
@@ -294,7 +301,7 @@ pub(super) async fn read_once(
 pub(super) async fn change_once(
     registry: &Registry,
     cluster: &Cluster,
-    target: &str,
+    target: &ClusterRef,
     transport: Rc<dyn Transport>,
     folder: &RunFolder,
     (name, args): (&str, Value),
@@ -461,11 +468,11 @@ impl Adhoc {
         &self,
         registry: &Registry,
         cluster: &Cluster,
-        target: &str,
+        target: &ClusterRef,
         transport: Rc<dyn Transport>,
         folder: Option<&RunFolder>,
         shown: Shown,
-    ) -> Result<Outcome, Fault> {
+    ) -> Result<Played, Fault> {
         let sources = Self {
             op: self.op.clone(),
             args: self.args.clone(),
@@ -492,7 +499,7 @@ impl Adhoc {
             playbook: "op".to_owned(),
             params: json!({}),
             lockstep: env!("CARGO_PKG_VERSION").to_owned(),
-            target: target.to_owned(),
+            target: target.clone(),
             cluster: cluster.clone(),
             seed: 1,
             bundle,
@@ -505,7 +512,7 @@ impl Adhoc {
             transport,
             folder: folder.map(|f| f.path.clone()),
             shown,
-            simulated: crate::cli::target::is_simulated(target),
+            simulated: target.is_simulated(),
             clock: Clock::system(),
             yes: false,
             deliver_failures: true,

@@ -75,7 +75,7 @@ pub(super) fn rehearse(
             ..global.clone()
         };
         let (target, scenario) = super::plan::look(registry, &like)?;
-        (target.name, scenario)
+        (target.name.to_string(), scenario)
     } else {
         let made = args.members.unwrap_or_default();
         (made.to_string(), made.scenario())
@@ -83,7 +83,7 @@ pub(super) fn rehearse(
     scenario.epoch = crate::clock::now();
     scenario.faults.extend(args.faults.iter().cloned());
     scenario.check().map_err(|(_, what)| Fault::usage(what))?;
-    let mut target = Target::simulated(format!("twin, {name}"), scenario);
+    let mut target = Target::simulated(format!(", {name}"), scenario);
     let main = Main::of(global.playbooks(), &args.file)?;
     target.config.cluster.machines = main.machines(global)?;
     playbook::run(registry, global, main, &target, &args.run, args.speed)

@@ -134,7 +134,7 @@ pub(super) fn go_on(
     } else {
         None
     };
-    let simulated = target::is_simulated(&head.target);
+    let simulated = head.target.is_simulated();
     let secrets = params::secrets(
         script.playbook(),
         &head.params,

@@ -13,7 +13,8 @@ use std::time::Duration;
 use futures_util::future::{Either, LocalBoxFuture, select};
 use lockstep_modules::cluster::Cluster;
 use lockstep_modules::error::Kind;
-use lockstep_modules::op::{Effect, Registry};
+use lockstep_modules::lock::Take;
+use lockstep_modules::op::{Effect, Op, Registry};
 use lockstep_modules::preflight::Check;
 use lockstep_modules::transport::{Transport, wire};
 use serde::Deserialize;
@@ -32,7 +33,7 @@ use crate::clock::Clock;
 use crate::engine::{Answer, Asker, Engine, EngineError, Finish, Held, Start, Stop, Tools};
 use crate::event::{Event, Events, Reporter, Stamped};
 use crate::failure::Failure;
-use crate::journal::Journal;
+use crate::journal::{Journal, Suspended};
 use crate::plan::Approved;
 use crate::report::excerpt::Ink;
 use crate::report::failure::{Teller, head};
@@ -107,7 +108,7 @@ pub(super) struct Session<'a> {
 }
 
 /// A finished session: how it ended, and what it takes to tell that.
-pub(super) struct Outcome {
+pub(super) struct Played {
     pub(super) finish: Finish,
     /// Something on the cluster may have been changed.
     touched: bool,
@@ -117,7 +118,7 @@ pub(super) struct Outcome {
     sources: BTreeMap<String, Source>,
 }
 
-impl Outcome {
+impl Played {
     fn teller(&self) -> Teller<'_> {
         Teller {
             sources: &self.sources,
@@ -144,7 +145,7 @@ impl Session<'_> {
         script: Script,
         journal: Box<dyn Journal>,
         start: Start,
-    ) -> Result<Outcome, EngineError> {
+    ) -> Result<Played, EngineError> {
         let clock = self.clock;
         let (touched, sources) = (Touched::default(), script.loaded());
         let (simulated, known) = (self.simulated, self.cluster.clone());
@@ -200,7 +201,7 @@ impl Session<'_> {
             }
             (None, _) => until_interrupted(run, sender).await?,
         };
-        Ok(Outcome {
+        Ok(Played {
             finish,
             touched: touched.0.get(),
             simulated,
@@ -277,11 +278,12 @@ impl Asker for Terminal {
 }
 
 /// Tells how a run ended and what can be typed next; returns the exit code.
-pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
+pub(super) fn tell(id: &str, outcome: &Played, json: bool) -> Exit {
+    let word = outcome.finish.outcome();
     match &outcome.finish {
         Finish::Done(value) => {
             if json {
-                print::json(&json!({"run": id, "outcome": "done", "result": value}));
+                print::json(&json!({"run": id, "outcome": word, "result": value}));
             } else {
                 out!("{id}: {}", result(value));
             }
@@ -289,7 +291,7 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
         }
         Finish::Failed(failure) => {
             if json {
-                print::json(&json!({"run": id, "outcome": "failed", "failure": failure}));
+                print::json(&json!({"run": id, "outcome": word, "failure": failure}));
             } else {
                 let details = outcome.teller().details(failure);
                 print::styled(&format!("{id}: failed: {}\n{details}", head(failure)));
@@ -303,7 +305,7 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
         }
         Finish::Aborted => {
             if json {
-                print::json(&json!({"run": id, "outcome": "aborted"}));
+                print::json(&json!({"run": id, "outcome": word}));
             } else {
                 out!("{id}: aborted; what it had switched on was given back");
             }
@@ -312,7 +314,7 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
         Finish::Held(held) => {
             let refused = !outcome.touched && held.iter().all(|h| h.failure.kind == Kind::Refused);
             if json {
-                print::json(&json!({"run": id, "outcome": "held", "steps": steps(held)}));
+                print::json(&json!({"run": id, "outcome": word, "steps": steps(held)}));
             } else {
                 let teller = outcome.teller();
                 let simulated = outcome.simulated;
@@ -323,7 +325,7 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
         }
         Finish::Refused(held) => {
             if json {
-                print::json(&json!({"run": id, "outcome": "refused", "steps": steps(held)}));
+                print::json(&json!({"run": id, "outcome": word, "steps": steps(held)}));
             } else {
                 refusal(id, held.iter().map(|h| &h.failure));
             }
@@ -331,7 +333,9 @@ pub(super) fn tell(id: &str, outcome: &Outcome, json: bool) -> Exit {
         }
         Finish::Suspended(why) => {
             if json {
-                print::json(&json!({"run": id, "outcome": "suspended", "why": why}));
+                print::json(&json!({"run": id, "outcome": word, "why": why.to_string()}));
+            } else if let Suspended::Fenced(why) = why {
+                out!("{id} pauses: {why}");
             } else {
                 out!("{id} pauses: {why}\nGo on with: lockstep resume {id}");
             }
@@ -361,9 +365,8 @@ pub(super) fn refusal<'a>(id: &str, failures: impl Iterator<Item = &'a Failure>)
 fn changed_something(event: &Event) -> bool {
     match event {
         // A lock that is refused changed nothing; what is done behind one that is taken shows by itself.
-        Event::StepDone { op, .. } | Event::StepStarted { op, .. } if op == "lock.take" => false,
-        Event::StepDone { effect, .. } | Event::StepStarted { effect, .. } => {
-            *effect != Effect::Read
+        Event::StepDone { step, .. } | Event::StepStarted { step, .. } => {
+            step.op != Take::NAME && step.effect != Effect::Read
         }
         Event::RunStarted { replayed, .. } => *replayed > 0,
         _ => false,

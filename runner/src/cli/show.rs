@@ -14,7 +14,6 @@ use super::Global;
 use super::exit::{Exit, Fault};
 use super::print;
 use super::session::{refusal, state};
-use super::target::is_simulated;
 use crate::account::{Account, Command, Output, Progress, State, Step, load, span};
 use crate::engine::Held;
 use crate::report::excerpt::Ink;
@@ -312,7 +311,7 @@ pub(super) fn ways(registry: &Registry, account: &Account, width: usize) -> Opti
         .iter()
         .filter_map(|path| held(registry, account.step(path)?))
         .collect();
-    let simulated = is_simulated(&account.target);
+    let simulated = account.target.is_simulated();
     let teller = Teller {
         sources: &BTreeMap::new(),
         cluster: None,

@@ -14,6 +14,7 @@ use super::Global;
 use super::exit::{Exit, Fault};
 use super::mistakes::near_file;
 use crate::config::Config;
+use crate::journal::ClusterRef;
 use crate::private;
 use crate::secret::anchored;
 use crate::trust;
@@ -23,15 +24,15 @@ pub(super) const DEFAULT: &str = "cluster.toml";
 
 /// A cluster, and what its file says beside.
 pub(super) struct Target {
-    /// As it was named: a path, or `twin:4`, or `twin:3@1`.
-    pub(super) name: String,
+    /// As it was named.
+    pub(super) name: ClusterRef,
     pub(super) config: Config,
     /// The simulated cluster, if it is one.
     pub(super) twin: Option<Scenario>,
 }
 
 impl Target {
-    /// A simulated cluster. Its name begins with "twin".
+    /// A simulated cluster: `name` is what follows "twin".
     pub(super) fn simulated(name: String, scenario: Scenario) -> Self {
         let config = Config {
             cluster: simulated(&scenario),
@@ -40,7 +41,7 @@ impl Target {
             folder: PathBuf::new(),
         };
         Self {
-            name,
+            name: ClusterRef::Twin(name),
             config,
             twin: Some(scenario),
         }
@@ -50,6 +51,7 @@ impl Target {
     pub(super) fn of(global: &Global) -> Result<Self, Fault> {
         let name = global.cluster.clone().unwrap_or_else(|| DEFAULT.to_owned());
         if let Some(scenario) = twin(&name)? {
+            let name = name.strip_prefix("twin").unwrap_or_default().to_owned();
             return Ok(Self::simulated(name, scenario));
         }
         if global.cluster.is_none() {
@@ -68,9 +70,9 @@ impl Target {
         }
         let mut config = Config::read(Path::new(&name))?;
         with_ssh_config(&mut config.cluster, global);
-        let name = std::fs::canonicalize(&name).map_or(name, |path| path.display().to_string());
+        let file = PathBuf::from(name);
         Ok(Self {
-            name,
+            name: ClusterRef::File(std::fs::canonicalize(&file).unwrap_or(file)),
             config,
             twin: None,
         })
@@ -98,11 +100,6 @@ pub(super) fn machines(global: &Global) -> Result<Vec<MemberConfig>, Fault> {
         }
     };
     Ok(Config::read(Path::new(named))?.cluster.machines)
-}
-
-/// Whether a run of this target is on a simulated cluster. Files are known by absolute paths.
-pub(super) fn is_simulated(target: &str) -> bool {
-    target.starts_with("twin")
 }
 
 /// A scenario's world, with its faults and the machines beside it. What a site calls there is taken to work.

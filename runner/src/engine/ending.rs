@@ -5,33 +5,27 @@ use serde_json::{Value, json};
 
 use super::{Engine, EngineError, Finish};
 use crate::failure::{Failure, LEFT_ON};
-use crate::journal::Record;
+use crate::journal::{Record, Suspended};
 
 impl Engine {
     /// Nothing runs any more, and the playbook waits: the run is held, or was drained. One that a check refused before it
     /// changed anything is over: the same command begins it again.
     pub(super) fn pause(&mut self) -> Result<Finish, EngineError> {
         if self.held.is_empty() {
-            let asked = if self.parked == 1 {
-                "1 step was".to_owned()
-            } else {
-                format!("{} steps were", self.parked)
-            };
-            return self.suspend(format!("interrupted; {asked} asked for and not begun"));
+            return self.suspend(Suspended::Drained(self.parked));
         }
         if !self.touched && !self.cancelled && self.refusals == self.held.len() {
             let result = Err(self.held[0].failure.clone());
             self.append(&[Record::End { result }])?;
             return Ok(Finish::Refused(std::mem::take(&mut self.held)));
         }
-        let paths: Vec<&str> = self.held.iter().map(|held| held.path.as_str()).collect();
-        self.append(&[Record::Suspend {
-            why: format!("held at {}", paths.join(", ")),
-        }])?;
+        let paths = self.held.iter().map(|held| held.path.clone()).collect();
+        let why = Suspended::Held(paths);
+        self.append(&[Record::Suspend { why }])?;
         Ok(Finish::Held(std::mem::take(&mut self.held)))
     }
 
-    pub(super) fn suspend(&mut self, why: String) -> Result<Finish, EngineError> {
+    pub(super) fn suspend(&mut self, why: Suspended) -> Result<Finish, EngineError> {
         self.append(&[Record::Suspend { why: why.clone() }])?;
         Ok(Finish::Suspended(why))
     }

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::Divergence;
-use crate::event::Event;
+use crate::event::{Event, Outcome};
 use crate::failure::Failure;
-use crate::journal::JournalError;
+use crate::journal::{JournalError, Suspended};
 
 /// How a run ended, or paused.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub enum Finish {
     /// It ended at these steps: a check said no before anything was changed, so there is nothing to resume.
     Refused(Vec<Held>),
     /// It pauses, for this reason. Nothing is wrong with any step.
-    Suspended(String),
+    Suspended(Suspended),
 }
 
 /// A step that the run pauses at.
@@ -49,6 +49,12 @@ pub enum EngineError {
     /// The system has no random numbers for the sitting's nonce.
     #[error("there are no random numbers: {0}")]
     Random(std::io::Error),
+    /// The playbook failed while what the run did was played again.
+    #[error("{0}")]
+    Script(Box<Failure>),
+    /// Something is as it can't be.
+    #[error("lockstep itself is wrong: {0}")]
+    Internal(String),
     /// A decision doesn't fit the run.
     #[error("{0}")]
     Decision(String),
@@ -59,17 +65,29 @@ fn paths(held: &[Held]) -> Value {
 }
 
 impl Finish {
+    /// How it is called.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Done(_) => Outcome::Done,
+            Self::Failed(_) => Outcome::Failed,
+            Self::Aborted => Outcome::Aborted,
+            Self::Held(_) => Outcome::Held,
+            Self::Refused(_) => Outcome::Refused,
+            Self::Suspended(_) => Outcome::Suspended,
+        }
+    }
+
     pub(super) fn event(&self) -> Event {
-        let (outcome, detail) = match self {
-            Self::Done(value) => ("done", value.clone()),
-            Self::Failed(failure) => ("failed", Value::from(failure.to_string())),
-            Self::Aborted => ("aborted", Value::Null),
-            Self::Held(held) => ("held", paths(held)),
-            Self::Refused(held) => ("refused", paths(held)),
-            Self::Suspended(why) => ("suspended", Value::from(why.as_str())),
+        let detail = match self {
+            Self::Done(value) => value.clone(),
+            Self::Failed(failure) => Value::from(failure.to_string()),
+            Self::Aborted => Value::Null,
+            Self::Held(held) | Self::Refused(held) => paths(held),
+            Self::Suspended(why) => Value::from(why.to_string()),
         };
         Event::RunEnded {
-            outcome: outcome.to_owned(),
+            outcome: self.outcome(),
             detail,
         }
     }

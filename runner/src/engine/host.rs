@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Start, Tools};
 use crate::bounds;
 use crate::clock::Clock;
-use crate::event::{Event, Events};
+use crate::event::{CommandEnd, Event, Events};
 use crate::secret::Secrets;
 
 /// Something that must be on disk before the op that left it goes on.
@@ -196,7 +196,7 @@ impl Host for RunHost {
             },
             Note::Said { level, text } => Event::Log {
                 scope: path,
-                level: level.to_owned(),
+                level,
                 message: text.to_owned(),
             },
             Note::Mended { member, reason } => Event::Mended {
@@ -216,8 +216,8 @@ impl Host for RunHost {
                 took,
             } => {
                 let (end, (stdout, stderr)) = match result {
-                    Ok(output) => (output.end.to_string(), output.transcript(cmd)),
-                    Err(error) => (error.to_string(), Default::default()),
+                    Ok(output) => (CommandEnd::Ended(output.end), output.transcript(cmd)),
+                    Err(error) => (CommandEnd::Unknown(error.to_string()), Default::default()),
                 };
                 let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                 Event::Command {

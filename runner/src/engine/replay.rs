@@ -17,7 +17,7 @@ use super::attempt::{Attempt, Verdict};
 use super::{Begin, Engine, EngineError, Finish};
 use crate::call::{Call, canonical};
 use crate::failure::Failure;
-use crate::journal::{By, Choice, History, Phase, Record, Step};
+use crate::journal::{By, Choice, History, Phase, Record, Step, Suspended};
 use crate::script::Demand;
 
 /// The op that shows what the cluster is like. A resumed run looks with it before it does anything.
@@ -160,7 +160,7 @@ impl Engine {
         let unasked = trust_cluster || abort || self.cancelled;
         if let Err(reason) = self.own(&history, unasked).await {
             self.append(&[blind])?;
-            return self.suspend(reason).map(Some);
+            return self.suspend(Suspended::Fenced(reason)).map(Some);
         }
         if self.cancelled {
             self.append(&[blind])?;
@@ -172,7 +172,7 @@ impl Engine {
         } else if self.tools.registry.op(LOOK).is_err() {
             self.append(&[blind])?;
         } else if let Some(reason) = self.fence(&history, &pending, trust_cluster).await? {
-            return self.suspend(reason).map(Some);
+            return self.suspend(Suspended::Fenced(reason)).map(Some);
         }
         self.go_on(pending, &history, &decisions)?;
         Ok(None)
@@ -188,7 +188,7 @@ impl Engine {
             // What the playbook said was said then.
             let demands = match self.script.poll() {
                 Ok(demands) => demands,
-                Err(failure) => return Err(EngineError::Decision(failure.to_string())),
+                Err(failure) => return Err(EngineError::Script(Box::new(failure))),
             };
             for demand in demands {
                 let Demand::Step(call) = demand else { continue };
@@ -228,7 +228,7 @@ impl Engine {
                 self.switched(&step.op, &step.args, value);
             }
             let taken = self.script.complete(&completion.path, &completion.result);
-            taken.map_err(|failure| EngineError::Decision(failure.to_string()))?;
+            taken.map_err(|failure| EngineError::Internal(failure.to_string()))?;
         }
         let open = |step: &Step| !matches!(step.phase, Phase::Done | Phase::Failed);
         let asked = |path: &String| pending.iter().any(|call| call.path == *path);

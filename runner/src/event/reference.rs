@@ -3,13 +3,15 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use lockstep_modules::cmd::End;
+use lockstep_modules::cx::LogLevel;
 use lockstep_modules::error::Kind;
 use lockstep_modules::op::Effect;
 use lockstep_modules::schema::{required, types_of};
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-use super::{Event, Stamped, VERSION};
+use super::{Change, CommandEnd, Event, Interruption, Outcome, Stamped, StepInfo, VERSION};
 use crate::failure::Failure;
 use crate::journal::By;
 
@@ -149,6 +151,13 @@ fn examples() -> Vec<Stamped> {
     let path = || "LXD/micro02/snap.refresh#1".to_owned();
     let wait = || "MicroCeph/micro02/microceph.wait#1".to_owned();
     let member = || "micro02".to_owned();
+    let step = || StepInfo {
+        path: path(),
+        op: "snap.refresh".to_owned(),
+        member: Some(member()),
+        headline: "lxd".to_owned(),
+        effect: Effect::Once,
+    };
     let failure = || Failure {
         op: Some("snap.refresh".to_owned()),
         step: Some(path()),
@@ -170,20 +179,11 @@ fn examples() -> Vec<Stamped> {
             replayed: 0,
         },
         Event::StepStarted {
-            path: path(),
-            op: "snap.refresh".to_owned(),
-            member: Some(member()),
-            headline: "lxd".to_owned(),
-            effect: Effect::Once,
+            step: step(),
             attempt: 1,
             timeout: 1800,
         },
-        Event::StepProbed {
-            path: path(),
-            op: "snap.refresh".to_owned(),
-            member: Some(member()),
-            headline: "lxd".to_owned(),
-        },
+        Event::StepProbed { step: step() },
         Event::Progress {
             path: path(),
             done: 12,
@@ -199,7 +199,7 @@ fn examples() -> Vec<Stamped> {
             path: wait(),
             member: member(),
             command: "sudo /snap/bin/microceph.ceph health --format json".to_owned(),
-            end: "exit 0".to_owned(),
+            end: CommandEnd::Ended(End::Exit(0)),
             ms: 640,
             stdout: "{\"status\":\"HEALTH_OK\",\"checks\":{}}\n".to_owned(),
             stderr: String::new(),
@@ -215,12 +215,15 @@ fn examples() -> Vec<Stamped> {
             reason: "contact was lost".to_owned(),
         },
         Event::StepDone {
-            path: path(),
-            op: "snap.refresh".to_owned(),
-            member: Some(member()),
-            headline: "lxd".to_owned(),
+            step: step(),
             summary: "33100 → 33110 (5.21.4-8a3cf61)".to_owned(),
-            effect: Effect::Once,
+            change: Some(Change {
+                component: "lxd".to_owned(),
+                member: member(),
+                from: "33100".to_owned(),
+                to: "33110".to_owned(),
+                version: Some("5.21.4-8a3cf61".to_owned()),
+            }),
             by: By::Run,
             ms: 9800,
         },
@@ -240,15 +243,15 @@ fn examples() -> Vec<Stamped> {
             in_doubt: false,
         },
         Event::Log {
-            level: "info".to_owned(),
+            level: LogLevel::Info,
             scope: "LXD".to_owned(),
             message: "micro01 goes first".to_owned(),
         },
         Event::Interrupted {
-            level: "drain".to_owned(),
+            level: Interruption::Drain,
         },
         Event::RunEnded {
-            outcome: "held".to_owned(),
+            outcome: Outcome::Held,
             detail: json!([path()]),
         },
     ];

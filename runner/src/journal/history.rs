@@ -9,7 +9,7 @@ use lockstep_modules::error::{DID, Kind};
 use lockstep_modules::op::{Effect, Observation};
 use serde_json::Value;
 
-use super::{By, Choice, Head, JournalError, Record};
+use super::{By, Choice, Head, JournalError, Record, Suspended};
 use crate::failure::Failure;
 
 /// How far a step is.
@@ -90,7 +90,7 @@ pub struct History {
     /// How many completions came before the run was aborted, if it was.
     pub cancelled: Option<usize>,
     /// Why the run stopped, where it stopped in order and wasn't resumed since.
-    pub suspended: Option<String>,
+    pub suspended: Option<Suspended>,
     /// The end, where it was reached.
     pub end: Option<Result<Value, Failure>>,
 }
@@ -346,7 +346,7 @@ mod tests {
     use lockstep_modules::cluster::{Cluster, SshConfig};
     use serde_json::json;
 
-    use super::super::FORMAT;
+    use super::super::{ClusterRef, FORMAT};
     use super::*;
 
     fn head() -> Record {
@@ -356,7 +356,7 @@ mod tests {
             playbook: "update".to_owned(),
             params: json!({}),
             lockstep: "0.1.0".to_owned(),
-            target: "twin:1".to_owned(),
+            target: ClusterRef::Twin(":1".to_owned()),
             cluster: Cluster {
                 name: "lab".to_owned(),
                 members: Vec::new(),
@@ -467,7 +467,7 @@ mod tests {
             complain(vec![
                 head(),
                 Record::Suspend {
-                    why: "x".to_owned(),
+                    why: Suspended::Fenced("x".to_owned()),
                 },
                 intent(),
             ]),

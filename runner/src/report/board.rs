@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::excerpt::Ink;
 use super::harmless::one_line;
-use crate::event::{Event, Stamped};
+use crate::event::{Event, Interruption, Stamped, StepInfo};
 
 /// The columns of a terminal that doesn't tell its size.
 pub const WIDTH: usize = 100;
@@ -68,11 +68,11 @@ struct Running {
 }
 
 impl Running {
-    fn of(op: &str, member: Option<&str>, headline: &str, began: Timestamp) -> Self {
+    fn of(step: &StepInfo, began: Timestamp) -> Self {
         Self {
-            member: member.map(one_line),
-            op: op.to_owned(),
-            what: one_line(&format!("{op} {headline}")),
+            member: step.member.as_deref().map(one_line),
+            op: step.op.clone(),
+            what: one_line(&format!("{} {}", step.op, step.headline)),
             began,
             timeout: 0,
             share: None,
@@ -119,36 +119,27 @@ impl Board {
                 };
             }
             Event::StepStarted {
-                path,
-                op,
-                member,
-                headline,
+                step,
                 attempt,
                 timeout,
-                ..
             } => {
-                self.enter(path, member.as_deref());
+                self.enter(&step.path, step.member.as_deref());
                 let again = match attempt {
                     1 => String::new(),
                     n => format!(" (attempt {n})"),
                 };
-                let mut running = Running::of(op, member.as_deref(), headline, stamped.at);
+                let mut running = Running::of(step, stamped.at);
                 running.what.push_str(&again);
                 running.timeout = *timeout;
                 running.trouble = *attempt > 1;
-                self.running.insert(path.clone(), running);
+                self.running.insert(step.path.clone(), running);
             }
-            Event::StepProbed {
-                path,
-                op,
-                member,
-                headline,
-            } => {
-                self.enter(path, member.as_deref());
-                let running = Running::of(op, member.as_deref(), headline, stamped.at);
+            Event::StepProbed { step } => {
+                self.enter(&step.path, step.member.as_deref());
+                let running = Running::of(step, stamped.at);
                 let text = "finding out what became of it".to_owned();
                 self.running
-                    .insert(path.clone(), Running { text, ..running });
+                    .insert(step.path.clone(), Running { text, ..running });
             }
             Event::Progress {
                 path,
@@ -181,7 +172,11 @@ impl Board {
                 attempt,
                 wait,
             } => self.say(path, &format!("{failure}; attempt {attempt} in {wait} s")),
-            Event::StepDone { path, .. } | Event::StepFailed { path, .. } => {
+            Event::StepDone {
+                step: StepInfo { path, .. },
+                ..
+            }
+            | Event::StepFailed { path, .. } => {
                 self.running.remove(path);
             }
             Event::StepHeld { path, failure, .. } => {
@@ -190,11 +185,11 @@ impl Board {
                 self.held.insert(path, failure);
             }
             Event::Interrupted { level } => {
-                self.interrupted = Some(match level.as_str() {
-                    "drain" => {
+                self.interrupted = Some(match level {
+                    Interruption::Drain => {
                         "nothing new is begun; Ctrl-C again leaves what is under way to itself"
                     }
-                    _ => "leaving what is under way to itself",
+                    Interruption::StopWaiting => "leaving what is under way to itself",
                 });
             }
             Event::RunEnded { .. } => self.running.clear(),

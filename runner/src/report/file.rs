@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use lockstep_modules::cx::LogLevel;
+
 use crate::bounds::{self, EVENTS, OUTPUTS};
 use crate::bundle::digest;
 use crate::event::{Event, Reporter, Stamped};
@@ -121,7 +123,7 @@ impl Reporter for FileReporter {
     fn trouble(&mut self) -> Option<Event> {
         let message = self.trouble.take()?;
         Some(Event::Log {
-            level: "warn".to_owned(),
+            level: LogLevel::Warn,
             scope: String::new(),
             message,
         })
@@ -147,7 +149,7 @@ mod tests {
                     path: "exec#1".to_owned(),
                     member: "m1".to_owned(),
                     command: "/bin/cat /dev/zero".to_owned(),
-                    end: "exit 0".to_owned(),
+                    end: "exit 0".to_owned().into(),
                     ms: 1,
                     stdout: format!("{sitting} {i} ").repeat(600_000),
                     stderr: String::new(),
@@ -166,7 +168,15 @@ mod tests {
         let events = fs::read_to_string(run.path().join(runs::EVENTS)).unwrap();
         assert!(events.len() < 100 * 2 * INLINE, "{}", events.len());
         assert!(events.lines().last().unwrap().contains("1 49 1 49"));
-        let warned = |stamped: &&Stamped| matches!(&stamped.event, Event::Log { level, .. } if level == "warn");
+        let warned = |stamped: &&Stamped| {
+            matches!(
+                &stamped.event,
+                Event::Log {
+                    level: LogLevel::Warn,
+                    ..
+                }
+            )
+        };
         let told = told.0.borrow();
         assert_eq!(told.iter().filter(warned).count(), 1);
         let printed = |stamped: &Stamped| match &stamped.event {

@@ -8,6 +8,8 @@ use jiff::tz::TimeZone;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::harmless::harmless;
+use lockstep_modules::cx::LogLevel;
+
 use crate::account::{Account, Progress, State, Step, Turn, What, span};
 
 const STYLE: &str = include_str!("html/style.css");
@@ -219,7 +221,7 @@ fn changes(account: &Account) -> Markup {
 
 fn turns(account: &Account) -> Markup {
     let worth = |turn: &&Turn| match &turn.what {
-        What::Said { level, .. } => level == "warn",
+        What::Said { level, .. } => *level == LogLevel::Warn,
         what => what.matters(),
     };
     let mut last_day = String::new();

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use jiff::Timestamp;
+use lockstep_modules::cx::LogLevel;
 use lockstep_modules::op::Effect;
 
 use super::excerpt::Ink;
 use super::harmless::{harmless, lines};
-use crate::event::{Event, Reporter, Stamped};
+use crate::event::{Event, Interruption, Reporter, Stamped, StepInfo};
 use crate::journal::By;
 
 /// How often a step that waits says what it waits for, in seconds.
@@ -91,17 +92,18 @@ impl<W: Write> LineReporter<W> {
         worth
     }
 
-    fn step(
-        &mut self,
-        at: Timestamp,
-        path: &str,
-        member: Option<&str>,
-        op: &str,
-        headline: &str,
-        rest: &str,
-    ) {
-        self.heading(path, member);
-        let who = member.map_or_else(String::new, |m| format!("{m}  "));
+    fn step(&mut self, at: Timestamp, step: &StepInfo, rest: &str) {
+        let StepInfo {
+            path,
+            op,
+            member,
+            headline,
+            ..
+        } = step;
+        self.heading(path, member.as_deref());
+        let who = member
+            .as_ref()
+            .map_or_else(String::new, |m| format!("{m}  "));
         let object = if headline.is_empty() {
             String::new()
         } else {
@@ -137,32 +139,14 @@ impl<W: Write> Reporter for LineReporter<W> {
                 };
                 let _ = writeln!(self.out, "{run}: {}", lines(&how));
             }
-            Event::StepStarted {
-                path,
-                op,
-                member,
-                headline,
-                effect,
-                ..
-            } => {
-                if *effect == Effect::Once || self.verbose {
-                    self.step(at, path, member.as_deref(), op, headline, " …");
+            Event::StepStarted { step, .. } => {
+                if step.effect == Effect::Once || self.verbose {
+                    self.step(at, step, " …");
                 }
             }
-            Event::StepProbed {
-                path,
-                op,
-                member,
-                headline,
-            } => {
-                self.step(
-                    at,
-                    path,
-                    member.as_deref(),
-                    op,
-                    headline,
-                    ": was under way; finding out what became of it",
-                );
+            Event::StepProbed { step } => {
+                let text = ": was under way; finding out what became of it";
+                self.step(at, step, text);
             }
             Event::Progress { path, text, .. } => {
                 let first = !self.said.contains_key(path);
@@ -194,17 +178,14 @@ impl<W: Write> Reporter for LineReporter<W> {
                 self.line(at, &format!("{member}  {reason}; connected again"));
             }
             Event::StepDone {
-                path,
-                op,
-                member,
-                headline,
+                step,
                 summary,
-                effect,
+                change: _,
                 by,
                 ms,
             } => {
-                self.said.remove(path);
-                if *effect != Effect::Once && *ms < NOTICEABLE && !self.verbose {
+                self.said.remove(&step.path);
+                if step.effect != Effect::Once && *ms < NOTICEABLE && !self.verbose {
                     return;
                 }
                 let by = match by {
@@ -213,7 +194,7 @@ impl<W: Write> Reporter for LineReporter<W> {
                     By::Operator => ", said by the operator",
                 };
                 let rest = format!(": {summary} ({}{by})", seconds(*ms));
-                self.step(at, path, member.as_deref(), op, headline, &rest);
+                self.step(at, step, &rest);
             }
             Event::StepRetried {
                 path,
@@ -236,18 +217,20 @@ impl<W: Write> Reporter for LineReporter<W> {
                 self.marked(at, &mark, &format!(" at {path}: {failure}"));
             }
             // What programs of modules say on standard error.
-            Event::Log { level, .. } if level == "debug" && !self.verbose => {}
-            Event::Log { level, message, .. } if level == "warn" => {
-                let mark = self.ink.warn("warning:");
-                self.marked(at, &mark, &format!(" {message}"));
-            }
-            Event::Log { message, .. } => self.line(at, message),
+            Event::Log { level, message, .. } => match level {
+                LogLevel::Debug if !self.verbose => {}
+                LogLevel::Debug | LogLevel::Info => self.line(at, message),
+                LogLevel::Warn => {
+                    let mark = self.ink.warn("warning:");
+                    self.marked(at, &mark, &format!(" {message}"));
+                }
+            },
             Event::Interrupted { level } => {
-                let what = match level.as_str() {
-                    "drain" => {
+                let what = match level {
+                    Interruption::Drain => {
                         "interrupted: nothing new is begun; waiting for what is under way (again to stop waiting)"
                     }
-                    _ => "interrupted: leaving what is under way to itself",
+                    Interruption::StopWaiting => "interrupted: leaving what is under way to itself",
                 };
                 self.line(at, what);
             }

@@ -290,7 +290,7 @@ local function rolling(list, fn, options)
 		for _, failure in ipairs(several(labels, results)) do
 			failures[#failures + 1] = failure
 			if #failures <= max_failed then
-				host.log("warn", raw_tostring(failure))
+				host.warn(raw_tostring(failure))
 			end
 		end
 		for i, value in pairs(values(results)) do
@@ -436,7 +436,7 @@ local function say(level)
 		for i = 1, words.n do
 			words[i] = safe_tostring(words[i])
 		end
-		host.log(level, table.concat(words, "\t"))
+		host[level](table.concat(words, "\t"))
 	end
 end
 

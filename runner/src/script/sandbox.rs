@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use lockstep_modules::cx::LogLevel;
 use lockstep_modules::op::Registry;
 use lockstep_modules::preflight::tables;
 use lockstep_modules::schema;
@@ -94,7 +95,7 @@ pub(super) struct Shared {
     pub(super) loading: bool,
     pub(super) strands: Vec<StrandState>,
     current: usize,
-    pub(super) logs: Vec<(String, String, String)>,
+    pub(super) logs: Vec<(LogLevel, String, String)>,
     /// What a strand may do between two steps.
     pub(super) budget: u64,
     spent: u64,
@@ -359,18 +360,20 @@ fn host(lua: &Lua, shared: &Rc<RefCell<Shared>>, registry: &Registry) -> mlua::R
             Ok(shared.cancelled && !cleaning)
         })?,
     )?;
-    let s = Rc::clone(shared);
-    host.set(
-        "log",
-        lua.create_function(move |_, (level, message): (String, String)| {
-            let mut shared = s.borrow_mut();
-            let scope = shared
-                .strand()
-                .map_or_else(String::new, |strand| strand.scope.join("/"));
-            shared.logs.push((level, message, scope));
-            Ok(())
-        })?,
-    )?;
+    for (name, level) in [("info", LogLevel::Info), ("warn", LogLevel::Warn)] {
+        let s = Rc::clone(shared);
+        host.set(
+            name,
+            lua.create_function(move |_, message: String| {
+                let mut shared = s.borrow_mut();
+                let scope = shared
+                    .strand()
+                    .map_or_else(String::new, |strand| strand.scope.join("/"));
+                shared.logs.push((level, message, scope));
+                Ok(())
+            })?,
+        )?;
+    }
 
     let ops = lua.create_table()?;
     for module in registry.modules() {

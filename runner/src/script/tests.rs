@@ -107,7 +107,10 @@ fn play(
                             level,
                             message,
                             scope,
-                        } => trace.push(format!("{level} [{scope}] {message}")),
+                        } => {
+                            let level = format!("{level:?}").to_lowercase();
+                            trace.push(format!("{level} [{scope}] {message}"));
+                        }
                     }
                 }
             }

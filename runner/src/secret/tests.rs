@@ -1,6 +1,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use lockstep_modules::cmd::Cmd;
+use lockstep_modules::cx::LogLevel;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -215,7 +216,7 @@ fn of_a_program_that_goes_on_no_part_of_a_secret_is_told() {
 fn words_of_ours_that_are_a_secret_by_chance_leave_an_event_readable() {
     let secrets = secrets(&["command", "converge"]);
     let event = crate::event::Event::Log {
-        level: "info".to_owned(),
+        level: LogLevel::Info,
         scope: String::new(),
         message: "the command will converge".to_owned(),
     };

@@ -148,7 +148,7 @@ fn transcript(command: &Command, share: Share) -> Markup {
     let head = html! {
         span.member { (text(&command.member)) } " "
         code { "$ " (text(&command.command)) } " "
-        span.muted { (text(&command.end)) ", " (command.ms) " ms" (times) }
+        span.muted { (text(&command.end.to_string())) ", " (command.ms) " ms" (times) }
     };
     html! {
         @if command.stdout.bytes + command.stderr.bytes == 0 {
