@@ -128,8 +128,8 @@ local function without_healing(component, body)
 	end)
 end
 
--- Runs `body`, which runs the `waves`. It is given a function that runs the refresh of a member: between evacuating and
--- restoring it, if that is asked for. LXD's `component` is as it was before.
+-- Runs `body`, which runs the `waves`. It is given a function that does a member's work: between evacuating and restoring it,
+-- if that is asked for. LXD's `component` is as it was before.
 function evacuation.around(p, component, waves, body)
 	local members = p.evacuate and foresee(p, component, waves) or {}
 	local evacuated = {}
@@ -137,8 +137,8 @@ function evacuation.around(p, component, waves, body)
 		evacuated[member] = true
 	end
 
-	local function away(wave, member, work)
-		if not (evacuated[member] and wave.moves[member]) then
+	local function away(member, work)
+		if not evacuated[member] then
 			return work()
 		end
 		local since = lxd.instances({ member = member }).instances

@@ -18,58 +18,115 @@ local function known_names(list)
 	return names
 end
 
--- Declares a playbook:
---
---   local M = flow.playbook { api = 1, about = "…", params = { … }, hooks = { "before_member" } }
---   function M.run(cluster, p) … end
---   return M
-function flow.playbook(spec)
-	local known = known_names { "api", "about", "params", "hooks", "stages" }
-	for key in pairs(spec) do
-		if not known[key] then
-			error('flow.playbook: unknown field "' .. key .. '"', 2)
-		end
+-- The line is that of whoever called: lockstep finds it, also where `return update:extend { … }` leaves none on the stack.
+local function refuse(why)
+	error(why, 0)
+end
+
+-- What is changed in a copy is changed nowhere else: `require` gives the same table to everybody.
+local function copy(t)
+	local other = {}
+	for key, value in pairs(t or {}) do
+		other[key] = value
 	end
-	local M = { api = spec.api, about = spec.about, params = spec.params or {}, stages = spec.stages }
-	local names, hooks = known_names(spec.hooks or {}), {}
+	return other
+end
+
+-- The functions of a playbook's hooks or waves, with a site's in place of those that it names.
+local function with_functions(kind, known, functions, own)
+	local all = copy(functions)
+	for name, fn in pairs(own) do
+		if not known[name] then
+			local names = {}
+			for there in pairs(known) do
+				names[#names + 1] = there
+			end
+			local there = #names > 0 and "there are: " .. table.concat(names, ", ") or "this playbook has none"
+			refuse(("there is no %s %q; %s"):format(kind, name, there))
+		end
+		if type(fn) ~= "function" then
+			refuse(("the %s %q: expected a function, got %s"):format(kind, name, type(fn)))
+		end
+		all[name] = fn
+	end
+	return all
+end
+
+-- The parameters of a playbook, with a site's defaults.
+local function with_defaults(params, own)
+	local all = {}
+	for name, param in pairs(params or {}) do
+		all[name] = copy(param)
+	end
+	for name, default in pairs(own) do
+		if not all[name] then
+			refuse('there is no parameter "' .. name .. '"')
+		end
+		all[name].default = default
+	end
+	return all
+end
+
+-- A playbook as it is declared, with what a site has put on its hooks.
+local function made(spec, placed)
+	local M = { api = spec.api, about = spec.about, params = spec.params, stages = spec.stages, waves = spec.waves }
+	local hooks = known_names(spec.hooks or {})
+
+	local run = spec.run and function(cluster, p)
+		return spec.run(cluster, p, M)
+	end
+	M.run = run
 
 	-- Calls what a site has put on a hook, in a scope of its own: a plan shows what the site added.
 	function M.hook(name, event)
-		if not names[name] then
+		if not hooks[name] then
 			error('there is no hook "' .. name .. '"', 2)
 		end
-		if hooks[name] then
+		if placed[name] then
 			section(name, function()
-				hooks[name](event)
+				placed[name](event)
 			end)
 		end
 	end
 
-	-- A site's version of a playbook: values for its parameters, and functions for its hooks.
+	-- A site's version of a playbook, beside it: values for its parameters, functions for its hooks, and waves in place of
+	-- its own.
+	---@param changes lockstep.Extension
 	function M.extend(_, changes)
-		for key, value in pairs(changes) do
-			if key == "params" then
-				for param, default in pairs(value) do
-					local declared = M.params[param]
-					if not declared then
-						error('there is no parameter "' .. param .. '"', 2)
-					end
-					declared.default = default
-				end
-			elseif names[key] then
-				hooks[key] = value
-			else
-				local all = {}
-				for hook in pairs(names) do
-					all[#all + 1] = hook
-				end
-				error('there is no hook "' .. key .. '"; there are: ' .. table.concat(all, ", "), 2)
-			end
+		if M.run ~= run then
+			refuse "only a playbook that has its run in flow.playbook { … } can be extended"
 		end
-		return M
+		local own, hooked = copy(spec), copy(changes)
+		own.params = with_defaults(spec.params, changes.params or {})
+		own.waves = with_functions("wave", spec.waves or {}, spec.waves, changes.waves or {})
+		hooked.params, hooked.waves = nil, nil
+		return made(own, with_functions("hook", hooks, placed, hooked))
 	end
 
 	return M
+end
+
+-- Declares a playbook:
+--
+--   return flow.playbook {
+--     api = 1, about = "…", params = { … }, hooks = { "before_member" }, waves = { lxd = function(wave) … end },
+--     run = function(cluster, p, this) … end,
+--   }
+--
+-- `this` is the playbook as a site has extended it: `this.hook(name, event)` calls what the site has put there, and
+-- `this.waves` are the waves with the site's among them. One that isn't to be extended may have its `run` behind it:
+--
+--   local M = flow.playbook { api = 1, about = "…" }
+--   function M.run(cluster, p) … end
+--   return M
+function flow.playbook(spec)
+	local known = known_names { "api", "about", "params", "hooks", "waves", "stages", "run" }
+	for key in pairs(spec) do
+		if not known[key] then
+			refuse('flow.playbook: unknown field "' .. key .. '"')
+		end
+	end
+	return made(spec, {})
 end
 
 -- The component's record in what status.read or status.require returned.

@@ -4,7 +4,7 @@ local channels = require "playbooks.channels"
 local flow = require "flow"
 local waves = require "playbooks.waves"
 
-local M = flow.playbook {
+return flow.playbook {
 	api = 1,
 	about = "Tell whether the cluster is fit for an update, or an upgrade to the channels that are named.",
 	params = channels.params(flow.component_params()),
@@ -13,10 +13,7 @@ local M = flow.playbook {
 		channels.only_moved(p)
 		return {}
 	end,
+	run = function(_, p)
+		return preflight.read(waves.preflight(channels.only_moved(p), channels.chosen(p)))
+	end,
 }
-
-function M.run(_, p)
-	return preflight.read(waves.preflight(channels.only_moved(p), channels.chosen(p)))
-end
-
-return M

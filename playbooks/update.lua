@@ -3,16 +3,14 @@
 local flow = require "flow"
 local waves = require "playbooks.waves"
 
-local M = flow.playbook {
+return flow.playbook {
 	api = 1,
 	about = "Refresh MicroCeph, MicroOVN, LXD and MicroCloud within their channels.",
 	params = waves.params(),
 	hooks = waves.hooks,
+	waves = waves.shipped,
 	stages = waves.stages,
+	run = function(_, p, this)
+		return waves.run { params = p, channels = {}, waves = this.waves, hook = this.hook }
+	end,
 }
-
-function M.run(_, p)
-	return waves.run(M, p, {})
-end
-
-return M

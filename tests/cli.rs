@@ -578,9 +578,16 @@ fn a_channel_for_a_component_that_is_left_out_is_refused() {
 fn a_table_of_a_site_s_that_is_wrong_is_named_with_its_line_and_not_replaced() {
     let desk = Desk::new();
     let shipped = lockstep_tests::root().join("playbooks");
-    std::fs::create_dir_all(desk.path("own/data")).unwrap();
+    for folder in ["own/data", "own/waves"] {
+        std::fs::create_dir_all(desk.path(folder)).unwrap();
+    }
     for name in [
         "waves.lua",
+        "waves/wave.lua",
+        "waves/microceph.lua",
+        "waves/microovn.lua",
+        "waves/lxd.lua",
+        "waves/microcloud.lua",
         "flow.lua",
         "evacuation.lua",
         "channels.lua",

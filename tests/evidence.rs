@@ -10,12 +10,10 @@ use lockstep_tests::{Bench, Ended};
 use lockstep_twin::World;
 use serde_json::{Value, json};
 
-use lockstep_tests::answers::lua;
-
 /// A read op as it is called: on which cluster, and with what, so short that it is over soon where it isn't answered.
 struct Called {
     op: String,
-    call: String,
+    args: Value,
     world: World,
 }
 
@@ -85,7 +83,7 @@ fn all() -> Vec<Called> {
             args["timeout"] = json!("12s");
             all.push(Called {
                 op: op.name.clone(),
-                call: format!("return {} {}", op.name, lua(&args)),
+                args,
                 world: bench.world.clone(),
             });
         }
@@ -96,13 +94,14 @@ fn all() -> Vec<Called> {
 impl Called {
     /// Plays the op alone on a world like its own; none where it isn't done.
     fn play(&self, prepare: impl FnOnce(&mut World)) -> (Option<Value>, World) {
-        let mut bench = Bench::playing(&self.call, 3);
+        let call = format!("return {}(p)", self.op);
+        let mut bench = Bench::playing(&call, 3).given(self.args.clone());
         bench.world = self.world.clone();
         prepare(&mut bench.world);
         let done = match bench.run() {
             Ended::Finish(Finish::Done(value)) => Some(value),
             Ended::Finish(Finish::Held(_) | Finish::Refused(_) | Finish::Suspended(_)) => None,
-            other => panic!("{}: {other:?}", self.call),
+            other => panic!("{call}: {other:?}"),
         };
         (done, bench.world.clone())
     }
@@ -201,8 +200,9 @@ fn whatever_a_program_says_instead_of_what_it_should_nothing_is_taken_for_well()
         let gate = GATES.contains(&called.op.rsplit('.').next().unwrap());
         assert!(
             well || !gate,
-            "{} doesn't open where all is well",
-            called.call
+            "{} {} doesn't open where all is well",
+            called.op,
+            called.args
         );
         // What was asked for before the op is none of its business.
         let own = played.log.iter().skip(called.world.log.len());

@@ -13,8 +13,8 @@ use lockstep_twin::{Scenario, World};
 use serde_json::{Value, json};
 
 /// Plays a playbook on three members to its end, and returns its result and the world that it leaves.
-fn played(body: &str) -> (Value, World) {
-    let mut bench = Bench::playing(body, 3);
+fn played(body: &str, args: &Value) -> (Value, World) {
+    let mut bench = Bench::playing(body, 3).given(args.clone());
     bench.answer = Answer::Yes;
     match bench.run() {
         Ended::Finish(Finish::Done(value)) => (value, bench.world.clone()),
@@ -61,9 +61,9 @@ fn arguments_made_from_a_schema_are_accepted_and_come_back_the_same() {
 #[test]
 fn reads_change_nothing() {
     for op in ops(Effect::Read) {
-        let (before, call) = called(&op);
-        let (_, left_alone) = played(before);
-        let (_, read) = played(&format!("{before}\nreturn {call}"));
+        let (before, call, args) = called(&op);
+        let (_, left_alone) = played(before, &args);
+        let (_, read) = played(&format!("{before}\nreturn {call}"), &args);
         assert_same(read, left_alone, &op.name);
     }
 }
@@ -71,9 +71,9 @@ fn reads_change_nothing() {
 #[test]
 fn what_converged_changes_nothing_the_second_time() {
     for op in ops(Effect::Converge) {
-        let (before, call) = called(&op);
-        let (_, once) = played(&format!("{before}\n{call}"));
-        let (again, twice) = played(&format!("{before}\n{call}\nreturn {call}"));
+        let (before, call, args) = called(&op);
+        let (_, once) = played(&format!("{before}\n{call}"), &args);
+        let (again, twice) = played(&format!("{before}\n{call}\nreturn {call}"), &args);
         if let Some(changed) = again.get("changed") {
             assert_eq!(changed, &json!(false), "{}", op.name);
         }

@@ -17,6 +17,7 @@ mod escapes;
 mod evacuate;
 mod evidence;
 mod exits;
+mod extend;
 mod formats;
 mod gates;
 mod generated;

@@ -132,3 +132,26 @@ fn a_master_of_the_user_s_that_leads_to_another_member_is_not_used() {
     ssh(&["-O", "exit", "micro01"]);
     assert_eq!(out.exits(0), "micro01: micro01\nmicro02: micro02\n");
 }
+
+/// Arguments reach an op as they were typed, whatever is in them. What carries them there can't be run by itself.
+#[test]
+fn arguments_are_what_was_typed() {
+    let desk = Desk::new();
+    write(&desk.path("cluster.toml"), LOCAL);
+    let odd = "a \"b\" \\n 'c' ]] \u{1}\u{7f} ü\n\tend) os.exit() --";
+    let exec = ["op", "exec", "-m", "a,b", "--effect", "once", "--json"];
+    let printf = ["/usr/bin/printf", "%s|", odd, "", "{}", "nil"];
+    let json = desk.json(&[&exec[..], &["--"], &printf].concat());
+    for member in ["a", "b"] {
+        let said = json[member]["value"]["stdout"].as_str().unwrap();
+        assert_eq!(said, format!("{odd}||{{}}|nil|"));
+    }
+    let shown = desk.run(&["show", "op-1"]).exits(0);
+    assert!(shown.contains("op=\"exec\""), "{shown}");
+    let run = desk.run(&["run", "op"]);
+    assert_eq!(run.code, Some(2), "{run:?}");
+    assert!(
+        run.stderr.contains("there is no playbook \"op\""),
+        "{run:?}"
+    );
+}

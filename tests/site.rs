@@ -114,6 +114,7 @@ fn the_types_of_an_editor_are_those_of_the_registry() {
         ("flow", "flow.lua"),
         ("playbooks.update", "update.lua"),
         ("playbooks.waves", "waves.lua"),
+        ("playbooks.waves.lxd", "waves/lxd.lua"),
     ] {
         let stub = format!("site/types/{}.lua", module.replace('.', "/"));
         assert_eq!(

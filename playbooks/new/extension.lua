@@ -15,6 +15,11 @@ return update:extend {
 		backup = true,
 	},
 
+	-- A wave in place of the shipped one: a function in a file of ours, lib/lxd.lua. Of microceph, microovn, lxd and microcloud
+	-- each has one; `lockstep types` writes the shipped ones to types/playbooks/waves/, where ours may begin.
+	--
+	--   waves = { lxd = require "lib.lxd" },
+
 	-- Around the wave of a component: event.component.
 	before_wave = function(event)
 		log.info(event.component .. " is next")

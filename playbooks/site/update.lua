@@ -16,6 +16,9 @@ return update:extend {
 	-- A parameter's value for this site; the command line still wins.
 	params = { skip = { "microcloud" } },
 
+	-- A wave of ours in place of the shipped one: lib/lxd.lua.
+	waves = { lxd = require "lib.lxd" },
+
 	before_member = function(event)
 		lb.drain { backend = event.member }
 	end,

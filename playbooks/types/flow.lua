@@ -10,6 +10,21 @@
 ---@field members lockstep.Member[] Its members, in the order in which waves visit them.
 ---@field machines lockstep.Member[] Machines beside it, on which programs may be run.
 
+---@class lockstep.WaveEvent What the hooks around a wave are told.
+---@field component string The component whose wave it is.
+
+---@class lockstep.MemberEvent: lockstep.WaveEvent What the hooks around a member are told.
+---@field member lockstep.Member The member.
+---@field changed? boolean Behind it: whether it has another revision now.
+
+---@class lockstep.Extension What a site changes in update or upgrade.
+---@field params? table<string, any> Values for parameters; the command line still wins.
+---@field waves? table<string, fun(wave: lockstep.Wave)> Waves in place of the shipped ones, by component.
+---@field before_wave? fun(event: lockstep.WaveEvent)
+---@field before_member? fun(event: lockstep.MemberEvent)
+---@field after_member? fun(event: lockstep.MemberEvent)
+---@field after_wave? fun(event: lockstep.WaveEvent)
+
 ---@class lockstep.Failure
 ---@field kind "args"|"command"|"unreachable"|"timeout"|"refused"|"conflict"|"taken"|"cancelled"|"script"|"several"|"unknown"
 ---@field message string What happened.

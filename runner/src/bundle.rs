@@ -12,7 +12,10 @@ use crate::script::{Source, Sources};
 static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../playbooks");
 
 /// The library that playbooks are written with, required by this name alone.
-const LIBRARY: &str = "flow";
+pub(crate) const LIBRARY: &str = "flow";
+
+/// The folder of the waves that playbooks are made of.
+const WAVES: &str = "waves";
 
 /// The shipped playbooks, or a folder that takes their place.
 #[derive(Clone, Debug)]
@@ -49,23 +52,29 @@ impl Playbooks {
         }
     }
 
-    /// The Lua modules that `require "playbooks.…"` finds, and the library: file names with texts.
+    /// The Lua modules that `require "playbooks.…"` finds, and the library: paths with texts.
     ///
     /// # Errors
     /// Where the folder can't be read.
     pub fn modules(&self) -> Result<Vec<(String, String)>, String> {
-        let folder = match self {
-            Self::Shipped => {
-                let owned = |(name, text): (&str, &str)| (name.to_owned(), text.to_owned());
-                return Ok(shipped_in("").into_iter().map(owned).collect());
-            }
-            Self::Folder(folder) => folder,
-        };
         let mut modules = Vec::new();
-        for file in lua_files(folder)? {
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            if let Some(source) = read_file(&file) {
-                modules.push((name.into_owned(), source?.text));
+        for below in ["", WAVES] {
+            let path = |name: &str| Path::new(below).join(name).display().to_string();
+            match self {
+                Self::Shipped => {
+                    let files = shipped_in(below).into_iter();
+                    modules.extend(files.map(|(name, text)| (path(name), text.to_owned())));
+                }
+                // A stand-in may have none.
+                Self::Folder(folder) if below == WAVES && !folder.join(WAVES).is_dir() => {}
+                Self::Folder(folder) => {
+                    for file in lua_files(&folder.join(below))? {
+                        let name = file.file_name().unwrap_or_default().to_string_lossy();
+                        if let Some(source) = read_file(&file) {
+                            modules.push((path(&name), source?.text));
+                        }
+                    }
+                }
             }
         }
         Ok(modules)

@@ -149,7 +149,7 @@ impl Script {
         self.shared.borrow().loaded.clone()
     }
 
-    /// Readies the first strand. `params` have passed [`Playbook::params`].
+    /// Readies the first strand. `params` have passed [`Playbook::params`], or are what lockstep itself gives its own `op`.
     ///
     /// # Errors
     /// Where the playbook's function of its stages goes wrong, or Lua has no memory left.

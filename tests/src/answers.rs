@@ -31,10 +31,10 @@ fn required(op: &OpDef) -> Value {
     args
 }
 
-/// How an op is called: what has to be done before, and the call.
+/// How an op is called: what has to be done before, the call, and what the call has as `p`.
 #[must_use]
-pub fn called(op: &OpDef) -> (&'static str, String) {
-    match op.name.as_str() {
+pub fn called(op: &OpDef) -> (&'static str, String, Value) {
+    let (before, call) = match op.name.as_str() {
         "lxd.unharmed" => (
             "local before = lxd.instances {}",
             "lxd.unharmed { since = before.instances }".into(),
@@ -58,25 +58,9 @@ pub fn called(op: &OpDef) -> (&'static str, String) {
         ),
         // A question is the one thing that isn't given as a record.
         "confirm" => ("", "confirm 'Go on?'".into()),
-        name => ("", format!("{name} {}", lua(&required(op)))),
-    }
-}
-
-/// A value as Lua writes it.
-#[must_use]
-pub fn lua(value: &Value) -> String {
-    match value {
-        Value::Object(map) => {
-            let fields = map.iter().map(|(k, v)| format!("[{k:?}] = {}", lua(v)));
-            format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
-        }
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(lua).collect();
-            format!("{{ {} }}", items.join(", "))
-        }
-        Value::Null => "nil".to_owned(),
-        other => other.to_string(),
-    }
+        name => ("", format!("{name}(p)")),
+    };
+    (before, call, required(op))
 }
 
 /// What becomes of an output on its way.
@@ -112,13 +96,14 @@ impl Transport for Mutating {
 /// # Panics
 /// Where the run can't go on.
 pub fn asked(op: &OpDef, members: usize, mutation: Mutation) -> Finish {
-    let (before, call) = called(op);
+    let (before, call, mut args) = called(op);
+    args["timeout"] = json!("30s");
     let call = match call.strip_suffix('}') {
         Some(call) if !call.trim_end().ends_with('{') => format!("{call}, timeout = '30s' }}"),
         Some(call) => format!("{call} timeout = '30s' }}"),
         None => call,
     };
-    let mut bench = Bench::playing(&format!("{before}\nreturn {call}"), members);
+    let mut bench = Bench::playing(&format!("{before}\nreturn {call}"), members).given(args);
     bench.answer = Answer::Yes;
     bench.way = Rc::new(move |twin| Rc::new(Mutating(twin, Rc::clone(&mutation))));
     match bench.run() {

@@ -198,6 +198,13 @@ impl Bench {
         Self::whole(text_of(body), members)
     }
 
+    /// The same playbook, with these parameters: it declares none of them.
+    #[must_use]
+    pub fn given(mut self, params: Value) -> Self {
+        self.piece.params = params;
+        self
+    }
+
     /// A playbook of this text, on a cluster of so many members.
     #[must_use]
     pub fn whole(text: String, members: usize) -> Self {

@@ -44,7 +44,7 @@ fn intent(path: &str, op: &str, effect: Effect) -> Record {
         op: op.to_owned(),
         args: json!({"member": "micro02", "snap": "lxd"}),
         effect,
-        site: "playbooks/waves.lua:68".to_owned(),
+        site: "playbooks/waves/wave.lua:64".to_owned(),
     }
 }
 

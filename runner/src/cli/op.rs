@@ -10,7 +10,7 @@ use lockstep_modules::error::Kind;
 use lockstep_modules::op::{Effect, Module, OpDef, Registry};
 use lockstep_modules::schema::{coerce, required, types_of, words};
 use lockstep_modules::transport::Transport;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Global;
@@ -19,12 +19,13 @@ use super::print;
 use super::session::{self, Played, Session, runtime, state, tell};
 use super::shown::Shown;
 use super::target::{Target, machines, simulation, ssh, world};
+use crate::bundle::{Finder, Playbooks};
 use crate::clock::Clock;
 use crate::engine::{Finish, Start};
 use crate::journal::{ClusterRef, FORMAT, Head, Journal, MemoryJournal};
 use crate::programs;
 use crate::runs::{RunFolder, Runs};
-use crate::script::{Script, Source, Sources};
+use crate::script::Script;
 use crate::secret::Secrets;
 
 /// The command `op`, with a subcommand for every op.
@@ -398,69 +399,13 @@ fn members(op: &OpDef, given: &ArgMatches, cluster: &Cluster) -> Result<Vec<Stri
     }
 }
 
-/// A call of one op, as a playbook.
+/// A call of one op, as the playbook `op` is given it. Parameters that a playbook declares could not hold the arguments: no
+/// command line has to.
+#[derive(Serialize)]
 struct Adhoc {
     op: String,
     args: Value,
     members: Vec<String>,
-}
-
-impl Sources for Adhoc {
-    fn find(&self, _: &str) -> Result<Source, String> {
-        let mut args = self.args.as_object().cloned().unwrap_or_default();
-        let text = if self.members.is_empty() {
-            format!(
-                "\treturn {{ try({}, {}) }}",
-                self.op,
-                lua(&Value::Object(args))
-            )
-        } else {
-            // The name is a local of the function below.
-            args.remove("member");
-            let fields: String = args
-                .iter()
-                .map(|(key, value)| format!(", {key} = {}", lua(value)))
-                .collect();
-            let members = lua(&json!(self.members));
-            let call = format!("try({}, {{ member = member{fields} }})", self.op);
-            format!("\treturn parallel({members}, function(member)\n\t\treturn {call}\n\tend)")
-        };
-        let text = format!(
-            "return {{\n\tapi = 1,\n\tleaves_on = true,\n\trun = function()\n\t{text}\n\tend,\n}}\n"
-        );
-        Ok(Source {
-            chunk: "op".to_owned(),
-            text,
-        })
-    }
-}
-
-/// A value as a Lua expression.
-fn lua(value: &Value) -> String {
-    match value {
-        Value::Null => "nil".to_owned(),
-        Value::Bool(b) => b.to_string(),
-        Value::Number(n) => n.to_string(),
-        Value::String(s) => {
-            let escaped = s.chars().map(|c| match c {
-                '"' | '\\' => format!("\\{c}"),
-                c if c.is_control() => format!("\\u{{{:x}}}", c as u32),
-                c => c.to_string(),
-            });
-            format!("\"{}\"", escaped.collect::<String>())
-        }
-        Value::Array(items) => format!(
-            "{{ {} }}",
-            items.iter().map(lua).collect::<Vec<_>>().join(", ")
-        ),
-        Value::Object(fields) => {
-            let fields: Vec<String> = fields
-                .iter()
-                .map(|(key, value)| format!("[{}] = {}", lua(&json!(key)), lua(value)))
-                .collect();
-            format!("{{ {} }}", fields.join(", "))
-        }
-    }
 }
 
 impl Adhoc {
@@ -473,13 +418,10 @@ impl Adhoc {
         folder: Option<&RunFolder>,
         shown: Shown,
     ) -> Result<Played, Fault> {
-        let sources = Self {
-            op: self.op.clone(),
-            args: self.args.clone(),
-            members: self.members.clone(),
-        };
-        let mut script = Script::load("op", Box::new(sources), registry, 1)?;
-        script.start(cluster, &json!({}))?;
+        let shipped = Box::new(Finder::shipped(Playbooks::Shipped));
+        let mut script = Script::load("op", shipped, registry, 1)?;
+        let params = json!(self);
+        script.start(cluster, &params)?;
         let (journal, bundle): (Box<dyn Journal>, _) = match folder {
             Some(folder) => (
                 Box::new(folder.create_journal()?),
@@ -497,7 +439,7 @@ impl Adhoc {
             format: FORMAT,
             id: folder.map_or_else(|| "op".to_owned(), |f| f.id.clone()),
             playbook: "op".to_owned(),
-            params: json!({}),
+            params,
             lockstep: env!("CARGO_PKG_VERSION").to_owned(),
             target: target.clone(),
             cluster: cluster.clone(),

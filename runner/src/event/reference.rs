@@ -162,7 +162,7 @@ fn examples() -> Vec<Stamped> {
         op: Some("snap.refresh".to_owned()),
         step: Some(path()),
         member: Some(member()),
-        site: Some("playbooks/waves.lua:68".to_owned()),
+        site: Some("playbooks/waves/wave.lua:64".to_owned()),
         ..Failure::new(Kind::Command, "snapd undid the refresh")
     };
     let events = [

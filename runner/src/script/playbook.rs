@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::convert::to_json;
 use super::sandbox::{self, Shared};
 use super::{internal, read_failure};
+use crate::bundle::LIBRARY;
 use crate::failure::Failure;
 use crate::secret::{Source, Unusable, placeholder};
 
@@ -254,7 +255,7 @@ fn returned(
     }
     let (ok, value): (bool, LuaValue) = lua.unpack_multi(values).map_err(|e| internal(&e))?;
     if !ok {
-        return Err(read_failure(&value));
+        return Err(shared.borrow().at_caller(main, read_failure(&value)));
     }
     let got = match value {
         LuaValue::Table(table) => return Ok(table),
@@ -269,6 +270,27 @@ fn returned(
 }
 
 impl Shared {
+    /// What the library refuses was asked for by the playbook that called it. `return update:extend { … }` leaves no line of
+    /// its own on the stack: then it is what this module returns.
+    fn at_caller(&self, module: &str, failure: Failure) -> Failure {
+        let library = self.loaded.get(LIBRARY).map(|source| &source.chunk);
+        let of_library =
+            |line: &&str| library.is_some_and(|chunk| line.starts_with(&format!("{chunk}:")));
+        if !failure.site.as_deref().as_ref().is_some_and(of_library) {
+            return failure;
+        }
+        let traceback = failure.traceback.as_deref().unwrap_or_default();
+        let callers: Vec<&str> = traceback.lines().skip_while(of_library).collect();
+        let caller = callers.first().and_then(|line| line.split(" in ").next());
+        let site = caller.map_or_else(|| self.place(module, &failure.message), str::to_owned);
+        let traceback = Some(callers.join("\n")).filter(|lines| !lines.is_empty());
+        Failure {
+            site: Some(site),
+            traceback,
+            ..failure
+        }
+    }
+
     /// Where something is wrong with the table that this module returns, as `file:line`.
     fn place(&self, module: &str, what: &str) -> String {
         match self.loaded.get(module) {
