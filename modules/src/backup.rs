@@ -250,10 +250,6 @@ impl Op for Take {
     type Args = TakeArgs;
     type Out = TakeOut;
 
-    fn headline(_: &TakeArgs) -> String {
-        String::new()
-    }
-
     fn summary(out: &TakeOut) -> String {
         let (files, kib) = (out.files.len(), out.bytes >> 10);
         format!("{files} files, {kib} KiB in {}", out.folder)

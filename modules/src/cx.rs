@@ -551,6 +551,38 @@ impl Cx {
         }
     }
 
+    /// As [`Cx::until`], until `looks` in a row say yes and agree in what `same` takes of them.
+    ///
+    /// # Errors
+    /// As [`Cx::until`].
+    pub async fn steady<T, K: PartialEq>(
+        &self,
+        looks: u32,
+        every: Duration,
+        same: impl Fn(&T) -> K,
+        mut look: impl AsyncFnMut() -> Result<Look<T>, OpError>,
+    ) -> Result<T, OpError> {
+        let (mut good, mut last) = (0, None);
+        self.until(every, async || {
+            let value = match look().await? {
+                Look::Yes(value) => value,
+                Look::NotYet(missing) => {
+                    last = None;
+                    return Ok(Look::NotYet(missing));
+                }
+            };
+            let now = Some(same(&value));
+            good = if now == last { good + 1 } else { 1 };
+            last = now;
+            Ok(if good >= looks {
+                Look::Yes(value)
+            } else {
+                Look::NotYet(format!("well so far, {good} of {looks} looks"))
+            })
+        })
+        .await
+    }
+
     /// Lets `pause` pass, since something is missing.
     ///
     /// # Errors

@@ -232,10 +232,6 @@ impl Op for Read {
     type Args = ReadArgs;
     type Out = ReadOut;
 
-    fn headline(_: &ReadArgs) -> String {
-        String::new()
-    }
-
     fn summary(out: &ReadOut) -> String {
         let taken = out.members.iter().filter(|lock| !lock.free());
         let taken: Vec<String> = taken
@@ -295,10 +291,6 @@ impl Op for Take {
     const EFFECT: Effect = Effect::Converge;
     type Args = TakeArgs;
     type Out = TakeOut;
-
-    fn headline(_: &TakeArgs) -> String {
-        String::new()
-    }
 
     fn summary(out: &TakeOut) -> String {
         format!("the cluster is {}'s", out.claim.run)
@@ -411,10 +403,6 @@ impl Op for Release {
     type Args = ReleaseArgs;
     type Out = ReleaseOut;
 
-    fn headline(_: &ReleaseArgs) -> String {
-        String::new()
-    }
-
     fn summary(out: &ReleaseOut) -> String {
         Read::summary(&ReadOut {
             members: out.members.clone(),
@@ -500,10 +488,6 @@ impl Op for Remove {
     const TIMEOUT: Span = Span::secs(120);
     type Args = RemoveArgs;
     type Out = ReleaseOut;
-
-    fn headline(_: &RemoveArgs) -> String {
-        String::new()
-    }
 
     fn summary(out: &ReleaseOut) -> String {
         Release::summary(out)

@@ -117,10 +117,6 @@ impl Op for Members {
     type Args = MembersArgs;
     type Out = MembersOut;
 
-    fn headline(_: &MembersArgs) -> String {
-        String::new()
-    }
-
     fn summary(out: &MembersOut) -> String {
         out.members
             .iter()

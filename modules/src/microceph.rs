@@ -108,10 +108,6 @@ impl Op for Health {
     type Args = HealthArgs;
     type Out = HealthOut;
 
-    fn headline(_: &HealthArgs) -> String {
-        String::new()
-    }
-
     fn summary(out: &HealthOut) -> String {
         out.brief()
     }

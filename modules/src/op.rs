@@ -104,8 +104,10 @@ pub trait Op: 'static {
         Ok(())
     }
 
-    /// The object of the step in a few words, for people: "microceph to squid/stable".
-    fn headline(args: &Self::Args) -> String;
+    /// The object of the step in a few words, for people: "microceph to squid/stable". Empty where the op's name says it all.
+    fn headline(_args: &Self::Args) -> String {
+        String::new()
+    }
 
     /// The result in a few words, for people: "1500 → 1501".
     fn summary(out: &Self::Out) -> String;

@@ -163,10 +163,6 @@ impl Op for List {
     type Args = ListArgs;
     type Out = ListOut;
 
-    fn headline(_: &ListArgs) -> String {
-        String::new()
-    }
-
     fn summary(out: &ListOut) -> String {
         let snaps = out
             .snaps
@@ -220,10 +216,6 @@ impl Op for Updates {
     const EFFECT: Effect = Effect::Read;
     type Args = UpdatesArgs;
     type Out = UpdatesOut;
-
-    fn headline(_: &UpdatesArgs) -> String {
-        String::new()
-    }
 
     fn summary(out: &UpdatesOut) -> String {
         if out.updates.is_empty() {

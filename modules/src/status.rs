@@ -99,10 +99,6 @@ impl Op for Read {
     type Args = ReadArgs;
     type Out = Status;
 
-    fn headline(_: &ReadArgs) -> String {
-        String::new()
-    }
-
     fn summary(out: &Status) -> String {
         out.brief()
     }

@@ -42,10 +42,6 @@ impl Op for Now {
     type Args = NowArgs;
     type Out = NowOut;
 
-    fn headline(_: &NowArgs) -> String {
-        String::new()
-    }
-
     fn summary(out: &NowOut) -> String {
         out.text.clone()
     }

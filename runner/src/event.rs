@@ -199,7 +199,6 @@ pub struct StepInfo {
     pub headline: String,
     /// What doing it twice would mean.
     #[serde(default = "unnamed")]
-    #[schemars(required)]
     pub effect: Effect,
 }
 

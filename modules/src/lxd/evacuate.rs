@@ -63,10 +63,6 @@ impl Op for Evacuate {
     type Args = EvacuateArgs;
     type Out = EvacuateOut;
 
-    fn headline(_: &EvacuateArgs) -> String {
-        String::new()
-    }
-
     fn summary(out: &EvacuateOut) -> String {
         let mut parts = vec![format!("{} moved", out.moved.len())];
         if !out.stopped.is_empty() {

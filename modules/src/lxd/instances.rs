@@ -122,10 +122,6 @@ impl Op for Instances {
     type Args = InstancesArgs;
     type Out = InstancesOut;
 
-    fn headline(_: &InstancesArgs) -> String {
-        String::new()
-    }
-
     fn summary(out: &InstancesOut) -> String {
         let running = out
             .instances

@@ -55,10 +55,6 @@ impl Op for Restore {
     type Args = RestoreArgs;
     type Out = RestoreOut;
 
-    fn headline(_: &RestoreArgs) -> String {
-        String::new()
-    }
-
     fn summary(out: &RestoreOut) -> String {
         let mut parts = Vec::new();
         if out.home > 0 {

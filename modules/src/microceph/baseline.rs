@@ -53,10 +53,6 @@ impl Op for Baseline {
     type Args = BaselineArgs;
     type Out = BaselineOut;
 
-    fn headline(_: &BaselineArgs) -> String {
-        String::new()
-    }
-
     fn summary(out: &BaselineOut) -> String {
         let osds: usize = out.osds.values().map(Vec::len).sum();
         let codes: Vec<&str> = out.codes.keys().map(String::as_str).collect();
@@ -147,10 +143,6 @@ impl Op for Order {
     const EFFECT: Effect = Effect::Read;
     type Args = OrderArgs;
     type Out = OrderOut;
-
-    fn headline(_: &OrderArgs) -> String {
-        String::new()
-    }
 
     fn summary(out: &OrderOut) -> String {
         out.members

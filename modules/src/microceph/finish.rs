@@ -77,23 +77,12 @@ impl Op for Finish {
 
     async fn run(cx: &Cx, args: FinishArgs) -> Result<FinishOut, OpError> {
         let began = Instant::now();
-        let mut good = 0;
-        cx.until(EVERY, async || {
-            let missing = match look(cx, &args.since, began).await? {
-                Look::Yes(out) => {
-                    good += 1;
-                    if good >= args.samples {
-                        return Ok(Look::Yes(out));
-                    }
-                    format!("whole so far, {good} of {} looks", args.samples)
-                }
-                Look::NotYet(missing) => {
-                    good = 0;
-                    missing
-                }
-            };
-            Ok(Look::NotYet(missing))
-        })
+        cx.steady(
+            args.samples,
+            EVERY,
+            |_| (),
+            async || look(cx, &args.since, began).await,
+        )
         .await
     }
 }

@@ -82,33 +82,17 @@ impl Op for Wait {
     }
 
     async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
-        let mut good = 0;
-        cx.until(EVERY, async || {
-            let missing = match look(cx, &args).await? {
-                Look::Yes(out) => {
-                    good += 1;
-                    if good >= args.samples {
-                        return Ok(Look::Yes(out));
-                    }
-                    format!("whole so far, {good} of {} looks", args.samples)
-                }
-                Look::NotYet(missing) => {
-                    good = 0;
-                    missing
-                }
-            };
-            Ok(Look::NotYet(missing))
-        })
-        .await
-        .map_err(|e| {
-            microcluster::with_way_back(
-                cx,
-                e,
-                MICROCEPH,
-                args.member.as_ref(),
-                args.before.as_deref(),
-            )
-        })
+        cx.steady(args.samples, EVERY, |_| (), async || look(cx, &args).await)
+            .await
+            .map_err(|e| {
+                microcluster::with_way_back(
+                    cx,
+                    e,
+                    MICROCEPH,
+                    args.member.as_ref(),
+                    args.before.as_deref(),
+                )
+            })
     }
 }
 

@@ -44,10 +44,6 @@ impl Op for Order {
     type Args = OrderArgs;
     type Out = OrderOut;
 
-    fn headline(_: &OrderArgs) -> String {
-        String::new()
-    }
-
     fn summary(out: &OrderOut) -> String {
         out.members
             .iter()

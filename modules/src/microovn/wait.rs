@@ -79,41 +79,19 @@ impl Op for Wait {
     }
 
     async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
-        let mut good = 0;
-        let mut terms = Vec::new();
-        cx.until(EVERY, async || {
-            match look(cx, args.member.as_ref()).await? {
-                Look::Yes(out) => {
-                    good = if out.health.terms == terms {
-                        good + 1
-                    } else {
-                        1
-                    };
-                    terms.clone_from(&out.health.terms);
-                    if good >= args.samples {
-                        return Ok(Look::Yes(out));
-                    }
-                    Ok(Look::NotYet(format!(
-                        "well so far, {good} of {} looks",
-                        args.samples
-                    )))
-                }
-                Look::NotYet(missing) => {
-                    good = 0;
-                    Ok(Look::NotYet(missing))
-                }
-            }
-        })
-        .await
-        .map_err(|e| {
-            microcluster::with_way_back(
-                cx,
-                e,
-                MICROOVN,
-                args.member.as_ref(),
-                args.before.as_deref(),
-            )
-        })
+        let terms = |out: &WaitOut| out.health.terms.clone();
+        let look = async || look(cx, args.member.as_ref()).await;
+        cx.steady(args.samples, EVERY, terms, look)
+            .await
+            .map_err(|e| {
+                microcluster::with_way_back(
+                    cx,
+                    e,
+                    MICROOVN,
+                    args.member.as_ref(),
+                    args.before.as_deref(),
+                )
+            })
     }
 }
 

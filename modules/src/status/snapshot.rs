@@ -91,10 +91,6 @@ impl Op for Snapshot {
     type Args = SnapshotArgs;
     type Out = SnapshotOut;
 
-    fn headline(_: &SnapshotArgs) -> String {
-        String::new()
-    }
-
     fn summary(out: &SnapshotOut) -> String {
         let read = format!("{}; {} instances", out.status.brief(), out.instances.len());
         if out.unknown.is_empty() {

@@ -34,10 +34,6 @@ impl Op for Do {
     type Args = DoArgs;
     type Out = DoOut;
 
-    fn headline(_: &DoArgs) -> String {
-        String::new()
-    }
-
     fn summary(_: &DoOut) -> String {
         String::new()
     }
