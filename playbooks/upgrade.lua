@@ -17,7 +17,7 @@ local M = flow.playbook {
 function M.run(_, p)
 	local chosen = channels.chosen(p)
 	if next(chosen) == nil then
-		error "no channel is given: name a set (--to 2), or components (for example --microcloud 2/stable)"
+		error "no channel is given; name a set (--to 2), or components (for example --microcloud 2/stable)"
 	end
 	local set = channels.set(p)
 	if set then

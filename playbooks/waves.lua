@@ -44,7 +44,7 @@ local function with_noout(member, body)
 		if set.changed then
 			local back = microceph.noout { member = member, on = false }
 			if not (back.changed or back.kept) then
-				log.warn(member .. ": noout, which this run had set, had been cleared by somebody else")
+				log.warn(member .. ": noout, which this run had set, was cleared by somebody else")
 			end
 		end
 	end)
@@ -111,7 +111,7 @@ local function point_of_no_return(wave)
 			.. " to an older release than "
 			.. channel
 		log.warn("point of no return: " .. what)
-		confirm(what:gsub("^f", "F") .. ". Go on?", { unattended = "go-on" })
+		confirm(what:gsub("^f", "F") .. ". Continue?", { unattended = "go-on" })
 	end
 end
 
@@ -127,7 +127,7 @@ local function take_newer(wave, members)
 	local title, old, new = wave.component.title, wave.revision, wave.replaced
 	local instead = #there > 0 and (", which " .. table.concat(there, ", ") .. (#there > 1 and " have" or " has")) or ""
 	local what = title .. ": the store has " .. new .. " now in place of " .. old .. instead .. ". "
-	local other = " If not, abort this run: what it did stays, and the next one takes all to the newest."
+	local other = " If not, abort this run: what it did stays, and the next run takes all members to the newest."
 	confirm(what .. "Take all members to " .. new .. "?" .. other)
 	wave.revision, wave.replaced = new, nil
 end
@@ -266,7 +266,7 @@ function run.lxd(wave)
 		local started = lxd.unharmed({ since = before.instances }).started or {}
 		if #started > 0 then
 			local names = table.concat(started, ", ")
-			wave.note = "LXD started what was stopped before (boot.autostart): " .. names
+			wave.note = "LXD started instances that were stopped before (boot.autostart): " .. names
 			log.warn(wave.note)
 		end
 	end
@@ -317,7 +317,7 @@ local function accepted(component, asked)
 	local reasons = stops[component.name] and stops[component.name](component.members) or {}
 	if #reasons > 0 and not asked then
 		local why = table.concat(reasons, "; ")
-		confirm(component.title .. " will stop while members are refreshed (" .. why .. "). Go on?")
+		confirm(component.title .. " will stop while members are refreshed (" .. why .. "). Continue?")
 	end
 	return #reasons > 0
 end
@@ -425,7 +425,7 @@ local function announce(wave)
 		("%s may take no changes until all members have the release, for about %d min (a guess). "):format(
 			component.title,
 			math.ceil(guess.all or guess.each * count)
-		) .. "Don't reboot a member that isn't refreshed yet: its daemon may not start again before it is"
+		) .. "Don't reboot a member that isn't refreshed yet: its daemon may not start again until it is"
 	)
 end
 

@@ -251,7 +251,7 @@ impl Engine {
         }
         let running: Vec<&str> = self.steps.keys().map(String::as_str).collect();
         self.suspend(format!(
-            "interrupted while these were under way: {}",
+            "interrupted while these steps were running: {}",
             running.join(", ")
         ))
         .map(Some)

@@ -13,11 +13,11 @@ impl Engine {
     pub(super) fn pause(&mut self) -> Result<Finish, EngineError> {
         if self.held.is_empty() {
             let asked = if self.parked == 1 {
-                "1 step was".to_owned()
+                "1 requested step was".to_owned()
             } else {
-                format!("{} steps were", self.parked)
+                format!("{} requested steps were", self.parked)
             };
-            return self.suspend(format!("interrupted; {asked} asked for and not begun"));
+            return self.suspend(format!("interrupted; {asked} not started"));
         }
         if !self.touched && !self.cancelled && self.refusals == self.held.len() {
             let result = Err(self.held[0].failure.clone());
@@ -53,10 +53,9 @@ impl Engine {
         if self.on.is_empty() || self.script.playbook().leaves_on {
             return result.clone();
         }
-        let each =
-            |(what, undo): (&String, &String)| format!("\n  {what}; switch it off with: {undo}");
+        let each = |(what, undo): (&String, &String)| format!("\n  {what}; undo it with: {undo}");
         let on: String = self.on.iter().map(each).collect();
-        let on = format!("what it had switched on is still on:{on}");
+        let on = format!("these settings were not restored:{on}");
         let ended = |how: &str| {
             let mut failure = Failure::script(format!("{how}, and {on}"));
             failure.detail.insert(LEFT_ON.to_owned(), json!(self.on));

@@ -133,7 +133,7 @@ impl<W: Write> Reporter for LineReporter<W> {
                 self.began = Some(at);
                 let how = match replayed {
                     0 => format!("{playbook} of {cluster} ({})", members.join(", ")),
-                    n => format!("going on with {playbook} of {cluster} after {n} steps"),
+                    n => format!("continuing {playbook} of {cluster} after {n} steps"),
                 };
                 let _ = writeln!(self.out, "{run}: {}", lines(&how));
             }
@@ -161,7 +161,7 @@ impl<W: Write> Reporter for LineReporter<W> {
                     member.as_deref(),
                     op,
                     headline,
-                    ": was under way; finding out what became of it",
+                    ": was running; checking what became of it",
                 );
             }
             Event::Progress { path, text, .. } => {
@@ -209,8 +209,8 @@ impl<W: Write> Reporter for LineReporter<W> {
                 }
                 let by = match by {
                     By::Run => "",
-                    By::Probe => ", found out afterwards",
-                    By::Operator => ", said by the operator",
+                    By::Probe => ", determined afterwards",
+                    By::Operator => ", reported by the operator",
                 };
                 let rest = format!(": {summary} ({}{by})", seconds(*ms));
                 self.step(at, path, member.as_deref(), op, headline, &rest);
@@ -245,9 +245,9 @@ impl<W: Write> Reporter for LineReporter<W> {
             Event::Interrupted { level } => {
                 let what = match level.as_str() {
                     "drain" => {
-                        "interrupted: nothing new is begun; waiting for what is under way (again to stop waiting)"
+                        "interrupted: no new steps are started; waiting for the running ones (interrupt again to stop waiting)"
                     }
-                    _ => "interrupted: leaving what is under way to itself",
+                    _ => "interrupted: detaching; what is running on the members is not stopped",
                 };
                 self.line(at, what);
             }
