@@ -22,7 +22,7 @@ function channels.params(params)
 		sets[i] = set.name
 		labels[i] = label == "" and set.name or set.name .. " (" .. label .. ")"
 	end
-	local about = "A set of channels that go together, one a component: " .. table.concat(labels, ", ") .. "."
+	local about = "A set of channels that belong together, one per component: " .. table.concat(labels, ", ") .. "."
 	params.to = { type = "string", one_of = sets, about = about }
 	local newest = compatibility.set[#compatibility.set] or {}
 	for _, component in ipairs(flow.components) do
@@ -65,11 +65,11 @@ function channels.only_moved(p)
 	end
 	for _, component in ipairs(flow.components) do
 		if p[component.name] and not kept[component.name] then
-			error(component.title .. " is given a channel, and left out by only or skip", 0)
+			error(component.title .. " is given a channel, but left out by only or skip", 0)
 		end
 	end
 	if #only == 0 then
-		error("nothing is to be moved: only and skip leave out all that have a channel", 0)
+		error("nothing to move: only and skip leave out every component that has a channel", 0)
 	end
 	for name, value in pairs(p) do
 		given[name] = value

@@ -1,4 +1,4 @@
--- Instances move out of the way of a refresh, and come home behind it.
+-- Instances move out of the way of a refresh, and come home after it.
 
 local evacuation = {}
 
@@ -12,15 +12,15 @@ evacuation.params = {
 	evacuate_anyway = {
 		type = "boolean",
 		default = false,
-		about = "Evacuate although instances can't be moved, or not at all where there is but one member.",
+		about = "Continue even if some instances can't be moved or, with a single member, none can.",
 	},
 }
 
 local function refuse(reasons)
 	error(
-		"instances can't be moved out of the way, and nothing has been changed: "
+		"instances can't be moved out of the way; nothing was changed: "
 			.. table.concat(reasons, "; ")
-			.. ". Mend that, or go on all the same with: --evacuate-anyway"
+			.. ". Fix that, or proceed anyway with: --evacuate-anyway"
 	)
 end
 
@@ -51,7 +51,7 @@ local function foresee(p, component, waves)
 	end
 	if component.health ~= "ok" then
 		refuse {
-			"LXD isn't well ("
+			"LXD isn't healthy ("
 				.. table.concat(component.problems, "; ")
 				.. "); update it alone first: lockstep update --only lxd",
 		}
@@ -60,7 +60,7 @@ local function foresee(p, component, waves)
 		if not p.evacuate_anyway then
 			refuse { "there is only " .. members[1] .. ", and nowhere to move to" }
 		end
-		log.warn("there is nowhere to move instances to: they stay on " .. members[1])
+		log.warn("there is nowhere to move instances to; they stay on " .. members[1])
 		return {}
 	end
 	local reasons = {}
@@ -73,7 +73,7 @@ local function foresee(p, component, waves)
 		end
 		for _, name in ipairs(foretold[i].starts) do
 			log.warn(
-				member .. ": LXD will start " .. name .. ", which doesn't run; it is stopped again once it is home"
+				member .. ": LXD will start " .. name .. ", which isn't running; it is stopped again once it is back"
 			)
 		end
 	end
@@ -94,7 +94,7 @@ local function switch_off(component)
 	end
 	local halfway = component.halfway
 	if halfway and #halfway.waiting + #halfway.stopped == #component.members then
-		log.warn "LXD's healing can't be switched off, since LXD serves on no member; nor does it heal anything before it does"
+		log.warn "LXD's healing can't be switched off, since LXD serves on no member; until it does, it heals nothing either"
 		return
 	end
 	local tried = try(lxd.healing, { threshold = 0 })
@@ -102,9 +102,9 @@ local function switch_off(component)
 		return tried.value
 	end
 	log.warn(
-		"LXD's healing can't be switched off before all members have the same release ("
+		"LXD's healing can't be switched off until all members have the same release ("
 			.. tried.error.message
-			.. "): if cluster.healing_threshold is set, leave no member without power or network meanwhile"
+			.. "): if cluster.healing_threshold is set, keep every member powered and connected in the meantime"
 	)
 end
 
@@ -121,7 +121,7 @@ local function without_healing(component, body)
 	log.info(
 		"LXD's healing (after "
 			.. healing.previous
-			.. " s) is off until this run ends, also while it is held: instances of a member that dies stay where they are"
+			.. " s) is off until this run ends, even while it is held: instances of a member that dies stay where they are"
 	)
 	return finally(body, function()
 		lxd.healing { threshold = healing.previous }

@@ -160,17 +160,17 @@ function flow.component_params()
 	return {
 		downtime = {
 			type = "boolean",
-			about = "Don't ask where storage or network stops while a member is away: with fewer than three members.",
+			about = "Allow storage or network downtime without asking (clusters of fewer than three members).",
 		},
-		accept = { type = "list", about = "Checks of the preflight of which a no is accepted." },
+		accept = { type = "list", about = "Preflight checks to accept even if they fail." },
 		backup = {
 			type = "boolean",
 			default = true,
 			about = "Copy the control plane on each member before the first change.",
 		},
 		only = { type = "list", one_of = names, about = "Only these components." },
-		looks = { type = "integer", about = "Good looks in a row before a gate of storage or network opens." },
-		skip = { type = "list", one_of = names, about = "All components but these." },
+		looks = { type = "integer", about = "Consecutive healthy checks before a storage or network gate opens." },
+		skip = { type = "list", one_of = names, about = "Skip these components." },
 	}
 end
 

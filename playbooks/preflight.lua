@@ -1,4 +1,4 @@
--- Only looks: whether an update, or an upgrade to the channels that are named, could begin.
+-- Only looks: whether an update, or an upgrade to the given channels, can start.
 
 local channels = require "playbooks.channels"
 local flow = require "flow"
@@ -6,7 +6,7 @@ local waves = require "playbooks.waves"
 
 return flow.playbook {
 	api = 1,
-	about = "Tell whether the cluster is fit for an update, or an upgrade to the channels that are named.",
+	about = "Check whether the cluster is ready for an update, or an upgrade to the given channels.",
 	params = channels.params(flow.component_params()),
 	-- Parameters that contradict each other are refused before anything is looked at.
 	stages = function(p)

@@ -16,7 +16,7 @@ return flow.playbook {
 	run = function(_, p, this)
 		local chosen = channels.chosen(p)
 		if next(chosen) == nil then
-			error "no channel is given: name a set (--to 2), or components (for example --microcloud 2/stable)"
+			error "no channel is given; name a set (--to 2), or components (for example --microcloud 2/stable)"
 		end
 		local set = channels.set(p)
 		if set then

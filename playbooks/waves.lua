@@ -82,7 +82,7 @@ local function accepted(component, asked)
 	local reasons = stops[component.name] and stops[component.name](component.members) or {}
 	if #reasons > 0 and not asked then
 		local why = table.concat(reasons, "; ")
-		confirm(component.title .. " will stop while members are refreshed (" .. why .. "). Go on?")
+		confirm(component.title .. " will stop while members are refreshed (" .. why .. "). Continue?")
 	end
 	return #reasons > 0
 end
@@ -183,7 +183,7 @@ local function announce(plan)
 		("%s may take no changes until all members have the release, for about %d min (a guess). "):format(
 			component.title,
 			math.ceil(guess.all or guess.each * count)
-		) .. "Don't reboot a member that isn't refreshed yet: its daemon may not start again before it is"
+		) .. "Don't reboot a member that isn't refreshed yet: its daemon may not start again until it is"
 	)
 end
 

@@ -483,7 +483,7 @@ fn a_run_that_is_aborted_says_what_stays_and_has_an_exit_code_of_its_own() {
     );
     assert_eq!(desk.play(&body).code, Some(4));
     let out = desk.run(&["abort", "site-1"]).exits(9);
-    assert!(out.contains("site-1: aborted; what it had switched on was given back\nWhat it did stays:\n  micro01  snap.refresh microcloud: 1200 → 1210"), "{out}");
+    assert!(out.contains("site-1: aborted; all settings it changed were restored\nThese changes remain:\n  micro01  snap.refresh microcloud: 1200 → 1210"), "{out}");
     assert!(desk.run(&["runs"]).exits(0).contains("aborted"));
     let again = desk.run(&["abort", "site-1"]);
     assert_eq!(again.code, Some(2));
@@ -511,7 +511,7 @@ fn what_an_abort_can_t_give_back_is_told_with_what_to_type() {
         "nobody was there to be asked"
     );
     let out = desk.run(&["abort", "site-1"]).exits(4);
-    let (_, told) = out.split_at(out.find("site-1 isn't aborted yet.").unwrap());
+    let (_, told) = out.split_at(out.find("site-1 is not fully aborted.").unwrap());
     insta::assert_snapshot!(told);
     let done = "finally/exec#1={\"code\":0,\"stdout\":\"\",\"stderr\":\"\"}";
     let ran = desk.run(&["abort", "site-1", "--assume-done", done]);
@@ -528,7 +528,7 @@ fn a_cluster_that_is_not_locked_needs_no_unlocking() {
 fn a_preflight_shows_every_check_and_leaves_no_run() {
     let desk = Desk::new();
     let out = desk.run(&["preflight", "--cluster", "twin:3"]).exits(0);
-    assert!(out.ends_with("nothing speaks against it\n"), "{out}");
+    assert!(out.ends_with("ready: no check would stop it\n"), "{out}");
     assert_eq!(out.matches(" pass").count(), CHECKS.len(), "{out}");
     let folded = "21 known hazards of other versions don't apply here: show them with --verbose";
     assert!(out.contains(folded), "{out}");
@@ -566,7 +566,7 @@ fn a_channel_for_a_component_that_is_left_out_is_refused() {
         };
         let out = told(["--lxd", "6/stable"]);
         assert!(
-            out.contains("LXD is given a channel, and left out by only or skip"),
+            out.contains("LXD is given a channel, but left out by only or skip"),
             "{out}"
         );
         let out = told(["--microceph", "tentacle/stable"]);

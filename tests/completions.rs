@@ -244,7 +244,7 @@ fn fish_completes_and_says_what_is_what() {
     };
     assert_eq!(
         complete("lockstep prefl"),
-        "preflight\tTell whether an update, or an upgrade, could begin\n"
+        "preflight\tCheck whether an update or upgrade can start\n"
     );
     assert_eq!(complete("lockstep show "), "site-1\n");
     assert_eq!(complete("lockstep update --only=lx"), "--only=lxd\n");

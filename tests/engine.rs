@@ -241,7 +241,7 @@ fn a_decision_about_a_step_that_doesn_t_wait_is_refused() {
     let Ended::Error(error) = ended else {
         panic!("{ended:?}")
     };
-    insta::assert_snapshot!(error.to_string(), @r#"the step snap.refersh#1 does not wait (did you mean "snap.refresh#1"?); these wait: snap.refresh#1"#);
+    insta::assert_snapshot!(error.to_string(), @r#"the step snap.refersh#1 is not waiting (did you mean "snap.refresh#1"?); waiting steps: snap.refresh#1"#);
     // Nothing is lost by it.
     bench.resume().done();
 }
@@ -283,10 +283,7 @@ fn a_question_holds_where_nobody_is_there_and_yes_answers_it() {
         "nobody is there to answer: Go on? Resume with --yes."
     );
     bench.answer = Answer::No;
-    assert_eq!(
-        bench.resume().held().failure.message,
-        "answered with no: Go on?"
-    );
+    assert_eq!(bench.resume().held().failure.message, "answered no: Go on?");
     bench.answer = Answer::Yes;
     bench.resume().done();
 }
@@ -347,7 +344,7 @@ fn a_once_without_a_probe_is_the_operator_s_to_decide() {
     kill_at(&mut bench, |r| matches!(r, Record::Start { .. }));
     let held = bench.resume().held();
     assert!(held.in_doubt);
-    insta::assert_snapshot!(held.failure.message, @"lockstep ended while this step was under way; exec leaves nothing behind by which its end could be told");
+    insta::assert_snapshot!(held.failure.message, @"lockstep ended while this step was running; exec leaves no trace from which its outcome can be determined");
     // Asking again changes nothing about it.
     assert!(bench.resume().held().in_doubt);
     let retry = BTreeSet::from(["exec#1".to_owned()]);
@@ -396,7 +393,7 @@ fn two_members_that_stay_away_hold_the_run_too() {
     let held = bench.run().held();
     assert_eq!(held.path, "MicroCeph/micro02/microceph.wait#1");
     assert!(
-        held.failure.message.contains("it was waited for 10m"),
+        held.failure.message.contains("gave up after 10m"),
         "{}",
         held.failure.message
     );
@@ -409,7 +406,7 @@ fn a_refresh_that_takes_longer_than_its_time_is_waited_for_after_a_resume() {
     let held = bench.run().held();
     assert!(held.in_doubt, "{held:?}");
     assert!(
-        held.failure.message.contains("still goes on"),
+        held.failure.message.contains("still running"),
         "{}",
         held.failure
     );
@@ -506,9 +503,9 @@ fn a_cluster_that_someone_else_changed_is_not_gone_on_with() {
     bench.world.set_revision("micro02", "microcloud", 1210);
     let why = bench.resume().suspended();
     insta::assert_snapshot!(why, @r"
-    the cluster was changed by something else since this run last saw it:
+    something else changed the cluster since this run last saw it:
       micro01/lxd/revision: 33100 → 33110
-    resume with --trust-cluster to go on all the same
+    resume with --trust-cluster to continue anyway
     ");
     // It is still refused when it is asked again.
     assert_eq!(bench.resume().suspended(), why);
@@ -546,8 +543,8 @@ fn a_lost_member_is_noticed_before_anything_is_done() {
     bench.fault("cut:micro02+1h");
     let why = bench.resume().suspended();
     insta::assert_snapshot!(why, @r"
-    no answer from micro02: what is there now can't be told
-    resume with --trust-cluster to go on all the same
+    no answer from micro02: the current state there is unknown
+    resume with --trust-cluster to continue anyway
     ");
 }
 

@@ -248,7 +248,7 @@ fn what_was_moved_and_didnt_start_is_started_when_resumed() {
         let message = bench.run().held().failure.message;
         assert!(message.contains("a2 is Stopped on micro03"), "{message}");
         let again = bench.resume().held().failure.message;
-        let expected = "a2 was moved to micro03 and doesn't start there";
+        let expected = "a2 was moved to micro03 but doesn't start there";
         assert!(again.contains(expected), "{again}");
         bench.resume().done();
         assert_home(&bench, &before);
@@ -433,7 +433,7 @@ fn an_instance_that_lxd_starts_on_the_way_is_foretold_and_stopped_again() {
     assert!(
         done["notes"]
             .to_string()
-            .contains("LXD started what was stopped before (boot.autostart): autos"),
+            .contains("LXD started instances that were stopped before (boot.autostart): autos"),
         "{done}"
     );
 }

@@ -274,14 +274,14 @@ fn members_without_curl_are_passed_over_and_the_command_is_asked_last() {
         json!(null)
     );
     let held = asked(&all, "\n Status: ERROR\n\n \u{2503} \u{2a2f} x\n").held();
-    let said = "on micro03 microcloud status says ERROR; look at: sudo microcloud status";
+    let said = "on micro03 microcloud status says ERROR; see: sudo microcloud status";
     assert!(
         held.failure.message.contains(said),
         "{}",
         held.failure.message
     );
     let held = asked(&all, "").held();
-    let said = "microcloud status says nothing of the status";
+    let said = "microcloud status says nothing about the status";
     assert!(
         held.failure.message.contains(said),
         "{}",

@@ -111,10 +111,10 @@ fn a_run_that_a_check_refused_is_over_and_shows_its_checks_as_a_table() {
     let refused = desk.run(&["rehearse", "update", "--fault", "cut:micro02", "--quiet"]);
     assert_eq!(refused.code, Some(3), "{refused:?}");
     for part in [
-        "update-1 was refused, and nothing was changed:",
+        "update-1 was refused; nothing was changed:",
         "CHECK",
         "reachable",
-        "Fix that, and run the command again.",
+        "Fix this, then run the command again.",
     ] {
         assert!(refused.stdout.contains(part), "{part}: {}", refused.stdout);
     }

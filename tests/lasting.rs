@@ -84,7 +84,7 @@ fn what_cant_be_read_is_said_and_not_passed() {
             bench.world.break_program(words, broken);
             bench.answer = Answer::Yes;
             let held = told(&bench.resume().held());
-            assert!(held.contains("it can't be told"), "{words}: {held}");
+            assert!(held.contains("it can't be determined"), "{words}: {held}");
         }
     }
 }

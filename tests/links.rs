@@ -67,10 +67,10 @@ fn a_dead_link_is_noticed_and_each_kind_of_step_brought_to_a_known_end() {
     joined.0.wait().unwrap();
     let held = "micro04: exec: contact was lost: ";
     assert!(
-        out.contains(held) && out.contains("exec leaves nothing behind"),
+        out.contains(held) && out.contains("exec leaves no trace"),
         "{out}"
     );
-    assert!(out.contains("found out afterwards"), "{out}");
+    assert!(out.contains("determined afterwards"), "{out}");
     for (member, done) in [
         ("micro01", true),
         ("micro02", true),

@@ -67,7 +67,7 @@ fn what_is_going_on_stands_below_what_is_over() {
     let events = events(&["update", "--cluster", "twin:3"], 0);
     let frames = [
         progress("MicroCeph/micro02/snap.refresh", "Download"),
-        progress("MicroCeph/micro02/microceph.wait", "looks"),
+        progress("MicroCeph/micro02/microceph.wait", "checks"),
         progress("LXD/micro03/snap.refresh", "Stop snap"),
         progress("MicroCloud/micro01/snap.refresh", "Start snap"),
     ]

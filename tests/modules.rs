@@ -226,7 +226,7 @@ fn ops_of_lockstep_work_beside_a_program_that_doesn_t() {
     let ran = desk.run(&["doc", "--modules", "nowhere"]);
     assert_eq!(
         ran.stderr,
-        "error: there is no folder of modules nowhere\nname one with --modules DIR\n"
+        "error: there is no modules folder nowhere\nname one with --modules DIR\n"
     );
     let shown = desk.run(&["runs"]);
     assert_eq!(shown.stderr, "");

@@ -40,7 +40,7 @@ fn all_that_a_program_printed_is_shown_and_a_read_leaves_nothing_behind() {
     for end in ["", "; exit 1"] {
         let long = exec("-m a --effect read", &format!("seq 1 9999{end}"));
         assert!(long.stdout.contains("\n9999\n"), "{end}");
-        assert_eq!(long.stderr, "a: only the end of what it printed was kept\n");
+        assert_eq!(long.stderr, "a: only the end of its output was kept\n");
     }
     assert!(!desk.path("state").exists(), "a read made a run");
     let _ = exec("-m a --effect once", "true").exits(0);

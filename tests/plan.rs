@@ -236,7 +236,9 @@ end }}"#
     );
     let other = run("other.json");
     assert!(
-        other.stderr.contains(r#"other parameters are given than it was made with: snap is "microovn" in the plan and "lxd" here"#),
+        other.stderr.contains(
+            r#"it was made with other parameters: snap is "microovn" in the plan and "lxd" here"#
+        ),
         "{}",
         other.stderr
     );
@@ -268,7 +270,7 @@ fn the_command_that_a_plan_prints_runs_it() {
         .exits(0);
     let printed = out
         .lines()
-        .find_map(|line| line.strip_prefix("Run it, and nothing else: lockstep "));
+        .find_map(|line| line.strip_prefix("To run exactly this plan: lockstep "));
     let printed = printed.unwrap_or_else(|| panic!("{out}"));
     assert!(printed.ends_with(r"--plan 'up'\''s plan'"), "{printed}");
     let words = printed.replace(r"'up'\''s plan'", "up's_plan");

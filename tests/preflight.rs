@@ -270,7 +270,7 @@ fn a_track_that_rolls_on_leads_where_its_version_does_and_lxd_s_leads_to_no_lts(
     });
     let told = told.join("\n");
     assert!(told.contains(r#""path" "unknown""#), "{told}");
-    assert!(told.contains("which tells no version"), "{told}");
+    assert!(told.contains("which has no version"), "{told}");
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn what_may_be_accepted_can_be_and_nothing_else() {
     let text = refused(with(json!(["lock"])));
     assert!(
         text.starts_with(
-            "the check \"lock\" may not be accepted; these may: names, drift, ovn-schemas, ovn-certificates, lxd-voters, "
+            "the check \"lock\" can't be accepted; these can: names, drift, ovn-schemas, ovn-certificates, lxd-voters, "
         ),
         "{text}"
     );
@@ -461,7 +461,7 @@ fn a_component_that_is_left_out_of_a_move_must_not_be_half_way() {
         let (verdict, evidence) = drift(&left_out);
         assert_eq!(verdict, "fail", "{evidence}");
         assert!(
-            evidence.starts_with("\"MicroOVN is half-way (revision"),
+            evidence.starts_with("\"MicroOVN is only partly updated (revision"),
             "{evidence}"
         );
         assert!(evidence.ends_with("with: lockstep update\""), "{evidence}");
@@ -488,8 +488,8 @@ fn questions(bench: &Bench) -> Vec<String> {
 fn the_point_of_no_return_is_asked_about_where_somebody_is_there() {
     let params = json!({"to": "3", "accept": ["microcloud-3-in-production"]});
     let expected = [
-        "From here on there is no way back for LXD to an older release than 6/stable. Go on?",
-        "From here on there is no way back for MicroCloud to an older release than 3/stable. Go on?",
+        "From here on there is no way back for LXD to an older release than 6/stable. Continue?",
+        "From here on there is no way back for MicroCloud to an older release than 3/stable. Continue?",
     ];
     let mut bench = upgrade(&params, |_| {});
     bench.run().done();

@@ -295,7 +295,7 @@ fn a_batch_that_was_killed_is_told_as_that_and_leaves_the_connection_alone() {
     write(&lab.path("site.lua"), &text);
     let site = lab.path("site.lua");
     let out = lab.run(&["run", site.to_str().unwrap()]).exits(4);
-    let why = "contact was lost: the command ended without telling its status";
+    let why = "contact was lost: the command ended without reporting its status";
     assert!(out.contains(why), "{out}");
     assert_eq!(lab.logins("micro01"), 1, "{out}");
 }
@@ -333,7 +333,7 @@ fn an_interrupt_from_a_terminal_leaves_the_connections_alive() {
     write(&go, "");
     let out = Ran::of(child.wait_with_output().unwrap()).exits(5);
     assert!(!out.contains("contact was lost"), "{out}");
-    assert!(out.contains("1 step was asked for and not begun"), "{out}");
+    assert!(out.contains("1 requested step was not started"), "{out}");
     let journal = read(&lab.path("state/runs/site-1/journal.jsonl"));
     assert!(journal.contains("\"stdout\":\"ended"), "{journal}");
     let ended = lab.run(&["resume", "site-1"]).exits(0);

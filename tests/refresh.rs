@@ -118,7 +118,7 @@ fn a_playbook_that_doesn_t_ask_for_it_is_refused_before_anything_is_done() {
     let body = r#"return snap.refresh { member = "micro02", snap = "lxd", revision = "33105" }"#;
     let mut bench = Bench::playing(body, 3);
     let held = bench.run().held();
-    insta::assert_snapshot!(told(&held), @"snap.refresh#1: all members are to have 33105, and the store has 33110 of lxd by now, and nothing was done: abort the run and begin again, which takes all of them to the newest; or give this one 33105 with: sudo snap refresh lxd --revision=33105, and resume");
+    insta::assert_snapshot!(told(&held), @"snap.refresh#1: all members must have 33105, but the store now has 33110 of lxd, and nothing was done: abort the run and start it again, which takes all of them to the newest; or refresh this one to 33105 with: sudo snap refresh lxd --revision=33105, then resume");
     assert_eq!(bench.revisions("lxd"), [33100; 3]);
     assert_eq!(bench.refreshes(), Vec::<String>::new());
 }
@@ -175,7 +175,7 @@ fn a_cohort_that_is_apart_beforehand_is_told_and_may_be_accepted() {
         bench
     };
     let held = apart(json!([])).run().held();
-    insta::assert_snapshot!(held.failure.message, @"cohort: MicroCloud: the store has 1200 for micro02 and 1210 for micro01, micro03: try again later; accepted, all are taken to 1210, by its number where the cohort doesn't give it (go on all the same: --accept cohort)");
+    insta::assert_snapshot!(held.failure.message, @"cohort: MicroCloud: the store has 1200 for micro02 and 1210 for micro01, micro03; try again later, or if accepted, all are taken to 1210, by number where the cohort doesn't offer it (to proceed anyway: --accept cohort)");
     let mut bench = apart(json!(["cohort"]));
     bench.run().done();
     assert_eq!(bench.revisions("microcloud"), [1210; 3]);
@@ -204,18 +204,15 @@ fn a_refresh_that_hangs_is_told_with_the_task_the_time_and_who_waits() {
     );
     let message = &held.failure.message;
     for part in [
-        "Copy snap \"lxd\" data: nothing moves since ",
-        "its services are down on micro02 meanwhile; micro01, micro03 wait for it",
+        "Copy snap \"lxd\" data: no progress since ",
+        "its services are down on micro02 in the meantime; micro01, micro03 wait for it",
         "snap change 1",
         "sudo snap abort 1",
     ] {
         assert!(message.contains(part), "{message}");
     }
     let events = serde_json::to_string(&bench.events).unwrap();
-    assert!(
-        events.contains("nothing moves since"),
-        "it is told meanwhile"
-    );
+    assert!(events.contains("no progress since"), "it is told meanwhile");
     bench.world.mend();
     bench.resume().done();
     assert_eq!(bench.revisions("lxd"), [33110; 3]);
@@ -248,7 +245,7 @@ fn programs_that_people_run_are_found_before_the_wave_with_member_and_process() 
     bench.fault("running-app:lxd,micro02");
     bench.world.advance(1000);
     let held = bench.run().held();
-    insta::assert_snapshot!(held.failure.message, @"clients: snapd refreshes no lxd of which a program runs: micro02 runs lxc (pid 4242) (see: ps -fp 4242); end it there (go on all the same: --accept clients)");
+    insta::assert_snapshot!(held.failure.message, @"clients: snapd doesn't refresh lxd while its programs run: micro02 runs lxc (pid 4242) (see: ps -fp 4242); end them there (to proceed anyway: --accept clients)");
 
     // One that is begun behind the preflight.
     let mut bench = only("lxd");

@@ -203,7 +203,7 @@ fn a_journal_that_is_torn_or_was_never_begun_is_shown_as_far_as_it_goes() {
         for command in ["show", "resume", "abort", "report"] {
             let ran = desk.run(&[command, "site-1"]);
             assert_eq!(ran.code, Some(7), "{ran:?}");
-            let told = "the run did not begin: its journal is missing or empty";
+            let told = "the run did not start: its journal is missing or empty";
             assert!(ran.stderr.contains(told), "{command}: {ran:?}");
             for offered in ["lockstep resume", "lockstep status"] {
                 assert!(!ran.stdout.contains(offered), "{command}: {ran:?}");
@@ -245,7 +245,7 @@ fn events_that_are_missing_unknown_or_garbage_cost_only_themselves() {
     for said in [
         "1 line of events that this lockstep doesn't know: eclipse",
         "1 line of the events that can't be read",
-        "torn",
+        "the last line of the events, which is incomplete",
     ] {
         assert!(show.stderr.contains(said), "{said}\n{}", show.stderr);
     }
@@ -255,7 +255,7 @@ fn events_that_are_missing_unknown_or_garbage_cost_only_themselves() {
     assert_eq!(show.code, Some(0), "{show:?}");
     assert!(
         show.stderr
-            .contains("commands, outputs and what was waited for aren't known"),
+            .contains("commands, outputs, and what was waited for are unknown"),
         "{}",
         show.stderr
     );

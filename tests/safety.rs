@@ -69,8 +69,8 @@ fn a_second_run_is_refused_before_it_changes_anything_and_goes_on_when_the_first
             held.failure.to_string(),
             format!(
                 "preflight.require: lock: {member}: the cluster belongs to the run upgrade-7 of eve@jump2, begun 2026-03-31 22:00:00 UTC: \
-                 let it end; if it stopped, continue it where it was begun with: lockstep resume upgrade-7, or end it with: \
-                 lockstep abort upgrade-7; if nothing is left of it: lockstep unlock"
+                 let it end; if it stopped, continue it where it was started with: lockstep resume upgrade-7, or end it with: \
+                 lockstep abort upgrade-7; if it no longer exists: lockstep unlock"
             )
         );
         assert_eq!(
@@ -109,7 +109,7 @@ fn a_lock_that_can_t_be_read_is_not_free() {
         assert_eq!(held.failure.kind, Kind::Refused, "{held:?}");
         let text = held.failure.to_string();
         assert!(
-            text.starts_with("preflight.require: lock: can't be told: micro02: the lock "),
+            text.starts_with("preflight.require: lock: unknown: micro02: the lock "),
             "{text}"
         );
         assert!(
@@ -225,9 +225,9 @@ fn a_run_that_leaves_something_on_is_not_done() {
     };
     assert_eq!(
         failure,
-        "the playbook ended, and what it had switched on is still on:\n  \
-         noout is set for micro02; switch it off with: lockstep op microceph.noout --member micro02 --on false\n  \
-         the cluster is locked; switch it off with: lockstep unlock"
+        "the playbook ended, and these settings were not restored:\n  \
+         noout is set for micro02; undo it with: lockstep op microceph.noout --member micro02 --on false\n  \
+         the cluster is locked; undo it with: lockstep unlock"
     );
     let both = format!(
         "{body}\nmicroceph.noout {{ member = \"micro02\", on = false }}\nlock.release {{}}"
@@ -240,7 +240,7 @@ fn a_run_that_leaves_something_on_is_not_done() {
         Ended::Finish(Finish::Failed(failure)) => assert!(
             failure
                 .message
-                .starts_with("the run was aborted, and what it had"),
+                .starts_with("the run was aborted, and these settings"),
             "{failure}"
         ),
         other => panic!("{other:?}"),
@@ -443,7 +443,7 @@ fn a_member_without_room_for_a_backup_holds_the_run_before_the_first_change() {
         text.contains("the backup can't be written to /var/lib/lockstep/backup/"),
         "{text}"
     );
-    assert!(text.contains("No space left on device. Make room there and resume, or begin a run with --backup=false"), "{text}");
+    assert!(text.contains("No space left on device. Free up space there and resume, or start a run with --backup=false"), "{text}");
     assert_eq!(bench.refreshes(), Vec::<String>::new());
     bench.world.host("micro02").free = 1 << 40;
     bench.resume().done();
@@ -461,7 +461,7 @@ fn a_backup_folder_that_can_t_be_written_holds_the_run_before_the_first_change()
     let text = held.failure.to_string();
     assert!(
         text.ends_with(
-            "File exists. Mend that there and resume, or begin a run with --backup=false"
+            "File exists. Fix that there and resume, or start a run with --backup=false"
         ),
         "{text}"
     );

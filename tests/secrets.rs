@@ -472,7 +472,7 @@ fn a_file_that_others_may_read_is_warned_of() {
     let ran = desk.run(&["run", &playbook(), "--token", "file:token"]);
     let file = desk.path("token");
     let warning = format!(
-        "others than you may read {}, which holds a secret",
+        "{} holds a secret and can be read by others",
         file.display()
     );
     assert!(ran.stderr.contains(&warning), "{}", ran.stderr);

@@ -79,14 +79,14 @@ fn a_new_playbook_says_what_to_do_next_and_overwrites_nothing() {
     assert_eq!(again.code, Some(2));
     assert_eq!(
         again.stderr,
-        "error: site/drain.lua exists, and is left as it is\n"
+        "error: site/drain.lua exists, and was not changed\n"
     );
     assert_eq!(read(&desk.path("site/drain.lua")), "mine");
     let bare = desk.run(&["new", "drain"]);
     assert_eq!(bare.code, Some(2));
     assert!(
         bare.stderr
-            .ends_with("ends with .lua\nlockstep new drain.lua\n"),
+            .ends_with("must end with .lua\nlockstep new drain.lua\n"),
         "{}",
         bare.stderr
     );
@@ -130,7 +130,7 @@ fn the_types_of_an_editor_are_those_of_the_registry() {
     // Typed again, nothing changes; what is out of date, or gone, is put right.
     let again = desk.run(&["types", "site"]).exits(0);
     assert!(
-        !again.contains("written") && again.contains("files are as they were"),
+        !again.contains("written") && again.contains("files are unchanged"),
         "{again}"
     );
     fs::remove_file(desk.path("site/types/snap.lua")).unwrap();
@@ -168,7 +168,7 @@ fn types_of_an_older_lockstep_are_brought_up_to_date_and_what_is_not_lockstep_s_
     let ran = desk.run(&["types", "."]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
     assert!(
-        ran.stderr.contains("are in .: types/snap.lua\n"),
+        ran.stderr.contains("changed since: types/snap.lua\n"),
         "{}",
         ran.stderr
     );

@@ -109,9 +109,9 @@ fn of_two_that_carry_on_a_run_the_one_that_was_taken_over_begins_nothing_more() 
 
     here.signal("-CONT");
     let told = here.ends().exits(4);
-    let why = "micro02: exec: site-1 was taken up elsewhere by ";
+    let why = "micro02: exec: site-1 was continued elsewhere by ";
     assert!(
-        told.contains(why) && told.contains(", as sitting 2"),
+        told.contains(why) && told.contains(", as session 2"),
         "{told}"
     );
     assert_eq!(read(&file), "one\ntwo\n");
@@ -121,7 +121,7 @@ fn of_two_that_carry_on_a_run_the_one_that_was_taken_over_begins_nothing_more() 
         lab.run_in("here", &["resume", "site-1", "--trust-cluster"])
             .exits(5)
     };
-    assert!(resume().contains("micro01: site-1 was taken up elsewhere by "));
+    assert!(resume().contains("micro01: site-1 was continued elsewhere by "));
     write(&lab.path("second"), "");
     let _ = there.ends().exits(0);
     assert_eq!(read(&file), "one\ntwo\nthree\n");
@@ -153,8 +153,8 @@ fn a_run_that_was_taken_up_elsewhere_is_refused_here() {
     ));
     let refreshes = there.refreshes();
     here.world = there.world.clone();
-    let told = "micro01: update-1 was taken up elsewhere by nobody@twin, as sitting 2: continue it there; if nothing is left \
-                of that: lockstep unlock";
+    let told = "micro01: update-1 was continued elsewhere by nobody@twin, as session 2: continue it there; if that run no \
+                longer exists: lockstep unlock";
     assert_eq!(here.resume().suspended(), told);
     let trusting = here.resume_with(Decisions::default(), true);
     assert_eq!(trusting.suspended(), told);
@@ -166,7 +166,7 @@ fn a_run_that_was_taken_up_elsewhere_is_refused_here() {
     there.assert_updated();
     here.world = there.world.clone();
     let ended = here.resume().suspended();
-    let told = "update-1 was continued elsewhere by nobody@twin, as sitting 3, which has given the cluster back";
+    let told = "update-1 was continued elsewhere by nobody@twin, as session 3, which has released the cluster";
     assert!(ended.starts_with(told), "{ended}");
     assert_eq!(here.refreshes(), there.refreshes());
 }
@@ -194,7 +194,7 @@ fn of_two_that_take_a_run_up_at_once_one_is_refused_on_the_first_member() {
         .set_file("micro01", "/var/lib/lockstep/lock", claim);
     let told = second.resume().suspended();
     assert!(
-        told.starts_with("micro01: update-1 was taken up elsewhere"),
+        told.starts_with("micro01: update-1 was continued elsewhere"),
         "{told}"
     );
     for member in ["micro02", "micro03"] {

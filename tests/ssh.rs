@@ -60,7 +60,7 @@ fn an_update_goes_through_the_real_client_and_server() {
 
     let again = lab.run(&["update"]).exits(0);
     assert!(
-        again.contains("update-2: done: nothing had to be changed"),
+        again.contains("update-2: done: already up to date"),
         "{again}"
     );
     assert_eq!(lab.refreshes().len(), 12);
@@ -163,7 +163,7 @@ fn a_connection_that_is_cut_is_told_and_made_again_and_the_refresh_not_repeated(
     lab.cut("micro01");
     let out = Ran::of(child.wait_with_output().unwrap()).exits(0);
     let idle = out.contains("; connected again");
-    let in_doubt = out.contains("; waiting for it") && out.contains("found out afterwards");
+    let in_doubt = out.contains("; waiting for it") && out.contains("determined afterwards");
     assert!(
         out.contains("micro01  contact was lost") && (idle || in_doubt),
         "{out}"
@@ -287,7 +287,7 @@ fn a_machine_that_stands_in_for_another_member_is_found_before_anything_is_done(
         "name = \"micro04\"\naddress = \"micro05\"\n",
     );
     write(&file, &text);
-    let why = "the machine that answers calls itself micro05, which is another member";
+    let why = "the machine that answers has hostname micro05, which is another member";
     let status = lab.run(&["status"]);
     assert_eq!(status.code, Some(10), "{status:?}");
     assert!(status.stdout.contains(why), "{status:?}");
@@ -300,7 +300,7 @@ fn a_machine_that_stands_in_for_another_member_is_found_before_anything_is_done(
     assert_eq!(op.code, Some(12), "{op:?}");
     assert_eq!(
         op.stdout,
-        format!("micro04: failed: {why}: mend the address in the cluster file\n")
+        format!("micro04: failed: {why}; fix the address in the cluster file\n")
     );
     let plan = lab.run(&["plan", "update"]);
     assert_eq!(plan.code, Some(3), "{plan:?}");
@@ -393,7 +393,7 @@ fn garbage_from_a_member_is_named_with_its_command() {
     assert_eq!(out.code, Some(3), "{}", out.stdout);
     assert!(
         out.stdout
-            .contains("microceph: can't be told: micro01: microceph.ceph printed something else"),
+            .contains("microceph: unknown: micro01: microceph.ceph printed something else"),
         "{}",
         out.stdout
     );
@@ -531,7 +531,7 @@ fn a_second_process_is_refused_while_a_run_is_alive() {
     assert_eq!(out.code, Some(6), "{}", out.stderr);
     assert!(
         out.stderr
-            .contains("the run update-1 is being run by another process"),
+            .contains("the run update-1 is in use by another process"),
         "{}",
         out.stderr
     );
@@ -540,7 +540,7 @@ fn a_second_process_is_refused_while_a_run_is_alive() {
     let out = lab.run(&["unlock", "--yes"]);
     assert_eq!(out.code, Some(6), "{}", out.stderr);
     assert!(
-        out.stderr.contains("update-1 is being run here"),
+        out.stderr.contains("update-1 is running here"),
         "{}",
         out.stderr
     );
@@ -581,7 +581,7 @@ fn the_first_interrupt_lets_steps_finish_and_the_second_leaves_them() {
     interrupt(&child);
     let drained = Ran::of(child.wait_with_output().unwrap()).exits(5);
     assert!(
-        drained.contains("1 step was asked for and not begun")
+        drained.contains("1 requested step was not started")
             && drained.contains("lockstep resume update-1"),
         "{drained}"
     );
@@ -595,13 +595,13 @@ fn the_first_interrupt_lets_steps_finish_and_the_second_leaves_them() {
     interrupt(&child);
     let left = Ran::of(child.wait_with_output().unwrap()).exits(5);
     assert!(
-        left.contains("interrupted while these were under way: MicroCloud/micro02/snap.refresh#1"),
+        left.contains("steps were running: MicroCloud/micro02/snap.refresh#1"),
         "{left}"
     );
     assert!(lab.world().is_changing("micro02"));
 
     let ended = lab.run(&["resume", "update-1"]).exits(0);
-    assert!(ended.contains("found out afterwards"), "{ended}");
+    assert!(ended.contains("determined afterwards"), "{ended}");
     assert_eq!(
         lab.refreshes(),
         ["micro01 microcloud", "micro02 microcloud"]

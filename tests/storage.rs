@@ -187,7 +187,7 @@ fn monitors_of_a_new_major_can_go_back_until_the_last_one_has_it() {
     bench.world.never_clean_after("micro02");
     let held = told(&bench.run().held());
     assert!(
-        held.contains("the way back is: sudo snap refresh microceph --revision=1500 on micro02"),
+        held.contains("go back with: sudo snap refresh microceph --revision=1500 on micro02"),
         "{held}"
     );
     // Nobody is asked before the last monitor's turn.
@@ -430,7 +430,7 @@ fn a_flag_that_somebody_else_cleared_meanwhile_is_told() {
     );
     bench.wait(Duration::from_secs(60));
     bench.resume().done();
-    let told = "micro02: noout, which this run had set, had been cleared by somebody else";
+    let told = "micro02: noout, which this run had set, was cleared by somebody else";
     let said = |event: &Event| matches!(event, Event::Log { message, .. } if message == told);
     assert_eq!(bench.events.iter().filter(|e| said(&e.event)).count(), 1);
     // Where nobody did, nothing is said.

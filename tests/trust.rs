@@ -11,7 +11,7 @@ use lockstep_tests::lab::{Ran, read, write};
 use crate::desk::Desk;
 
 /// What a file that isn't used is told with.
-const TOLD: &str = "isn't used, since nobody named it";
+const TOLD: &str = "isn't used: it wasn't named explicitly";
 
 /// What a command does where the folder may be anybody's.
 #[derive(Clone, Copy, PartialEq)]

@@ -167,7 +167,7 @@ fn a_process_that_is_gone_is_told() {
         "{ran:?}"
     );
     assert!(
-        ran.stdout.contains("Go on with: lockstep resume site-1"),
+        ran.stdout.contains("Continue with: lockstep resume site-1"),
         "{ran:?}"
     );
 }
@@ -187,7 +187,7 @@ fn an_interrupt_ends_the_watching_and_says_that_the_run_goes_on() {
     let output = live.watch.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("site-1 goes on"), "{said}");
+    assert!(said.contains("site-1 continues"), "{said}");
 }
 
 #[test]

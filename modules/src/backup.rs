@@ -197,7 +197,7 @@ const LXD_FILES: Part = part(
 
 /// Copy the control plane of a member into a folder of this run's there, which only root can read.
 ///
-/// Older backups are removed until so many are left. See [`backup.verify`](#backupverify).
+/// Older backups are removed until this many are left. See [`backup.verify`](#backupverify).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TakeArgs {
@@ -356,13 +356,13 @@ fn unwritten(member: &Member, path: &str, cmd: &Cmd, output: &Output) -> OpError
     let said = output.stderr.trim();
     let error = output.failure(cmd, member.as_str(), said);
     let way = if said.contains("No space left") {
-        "Make room there"
+        "Free up space there"
     } else {
-        "Mend that there"
+        "Fix that there"
     };
     OpError {
         message: format!(
-            "the backup can't be written to {path}: {said}. {way} and resume, or begin a run with --backup=false"
+            "the backup can't be written to {path}: {said}. {way} and resume, or start a run with --backup=false"
         ),
         ..error
     }
@@ -436,7 +436,7 @@ async fn prune(cx: &Cx, member: &Member, own: &str, keep: usize) -> Result<Vec<S
     Ok(old)
 }
 
-/// Hold a member's backup against its checksums, and see that its dumps are whole.
+/// Compare a member's backup with its checksums, and check that its dumps are complete.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyArgs {
@@ -470,7 +470,7 @@ impl Op for Verify {
     }
 
     fn summary(out: &VerifyOut) -> String {
-        format!("{} files are whole", out.files.len())
+        format!("{} files are intact", out.files.len())
     }
 
     async fn run(cx: &Cx, args: VerifyArgs) -> Result<VerifyOut, OpError> {
@@ -489,7 +489,7 @@ impl Op for Verify {
             let path = format!("{folder}/{}", file.name);
             let tail = Cmd::root(["/usr/bin/tail", "-n", "1", &path]).private();
             if must(cx, member, &tail).await?.stdout.trim() != "COMMIT;" {
-                let what = format!("{path} is no whole dump: its last line isn't COMMIT;");
+                let what = format!("{path} is not a complete dump: its last line isn't COMMIT;");
                 return Err(OpError::command(what).on(member.as_str()));
             }
         }

@@ -18,7 +18,7 @@ pub fn module() -> Module {
     )
 }
 
-/// Ask the operator. The run goes on after "yes", and pauses here after "no" or where nobody is there to answer.
+/// Ask the operator. The run continues after "yes", and pauses here after "no" or if nobody is there to answer.
 ///
 /// `--yes` answers every question with yes. With `unattended = "go-on"` nobody there is a yes too.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -72,10 +72,7 @@ impl Op for Confirm {
         match cx.ask_operator(&args.question).await {
             Some(true) => Ok(ConfirmOut { yes: true }),
             None if args.unattended == Unattended::GoOn => Ok(ConfirmOut { yes: true }),
-            Some(false) => Err(OpError::refused(format!(
-                "answered with no: {}",
-                args.question
-            ))),
+            Some(false) => Err(OpError::refused(format!("answered no: {}", args.question))),
             None => Err(OpError::refused(format!(
                 "nobody is there to answer: {} Resume with --yes.",
                 args.question

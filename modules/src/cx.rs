@@ -577,7 +577,7 @@ impl Cx {
             Ok(if good >= looks {
                 Look::Yes(value)
             } else {
-                Look::NotYet(format!("well so far, {good} of {looks} looks"))
+                Look::NotYet(format!("healthy so far, {good} of {looks} checks"))
             })
         })
         .await

@@ -41,7 +41,7 @@ pub struct ExecArgs {
     pub root: bool,
     /// Text for its standard input: the place for a secret, which in `argv` any user of the member could read while it runs.
     pub stdin: Option<String>,
-    /// Exit statuses beside 0 that aren't failures.
+    /// Exit statuses other than 0 that aren't failures.
     #[serde(default)]
     pub allow: Vec<i32>,
     /// What a simulated cluster takes it to have done, where it doesn't know the program: a plan is exact then.

@@ -137,8 +137,8 @@ fn seen(member: &Member, link: &Output, there: &Output) -> MemberLock {
             Err(_) => problem("the lock can't be read".to_owned()),
         },
         (End::Exit(1), End::Exit(1)) => none,
-        (End::Exit(1), End::Exit(0)) => problem("the lock is no lock of lockstep's".to_owned()),
-        (link, there) => problem(format!("the lock can't be looked at ({link}, {there})")),
+        (End::Exit(1), End::Exit(0)) => problem("the lock is not one of lockstep's".to_owned()),
+        (link, there) => problem(format!("the lock can't be inspected ({link}, {there})")),
     };
     MemberLock {
         member: member.0.clone(),
@@ -264,8 +264,9 @@ impl Op for Read {
 
 /// Take the cluster for this run, on every member.
 ///
-/// It is refused where another run has it, or another process that took this run up, and where that can't be told. What the
-/// run has already stays its own, however often it is resumed: the claim of a sitting that the run knows of is replaced.
+/// It is refused where another run has it, or another process that continued this run, and where that can't be
+/// determined. What the
+/// run has already stays its own, however often it is resumed: the claim of a session that the run knows of is replaced.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TakeArgs {
@@ -378,7 +379,7 @@ async fn take(cx: &Cx, member: &Member, claim: &Claim) -> Result<Took, OpError> 
     for (cmd, output) in commands.iter().zip(&outputs) {
         output.text(cmd, member.as_str())?;
     }
-    let why = "the lock was taken and is not there";
+    let why = "the lock was taken but is not there";
     Err(OpError::command(why).on(member.as_str()))
 }
 
@@ -444,7 +445,7 @@ async fn release(cx: &Cx, member: &Member) -> Result<MemberLock, OpError> {
         return remove(cx, member, &lock.says, &["/usr/bin/mv", "-fT", LOCK, LAST]).await;
     }
     let found = if lock.free() {
-        "the lock was gone already".to_owned()
+        "the lock was already gone".to_owned()
     } else {
         format!("the lock isn't this run's: {}", lock.brief())
     };
@@ -464,14 +465,17 @@ async fn remove(
         return Ok(lock);
     }
     let why = outputs.first().map(|output| output.stderr.trim());
-    let why = why.filter(|why| !why.is_empty()).unwrap_or("it stayed");
+    let why = why
+        .filter(|why| !why.is_empty())
+        .unwrap_or("it is still there");
     Err(OpError::command(format!("the lock can't be removed: {why}")).on(member.as_str()))
 }
 
-/// Remove locks that were looked at before, whosever they are: for a lock of which nothing else is left. See `lockstep
+/// Remove locks that were inspected before, whoever holds them: for the lock of a run that no longer exists. See `lockstep
 /// unlock`.
 ///
-/// A lock that says something else by now isn't touched. It fails where one of them is still there, or can't be told.
+/// A lock that says something else by now isn't touched. It fails where one of them is still there, or where that can't
+/// be determined.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RemoveArgs {

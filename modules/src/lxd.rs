@@ -166,7 +166,7 @@ fn some(members: Vec<LxdMember>) -> Result<Vec<LxdMember>, OpError> {
 
 /// Wait until LXD is ready on every member, with networks and storage, and all members are online with one version.
 ///
-/// The gate behind a refresh. While versions differ, members are blocked and refreshed ones serve no API, so there is no
+/// The gate after a refresh. While versions differ, members are blocked and refreshed ones serve no API, so there is no
 /// gate between two members: all are refreshed, and then this is asked for.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -202,7 +202,7 @@ impl Op for Wait {
             return format!("{members} members online, with networks and storage");
         }
         let unasked = out.unasked.join(", ");
-        format!("{members} members online; LXD doesn't tell of networks and storage on {unasked}")
+        format!("{members} members online; LXD doesn't report networks and storage on {unasked}")
     }
 
     async fn run(cx: &Cx, _: WaitArgs) -> Result<WaitOut, OpError> {
@@ -214,7 +214,7 @@ impl Op for Wait {
                     return Ok(Look::Yes(out));
                 }
                 Ok(Look::NotYet(format!(
-                    "well so far, {good} of {SAMPLES} looks"
+                    "healthy so far, {good} of {SAMPLES} checks"
                 )))
             }
             Look::NotYet(missing) => {
@@ -268,7 +268,7 @@ fn not_ready(waiting: &[(&str, String)]) -> String {
     } else {
         "on each: one may hold the others"
     };
-    format!("{}; look at sudo snap logs lxd {place}", reasons.join("; "))
+    format!("{}; see: sudo snap logs lxd {place}", reasons.join("; "))
 }
 
 /// Whether LXD is ready on a member.
@@ -462,13 +462,13 @@ mod tests {
     fn members_that_aren_t_ready_for_the_same_reason_are_named_together() {
         let late = "lxd failed (exit 1): LXD daemon not running".to_owned();
         let one = [("m2", late.clone())];
-        insta::assert_snapshot!(not_ready(&one), @"m2: lxd failed (exit 1): LXD daemon not running; look at sudo snap logs lxd there");
+        insta::assert_snapshot!(not_ready(&one), @"m2: lxd failed (exit 1): LXD daemon not running; see: sudo snap logs lxd there");
         let all = [
             ("m1", late.clone()),
             ("m2", "no pool".to_owned()),
             ("m3", late),
         ];
-        insta::assert_snapshot!(not_ready(&all), @"m1, m3: lxd failed (exit 1): LXD daemon not running; m2: no pool; look at sudo snap logs lxd on each: one may hold the others");
+        insta::assert_snapshot!(not_ready(&all), @"m1, m3: lxd failed (exit 1): LXD daemon not running; m2: no pool; see: sudo snap logs lxd on each: one may hold the others");
     }
 
     #[test]

@@ -182,8 +182,7 @@ pub fn with_way_back(
         return error;
     };
     let message = format!(
-        "{}; if it can't be mended, the way back is: sudo snap refresh {} --revision={before} on {member}, and lockstep \
-         abort {}",
+        "{}; if it can't be fixed, go back with: sudo snap refresh {} --revision={before} on {member}, then lockstep abort {}",
         error.message,
         app.snap,
         cx.run().id

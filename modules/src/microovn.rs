@@ -213,7 +213,7 @@ impl Picture {
             return Ok(picture);
         }
         Err(OpError::command(format!(
-            "it can't be told how the network's databases are: {}",
+            "the state of the network's databases can't be determined: {}",
             unread.join("; ")
         )))
     }

@@ -137,7 +137,7 @@ pub trait Op: 'static {
     ) -> impl Future<Output = Result<Probe<Self::Out>, OpError>> {
         async {
             Ok(Probe::Unknown(format!(
-                "{} leaves nothing behind by which its end could be told",
+                "{} leaves no trace from which its outcome can be determined",
                 Self::NAME
             )))
         }

@@ -86,24 +86,28 @@ pub fn module() -> Module {
 pub const CHECKS: [(&str, &str, bool); 22] = [
     (
         "reachable",
-        "every member answers, and lets us be root",
+        "every member answers and allows root access",
         false,
     ),
-    ("lock", "no other run has the cluster", false),
+    ("lock", "no other run holds the cluster", false),
     (
         "members",
-        "all clusters have the same members, and the cluster file has them",
+        "all components have the same members, and so does the cluster file",
         false,
     ),
-    ("names", "every machine is called like its member", true),
+    (
+        "names",
+        "every machine's hostname is its member's name",
+        true,
+    ),
     (
         "busy",
-        "snapd is not at work on a component anywhere",
+        "no snapd change is in progress on any component",
         false,
     ),
     (
         "channels",
-        "all members follow the same channel of each component",
+        "all members track the same channel of each component",
         false,
     ),
     (
@@ -111,8 +115,8 @@ pub const CHECKS: [(&str, &str, bool); 22] = [
         "how far members differ, and which snaps are not held",
         true,
     ),
-    ("microceph", "the storage is whole", false),
-    ("microovn", "the network's databases are whole", false),
+    ("microceph", "storage is healthy", false),
+    ("microovn", "the network's databases are healthy", false),
     (
         "ovn-schemas",
         "OVN's databases have the schemas that all members expect",
@@ -125,7 +129,7 @@ pub const CHECKS: [(&str, &str, bool); 22] = [
     ),
     (
         "lxd",
-        "LXD is online on every member, in one version",
+        "LXD is online on every member, with the same version",
         false,
     ),
     (
@@ -135,11 +139,11 @@ pub const CHECKS: [(&str, &str, bool); 22] = [
     ),
     (
         "lxd-work",
-        "LXD is not at work on anything that a refresh would break off",
+        "LXD is not doing anything that a refresh would interrupt",
         true,
     ),
     ("microcloud", "MicroCloud is online on every member", false),
-    ("target", "the store has what is asked of it", false),
+    ("target", "the store has what is requested", false),
     (
         "cohort",
         "the store has the same revision for all members",
@@ -147,7 +151,7 @@ pub const CHECKS: [(&str, &str, bool); 22] = [
     ),
     (
         "clients",
-        "nobody runs programs of a snap that is to be refreshed",
+        "nobody is running programs of a snap that will be refreshed",
         true,
     ),
     ("path", "the products support the move", false),
@@ -156,7 +160,7 @@ pub const CHECKS: [(&str, &str, bool); 22] = [
         "the newest revision of the old track is on all members",
         true,
     ),
-    ("disk", "there is room for the new revisions", true),
+    ("disk", "there is disk space for the new revisions", true),
     ("clocks", "the members' clocks agree", true),
 ];
 
@@ -215,7 +219,7 @@ impl Check {
 /// All checks.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
-    /// Whether nothing speaks against going on.
+    /// Whether no check stops the run.
     pub ok: bool,
     /// The checks, in order.
     pub checks: Vec<Check>,
@@ -247,7 +251,7 @@ impl Report {
                 check.evidence.join("; ")
             };
             let unknown = if check.verdict == Verdict::Unknown {
-                "can't be told: "
+                "unknown: "
             } else {
                 ""
             };
@@ -256,7 +260,7 @@ impl Report {
                 .as_ref()
                 .map_or_else(String::new, |link| format!(", see {link}"));
             let accept = if check.may_accept {
-                format!(" (go on all the same: --accept {})", check.name)
+                format!(" (to proceed anyway: --accept {})", check.name)
             } else {
                 String::new()
             };
@@ -270,7 +274,7 @@ impl Report {
     }
 }
 
-/// Make all checks and tell what each came to. It doesn't fail because one does.
+/// Run all checks and report the result of each. It doesn't fail because one does.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckArgs {
@@ -280,7 +284,7 @@ pub struct CheckArgs {
     /// The channels that components are to be moved to, by snap.
     #[serde(default)]
     pub channels: BTreeMap<String, Channel>,
-    /// Checks of which a "no" is accepted.
+    /// Checks to accept even if they fail.
     #[serde(default)]
     pub accept: Vec<String>,
     /// Which tracks follow which: the rows of `playbooks.data.compatibility`.
@@ -322,7 +326,7 @@ impl CheckArgs {
                         .collect();
                     let may = may.join(", ");
                     return Err(format!(
-                        "the check {accepted:?} may not be accepted; these may: {may}"
+                        "the check {accepted:?} can't be accepted; these can: {may}"
                     ));
                 }
                 Some((_, true)) => {}

@@ -144,7 +144,7 @@ fn not_started(file: &Path, error: &std::io::Error) -> String {
         && let Some(interpreter) = folder::interpreter(file)
     {
         return format!(
-            "its interpreter {interpreter} isn't there: install it, or mend the first line"
+            "its interpreter {interpreter} isn't there: install it, or fix the first line"
         );
     }
     format!("it can't be started: {error}")
@@ -209,7 +209,7 @@ impl AnyOp for ProgramOp {
         Box::pin(async move {
             if !op.probe {
                 return Ok(Probe::Unknown(format!(
-                    "{name} leaves nothing behind by which its end could be told"
+                    "{name} leaves no trace from which its outcome can be determined"
                 )));
             }
             let talk = Talk::begin(&program, &op, &name, &cx).await?;

@@ -100,7 +100,7 @@ impl Installed {
 pub struct SnapArgs {
     /// Member to ask.
     pub member: Member,
-    /// Snap to look at.
+    /// Snap to inspect.
     pub snap: String,
 }
 
@@ -268,7 +268,7 @@ pub struct ChangesArgs {
     pub member: Member,
     /// Only changes that concern this snap.
     pub snap: Option<String>,
-    /// Only changes that go on.
+    /// Only changes in progress.
     #[serde(default)]
     pub in_progress: bool,
 }
@@ -387,9 +387,9 @@ impl Op for Switch {
 
     fn summary(out: &SwitchOut) -> String {
         if out.changed {
-            format!("follows {}", out.channel)
+            format!("tracks {}", out.channel)
         } else {
-            format!("follows {} already", out.channel)
+            format!("already tracks {}", out.channel)
         }
     }
 
@@ -440,7 +440,7 @@ async fn switch(
         return Ok((true, snap));
     }
     let is = format!(
-        "it follows {} in cohort {:?}",
+        "it tracks {} in cohort {:?}",
         snap.tracking_channel, snap.cohort_key
     );
     Err(OpError::command(format!("snap switch succeeded, but {is}")).on(member.as_str()))
@@ -581,7 +581,7 @@ async fn settled(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Chan
         };
         if said.as_ref() != Some(&going.id) {
             let text = format!(
-                "{member}: snapd is at change {} of {name} already ({}): it is waited for",
+                "{member}: snapd already has change {} of {name} in progress ({}); waiting for it",
                 going.id, going.kind
             );
             cx.say(LogLevel::Info, &text);
@@ -589,7 +589,7 @@ async fn settled(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Chan
         }
         let text = going.current().2;
         Ok(Look::NotYet(format!(
-            "change {} of {name} goes on: {text}",
+            "change {} of {name} is in progress: {text}",
             going.id
         )))
     })

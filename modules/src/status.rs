@@ -47,7 +47,8 @@ pub fn module() -> Module {
     Module::new("status", "The whole cluster as one record.", ops)
 }
 
-/// Look at the whole cluster: what is installed on each member, whether all members are in step, and how each component is.
+/// Inspect the whole cluster: what is installed on each member, whether all members are in step, and the health of each
+/// component.
 ///
 /// It doesn't fail because something is wrong or a member can't be reached; that is part of the record.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -61,7 +62,7 @@ pub struct Status {
     pub cluster: String,
     /// Whether all members are known to run the same revision of each component, from the same channel, in the cohort.
     pub in_step: bool,
-    /// Whether every member was seen, and every component that is there is well.
+    /// Whether every member was seen, and every installed component is healthy.
     pub healthy: bool,
     /// The members, in the cluster's order.
     pub members: Vec<MemberStatus>,
@@ -172,7 +173,7 @@ async fn itself(cx: &Cx, member: &Member) -> Result<(), OpError> {
     let name = cx.facts(member).await?.hostname;
     if name != member.0 && cx.members().iter().any(|other| other.0 == name) {
         let why = format!(
-            "the machine that answers calls itself {name}, which is another member: mend the address in the cluster file"
+            "the machine that answers has hostname {name}, which is another member; fix the address in the cluster file"
         );
         return Err(OpError::refused(why).on(member.as_str()));
     }

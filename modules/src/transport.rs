@@ -127,7 +127,7 @@ pub enum ContactError {
     },
     /// Another member answers: by a wrong address, or over a connection of the user's that is shared by both.
     #[error(
-        "the machine that answers calls itself {0}, which is another member: mend the address in the cluster file"
+        "the machine that answers has hostname {0}, which is another member; fix the address in the cluster file"
     )]
     Another(String),
     /// `sudo -n` doesn't let the login user become root.

@@ -47,7 +47,7 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         product: "MicroOVN",
         versions: "22.03, 24.03, 25.03",
-        what: "nothing tells when certificates expire; 26.03 tells of the member that is asked",
+        what: "nothing shows when certificates expire; 26.03 shows it for the member that is asked",
         met: "the files are listed and read by `openssl`, on each member",
         source: "microovn: `microovn/cmd/microovn/certificates_list.go` (all branches; 8d0bf03)",
         test: (

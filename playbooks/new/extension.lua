@@ -2,10 +2,10 @@
 --
 --   lockstep run FILE --help     what it takes
 --   lockstep plan FILE           what it will do
---   lockstep check FILE          which rules it breaks when it is disturbed
---   lockstep doc                 everything that it may call
+--   lockstep check FILE          which rules it breaks under faults and interruptions
+--   lockstep doc                 everything that it can call
 --
--- FILE may also be played on a simulated cluster: add --cluster twin:3.
+-- FILE can also be run on a simulated cluster: add --cluster twin:3.
 
 local update = require "playbooks.update"
 
@@ -25,7 +25,7 @@ return update:extend {
 		log.info(event.component .. " is next")
 	end,
 	after_wave = function(event)
-		log.info(event.component .. " is through")
+		log.info(event.component .. " is done")
 	end,
 
 	-- Around each of its members: event.member, event.component. Every call of an op is a step like those of the update:
@@ -37,10 +37,10 @@ return update:extend {
 			effect = "converge",
 		}
 	end,
-	-- Behind it also event.changed: whether it has another revision now.
+	-- Afterwards also event.changed: whether it has another revision now.
 	after_member = function(event)
 		if event.changed then
-			-- What may fail without holding the run is tried.
+			-- Wrap steps that may fail in try: then they don't hold the run.
 			local said = try(exec, {
 				member = event.member,
 				argv = { "/usr/bin/logger", "lockstep: " .. event.component .. " was refreshed" },

@@ -18,7 +18,7 @@ backup = {}
 
 --- Copy the control plane of a member into a folder of this run's there, which only root can read.
 ---
---- Older backups are removed until so many are left. See [`backup.verify`](#backupverify).
+--- Older backups are removed until this many are left. See [`backup.verify`](#backupverify).
 ---@param args backup.take.Args
 ---@return backup.take.Result
 function backup.take(args) end
@@ -33,7 +33,7 @@ function backup.take(args) end
 ---@field files { bytes: integer, name: string, sha256: string }[] What is in it.
 ---@field folder string Where it is.
 
---- Hold a member's backup against its checksums, and see that its dumps are whole.
+--- Compare a member's backup with its checksums, and check that its dumps are complete.
 ---@param args backup.verify.Args
 ---@return backup.verify.Result
 function backup.verify(args) end

@@ -5,7 +5,7 @@
 ---@field argv string[] The program, by its absolute path, and its arguments.
 ---@field effect "read"|"converge"|"once" What running it a second time would mean.
 ---@field member lockstep.Member Member to run it on.
----@field allow? integer[] Exit statuses beside 0 that aren't failures.
+---@field allow? integer[] Exit statuses other than 0 that aren't failures.
 ---@field plan? { code?: integer, stdout?: string } What a simulated cluster takes it to have done, where it doesn't know the program: a plan is exact then.
 ---@field root? boolean Run it as root.
 ---@field stdin? string Text for its standard input: the place for a secret, which in `argv` any user of the member could read while it runs.

@@ -1,5 +1,5 @@
 ---@meta
--- What playbooks see of lockstep beside the ops: flow, and the types that arguments are made of. Written by hand.
+-- What playbooks see of lockstep besides the ops: flow, and the types that arguments are made of. Written by hand.
 
 ---@alias lockstep.Member string The name of a member, as the cluster file has it.
 ---@alias lockstep.Channel string Track and risk, for example "squid/stable".
@@ -8,7 +8,7 @@
 ---@class lockstep.Cluster
 ---@field name string What people call it.
 ---@field members lockstep.Member[] Its members, in the order in which waves visit them.
----@field machines lockstep.Member[] Machines beside it, on which programs may be run.
+---@field machines lockstep.Member[] Other machines, on which programs can be run.
 
 ---@class lockstep.WaveEvent What the hooks around a wave are told.
 ---@field component string The component whose wave it is.
@@ -59,8 +59,8 @@ function each(list, fn) end
 ---@return any[]
 function parallel(list, fn, options) end
 
---- Calls a function for each item in the list's order, `batch` at a time. Stops at the first failure, unless told how many
---- to put up with. `between` is called between two batches.
+--- Calls a function for each item in the list's order, `batch` at a time. Stops at the first failure, unless
+--- `max_failed` allows more. `between` is called between two batches.
 ---@param list any[]
 ---@param fn fun(item: any, index: integer): any
 ---@param options? { batch?: integer, max_failed?: integer, between?: fun(batch: any[]) }
@@ -73,24 +73,24 @@ function rolling(list, fn, options) end
 ---@return lockstep.Tried
 function try(fn, ...) end
 
---- Calls `body`, and then `cleanup` in any case: also when a failure is delivered, and not when the run only pauses.
+--- Calls `body`, and then `cleanup` in any case: also when a failure is delivered, but not when the run only pauses.
 ---@generic T
 ---@param body fun(): T
 ---@param cleanup fun(ok: boolean)
 ---@return T
 function finally(body, cleanup) end
 
---- Asks the operator. The run goes on after "yes"; where nobody is there it pauses, or goes on if the question says so.
+--- Asks the operator. The run continues after "yes"; where nobody is there it pauses, or continues if `unattended` says so.
 ---@param question string
 ---@param options? { unattended: "hold"|"go-on" }
 function confirm(question, options) end
 
 log = {}
 
---- Tells whoever watches.
+--- Logs a message.
 ---@param ... any
 function log.info(...) end
 
---- Warns whoever watches.
+--- Logs a warning.
 ---@param ... any
 function log.warn(...) end

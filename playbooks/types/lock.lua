@@ -26,7 +26,7 @@ function lock.read(args) end
 
 --- Take the cluster for this run, on every member.
 ---
---- It is refused where another run has it, or another process that took this run up, and where that can't be told. What the run has already stays its own, however often it is resumed: the claim of a sitting that the run knows of is replaced.
+--- It is refused where another run has it, or another process that continued this run, and where that can't be determined. What the run has already stays its own, however often it is resumed: the claim of a session that the run knows of is replaced.
 ---@param args lock.take.Args
 ---@return lock.take.Result
 function lock.take(args) end
@@ -51,9 +51,9 @@ function lock.release(args) end
 ---@class (exact) lock.remove.Result
 ---@field members { member: string, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }[] How each member's lock is now: free, or another run's.
 
---- Remove locks that were looked at before, whosever they are: for a lock of which nothing else is left. See `lockstep unlock`.
+--- Remove locks that were inspected before, whoever holds them: for the lock of a run that no longer exists. See `lockstep unlock`.
 ---
---- A lock that says something else by now isn't touched. It fails where one of them is still there, or can't be told.
+--- A lock that says something else by now isn't touched. It fails where one of them is still there, or where that can't be determined.
 ---@param args lock.remove.Args
 ---@return lock.remove.Result
 function lock.remove(args) end

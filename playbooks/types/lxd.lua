@@ -25,7 +25,7 @@ function lxd.members(args) end
 
 --- Wait until LXD is ready on every member, with networks and storage, and all members are online with one version.
 ---
---- The gate behind a refresh. While versions differ, members are blocked and refreshed ones serve no API, so there is no gate between two members: all are refreshed, and then this is asked for.
+--- The gate after a refresh. While versions differ, members are blocked and refreshed ones serve no API, so there is no gate between two members: all are refreshed, and then this is asked for.
 ---@param args lxd.wait.Args
 ---@return lxd.wait.Result
 function lxd.wait(args) end
@@ -53,7 +53,7 @@ function lxd.instances(args) end
 ---@field running? integer How many run.
 ---@field started? string[] Instances that didn't run, and that LXD started by itself when its daemon was, as their configuration has it.
 
---- Check that every instance is where and how it was, and that none was restarted. Refuses to go on otherwise.
+--- Check that every instance is where and how it was, and that none was restarted. Fails otherwise.
 ---
 --- Just after a member came back the others have no answer from it yet and show its instances as `Error`: that is not known, and so it is asked again.
 ---@param args lxd.unharmed.Args
@@ -72,7 +72,7 @@ function lxd.unharmed(args) end
 
 --- Tell what an evacuation of a member would do with each of its running instances, and what speaks against it.
 ---
---- Live: moved while it runs. Cold: stopped, moved and started, and once more on the way back. Stop: stopped where it is until the member is restored. Cannot: it would be lost, or left behind, or end the evacuation half way.
+--- Live: moved while it runs. Cold: stopped, moved and started, and once more on the way back. Stop: stopped where it is until the member is restored. Cannot: it would be lost, or left behind, or end the evacuation halfway.
 ---@param args lxd.predict.Args
 ---@return lxd.predict.Result
 function lxd.predict(args) end
@@ -84,13 +84,13 @@ function lxd.predict(args) end
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lxd.evacuate.Result
----@field left string[] Instances that were left behind running, which only `anyway` allows.
+---@field left string[] Instances that were left running on the member, which only `anyway` allows.
 ---@field moved string[] Instances that run elsewhere now, as `name to member`.
 ---@field stopped string[] Instances that were stopped where they are.
 
 --- Evacuate a member: LXD moves its instances to other members, or stops those that can't be moved.
 ---
---- Refused while another member isn't online or versions differ, and where `lxd.predict` says that an instance can't be moved. Done is when the operation has ended, no instance runs on the member, and every one that ran there runs elsewhere or was to be stopped. What went wrong half way is told with what moved and what didn't; trying again goes on from there.
+--- Refused while another member isn't online or versions differ, and where `lxd.predict` says that an instance can't be moved. Done is when the operation has ended, no instance runs on the member, and every one that ran there runs elsewhere or was to be stopped. What went wrong halfway is reported with what moved and what didn't; trying again goes on from there.
 ---@param args lxd.evacuate.Args
 ---@return lxd.evacuate.Result
 function lxd.evacuate(args) end
@@ -110,7 +110,7 @@ function lxd.evacuate(args) end
 
 --- Restore a member: what an evacuation moved away comes home, and what it stopped is started.
 ---
---- LXD forgets that an instance ran when it failed to start it once. So the record from before counts: what ran is started, what LXD started of its own accord is stopped, what was on the member is moved back to it, and what else is different is told. A member that isn't evacuated is not restored, but its instances are still compared with the record.
+--- LXD forgets that an instance ran when it failed to start it once. So the record from before counts: what ran is started, what LXD started by itself is stopped, what was on the member is moved back to it, and what else is different is reported. A member that isn't evacuated is not restored, but its instances are still compared with the record.
 ---@param args lxd.restore.Args
 ---@return lxd.restore.Result
 function lxd.restore(args) end

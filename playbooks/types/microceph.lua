@@ -42,7 +42,7 @@ function microceph.health(args) end
 
 --- Record how the storage is before a wave. What comes later is held against it.
 ---
---- Also tells where a wave can't do without downtime: fewer than three monitors, no second manager or metadata server, pools that can't miss a member's OSDs.
+--- Also reports where a wave needs downtime: fewer than three monitors, no second manager or metadata server, pools that can't miss a member's OSDs.
 ---@param args microceph.baseline.Args
 ---@return microceph.baseline.Result
 function microceph.baseline(args) end
@@ -64,7 +64,7 @@ function microceph.order(args) end
 
 ---@class (exact) microceph.spare.Args
 ---@field member lockstep.Member The member that is to be refreshed.
----@field downtime? boolean Storage may stop meanwhile: it is accepted that the member has what the others can't do without.
+---@field downtime? boolean Storage may stop in the meantime: accept that the others can't do without the member.
 ---@field since? { codes: table<string, integer>, downtime: string[], flags: string[], host_flags: table<string, string[]>, mons: string[], osds: table<string, integer[]>, pgs: table<string, integer>, quorum: string[], require_osd_release: string, versions: table<string, integer> } What `microceph.baseline` returned: codes that were raised then don't count.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
@@ -72,9 +72,9 @@ function microceph.order(args) end
 ---@class (exact) microceph.spare.Result
 ---@field spared boolean Always true: a member that can't be spared is a failure.
 
---- Wait until the storage can do without a member: the gate before it is refreshed.
+--- Wait until storage can spare a member: the gate before it is refreshed.
 ---
---- Without the member the monitors keep their majority, a manager and a metadata server stand by elsewhere where it has the active one, and Ceph says that its OSDs can be stopped. Everything else is whole: monitors, OSDs, placement groups, no code that speaks against it. What is down on this very member doesn't count.
+--- Without the member the monitors keep their majority, a manager and a metadata server stand by elsewhere where it has the active one, and Ceph says that its OSDs can be stopped. Everything else is healthy: monitors, OSDs, placement groups, no code against it. What is down on this very member doesn't count.
 ---@param args microceph.spare.Args
 ---@return microceph.spare.Result
 function microceph.spare(args) end
@@ -91,7 +91,7 @@ function microceph.spare(args) end
 
 --- Set or clear `noout` for a member: while it is set, Ceph doesn't start moving data because that member is away.
 ---
---- Only for that member (`set-group`), so that the failure of another isn't hidden. `changed` says whether it was otherwise before: who set it gives it back, and nobody else's is touched. Where `noout` is set for the whole cluster there is nothing to do for a member, nor for one without OSDs.
+--- Only for that member (`set-group`), so that the failure of another isn't hidden. `changed` says whether it was different before: whoever set it restores it, and nobody else's is touched. Where `noout` is set for the whole cluster there is nothing to do for a member, nor for one without OSDs.
 ---@param args microceph.noout.Args
 ---@return microceph.noout.Result
 function microceph.noout(args) end
@@ -108,7 +108,7 @@ function microceph.noout(args) end
 ---@field database "online"|"waiting" How MicroCeph's database stands.
 ---@field health { codes: string[], mons: integer, ok: boolean, osds: integer, osds_up: integer, pgs: integer, problems: string[], quorum: string[], notes?: string[], raised?: ({ about: string, class: "passing"|"data"|"expected"|"standing"|"unknown", code: string, message: string, severity: "HEALTH_WARN"|"HEALTH_ERR", count?: integer, muted?: boolean })[] } How the storage is.
 
---- Wait until the storage is whole again: the gate before the next member.
+--- Wait until the storage is healthy again: the gate before the next member.
 ---
 --- All monitors in quorum, a manager, all OSDs up and in, all placement groups clean, no code that speaks against it, several looks in a row. With a member: its services run, its OSDs are all there, its daemons run what its snap has, and its MicroCeph daemon is online, or waits for the members that don't have the release yet.
 ---@param args microceph.wait.Args
@@ -122,11 +122,11 @@ function microceph.wait(args) end
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) microceph.finish.Result
----@field flags_changed string[] Flags of the whole cluster that others have set or cleared meanwhile.
+---@field flags_changed string[] Flags of the whole cluster that others have set or cleared in the meantime.
 ---@field release string The release that all daemons run, for example `19.2.3 squid`.
 ---@field require_osd_release string The release that OSDs have to run.
 
---- Wait until the storage is through with a wave: everything whole, MicroCeph online on every member, all daemons of one release, and that release required of OSDs.
+--- Wait until storage has finished a wave: everything healthy, MicroCeph online on every member, all daemons of one release, and that release required of OSDs.
 ---
 --- MicroCeph requires it by itself; where it has not after three minutes, this does, without the option that would skip Ceph's own check. Flags of members have to be as they were before.
 ---@param args microceph.finish.Args

@@ -34,14 +34,14 @@ function microovn.health(args) end
 ---
 --- That is upstream's order of a rolling upgrade: `ovn-controller` everywhere before the databases (`ovn-upgrades.rst`).
 ---
---- A server that stops hands its leadership to nobody, and the database has no leader until an election: with leaders last there is one election for each database. Also tells where a wave can't do without downtime: fewer than three servers.
+--- A server that stops hands its leadership to nobody, and the database has no leader until an election: with leaders last there is one election for each database. Also reports where a wave needs downtime: fewer than three servers.
 ---@param args microovn.order.Args
 ---@return microovn.order.Result
 function microovn.order(args) end
 
 ---@class (exact) microovn.timers.Args
 ---@field back? { northbound?: integer, southbound?: integer } Set them to exactly this instead: what `was` said.
----@field millis? integer At least so many milliseconds. Timers that are longer stay as they are.
+---@field millis? integer At least this many milliseconds. Longer timers stay as they are.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
@@ -50,7 +50,7 @@ function microovn.order(args) end
 ---@field now { northbound?: integer, southbound?: integer } How they are now.
 ---@field was { northbound?: integer, southbound?: integer } How they were before.
 
---- Raise the election timers of OVN's databases to at least so many milliseconds, or set them back.
+--- Raise the election timers of OVN's databases to at least `millis` milliseconds, or restore them.
 ---
 --- With a short one a busy server is taken for dead, and schema conversions fail (MicroOVN asks for 16 s before an upgrade; clusters from before it did so may have 1 s). A server doubles the timer at most at a time, so this goes in steps and looks again after each. `was` is how they were before, whatever happened in between.
 ---@param args microovn.timers.Args
@@ -59,14 +59,14 @@ function microovn.timers(args) end
 
 ---@class (exact) microovn.spare.Args
 ---@field member lockstep.Member The member that is to be refreshed.
----@field downtime? boolean The databases may stop meanwhile: it is accepted that the other servers are no majority.
+---@field downtime? boolean The databases may stop in the meantime: accept that the other servers are no majority.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) microovn.spare.Result
 ---@field spared boolean Always true: a member that can't be spared is a failure.
 
---- Wait until the network's databases can do without a member: the gate before it is refreshed.
+--- Wait until the network's databases can spare a member: the gate before it is refreshed.
 ---
 --- Of both databases all other servers answer, are connected with each other and have nothing pending, and they are a majority. What is wrong with the server of this very member doesn't count.
 ---@param args microovn.spare.Args
@@ -84,7 +84,7 @@ function microovn.spare(args) end
 ---@field database "online"|"waiting" How MicroOVN's database stands.
 ---@field health { central: string[], leaders: string[], ok: boolean, problems: string[], terms: integer[] } How OVN's databases are.
 
---- Wait until the network's databases are whole again: the gate before the next member.
+--- Wait until the network's databases are healthy again: the gate before the next member.
 ---
 --- Every server of both databases answers, one leads each, all are connected, nothing is pending, and no election takes place for some looks. With a member: its services run, and its MicroOVN daemon is online, or waits for the members that don't have the release yet. Without: the daemons of all members are online, and both databases have the schema that they expect.
 ---@param args microovn.wait.Args

@@ -4,7 +4,7 @@
 preflight = {}
 
 ---@class (exact) preflight.read.Args
----@field accept? string[] Checks of which a "no" is accepted.
+---@field accept? string[] Checks to accept even if they fail.
 ---@field channels? table<string, lockstep.Channel> The channels that components are to be moved to, by snap.
 ---@field components? ("microceph"|"microovn"|"lxd"|"microcloud")[] The components that are to be refreshed; all of them unless given.
 ---@field hazards? ({ accept: boolean, component: "microceph"|"microovn"|"lxd"|"microcloud", link: string, name: string, what: string, below?: string, buckets?: boolean, codes?: string[], kernel?: string, known?: "documented"|"reported"|"inferred", modules?: string[], os?: string, pools?: string[], running?: string, since?: string, snapd?: string, to?: string, tpm?: boolean, with?: { component: "microceph"|"microovn"|"lxd"|"microcloud", below?: string, since?: string } })[] What is known to go wrong: the rows of `playbooks.data.hazards`.
@@ -17,17 +17,17 @@ preflight = {}
 
 ---@class (exact) preflight.read.Result
 ---@field checks ({ about: string, evidence: string[], may_accept: boolean, name: string, verdict: "pass"|"fail"|"unknown"|"accepted", link?: string })[] The checks, in order.
----@field ok boolean Whether nothing speaks against going on.
----@field status { cluster: string, components: ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, halfway?: { ahead: string[], behind: string[], newest: string, stopped: string[], waiting: string[] }, notes?: string[], roster?: string[] })[], healthy: boolean, in_step: boolean, members: { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }, problem?: string, silent?: boolean }[] } The cluster that they were made on.
+---@field ok boolean Whether no check stops the run.
+---@field status { cluster: string, components: ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, halfway?: { ahead: string[], behind: string[], newest: string, stopped: string[], waiting: string[] }, notes?: string[], roster?: string[] })[], healthy: boolean, in_step: boolean, members: { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }, problem?: string }[] } The cluster that they were made on.
 ---@field updates table<string, table<string, { revision: string, version: string }>> What the store has for members, in the channels that they follow: by member and snap.
 
---- Make all checks and tell what each came to. It doesn't fail because one does.
+--- Run all checks and report the result of each. It doesn't fail because one does.
 ---@param args preflight.read.Args
 ---@return preflight.read.Result
 function preflight.read(args) end
 
 ---@class (exact) preflight.require.Args
----@field accept? string[] Checks of which a "no" is accepted.
+---@field accept? string[] Checks to accept even if they fail.
 ---@field channels? table<string, lockstep.Channel> The channels that components are to be moved to, by snap.
 ---@field components? ("microceph"|"microovn"|"lxd"|"microcloud")[] The components that are to be refreshed; all of them unless given.
 ---@field hazards? ({ accept: boolean, component: "microceph"|"microovn"|"lxd"|"microcloud", link: string, name: string, what: string, below?: string, buckets?: boolean, codes?: string[], kernel?: string, known?: "documented"|"reported"|"inferred", modules?: string[], os?: string, pools?: string[], running?: string, since?: string, snapd?: string, to?: string, tpm?: boolean, with?: { component: "microceph"|"microovn"|"lxd"|"microcloud", below?: string, since?: string } })[] What is known to go wrong: the rows of `playbooks.data.hazards`.
@@ -40,8 +40,8 @@ function preflight.read(args) end
 
 ---@class (exact) preflight.require.Result
 ---@field checks ({ about: string, evidence: string[], may_accept: boolean, name: string, verdict: "pass"|"fail"|"unknown"|"accepted", link?: string })[] The checks, in order.
----@field ok boolean Whether nothing speaks against going on.
----@field status { cluster: string, components: ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, halfway?: { ahead: string[], behind: string[], newest: string, stopped: string[], waiting: string[] }, notes?: string[], roster?: string[] })[], healthy: boolean, in_step: boolean, members: { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }, problem?: string, silent?: boolean }[] } The cluster that they were made on.
+---@field ok boolean Whether no check stops the run.
+---@field status { cluster: string, components: ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, halfway?: { ahead: string[], behind: string[], newest: string, stopped: string[], waiting: string[] }, notes?: string[], roster?: string[] })[], healthy: boolean, in_step: boolean, members: { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }, problem?: string }[] } The cluster that they were made on.
 ---@field updates table<string, table<string, { revision: string, version: string }>> What the store has for members, in the channels that they follow: by member and snap.
 
 --- Go on only if all checks pass, or are accepted.

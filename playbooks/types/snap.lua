@@ -5,7 +5,7 @@ snap = {}
 
 ---@class (exact) snap.info.Args
 ---@field member lockstep.Member Member to ask.
----@field snap string Snap to look at.
+---@field snap string Snap to inspect.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
@@ -50,7 +50,7 @@ function snap.updates(args) end
 
 ---@class (exact) snap.changes.Args
 ---@field member lockstep.Member Member to ask.
----@field in_progress? boolean Only changes that go on.
+---@field in_progress? boolean Only changes in progress.
 ---@field snap? string Only changes that concern this snap.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
@@ -72,7 +72,7 @@ function snap.changes(args) end
 ---@class (exact) snap.clients.Result
 ---@field clients { app: string, member: string, pid: integer, snap: string }[] The processes. What runs for less than two seconds isn't among them.
 
---- List the programs of snaps that people run on a member: snapd refreshes no snap of which one runs.
+--- List the programs of snaps that people run on a member: snapd doesn't refresh a snap while one of its programs runs.
 ---@param args snap.clients.Args
 ---@return snap.clients.Result
 function snap.clients(args) end
@@ -94,8 +94,8 @@ function snap.wait(args) end
 ---@field member lockstep.Member Member to act on.
 ---@field snap string Snap to refresh.
 ---@field channel? lockstep.Channel Channel to move to, for example `squid/stable`. Without it, the one that the snap follows.
----@field downtime? boolean Storage or network may stop meanwhile: it is accepted that the member has what the others can't do without.
----@field replaced? "fail"|"tell" What follows where the store has a newer release in place of `revision`.
+---@field downtime? boolean Storage or network may stop in the meantime: accept that the others can't do without the member.
+---@field replaced? "fail"|"tell" What to do if the store has a newer release in place of `revision`.
 ---@field revision? string The revision that it has to come to, because all members must have the same one.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
@@ -111,11 +111,11 @@ function snap.wait(args) end
 
 --- Refresh a snap on a member: to the newest revision of the channel it follows, or of another one.
 ---
---- Joins the cohort, so that all members get the same revision. Where the cohort gives a member another one than `revision`, that one is asked for by its number, and the member is put back into the cohort. Where a newer release took the place of `revision` meanwhile, nothing is done. Does nothing either where the member has that revision already.
+--- Joins the cohort, so that all members get the same revision. If the cohort offers a member another one than `revision`, `revision` is requested by number, and the member is put back into the cohort. If a newer release has replaced `revision` in the store, nothing is done. Does nothing either if the member already has that revision.
 ---
---- A change of the same snap that goes on (an LXD that refreshes itself, for example) is waited for first. The result is judged by what snapd says afterwards: revision, channel, cohort, and whether the snap is enabled.
+--- A change of the same snap in progress (an LXD that refreshes itself, for example) is waited for first. The result is judged by what snapd says afterwards: revision, channel, cohort, and whether the snap is enabled.
 ---
---- MicroCeph and MicroOVN aren't refreshed while storage or network can't do without the member, however long ago a gate was open.
+--- MicroCeph and MicroOVN aren't refreshed while storage or network can't spare the member, however long ago a gate was open.
 ---@param args snap.refresh.Args
 ---@return snap.refresh.Result
 function snap.refresh(args) end

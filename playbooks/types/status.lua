@@ -10,11 +10,11 @@ status = {}
 ---@class (exact) status.read.Result
 ---@field cluster string The cluster's name.
 ---@field components ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, halfway?: { ahead: string[], behind: string[], newest: string, stopped: string[], waiting: string[] }, notes?: string[], roster?: string[] })[] The components, in the order in which they are refreshed.
----@field healthy boolean Whether every member was seen, and every component that is there is well.
+---@field healthy boolean Whether every member was seen, and every installed component is healthy.
 ---@field in_step boolean Whether all members are known to run the same revision of each component, from the same channel, in the cohort.
 ---@field members { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }, problem?: string, silent?: boolean }[] The members, in the cluster's order.
 
---- Look at the whole cluster: what is installed on each member, whether all members are in step, and how each component is.
+--- Inspect the whole cluster: what is installed on each member, whether all members are in step, and the health of each component.
 ---
 --- It doesn't fail because something is wrong or a member can't be reached; that is part of the record.
 ---@param args status.read.Args
@@ -22,7 +22,7 @@ status = {}
 function status.read(args) end
 
 ---@class (exact) status.require.Args
----@field health "ok"|"converging" How well every component must be.
+---@field health "ok"|"converging" How healthy every component must be.
 ---@field components? string[] Only these components have to be in step and through with waiting; without them, all.
 ---@field in_step? boolean All members must run the same revision of each component, from the same channel, in the cohort.
 ---@field same_channels? boolean All members must follow the same channel, for each component.
@@ -32,13 +32,13 @@ function status.read(args) end
 ---@class (exact) status.require.Result
 ---@field cluster string The cluster's name.
 ---@field components ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: string[], name: string, problems: string[], skew: string[], title: string, halfway?: { ahead: string[], behind: string[], newest: string, stopped: string[], waiting: string[] }, notes?: string[], roster?: string[] })[] The components, in the order in which they are refreshed.
----@field healthy boolean Whether every member was seen, and every component that is there is well.
+---@field healthy boolean Whether every member was seen, and every installed component is healthy.
 ---@field in_step boolean Whether all members are known to run the same revision of each component, from the same channel, in the cohort.
 ---@field members { changes: string[], name: string, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: string, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }, problem?: string, silent?: boolean }[] The members, in the cluster's order.
 
 --- Go on only if the cluster is as it must be. Everything that isn't is named, not only the first thing.
 ---
---- All members must be reachable, and no change of a component may go on.
+--- All members must be reachable, and no change of a component may be in progress.
 ---@param args status.require.Args
 ---@return status.require.Result
 function status.require(args) end
@@ -63,7 +63,7 @@ function status.require(args) end
 
 --- Look at everything about the cluster that a simulated one needs to be like it. It changes nothing.
 ---
---- What can't be read is told, and left out.
+--- What can't be read is reported, and left out.
 ---@param args status.snapshot.Args
 ---@return status.snapshot.Result
 function status.snapshot(args) end
@@ -77,7 +77,7 @@ function status.snapshot(args) end
 
 --- Record what must be the same after a run: disks and their keys, pools, file systems and networks of storage, the network's tunnels, LXD's members, addresses, networks, pools and profiles, and which instances there are. It changes nothing.
 ---
---- What can't be read is told, and left out.
+--- What can't be read is reported, and left out.
 ---@param args status.lasting.Args
 ---@return status.lasting.Result
 function status.lasting(args) end
@@ -91,9 +91,9 @@ function status.lasting(args) end
 ---@field same? integer How much was compared.
 ---@field unread? string[] What was not compared, and why.
 
---- Check that everything is as it was before a run. Refuses to go on otherwise, and names what differs.
+--- Check that everything is as it was before a run. Fails otherwise, and names what differs.
 ---
---- What came on top is nobody's harm. What can't be read is asked for again; what could not be read before is told.
+--- Additions do no harm. What can't be read is tried again; what could not be read before is reported.
 ---@param args status.unharmed.Args
 ---@return status.unharmed.Result
 function status.unharmed(args) end

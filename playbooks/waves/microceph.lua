@@ -7,7 +7,7 @@ local function with_noout(member, body)
 		if set.changed then
 			local back = microceph.noout { member = member, on = false }
 			if not (back.changed or back.kept) then
-				log.warn(member .. ": noout, which this run had set, had been cleared by somebody else")
+				log.warn(member .. ": noout, which this run had set, was cleared by somebody else")
 			end
 		end
 	end)

@@ -161,7 +161,7 @@ function Wave:take_newer(members)
 	local title, old, new = self.component.title, self.revision, self.replaced
 	local instead = #there > 0 and (", which " .. table.concat(there, ", ") .. (#there > 1 and " have" or " has")) or ""
 	local what = title .. ": the store has " .. new .. " now in place of " .. old .. instead .. ". "
-	local other = " If not, abort this run: what it did stays, and the next one takes all to the newest."
+	local other = " If not, abort this run: what it did stays, and the next run takes all members to the newest."
 	confirm(what .. "Take all members to " .. new .. "?" .. other)
 	self.revision, self.replaced = new, nil
 end
@@ -199,7 +199,7 @@ function Wave:point_of_no_return()
 	self.past = true
 	local what = "there is no way back for " .. component.title .. " to an older release than " .. channel
 	log.warn("point of no return: from here on " .. what)
-	confirm("From here on " .. what .. ". Go on?", { unattended = "go-on" })
+	confirm("From here on " .. what .. ". Continue?", { unattended = "go-on" })
 end
 
 -- Warns whoever watches, and tells it again at the end of the run.

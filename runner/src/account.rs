@@ -51,7 +51,7 @@ pub struct Account {
     pub last: Option<Timestamp>,
     /// Where it stands.
     pub state: State,
-    /// Why it stands there, where there is more to say.
+    /// Why it stopped there, where there is more to say.
     pub why: Option<String>,
     /// What the playbook returned.
     pub result: Option<Value>,

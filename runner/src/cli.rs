@@ -69,7 +69,7 @@ struct Cli {
 /// What every command takes.
 #[derive(Args, Clone, Default)]
 pub(crate) struct Global {
-    /// The cluster: a file, or a simulated one of N members, installed as MicroCloud 1, 1-latest, 2 or 3
+    /// Cluster file, or a simulated cluster of N members, installed as MicroCloud 1, 1-latest, 2, or 3
     #[arg(
         long,
         short,
@@ -80,7 +80,7 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     cluster: Option<String>,
-    /// Where runs are kept [default: $XDG_STATE_HOME/lockstep]
+    /// Where runs are stored [default: $XDG_STATE_HOME/lockstep]
     #[arg(
         long,
         global = true,
@@ -90,7 +90,7 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     state: Option<PathBuf>,
-    /// A folder that takes the place of the shipped playbooks
+    /// Folder to use instead of the shipped playbooks
     #[arg(
         long,
         global = true,
@@ -98,8 +98,8 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     playbooks: Option<PathBuf>,
-    /// The folder with the site's module programs [env: LOCKSTEP_MODULES] [default: modules/ beside the playbook, or
-    /// beside the cluster file]
+    /// Folder with the site's module programs [env: LOCKSTEP_MODULES] [default: modules/ next to the playbook or the
+    /// cluster file]
     //
     // The environment is looked at where programs are looked for: it shall not change what a resumed run goes on with.
     #[arg(
@@ -109,7 +109,7 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     modules: Option<PathBuf>,
-    /// Another ssh_config than yours (ssh -F)
+    /// Use this ssh_config instead of your own (ssh -F)
     #[arg(
         long,
         global = true,
@@ -117,13 +117,13 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     ssh_config: Option<String>,
-    /// Print JSON for programs instead of text for people
+    /// Print JSON instead of text
     #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
     /// Show every step and command
     #[arg(long, short, global = true, help_heading = "Global options")]
     verbose: bool,
-    /// Show only how a run ends
+    /// Show only the outcome of a run
     #[arg(
         long,
         short,
@@ -148,9 +148,9 @@ impl Global {
 /// The commands. `help` puts them into groups and gives them examples; `op` is made from the registry.
 #[derive(Subcommand)]
 enum Command {
-    /// Show what runs where, whether it is in step, and how it is
+    /// Show installed versions, whether members are in step, and health
     Status(status::StatusArgs),
-    /// Tell whether an update, or an upgrade, could begin
+    /// Check whether an update or upgrade can start
     Preflight(preflight::PreflightArgs),
     /// Refresh every component within its channel
     Update(playbook::RunArgs),
@@ -166,35 +166,35 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Write a report of a run: one HTML file, or Markdown for a ticket
     Report(report::ReportArgs),
-    /// Go on with a run that was held, interrupted or killed
+    /// Continue a run that was held, interrupted, or killed
     Resume(resume::ResumeArgs),
-    /// End a run that shall not go on: it gives back what it took
+    /// Abort a run and restore the settings it changed
     Abort(abort::AbortArgs),
-    /// Remove the lock of a run of which nothing else is left
+    /// Remove the cluster lock of a run that no longer exists
     Unlock(unlock::UnlockArgs),
     /// Show what a playbook will do on a cluster, without doing it
     #[command(
-        after_help = "The cluster is looked at once, and the playbook is played on a simulated one that is like it."
+        after_help = "The cluster is inspected once; the playbook then runs on a simulated cluster modeled on it."
     )]
     Plan(plan::PlanArgs),
-    /// Play a playbook on a simulated cluster, with what may go wrong
+    /// Run a playbook on a simulated cluster, with injected faults
     Rehearse(rehearse::RehearseArgs),
-    /// See which rules a playbook breaks when it is disturbed
+    /// Find the rules a playbook breaks under faults and interruptions
     #[command(
-        after_help = "It is played on simulated clusters: undisturbed, killed and resumed at every step, and with random mishaps."
+        after_help = "It runs on simulated clusters: undisturbed, killed and resumed at every step, and with random faults."
     )]
     Check(check::CheckArgs),
-    /// Write the beginning of a playbook of your own
+    /// Create a starter playbook
     New(new::NewArgs),
-    /// Write what an editor needs to complete and check playbooks
+    /// Write the files that editors need to complete and check playbooks
     Types(types::TypesArgs),
-    /// List the playbooks that can be run
+    /// List the available playbooks
     Playbooks(playbooks::PlaybooksArgs),
-    /// Show what a module, or one of its ops, does and takes
+    /// Show the documentation of a module or op
     Doc(doc::DocArgs),
-    /// Write a cluster file by asking one member who the others are
+    /// Create a cluster file by asking one member for the others
     Init(init::InitArgs),
-    /// Print what completes lockstep's words in a shell
+    /// Generate shell completions
     Completions(completions::CompletionsArgs),
     /// Print or write the manual pages
     Man(man::ManArgs),

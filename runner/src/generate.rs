@@ -23,7 +23,7 @@ pub const TYPES: &str = "types";
 /// The reference page of all ops, as Markdown.
 #[must_use]
 pub fn reference(registry: &Registry) -> String {
-    let mut page = "# Ops\n\n<!-- Generated from the declarations of the ops. Edit those. -->\n\nEvery op is a function in playbooks (`snap.refresh { member = \"micro1\", snap = \"lxd\" }`) and a command in the shell\n(`lockstep op snap.refresh --member micro1 --snap lxd`). Beside its own arguments every call takes `timeout` (\"15m\") and\n`retry` (`{ times = 3, every = \"10s\" }`). The effect says what is done with a step whose end was missed: a *read* or\n*converge* is done again; about a *once* the op's probe asks the world, or lockstep asks the operator.\n".to_owned();
+    let mut page = "# Ops\n\n<!-- Generated from the declarations of the ops. Edit those. -->\n\nEvery op is a function in playbooks (`snap.refresh { member = \"micro1\", snap = \"lxd\" }`) and a command in the shell\n(`lockstep op snap.refresh --member micro1 --snap lxd`). Besides its own arguments, every call takes `timeout` (\"15m\") and\n`retry` (`{ times = 3, every = \"10s\" }`). The effect says what happens to a step whose end was missed: a *read* or\n*converge* is run again; for a *once* the op's probe checks the cluster, or lockstep asks the operator.\n".to_owned();
     for module in registry.modules() {
         let _ = write!(page, "\n## {}\n\n{}\n", module.name, module.about);
         for op in &module.ops {
@@ -36,7 +36,7 @@ pub fn reference(registry: &Registry) -> String {
 /// The book's page of what differs between versions.
 #[must_use]
 pub fn versions() -> String {
-    let mut page = "# Versions\n\n<!-- Generated from modules/src/versions.rs. Edit that. -->\n\nWhat the versions of the products do otherwise than the newest, how lockstep meets it, and the test that shows it. Ops ask\nthe product that runs, not its version: what isn't known there, or doesn't read as it should, is never taken for well.\n\n| product | versions | what differs | how it is met | upstream | test |\n|---|---|---|---|---|---|\n".to_owned();
+    let mut page = "# Versions\n\n<!-- Generated from modules/src/versions.rs. Edit that. -->\n\nWhat older versions of the products do differently from the newest, how lockstep handles it, and the test that shows it. Ops ask\nthe product that runs, not its version: what isn't known there, or can't be parsed, is never taken as healthy.\n\n| product | versions | what differs | how it is met | upstream | test |\n|---|---|---|---|---|---|\n".to_owned();
     for row in DIFFERENCES {
         let (file, test) = row.test;
         let _ = writeln!(
@@ -56,16 +56,16 @@ const HEALTH: &str = "\
 
 `HEALTH_ERR` isn't always about data, and `HEALTH_OK` isn't always health: so lockstep doesn't go by these words. It looks at
 quorum, OSDs and placement groups themselves, and at what each code that is raised means for a refresh. A code that somebody
-muted is left alone. What is raised and no reason to stop is told by `status`, by the preflight and at the end of a run.
+muted is left alone. What is raised but is no reason to stop is reported by `status`, by the preflight, and at the end of a run.
 
-A code that isn't in these tables is judged by its severity, and said to be unknown: an error stops, a warning doesn't unless
+A code that isn't in these tables is judged by its severity and reported as unknown: an error stops, a warning doesn't unless
 it is new.
 
 ## After an upgrade: errors about keys
 
 From Ceph 19.2.6 and 20.2.4 on the cluster says `HEALTH_ERR` with codes like `AUTH_INSECURE_SERVICE_KEY_TYPE`, beginning with
 the first refreshed monitor that leads (CVE-2025-30156). Nothing broke: these keys were of that kind before, and the release is
-the first to tell. lockstep carries on and tells it at the end. Don't rotate keys because of it until every member, and every
+the first to report it. lockstep carries on and reports it at the end. Don't rotate keys because of it until every member, and every
 client (LXD's snap, and whatever else mounts or maps from this cluster), can read the new kind; clients that can't are locked
 out. Until then the codes can be muted: `sudo microceph.ceph health mute CODE 4w --sticky`. What to do, and in which order, is in
 [Ceph's documentation](https://docs.ceph.com/en/latest/rados/operations/health-checks/).
@@ -78,23 +78,22 @@ pub fn health() -> String {
         (
             Class::Data,
             "They stop",
-            "About data: under it nothing is taken down.",
+            "About data: while it is raised nothing is taken down.",
         ),
         (
             Class::Passing,
             "They are waited for",
-            "It comes with a refreshed member and goes away again. Nothing is begun under it, and a gate waits for its end.",
+            "It comes with a refreshed member and goes away again. Nothing is started while it is raised, and a gate waits for it to clear.",
         ),
         (
             Class::Standing,
             "They stop only if they are new",
-            "Not about data. Raised before the wave, it is no reason to stop, and an update may be what cures it. Raised by the \
-             wave, or more often than before, it holds the gate, which names the command that mutes it.",
+            "Not about data. Raised before the wave, it is no reason to stop, and an update may clear it. Raised during the wave, or more often than before, it holds the gate, which shows the command that mutes it.",
         ),
         (
             Class::Expected,
-            "They are only told",
-            "It comes with an upgrade, or tells of what is judged by itself.",
+            "They are only reported",
+            "It comes with an upgrade, or is about something that is judged separately.",
         ),
     ];
     let mut page = HEALTH.to_owned();

@@ -229,7 +229,7 @@ pub enum JournalError {
         source: std::io::Error,
     },
     /// Something was written to it that this process didn't write.
-    #[error("another process goes on with this run: it has written to {0}")]
+    #[error("another process is continuing this run: it has written to {0}")]
     Shared(PathBuf),
     /// A line isn't what was written there.
     #[error("line {line} of the journal is damaged: {why}")]
@@ -241,14 +241,14 @@ pub enum JournalError {
     },
     /// Another lockstep wrote it.
     #[error(
-        "the journal is of format {found}, and this lockstep knows {FORMAT}: resume or abort it with the lockstep that began the run"
+        "the journal is of format {found}, and this lockstep knows {FORMAT}: resume or abort it with the lockstep that started the run"
     )]
     Format {
         /// The format it says it has.
         found: u64,
     },
     /// It has no records.
-    #[error("the run did not begin: its journal is missing or empty")]
+    #[error("the run did not start: its journal is missing or empty")]
     Empty,
 }
 

@@ -175,7 +175,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
             held.first().map_or(End::Done, |h| stops(&h.failure, true))
         }
         Ended::Endless => stops(
-            &Failure::script("the playbook goes on and on: stopped after 7 days"),
+            &Failure::script("the playbook does not end: stopped after 7 days"),
             false,
         ),
         Ended::Error(error) => stops(&Failure::script(error.to_string()), false),
@@ -414,12 +414,8 @@ impl Plan {
             return Some(format!("{name} was changed since"));
         }
         let apart = differing(&self.params, &piece.params);
-        (!apart.is_empty()).then(|| {
-            format!(
-                "other parameters are given than it was made with: {}",
-                apart.join(", ")
-            )
-        })
+        (!apart.is_empty())
+            .then(|| format!("it was made with other parameters: {}", apart.join(", ")))
     }
 }
 

@@ -108,7 +108,7 @@ pub enum CaptureError {
     },
     /// The folder holds too much.
     #[error(
-        "{folder} holds more than {MOST_FILES} files or {} MiB, and is copied into every run: keep there what its programs need",
+        "{folder} holds more than {MOST_FILES} files or {} MiB, and is copied into every run: keep only what its programs need there",
         MOST_BYTES >> 20
     )]
     TooMuch {

@@ -48,7 +48,7 @@ pub enum RunsError {
         hint: String,
     },
     /// A process has it.
-    #[error("the run {id} is being run by another process")]
+    #[error("the run {id} is in use by another process")]
     Locked {
         /// The run.
         id: String,

@@ -509,7 +509,7 @@ fn cut(message: String) -> String {
     }
     let kept = message.floor_char_boundary(LONGEST);
     format!(
-        "{}… ({} bytes more)",
+        "{}… ({} more bytes)",
         &message[..kept],
         message.len() - kept
     )

@@ -15,7 +15,7 @@ const MOST_LINKS: usize = 40;
 
 /// Why a file that was found isn't used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found} isn't used, since nobody named it and {at} {wrong}", found = found.display(), at = at.display())]
+#[error("{found} isn't used: it wasn't named explicitly, and {at} {wrong}", found = found.display(), at = at.display())]
 pub struct Distrust {
     /// What was found.
     pub found: PathBuf,
@@ -45,7 +45,7 @@ impl Distrust {
         let at = lockstep_modules::cmd::quote(&self.at.display().to_string());
         match self.wrong {
             Wrong::Owner { .. } => Some(format!("chown it: chown \"$(id -u)\" {at}")),
-            Wrong::Mode { .. } => Some(format!("take that away: chmod go-w {at}")),
+            Wrong::Mode { .. } => Some(format!("remove that permission: chmod go-w {at}")),
             Wrong::Unknown(_) => None,
         }
     }

@@ -160,7 +160,7 @@ pub(super) fn remedy(code: &str) -> Option<&'static str> {
         }
         "TELEMETRY_CHANGED" => "see: sudo microceph.ceph telemetry diff",
         _ if known(code).1 == table::KEYS => {
-            "nothing is to be done now; rotate keys only once all members and all clients can read the new kind, LXD's snap \
+            "nothing needs to be done now; rotate keys only once all members and all clients can read the new kind, LXD's snap \
              among them, see https://docs.ceph.com/en/latest/rados/operations/health-checks/"
         }
         _ => return None,

@@ -168,13 +168,13 @@ impl Status {
                 Verdict::Wait => String::new(),
                 Verdict::Stop if class == Class::Data => format!(" ({about})"),
                 Verdict::Stop => format!(
-                    " ({about}, and an error to Ceph; if it is no harm to data, mute it: {})",
+                    " ({about}, and an error to Ceph; if it does no harm to data, mute it: {})",
                     codes::mute(code)
                 ),
                 Verdict::New => {
                     let remedy = codes::remedy(code).map_or_else(String::new, |r| format!("; {r}"));
                     format!(
-                        " (new since the wave began: {about}{remedy}; if it is no harm, mute it: {})",
+                        " (new since the wave began: {about}{remedy}; if it does no harm, mute it: {})",
                         codes::mute(code)
                     )
                 }

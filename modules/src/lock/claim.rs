@@ -66,16 +66,15 @@ impl Claim {
     pub(super) fn refusal(&self, run: &Run) -> String {
         match &self.sitting {
             Some(sitting) if self.is_of(run) => format!(
-                "the lock is still that of sitting {} of {}: lockstep resume {1} takes it",
+                "the lock is still held by session {} of {}: lockstep resume {1} takes it over",
                 sitting.number, self.run
             ),
             Some(sitting) if self.same_run(run) => format!(
-                "{} was taken up elsewhere by {}, as sitting {}: continue it there; if nothing is left of that: lockstep unlock",
+                "{} was continued elsewhere by {}, as session {}: continue it there; if that run no longer exists: lockstep unlock",
                 self.run, sitting.who, sitting.number
             ),
             _ => format!(
-                "the cluster belongs to the run {self}: let it end; if it stopped, continue it where it was begun with: \
-                 lockstep resume {0}, or end it with: lockstep abort {0}; if nothing is left of it: lockstep unlock",
+                "the cluster belongs to the run {self}: let it end; if it stopped, continue it where it was started with: lockstep resume {0}, or end it with: lockstep abort {0}; if it no longer exists: lockstep unlock",
                 self.run
             ),
         }

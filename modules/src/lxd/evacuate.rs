@@ -22,7 +22,7 @@ use crate::schema::{Member, Span};
 ///
 /// Refused while another member isn't online or versions differ, and where `lxd.predict` says that an instance can't be
 /// moved. Done is when the operation has ended, no instance runs on the member, and every one that ran there runs
-/// elsewhere or was to be stopped. What went wrong half way is told with what moved and what didn't; trying again goes on
+/// elsewhere or was to be stopped. What went wrong halfway is reported with what moved and what didn't; trying again goes on
 /// from there.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +41,7 @@ pub struct EvacuateOut {
     pub moved: Vec<String>,
     /// Instances that were stopped where they are.
     pub stopped: Vec<String>,
-    /// Instances that were left behind running, which only `anyway` allows.
+    /// Instances that were left running on the member, which only `anyway` allows.
     pub left: Vec<String>,
 }
 
@@ -197,7 +197,7 @@ async fn prepare(cx: &Cx, args: &EvacuateArgs) -> Result<Before, OpError> {
     let all = members(cx).await?;
     if status(&all, &args.member) == "Evacuated" {
         let message = format!(
-            "it is evacuated already, by somebody else; have it back with: lockstep op lxd.restore --member {}",
+            "it is already evacuated, by somebody else; restore it with: lockstep op lxd.restore --member {}",
             args.member
         );
         return Err(OpError::refused(message).on(args.member.as_str()));
@@ -226,7 +226,7 @@ async fn wake(cx: &Cx, member: &Member, before: &Before) -> Result<(), OpError> 
         let started = operation::set_state(cx, member, instance, "start").await;
         started.map_err(|error| OpError {
             message: format!(
-                "{} was moved to {} and doesn't start there: {}",
+                "{} was moved to {} but doesn't start there: {}",
                 instance.title(),
                 instance.location,
                 error.message
@@ -305,7 +305,7 @@ async fn judge(
         _ if status != "Evacuated" => {
             Some(format!("LXD shows it as {status} and not as Evacuated"))
         }
-        _ if !harm.is_empty() => Some("LXD says that it is evacuated, and it isn't".to_owned()),
+        _ if !harm.is_empty() => Some("LXD says that it is evacuated, but it isn't".to_owned()),
         _ => return Ok(out),
     };
     let back = way_back(&args.member, &status, &away);
@@ -315,7 +315,7 @@ async fn judge(
 /// What to type to have everything back, instead of going on.
 fn way_back(member: &Member, status: &str, away: &[&Foretold]) -> String {
     if status == "Evacuated" {
-        return format!("to have all back instead: lockstep op lxd.restore --member {member}");
+        return format!("to restore it instead: lockstep op lxd.restore --member {member}");
     }
     if away.is_empty() {
         return format!("LXD shows the member as {status}, and nothing has moved");
@@ -329,7 +329,7 @@ fn way_back(member: &Member, status: &str, away: &[&Foretold]) -> String {
     });
     let moves: Vec<String> = moves.collect();
     format!(
-        "LXD shows the member as {status}; to have back what moved instead, stop it and: {}",
+        "LXD shows the member as {status}; to move back what was moved instead, stop it and run: {}",
         moves.join("; ")
     )
 }
@@ -347,7 +347,7 @@ fn failure(
         items => format!("; {title}: {}", items.join(", ")),
     };
     let message = format!(
-        "{why}{}{}{}. Once the cause is gone, resuming evacuates what is left; {back}",
+        "{why}{}{}{}. Once the cause is fixed, resuming evacuates what is left; {back}",
         list("not right", harm),
         list("moved", &out.moved),
         list("stopped", &out.stopped),

@@ -79,8 +79,7 @@ impl Op for Healing {
                 return error;
             }
             let message = format!(
-                "{error}; so healing isn't switched on again. While members have different releases LXD may serve nowhere: \
-                 lockstep status tells who holds whom, and lockstep update brings them along. Then type: lockstep op \
+                "{error}; so healing isn't switched on again. While members have different releases LXD may serve nowhere: lockstep status shows who waits for whom, and lockstep update brings them in step. Then run: lockstep op \
                  lxd.healing --threshold {}",
                 args.threshold
             );
@@ -113,7 +112,7 @@ async fn set(cx: &Cx, wanted: u64) -> Result<HealingOut, OpError> {
         cx.ask(&cx.members(), &cmd).await?;
         let now = threshold(cx).await?;
         if now != wanted {
-            let what = format!("LXD took {KEY}={wanted}, and it is {now}");
+            let what = format!("LXD accepted {KEY}={wanted}, but it is {now}");
             return Err(OpError::command(what));
         }
     }

@@ -176,7 +176,7 @@ pub(super) async fn known(cx: &Cx) -> Result<Vec<Instance>, OpError> {
     .await
 }
 
-/// Check that every instance is where and how it was, and that none was restarted. Refuses to go on otherwise.
+/// Check that every instance is where and how it was, and that none was restarted. Fails otherwise.
 ///
 /// Just after a member came back the others have no answer from it yet and show its instances as `Error`: that is not
 /// known, and so it is asked again.
@@ -216,7 +216,7 @@ impl Op for Unharmed {
     }
 
     fn summary(out: &UnharmedOut) -> String {
-        let all = format!("all as they were, {} running", out.running);
+        let all = format!("all unchanged, {} running", out.running);
         if out.started.is_empty() {
             return all;
         }
@@ -242,15 +242,15 @@ impl Op for Unharmed {
         let way_on = if lasting {
             // Asked again it would say the same for ever.
             format!(
-                ". That can't be taken back: see that they are well, then go on with: lockstep resume {} --assume-done '{}'",
+                ". That can't be undone; check that they are well, then continue with: lockstep resume {} --assume-done '{}'",
                 cx.run().id,
                 cx.path()
             )
         } else {
-            ". Put that right, and resume".to_owned()
+            ". Fix that, then resume".to_owned()
         };
         Err(OpError::refused(format!(
-            "instances are not as they were: {}{way_on}",
+            "instances are not as they were before: {}{way_on}",
             whats.join("; ")
         )))
     }

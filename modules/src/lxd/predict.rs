@@ -20,7 +20,7 @@ use crate::schema::Member;
 /// Tell what an evacuation of a member would do with each of its running instances, and what speaks against it.
 ///
 /// Live: moved while it runs. Cold: stopped, moved and started, and once more on the way back. Stop: stopped where it is
-/// until the member is restored. Cannot: it would be lost, or left behind, or end the evacuation half way.
+/// until the member is restored. Cannot: it would be lost, or left behind, or end the evacuation halfway.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PredictArgs {

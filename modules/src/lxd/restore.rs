@@ -15,8 +15,8 @@ use crate::schema::{Member, Span};
 /// Restore a member: what an evacuation moved away comes home, and what it stopped is started.
 ///
 /// LXD forgets that an instance ran when it failed to start it once. So the record from before counts: what ran is
-/// started, what LXD started of its own accord is stopped, what was on the member is moved back to it, and what else is
-/// different is told. A member that isn't evacuated
+/// started, what LXD started by itself is stopped, what was on the member is moved back to it, and what else is different
+/// is reported. A member that isn't evacuated
 /// is not restored, but its instances are still compared with the record.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -171,7 +171,7 @@ async fn failed(cx: &Cx, args: &RestoreArgs, why: &str) -> OpError {
         format!("; not right: {}", amiss.join(", "))
     };
     let message = format!(
-        "{why}{amiss}. The member stays evacuated; once the cause is gone, resume, or: lockstep op lxd.restore --member {}",
+        "{why}{amiss}. The member stays evacuated; once the cause is fixed, resume, or run: lockstep op lxd.restore --member {}",
         args.member
     );
     OpError::command(message).on(args.member.as_str())
@@ -226,7 +226,7 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
         let names = down.join(", ");
         let why = if told.is_empty() { amiss } else { told };
         let message = format!(
-            "{names} ran before the evacuation and doesn't run now: {}. See: lxc info --show-log {}",
+            "{names} ran before the evacuation but doesn't run now: {}. See: lxc info --show-log {}",
             why.join("; "),
             down[0]
         );

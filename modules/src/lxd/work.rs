@@ -75,7 +75,7 @@ pub async fn work(cx: &Cx) -> Result<Work, OpError> {
     Ok(Work {
         voters: voters(&members),
         healing: (healing > 0).then(|| {
-            format!("cluster.healing_threshold is {healing}: 0 while the run is on, and given back")
+            format!("cluster.healing_threshold is {healing}: 0 during the run, then restored")
         }),
         starts: starts
             .map(|i| {
@@ -102,8 +102,8 @@ fn voters(members: &[LxdMember]) -> Option<String> {
         .collect();
     (members.len() >= 3 && voting.len() < 3).then(|| {
         format!(
-            "of {} members only {} have a vote in LXD's database, so that the absence of one can stop it: \
-             LXD gives members that are online one by itself; look at: lxc cluster list",
+            "of {} members only {} have a vote in LXD's database, so that the absence of one can stop it; \
+             LXD gives online members a vote by itself; see: lxc cluster list",
             members.len(),
             voting.join(", ")
         )

@@ -13,7 +13,7 @@ use crate::schema::Member;
 
 /// Record how the storage is before a wave. What comes later is held against it.
 ///
-/// Also tells where a wave can't do without downtime: fewer than three monitors, no second manager or metadata server,
+/// Also reports where a wave needs downtime: fewer than three monitors, no second manager or metadata server,
 /// pools that can't miss a member's OSDs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -74,7 +74,7 @@ impl Op for Baseline {
         let homeless = picture.tree.homeless();
         if !homeless.is_empty() {
             return Err(OpError::refused(format!(
-                "{} are under no host in Ceph's map, so nobody can tell which member they stop with; look at: sudo microceph.ceph osd tree",
+                "{} are under no host in Ceph's map, so nobody can tell which member they stop with; see: sudo microceph.ceph osd tree",
                 osd_names(&homeless)
             )));
         }

@@ -20,7 +20,7 @@ use crate::schema::{Member, Span};
 /// and never if that wasn't long enough.
 const BY_ITSELF: Duration = Duration::from_secs(180);
 
-/// Wait until the storage is through with a wave: everything whole, MicroCeph online on every member, all daemons of one
+/// Wait until storage has finished a wave: everything healthy, MicroCeph online on every member, all daemons of one
 /// release, and that release required of OSDs.
 ///
 /// MicroCeph requires it by itself; where it has not after three minutes, this does, without the option that would skip
@@ -42,7 +42,7 @@ pub struct FinishOut {
     pub release: String,
     /// The release that OSDs have to run.
     pub require_osd_release: String,
-    /// Flags of the whole cluster that others have set or cleared meanwhile.
+    /// Flags of the whole cluster that others have set or cleared in the meantime.
     pub flags_changed: Vec<String>,
 }
 
@@ -57,7 +57,7 @@ impl Op for Finish {
     type Out = FinishOut;
 
     fn headline(_: &FinishArgs) -> String {
-        "storage is through with it".to_owned()
+        "storage has finished with it".to_owned()
     }
 
     fn summary(out: &FinishOut) -> String {
@@ -118,7 +118,7 @@ async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Result<Look<Finis
             require(cx, &asked, &release).await?;
         }
         return Ok(Look::NotYet(format!(
-            "OSDs are required to run {}, and not yet {}",
+            "OSDs are required to run {}, but not yet {}",
             dump.require_osd_release, release.name
         )));
     }

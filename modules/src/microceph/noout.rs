@@ -13,7 +13,7 @@ use crate::schema::Member;
 /// Set or clear `noout` for a member: while it is set, Ceph doesn't start moving data because that member is away.
 ///
 /// Only for that member (`set-group`), so that the failure of another isn't hidden. `changed` says whether it was
-/// otherwise before: who set it gives it back, and nobody else's is touched. Where `noout` is set for the whole cluster
+/// different before: whoever set it restores it, and nobody else's is touched. Where `noout` is set for the whole cluster
 /// there is nothing to do for a member, nor for one without OSDs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -72,9 +72,9 @@ impl Op for Noout {
         match (out.changed, out.kept) {
             (true, _) => "done",
             (false, Some(Kept::Cluster)) => {
-                "somebody else has set it for the whole cluster: it stays"
+                "somebody else has set it for the whole cluster; it stays set"
             }
-            (false, Some(Kept::Member)) => "somebody else has set it: it stays",
+            (false, Some(Kept::Member)) => "somebody else has set it; it stays set",
             (false, None) => "nothing to do",
         }
         .to_owned()

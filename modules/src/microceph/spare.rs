@@ -16,11 +16,11 @@ use crate::schema::{Member, Span};
 /// Pause between two looks.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Wait until the storage can do without a member: the gate before it is refreshed.
+/// Wait until storage can spare a member: the gate before it is refreshed.
 ///
 /// Without the member the monitors keep their majority, a manager and a metadata server stand by elsewhere where it has the
-/// active one, and Ceph says that its OSDs can be stopped. Everything else is whole: monitors, OSDs, placement groups, no
-/// code that speaks against it. What is down on this very member doesn't count.
+/// active one, and Ceph says that its OSDs can be stopped. Everything else is healthy: monitors, OSDs, placement groups,
+/// no code against it. What is down on this very member doesn't count.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpareArgs {
@@ -28,7 +28,7 @@ pub struct SpareArgs {
     pub member: Member,
     /// What `microceph.baseline` returned: codes that were raised then don't count.
     pub since: Option<BaselineOut>,
-    /// Storage may stop meanwhile: it is accepted that the member has what the others can't do without.
+    /// Storage may stop in the meantime: accept that the others can't do without the member.
     #[serde(default)]
     pub downtime: bool,
 }
@@ -51,7 +51,7 @@ impl Op for Spare {
     type Out = SpareOut;
 
     fn headline(_: &SpareArgs) -> String {
-        "storage can do without it".to_owned()
+        "storage can spare it".to_owned()
     }
 
     fn summary(_: &SpareOut) -> String {
@@ -76,7 +76,7 @@ impl Op for Spare {
     }
 }
 
-/// What speaks against stopping Ceph on `member` right now; nothing if the storage can do without it.
+/// What speaks against stopping Ceph on `member` right now; nothing if the storage can spare it.
 ///
 /// # Errors
 /// Where nobody can be asked, or Ceph doesn't answer as expected. That is no yes.

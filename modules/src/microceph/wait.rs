@@ -22,7 +22,7 @@ pub(super) const EVERY: Duration = Duration::from_secs(5);
 /// after some 18 s, and until then Ceph calls itself healthy: five looks take 20 s.
 const SAMPLES: u32 = 5;
 
-/// Wait until the storage is whole again: the gate before the next member.
+/// Wait until the storage is healthy again: the gate before the next member.
 ///
 /// All monitors in quorum, a manager, all OSDs up and in, all placement groups clean, no code that speaks against it,
 /// several looks in a row. With a member: its services run, its OSDs are all there, its daemons run what its snap has, and
@@ -67,8 +67,8 @@ impl Op for Wait {
 
     fn headline(args: &WaitArgs) -> String {
         match args.member {
-            None => "storage is whole".to_owned(),
-            Some(_) => "storage is whole again".to_owned(),
+            None => "storage is healthy".to_owned(),
+            Some(_) => "storage is healthy again".to_owned(),
         }
     }
 
@@ -161,8 +161,7 @@ pub(super) fn with_place(picture: &Picture, member: Option<&str>, problems: &[St
 pub(super) fn unanswered(error: &OpError) -> String {
     let asked = error.member.as_deref().unwrap_or("every member");
     format!(
-        "Ceph doesn't answer on {asked}: {error}; should its monitors lack their majority, look on each member at: \
-         sudo snap logs microceph.mon"
+        "Ceph doesn't answer on {asked}: {error}; if its monitors lack their majority, on each member, see: sudo snap logs microceph.mon"
     )
 }
 
@@ -226,7 +225,7 @@ async fn settled(
         .and_then(|(output, _)| Release::parse(&output.stdout).filter(|_| output.success()))
     else {
         return Ok(Some(format!(
-            "{member} doesn't tell which release of Ceph it has"
+            "{member} doesn't report which release of Ceph it has"
         )));
     };
     for ((kind, who), (output, cmd)) in daemons.iter().zip(read) {

@@ -78,7 +78,7 @@ pub(super) async fn look(cx: &Cx, presence: &Presence) -> Result<Look<Option<Str
         _ if nothing => Ok(Look::Yes(None)),
         Some(error) if error.kind == Kind::Unreachable => Err(error),
         Some(error) => Ok(Look::NotYet(format!(
-            "MicroCloud's view of all services: {error}; look at: sudo snap logs microcloud.daemon"
+            "MicroCloud's view of all services: {error}; see: sudo snap logs microcloud.daemon"
         ))),
         None => by_command(cx, presence).await,
     }
@@ -129,12 +129,12 @@ async fn by_command(cx: &Cx, presence: &Presence) -> Result<Look<Option<String>>
             Ok(text) => match text.lines().find_map(sum).as_deref() {
                 Some("HEALTHY" | "WARNING") => return Ok(Look::Yes(None)),
                 Some(other) => format!("on {member} microcloud status says {other}"),
-                None => format!("on {member} microcloud status says nothing of the status"),
+                None => format!("on {member} microcloud status says nothing about the status"),
             },
         };
     }
     Ok(Look::NotYet(format!(
-        "{missing}; look at: sudo microcloud status"
+        "{missing}; see: sudo microcloud status"
     )))
 }
 
@@ -175,7 +175,7 @@ fn problem(presence: &Presence, rows: &[Row]) -> Option<String> {
     let problems: Vec<String> = problems.into_iter().collect();
     (!problems.is_empty()).then(|| {
         let problems = problems.join(", ");
-        format!("as MicroCloud sees it, {problems}; look at: sudo microcloud status")
+        format!("as MicroCloud sees it, {problems}; see: sudo microcloud status")
     })
 }
 
@@ -192,10 +192,10 @@ mod tests {
         let told = |text: &str| problem(&one, &serde_json::from_str::<Vec<Row>>(text).unwrap());
         let whole = r#"[{"name": "m1", "clusters": {"LXD": [{"name": "m1", "status": "ONLINE"}], "MicroCloud": [{"name": "m1", "status": "ONLINE"}]}}]"#;
         assert_eq!(told(whole), None);
-        insta::assert_snapshot!(told("[]").unwrap(), @"as MicroCloud sees it, the daemon on m1 gives no answer; look at: sudo microcloud status");
+        insta::assert_snapshot!(told("[]").unwrap(), @"as MicroCloud sees it, the daemon on m1 gives no answer; see: sudo microcloud status");
         assert!(told(r#"[{"name": "m1", "clusters": {"LXD": []}}]"#).is_some());
         let odd = r#"[{"name": "m1", "clusters": {"MicroOVN": [{"name": "m2", "status": "UNREACHABLE"}],
             "MicroCloud": [{"name": "m1", "status": "ONLINE"}, {"name": "m2", "status": "ONLINE"}]}}]"#;
-        insta::assert_snapshot!(told(odd).unwrap(), @"as MicroCloud sees it, LXD isn't found on m1, MicroOVN is UNREACHABLE on m2, the daemon on m2 gives no answer; look at: sudo microcloud status");
+        insta::assert_snapshot!(told(odd).unwrap(), @"as MicroCloud sees it, LXD isn't found on m1, MicroOVN is UNREACHABLE on m2, the daemon on m2 gives no answer; see: sudo microcloud status");
     }
 }

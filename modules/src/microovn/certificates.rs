@@ -189,8 +189,7 @@ fn sentence(what: Use, members: &[&str], day: Date, over: bool) -> String {
     let members = members.join(", ");
     let verb = if over { "expired" } else { "expires" };
     let renew = if what == CA {
-        "renew it, if MicroOVN made it, with: sudo microovn certificates regenerate-ca; a CA of your own is renewed by you, and \
-         given with: sudo microovn certificates set-ca"
+        "if MicroOVN made it, renew it with: sudo microovn certificates regenerate-ca; renew a CA of your own yourself, then set it with: sudo microovn certificates set-ca"
     } else {
         "renew it there with: sudo microovn certificates reissue all"
     };
@@ -247,7 +246,7 @@ mod tests {
     #[test]
     fn nobody_is_told_to_replace_a_ca_of_their_own() {
         let day = Date::constant(2026, 11, 4);
-        insta::assert_snapshot!(sentence(CA, &["m1", "m2"], day, true), @"m1, m2: the certificate of OVN's CA expired on 2026-11-04; renew it, if MicroOVN made it, with: sudo microovn certificates regenerate-ca; a CA of your own is renewed by you, and given with: sudo microovn certificates set-ca");
+        insta::assert_snapshot!(sentence(CA, &["m1", "m2"], day, true), @"m1, m2: the certificate of OVN's CA expired on 2026-11-04; if MicroOVN made it, renew it with: sudo microovn certificates regenerate-ca; renew a CA of your own yourself, then set it with: sudo microovn certificates set-ca");
         insta::assert_snapshot!(sentence("OVN Northd", &["m1"], day, false), @"m1: the certificate of OVN Northd expires on 2026-11-04; renew it there with: sudo microovn certificates reissue all");
     }
 }

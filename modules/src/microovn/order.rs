@@ -14,7 +14,7 @@ use crate::schema::Member;
 /// That is upstream's order of a rolling upgrade: `ovn-controller` everywhere before the databases (`ovn-upgrades.rst`).
 ///
 /// A server that stops hands its leadership to nobody, and the database has no leader until an election: with leaders last
-/// there is one election for each database. Also tells where a wave can't do without downtime: fewer than three servers.
+/// there is one election for each database. Also reports where a wave needs downtime: fewer than three servers.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrderArgs {

@@ -16,7 +16,7 @@ use crate::schema::{Member, Span};
 /// Pause between two looks.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Wait until the network's databases can do without a member: the gate before it is refreshed.
+/// Wait until the network's databases can spare a member: the gate before it is refreshed.
 ///
 /// Of both databases all other servers answer, are connected with each other and have nothing pending, and they are a
 /// majority. What is wrong with the server of this very member doesn't count.
@@ -25,7 +25,7 @@ const EVERY: Duration = Duration::from_secs(5);
 pub struct SpareArgs {
     /// The member that is to be refreshed.
     pub member: Member,
-    /// The databases may stop meanwhile: it is accepted that the other servers are no majority.
+    /// The databases may stop in the meantime: accept that the other servers are no majority.
     #[serde(default)]
     pub downtime: bool,
 }
@@ -48,7 +48,7 @@ impl Op for Spare {
     type Out = SpareOut;
 
     fn headline(_: &SpareArgs) -> String {
-        "network can do without it".to_owned()
+        "network can spare it".to_owned()
     }
 
     fn summary(_: &SpareOut) -> String {

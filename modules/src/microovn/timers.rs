@@ -23,7 +23,7 @@ pub struct Timing {
     pub southbound: Option<u64>,
 }
 
-/// Raise the election timers of OVN's databases to at least so many milliseconds, or set them back.
+/// Raise the election timers of OVN's databases to at least `millis` milliseconds, or restore them.
 ///
 /// With a short one a busy server is taken for dead, and schema conversions fail (MicroOVN asks for 16 s before an upgrade;
 /// clusters from before it did so may have 1 s). A server doubles the timer at most at a time, so this goes in steps and
@@ -31,7 +31,7 @@ pub struct Timing {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimersArgs {
-    /// At least so many milliseconds. Timers that are longer stay as they are.
+    /// At least this many milliseconds. Longer timers stay as they are.
     #[serde(default = "at_least")]
     pub millis: u64,
     /// Set them to exactly this instead: what `was` said.
@@ -160,7 +160,7 @@ pub(super) fn short(picture: &Picture) -> Option<String> {
     let short = [now.northbound, now.southbound].into_iter().flatten();
     let shortest = short.min().filter(|ms| *ms < at_least())?;
     Some(format!(
-        "the election timer is {shortest} ms: at least {} ms while MicroOVN is refreshed, and given back",
+        "the election timer is {shortest} ms: at least {} ms while MicroOVN is refreshed, then restored",
         at_least()
     ))
 }

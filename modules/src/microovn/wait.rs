@@ -22,7 +22,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Good looks in a row before a gate opens, in the same terms: 10 s without an election.
 const SAMPLES: u32 = 3;
 
-/// Wait until the network's databases are whole again: the gate before the next member.
+/// Wait until the network's databases are healthy again: the gate before the next member.
 ///
 /// Every server of both databases answers, one leads each, all are connected, nothing is pending, and no election takes
 /// place for some looks. With a member: its services run, and its MicroOVN daemon is online, or waits for the members that don't have the
@@ -64,8 +64,8 @@ impl Op for Wait {
 
     fn headline(args: &WaitArgs) -> String {
         args.member.as_ref().map_or_else(
-            || "network is whole".to_owned(),
-            |_| "network is whole again".to_owned(),
+            || "network is healthy".to_owned(),
+            |_| "network is healthy again".to_owned(),
         )
     }
 

@@ -179,7 +179,7 @@ impl Seen<'_> {
                 None if component.members.is_empty() => {}
                 // Its other lists and the snaps tell who belongs to the cluster.
                 None if component.halfway.is_some() => found.notes.push(format!(
-                    "{title} can't tell its members before all have the same release"
+                    "{title} can't list its members until all have the same release"
                 )),
                 None if component.problems.is_empty() => {
                     found
@@ -195,13 +195,13 @@ impl Seen<'_> {
                 Some(roster) => {
                     for name in roster.iter().filter(|name| !listed.contains(name.as_str())) {
                         found.against.push(format!(
-                            "{title} has a member {name}, which the cluster file doesn't: lockstep init writes it anew"
+                            "{title} lists {name}, which is not in the cluster file; regenerate it with lockstep init"
                         ));
                     }
                     for name in roster.iter().filter(|name| listed.contains(name.as_str())) {
                         if !component.members.contains(name) && self.seen(name) {
                             found.against.push(format!(
-                                "{name} is a member of {title} and doesn't have the snap"
+                                "{name} is a member of {title} but doesn't have the snap"
                             ));
                         }
                     }
@@ -210,7 +210,7 @@ impl Seen<'_> {
                         .iter()
                         .filter(|name| !roster.contains(*name))
                     {
-                        found.against.push(format!("{name} has the snap of {title} and is no member of it: let it join, or remove the snap"));
+                        found.against.push(format!("{name} has the snap of {title} but is not a member; let it join, or remove the snap"));
                     }
                 }
             }
@@ -225,8 +225,7 @@ impl Seen<'_> {
         for (member, host) in self.answers() {
             if host.name != member && self.seen(member) {
                 found.against.push(format!(
-                    "the machine that answers for {member} calls itself {}: mend the address in the cluster file, unless it \
-                     is the member and was renamed after it joined",
+                    "the machine at {member}'s address has hostname {}; fix the address in the cluster file, unless the member was renamed after it joined",
                     host.name
                 ));
             }
@@ -273,7 +272,7 @@ impl Seen<'_> {
                     .iter()
                     .map(|channel| format!("lockstep upgrade --{} {channel}", component.name));
                 found.against.push(format!(
-                    "{}: members follow {}; bring all to one with: {}",
+                    "{}: members track {}; align them with: {}",
                     component.title,
                     component.channels.join(" and "),
                     ways.collect::<Vec<_>>().join(", or: ")
@@ -292,7 +291,7 @@ impl Seen<'_> {
         let left_out = all.filter(|c| c.halfway.is_some() && !chosen.contains(&c.name.as_str()));
         for component in left_out.filter(|_| !self.args.channels.is_empty()) {
             found.against.push(format!(
-                "{} is half-way ({}) and no part of this upgrade: bring it along first, with: lockstep update",
+                "{} is only partly updated ({}) and not part of this upgrade; finish it first with: lockstep update",
                 component.title,
                 component.skew.join("; "),
             ));

@@ -132,7 +132,7 @@ impl Seen<'_> {
         if let Some(version) = Version::parse(text) {
             return Ok(version);
         }
-        let why = format!("it runs {text:?}, which tells no version");
+        let why = format!("it runs {text:?}, which has no version");
         match self.ceph {
             Some(Ok(version)) if snap == "microceph" => Ok(version.clone()),
             Some(Err(more)) if snap == "microceph" => Err(format!("{why} ({more})")),
@@ -146,7 +146,7 @@ impl Seen<'_> {
         let named = |t: &&tables::Track| t.component.snap() == snap && t.name == track(channel);
         Version::parse(text)
             .or_else(|| Some(tracks.find(named)?.version.clone()))
-            .ok_or_else(|| format!("{channel} has {text:?}, which tells no version"))
+            .ok_or_else(|| format!("{channel} has {text:?}, which has no version"))
     }
 
     fn component_of(&self, component: tables::Component) -> Option<&Component> {

@@ -70,8 +70,7 @@ impl Seen<'_> {
                     .iter()
                     .map(|(r, members)| format!("{r} for {}", members.join(", ")));
                 found.against.push(format!(
-                    "{}: the store has {}: try again later; accepted, all are taken to {newest}, by its number where the \
-                     cohort doesn't give it",
+                    "{}: the store has {}; try again later, or if accepted, all are taken to {newest}, by number where the cohort doesn't offer it",
                     component.title,
                     each.collect::<Vec<_>>().join(" and ")
                 ));
@@ -96,7 +95,7 @@ impl Seen<'_> {
                     Err(why) => found.unknown.push(format!("{member}: {why}")),
                     Ok(offers) => found.against.extend(offers.get(&component.name).map(|offer| {
                         format!(
-                            "{member} lacks {} {} of its present channel: lockstep update --only {} takes it first",
+                            "{member} lacks {} {} of its current channel; take it first with: lockstep update --only {}",
                             component.title, offer.version, component.name
                         )
                     })),
@@ -129,7 +128,7 @@ impl Seen<'_> {
             let needed = ROOM.saturating_add(download.saturating_mul(2));
             match &host.free {
                 Ok(free) if *free < needed => found.against.push(format!(
-                    "{member}: {} MiB are free in /var/lib/snapd, and {} are wanted",
+                    "{member}: {} MiB are free in /var/lib/snapd, but {} are needed",
                     free >> 20,
                     needed >> 20
                 )),

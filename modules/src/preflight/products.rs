@@ -27,7 +27,7 @@ impl Seen<'_> {
                 Health::Waiting => found.notes.extend(component.problems.iter().cloned()),
                 Health::Bad => found.against.extend(component.problems.iter().cloned()),
                 Health::Unknown if component.problems.is_empty() => {
-                    found.unknown.push("no member tells".to_owned());
+                    found.unknown.push("no member reports it".to_owned());
                 }
                 Health::Unknown => found.unknown.extend(component.problems.iter().cloned()),
             }

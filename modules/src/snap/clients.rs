@@ -43,7 +43,7 @@ impl Client {
     }
 }
 
-/// List the programs of snaps that people run on a member: snapd refreshes no snap of which one runs.
+/// List the programs of snaps that people run on a member: snapd doesn't refresh a snap while one of its programs runs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientsArgs {
@@ -117,7 +117,7 @@ impl Op for Wait {
     }
 
     fn summary(_: &WaitOut) -> String {
-        "no program of it runs".to_owned()
+        "none of its programs is running".to_owned()
     }
 
     async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
@@ -163,7 +163,7 @@ pub(crate) fn against(clients: &[Client]) -> String {
     let each: Vec<String> = each.collect();
     let snap = clients.first().map_or("", |c| c.snap.as_str());
     format!(
-        "snapd refreshes no {snap} of which a program runs: {}; end it there",
+        "snapd doesn't refresh {snap} while its programs run: {}; end them there",
         each.join("; ")
     )
 }

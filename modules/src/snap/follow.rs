@@ -40,7 +40,7 @@ impl Stall {
         let since = self.since.strftime("%H:%M:%S UTC");
         let (id, member) = (&self.change, &args.member);
         let down = if self.services_down {
-            format!(", and its services are down on {member} meanwhile")
+            format!(", and its services are down on {member} in the meantime")
         } else {
             String::new()
         };
@@ -50,8 +50,7 @@ impl Stall {
             many => format!("; {} wait for it", many.join(", ")),
         };
         format!(
-            "nothing moves since {since}{down}{waiting}; look on {member} at: snap change {id}; this would end and undo it: \
-             sudo snap abort {id}"
+            "no progress since {since}{down}{waiting}; on {member}, see: snap change {id}; to stop and undo it: sudo snap abort {id}"
         )
     }
 }
@@ -105,7 +104,7 @@ impl Watch {
             None => text,
         };
         cx.progress(done, Some(total), text.clone());
-        format!("change {} goes on: {text}", change.id)
+        format!("change {} is in progress: {text}", change.id)
     }
 
     /// The error of whoever waits no longer, with the evidence.
@@ -174,7 +173,7 @@ pub(super) fn verdict(change: &Change, member: &Member) -> Result<(), OpError> {
             change.id
         ))),
         "Wait" => Err(failed(format!(
-            "change {} waits for the machine to be rebooted: do that, and resume",
+            "change {} waits for the machine to be rebooted; reboot it, then resume",
             change.id
         ))),
         "Undone" | "Hold" => Err(failed(format!(
@@ -281,7 +280,7 @@ mod tests {
         );
         assert_eq!(
             verdict("Wait").unwrap(),
-            "change 12 waits for the machine to be rebooted: do that, and resume"
+            "change 12 waits for the machine to be rebooted; reboot it, then resume"
         );
         assert_eq!(
             verdict("Undone").unwrap(),

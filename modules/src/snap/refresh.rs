@@ -43,15 +43,15 @@ const UNSEEN: Duration = Duration::from_secs(5);
 
 /// Refresh a snap on a member: to the newest revision of the channel it follows, or of another one.
 ///
-/// Joins the cohort, so that all members get the same revision. Where the cohort gives a member another one than `revision`,
-/// that one is asked for by its number, and the member is put back into the cohort. Where a newer release took the place
-/// of `revision` meanwhile, nothing is done. Does nothing either where the member has that revision already.
+/// Joins the cohort, so that all members get the same revision. If the cohort offers a member another one than
+/// `revision`, `revision` is requested by number, and the member is put back into the cohort. If a newer release has
+/// replaced `revision` in the store, nothing is done. Does nothing either if the member already has that revision.
 ///
-/// A change of the same snap that goes on (an LXD that refreshes itself, for example) is waited for first. The result is
+/// A change of the same snap in progress (an LXD that refreshes itself, for example) is waited for first. The result is
 /// judged by what snapd says afterwards: revision, channel, cohort, and whether the snap is enabled.
 ///
-/// MicroCeph and MicroOVN aren't refreshed while storage or network can't do without the member, however long ago a gate
-/// was open.
+/// MicroCeph and MicroOVN aren't refreshed while storage or network can't spare the member, however long ago a gate was
+/// open.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshArgs {
@@ -63,10 +63,10 @@ pub struct RefreshArgs {
     pub channel: Option<Channel>,
     /// The revision that it has to come to, because all members must have the same one.
     pub revision: Option<String>,
-    /// What follows where the store has a newer release in place of `revision`.
+    /// What to do if the store has a newer release in place of `revision`.
     #[serde(default)]
     pub replaced: Replaced,
-    /// Storage or network may stop meanwhile: it is accepted that the member has what the others can't do without.
+    /// Storage or network may stop in the meantime: accept that the others can't do without the member.
     #[serde(default)]
     pub downtime: bool,
 }
@@ -222,7 +222,7 @@ impl Op for Refresh {
                     return Ok(Probe::Running);
                 }
                 let still = format!(
-                    "it still goes on after {}: {goes_on}; resume to wait on",
+                    "still running after {}: {goes_on}; resume to keep waiting",
                     cx.timeout()
                 );
                 return Err(watch.late(OpError::timeout(still).on(args.member.as_str())));
@@ -275,8 +275,7 @@ async fn attempt(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, OpError> {
         .await?;
         if let Some(revision) = &number {
             let text = format!(
-                "{member}: the cohort doesn't give {} {revision}, which all members are to have: it is refreshed by the \
-                 revision's number, and put back into the cohort",
+                "{member}: the cohort doesn't offer {} {revision}, which all members must have; it is refreshed by number, then put back into the cohort",
                 args.snap
             );
             cx.say(LogLevel::Warn, &text);
@@ -290,14 +289,14 @@ async fn attempt(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, OpError> {
                 if let Some(out) = result(cx, args, &from, Some(id)).await? {
                     return Ok(out);
                 }
-                in_between = format!("refreshes of {} don't give it", args.snap);
+                in_between = format!("refreshes of {} don't bring it", args.snap);
             }
             Asked::Nothing => {
                 requests += 1;
                 if let Some(out) = result(cx, args, &from, None).await? {
                     return Ok(out);
                 }
-                in_between = format!("snapd says that there is nothing new of {}", args.snap);
+                in_between = format!("snapd says that there is nothing new for {}", args.snap);
             }
             Asked::Conflict(why) => {
                 requests += 1;
@@ -307,7 +306,7 @@ async fn attempt(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, OpError> {
             Asked::Busy(clients) => {
                 let why = clients::against(&clients);
                 if Instant::now() >= idle {
-                    let error = OpError::new(Kind::Conflict, format!("not begun: {why}"));
+                    let error = OpError::new(Kind::Conflict, format!("not started: {why}"));
                     return Err(error
                         .on(member.as_str())
                         .with("clients", clients::told(&clients)));
@@ -317,10 +316,11 @@ async fn attempt(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, OpError> {
             }
         }
     }
-    let due = args.revision.as_ref().map_or_else(String::new, |due| {
-        format!("; all members are to have {due}")
-    });
-    let message = format!("given up after {CONFLICTS} requests: {in_between}{due}");
+    let due = args
+        .revision
+        .as_ref()
+        .map_or_else(String::new, |due| format!("; all members must have {due}"));
+    let message = format!("gave up after {CONFLICTS} requests: {in_between}{due}");
     Err(OpError::new(Kind::Conflict, message).on(member.as_str()))
 }
 
@@ -338,12 +338,13 @@ async fn spared(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<(), OpError>
             "microovn" => microovn::against(cx, member, args.downtime).await,
             _ => return Ok(()),
         };
-        let against = against.unwrap_or_else(|error| vec![format!("it can't be told: {error}")]);
+        let against =
+            against.unwrap_or_else(|error| vec![format!("it can't be determined: {error}")]);
         if against.is_empty() || !moves(cx, args, snap).await? {
             return Ok(());
         }
         let message = format!(
-            "not begun, because {} can't do without {member} now: {}",
+            "not started: {} can't spare {member} right now: {}",
             args.snap,
             against.join("; ")
         );
@@ -393,7 +394,7 @@ async fn accounted(cx: &Cx, args: &RefreshArgs, error: OpError) -> OpError {
         _ => ("have", "wait"),
     };
     let message = format!(
-        "{}; {} {have} another revision and {wait} for {} to have it too: resuming tries again here, and leaves the others alone",
+        "{}; {} {have} another revision and {wait} for {} to have it too; resuming retries here and leaves the others alone",
         error.message,
         waiting.join(", "),
         args.member
@@ -407,8 +408,7 @@ fn by_number(error: OpError, number: Option<&str>) -> OpError {
         return error;
     };
     let message = format!(
-        "{number}, which all members are to have, isn't given by the cohort, nor by its number ({}): a release that not \
-         everybody gets yet? Resume when it is given here",
+        "{number}, which all members must have, is offered neither by the cohort nor by number ({}) (a phased release?); resume when it is offered here",
         error.message
     );
     OpError { message, ..error }
@@ -515,7 +515,7 @@ async fn result(
         |id| format!("change {id} done"),
     );
     let message = format!(
-        "snapd says {how}, but {} follows {} in cohort {:?}",
+        "snapd says {how}, but {} tracks {} in cohort {:?}",
         snap.name, snap.tracking_channel, snap.cohort_key
     );
     Err(OpError::command(message).on(args.member.as_str()))
@@ -535,13 +535,12 @@ fn replaced(
     }
     let (name, due) = (&args.snap, args.revision.as_deref().unwrap_or_default());
     let done = if snap.revision == by {
-        format!("{} has {by} of {name} already", args.member)
+        format!("{} already has {by} of {name}", args.member)
     } else {
-        format!("the store has {by} of {name} by now, and nothing was done")
+        format!("the store now has {by} of {name}, and nothing was done")
     };
     let message = format!(
-        "all members are to have {due}, and {done}: abort the run and begin again, which takes all of them to the newest; or \
-         give this one {due} with: sudo snap refresh {name} --revision={due}, and resume"
+        "all members must have {due}, but {done}: abort the run and start it again, which takes all of them to the newest; or refresh this one to {due} with: sudo snap refresh {name} --revision={due}, then resume"
     );
     Err(OpError::refused(message)
         .on(args.member.as_str())

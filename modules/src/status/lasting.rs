@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Record what must be the same after a run: disks and their keys, pools, file systems and networks of storage, the network's tunnels,
 /// LXD's members, addresses, networks, pools and profiles, and which instances there are. It changes nothing.
 ///
-/// What can't be read is told, and left out.
+/// What can't be read is reported, and left out.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LastingArgs {}
@@ -62,7 +62,7 @@ impl Op for Lasting {
     type Out = LastingOut;
 
     fn headline(_: &LastingArgs) -> String {
-        "what must be the same afterwards".to_owned()
+        "what must stay the same".to_owned()
     }
 
     fn summary(out: &LastingOut) -> String {
@@ -81,9 +81,9 @@ impl Op for Lasting {
     }
 }
 
-/// Check that everything is as it was before a run. Refuses to go on otherwise, and names what differs.
+/// Check that everything is as it was before a run. Fails otherwise, and names what differs.
 ///
-/// What came on top is nobody's harm. What can't be read is asked for again; what could not be read before is told.
+/// Additions do no harm. What can't be read is tried again; what could not be read before is reported.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UnharmedArgs {
@@ -113,7 +113,7 @@ impl Op for Unharmed {
     type Out = UnharmedOut;
 
     fn headline(_: &UnharmedArgs) -> String {
-        "all is as it was".to_owned()
+        "everything is unchanged".to_owned()
     }
 
     fn summary(out: &UnharmedOut) -> String {
@@ -140,7 +140,7 @@ impl Op for Unharmed {
                 .collect();
             if !lost.is_empty() {
                 return Ok(Look::NotYet(format!(
-                    "it can't be told whether all is as it was: {}",
+                    "it can't be determined whether everything is unchanged: {}",
                     unread(&lost).join("; ")
                 )));
             }
@@ -153,8 +153,7 @@ impl Op for Unharmed {
                 }));
             }
             Err(OpError::refused(format!(
-                "not all is as it was before the run: {}. Put that right, and resume; where it is meant to be so: \
-                 lockstep resume {} --assume-done '{}'",
+                "not everything is as it was before the run: {}. Fix that, then resume; or if it is intended: lockstep resume {} --assume-done '{}'",
                 differences.join("; "),
                 cx.run().id,
                 cx.path()

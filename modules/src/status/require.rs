@@ -11,11 +11,11 @@ use crate::schema::Span;
 
 /// Go on only if the cluster is as it must be. Everything that isn't is named, not only the first thing.
 ///
-/// All members must be reachable, and no change of a component may go on.
+/// All members must be reachable, and no change of a component may be in progress.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequireArgs {
-    /// How well every component must be.
+    /// How healthy every component must be.
     pub health: Wanted,
     /// All members must run the same revision of each component, from the same channel, in the cohort.
     #[serde(default)]
@@ -28,7 +28,7 @@ pub struct RequireArgs {
     pub components: Vec<String>,
 }
 
-/// How well every component must be.
+/// How healthy every component must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wanted {
@@ -50,9 +50,9 @@ impl Op for Require {
 
     fn headline(args: &RequireArgs) -> String {
         match (args.health, args.in_step) {
-            (Wanted::Ok, true) => "all well and in step".to_owned(),
-            (Wanted::Ok, false) => "all well".to_owned(),
-            (Wanted::Converging, _) => "fit to be updated".to_owned(),
+            (Wanted::Ok, true) => "all healthy and in step".to_owned(),
+            (Wanted::Ok, false) => "all healthy".to_owned(),
+            (Wanted::Converging, _) => "ready to be updated".to_owned(),
         }
     }
 
@@ -117,7 +117,7 @@ fn reasons(args: &RequireArgs, status: &Status) -> Vec<String> {
             );
         } else if args.same_channels && component.channels.len() > 1 {
             reasons.push(format!(
-                "{}: members follow {}",
+                "{}: members track {}",
                 component.title,
                 component.channels.join(" and ")
             ));

@@ -20,7 +20,7 @@ use crate::snap::{self, Update};
 
 /// Look at everything about the cluster that a simulated one needs to be like it. It changes nothing.
 ///
-/// What can't be read is told, and left out.
+/// What can't be read is reported, and left out.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SnapshotArgs {}

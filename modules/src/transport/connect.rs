@@ -340,7 +340,7 @@ impl Connection {
 
     /// Why a batch was cut off.
     pub(super) async fn autopsy(&self) -> ContactError {
-        const UNTOLD: &str = "the command ended without telling its status";
+        const UNTOLD: &str = "the command ended without reporting its status";
         let reason = match &self.master {
             None if !self.alive().await => {
                 "the ssh master that lockstep had joined is gone".to_owned()

@@ -200,7 +200,7 @@ impl Ssh {
                 Err(Cut::NotBegun(_)) if link.busy.get() > 0 => channel.forget(),
                 Err(Cut::NotBegun(reason)) => {
                     let text = format!(
-                        "sshd allows no session beside the one that holds the connection open: lockstep needs MaxSessions 2 or \
+                        "sshd allows no session besides the one that holds the connection open: lockstep needs MaxSessions 2 or \
                          more ({reason})"
                     );
                     return Err(ContactError::Shell(text));

@@ -53,7 +53,7 @@ pub const KINDS: &[FaultKind] = &[
     kind(
         "freeze",
         &[Arg::Member],
-        "No process of the member gets on.",
+        "No process of the member makes progress.",
     ),
     kind("power-off", &[Arg::Member], "The member loses its power."),
     kind("reboot", &[Arg::Member], "The member restarts."),
@@ -90,17 +90,17 @@ pub const KINDS: &[FaultKind] = &[
     kind(
         "auto-refresh",
         &[Arg::Snap, Arg::Member],
-        "snapd refreshes the snap of its own accord, held or not.",
+        "snapd refreshes the snap by itself, held or not.",
     ),
     kind(
         "other-revision",
         &[Arg::Snap, Arg::Member],
-        "The store has nothing new for this member, by number neither (a progressive release).",
+        "The store has nothing new for this member, not even by number (a phased release).",
     ),
     kind(
         "cohort-apart",
         &[Arg::Snap, Arg::Member],
-        "The cohort offers nothing new to this member, which gets it by its number.",
+        "The cohort offers nothing new to this member, which gets it by number.",
     ),
     kind(
         "new-release",
@@ -125,12 +125,12 @@ pub const KINDS: &[FaultKind] = &[
     kind(
         "cannot-migrate",
         &[Arg::Instance],
-        "LXD can't migrate the instance: an evacuation fails when it comes to it.",
+        "LXD can't migrate the instance: an evacuation fails when it gets to it.",
     ),
     kind(
         "left-behind",
         &[Arg::Instance],
-        "Evacuations pass over the instance, and say that they succeeded.",
+        "Evacuations skip the instance, and report success.",
     ),
     kind(
         "wont-start",
@@ -140,7 +140,7 @@ pub const KINDS: &[FaultKind] = &[
     kind(
         "pool-unavailable",
         &[Arg::Pool, Arg::Member],
-        "The member's LXD doesn't get at the storage pool.",
+        "The member's LXD can't reach the storage pool.",
     ),
     kind(
         "health",
@@ -150,7 +150,7 @@ pub const KINDS: &[FaultKind] = &[
     kind(
         "osd-lost",
         &[Arg::Osd],
-        "The OSD ends, and doesn't come back.",
+        "The OSD stops, and doesn't come back.",
     ),
     kind(
         "mon-lost",
@@ -160,7 +160,7 @@ pub const KINDS: &[FaultKind] = &[
     kind(
         "never-clean",
         &[Arg::Member],
-        "After the member's next start placement groups don't get clean.",
+        "After the member's next start placement groups don't become clean.",
     ),
     kind("slow-ops", &[], "Ceph reports slow operations."),
     kind(

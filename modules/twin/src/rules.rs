@@ -49,7 +49,7 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     (
         "one-component-at-a-time",
-        "a component isn't begun while one before it differs between members",
+        "a component isn't started while one before it differs between members",
     ),
     (
         "lxd-together",
@@ -84,7 +84,10 @@ pub const RULES: &[(&str, &str)] = &[
         "instances-left-alone",
         "instances run on, unless their member is evacuated",
     ),
-    ("once", "a step that must not be done twice isn't"),
+    (
+        "once",
+        "a step that must not be done twice isn't done twice",
+    ),
 ];
 
 /// The order of the waves.

@@ -183,7 +183,7 @@ fn members<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::
         Ok(Members::Many(many @ 1..=50)) => Ok(names(many)),
         Ok(Members::Named(names)) if (1..=50).contains(&names.len()) => Ok(names),
         _ => Err(serde::de::Error::custom(
-            "members is a number from 1 to 50, or a list of so many names",
+            "members is a number from 1 to 50, or a list of names",
         )),
     }
 }

@@ -100,7 +100,7 @@ impl Heard {
             ));
         }
         if self.torn && !running {
-            troubles.push("left out: the last line of the events, which is torn".to_owned());
+            troubles.push("left out: the last line of the events, which is incomplete".to_owned());
         }
         troubles
     }
@@ -139,7 +139,7 @@ mod tests {
         insta::assert_snapshot!(heard.troubles(false).join("\n"), @r"
         left out: 2 lines of the events that can't be read
         left out: 3 lines of events that this lockstep doesn't know: eclipse, log, log of version 9
-        left out: the last line of the events, which is torn
+        left out: the last line of the events, which is incomplete
         ");
         assert_eq!(heard.troubles(true).len(), 2);
     }

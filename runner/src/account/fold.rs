@@ -62,7 +62,7 @@ impl Account {
                 }
             }
             Err(why) => fold.account.troubles.push(format!(
-                "{why}: commands, outputs and what was waited for aren't known"
+                "{why}: commands, outputs, and what was waited for are unknown"
             )),
         }
         fold.end(running)
@@ -553,7 +553,7 @@ impl Fold {
         // What a resume looks at before it goes on is no step of the playbook's.
         for look in account.steps.iter_mut().filter(|step| step.op.is_empty()) {
             look.op.clone_from(&look.path);
-            "what the cluster is like by now".clone_into(&mut look.headline);
+            "the current state of the cluster".clone_into(&mut look.headline);
             (look.state, look.effect) = (Progress::Done, Some(Effect::Read));
         }
         account.turns.sort_by_key(|turn| (turn.session, turn.at));

@@ -58,12 +58,14 @@ fn full(folder: &Path) -> impl Iterator<Item = String> {
     let outputs = kept(&folder.join(OUT));
     let events = (events > bounds::EVENTS).then(|| {
         let most = bounds::EVENTS >> 20;
-        format!("there are more than {most} MiB of events: what came later has steps, and not what they did")
+        format!(
+            "there are more than {most} MiB of events; later steps are shown without what they did"
+        )
     });
     // The next one of full length would not have been kept.
     let outputs = (outputs + bounds::OUTPUT as u64 > bounds::OUTPUTS).then(|| {
         let most = bounds::OUTPUTS >> 20;
-        format!("members have printed about {most} MiB, and no more is kept: of what came later there are only the ends")
+        format!("members printed about {most} MiB, the most that is kept; of later output only the ends are shown")
     });
     events.into_iter().chain(outputs)
 }

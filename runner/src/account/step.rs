@@ -74,8 +74,8 @@ impl Progress {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Asked => "asked for",
-            Self::UnderWay => "under way",
+            Self::Asked => "requested",
+            Self::UnderWay => "running",
             Self::Held => "held",
             Self::Done => "done",
             Self::Failed => "failed",

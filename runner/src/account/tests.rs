@@ -238,14 +238,14 @@ fn a_run_is_told_in_its_order_by_whoever_knows_best() {
     );
     assert!(account.sound && account.troubles.is_empty());
     insta::assert_snapshot!(story(&account), @r#"
-    0/ 0 begun by ann@desk
+    0/ 0 started by ann@desk
     0/11 held: snapd undid the refresh; it is not known whether this was done
     1/ 5 resumed by bob@desk
-    1/ 5 bob@desk decided: take it as done, with the result {"change":"3","changed":true,"channel":"5.21/stable","from":"33100","to":"33110","version":"5.21.4"}
+    1/ 5 bob@desk decided: mark it done, with the result {"change":"3","changed":true,"channel":"5.21/stable","from":"33100","to":"33110","version":"5.21.4"}
     1/ 9 contact with micro02 lost: the connection was closed
-    1/14 micro02 was there again after 5.0 s
+    1/14 micro02 was back after 5.0 s
     1/18 snapd undid the refresh; attempt 2 followed
-    1/30 its end had been missed; what became of it was found out afterwards
+    1/30 its end was missed; its outcome was determined afterwards
     1/31 ended: done
     "#);
     assert_eq!(
@@ -291,7 +291,7 @@ fn a_journal_that_is_damaged_anywhere_is_no_ground_to_stand_on_and_the_events_go
         );
         // Whoever tells it, it is told once, and nothing is missing but who decided.
         let story = story(&account);
-        for what in ["held: ", "resumed", "begun"] {
+        for what in ["held: ", "resumed", "started"] {
             assert_eq!(
                 story.matches(what).count(),
                 1,
@@ -318,7 +318,7 @@ fn records_that_can_t_follow_are_damage_too() {
     assert!(!account.sound);
     insta::assert_snapshot!(account.troubles.join("\n"), @r"
     line 2 of the journal is damaged: LXD/micro02/snap.refresh#1 was never asked for; what is shown is from the record before that and from the events
-    no events: commands, outputs and what was waited for aren't known
+    no events: commands, outputs, and what was waited for are unknown
     ");
     assert_eq!((account.who.as_str(), account.steps.len()), ("ann@desk", 0));
 }

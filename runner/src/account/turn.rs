@@ -140,9 +140,9 @@ impl Choice {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Retry => "try it again",
-            Self::AssumeDone => "take it as done",
-            Self::Deliver => "let the playbook have the failure",
+            Self::Retry => "retry",
+            Self::AssumeDone => "mark it done",
+            Self::Deliver => "pass the failure to the playbook",
         }
     }
 }
@@ -177,7 +177,7 @@ impl What {
             who => format!("{what} by {who}"),
         };
         match self {
-            Self::Began { who } => by("begun", who),
+            Self::Began { who } => by("started", who),
             Self::Resumed { who } => by("resumed", who),
             Self::Held {
                 failure, in_doubt, ..
@@ -198,8 +198,10 @@ impl What {
                 format!("{who} decided: {}{given}", choice.word())
             }
             Self::Interrupted { level } => match level {
-                Interruption::Drain => "interrupted: what was under way was finished",
-                Interruption::StopWaiting => "interrupted: what was under way was left to itself",
+                Interruption::Drain => "interrupted: running steps were finished",
+                Interruption::StopWaiting => {
+                    "interrupted: detached; what was running on the members was not stopped"
+                }
             }
             .to_owned(),
             Self::Suspended { why } => format!("paused: {why}"),
@@ -215,11 +217,11 @@ impl What {
             Self::Failed { failure, .. } => format!("failed: {failure}"),
             Self::Lost { member, reason, .. } => format!("contact with {member} lost: {reason}"),
             Self::Found { member, ms, .. } => {
-                format!("{member} was there again after {}", span(*ms))
+                format!("{member} was back after {}", span(*ms))
             }
             Self::Mended { member, reason } => format!("{member}: {reason}; connected again"),
             Self::Probed { .. } => {
-                "its end had been missed; what became of it was found out afterwards".to_owned()
+                "its end was missed; its outcome was determined afterwards".to_owned()
             }
             Self::Said {
                 level: LogLevel::Warn,

@@ -150,7 +150,7 @@ impl Judge {
                 let left = Left::of(&trial.world);
                 if left != self.left {
                     let what = format!(
-                        "killed and resumed, the run left the cluster otherwise: {left:?} instead of {:?}",
+                        "killed and resumed, the run left the cluster in a different state: {left:?} instead of {:?}",
                         self.left
                     );
                     findings.push(Finding::new("same-end", &what, case));
@@ -351,7 +351,7 @@ fn stuck(held: &[Held], case: &Case) -> Finding {
     let wrong = if case.size() == 0 {
         "on a healthy cluster"
     } else {
-        "though nothing is wrong any more"
+        "although nothing is wrong anymore"
     };
     match held.first() {
         Some(h) => Finding::of_failure("comes-to-an-end", &h.failure, case).also(wrong),
@@ -370,7 +370,7 @@ fn endless(trial: &Trial, case: &Case) -> Finding {
     let days = crate::trial::ENDLESS.as_secs() / 86400;
     Finding::new(
         "comes-to-an-end",
-        &format!("the run goes on and on: stopped after {days} days"),
+        &format!("the run does not end: stopped after {days} days"),
         case,
     )
     .by(&path, &site)

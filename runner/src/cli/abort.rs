@@ -12,13 +12,13 @@ use super::resume::{self, ResumeArgs};
 pub(crate) struct AbortArgs {
     /// The run, for example update-14
     run: String,
-    /// Take this step as done, with this result as JSON: it was given back by hand; may be given more than once
+    /// Mark this step done, with this result as JSON, because you restored it by hand; can be repeated
     #[arg(long, value_name = "STEP[=RESULT]")]
     assume_done: Vec<String>,
-    /// Abort it with this playbook instead of the captured one; it must do what was done so far
+    /// Abort with this playbook instead of the captured one; it must match what was done so far
     #[arg(long, value_name = "FILE|NAME")]
     playbook: Option<String>,
-    /// Find this secret elsewhere than the run did: env:NAME, file:PATH or ask; may be given more than once
+    /// Read this secret from another source: env:NAME, file:PATH, or ask; can be repeated
     #[arg(long, value_name = "NAME=SOURCE")]
     secret: Vec<String>,
 }

@@ -25,20 +25,20 @@ use crate::trial::Piece;
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     which: Which,
-    /// How many members the simulated cluster has, and which MicroCloud it was installed as; may be given more than once
+    /// Members of the simulated cluster, and the MicroCloud that it was installed as; can be repeated
     /// [default: 3@2]
     #[arg(long, value_name = "N[@SET]")]
     members: Vec<Made>,
-    /// How many random mishaps are tried
+    /// How many random faults to try
     #[arg(long, value_name = "N", default_value_t = 500)]
     tries: usize,
-    /// Seed of the random mishaps: the same seed tries the same ones
+    /// Seed of the random faults: the same seed tries the same ones
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Don't kill and resume the run at every step
     #[arg(long)]
     no_kills: bool,
-    /// Only the random try of this number, as a finding names it
+    /// Run only the random try with this number, as named by a finding
     #[arg(long = "try", value_name = "N")]
     only: Option<usize>,
 }
@@ -128,7 +128,7 @@ fn print(
         ));
     }
     let tried = format!(
-        "kills and resumes: {}; tries with random mishaps: {} (seed {})",
+        "kills and resumes: {}; tries with random faults: {} (seed {})",
         report.kills, report.tries, args.seed
     );
     match report.findings.len() {
@@ -165,7 +165,7 @@ fn text(again: &str, finding: &Finding) -> (String, String) {
     let history = &finding.history;
     if history.len() > SHOWN {
         text.push_str(&format!(
-            "  {} commands, of which the last {SHOWN}:\n",
+            "  {} commands, the last {SHOWN} of them:\n",
             history.len()
         ));
     } else if !history.is_empty() {

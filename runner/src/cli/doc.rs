@@ -13,7 +13,7 @@ use crate::generate;
 /// What is looked up.
 #[derive(Args)]
 pub(crate) struct DocArgs {
-    /// A module, or one of its ops, for example snap or snap.refresh; without it, all modules
+    /// A module or op, for example snap or snap.refresh; without it, all modules
     name: Option<String>,
 }
 

@@ -28,27 +28,27 @@ pub enum Exit {
     Done = 0,
     /// A playbook or an op failed.
     Failed = 1,
-    /// The command line, a playbook or the cluster file can't be used.
+    /// The command line, a playbook, or the cluster file can't be used.
     Usage = 2,
-    /// A check said no before anything was changed.
+    /// A check failed before anything was changed.
     Refused = 3,
     /// The run is held at a step; resume it.
     Held = 4,
     /// The run was interrupted; resume it.
     Suspended = 5,
-    /// The run is being run by another process.
+    /// The run is in use by another process.
     Locked = 6,
     /// The run's journal or folder can't be read or written.
     State = 7,
-    /// The playbook doesn't do what the run's journal says it did.
+    /// The playbook no longer matches the run's journal.
     Diverged = 8,
-    /// The run was aborted, and what it had switched on was given back.
+    /// The run was aborted, and all settings it changed were restored.
     Aborted = 9,
-    /// The cluster is out of step, not well, or can't be seen: status.
+    /// The cluster is out of step, unhealthy, or can't be seen (status).
     NotWell = 10,
-    /// The playbook breaks a rule: check.
+    /// The playbook breaks a rule (check).
     Found = 11,
-    /// A member can't be reached, and nothing else failed: op, unlock, init.
+    /// A member can't be reached, and nothing else failed (op, unlock, init).
     Unreachable = 12,
     /// lockstep itself is wrong: please report it.
     Internal = 13,
@@ -163,13 +163,13 @@ impl From<RunsError> for Fault {
         };
         let help = match &error {
             RunsError::NoSuchRun { .. } => Some("lockstep runs  lists them".to_owned()),
-            RunsError::Locked { id } => Some(format!("lockstep show {id}  tells how far it is")),
+            RunsError::Locked { id } => Some(format!("lockstep show {id}  shows its progress")),
             RunsError::Journal {
                 source: JournalError::Empty,
                 ..
             } => Some("nothing was changed: run the command again".to_owned()),
             RunsError::Bundle { id, playbook, .. } => Some(format!(
-                "where there is another copy of the playbook that does the same, name it:\n  \
+                "if there is another copy of the playbook that does the same, name it:\n  \
                  lockstep resume {id} --playbook {of}\n  lockstep abort {id} --playbook {of}",
                 of = quote(playbook)
             )),
@@ -190,18 +190,18 @@ impl From<EngineError> for Fault {
         let (exit, help) = match &error {
             EngineError::Journal(JournalError::Shared(_)) => (
                 Exit::Locked,
-                Some("this process stopped there: continue the run where it is going on"),
+                Some("this process stopped here; continue the run where it is running"),
             ),
             EngineError::Journal(_) => (
                 Exit::State,
                 Some(
-                    "the run stopped there: what is not written down is not done. Make room and resume it.",
+                    "the run stopped here; what is not written down was not done. Free up space, then resume it",
                 ),
             ),
             EngineError::Divergence(_) => (
                 Exit::Diverged,
                 Some(
-                    "nothing was changed. The run goes on with the playbook it captured if --playbook is left out.",
+                    "nothing was changed; without --playbook, the run continues with the playbook that it captured",
                 ),
             ),
             EngineError::Script(failure) => {

@@ -10,10 +10,10 @@ use super::exit::{Exit, Fault};
 
 /// The commands in the order in which they are read about.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("See a cluster", &["status", "preflight"]),
-    ("Change it", &["update", "upgrade", "run", "op"]),
+    ("Inspect a cluster", &["status", "preflight"]),
+    ("Change a cluster", &["update", "upgrade", "run", "op"]),
     (
-        "A run",
+        "Runs",
         &[
             "runs", "show", "watch", "report", "resume", "abort", "unlock",
         ],
@@ -36,7 +36,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "update a simulated cluster",
             ),
             ("lockstep init ubuntu@micro01", "write cluster.toml"),
-            ("lockstep plan update", "what an update of it will do"),
+            ("lockstep plan update", "show what an update will do"),
         ],
     ),
     (
@@ -50,9 +50,12 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "preflight",
         &[
-            ("lockstep preflight", "could an update begin?"),
-            ("lockstep preflight --to 3", "could an upgrade?"),
-            ("lockstep preflight --accept disk", "with this no accepted"),
+            ("lockstep preflight", "can an update start?"),
+            ("lockstep preflight --to 3", "can an upgrade?"),
+            (
+                "lockstep preflight --accept disk",
+                "accept this check even if it fails",
+            ),
         ],
     ),
     (
@@ -61,7 +64,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("lockstep update", "the cluster of cluster.toml"),
             ("lockstep update --cluster twin:4", "a simulated one"),
             ("lockstep update --only lxd,microcloud", "some components"),
-            ("lockstep update --plan update.plan", "nothing but the plan"),
+            (
+                "lockstep update --plan update.plan",
+                "only what is in the plan",
+            ),
         ],
     ),
     (
@@ -100,14 +106,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "runs",
         &[
-            ("lockstep runs", "all runs, and where they stand"),
+            ("lockstep runs", "all runs and their state"),
             ("lockstep runs --json", "for programs"),
         ],
     ),
     (
         "show",
         &[
-            ("lockstep show update-14", "its steps, and where it stands"),
+            ("lockstep show update-14", "its steps and state"),
             ("lockstep show update-14 --json", "for programs"),
         ],
     ),
@@ -137,29 +143,32 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("lockstep resume update-14", "try the held steps again"),
             (
                 "lockstep resume update-14 --assume-done STEP=RESULT",
-                "done by hand",
+                "you did it by hand",
             ),
-            ("lockstep resume update-14 --deliver", "clean up and end"),
+            (
+                "lockstep resume update-14 --deliver",
+                "let it clean up and end",
+            ),
             (
                 "lockstep resume update-14 --mend",
-                "a rehearsal: end what goes wrong",
+                "rehearsal: clear the faults",
             ),
         ],
     ),
     (
         "abort",
         &[
-            ("lockstep abort update-14", "give back, and end"),
+            ("lockstep abort update-14", "restore settings, and end"),
             (
                 "lockstep abort update-14 --assume-done STEP=RESULT",
-                "given back by hand",
+                "you restored it by hand",
             ),
         ],
     ),
     (
         "unlock",
         &[
-            ("lockstep unlock", "show whose the lock is, and ask"),
+            ("lockstep unlock", "show who holds the lock, and ask"),
             ("lockstep unlock --yes", "don't ask"),
         ],
     ),
@@ -180,7 +189,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("lockstep rehearse update --members 5", "see how it goes"),
             (
                 "lockstep rehearse update --fault refresh-fails:lxd,micro02",
-                "practise a hold",
+                "practice a hold",
             ),
             (
                 "lockstep rehearse update --fault cut:micro03@microceph/micro03+5m --speed 60",
@@ -198,20 +207,17 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ),
             (
                 "lockstep check site/update.lua --try 214",
-                "what a finding names",
+                "repeat one finding",
             ),
         ],
     ),
     (
         "new",
         &[
-            (
-                "lockstep new site/drain.lua",
-                "a playbook that stands alone",
-            ),
+            ("lockstep new site/drain.lua", "a standalone playbook"),
             (
                 "lockstep new site/update.lua --extends update",
-                "the shipped one, and what you add",
+                "the shipped one plus your additions",
             ),
         ],
     ),
@@ -259,7 +265,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("eval \"$(lockstep completions bash)\"", "in ~/.bashrc"),
             (
                 "eval \"$(lockstep completions zsh)\"",
-                "in ~/.zshrc, behind compinit",
+                "in ~/.zshrc, after compinit",
             ),
             ("lockstep completions fish | source", "in config.fish"),
         ],
@@ -286,60 +292,57 @@ struct Topic {
 const TOPICS: [Topic; 3] = [
     Topic {
         name: "exit-codes",
-        about: "How commands end",
+        about: "Exit codes of commands",
         text: exit_codes,
     },
     Topic {
         name: "environment",
-        about: "Environment variables that are looked at",
+        about: "Environment variables that lockstep reads",
         text: || columns(&ENVIRONMENT),
     },
     Topic {
         name: "files",
-        about: "Files that are read and written",
+        about: "Files that lockstep reads and writes",
         text: || columns(&FILES),
     },
 ];
 
 /// Environment variables.
 pub(super) const ENVIRONMENT: [(&str, &str); 6] = [
-    (
-        "LOCKSTEP_CLUSTER",
-        "The cluster, where --cluster isn't given",
-    ),
+    ("LOCKSTEP_CLUSTER", "The cluster, if --cluster isn't given"),
     (
         "LOCKSTEP_STATE",
-        "Where runs are kept, where --state isn't given",
+        "Where runs are stored, if --state isn't given",
     ),
     (
         "XDG_STATE_HOME",
-        "Runs are kept in lockstep/ there; ~/.local/state without it",
+        "Runs are stored in its lockstep/; if unset, ~/.local/state",
     ),
     (
         "XDG_RUNTIME_DIR",
-        "Control sockets of ssh are made there; in /tmp without it",
+        "Holds ssh control sockets; if unset, /tmp",
     ),
-    ("NO_COLOR", "No colours, if it is set"),
-    ("TERM", "Plain lines instead of a live view, if it is dumb"),
+    ("NO_COLOR", "No colors, if set"),
+    ("TERM", "Plain lines instead of a live view, if dumb"),
 ];
 
 /// Files.
 pub(super) const FILES: [(&str, &str); 6] = [
     (
         "cluster.toml",
-        "The cluster, where no other is named; lockstep init writes it",
+        "The cluster, if no other is named; lockstep init writes it",
     ),
     (
         "STATE/runs/RUN/journal.jsonl",
-        "What a run did: what resume rests on",
+        "What a run did; resume relies on it",
     ),
     (
         "STATE/runs/RUN/events.jsonl",
-        "What whoever watched a run got to see",
+        "The events of a run, as shown to those who watched",
     ),
     (
         "STATE/runs/RUN/bundle/",
-        "The Lua modules that a run was begun with",
+        "The Lua modules that a run was started with",
     ),
     (
         "/var/lib/lockstep/",

@@ -27,10 +27,10 @@ pub(crate) struct InitArgs {
     /// The file to write
     #[arg(long, short, default_value = "cluster.toml", value_name = "FILE")]
     output: PathBuf,
-    /// What to call the cluster
+    /// Name of the cluster
     #[arg(long, default_value = "microcloud")]
     name: String,
-    /// Write over a file that is there
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
 }
@@ -45,8 +45,9 @@ struct Found {
 /// Writes a cluster file.
 pub(super) fn init(global: &Global, args: &InitArgs) -> Result<Exit, Fault> {
     if args.output.symlink_metadata().is_ok() && !args.force {
-        return Err(Fault::usage(format!("{} exists", args.output.display()))
-            .help("--force writes over it"));
+        return Err(
+            Fault::usage(format!("{} exists", args.output.display())).help("--force overwrites it")
+        );
     }
     let (user, host, port) = destination(&args.member)?;
     let config = global.ssh_config.as_ref().map(|path| {
@@ -155,10 +156,10 @@ fn usable(first: &str, name: &str, address: &str) -> Result<(), Fault> {
         || (without_zone.parse::<IpAddr>().is_ok() && is_host(&address.replace([':', '%'], "")));
     let wrong = match (is_host(name), is_address) {
         (true, true) => return Ok(()),
-        (false, _) => format!("{name:?} can't be the name of one"),
+        (false, _) => format!("{name:?} can't be the name of a member"),
         (true, false) => format!("{address:?} can't be the address of {name}"),
     };
-    let text = format!("{first} says who the members are, and {wrong}: nothing was written");
+    let text = format!("{first} listed the members, and {wrong}; nothing was written");
     Err(Fault::new(Exit::Failed, text))
 }
 
@@ -171,7 +172,7 @@ async fn reach(
     let reached = transport(ssh, members)?.warm(&names).await;
     let judge = |(name, facts): (String, Result<Facts, ContactError>)| match facts {
         Ok(facts) if facts.hostname == name => Ok(()),
-        Ok(facts) => Err(format!("a machine called {} answers", facts.hostname)),
+        Ok(facts) => Err(format!("a machine named {} answers", facts.hostname)),
         Err(error) => Err(error.to_string()),
     };
     Ok(reached.into_iter().map(judge).collect())
@@ -244,10 +245,7 @@ async fn list(transport: &Ssh, first: &str) -> Result<Vec<(String, String)>, Fau
     }
     Err(Fault::new(
         Exit::Failed,
-        format!(
-            "{first} doesn't say who the members are: {}",
-            said.join("; ")
-        ),
+        format!("{first} didn't list the members: {}", said.join("; ")),
     ))
 }
 

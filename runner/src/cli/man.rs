@@ -15,7 +15,7 @@ use crate::private::{self, Over, SHARED};
 /// Where the pages go.
 #[derive(Args)]
 pub(crate) struct ManArgs {
-    /// Write all pages into this folder; without it, lockstep(1) is printed
+    /// Folder to write all pages to; without it, lockstep(1) is printed
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
 }

@@ -43,7 +43,7 @@ pub(super) fn told(command: &Command, mut error: Error) -> ExitCode {
             let word = context(ContextKind::InvalidArg).unwrap_or_default();
             if word == "true" || word == "false" {
                 let tip = StyledStr::from(format!(
-                    "the value of a switch stands behind an equals sign: --FLAG={word}"
+                    "write the value after an equals sign: --FLAG={word}"
                 ));
                 error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
             }

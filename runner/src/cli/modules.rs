@@ -101,7 +101,7 @@ fn find(folder: &Path, registry: &Registry) -> Result<Found, Fault> {
     let found = runtime(false)?.block_on(programs::find(folder, registry));
     found.map_err(|e| {
         Fault::usage(format!(
-            "the folder of modules {} can't be read: {e}",
+            "the modules folder {} can't be read: {e}",
             folder.display()
         ))
     })
@@ -113,7 +113,7 @@ fn strict(registry: &Registry, found: Found) -> Result<Registry, Fault> {
     }
     let all: Vec<String> = found.unfit.iter().map(ProgramError::to_string).collect();
     Err(Fault::usage(all.join("\n")).help(
-        "mend it, or take it out of the folder of modules: a playbook may call it in the middle of a run",
+        "fix it, or remove it from the modules folder: a playbook may call it in the middle of a run",
     ))
 }
 
@@ -134,7 +134,7 @@ fn folder(typed: &Typed, playbook: Option<&Asked>) -> Result<Option<Folder>, Fau
     });
     if let Some(named) = named {
         if !named.is_dir() {
-            let text = format!("there is no folder of modules {}", named.display());
+            let text = format!("there is no modules folder {}", named.display());
             return Err(Fault::usage(text).help("name one with --modules DIR"));
         }
         return Ok(Some(Folder::Named(absolute(&named))));
@@ -170,8 +170,9 @@ fn absolute(folder: &Path) -> PathBuf {
 /// Why a run's programs can't be captured or taken up again.
 impl From<programs::CaptureError> for Fault {
     fn from(error: programs::CaptureError) -> Self {
-        let help = matches!(error, programs::CaptureError::Changed { .. })
-            .then_some("lockstep resume RUN --modules DIR  goes on with the programs of a folder");
+        let help = matches!(error, programs::CaptureError::Changed { .. }).then_some(
+            "lockstep resume RUN --modules DIR  continues with the programs of a folder",
+        );
         let fault = Self::new(Exit::State, error);
         match help {
             Some(help) => fault.help(help),

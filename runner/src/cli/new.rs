@@ -19,7 +19,7 @@ use crate::bundle::shipped;
 pub(crate) struct NewArgs {
     /// The file to write, for example site/drain.lua
     file: PathBuf,
-    /// Begin with this shipped playbook, and what a site may add to it
+    /// Start from this shipped playbook, with the places where a site can add to it
     #[arg(long, value_name = "NAME", value_parser = ["update", "upgrade"])]
     extends: Option<String>,
 }
@@ -32,7 +32,7 @@ pub(super) fn new(global: &Global, args: &NewArgs) -> Result<Exit, Fault> {
         let wanted = format!("{shown}.lua");
         let help = format!("lockstep new {}", quote(&wanted));
         return Err(Fault::usage(format!(
-            "{shown}: the name of a playbook's file ends with .lua"
+            "{shown}: the name of a playbook file must end with .lua"
         ))
         .help(help));
     }
@@ -49,7 +49,7 @@ pub(super) fn new(global: &Global, args: &NewArgs) -> Result<Exit, Fault> {
     let next = [
         (
             format!("lockstep types {folder}"),
-            "an editor completes and checks it",
+            "so that an editor completes and checks it",
         ),
         (format!("lockstep run {typed} --help"), "what it takes"),
         (
@@ -58,11 +58,11 @@ pub(super) fn new(global: &Global, args: &NewArgs) -> Result<Exit, Fault> {
         ),
         (
             format!("lockstep check {typed}"),
-            "which rules it breaks when it is disturbed",
+            "which rules it breaks under faults and interruptions",
         ),
     ];
     out!(
-        "{shown} is written, and can be run as it is. What to do next:\n{}",
+        "wrote {shown}, which can be run as it is. Next steps:\n{}",
         columns(&next)
     );
     Ok(Exit::Done)
@@ -78,7 +78,7 @@ fn text(extends: Option<&str>) -> Result<String, Fault> {
     skeleton.ok_or_else(|| {
         Fault::new(
             Exit::State,
-            "this lockstep was built without the beginnings of playbooks",
+            "this lockstep was built without starter playbooks",
         )
     })
 }
@@ -97,7 +97,7 @@ fn write(file: &Path, text: &str) -> Result<(), Fault> {
     let fresh = OpenOptions::new().write(true).create_new(true).open(file);
     let mut fresh = fresh.map_err(|e| match e.kind() {
         ErrorKind::AlreadyExists => {
-            Fault::usage(format!("{} exists, and is left as it is", file.display()))
+            Fault::usage(format!("{} exists, and was not changed", file.display()))
         }
         _ => complain(e),
     })?;

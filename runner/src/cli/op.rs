@@ -31,7 +31,7 @@ use crate::secret::Secrets;
 /// The command `op`, with a subcommand for every op.
 pub(super) fn command(registry: &Registry) -> Command {
     let mut command = Command::new("op")
-        .about("Run one op, on one, several or all members")
+        .about("Run one op on one, several, or all members")
         .subcommand_required(true)
         .subcommand_value_name("MODULE.OP")
         .subcommand_help_heading("Ops")
@@ -74,7 +74,7 @@ fn op_command(op: &OpDef) -> Command {
             .value_delimiter(',');
         let member = member
             .value_name("MEMBER")
-            .help("On these members; more than one, separated by commas")
+            .help("On these members, separated by commas")
             .conflicts_with("all");
         command = command.arg(member).arg(all);
     }
@@ -82,7 +82,7 @@ fn op_command(op: &OpDef) -> Command {
         Arg::new("timeout")
             .long("timeout")
             .value_name("SPAN")
-            .help(format!("How long it may take [default: {}]", op.timeout)),
+            .help(format!("Time limit [default: {}]", op.timeout)),
     )
 }
 
@@ -560,7 +560,7 @@ impl Said {
     /// anything was said.
     fn tell(&self, who: &str, before: &str) -> bool {
         if self.cut {
-            err!("{who}only the end of what it printed was kept");
+            err!("{who}only the end of its output was kept");
         }
         self.stdout.lines().for_each(|line| out!("{before}{line}"));
         self.stderr.lines().for_each(|line| err!("{before}{line}"));

@@ -50,7 +50,7 @@ impl Args for Params {
                 .long("param")
                 .short('p')
                 .value_name("NAME=VALUE")
-                .help("A parameter of the playbook, as its flag; may be given more than once")
+                .help("A parameter of the playbook, same as its flag; can be repeated")
                 .value_parser(pair)
                 .action(ArgAction::Append),
         )
@@ -120,7 +120,7 @@ pub(super) fn flags(
         let long = name.replace('_', "-");
         if !taken.insert(long.clone()) {
             return Err(Fault::usage(format!(
-                "{file}: the parameter {name:?} has the name of a flag of lockstep's, --{long}: give it another one"
+                "{file}: the parameter {name:?} has the name of lockstep's own flag --{long}; rename it"
             )));
         }
         flags.push(flag(name, long, param).help_heading(heading.clone()));
@@ -285,7 +285,7 @@ pub(super) fn secrets(
         };
         let flag = || match elsewhere {
             Some(_) => format!(
-                "nothing was done; if it is elsewhere now: --secret {name}=env:NAME (or file:PATH, or ask)"
+                "nothing was done; if it has moved: --secret {name}=env:NAME (or file:PATH, or ask)"
             ),
             None => format!(
                 "nothing was done; say where it is: --{} env:NAME (or file:PATH, or ask)",

@@ -33,7 +33,7 @@ use crate::trial::Piece;
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     which: Which,
-    /// Write the plan into a file, for: lockstep run --plan FILE
+    /// Write the plan to a file, for lockstep run --plan FILE
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -58,7 +58,7 @@ pub(super) fn look(registry: &Registry, global: &Global) -> Result<(Target, Scen
             unknown.join("; ")
         );
         Fault::new(Exit::Refused, text)
-            .help("a plan from half a picture would be a wrong one; see: lockstep status")
+            .help("a plan from an incomplete picture would be wrong; see: lockstep status")
     })?;
     Ok((target, scenario))
 }
@@ -101,7 +101,7 @@ pub(super) fn plan(registry: &Registry, global: &Global, args: &PlanArgs) -> Res
         print(&plan, global.verbose);
         end(&plan.end, &piece.bundle);
         if let Some(file) = &args.output {
-            out!("Run it, and nothing else: {}", command(global, args, file));
+            out!("To run exactly this plan: {}", command(global, args, file));
         }
     }
     Ok(match plan.end {
@@ -160,7 +160,7 @@ pub(super) fn read(file: &Path) -> Result<Plan, Fault> {
     if format != Some(u64::from(crate::plan::FORMAT)) {
         let known = crate::plan::FORMAT;
         return Err(complain(format!(
-            "it is of another version than the one that this lockstep knows ({known}): make it again"
+            "its version is not the one that this lockstep knows ({known}); create it again"
         )));
     }
     Plan::deserialize(&value).map_err(|e| complain(format!("it is damaged: {e}")))
@@ -200,7 +200,7 @@ fn print(plan: &Plan, verbose: bool) {
                 (b.min(s.begins), e.max(s.begins + s.takes))
             });
             let title = if wave(step).is_empty() {
-                "around everything"
+                "outside the waves"
             } else {
                 wave(step)
             };
@@ -241,22 +241,22 @@ fn print(plan: &Plan, verbose: bool) {
         .max()
         .unwrap_or(0);
     out!(
-        "\n{} step{}, of which {reads} only look; about {}",
+        "\n{} step{}, {reads} of them read-only; about {}",
         plan.steps.len(),
         if plan.steps.len() == 1 { "" } else { "s" },
         Span(std::time::Duration::from_secs(ends / 1000))
     );
     if plan.instances.is_empty() {
-        out!("Instances: none is touched");
+        out!("Instances: none are affected");
     }
     for line in &plan.instances {
         out!("Instances: {line}");
     }
     for setting in &plan.settings {
         let back = if setting.given_back {
-            "changed, and given back"
+            "changed, then restored"
         } else {
-            "changed, and NOT given back"
+            "changed, and NOT restored"
         };
         out!("Setting: {} is {back}", setting.name);
     }
@@ -273,7 +273,7 @@ fn end(end: &End, sources: &BTreeMap<String, Source>) {
             (site, why)
         }
         End::Open { site, why } => {
-            out!("The plan is exact up to {site}, and open from there on: {why}");
+            out!("The plan is exact up to {site}, and open after that: {why}");
             (site, why)
         }
     };
@@ -287,7 +287,7 @@ fn end(end: &End, sources: &BTreeMap<String, Source>) {
     }
     if matches!(end, End::Open { .. }) {
         out!(
-            "Say what to expect of the command, and the plan goes on: plan = {{ code = 0, stdout = \"…\" }}"
+            "Declare what to expect of the command, and the plan continues: plan = {{ code = 0, stdout = \"…\" }}"
         );
     }
 }

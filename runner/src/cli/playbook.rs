@@ -34,13 +34,13 @@ pub(super) const PLAN: &str = "plan.json";
 pub(crate) struct RunArgs {
     #[command(flatten)]
     params: Params,
-    /// Keep to this plan: a step that isn't in it holds the run
+    /// Follow this plan; hold at any step not in it
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
-    /// Answer every question of the playbook with yes
+    /// Answer yes to every prompt
     #[arg(long)]
     yes: bool,
-    /// What a failure does: hold the run where it is, or let the playbook have it
+    /// On a failure: hold the run, or pass the failure to the playbook
     #[arg(long, value_name = "WHAT", value_parser = ["hold", "deliver"], default_value = "hold")]
     on_failure: String,
 }
@@ -48,7 +48,7 @@ pub(crate) struct RunArgs {
 /// A site's own playbook.
 #[derive(Args)]
 pub(crate) struct FileArgs {
-    /// The playbook: a Lua file, or the name of a shipped one
+    /// Playbook: a Lua file, or the name of a shipped one
     file: String,
     #[command(flatten)]
     run: RunArgs,
@@ -57,7 +57,7 @@ pub(crate) struct FileArgs {
 /// A playbook with its parameters, for commands that don't touch a cluster.
 #[derive(Args, Clone)]
 pub(crate) struct Which {
-    /// The playbook: a Lua file, or the name of a shipped one
+    /// Playbook: a Lua file, or the name of a shipped one
     pub(super) file: String,
     #[command(flatten)]
     pub(super) params: Params,
@@ -193,7 +193,7 @@ pub(super) fn run(
             if let Some(why) = plan.misfit(&cluster.name, &cluster.names(), &piece) {
                 let text = format!("the plan {} is not for this run: {why}", file.display());
                 return Err(Fault::usage(text).help(
-                    "run it as the plan was made, or make it again: lockstep plan … -o FILE",
+                    "run it as the plan was made, or create the plan again: lockstep plan … -o FILE",
                 ));
             }
             Some(plan)

@@ -72,11 +72,11 @@ pub(super) fn playbooks(
         fit.into_iter().for_each(print);
     }
     if !unfit.is_empty() {
-        out!("\nNo playbooks, or with a mistake:");
+        out!("\nNot playbooks, or with errors:");
         unfit.into_iter().for_each(print);
     }
     out!(
-        "\nlockstep run NAME --help tells more about the parameters of one; lockstep new FILE begins another."
+        "\nlockstep run NAME --help shows the parameters of one; lockstep new FILE creates another."
     );
     Ok(Exit::Done)
 }

@@ -129,7 +129,7 @@ pub(super) fn checks_table(checks: &[Check]) -> Table {
                 evidence.push_str(&format!("\n{link}"));
             }
             if check.may_accept {
-                evidence.push_str(&format!("\ngo on all the same: --accept {}", check.name));
+                evidence.push_str(&format!("\nto proceed anyway: --accept {}", check.name));
             }
         }
         table.add_row([check.name.as_str(), check.verdict.word(), &evidence]);
@@ -154,9 +154,9 @@ fn print(report: &Report, verbose: bool) {
     out!(
         "{}",
         if report.ok {
-            "nothing speaks against it"
+            "ready: no check would stop it"
         } else {
-            "it would be refused; nothing was changed"
+            "not ready: it would be refused; nothing was changed"
         }
     );
 }

@@ -16,7 +16,7 @@ pub fn reference(registry: &Registry) -> Result<String, Fault> {
     let (overview, commands) = help::commands(registry)?;
     let mut page = "# Commands\n\n\
         <!-- Generated from the declarations of the commands. Edit those. -->\n\n\
-        `lockstep COMMAND --help` prints what is said here; `lockstep man DIR` writes it as manual pages. The ops that\n\
+        `lockstep COMMAND --help` prints the same text; `lockstep man DIR` writes it as manual pages. The ops that\n\
         `lockstep op` runs have a [reference of their own](../../modules/README.md).\n"
         .to_owned();
     for (title, group) in help::groups(&overview) {

@@ -16,23 +16,23 @@ use crate::config::read_scenario;
 #[derive(Args)]
 #[command(after_help = help())]
 pub(crate) struct RehearseArgs {
-    /// The playbook: a Lua file, or the name of a shipped one
+    /// Playbook: a Lua file, or the name of a shipped one
     file: String,
     #[command(flatten)]
     run: RunArgs,
-    /// A cluster of so many members, installed as MicroCloud 1, 1-latest, 2 or 3 [default: 3@2]
+    /// Simulate this many members, installed as MicroCloud 1, 1-latest, 2, or 3 [default: 3@2]
     #[arg(long, value_name = "N[@SET]")]
     members: Option<Made>,
-    /// A cluster that is described in a TOML file
+    /// Simulate the cluster described in this TOML file
     #[arg(long, value_name = "FILE", conflicts_with = "members")]
     scenario: Option<PathBuf>,
-    /// A cluster like this one: it is looked at once, and nothing is changed there
+    /// Simulate a cluster modeled on this one, which is inspected once and not changed
     #[arg(long, value_name = "CLUSTER", conflicts_with_all = ["members", "scenario"])]
     like: Option<String>,
-    /// Something that goes wrong; may be given more than once
+    /// Fault to inject; can be repeated
     #[arg(long = "fault", value_name = "NAME[:ARG,…][@WHEN][+SPAN]")]
     faults: Vec<Mishap>,
-    /// So many seconds of the cluster's pass in one; without it, waiting takes no time
+    /// Simulated seconds per real second; without it, waiting takes no time
     #[arg(long, value_name = "N", value_parser = speed)]
     speed: Option<f64>,
 }
@@ -56,8 +56,8 @@ fn help() -> String {
     let kinds: String = lockstep_twin::KINDS.iter().map(line).collect();
     format!(
         "Faults:\n{kinds}\
-         @WHEN is a time from the beginning (@90s), or SNAP/MEMBER: in the middle of that refresh. +SPAN is how long it lasts;\n\
-         without it, until it is mended: lockstep resume RUN --mend"
+         @WHEN is a time from the start (@90s), or SNAP/MEMBER: in the middle of that refresh. +SPAN is how long it lasts;\n\
+         without it, until it is cleared: lockstep resume RUN --mend"
     )
 }
 

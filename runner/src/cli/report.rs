@@ -22,13 +22,13 @@ use crate::runs::Runs;
 pub(crate) struct ReportArgs {
     /// The run, for example update-14
     run: String,
-    /// The file to write, or - for standard output [default: RUN.html or RUN.md, written anew each time]
+    /// The file to write, or - for standard output [default: RUN.html or RUN.md, overwritten each time]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// One file for a browser or the printer, or text for a ticket
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Html)]
     format: Format,
-    /// Write over a file that isn't a report of this run's name
+    /// Overwrite a file that isn't a report of a run with this name
     #[arg(long)]
     force: bool,
 }
@@ -36,7 +36,7 @@ pub(crate) struct ReportArgs {
 /// What a report is written in.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// One file that needs no network, with everything in it
+    /// One self-contained file with everything in it
     Html,
     /// Short: what changed, holds and decisions, the waves
     Markdown,
@@ -78,7 +78,7 @@ pub(super) fn report(
     written.map_err(|error| {
         let fault = Fault::usage(format!("{} can't be written: {error}", path.display()));
         match error.kind() {
-            ErrorKind::AlreadyExists => fault.help("write over it with --force"),
+            ErrorKind::AlreadyExists => fault.help("overwrite it with --force"),
             _ => fault.help("name another file with -o, or - for standard output"),
         }
     })?;

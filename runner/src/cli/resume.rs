@@ -31,37 +31,37 @@ use crate::secret::Secrets;
 pub(crate) struct ResumeArgs {
     /// The run, for example update-14
     run: String,
-    /// Do this step again, whatever became of it; may be given more than once
+    /// Run this step again, regardless of its outcome; can be repeated
     #[arg(long, value_name = "STEP")]
     retry: Vec<String>,
-    /// Take this step as done, with this result as JSON; may be given more than once
+    /// Mark this step done, with this result as JSON; can be repeated
     #[arg(long, value_name = "STEP[=RESULT]")]
     assume_done: Vec<String>,
-    /// Let the playbook have the failures of all held steps: it cleans up and ends
+    /// Pass the failures of all held steps to the playbook, which cleans up and ends
     #[arg(long)]
     deliver: bool,
-    /// Go on although the cluster was changed by something else in the meantime
+    /// Continue even if something else changed the cluster
     #[arg(long)]
     trust_cluster: bool,
-    /// Go on with this playbook instead of the captured one; it must do what was done so far
+    /// Continue with this playbook instead of the captured one; it must match what was done so far
     #[arg(long, value_name = "FILE|NAME")]
     pub(super) playbook: Option<String>,
-    /// Find this secret elsewhere than the run did: env:NAME, file:PATH or ask; may be given more than once
+    /// Read this secret from another source: env:NAME, file:PATH, or ask; can be repeated
     #[arg(long, value_name = "NAME=SOURCE")]
     secret: Vec<String>,
-    /// Leave the plan that the run was to keep to
+    /// Stop following the run's plan
     #[arg(long)]
     without_plan: bool,
-    /// A rehearsal: end everything that goes wrong before going on
+    /// Rehearsals only: clear all faults before continuing
     #[arg(long)]
     mend: bool,
-    /// A rehearsal: so many seconds of the cluster's pass in one
+    /// Rehearsals only: simulated seconds per real second
     #[arg(long, value_name = "N", value_parser = super::rehearse::speed)]
     speed: Option<f64>,
-    /// Answer every question of the playbook with yes
+    /// Answer yes to every prompt
     #[arg(long)]
     yes: bool,
-    /// What a further failure does: hold the run where it is, or let the playbook have it
+    /// On a further failure: hold the run, or pass the failure to the playbook
     #[arg(long, value_name = "WHAT", value_parser = ["hold", "deliver"], default_value = "hold")]
     on_failure: String,
 }
@@ -106,12 +106,12 @@ pub(super) fn go_on(
     let folder = runs.take_up(&args.run)?;
     let (journal, history) = folder.open_journal()?;
     if history.refused() {
-        let text = format!("{} was refused, and nothing was changed", args.run);
+        let text = format!("{} was refused; nothing was changed", args.run);
         return Err(Fault::usage(text).help("run the command again"));
     }
     if history.end.is_some() {
         return Err(Fault::usage(format!("{} has ended", args.run))
-            .help(format!("lockstep show {}  tells how", args.run)));
+            .help(format!("lockstep show {}  shows how", args.run)));
     }
     let aborting = abort || history.cancelled.is_some();
     let head = history.head.clone();
@@ -144,13 +144,11 @@ pub(super) fn go_on(
     let decisions = decisions(registry, &history, &secrets, args)?;
     if args.mend && !simulated {
         return Err(Fault::usage(
-            "only a rehearsal can be mended so: mend the cluster itself",
+            "--mend works only on rehearsals; repair the cluster yourself",
         ));
     }
     if args.speed.is_some() && !simulated {
-        return Err(Fault::usage(
-            "only a rehearsal has a speed: a real cluster takes the time that it takes",
-        ));
+        return Err(Fault::usage("--speed works only on rehearsals"));
     }
     let mut cluster = head.cluster.clone();
     if global.cluster.is_some() && !simulated {
@@ -159,7 +157,7 @@ pub(super) fn go_on(
         if now.names() != cluster.names() {
             let members = cluster.names().join(", ");
             return Err(Fault::usage(format!(
-                "the run is about {members}, and this cluster file has other members"
+                "the run has the members {members}, and this cluster file has others"
             )));
         }
         cluster = now;
@@ -251,7 +249,7 @@ fn registry_of(
             let changed = captured.changed();
             if !changed.is_empty() {
                 err!(
-                    "{id} goes on with its own copy of modules/, where this was changed since: {}. To go on with what is there now:\n  \
+                    "{id} continues with its own copy of modules/; changed since: {}. To continue with what is there now:\n  \
                      lockstep resume {id} --modules {}",
                     changed.join(", "),
                     captured.folder.display(),
@@ -261,7 +259,7 @@ fn registry_of(
             let modules = programs::captured(&folder.path, captured).map_err(|changed| {
                 let (id, from) = (&head.id, captured.folder.display());
                 Fault::from(changed).help(format!(
-                    "where there is another copy that does the same, name it:\n  lockstep resume {id} --modules {from}\n  \
+                    "if there is another copy that does the same, name it:\n  lockstep resume {id} --modules {from}\n  \
                      lockstep abort {id} --modules {from}"
                 ))
             })?;
@@ -276,10 +274,10 @@ fn registry_of(
     match missing {
         None => Ok(registry),
         Some(step) => Err(Fault::usage(format!(
-            "{} has called {}, and there is no such op here",
+            "{} called {}, and there is no such op here",
             head.id, step.op
         ))
-        .help("go on with the lockstep, and the modules, that it was begun with")),
+        .help("continue with the lockstep and the modules that it was started with")),
     }
 }
 
@@ -289,20 +287,20 @@ fn not_given_back(id: &str, held: &[Held], history: &History) {
         what: what.to_owned(),
         command,
     };
-    out!("{id} isn't aborted yet. This could not be given back, or isn't known:");
+    out!("{id} is not fully aborted. These were not restored, or their state is unknown:");
     let again = format!("lockstep abort {id}");
-    let mut ways = vec![way("when the cause is gone", again.clone())];
+    let mut ways = vec![way("retry once the cause is fixed", again.clone())];
     for step in held {
         out!("  {}: {}", step.path, step.failure);
         let command = history.steps.get(&step.path).and_then(by_hand);
         if let Some(command) = command.filter(|_| !step.in_doubt) {
-            ways.push(way("give it back by hand", command));
+            ways.push(way("restore it by hand", command));
         }
         let done = format!("{again} --assume-done {}", assumed(step));
-        ways.push(way("go on: it was given back by hand", done));
+        ways.push(way("mark it done (you restored it by hand)", done));
     }
     let ways = hold::table(&ways, hold::columns());
-    print::styled(&format!("The ways on:\n{}", harmless(&ways)));
+    print::styled(&format!("What you can do:\n{}", harmless(&ways)));
 }
 
 /// The command that does what a step does; none where its arguments are more than can be typed.
@@ -348,11 +346,13 @@ fn stays(registry: &Registry, history: &History) {
         }
     }
     if lines.is_empty() {
-        out!("It had changed nothing else.");
+        out!("It changed nothing else.");
         return;
     }
-    out!("What it did stays:\n{}", lines.join("\n"));
-    out!("lockstep status shows how the cluster is; lockstep update brings its members in step.");
+    out!("These changes remain:\n{}", lines.join("\n"));
+    out!(
+        "lockstep status shows the state of the cluster; lockstep update brings its members in step."
+    );
 }
 
 fn decisions(

@@ -307,7 +307,7 @@ pub(super) fn tell(id: &str, outcome: &Played, json: bool) -> Exit {
             if json {
                 print::json(&json!({"run": id, "outcome": word}));
             } else {
-                out!("{id}: aborted; what it had switched on was given back");
+                out!("{id}: aborted; all settings it changed were restored");
             }
             Exit::Aborted
         }
@@ -337,7 +337,7 @@ pub(super) fn tell(id: &str, outcome: &Played, json: bool) -> Exit {
             } else if let Suspended::Fenced(why) = why {
                 out!("{id} pauses: {why}");
             } else {
-                out!("{id} pauses: {why}\nGo on with: lockstep resume {id}");
+                out!("{id} is paused: {why}\nContinue with: lockstep resume {id}");
             }
             Exit::Suspended
         }
@@ -351,14 +351,14 @@ fn steps(held: &[Held]) -> Vec<Value> {
 
 /// Tells why a run was refused: as the table of the checks that failed, where there is one.
 pub(super) fn refusal<'a>(id: &str, failures: impl Iterator<Item = &'a Failure>) {
-    out!("{id} was refused, and nothing was changed:");
+    out!("{id} was refused; nothing was changed:");
     for failure in failures {
         match failure.detail.get("checks").map(Vec::<Check>::deserialize) {
             Some(Ok(checks)) => out!("{}", checks_table(&checks).trim_fmt()),
             _ => out!("  {}", head(failure).replace('\n', "\n  ")),
         }
     }
-    out!("Fix that, and run the command again.");
+    out!("Fix this, then run the command again.");
 }
 
 /// Whether an event shows that something on the cluster may have been changed.
@@ -386,7 +386,7 @@ fn result(value: &Value) -> String {
         };
     };
     if changed.is_empty() {
-        return "done: nothing had to be changed".to_owned();
+        return "done: already up to date".to_owned();
     }
     let lines = changed.iter().map(|(component, members)| {
         let mut moves: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -425,9 +425,6 @@ mod tests {
             told,
             "done\n  lxd         1 → 2 on 50 members\n  microceph   1 → 2 on m1, m3; 0 → 2 on m2"
         );
-        assert_eq!(
-            result(&json!({"changed": {}})),
-            "done: nothing had to be changed"
-        );
+        assert_eq!(result(&json!({"changed": {}})), "done: already up to date");
     }
 }

@@ -103,18 +103,18 @@ fn head(account: &Account) {
         let last = if account.state.is_over() {
             format!("ended {}", date(last))
         } else {
-            format!("last heard {}", date(last))
+            format!("last event {}", date(last))
         };
         let sittings = match account.sessions.len() {
             0 | 1 => String::new(),
-            n => format!(" in {n} sittings"),
+            n => format!(" over {n} sessions"),
         };
         let who = match account.who.as_str() {
             "" => String::new(),
             who => format!(" by {}", of(who)),
         };
         out!(
-            "begun {}{who}, {last}, {} under way{sittings}",
+            "started {}{who}, {last}, ran {}{sittings}",
             date(began),
             span(account.ms())
         );
@@ -181,7 +181,7 @@ fn summary(account: &Account) {
     let before = turns.len().saturating_sub(TURNS);
     out!("");
     if before > 0 {
-        out!("{before} things happened before:");
+        out!("{before} earlier events:");
     }
     for turn in &turns[before..] {
         let path = turn
@@ -201,7 +201,7 @@ fn steps(account: &Account) {
     for step in &account.steps {
         let of = account.wave_of(step);
         if of != wave {
-            out!("\n{}", harmless(of.unwrap_or("Around the waves")));
+            out!("\n{}", harmless(of.unwrap_or("Outside the waves")));
             wave = of;
         } else if wave.is_none() && step.path == account.steps[0].path {
             out!("");
@@ -228,7 +228,7 @@ fn one(step: &Step) {
     out!("  {began}  {}", harmless(&line));
     let mut about = step.path.clone();
     if !step.site.is_empty() {
-        about.push_str(&format!(", asked for at {}", step.site));
+        about.push_str(&format!(", requested at {}", step.site));
     }
     if step.attempts.len() > 1 {
         about.push_str(&format!(", {} attempts", step.attempts.len()));
@@ -241,7 +241,7 @@ fn one(step: &Step) {
         transcript(command);
     }
     if !matches!(step.state, Progress::Done) && !step.heard.is_empty() {
-        out!("            last heard: {}", harmless(&step.heard));
+        out!("            last progress: {}", harmless(&step.heard));
     }
 }
 
@@ -266,7 +266,7 @@ fn output(mark: &str, output: &Output) {
     }
     if let Some(file) = &output.file {
         let bytes = output.bytes;
-        out!("              {mark} … all of its {bytes} bytes are in {file} in the run's folder");
+        out!("              {mark} … all {bytes} bytes are in {file} in the run's folder");
     }
 }
 
@@ -277,7 +277,7 @@ pub(super) fn stands(registry: &Registry, account: &Account) {
         .why
         .as_deref()
         .map_or_else(String::new, |why| format!(": {why}"));
-    let go_on = format!("\nGo on with: lockstep resume {run}");
+    let go_on = format!("\nContinue with: lockstep resume {run}");
     out!("");
     if let Some(ways) = ways(registry, account, hold::columns()) {
         return out!("{}", harmless(ways.trim_end()));

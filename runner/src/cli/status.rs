@@ -40,7 +40,7 @@ pub(super) fn table<const N: usize>(header: [&str; N]) -> Table {
 /// How the cluster is shown.
 #[derive(Args)]
 pub(crate) struct StatusArgs {
-    /// Look again and again, so many seconds apart
+    /// Refresh every SECONDS seconds
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5", value_parser = clap::value_parser!(u64).range(1..))]
     watch: Option<u64>,
 }
@@ -140,7 +140,7 @@ fn print(status: &Status) {
             Some(claim) => format!("resume {}", claim.run),
             None => "update".to_owned(),
         };
-        out!("Members that are behind are brought along by: lockstep {command}");
+        out!("To bring members that are behind up to date: lockstep {command}");
     }
 }
 

@@ -64,11 +64,11 @@ pub(super) fn types(registry: &Registry, global: &Global, args: &TypesArgs) -> R
         .collect();
     if !stubs.is_empty() {
         let text = format!(
-            "nothing was written: not by lockstep, or changed since, are in {}: {}",
+            "nothing was written; in {}, these are not lockstep's, or were changed since: {}",
             folder.display(),
             stubs.join(", ")
         );
-        return Err(Fault::usage(text).help("move them away, and type it again"));
+        return Err(Fault::usage(text).help("move them away, then run the command again"));
     }
     for (name, text) in &work.write {
         let path = folder.join(name);
@@ -142,12 +142,12 @@ fn tell(folder: &Path, work: &Work, as_json: bool) {
     }
     match work.same {
         0 => {}
-        1 => out!("1 file is as it was"),
-        n => out!("{n} files are as they were"),
+        1 => out!("1 file is unchanged"),
+        n => out!("{n} files are unchanged"),
     }
     for name in &work.foreign {
         let wants = match name.as_str() {
-            ".luarc.json" => "the setting workspace.library has to name \"types\"",
+            ".luarc.json" => "its workspace.library has to include \"types\"",
             _ => "see types/ for what playbooks see",
         };
         out!(

@@ -73,19 +73,17 @@ pub(super) fn unlock(
     };
     if let Some(run) = taken.iter().find_map(ours) {
         if runs.is_running(&run) {
-            return Err(Fault::new(
-                Exit::Locked,
-                format!("{run} is being run here at this moment"),
-            )
-            .help(format!("lockstep watch {run}  follows it")));
+            return Err(
+                Fault::new(Exit::Locked, format!("{run} is running here right now"))
+                    .help(format!("lockstep watch {run}  follows it")),
+            );
         }
         out!(
-            "That run is here and has not ended: lockstep resume {run} goes on with it, lockstep abort {run} gives back \
-             what it had switched on, and the lock last."
+            "That run is here and has not ended: lockstep resume {run} continues it; lockstep abort {run} restores the settings it changed, then releases the lock."
         );
     }
     if !args.yes && !agreed()? {
-        return Err(Fault::new(Exit::Refused, "the lock stays"));
+        return Err(Fault::new(Exit::Refused, "the lock was not removed"));
     }
     let folder = Runs::in_state(&state(global)?).create("op")?;
     let removed = op::change_once(
@@ -97,7 +95,7 @@ pub(super) fn unlock(
         ("lock.remove", json!({"shown": shown})),
     );
     runtime.block_on(removed)?;
-    out!("{} is not locked any more", cluster.name);
+    out!("{} is no longer locked", cluster.name);
     Ok(Exit::Done)
 }
 
@@ -105,9 +103,9 @@ fn agreed() -> Result<bool, Fault> {
     if !std::io::stdin().is_terminal() {
         return Err(Fault::new(
             Exit::Refused,
-            "nobody is there to be asked, and the lock stays",
+            "there is no terminal to ask on; the lock was not removed",
         )
-        .help("lockstep unlock --yes  removes it: be sure that no run goes on"));
+        .help("lockstep unlock --yes  removes it; be sure that no run is active"));
     }
     let _ = write!(
         std::io::stderr(),

@@ -59,7 +59,7 @@ pub(super) fn watch(registry: &Registry, global: &Global, args: &WatchArgs) -> R
     }
     if left? {
         if runs.is_running(&id) {
-            err!("{id} goes on; watch it again with: lockstep watch {id}");
+            err!("{id} continues; watch it again with: lockstep watch {id}");
         }
         return Ok(Exit::Done);
     }

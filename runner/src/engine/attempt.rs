@@ -90,7 +90,7 @@ impl Attempt {
 
     /// Finds out what became of an attempt of an earlier process, of which only witnesses are left.
     pub(super) async fn probe(self) -> Verdict {
-        let ended = OpError::command("lockstep ended while this step was under way");
+        let ended = OpError::command("lockstep ended while this step was running");
         self.knowing(async |attempt| attempt.find_out(attempt.left.clone(), ended).await)
             .await
     }
@@ -158,7 +158,7 @@ impl Attempt {
             return error;
         }
         let message = format!(
-            "{}; it was waited for {}: resume when it answers again",
+            "{}; gave up after {}; resume when it is reachable",
             error.message, self.patience
         );
         OpError { message, ..error }
@@ -192,7 +192,7 @@ impl Attempt {
                 }
                 Ok(Probe::Running) if Instant::now() + LOOK > cx.deadline() => {
                     let message = format!(
-                        "it still goes on after {}; resume to go on waiting for it",
+                        "still running after {}; resume to keep waiting",
                         self.timeout
                     );
                     return Verdict::InDoubt(OpError::timeout(message));

@@ -47,10 +47,9 @@ impl Engine {
         if self.on.is_empty() || self.script.playbook().leaves_on {
             return result.clone();
         }
-        let each =
-            |(what, undo): (&String, &String)| format!("\n  {what}; switch it off with: {undo}");
+        let each = |(what, undo): (&String, &String)| format!("\n  {what}; undo it with: {undo}");
         let on: String = self.on.iter().map(each).collect();
-        let on = format!("what it had switched on is still on:{on}");
+        let on = format!("these settings were not restored:{on}");
         let ended = |how: &str| {
             let mut failure = Failure::script(format!("{how}, and {on}"));
             failure.detail.insert(LEFT_ON.to_owned(), json!(self.on));

@@ -24,7 +24,7 @@ use crate::script::Demand;
 const LOOK: &str = "status.read";
 
 /// How an operator who knows better continues a run.
-const TRUST: &str = "resume with --trust-cluster to go on all the same";
+const TRUST: &str = "resume with --trust-cluster to continue anyway";
 
 /// What is needed to go on with a run.
 pub struct Resume {
@@ -51,7 +51,7 @@ pub struct Decisions {
 
 /// Where the playbook and the journal part.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("the playbook does not do what this run did: {what}\n  then: {then}\n  now:  {now}")]
+#[error("the playbook no longer matches this run: {what}\n  then: {then}\n  now:  {now}")]
 pub struct Divergence {
     /// In which way.
     pub what: String,
@@ -89,12 +89,12 @@ fn changed(call: &Call, step: &Step) -> EngineError {
     if call.op != step.op {
         let then = format!("{} ({})", step.op, step.site);
         let now = format!("{} ({})", call.op, call.site);
-        return diverged(&format!("{} is another op", call.path), then, now)
+        return diverged(&format!("{} is a different op", call.path), then, now)
             .between(&step.site, &call.site);
     }
     let (key, then, now) = first_difference(&step.args, &call.args);
     let divergence = diverged(
-        &format!("{} has another {key}", call.path),
+        &format!("{} has a different {key}", call.path),
         format!("{key} = {then} ({})", step.site),
         format!("{key} = {now} ({})", call.site),
     );
@@ -126,7 +126,7 @@ fn silent<'a>(known: &'a Observation, observed: &Observation) -> Vec<&'a str> {
 
 fn no_answer(members: &[&str]) -> String {
     let members = members.join(", ");
-    format!("no answer from {members}: what is there now can't be told")
+    format!("no answer from {members}: the current state there is unknown")
 }
 
 /// Whether a fact is about a member. The lock is kept on each of them.
@@ -200,7 +200,7 @@ impl Engine {
                         let next = completions.next().map_or("", |c| c.path.as_str());
                         let now = format!("{} ({})", call.path, call.site);
                         let then = format!("{next} followed");
-                        let divergence = diverged("it asks for a new step", then, now);
+                        let divergence = diverged("it requests a new step", then, now);
                         return Err(divergence.between("", &call.site));
                     }
                     _ => pending.push(call),
@@ -264,7 +264,7 @@ impl Engine {
                     .member
                     .as_deref()
                     .map_or_else(String::new, |m| format!("{m}: "));
-                return Ok(Some(format!("the cluster can't be looked at: {on}{error}")));
+                return Ok(Some(format!("the cluster can't be inspected: {on}{error}")));
             }
         };
         let registry = self.tools.registry.clone();
@@ -312,7 +312,7 @@ impl Engine {
         }
         if !differences.is_empty() {
             reasons.push(format!(
-                "the cluster was changed by something else since this run last saw it:\n  {}",
+                "something else changed the cluster since this run last saw it:\n  {}",
                 differences.join("\n  ")
             ));
         }
@@ -353,8 +353,7 @@ impl Engine {
             && !unasked
         {
             return Err(format!(
-                "{} was continued elsewhere by {}, as sitting {}, which has given the cluster back: what it did isn't in \
-                 this journal\n{TRUST}",
+                "{} was continued elsewhere by {}, as session {}, which has released the cluster; what it did isn't in this journal\n{TRUST}",
                 history.head.id, sitting.who, sitting.number
             ));
         }
@@ -563,7 +562,7 @@ fn not_asked(path: &str, history: &History, ended: bool) -> EngineError {
     let now = if ended {
         "the playbook ends before it"
     } else {
-        "the playbook doesn't ask for it"
+        "the playbook doesn't request it"
     };
     diverged(
         "a step is missing",
@@ -588,12 +587,12 @@ fn check_decisions(
             .get(path)
             .is_some_and(|s| matches!(s.phase, Phase::Done | Phase::Failed));
         let why = if done {
-            "has ended already".to_owned()
+            "has already ended".to_owned()
         } else {
-            format!("does not wait{}", schema::hint(path, &open))
+            format!("is not waiting{}", schema::hint(path, &open))
         };
         return Err(EngineError::Decision(format!(
-            "the step {path} {why}; these wait: {}",
+            "the step {path} {why}; waiting steps: {}",
             open.join(", ")
         )));
     }

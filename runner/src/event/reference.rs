@@ -20,23 +20,23 @@ const HEAD: &str = "\
 
 # The event stream
 
-Everything that happens in a run is an event: a JSON object in a line. `lockstep update --json` prints them as they come,
-`lockstep watch RUN --json` prints those of a run that somebody else runs, and they are kept in `events.jsonl` in the
+Everything that happens in a run is an event: a JSON object in a line. `lockstep update --json` prints them as they occur,
+`lockstep watch RUN --json` prints those of a run started elsewhere, and they are kept in `events.jsonl` in the
 run's folder. [events.schema.json](events.schema.json) is the JSON Schema of a line.
 ";
 
 const RULES: &str = "
-A reader has to be patient:
+A reader has to be tolerant:
 
-- Every event has `v`, `at` and `event`. A line with another `v` means something else by the same words: leave it out.
-- There may be events and fields that this page doesn't know. Leave them out; they don't change `v`.
+- Every event has `v`, `at` and `event`. A line with another `v` means something else by the same words: skip it.
+- There may be events and fields that this page doesn't know. Skip them; they don't change `v`.
 - The last line of the file may have no end: it is being written, or was when the controller died.
-- A resumed run goes on in the same file with another `run-started`. On a simulated cluster time may go backwards there.
+- A resumed run continues in the same file with another `run-started`. On a simulated cluster time may go backward there.
 - In the file, an output longer than 4096 bytes reads `out/NAME (N bytes)`: it is a file of that name in the run's folder.
-- `--json` of a run ends with one line more, without `v`: how the run ended.
+- `--json` of a run ends with one more line, without `v`: how the run ended.
 
-Events are for watching. Nothing is decided by them, and a run whose events are lost can be resumed all the same; what it
-rests on is its journal.
+Events are for watching. Nothing is decided by them, and a run whose events are lost can still be resumed: it relies
+on its journal alone.
 ";
 
 /// The JSON Schema of a line of the stream.

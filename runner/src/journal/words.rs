@@ -77,11 +77,11 @@ impl fmt::Display for Suspended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Held(steps) => write!(f, "held at {}", steps.join(", ")),
-            Self::Drained(1) => f.write_str("interrupted; 1 step was asked for and not begun"),
-            Self::Drained(n) => write!(f, "interrupted; {n} steps were asked for and not begun"),
+            Self::Drained(1) => f.write_str("interrupted; 1 requested step was not started"),
+            Self::Drained(n) => write!(f, "interrupted; {n} requested steps were not started"),
             Self::UnderWay(steps) => {
                 let steps = steps.join(", ");
-                write!(f, "interrupted while these were under way: {steps}")
+                write!(f, "interrupted while these steps were running: {steps}")
             }
             Self::Fenced(why) | Self::Other(why) => f.write_str(why),
         }

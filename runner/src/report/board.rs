@@ -137,7 +137,7 @@ impl Board {
             Event::StepProbed { step } => {
                 self.enter(&step.path, step.member.as_deref());
                 let running = Running::of(step, stamped.at);
-                let text = "finding out what became of it".to_owned();
+                let text = "checking what became of it".to_owned();
                 self.running
                     .insert(step.path.clone(), Running { text, ..running });
             }
@@ -187,9 +187,11 @@ impl Board {
             Event::Interrupted { level } => {
                 self.interrupted = Some(match level {
                     Interruption::Drain => {
-                        "nothing new is begun; Ctrl-C again leaves what is under way to itself"
+                        "no new steps are started; Ctrl-C again detaches from the running ones"
                     }
-                    Interruption::StopWaiting => "leaving what is under way to itself",
+                    Interruption::StopWaiting => {
+                        "detaching; what is running on the members is not stopped"
+                    }
                 });
             }
             Event::RunEnded { .. } => self.running.clear(),
@@ -250,7 +252,7 @@ impl Board {
         if feet.len() > height.div_ceil(2) {
             let left_out = feet.len() - height.div_ceil(2) + 1;
             feet.truncate(height.div_ceil(2) - 1);
-            feet.push(format!("{} and {left_out} lines more", signs.more));
+            feet.push(format!("{} and {left_out} more lines", signs.more));
         }
         // What a small terminal has no room for is left out in this order: the space, the stages, the head.
         let mut head = vec![format!("{}  {}", self.title, clock(seconds(began, now)))];
@@ -308,7 +310,7 @@ impl Board {
         if !self.held.is_empty() && !self.running.is_empty() {
             let Self { run, .. } = self;
             feet.push(format!(
-                "  what is under way is finished first; then: lockstep resume {run}, or lockstep abort {run}"
+                "  running steps are finished first; then: lockstep resume {run}, or lockstep abort {run}"
             ));
         }
         let interrupted = self.interrupted;

@@ -72,7 +72,7 @@ impl FileReporter {
             self.tell("outputs", || {
                 let most = OUTPUTS >> 20;
                 format!(
-                    "members have printed more than the {most} MiB that a run keeps: of what follows only the ends are kept"
+                    "members printed more than the {most} MiB that a run keeps; from here on only the ends are kept"
                 )
             });
             return bounds::ends(text, INLINE).into_owned();
@@ -101,7 +101,7 @@ impl Reporter for FileReporter {
         if self.events > EVENTS && !bounds::is_essential(&event.event) {
             return self.tell("events", || {
                 let most = EVENTS >> 20;
-                format!("the run's events are more than {most} MiB: of what follows only steps are recorded there")
+                format!("the run's events are more than {most} MiB; from here on only steps are recorded there")
             });
         }
         let mut event = event.clone();
@@ -115,7 +115,7 @@ impl Reporter for FileReporter {
         match self.file.write_all((line + "\n").as_bytes()) {
             Ok(()) => self.events = self.file.metadata().map_or(self.events, |file| file.len()),
             Err(error) => self.tell("file", || {
-                format!("the run's events can't be written ({error}): it goes on without them")
+                format!("the run's events can't be written ({error}); it continues without them")
             }),
         }
     }

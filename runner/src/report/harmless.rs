@@ -63,8 +63,8 @@ pub fn one_line(text: &str) -> String {
     let line = harmless(&line);
     match more {
         0 => line.into_owned(),
-        1 => format!("{line} (and a line more)"),
-        n => format!("{line} (and {n} lines more)"),
+        1 => format!("{line} (and 1 more line)"),
+        n => format!("{line} (and {n} more lines)"),
     }
 }
 
@@ -75,7 +75,7 @@ pub fn cut(line: &str, longest: usize) -> Cow<'_, str> {
         None => Cow::Borrowed(line),
         Some((at, _)) => {
             let more = line.len() - at;
-            Cow::Owned(format!("{}… ({more} bytes more)", &line[..at]))
+            Cow::Owned(format!("{}… ({more} more bytes)", &line[..at]))
         }
     }
 }
@@ -139,7 +139,7 @@ mod tests {
         let shown = one_line(&format!("{long}\nsecond\nthird"));
         assert!(shown.len() < 2 * LONGEST + 100, "{}", shown.len());
         assert!(
-            shown.ends_with("… (10481760 bytes more) (and 2 lines more)"),
+            shown.ends_with("… (10481760 more bytes) (and 2 more lines)"),
             "{}",
             &shown[shown.len() - 80..]
         );

@@ -26,26 +26,26 @@ pub fn ways_on(id: &str, held: &[Held], simulated: bool) -> Vec<Way> {
     let mut ways = Vec::new();
     if simulated {
         let command = format!("lockstep resume {id} --mend");
-        ways.push(way("end what was made to go wrong, and try again", command));
+        ways.push(way("clear the injected faults and retry", command));
     }
     let again = if held.iter().any(|step| step.in_doubt) {
-        "look again what became of it, and go on"
+        "check what became of it, then continue"
     } else {
-        "try it again, when the cause is gone"
+        "retry once the cause is fixed"
     };
     ways.push(way(again, format!("lockstep resume {id}")));
     for step in held {
         let command = format!("lockstep resume {id} --assume-done {}", assumed(step));
-        ways.push(way("go on: it was done by hand", command));
+        ways.push(way("mark it done (you did it by hand)", command));
         if step.in_doubt {
             let command = format!("lockstep resume {id} --retry '{}'", step.path);
-            ways.push(way("do it again, whatever became of it", command));
+            ways.push(way("run it again regardless", command));
         }
     }
     let command = format!("lockstep resume {id} --deliver");
     ways.push(way("let the playbook clean up and end", command));
     let command = format!("lockstep abort {id}");
-    ways.push(way("give back what it had switched on, and end", command));
+    ways.push(way("restore what it changed, and stop", command));
     ways
 }
 
@@ -69,7 +69,7 @@ pub fn told(id: &str, held: &[Held], simulated: bool, teller: &Teller<'_>, width
         String::new()
     };
     format!(
-        "{reasons}The cluster is left as it is; nothing was undone. The ways on:\n{ways}{recover}"
+        "{reasons}The cluster is left as it is; nothing was undone. What you can do:\n{ways}{recover}"
     )
 }
 

@@ -104,17 +104,17 @@ fn head(account: &Account) -> Markup {
             }
             dl.facts {
                 @if let Some(began) = account.began {
-                    div { dt { "Began" } dd { (stamp(began, &date(began))) } }
+                    div { dt { "Started" } dd { (stamp(began, &date(began))) } }
                 }
                 @if let Some(last) = account.last {
                     div {
-                        dt { @if account.state.is_over() { "Ended" } @else { "Last heard" } }
+                        dt { @if account.state.is_over() { "Ended" } @else { "Last event" } }
                         dd { (stamp(last, &date(last))) }
                     }
                 }
-                div { dt { "Under way" } dd { (span(account.ms())) (sessions(account)) } }
+                div { dt { "Ran" } dd { (span(account.ms())) (sessions(account)) } }
                 @if !account.who.is_empty() { div { dt { "By" } dd { (text(&account.who)) } } }
-                div { dt { "Steps" } dd { (account.steps_done) " of " (account.steps.len()) " asked for" } }
+                div { dt { "Steps" } dd { (account.steps_done) " of " (account.steps.len()) " requested" } }
                 @for (name, value) in account.params.as_object().into_iter().flatten() {
                     div { dt { code { (text(name)) } } dd { (text(&plain(value))) } }
                 }
@@ -133,7 +133,7 @@ fn plain(value: &serde_json::Value) -> String {
 fn sessions(account: &Account) -> String {
     match account.sessions.len() {
         0 | 1 => String::new(),
-        n => format!(" in {n} sittings"),
+        n => format!(" over {n} sessions"),
     }
 }
 
@@ -162,7 +162,7 @@ fn standing(account: &Account, ways: Option<&str>) -> Markup {
         .collect();
     html! {
         @if let (State::Failed | State::Refused | State::Suspended | State::BrokenOff, Some(why)) = (account.state, &account.why) {
-            section.notice.(tone(account.state)) aria-label="Why it stands there" {
+            section.notice.(tone(account.state)) aria-label="Why it stopped there" {
                 h2 { (capital(account.state.word())) }
                 p { (text(why)) }
             }
@@ -299,7 +299,7 @@ fn by_wave<'a>(account: &'a Account, steps: Vec<&'a Step>) -> Vec<(&'a str, Vec<
     for step in steps {
         let name = account.wave_of(step).unwrap_or(before);
         if account.wave_of(step).is_some() {
-            before = "Around the waves";
+            before = "Outside the waves";
         }
         match waves.iter_mut().find(|(known, _)| *known == name) {
             Some((_, steps)) => steps.push(step),
@@ -332,7 +332,7 @@ fn gates_table(account: &Account, gates: &[&Step]) -> Markup {
 fn waited(gate: &Step) -> Markup {
     html! {
         @if !gate.heard.is_empty() && gate.heard != gate.summary {
-            div.muted { "last heard while it waited: " (text(&gate.heard)) }
+            div.muted { "last progress while it waited: " (text(&gate.heard)) }
         }
     }
 }

@@ -135,7 +135,7 @@ impl<W: Write> Reporter for LineReporter<W> {
                 self.began = Some(at);
                 let how = match replayed {
                     0 => format!("{playbook} of {cluster} ({})", members.join(", ")),
-                    n => format!("going on with {playbook} of {cluster} after {n} steps"),
+                    n => format!("continuing {playbook} of {cluster} after {n} steps"),
                 };
                 let _ = writeln!(self.out, "{run}: {}", lines(&how));
             }
@@ -145,7 +145,7 @@ impl<W: Write> Reporter for LineReporter<W> {
                 }
             }
             Event::StepProbed { step } => {
-                let text = ": was under way; finding out what became of it";
+                let text = ": was running; checking what became of it";
                 self.step(at, step, text);
             }
             Event::Progress { path, text, .. } => {
@@ -190,8 +190,8 @@ impl<W: Write> Reporter for LineReporter<W> {
                 }
                 let by = match by {
                     By::Run => "",
-                    By::Probe => ", found out afterwards",
-                    By::Operator => ", said by the operator",
+                    By::Probe => ", determined afterwards",
+                    By::Operator => ", reported by the operator",
                 };
                 let rest = format!(": {summary} ({}{by})", seconds(*ms));
                 self.step(at, step, &rest);
@@ -228,9 +228,11 @@ impl<W: Write> Reporter for LineReporter<W> {
             Event::Interrupted { level } => {
                 let what = match level {
                     Interruption::Drain => {
-                        "interrupted: nothing new is begun; waiting for what is under way (again to stop waiting)"
+                        "interrupted: no new steps are started; waiting for the running ones (interrupt again to stop waiting)"
                     }
-                    Interruption::StopWaiting => "interrupted: leaving what is under way to itself",
+                    Interruption::StopWaiting => {
+                        "interrupted: detaching; what is running on the members is not stopped"
+                    }
                 };
                 self.line(at, what);
             }

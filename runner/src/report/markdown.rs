@@ -17,7 +17,7 @@ pub fn ticket(account: &Account, ways: Option<&str>) -> String {
     out.turns(account);
     out.waves(account);
     if let Some(ways) = ways {
-        out.line("\n## The ways on\n");
+        out.line("\n## What you can do\n");
         out.block(ways);
     }
     out.0
@@ -72,11 +72,11 @@ impl Ticket {
             let what = if account.state.is_over() {
                 "ended"
             } else {
-                "last heard"
+                "last event"
             };
             let _ = writeln!(
                 self.0,
-                "- begun {}, {what} {} (UTC), {} under way",
+                "- started {}, {what} {} (UTC), ran {}",
                 date(began),
                 date(last),
                 span(account.ms())
@@ -85,7 +85,7 @@ impl Ticket {
         if !account.who.is_empty() {
             let _ = writeln!(
                 self.0,
-                "- begun by {}, lockstep {}",
+                "- started by {}, lockstep {}",
                 plain(&account.who),
                 plain(&account.lockstep)
             );
@@ -135,7 +135,7 @@ impl Ticket {
     fn waves(&mut self, account: &Account) {
         self.line("\n## Timeline\n");
         if account.waves.is_empty() {
-            return self.line("No wave was begun.");
+            return self.line("No wave was started.");
         }
         let rows = account.waves.iter().map(|wave| {
             let stuck = account.steps.iter().find(|step| {
@@ -153,7 +153,7 @@ impl Ticket {
         });
         let head = [
             "wave",
-            "began (UTC)",
+            "started (UTC)",
             "took",
             "members",
             "steps",

@@ -29,7 +29,7 @@ pub enum Source {
 pub enum Unusable {
     /// It was given where its place is expected.
     #[error(
-        "where the secret is found is expected, never the secret itself: env:NAME, file:PATH or ask"
+        "expected where the secret is found, never the secret itself: env:NAME, file:PATH, or ask"
     )]
     NoSource,
     /// The environment doesn't have it.
@@ -44,16 +44,14 @@ pub enum Unusable {
         why: String,
     },
     /// Nobody can be asked.
-    #[error(
-        "there is no terminal on which it could be asked for: give it as env:NAME or file:PATH"
-    )]
+    #[error("there is no terminal to ask for it on; give it as env:NAME or file:PATH")]
     NoTerminal,
     /// There is nothing in it.
     #[error("{0} is empty")]
     Empty(String),
     /// It can't be told from ordinary text.
     #[error(
-        "{0} holds fewer than {SHORTEST} characters: so short a text is found by chance everywhere, and can't be kept out of what is written down"
+        "{0} holds fewer than {SHORTEST} characters: text this short appears everywhere by chance, and can't be kept out of what is written down"
     )]
     TooShort(String),
     /// It is no secret but a file.
@@ -195,7 +193,7 @@ fn read(path: &PathBuf, source: &Source) -> Result<(String, Option<String>), Unu
     let others = mode & 0o077 != 0;
     let warning = others.then(|| {
         let path = path.display();
-        format!("others than you may read {path}, which holds a secret: chmod 600 {path}")
+        format!("{path} holds a secret and can be read by others: chmod 600 {path}")
     });
     Ok((text, warning))
 }

@@ -247,7 +247,7 @@ fn refused(text: &str) -> String {
 #[test]
 fn what_can_t_be_a_secret_is_refused_without_being_told() {
     insta::assert_snapshot!(refused("\n"), @"the file TOKEN is empty");
-    insta::assert_snapshot!(refused("abc  \n"), @"the file TOKEN holds fewer than 6 characters: so short a text is found by chance everywhere, and can't be kept out of what is written down");
+    insta::assert_snapshot!(refused("abc  \n"), @"the file TOKEN holds fewer than 6 characters: text this short appears everywhere by chance, and can't be kept out of what is written down");
     insta::assert_snapshot!(refused("abc\0defghi"), @"the file TOKEN holds no text: it has a NUL in it");
     insta::assert_snapshot!(refused(&"x".repeat(LONGEST + 1)), @"the file TOKEN holds more than 8192 bytes: that is no secret but a file");
     insta::assert_snapshot!(refused("abcdef\u{E000}"), @"the file TOKEN holds no text: it has a character that lockstep marks secrets with");

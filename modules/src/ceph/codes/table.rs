@@ -23,7 +23,7 @@ const STRETCH: &str = "about a cluster that is stretched over two sites";
 const TUNING: &str = "placement groups or a pool's settings could be better";
 /// What monitors from 19.2.6 and 20.2.4 on say of keys that are there since long (`src/mon/AuthMonitor.cc`).
 pub(super) const KEYS: &str =
-    "about kinds of keys: Ceph tells of it from 19.2.6 and 20.2.4 on (CVE-2025-30156)";
+    "about kinds of keys: Ceph reports it from 19.2.6 and 20.2.4 on (CVE-2025-30156)";
 
 /// It comes with a refreshed member and goes away again.
 const PASSING: &[(&str, &str)] = &[

@@ -53,7 +53,7 @@ impl Faults {
 }
 
 impl World {
-    /// An instance can't be migrated, so many times: an evacuation fails when it comes to it.
+    /// An instance can't be migrated, so many times: an evacuation fails when it gets to it.
     pub fn fail_migration(&mut self, instance: &str, times: u32) {
         self.lxd.faults.stuck.insert(instance.to_owned(), times);
     }

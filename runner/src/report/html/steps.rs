@@ -92,7 +92,7 @@ fn facts(step: &Step, share: Share) -> Markup {
     html! {
         dl {
             dt { "Path" } dd { code { (text(&step.path)) } }
-            @if !step.site.is_empty() { dt { "Asked for at" } dd { (text(&step.site)) } }
+            @if !step.site.is_empty() { dt { "Requested at" } dd { (text(&step.site)) } }
             @if !step.args.is_null() { dt { "Arguments" } dd { (cut(&step.args.to_string(), None, share)) } }
             @if step.attempts.len() > 1 {
                 dt { "Attempts" }
@@ -101,12 +101,12 @@ fn facts(step: &Step, share: Share) -> Markup {
                 } } }
             }
             @match step.by {
-                Some(By::Probe) => { dt { "Known" } dd { "found out afterwards; its end had been missed" } }
-                Some(By::Operator) => { dt { "Known" } dd { "said by the operator" } }
+                Some(By::Probe) => { dt { "Known" } dd { "determined afterwards; its end was missed" } }
+                Some(By::Operator) => { dt { "Known" } dd { "reported by the operator" } }
                 Some(By::Run) | None => {}
             }
             @if step.in_doubt { dt { "In doubt" } dd { "it is not known whether this was done" } }
-            @if !step.heard.is_empty() { dt { "Last heard" } dd { (text(&step.heard)) } }
+            @if !step.heard.is_empty() { dt { "Last event" } dd { (text(&step.heard)) } }
             @if let Some(failure) = &step.failure {
                 @for (name, value) in &failure.detail {
                     dt { (text(name)) } dd { (cut(value.as_str().unwrap_or(&pretty(value)), None, share)) }

@@ -157,7 +157,7 @@ fn chart(account: &Account) -> Markup {
 /// What the chart shows, in words.
 fn about(account: &Account) -> String {
     let mut about = format!(
-        "{}, {} under way",
+        "{}, ran {}",
         count(account.members.len(), "member"),
         span(account.ms())
     );
