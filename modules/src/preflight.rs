@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use checks::{CHECKS, CheckDef};
 pub use version::Version;
 
 use crate::cx::Cx;
@@ -81,88 +82,6 @@ pub fn module() -> Module {
         ops,
     )
 }
-
-/// Every check: its name, what it asks, and whether a "no" may be accepted. Hazards come on top, by their own names.
-pub const CHECKS: [(&str, &str, bool); 22] = [
-    (
-        "reachable",
-        "every member answers and allows root access",
-        false,
-    ),
-    ("lock", "no other run holds the cluster", false),
-    (
-        "members",
-        "all components have the same members, and so does the cluster file",
-        false,
-    ),
-    (
-        "names",
-        "every machine's hostname is its member's name",
-        true,
-    ),
-    (
-        "busy",
-        "no snapd change is in progress on any component",
-        false,
-    ),
-    (
-        "channels",
-        "all members track the same channel of each component",
-        false,
-    ),
-    (
-        "drift",
-        "how far members differ, and which snaps are not held",
-        true,
-    ),
-    ("microceph", "storage is healthy", false),
-    ("microovn", "the network's databases are healthy", false),
-    (
-        "ovn-schemas",
-        "OVN's databases have the schemas that all members expect",
-        true,
-    ),
-    (
-        "ovn-certificates",
-        "none of the network's certificates has expired",
-        true,
-    ),
-    (
-        "lxd",
-        "LXD is online on every member, with the same version",
-        false,
-    ),
-    (
-        "lxd-voters",
-        "LXD's database keeps its majority while a member is away",
-        true,
-    ),
-    (
-        "lxd-work",
-        "LXD is not doing anything that a refresh would interrupt",
-        true,
-    ),
-    ("microcloud", "MicroCloud is online on every member", false),
-    ("target", "the store has what is requested", false),
-    (
-        "cohort",
-        "the store has the same revision for all members",
-        true,
-    ),
-    (
-        "clients",
-        "nobody is running programs of a snap that will be refreshed",
-        true,
-    ),
-    ("path", "the products support the move", false),
-    (
-        "latest-first",
-        "the newest revision of the old track is on all members",
-        true,
-    ),
-    ("disk", "there is disk space for the new revisions", true),
-    ("clocks", "the members' clocks agree", true),
-];
 
 /// What a check came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -307,7 +226,7 @@ pub struct CheckArgs {
 impl CheckArgs {
     /// Checks that exist and may be accepted, or a sentence.
     fn check_accepted(&self) -> Result<(), String> {
-        let own = CHECKS.iter().map(|(name, _, may)| (*name, *may));
+        let own = CHECKS.iter().map(|check| (check.name, check.may_accept));
         let hazards = self.hazards.iter().map(|h| (h.name.as_str(), h.accept));
         let together = self.together.iter().map(|t| (t.name.as_str(), t.accept));
         let known: Vec<(&str, bool)> = own.chain(together).chain(hazards).collect();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::Facts;
 use super::host::{Host, Released};
-use super::{CHECKS, Check, CheckArgs, Verdict, Version};
+use super::{Check, CheckArgs, Verdict, Version};
 use crate::cx::Run;
 use crate::error::OpError;
 use crate::lxd::Work;
@@ -16,6 +16,153 @@ use crate::status::{Component, MemberStatus, Status};
 /// How far clocks may be apart, in milliseconds. Certificates and OVN's raft put up with more, Ceph's monitors with less:
 /// they raise MON_CLOCK_SKEW themselves.
 const SKEW: i64 = 2000;
+
+/// A check that every preflight makes. Hazards and combinations come on top, by their own names.
+pub struct CheckDef {
+    /// Its name, by which it is accepted.
+    pub name: &'static str,
+    /// What it asks for: true where it passes.
+    pub about: &'static str,
+    /// Whether the operator may accept that it fails.
+    pub may_accept: bool,
+    look: fn(&Seen<'_>) -> Found,
+}
+
+/// All of them, in the order in which they are shown. A new check is a row here and what it looks at.
+pub const CHECKS: &[CheckDef] = &[
+    CheckDef {
+        name: "reachable",
+        about: "every member answers and allows root access",
+        may_accept: false,
+        look: |s| s.reachable(),
+    },
+    CheckDef {
+        name: "lock",
+        about: "no other run holds the cluster",
+        may_accept: false,
+        look: |s| s.lock(),
+    },
+    CheckDef {
+        name: "members",
+        about: "all components have the same members, and so does the cluster file",
+        may_accept: false,
+        look: |s| s.members(),
+    },
+    CheckDef {
+        name: "names",
+        about: "every machine's hostname is its member's name",
+        may_accept: true,
+        look: |s| s.names(),
+    },
+    CheckDef {
+        name: "busy",
+        about: "no snapd change is in progress on any component",
+        may_accept: false,
+        look: |s| s.busy(),
+    },
+    CheckDef {
+        name: "channels",
+        about: "all members track the same channel of each component",
+        may_accept: false,
+        look: |s| s.channels(),
+    },
+    CheckDef {
+        name: "drift",
+        about: "how far members differ, and which snaps are not held",
+        may_accept: true,
+        look: |s| s.drift(),
+    },
+    CheckDef {
+        name: "microceph",
+        about: "storage is healthy",
+        may_accept: false,
+        look: |s| s.component("microceph"),
+    },
+    CheckDef {
+        name: "microovn",
+        about: "the network's databases are healthy",
+        may_accept: false,
+        look: |s| s.component("microovn"),
+    },
+    CheckDef {
+        name: "ovn-schemas",
+        about: "OVN's databases have the schemas that all members expect",
+        may_accept: true,
+        look: |s| s.schemas(),
+    },
+    CheckDef {
+        name: "ovn-certificates",
+        about: "none of the network's certificates has expired",
+        may_accept: true,
+        look: |s| s.certificates(),
+    },
+    CheckDef {
+        name: "lxd",
+        about: "LXD is online on every member, with the same version",
+        may_accept: false,
+        look: |s| s.component("lxd"),
+    },
+    CheckDef {
+        name: "lxd-voters",
+        about: "LXD's database keeps its majority while a member is away",
+        may_accept: true,
+        look: |s| s.voters(),
+    },
+    CheckDef {
+        name: "lxd-work",
+        about: "LXD is not doing anything that a refresh would interrupt",
+        may_accept: true,
+        look: |s| s.work(),
+    },
+    CheckDef {
+        name: "microcloud",
+        about: "MicroCloud is online on every member",
+        may_accept: false,
+        look: |s| s.component("microcloud"),
+    },
+    CheckDef {
+        name: "target",
+        about: "the store has what is requested",
+        may_accept: false,
+        look: |s| s.target(),
+    },
+    CheckDef {
+        name: "cohort",
+        about: "the store has the same revision for all members",
+        may_accept: true,
+        look: |s| s.cohort(),
+    },
+    CheckDef {
+        name: "clients",
+        about: "nobody is running programs of a snap that will be refreshed",
+        may_accept: true,
+        look: |s| s.clients(),
+    },
+    CheckDef {
+        name: "path",
+        about: "the products support the move",
+        may_accept: false,
+        look: |s| s.path(),
+    },
+    CheckDef {
+        name: "latest-first",
+        about: "the newest revision of the old track is on all members",
+        may_accept: true,
+        look: |s| s.latest_first(),
+    },
+    CheckDef {
+        name: "disk",
+        about: "there is disk space for the new revisions",
+        may_accept: true,
+        look: |s| s.disk(),
+    },
+    CheckDef {
+        name: "clocks",
+        about: "the members' clocks agree",
+        may_accept: true,
+        look: |s| s.clocks(),
+    },
+];
 
 /// What was seen.
 pub(super) struct Seen<'a> {
@@ -63,29 +210,9 @@ impl Found {
 impl Seen<'_> {
     /// Makes all checks.
     pub(super) fn all(&self, facts: &Facts) -> Vec<Check> {
-        let own = CHECKS.iter().map(|(name, about, may_accept)| {
-            let found = match *name {
-                "reachable" => self.reachable(),
-                "lock" => self.lock(),
-                "members" => self.members(),
-                "names" => self.names(),
-                "busy" => self.busy(),
-                "channels" => self.channels(),
-                "drift" => self.drift(),
-                "target" => self.target(),
-                "cohort" => self.cohort(),
-                "clients" => self.clients(),
-                "path" => self.path(),
-                "latest-first" => self.latest_first(),
-                "disk" => self.disk(),
-                "clocks" => self.clocks(),
-                "lxd-work" => self.work(),
-                "lxd-voters" => self.voters(),
-                "ovn-schemas" => self.schemas(),
-                "ovn-certificates" => self.certificates(),
-                component => self.component(component),
-            };
-            found.check(name, about, *may_accept, None)
+        let own = CHECKS.iter().map(|def| {
+            let found = (def.look)(self);
+            found.check(def.name, def.about, def.may_accept, None)
         });
         let together = self.args.together.iter().map(|row| {
             let link = Some(row.link.0.clone());

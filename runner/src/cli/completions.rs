@@ -365,8 +365,8 @@ fn with_values(arg: Arg, of: &str, context: &Arc<Context>) -> Arg {
         (_, "param:accept") => arg.add(list(|_| {
             CHECKS
                 .iter()
-                .filter(|(.., may)| *may)
-                .map(|(name, asks, _)| candidate(name, asks))
+                .filter(|check| check.may_accept)
+                .map(|check| candidate(check.name, check.about))
                 .collect()
         })),
         _ => arg,

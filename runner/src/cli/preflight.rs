@@ -116,7 +116,7 @@ fn report(registry: &Registry, value: Value) -> Result<Report, Fault> {
 
 /// Whether a check is one of lockstep's own, and not a row of a table.
 fn is_own(name: &str) -> bool {
-    CHECKS.iter().any(|(own, ..)| *own == name)
+    CHECKS.iter().any(|own| own.name == name)
 }
 
 /// Checks as a table, each with its evidence and with what can be typed.

@@ -147,7 +147,7 @@ impl Table for Hazards {
 
 /// A name that one of the other checks has.
 fn taken(name: &str) -> Option<String> {
-    let own = CHECKS.iter().any(|(check, _, _)| *check == name);
+    let own = CHECKS.iter().any(|check| check.name == name);
     own.then(|| format!("{name:?} is the name of a check that every preflight has"))
 }
 
