@@ -26,7 +26,7 @@ fn book() -> Vec<PathBuf> {
 fn pages() -> Vec<PathBuf> {
     let others = [
         "README.md",
-        "runner/ARCHITECTURE.md",
+        "ARCHITECTURE.md",
         "modules/WRITING.md",
         "modules/README.md",
     ];
