@@ -27,6 +27,7 @@ fn pages() -> Vec<PathBuf> {
     let others = [
         "README.md",
         "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
         "SECURITY.md",
         "modules/WRITING.md",
         "modules/README.md",
