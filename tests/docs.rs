@@ -28,6 +28,7 @@ fn pages() -> Vec<PathBuf> {
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
+        "RELEASING.md",
         "SECURITY.md",
         "modules/WRITING.md",
         "modules/README.md",
