@@ -26,7 +26,11 @@ fn book() -> Vec<PathBuf> {
 fn pages() -> Vec<PathBuf> {
     let others = [
         "README.md",
-        "runner/ARCHITECTURE.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "RELEASING.md",
+        "SECURITY.md",
+        "STYLE.md",
         "modules/WRITING.md",
         "modules/README.md",
     ];

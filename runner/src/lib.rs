@@ -1,6 +1,6 @@
 //! lockstep: how a playbook is run, journaled, resumed and shown.
 //!
-//! `ARCHITECTURE.md` beside this crate is the map.
+//! `ARCHITECTURE.md` at the top of the repository is the map.
 
 pub mod account;
 pub mod bounds;
