@@ -20,7 +20,9 @@ return function(wave)
 	if before then
 		local started = lxd.unharmed({ since = before.instances }).started or {}
 		if #started > 0 then
-			wave:note("LXD started instances that were stopped before (boot.autostart): " .. table.concat(started, ", "))
+			wave:note(
+				"LXD started instances that were stopped before (boot.autostart): " .. table.concat(started, ", ")
+			)
 		end
 	end
 end

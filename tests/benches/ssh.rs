@@ -102,7 +102,7 @@ fn main() {
                 playbook: "bench".to_owned(),
                 params: json!({}),
                 lockstep: "bench".to_owned(),
-                target: "bench".to_owned(),
+                target: lockstep::journal::ClusterRef::default(),
                 cluster: cluster.clone(),
                 seed: 1,
                 bundle: Default::default(),
