@@ -506,7 +506,7 @@ fn what_a_long_command_says_is_known_also_if_nobody_hears_its_end() {
     killed.wait().unwrap();
     let shown = lab.run(&["show", "site-1", "--steps"]).exits(0);
     assert!(
-        shown.contains("last heard: moving 1 of 2 tables"),
+        shown.contains("last progress: moving 1 of 2 tables"),
         "{shown}"
     );
 
