@@ -259,6 +259,13 @@ fn steps(trial: &Trial, events: &[crate::event::Stamped]) -> Vec<Step> {
         }
     }
     let records = trial.records().unwrap_or_default();
+    let open: BTreeSet<String> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Done { path, value, .. } if value.get(UNKNOWN).is_some() => Some(path.clone()),
+            _ => None,
+        })
+        .collect();
     let mut results = Vec::new();
     let step = |record: Record| {
         if let Record::Done { value, .. } = record {
@@ -276,7 +283,10 @@ fn steps(trial: &Trial, events: &[crate::event::Stamped]) -> Vec<Step> {
             return None;
         };
         let (begins, member, headline) = began.get(&path).cloned()?;
-        let (ends, summary) = done.get(&path).cloned().unwrap_or((begins, String::new()));
+        let (ends, mut summary) = done.get(&path).cloned().unwrap_or((begins, String::new()));
+        if open.contains(&path) {
+            "its outcome isn't known before it runs".clone_into(&mut summary);
+        }
         Some(Step {
             path,
             op,

@@ -222,12 +222,9 @@ fn print(plan: &Plan, verbose: bool) {
         } else {
             format!(": {}", step.summary)
         };
-        out!(
-            "  {:>6}  {member:<10}  {} {}{arrow}",
-            clock(step.begins),
-            step.op,
-            step.headline
-        );
+        let what = format!("{} {}", step.op, step.headline);
+        let (begins, what) = (clock(step.begins), what.trim_end());
+        out!("  {begins:>6}  {member:<10}  {what}{arrow}");
     }
     let reads = plan
         .steps
