@@ -1,5 +1,6 @@
 //! What real servers, shells and `sudo` are set up to do: rows of a table, each a member of one lab, over the real client.
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -354,5 +355,51 @@ fn a_watch_ends_when_it_is_interrupted() {
         std::io::Read::read_exact(stdout, &mut first).unwrap();
         send(signal, &child.id().to_string());
         wait_until("it isn't heard", || child.try_wait().unwrap().is_some());
+    }
+}
+
+/// A key with a passphrase, no agent, and a terminal: one prompt at a time, and nothing of what is typed is shown.
+#[test]
+fn members_that_need_an_answer_are_asked_for_one_after_the_other() {
+    let lab = SshLab::up(&Scenario::of(2), LOCKSTEP, SHIM);
+    let mut lock = Command::new("ssh-keygen");
+    lock.args(["-q", "-p", "-P", "", "-N", "hush-hush", "-f"]);
+    assert!(lock.arg(lab.path("key")).status().unwrap().success());
+    let path = |name: &str| lab.path(name).display().to_string();
+    let (state, cluster) = (path("state"), path("cluster.toml"));
+    let typed = format!(
+        "{LOCKSTEP} --state {state} --cluster {cluster} op exec --all --effect read /bin/uname -n"
+    );
+    let mut child = Command::new("timeout")
+        .args(["120", "script", "-qec", &typed, "/dev/null"])
+        .env_remove("SSH_AUTH_SOCK")
+        .env_remove("SSH_ASKPASS")
+        .env("HOME", lab.path(""))
+        .env("TERM", "dumb")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut said = String::new();
+    let mut more = |said: &mut String| {
+        let mut buffer = [0; 4096];
+        let n = screen.read(&mut buffer).unwrap();
+        said.push_str(&String::from_utf8_lossy(&buffer[..n]));
+        n > 0
+    };
+    for answered in 0..2 {
+        let prompts = |said: &str| said.matches("Enter passphrase").count();
+        while prompts(&said) <= answered {
+            assert!(more(&mut said), "nobody asks: {said}");
+        }
+        assert_eq!(prompts(&said), answered + 1, "{said}");
+        keys.write_all(b"hush-hush\n").unwrap();
+    }
+    while more(&mut said) {}
+    assert!(child.wait().unwrap().success(), "{said}");
+    assert!(!said.contains("hush"), "{said}");
+    for member in ["micro01", "micro02"] {
+        assert!(said.contains(member), "{said}");
     }
 }
