@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use lockstep_modules::preflight::CHECKS;
+use lockstep_modules::ops::preflight::CHECKS;
 use lockstep_tests::lab::{Ran, read, write};
 use serde_json::{Value, json};
 

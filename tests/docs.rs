@@ -15,7 +15,7 @@ use crate::desk::{Desk, LOCKSTEP};
 
 /// The pages of the book.
 fn book() -> Vec<PathBuf> {
-    let entries = fs::read_dir(root().join("runner/book")).unwrap().flatten();
+    let entries = fs::read_dir(root().join("docs")).unwrap().flatten();
     let mut pages: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     pages.retain(|path| path.extension().is_some_and(|e| e == "md"));
     pages.sort();
@@ -31,7 +31,6 @@ fn pages() -> Vec<PathBuf> {
         "RELEASING.md",
         "SECURITY.md",
         "STYLE.md",
-        "modules/WRITING.md",
         "modules/README.md",
     ];
     let mut pages: Vec<PathBuf> = others.iter().map(|name| root().join(name)).collect();
@@ -121,7 +120,7 @@ fn every_link_leads_somewhere() {
 
 #[test]
 fn every_page_is_in_the_table_of_contents() {
-    let contents = Page::read(&root().join("runner/book/README.md")).links;
+    let contents = Page::read(&root().join("docs/README.md")).links;
     for page in book() {
         let file = page.file_name().unwrap().to_str().unwrap();
         assert!(

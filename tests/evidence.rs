@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use lockstep::engine::Finish;
-use lockstep_modules::cmd::{Cmd, Output};
-use lockstep_modules::op::Effect;
-use lockstep_modules::schema::sample;
+use lockstep_modules::contract::cmd::{Cmd, Output};
+use lockstep_modules::contract::op::Effect;
+use lockstep_modules::contract::schema::sample;
 use lockstep_tests::{Bench, Ended};
 use lockstep_twin::World;
 use serde_json::{Value, json};

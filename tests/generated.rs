@@ -22,14 +22,7 @@ const STALE: &str =
 #[test]
 fn the_reference_is_what_the_declarations_say() {
     let text = generate::reference(&lockstep_modules::registry());
-    assert!(keep(&root().join("modules/README.md"), &text), "{STALE}");
-}
-
-#[test]
-fn the_schema_is_what_the_declarations_say() {
-    let schema = generate::schema(&lockstep_modules::registry());
-    let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
-    assert!(keep(&root().join("modules/schema.json"), &text), "{STALE}");
+    assert!(keep(&root().join("docs/ops.md"), &text), "{STALE}");
 }
 
 #[test]
@@ -63,7 +56,7 @@ fn luacheck_knows_what_playbooks_see() {
 #[test]
 fn the_event_stream_is_described_as_its_types_say() {
     let schema = serde_json::to_string_pretty(&reference::schema()).unwrap() + "\n";
-    let book = root().join("runner/book");
+    let book = root().join("docs");
     let kept = [
         keep(&book.join("events.schema.json"), &schema),
         keep(&book.join("events.md"), &reference::page()),
@@ -75,14 +68,14 @@ fn the_event_stream_is_described_as_its_types_say() {
 fn the_commands_of_the_book_are_those_of_the_command_line() {
     let text = lockstep::cli::reference(&lockstep_modules::registry());
     let text = text.unwrap_or_else(|fault| panic!("{fault:?}"));
-    let page = root().join("runner/book/commands.md");
+    let page = root().join("docs/commands.md");
     assert!(keep(&page, &text), "{STALE}");
 }
 
 #[test]
 fn the_versions_and_health_codes_of_the_book_are_those_of_the_tables() {
-    let page = root().join("runner/book/versions.md");
+    let page = root().join("docs/versions.md");
     assert!(keep(&page, &generate::versions()), "{STALE}");
-    let page = root().join("runner/book/health.md");
+    let page = root().join("docs/health.md");
     assert!(keep(&page, &generate::health()), "{STALE}");
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use lockstep_modules::preflight::tables;
+use lockstep_modules::ops::preflight::tables;
 use lockstep_tests::{Bench, root};
 use lockstep_twin::Scenario;
 use serde_json::{Value, json};
@@ -310,7 +310,7 @@ fn every_shipped_row_is_met_in_one_rehearsal_and_not_in_another() {
         )
         .unwrap();
     }
-    let file = root().join("runner/book/hazards.md");
+    let file = root().join("docs/hazards.md");
     let fits = fs::read_to_string(&file).unwrap_or_default() == page;
     if !fits {
         fs::write(&file, page).unwrap();

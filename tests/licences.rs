@@ -241,7 +241,7 @@ fn copyright() -> String {
 #[test]
 fn the_copyright_file_names_every_crate_and_has_the_text_of_every_licence() {
     let text = copyright();
-    let path = root().join("runner/debian/copyright");
+    let path = root().join("runner/packaging/debian/copyright");
     let fits = fs::read_to_string(&path).unwrap_or_default() == text;
     fs::write(&path, &text).unwrap();
     let given: BTreeSet<&str> = field(&text, "License").collect();

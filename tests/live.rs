@@ -9,8 +9,8 @@ use lockstep::event::{Event, Outcome, Reporter, Stamped, StepInfo, VERSION};
 use lockstep::failure::Failure;
 use lockstep::report::excerpt::Ink;
 use lockstep::report::{Board, LineReporter, LiveReporter, NowReporter, Screen, Signs};
-use lockstep_modules::cx::LogLevel;
-use lockstep_modules::error::Kind;
+use lockstep_modules::contract::cx::LogLevel;
+use lockstep_modules::contract::error::Kind;
 use lockstep_tests::lab::write;
 use regex::Regex;
 
@@ -230,7 +230,7 @@ fn talking() -> Vec<Stamped> {
             op: text("exec"),
             member: Some(text(member)),
             headline: text("/usr/local/bin/migrate --all"),
-            effect: lockstep_modules::op::Effect::Once,
+            effect: lockstep_modules::contract::op::Effect::Once,
         },
         attempt: 1,
         timeout: 900,
@@ -388,7 +388,7 @@ fn hostile() -> Vec<Stamped> {
         op: "exec".to_owned(),
         member: Some("micro01".to_owned()),
         headline: evil.clone(),
-        effect: lockstep_modules::op::Effect::Once,
+        effect: lockstep_modules::contract::op::Effect::Once,
     };
     let failure = Failure::new(Kind::Command, evil.as_str());
     let events = [

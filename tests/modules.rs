@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use lockstep::{generate, programs};
-use lockstep_modules::op::Registry;
+use lockstep_modules::contract::op::Registry;
 use lockstep_modules::program::Program;
 use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, write};
 use lockstep_tests::root;

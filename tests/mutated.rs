@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use lockstep::engine::Finish;
-use lockstep_modules::cmd::{End, Output};
+use lockstep_modules::contract::cmd::{End, Output};
 use lockstep_tests::answers::{Mutation, asked, fuzzed};
 use serde_json::Value;
 

@@ -19,7 +19,7 @@ use crate::desk::LOCKSTEP;
 
 /// The package, built into this folder.
 fn built(folder: &Path) -> PathBuf {
-    let mut build = Command::new(root().join("runner/debian/build"));
+    let mut build = Command::new(root().join("runner/packaging/debian/build"));
     build.arg(LOCKSTEP).arg("--fast");
     let printed = done(build.env("CARGO_TARGET_DIR", folder));
     PathBuf::from(printed.lines().last().unwrap_or_default())
@@ -218,10 +218,11 @@ fn what_is_in_the_package_is_where_a_distribution_looks_for_it() {
         let packed = format!("usr/share/lockstep/playbooks/{shipped}");
         assert!(files.remove(&packed), "{packed} is missing");
     }
-    for page in files_of(&root().join("runner/book")) {
-        let packed = format!("usr/share/doc/lockstep/runner/book/{page}");
+    for page in files_of(&root().join("docs")) {
+        let packed = format!("usr/share/doc/lockstep/docs/{page}");
         assert!(
-            files.remove(&packed) || page == "pictures/make",
+            files.remove(&packed)
+                || ["pictures/make", "book.toml", "SUMMARY.md"].contains(&page.as_str()),
             "{packed} is missing"
         );
     }
@@ -253,7 +254,7 @@ fn files_of(folder: &Path) -> Vec<String> {
 
 #[test]
 fn the_description_of_the_snap_fits_the_project() {
-    let text = fs::read_to_string(root().join("runner/snap/snapcraft.yaml")).unwrap();
+    let text = fs::read_to_string(root().join("runner/packaging/snap/snapcraft.yaml")).unwrap();
     let snap = &YamlLoader::load_from_str(&text).unwrap()[0];
     let field = |name: &str| {
         snap[name]

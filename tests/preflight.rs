@@ -1,8 +1,8 @@
 //! What must not be begun is refused before anything is changed, with a message that says what to do.
 
 use lockstep::engine::Finish;
-use lockstep_modules::error::Kind;
-use lockstep_modules::preflight::CHECKS;
+use lockstep_modules::contract::error::Kind;
+use lockstep_modules::ops::preflight::CHECKS;
 use lockstep_tests::{Bench, Ended, by_hand};
 use lockstep_twin::{Broken, Release, Scenario, World};
 use serde_json::{Value, json};

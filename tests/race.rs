@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use futures_util::future::{LocalBoxFuture, join_all};
 use jiff::Timestamp;
-use lockstep_modules::cluster::{Cluster, MemberConfig, SshConfig};
-use lockstep_modules::cx::{Cx, Host, Note, Run, Sitting};
-use lockstep_modules::error::OpError;
-use lockstep_modules::op::Registry;
-use lockstep_modules::schema::Span;
-use lockstep_modules::transport::Transport;
+use lockstep_modules::contract::cluster::{Cluster, MemberConfig, SshConfig};
+use lockstep_modules::contract::cx::{Cx, Host, Note, Run, Sitting};
+use lockstep_modules::contract::error::OpError;
+use lockstep_modules::contract::op::Registry;
+use lockstep_modules::contract::reach::Transport;
+use lockstep_modules::contract::schema::Span;
 use lockstep_twin::{Scenario, Twin};
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lockstep::engine::{Decisions, Finish};
 use lockstep::journal::{Crash, Phase};
-use lockstep_modules::error::Kind;
+use lockstep_modules::contract::error::Kind;
 use lockstep_tests::{Bench, Ended};
 use lockstep_twin::{Node, Scenario};
 use serde_json::json;

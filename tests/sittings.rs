@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use lockstep::engine::Decisions;
 use lockstep::journal::{Crash, MemoryJournal};
-use lockstep_modules::error::Kind;
+use lockstep_modules::contract::error::Kind;
 use lockstep_tests::lab::{Ran, SshLab, read, write};
 use lockstep_tests::{Bench, Ended};
 use lockstep_twin::Scenario;

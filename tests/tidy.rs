@@ -124,7 +124,7 @@ fn every_global_of_playbooks_has_a_type() {
 
 #[test]
 fn every_difference_between_versions_has_a_test_that_exists() {
-    for row in lockstep_modules::versions::DIFFERENCES {
+    for row in lockstep_modules::products::versions::DIFFERENCES {
         let (file, test) = row.test;
         let source = fs::read_to_string(root().join(file)).unwrap_or_default();
         assert!(

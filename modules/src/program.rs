@@ -1,7 +1,7 @@
 //! Modules in any language: programs that speak JSON lines with lockstep.
 //!
 //! A program is started for one request, says what it needs done on members, and ends with its result. It becomes a
-//! [`Module`] like any other, so that nothing else in lockstep has to know of it. `runner/book/modules.md` describes the
+//! [`Module`] like any other, so that nothing else in lockstep has to know of it. `docs/modules.md` describes the
 //! protocol; everything that a program says is held against it.
 
 mod describe;
@@ -24,9 +24,9 @@ use serde_json::Value;
 pub use folder::{Found, find};
 pub use protocol::{Described, DescribedOp, PROTOCOL};
 
-use crate::cx::Cx;
-use crate::error::OpError;
-use crate::op::{AnyOp, Effect, Module, Observation, OpDef, Probe};
+use crate::contract::cx::Cx;
+use crate::contract::error::OpError;
+use crate::contract::op::{AnyOp, Effect, Module, Observation, OpDef, Probe};
 use describe::written;
 use process::{Heard, LONGEST, Process, ended};
 use protocol::{Said, Say};

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use lockstep_modules::cmd::tail;
-use lockstep_modules::error::{Kind, OpError};
+use lockstep_modules::contract::cmd::tail;
+use lockstep_modules::contract::error::{Kind, OpError};
 use serde_json::Value;
 
 use crate::event::{CommandEnd, Event};

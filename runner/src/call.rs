@@ -1,7 +1,7 @@
 //! A step as the playbook asks for it.
 
-use lockstep_modules::op::Effect;
-use lockstep_modules::schema::Span;
+use lockstep_modules::contract::op::Effect;
+use lockstep_modules::contract::schema::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use lockstep_modules::cluster::{Cluster, MemberConfig, SshConfig};
-use lockstep_modules::schema::{self, Channel};
+use lockstep_modules::contract::cluster::{Cluster, MemberConfig, SshConfig};
+use lockstep_modules::contract::near;
+use lockstep_modules::contract::schema::Channel;
 use lockstep_twin::Scenario;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -285,7 +286,7 @@ fn explain(message: &str) -> String {
         (true, Some((unknown, known))) => {
             format!(
                 "unknown key {unknown:?}{}; known are: {}",
-                schema::hint(unknown, known),
+                near::hint(unknown, known),
                 known.join(", ")
             )
         }

@@ -17,12 +17,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
-use lockstep_modules::cluster::Cluster;
-use lockstep_modules::cx::Run;
-use lockstep_modules::error::{Kind, OpError};
-use lockstep_modules::op::{Effect, OpDef, Registry};
-use lockstep_modules::schema::required;
-use lockstep_modules::transport::Transport;
+use lockstep_modules::contract::cluster::Cluster;
+use lockstep_modules::contract::cx::Run;
+use lockstep_modules::contract::error::{Kind, OpError};
+use lockstep_modules::contract::op::{Effect, OpDef, Registry};
+use lockstep_modules::contract::reach::Transport;
+use lockstep_modules::contract::schema::required;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 

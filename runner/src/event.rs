@@ -8,9 +8,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use jiff::Timestamp;
-use lockstep_modules::cmd::End;
-use lockstep_modules::cx::LogLevel;
-use lockstep_modules::op::Effect;
+use lockstep_modules::contract::cmd::End;
+use lockstep_modules::contract::cx::LogLevel;
+use lockstep_modules::contract::op::Effect;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! The failure of a step, as playbooks, journals and people meet it.
 
-use lockstep_modules::error::{Kind, OpError};
+use lockstep_modules::contract::error::{Kind, OpError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

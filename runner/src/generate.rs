@@ -4,10 +4,10 @@
 
 use std::fmt::Write;
 
-use lockstep_modules::ceph::{Class, codes};
-use lockstep_modules::op::{OpDef, Registry};
-use lockstep_modules::schema::{required, types_of, words};
-use lockstep_modules::versions::DIFFERENCES;
+use lockstep_modules::contract::op::{OpDef, Registry};
+use lockstep_modules::contract::schema::{required, types_of, words};
+use lockstep_modules::products::ceph::{Class, codes};
+use lockstep_modules::products::versions::DIFFERENCES;
 use serde_json::{Map, Value, json};
 
 use crate::bundle::{self, Playbooks};
@@ -36,7 +36,7 @@ pub fn reference(registry: &Registry) -> String {
 /// The book's page of what differs between versions.
 #[must_use]
 pub fn versions() -> String {
-    let mut page = "# Versions\n\n<!-- Generated from modules/src/versions.rs. Edit that. -->\n\nWhat older versions of the products do differently from the newest, how lockstep handles it, and the test that shows it. Ops ask\nthe product that runs, not its version: what isn't known there, or can't be parsed, is never taken as healthy.\n\n| product | versions | what differs | how it is met | upstream | test |\n|---|---|---|---|---|---|\n".to_owned();
+    let mut page = "# Versions\n\n<!-- Generated from modules/src/products/versions.rs. Edit that. -->\n\nWhat older versions of the products do differently from the newest, how lockstep handles it, and the test that shows it. Ops ask\nthe product that runs, not its version: what isn't known there, or can't be parsed, is never taken as healthy.\n\n| product | versions | what differs | how it is met | upstream | test |\n|---|---|---|---|---|---|\n".to_owned();
     for row in DIFFERENCES {
         let (file, test) = row.test;
         let _ = writeln!(
@@ -52,7 +52,7 @@ pub fn versions() -> String {
 const HEALTH: &str = "\
 # Ceph's health codes
 
-<!-- Generated from modules/src/ceph/codes/table.rs. Edit that. -->
+<!-- Generated from modules/src/products/ceph/codes/table.rs. Edit that. -->
 
 `HEALTH_ERR` isn't always about data, and `HEALTH_OK` isn't always health: so lockstep doesn't go by these words. It looks at
 quorum, OSDs and placement groups themselves, and at what each code that is raised means for a refresh. A code that somebody
@@ -240,7 +240,7 @@ fn object_type(schema: &Value) -> String {
 /// The type stub of a module, for editors that know LuaCATS: its file name and text.
 #[must_use]
 pub fn stubs(registry: &Registry) -> Vec<(String, String)> {
-    let stub = |module: &lockstep_modules::op::Module| {
+    let stub = |module: &lockstep_modules::contract::op::Module| {
         let mut text = format!("---@meta\n-- Generated. {}\n\n", module.about);
         if module.ops.iter().any(|op| op.name != module.name) {
             let _ = writeln!(text, "{} = {{}}\n", module.name);

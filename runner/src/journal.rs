@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use lockstep_modules::cluster::Cluster;
-use lockstep_modules::cx::Sitting;
-use lockstep_modules::op::{Effect, Observation};
+use lockstep_modules::contract::cluster::Cluster;
+use lockstep_modules::contract::cx::Sitting;
+use lockstep_modules::contract::op::{Effect, Observation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

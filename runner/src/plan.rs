@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_modules::cx::LogLevel;
-use lockstep_modules::error::Kind;
-use lockstep_modules::op::Effect;
+use lockstep_modules::contract::cx::LogLevel;
+use lockstep_modules::contract::error::Kind;
+use lockstep_modules::contract::op::Effect;
 use lockstep_twin::{Scenario, Strangers};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

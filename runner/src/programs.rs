@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lockstep_modules::op::{Module, Registry};
+use lockstep_modules::contract::op::{Module, Registry};
 use lockstep_modules::program::{self, Described, Found, Program};
 use serde::{Deserialize, Serialize};
 

@@ -168,7 +168,7 @@ impl Runs {
             return Ok(self.folder.join(id));
         }
         let known: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let near = lockstep_modules::schema::hint(id, &known);
+        let near = lockstep_modules::contract::near::hint(id, &known);
         let hint = if near.is_empty() {
             format!(" in {}", self.folder.display())
         } else {
@@ -432,11 +432,11 @@ mod tests {
             params: serde_json::json!({}),
             lockstep: "0.1.0".to_owned(),
             target: crate::journal::ClusterRef::Twin(":1".to_owned()),
-            cluster: lockstep_modules::cluster::Cluster {
+            cluster: lockstep_modules::contract::cluster::Cluster {
                 name: "lab".to_owned(),
                 members: Vec::new(),
                 machines: Vec::new(),
-                ssh: lockstep_modules::cluster::SshConfig::default(),
+                ssh: lockstep_modules::contract::cluster::SshConfig::default(),
             },
             seed: 1,
             bundle,

@@ -18,11 +18,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use lockstep_modules::cluster::Cluster;
-use lockstep_modules::cx::LogLevel;
-use lockstep_modules::error::Kind;
-use lockstep_modules::op::Registry;
-use lockstep_modules::schema;
+use lockstep_modules::contract::cluster::Cluster;
+use lockstep_modules::contract::cx::LogLevel;
+use lockstep_modules::contract::error::Kind;
+use lockstep_modules::contract::near;
+use lockstep_modules::contract::op::Registry;
 use mlua::{Function, Lua, MultiValue, Table, Thread, Value as LuaValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -461,7 +461,7 @@ impl Script {
             let known: Vec<&str> = self.known.iter().map(String::as_str).collect();
             return Err(complain(format!(
                 "there is no member {unknown:?}{}",
-                schema::hint(unknown, &known)
+                near::hint(unknown, &known)
             )));
         }
         let (scope, catching, cleaning) = {

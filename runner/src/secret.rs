@@ -10,7 +10,7 @@ mod source;
 use std::borrow::Cow;
 use std::fmt;
 
-use lockstep_modules::error::{Kind, OpError};
+use lockstep_modules::contract::error::{Kind, OpError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

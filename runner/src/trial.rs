@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use lockstep_modules::cluster::{Cluster, MemberConfig, SshConfig};
-use lockstep_modules::op::Registry;
-use lockstep_modules::transport::Transport;
+use lockstep_modules::contract::cluster::{Cluster, MemberConfig, SshConfig};
+use lockstep_modules::contract::op::Registry;
+use lockstep_modules::contract::reach::Transport;
 use lockstep_twin::{Twin, World};
 use serde_json::{Map, Value};
 use tokio::sync::watch;

@@ -42,7 +42,7 @@ impl Distrust {
     /// What makes the file one that is used, where that is in the caller's hands.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
-        let at = lockstep_modules::cmd::quote(&self.at.display().to_string());
+        let at = lockstep_modules::contract::cmd::quote(&self.at.display().to_string());
         match self.wrong {
             Wrong::Owner { .. } => Some(format!("chown it: chown \"$(id -u)\" {at}")),
             Wrong::Mode { .. } => Some(format!("remove that permission: chmod go-w {at}")),

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
 use lockstep::engine::{Answer, Finish};
-use lockstep_modules::cmd::{Cmd, Output};
-use lockstep_modules::op::OpDef;
-use lockstep_modules::schema::sample;
-use lockstep_modules::transport::{ContactError, Ear, Facts, Transport, Turn};
+use lockstep_modules::contract::cmd::{Cmd, Output};
+use lockstep_modules::contract::op::OpDef;
+use lockstep_modules::contract::reach::{ContactError, Ear, Facts, Transport, Turn};
+use lockstep_modules::contract::schema::sample;
 use lockstep_twin::Twin;
 use serde_json::{Value, json};
 

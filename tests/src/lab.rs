@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use lockstep_modules::cmd::{Cmd, End};
+use lockstep_modules::contract::cmd::{Cmd, End};
 use lockstep_twin::{Scenario, World};
 use serde::{Deserialize, Serialize};
 

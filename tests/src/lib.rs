@@ -14,7 +14,7 @@ use lockstep::failure::Failure;
 use lockstep::journal::{Crash, History, Record};
 use lockstep::script::{Source, Sources};
 use lockstep::trial::{self, Piece, Trial};
-use lockstep_modules::cmd::Cmd;
+use lockstep_modules::contract::cmd::Cmd;
 use lockstep_twin::{Scenario, World};
 use serde_json::{Value, json};
 

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use lockstep_modules::cmd::Cmd;
-use lockstep_modules::cx::{Cx, Look};
-use lockstep_modules::error::OpError;
-use lockstep_modules::op::{Effect, Module, Op, OpDef};
-use lockstep_modules::schema::{Member, Span};
+use lockstep_modules::contract::cmd::Cmd;
+use lockstep_modules::contract::cx::{Cx, Look};
+use lockstep_modules::contract::error::OpError;
+use lockstep_modules::contract::op::{Effect, Module, Op, OpDef};
+use lockstep_modules::contract::schema::{Member, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,9 +1,10 @@
 //! What a program says of itself, held against what lockstep can use.
 
+use crate::contract::near;
 use serde_json::{Map, Value, json};
 
 use super::protocol::{Described, DescribedOp, PROTOCOL};
-use crate::schema::{self, Channel, Span};
+use crate::contract::schema::{self, Channel, Span};
 
 /// Keywords of JSON Schema that are kept to. Any other is refused: a rule that nobody checks is worse than none.
 const KEYWORDS: [&str; 11] = [
@@ -125,7 +126,7 @@ fn check(op: &mut DescribedOp) -> Result<(), String> {
             if !names.contains(&name) {
                 return Err(format!(
                     "{what}: there is no {name:?}{}",
-                    schema::hint(name, &names)
+                    near::hint(name, &names)
                 ));
             }
         }
@@ -141,7 +142,7 @@ fn closed(schema: &mut Value, at: &str) -> Result<(), String> {
     if let Some(unknown) = rules.keys().find(|key| !KEYWORDS.contains(&key.as_str())) {
         return Err(format!(
             "{at}: lockstep doesn't keep to {unknown:?}{}; it keeps to {}",
-            schema::hint(unknown, &KEYWORDS),
+            near::hint(unknown, &KEYWORDS),
             KEYWORDS.join(", ")
         ));
     }
@@ -245,7 +246,7 @@ fn types(rules: &Map<String, Value>) -> Result<Vec<String>, String> {
         [name] => Err(format!(
             "the type {name:?} is none of {}{}",
             TYPES.join(", "),
-            schema::hint(name, &TYPES)
+            near::hint(name, &TYPES)
         )),
         _ => Err("\"type\" is one type, or a list of one type and \"null\"".to_owned()),
     }

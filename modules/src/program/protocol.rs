@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::cmd::Planned;
-use crate::cx::LogLevel;
-use crate::error::Kind;
-use crate::op::Effect;
-use crate::schema::{Member, Span, hint};
+use crate::contract::cmd::Planned;
+use crate::contract::cx::LogLevel;
+use crate::contract::error::Kind;
+use crate::contract::near::hint;
+use crate::contract::op::Effect;
+use crate::contract::schema::{Member, Span};
 
 /// The version of the protocol.
 pub const PROTOCOL: u32 = 1;

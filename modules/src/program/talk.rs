@@ -9,10 +9,10 @@ use super::Program;
 use super::describe::{filled, fit};
 use super::process::{Heard, LONGEST, Process, ended};
 use super::protocol::{Command, DescribedOp, Failed, Lost, Printed, Said, Say, Task, quoted};
-use crate::cmd::{Cmd, End, last_line};
-use crate::cx::{Cx, LogLevel};
-use crate::error::{Kind, OpError};
-use crate::op::{Effect, Probe};
+use crate::contract::cmd::{Cmd, End, last_line};
+use crate::contract::cx::{Cx, LogLevel};
+use crate::contract::error::{Kind, OpError};
+use crate::contract::op::{Effect, Probe};
 
 /// How long a probe may take at least.
 const PROBING: Duration = Duration::from_secs(60);

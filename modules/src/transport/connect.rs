@@ -19,9 +19,9 @@ use tokio::task::JoinHandle;
 use super::local::{collect, feed, nonce};
 use super::reason::{self, Log};
 use super::wire::{self, Cut, Frames};
-use super::{ContactError, Ear, Facts, deaf};
-use crate::cluster::{MemberConfig, Mux, SshConfig};
-use crate::cmd::{Cmd, Output};
+use crate::contract::cluster::{MemberConfig, Mux, SshConfig};
+use crate::contract::cmd::{Cmd, Output};
+use crate::contract::reach::{ContactError, Ear, Facts, deaf};
 
 /// Channels at once over one connection: sshd allows 10 sessions (`MaxSessions`), of which the master's `cat` is one.
 pub(super) const CHANNELS: usize = 8;

@@ -9,8 +9,8 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 use super::wire::{self, Cut, Frames};
-use super::{ContactError, Ear, Facts, Transport, deaf};
-use crate::cmd::{Cmd, Output};
+use crate::contract::cmd::{Cmd, Output};
+use crate::contract::reach::{ContactError, Ear, Facts, Transport, deaf};
 
 /// Runs commands through `/bin/sh` on this machine, in the frames that `ssh` uses too.
 #[derive(Debug, Default)]
@@ -136,7 +136,7 @@ pub(super) async fn collect(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cmd::{End, Guard};
+    use crate::contract::cmd::{End, Guard};
 
     async fn run(batch: &[Cmd]) -> Vec<Output> {
         Local::default().run("here", batch, &deaf).await.unwrap()

@@ -3,7 +3,7 @@
 //! Between its own lines stand the server's banner and what a jump host says. So only whole forms of its own are looked
 //! for, at the beginning of a line, and from the end.
 
-use super::ContactError;
+use crate::contract::reach::ContactError;
 
 /// What ssh said before it ended.
 pub(super) struct Log {

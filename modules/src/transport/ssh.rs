@@ -13,9 +13,9 @@ use super::connect::{CHANNELS, Connection, Target};
 use super::local::Local;
 use super::sockets::Sockets;
 use super::wire::{self, Cut};
-use super::{ContactError, Ear, Facts, Transport};
-use crate::cluster::{Cluster, MemberConfig, SshConfig};
-use crate::cmd::{Cmd, Output};
+use crate::contract::cluster::{Cluster, MemberConfig, SshConfig};
+use crate::contract::cmd::{Cmd, Output};
+use crate::contract::reach::{ContactError, Ear, Facts, Transport};
 
 /// Reaches members with the user's own `ssh`, and the machine itself without.
 pub struct Ssh {

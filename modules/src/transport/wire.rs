@@ -18,9 +18,9 @@
 
 use std::time::Duration;
 
-use super::Facts;
 use super::said::Said;
-use crate::cmd::{Cmd, End, Guard, Output, quote};
+use crate::contract::cmd::{Cmd, End, Guard, Output, quote};
+use crate::contract::reach::Facts;
 
 /// What is kept of each stream of a command: its end. What came before is read and dropped.
 pub const CAP: usize = 8 * 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_modules::cmd::Output;
+use lockstep_modules::contract::cmd::Output;
 use serde::{Deserialize, Serialize};
 
 use crate::world::{Proc, Reply, World};

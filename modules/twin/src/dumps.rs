@@ -29,7 +29,7 @@ pub(crate) fn sh(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
     }
     let text = Node::File(output.stdout.clone());
     world.set_file(&proc.member, path, Some(text));
-    Reply::Exit(lockstep_modules::cmd::Output {
+    Reply::Exit(lockstep_modules::contract::cmd::Output {
         stdout: String::new(),
         ..output
     })

@@ -6,7 +6,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use lockstep_modules::schema::{Span, hint};
+use lockstep_modules::contract::near::hint;
+use lockstep_modules::contract::schema::Span;
 use serde::{Deserialize, Serialize};
 
 /// A kind of fault.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_modules::cmd::Output;
-use lockstep_modules::lock;
+use lockstep_modules::contract::cmd::Output;
+use lockstep_modules::ops::lock;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

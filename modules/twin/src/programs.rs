@@ -1,6 +1,6 @@
 //! Which program a command is, and who plays it.
 
-use lockstep_modules::cmd::Cmd;
+use lockstep_modules::contract::cmd::Cmd;
 
 use crate::microcluster::overview;
 use crate::world::{Proc, Reply, World};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_modules::cmd::Cmd;
+use lockstep_modules::contract::cmd::Cmd;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;

@@ -9,7 +9,7 @@ mod samples;
 
 use std::collections::BTreeMap;
 
-use lockstep_modules::cmd::Output;
+use lockstep_modules::contract::cmd::Output;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use api::curl;
@@ -214,7 +214,7 @@ fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply
         return conflict(&machine.snapd, name);
     }
     if target == snap.revision && channel == snap.tracking && cohort == snap.cohort {
-        return Reply::Exit(lockstep_modules::cmd::Output::exit(
+        return Reply::Exit(lockstep_modules::contract::cmd::Output::exit(
             0,
             "",
             format!("snap \"{name}\" has no updates available\n"),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use lockstep_modules::cmd::{Cmd, Output};
-use lockstep_modules::transport::{ContactError, Ear, Facts, Transport, Turn};
+use lockstep_modules::contract::cmd::{Cmd, Output};
+use lockstep_modules::contract::reach::{ContactError, Ear, Facts, Transport, Turn};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
@@ -223,7 +223,7 @@ impl Transport for Twin {
 
 #[cfg(test)]
 mod tests {
-    use lockstep_modules::transport::deaf;
+    use lockstep_modules::contract::reach::deaf;
 
     use super::*;
     use crate::scenario::Scenario;

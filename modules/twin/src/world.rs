@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use lockstep_modules::cmd::{Cmd, End, Output};
-use lockstep_modules::transport::Facts;
+use lockstep_modules::contract::cmd::{Cmd, End, Output};
+use lockstep_modules::contract::reach::Facts;
 use serde::{Deserialize, Serialize};
 
 use crate::ceph::Ceph;

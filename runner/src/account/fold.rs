@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
-use lockstep_modules::error::DID;
-use lockstep_modules::op::Effect;
+use lockstep_modules::contract::error::DID;
+use lockstep_modules::contract::op::Effect;
 use serde_json::Value;
 
 use super::wave::waves;

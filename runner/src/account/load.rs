@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use lockstep_modules::cmd::quote;
+use lockstep_modules::contract::cmd::quote;
 
 use super::{Account, Output};
 use crate::bounds;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use lockstep_modules::op::Effect;
+use lockstep_modules::contract::op::Effect;
 use serde::Serialize;
 use serde_json::Value;
 

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
-use lockstep_modules::cluster::Cluster;
-use lockstep_modules::error::Kind;
-use lockstep_modules::op::{Effect, Observation};
+use lockstep_modules::contract::cluster::Cluster;
+use lockstep_modules::contract::error::Kind;
+use lockstep_modules::contract::op::{Effect, Observation};
 use serde_json::{Value, json};
 
 use super::*;

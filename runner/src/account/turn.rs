@@ -1,7 +1,7 @@
 //! What happened to a run as a whole.
 
 use jiff::Timestamp;
-use lockstep_modules::cx::LogLevel;
+use lockstep_modules::contract::cx::LogLevel;
 use serde::Serialize;
 use serde_json::Value;
 

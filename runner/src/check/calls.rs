@@ -7,8 +7,8 @@ use full_moon::ast::{
 };
 use full_moon::tokenizer::{StringLiteralQuoteType, TokenReference, TokenType};
 use full_moon::visitors::Visitor;
-use lockstep_modules::op::{Module, OpDef, Registry};
-use lockstep_modules::schema::sample;
+use lockstep_modules::contract::op::{Module, OpDef, Registry};
+use lockstep_modules::contract::schema::sample;
 use serde_json::{Map, Value};
 
 use super::{Case, Finding};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use lockstep_modules::schema::Span;
+use lockstep_modules::contract::schema::Span;
 use lockstep_twin::{Arg, Fault, KINDS, SEVERITIES, When, World};
 
 use crate::journal::Crash;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lockstep_modules::cmd::End;
-use lockstep_modules::error::Kind;
-use lockstep_modules::op::Effect;
-use lockstep_modules::schema::Span;
+use lockstep_modules::contract::cmd::End;
+use lockstep_modules::contract::error::Kind;
+use lockstep_modules::contract::op::Effect;
+use lockstep_modules::contract::schema::Span;
 use lockstep_twin::{Scenario, Strangers, World};
 
 use super::case::{BEFORE, Case};

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use lockstep_modules::cmd::quote;
+use lockstep_modules::contract::cmd::quote;
 use serde_json::json;
 
 use super::print;

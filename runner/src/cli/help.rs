@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write;
 
 use clap::{Command, ValueEnum};
-use lockstep_modules::op::Registry;
+use lockstep_modules::contract::op::Registry;
 
 use super::exit::{Exit, Fault};
 

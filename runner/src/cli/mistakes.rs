@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Command;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
-use lockstep_modules::schema::{hint, near};
+use lockstep_modules::contract::near::{hint, near};
 
 use super::exit::Exit;
 

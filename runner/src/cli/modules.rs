@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use lockstep_modules::op::Registry;
+use lockstep_modules::contract::op::Registry;
 use lockstep_modules::program::{Found, Program, ProgramError};
 
 use super::exit::{Exit, Fault};

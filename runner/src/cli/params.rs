@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use lockstep_modules::op::Registry;
-use lockstep_modules::schema::hint;
+use lockstep_modules::contract::near::hint;
+use lockstep_modules::contract::op::Registry;
 use serde_json::{Value, json};
 
+use super::commands::playbook::Main;
 use super::exit::Fault;
-use super::playbook::Main;
 use super::typed::Typed;
 use crate::bundle::Playbooks;
 use crate::config::Config;

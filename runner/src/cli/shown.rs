@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use super::Global;
+use super::global::Global;
 use crate::event::Reporter;
 use crate::report::{JsonReporter, LineReporter, LiveReporter, NowReporter, Screen};
 

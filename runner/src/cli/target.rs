@@ -5,13 +5,13 @@ use std::rc::Rc;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use lockstep_modules::cluster::{Cluster, MemberConfig, SshConfig};
-use lockstep_modules::transport::Transport;
+use lockstep_modules::contract::cluster::{Cluster, MemberConfig, SshConfig};
+use lockstep_modules::contract::reach::Transport;
 use lockstep_modules::transport::ssh::Ssh;
 use lockstep_twin::{Scenario, Set, Strangers, Twin, World};
 
-use super::Global;
 use super::exit::{Exit, Fault};
+use super::global::Global;
 use super::mistakes::near_file;
 use crate::config::Config;
 use crate::journal::ClusterRef;

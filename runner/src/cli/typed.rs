@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Args, Command};
 
-use super::Global;
+use super::global::Global;
 
 /// What stands on a command line.
 pub(super) struct Typed {

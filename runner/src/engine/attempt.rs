@@ -7,10 +7,10 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use lockstep_modules::cx::{Cx, Host, Note};
-use lockstep_modules::error::{Kind, OpError};
-use lockstep_modules::op::{Effect, OpDef, Probe};
-use lockstep_modules::schema::Span;
+use lockstep_modules::contract::cx::{Cx, Host, Note};
+use lockstep_modules::contract::error::{Kind, OpError};
+use lockstep_modules::contract::op::{Effect, OpDef, Probe};
+use lockstep_modules::contract::schema::Span;
 use serde_json::Value;
 use tokio::time::Instant;
 

@@ -1,6 +1,6 @@
 //! How a run comes to a pause or an end, and what it may not leave behind then.
 
-use lockstep_modules::error::Kind;
+use lockstep_modules::contract::error::Kind;
 use serde_json::{Value, json};
 
 use super::{Engine, EngineError, Finish};

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use lockstep_modules::error::{Kind, OpError};
-use lockstep_modules::lock::{
+use lockstep_modules::contract::error::{Kind, OpError};
+use lockstep_modules::contract::near;
+use lockstep_modules::contract::op::{Effect, Observation, Op};
+use lockstep_modules::ops::lock::{
     self, MemberLock, Read as WhoseIsIt, ReadOut as WhoseIsItOut, Release, Take,
 };
-use lockstep_modules::op::{Effect, Observation, Op};
-use lockstep_modules::schema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -589,7 +589,7 @@ fn check_decisions(
         let why = if done {
             "has already ended".to_owned()
         } else {
-            format!("is not waiting{}", schema::hint(path, &open))
+            format!("is not waiting{}", near::hint(path, &open))
         };
         return Err(EngineError::Decision(format!(
             "the step {path} {why}; waiting steps: {}",

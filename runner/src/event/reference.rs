@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use lockstep_modules::cmd::End;
-use lockstep_modules::cx::LogLevel;
-use lockstep_modules::error::Kind;
-use lockstep_modules::op::Effect;
-use lockstep_modules::schema::{required, types_of};
+use lockstep_modules::contract::cmd::End;
+use lockstep_modules::contract::cx::LogLevel;
+use lockstep_modules::contract::error::Kind;
+use lockstep_modules::contract::op::Effect;
+use lockstep_modules::contract::schema::{required, types_of};
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 

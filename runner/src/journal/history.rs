@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use lockstep_modules::cx::Sitting;
-use lockstep_modules::error::{DID, Kind};
-use lockstep_modules::op::{Effect, Observation};
+use lockstep_modules::contract::cx::Sitting;
+use lockstep_modules::contract::error::{DID, Kind};
+use lockstep_modules::contract::op::{Effect, Observation};
 use serde_json::Value;
 
 use super::{By, Choice, Head, JournalError, Record, Suspended};
@@ -343,7 +343,7 @@ fn damaged(index: usize, why: &str) -> JournalError {
 
 #[cfg(test)]
 mod tests {
-    use lockstep_modules::cluster::{Cluster, SshConfig};
+    use lockstep_modules::contract::cluster::{Cluster, SshConfig};
     use serde_json::json;
 
     use super::super::{ClusterRef, FORMAT};

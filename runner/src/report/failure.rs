@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use lockstep_modules::cluster::Cluster;
-use lockstep_modules::error::Kind;
+use lockstep_modules::contract::cluster::Cluster;
+use lockstep_modules::contract::error::Kind;
 use serde_json::Value;
 
 use super::excerpt::{Excerpt, Ink, parse};
@@ -189,8 +189,8 @@ fn last(said: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lockstep_modules::cluster::{MemberConfig, SshConfig};
-    use lockstep_modules::cmd::{Cmd, Output};
+    use lockstep_modules::contract::cluster::{MemberConfig, SshConfig};
+    use lockstep_modules::contract::cmd::{Cmd, Output};
 
     use super::*;
 
@@ -225,7 +225,7 @@ mod tests {
         let query = Cmd::root(["/snap/bin/lxc", "query", "-d", "{\"it's\": 1}"]);
         let evil = "\x1b[31mgone\x1b[0m\x07\r\n\x1b]0;owned\x07last";
         let mut slow = Output::exit(137, "", "");
-        slow.end = lockstep_modules::cmd::End::Signal(9);
+        slow.end = lockstep_modules::contract::cmd::End::Signal(9);
         slow.took = Some(std::time::Duration::from_millis(12_345));
         let cases = [
             told(&of(&refresh, &Output::exit(1, "", said))),

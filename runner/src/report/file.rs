@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use lockstep_modules::cx::LogLevel;
+use lockstep_modules::contract::cx::LogLevel;
 
 use crate::bounds::{self, EVENTS, OUTPUTS};
 use crate::bundle::digest;

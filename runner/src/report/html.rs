@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::harmless::harmless;
-use lockstep_modules::cx::LogLevel;
+use lockstep_modules::contract::cx::LogLevel;
 
 use crate::account::{Account, Progress, State, Step, Turn, What, span};
 

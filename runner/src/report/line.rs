@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use jiff::Timestamp;
-use lockstep_modules::cx::LogLevel;
-use lockstep_modules::op::Effect;
+use lockstep_modules::contract::cx::LogLevel;
+use lockstep_modules::contract::op::Effect;
 
 use super::excerpt::Ink;
 use super::harmless::{harmless, lines};

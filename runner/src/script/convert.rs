@@ -164,7 +164,8 @@ fn branch<'a>(schema: &'a Value, kind: &str) -> &'a Value {
     let choices = ["anyOf", "oneOf"]
         .iter()
         .find_map(|key| schema.get(key)?.as_array());
-    let is_kind = |choice: &&Value| lockstep_modules::schema::types_of(choice).contains(&kind);
+    let is_kind =
+        |choice: &&Value| lockstep_modules::contract::schema::types_of(choice).contains(&kind);
     choices
         .and_then(|choices| choices.iter().find(is_kind))
         .unwrap_or(schema)

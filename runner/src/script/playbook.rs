@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use lockstep_modules::error::Kind;
-use lockstep_modules::schema;
+use lockstep_modules::contract::error::Kind;
+use lockstep_modules::contract::near;
+use lockstep_modules::contract::schema;
 use mlua::{Function, Lua, MultiValue, Table, Value as LuaValue};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -87,7 +88,7 @@ impl Playbook {
     pub fn params(&self, given: &Map<String, Value>) -> Result<Value, Failure> {
         let names: Vec<&str> = self.params.iter().map(|(name, _)| name.as_str()).collect();
         if let Some(unknown) = given.keys().find(|key| !names.contains(&key.as_str())) {
-            let hint = schema::hint(unknown, &names);
+            let hint = near::hint(unknown, &names);
             return Err(Failure::new(
                 Kind::Args,
                 format!("there is no parameter {unknown:?}{hint}"),
@@ -414,7 +415,7 @@ fn param(name: &str, spec: &Value) -> Result<Param, String> {
     const KINDS: [&str; 5] = ["boolean", "integer", "string", "list", "secret"];
     let kind = spec.get("type").and_then(Value::as_str);
     if let Some(unknown) = kind.filter(|kind| !KINDS.contains(kind)) {
-        let hint = schema::hint(unknown, &KINDS);
+        let hint = near::hint(unknown, &KINDS);
         return Err(format!(
             "parameter {name}: there is no type {unknown:?}{hint}; there are {}",
             KINDS.join(", ")

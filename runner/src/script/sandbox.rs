@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use lockstep_modules::cx::LogLevel;
-use lockstep_modules::op::Registry;
-use lockstep_modules::preflight::tables;
-use lockstep_modules::schema;
+use lockstep_modules::contract::cx::LogLevel;
+use lockstep_modules::contract::near;
+use lockstep_modules::contract::op::Registry;
+use lockstep_modules::ops::preflight::tables;
 use mlua::{HookTriggers, Lua, LuaOptions, StdLib, Table, Thread, VmState};
 
 use super::convert::plain;
@@ -275,7 +275,7 @@ fn host(lua: &Lua, shared: &Rc<RefCell<Shared>>, registry: &Registry) -> mlua::R
                 .collect();
             let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
             names.sort_unstable();
-            Ok(schema::hint(&word, &names))
+            Ok(near::hint(&word, &names))
         })?,
     )?;
 

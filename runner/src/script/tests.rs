@@ -1,10 +1,10 @@
 //! The machine by itself: what it asks for, in which order, and what it refuses.
 
-use lockstep_modules::cluster::{MemberConfig, SshConfig};
-use lockstep_modules::cx::Cx;
-use lockstep_modules::error::OpError;
-use lockstep_modules::op::{Effect, Module, Op, OpDef};
-use lockstep_modules::schema::Member;
+use lockstep_modules::contract::cluster::{MemberConfig, SshConfig};
+use lockstep_modules::contract::cx::Cx;
+use lockstep_modules::contract::error::OpError;
+use lockstep_modules::contract::op::{Effect, Module, Op, OpDef};
+use lockstep_modules::contract::schema::Member;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

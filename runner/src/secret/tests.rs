@@ -1,7 +1,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use lockstep_modules::cmd::Cmd;
-use lockstep_modules::cx::LogLevel;
+use lockstep_modules::contract::cmd::Cmd;
+use lockstep_modules::contract::cx::LogLevel;
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! `microceph.ceph …`: what is asked, and what is changed by it.
 
-use lockstep_modules::cmd::Output;
+use lockstep_modules::contract::cmd::Output;
 use serde_json::Value;
 
 use super::{health, maps, mutes, rank, watch};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_modules::ceph::{
+use lockstep_modules::products::ceph::{
     MdsStat, Metadata, MgrStat, MonDump, OkToStop, OsdDump, OsdTree, Release, Status, Versions,
 };
 use serde::de::DeserializeOwned;
@@ -26,7 +26,7 @@ fn asked(world: &mut World, args: &str) -> (i32, String) {
     let proc = Proc::of("micro01", &args, world.now);
     match command(world, &proc, &args) {
         Reply::Exit(output) => match output.end {
-            lockstep_modules::cmd::End::Exit(code) => (code, output.stdout),
+            lockstep_modules::contract::cmd::End::Exit(code) => (code, output.stdout),
             end => panic!("{args:?} ended with {end}"),
         },
         other => panic!("{args:?} didn't end: {other:?}"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_modules::cmd::{Cmd, Output};
+use lockstep_modules::contract::cmd::{Cmd, Output};
 use serde_json::{Value, json};
 
 use crate::scenario::{Published, Set, Snap};

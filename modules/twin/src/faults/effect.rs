@@ -1,6 +1,6 @@
 //! What becomes of a world when a fault begins, and when it ends.
 
-use lockstep_modules::schema::hint;
+use lockstep_modules::contract::near::hint;
 
 use super::{Arg, Event, Fault, KINDS, When};
 use crate::snapd;

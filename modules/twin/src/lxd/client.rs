@@ -132,7 +132,7 @@ fn evacuate(world: &mut World, proc: &Proc, verb: &str, args: &[&str]) -> Reply 
             question,
             "Are you sure you want to {verb} cluster member \"{name}\"? (yes/no) [default=no]: "
         );
-        return Reply::Exit(lockstep_modules::cmd::Output::exit(
+        return Reply::Exit(lockstep_modules::contract::cmd::Output::exit(
             1,
             question,
             "Error: EOF\n",

@@ -1,6 +1,6 @@
 //! The twin says what real LXD said.
 
-use lockstep_modules::cmd::{Cmd, Output};
+use lockstep_modules::contract::cmd::{Cmd, Output};
 
 use super::Instance;
 use crate::transcript::printed;

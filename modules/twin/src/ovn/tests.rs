@@ -1,6 +1,6 @@
 //! The twin's OVN held against what real servers printed.
 
-use lockstep_modules::raft::View;
+use lockstep_modules::products::raft::View;
 
 use super::{Event, appctl};
 use crate::scenario::Scenario;

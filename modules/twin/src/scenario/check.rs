@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_modules::schema::hint;
+use lockstep_modules::contract::near::hint;
 
 use super::{Published, SNAPS, Scenario};
 use crate::programs::app;

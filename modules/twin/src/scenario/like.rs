@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_modules::ceph;
-use lockstep_modules::lxd::{self, InstanceDetail};
-use lockstep_modules::preflight::Machine;
-use lockstep_modules::snap::Installed;
-use lockstep_modules::status::SnapshotOut;
+use lockstep_modules::ops::lxd::{self, InstanceDetail};
+use lockstep_modules::ops::preflight::Machine;
+use lockstep_modules::ops::snap::Installed;
+use lockstep_modules::ops::status::SnapshotOut;
+use lockstep_modules::products::ceph;
 
 use super::{Network, Published, SNAPS, Scenario, Snap, Storage};
 use crate::ceph::{Raised, Severity};

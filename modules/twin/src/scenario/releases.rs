@@ -1,6 +1,6 @@
 //! What the store has, unless a scenario says otherwise.
 
-use lockstep_modules::schema::hint;
+use lockstep_modules::contract::near::hint;
 use serde::{Deserialize, Serialize};
 
 use crate::dialects;

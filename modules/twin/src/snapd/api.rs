@@ -1,6 +1,6 @@
 //! snapd's REST API, through `curl` on its socket and through `snap debug api`.
 
-use lockstep_modules::cmd::Output;
+use lockstep_modules::contract::cmd::Output;
 use serde_json::{Value, json};
 
 use super::change::{Change, Task};

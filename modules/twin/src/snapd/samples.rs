@@ -1,6 +1,6 @@
 //! The twin says what snapd 2.68 said.
 
-use lockstep_modules::cmd::{Cmd, Output};
+use lockstep_modules::contract::cmd::{Cmd, Output};
 use serde_json::Value;
 
 use crate::transcript::printed;

@@ -1,6 +1,6 @@
 //! What patterns do, against what they do in Lua itself.
 
-use lockstep_modules::op::Registry;
+use lockstep_modules::contract::op::Registry;
 use mlua::Function;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;

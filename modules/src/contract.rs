@@ -1,0 +1,12 @@
+//! The contract: what a module is made of, and what it works with.
+//!
+//! It knows neither a product nor a way to reach members.
+
+pub mod cluster;
+pub mod cmd;
+pub mod cx;
+pub mod error;
+pub mod near;
+pub mod op;
+pub mod reach;
+pub mod schema;

@@ -1,0 +1,131 @@
+//! `microceph`: the cluster's storage.
+
+mod baseline;
+mod finish;
+mod noout;
+mod spare;
+mod wait;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::contract::cx::Cx;
+use crate::contract::error::OpError;
+use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::schema::Member;
+use crate::products::ceph::{self, Aside, OsdDump, Raised, Status};
+
+pub use baseline::{Baseline, BaselineOut, Order};
+pub use finish::Finish;
+pub use noout::Noout;
+pub use spare::{Spare, against};
+pub use wait::Wait;
+
+/// The module.
+#[must_use]
+pub fn module() -> Module {
+    let ops = vec![
+        OpDef::of::<Health>(),
+        OpDef::of::<Baseline>(),
+        OpDef::of::<Order>(),
+        OpDef::of::<Spare>(),
+        OpDef::of::<Noout>(),
+        OpDef::of::<Wait>(),
+        OpDef::of::<Finish>(),
+    ];
+    Module::new("microceph", "Storage: MicroCeph and the Ceph it runs.", ops)
+}
+
+/// Tell how the storage is, by facts and not by Ceph's own verdict.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HealthArgs {}
+
+/// How the storage is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HealthOut {
+    /// Whether nothing speaks against taking one member down.
+    pub ok: bool,
+    /// What does.
+    pub problems: Vec<String>,
+    /// Monitors in quorum.
+    pub quorum: Vec<String>,
+    /// Monitors in all.
+    pub mons: usize,
+    /// OSDs in all.
+    pub osds: u64,
+    /// OSDs that are up.
+    pub osds_up: u64,
+    /// Placement groups.
+    pub pgs: u64,
+    /// Health codes that are raised and not muted, for the record.
+    pub codes: Vec<String>,
+    /// The same codes, with what each means.
+    #[serde(default)]
+    pub raised: Vec<Raised>,
+    /// What is worth knowing and no reason to stop: codes that aren't about data, and for whom `noout` is set.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+impl HealthOut {
+    fn of(status: &Status, dump: &OsdDump) -> Self {
+        let (figures, mut raised) = (status.figures(), status.raised());
+        raised.retain(|code| !code.muted);
+        let mut problems = status.problems(None, Aside::default());
+        problems.extend(dump.hindering_flags());
+        let mut notes = ceph::notes(&raised);
+        notes.extend(dump.noout_is_set());
+        Self {
+            ok: problems.is_empty(),
+            problems,
+            quorum: figures.quorum,
+            mons: figures.mons,
+            osds: figures.osds.0,
+            osds_up: figures.osds.1,
+            pgs: figures.pgs,
+            codes: status.codes().into_keys().collect(),
+            raised,
+            notes,
+        }
+    }
+
+    fn brief(&self) -> String {
+        if !self.ok {
+            return self.problems.join("; ");
+        }
+        let (quorum, mons, osds, pgs) = (self.quorum.len(), self.mons, self.osds, self.pgs);
+        format!("{quorum} of {mons} monitors, {osds} OSDs up, {pgs} placement groups clean")
+    }
+}
+
+/// `microceph.health`
+pub struct Health;
+
+impl Op for Health {
+    const NAME: &'static str = "microceph.health";
+    const EFFECT: Effect = Effect::Read;
+    type Args = HealthArgs;
+    type Out = HealthOut;
+
+    fn summary(out: &HealthOut) -> String {
+        out.brief()
+    }
+
+    async fn run(cx: &Cx, _: HealthArgs) -> Result<HealthOut, OpError> {
+        health(cx, &cx.members()).await
+    }
+}
+
+/// How the storage is, asked of the first of `members` that answers.
+///
+/// # Errors
+/// Where none of them does.
+pub async fn health(cx: &Cx, members: &[Member]) -> Result<HealthOut, OpError> {
+    let cmd = ceph::command(&["-s"]);
+    let (asked, output) = cx.ask(members, &cmd).await?;
+    let status: Status = output.json(&cmd, asked.as_str())?;
+    let cmd = ceph::command(&["osd", "dump"]);
+    let dump: OsdDump = cx.cmd(&asked, &cmd).await?.json(&cmd, asked.as_str())?;
+    Ok(HealthOut::of(&status, &dump))
+}

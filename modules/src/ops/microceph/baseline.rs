@@ -1,0 +1,167 @@
+//! How the storage is before a wave, and the order of its members.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::contract::cx::Cx;
+use crate::contract::error::OpError;
+use crate::contract::op::{Effect, Op};
+use crate::contract::schema::Member;
+use crate::products::ceph::{self, Aside, Picture, Versions};
+
+/// Record how the storage is before a wave. What comes later is held against it.
+///
+/// Also reports where a wave needs downtime: fewer than three monitors, no second manager or metadata server,
+/// pools that can't miss a member's OSDs.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BaselineArgs {}
+
+/// How the storage was before a wave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BaselineOut {
+    /// All monitors.
+    pub mons: Vec<String>,
+    /// Those in quorum.
+    pub quorum: Vec<String>,
+    /// The OSDs of each member.
+    pub osds: BTreeMap<String, Vec<i64>>,
+    /// Placement groups by state.
+    pub pgs: BTreeMap<String, u64>,
+    /// Health codes that are raised and not muted, with their counts.
+    pub codes: BTreeMap<String, u64>,
+    /// Flags of the whole cluster.
+    pub flags: Vec<String>,
+    /// Flags of single hosts.
+    pub host_flags: BTreeMap<String, Vec<String>>,
+    /// The release that OSDs have to run.
+    pub require_osd_release: String,
+    /// How many daemons run which release.
+    pub versions: BTreeMap<String, u64>,
+    /// Why storage stops while a member is away; empty if it needn't.
+    pub downtime: Vec<String>,
+}
+
+/// `microceph.baseline`
+pub struct Baseline;
+
+impl Op for Baseline {
+    const NAME: &'static str = "microceph.baseline";
+    const EFFECT: Effect = Effect::Read;
+    type Args = BaselineArgs;
+    type Out = BaselineOut;
+
+    fn summary(out: &BaselineOut) -> String {
+        let osds: usize = out.osds.values().map(Vec::len).sum();
+        let codes: Vec<&str> = out.codes.keys().map(String::as_str).collect();
+        let codes = match codes.len() {
+            0 => String::new(),
+            1..=2 => format!("; {}", codes.join(", ")),
+            many => format!("; {} and {} more codes", codes[0], many - 1),
+        };
+        let releases: Vec<&str> = out.versions.keys().map(String::as_str).collect();
+        format!(
+            "{} monitors, {osds} OSDs, {}{codes}",
+            out.mons.len(),
+            releases.join(" and ")
+        )
+    }
+
+    async fn run(cx: &Cx, _: BaselineArgs) -> Result<BaselineOut, OpError> {
+        let picture = Picture::take(cx, &cx.members()).await?;
+        let homeless = picture.tree.homeless();
+        if !homeless.is_empty() {
+            return Err(OpError::refused(format!(
+                "{} are under no host in Ceph's map, so nobody can tell which member they stop with; see: sudo microceph.ceph osd tree",
+                osd_names(&homeless)
+            )));
+        }
+        let cmd = ceph::command(&["versions"]);
+        let output = cx.cmd(&picture.asked, &cmd).await?;
+        let versions: Versions = output.json(&cmd, picture.asked.as_str())?;
+        Ok(BaselineOut {
+            downtime: downtime(cx, &picture).await?,
+            mons: picture.mons.names().map(str::to_owned).collect(),
+            quorum: picture.status.figures().quorum,
+            osds: picture.tree.by_host(),
+            pgs: picture.status.pg_states(),
+            codes: picture.status.codes(),
+            flags: picture.dump.flags().to_vec(),
+            host_flags: picture.dump.host_flags().clone(),
+            require_osd_release: picture.dump.require_osd_release,
+            versions: versions.releases(),
+        })
+    }
+}
+
+/// `osd.0, osd.3`
+pub(super) fn osd_names(ids: &[i64]) -> String {
+    ids.iter()
+        .map(|id| format!("osd.{id}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Why storage stops while a member is away, where nothing else is wrong: what is wrong otherwise is for the gates.
+async fn downtime(cx: &Cx, picture: &Picture) -> Result<Vec<String>, OpError> {
+    let mut reasons = Vec::new();
+    if !picture.status.problems(None, Aside::default()).is_empty() {
+        return Ok(reasons);
+    }
+    for member in cx.members() {
+        reasons.extend(picture.needs(member.as_str()));
+        let (ids, _) = picture.tree.of_host(member.as_str());
+        reasons.extend(ceph::ok_to_stop(cx, &picture.asked, &ids).await?);
+    }
+    Ok(reasons)
+}
+
+/// Put members into the order of a wave: hosts of monitors first, the active manager's last among them, then the rest.
+///
+/// All monitors have a release before daemons that depend on them, and there is one change of managers only.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderArgs {
+    /// The members of the wave, in the cluster's order.
+    pub members: Vec<Member>,
+}
+
+/// The order of a wave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderOut {
+    /// The members, the first to be refreshed first.
+    pub members: Vec<Member>,
+}
+
+/// `microceph.order`
+pub struct Order;
+
+impl Op for Order {
+    const NAME: &'static str = "microceph.order";
+    const EFFECT: Effect = Effect::Read;
+    type Args = OrderArgs;
+    type Out = OrderOut;
+
+    fn summary(out: &OrderOut) -> String {
+        out.members
+            .iter()
+            .map(Member::as_str)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    async fn run(cx: &Cx, args: OrderArgs) -> Result<OrderOut, OpError> {
+        let picture = Picture::take(cx, &cx.members()).await?;
+        let mut members = args.members;
+        members.sort_by_key(|member| {
+            let has_mon = picture.mons.names().any(|name| name == member.as_str());
+            (
+                !has_mon,
+                has_mon && picture.mgr.active_name == member.as_str(),
+            )
+        });
+        Ok(OrderOut { members })
+    }
+}

@@ -1,0 +1,108 @@
+//! Whether the storage can do without a member right now.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::BaselineOut;
+use super::wait::{others_first, unanswered, with_place};
+use crate::contract::cx::{Cx, Look};
+use crate::contract::error::{Kind, OpError};
+use crate::contract::op::{Effect, Op};
+use crate::contract::schema::{Member, Span};
+use crate::products::ceph::{self, Codes, Picture};
+
+/// Pause between two looks.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Wait until storage can spare a member: the gate before it is refreshed.
+///
+/// Without the member the monitors keep their majority, a manager and a metadata server stand by elsewhere where it has the
+/// active one, and Ceph says that its OSDs can be stopped. Everything else is healthy: monitors, OSDs, placement groups,
+/// no code against it. What is down on this very member doesn't count.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpareArgs {
+    /// The member that is to be refreshed.
+    pub member: Member,
+    /// What `microceph.baseline` returned: codes that were raised then don't count.
+    pub since: Option<BaselineOut>,
+    /// Storage may stop in the meantime: accept that the others can't do without the member.
+    #[serde(default)]
+    pub downtime: bool,
+}
+
+/// The storage can do without the member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SpareOut {
+    /// Always true: a member that can't be spared is a failure.
+    pub spared: bool,
+}
+
+/// `microceph.spare`
+pub struct Spare;
+
+impl Op for Spare {
+    const NAME: &'static str = "microceph.spare";
+    const EFFECT: Effect = Effect::Read;
+    const TIMEOUT: Span = Span::secs(5 * 60);
+    type Args = SpareArgs;
+    type Out = SpareOut;
+
+    fn headline(_: &SpareArgs) -> String {
+        "storage can spare it".to_owned()
+    }
+
+    fn summary(_: &SpareOut) -> String {
+        "yes".to_owned()
+    }
+
+    async fn run(cx: &Cx, args: SpareArgs) -> Result<SpareOut, OpError> {
+        let since = args.since.as_ref().map(|baseline| &baseline.codes);
+        cx.until(EVERY, async || {
+            let (picture, against) = match look(cx, &args.member, since, args.downtime).await {
+                Ok(seen) => seen,
+                Err(error) if error.kind == Kind::Unreachable => return Err(error),
+                Err(error) => return Ok(Look::NotYet(unanswered(&error))),
+            };
+            Ok(if against.is_empty() {
+                Look::Yes(SpareOut { spared: true })
+            } else {
+                Look::NotYet(with_place(&picture, Some(args.member.as_str()), &against))
+            })
+        })
+        .await
+    }
+}
+
+/// What speaks against stopping Ceph on `member` right now; nothing if the storage can spare it.
+///
+/// # Errors
+/// Where nobody can be asked, or Ceph doesn't answer as expected. That is no yes.
+pub async fn against(
+    cx: &Cx,
+    member: &Member,
+    since: Option<&Codes>,
+    downtime: bool,
+) -> Result<Vec<String>, OpError> {
+    Ok(look(cx, member, since, downtime).await?.1)
+}
+
+async fn look(
+    cx: &Cx,
+    member: &Member,
+    since: Option<&Codes>,
+    downtime: bool,
+) -> Result<(Picture, Vec<String>), OpError> {
+    let picture = Picture::take(cx, &others_first(cx, Some(member))).await?;
+    let mut against = picture.problems(since, Some(member.as_str()));
+    if downtime || !against.is_empty() {
+        return Ok((picture, against));
+    }
+    against.extend(picture.needs(member.as_str()));
+    let (ids, down) = picture.tree.of_host(member.as_str());
+    let up: Vec<i64> = ids.into_iter().filter(|id| !down.contains(id)).collect();
+    against.extend(ceph::ok_to_stop(cx, &picture.asked, &up).await?);
+    Ok((picture, against))
+}

@@ -1,0 +1,166 @@
+//! `microcloud`: the cluster of clusters.
+//!
+//! `microcloud status` has no machine format, exits with 0 even where it says ERROR, and hangs while its own daemon waits;
+//! `microcloud waitready` exits with 0 where LXD isn't ready. Neither decides anything here: `cluster list` does, and the data
+//! behind `status`.
+
+mod overview;
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::contract::cx::{Cx, Look};
+use crate::contract::error::OpError;
+use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::schema::{Member, Span};
+use crate::products::microcluster::{self, MICROCLOUD, Row, State, not_yet};
+use crate::products::snapd::Presence;
+
+/// Pause between two looks of a gate.
+const EVERY: Duration = Duration::from_secs(3);
+
+/// The module.
+#[must_use]
+pub fn module() -> Module {
+    let ops = vec![OpDef::of::<Members>(), OpDef::of::<Wait>()];
+    Module::new(
+        "microcloud",
+        "The cluster of clusters: MicroCloud itself.",
+        ops,
+    )
+}
+
+/// List the members of the MicroCloud, as one of them sees them.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MembersArgs {
+    /// Member to ask.
+    pub member: Member,
+}
+
+/// The members of the MicroCloud.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MembersOut {
+    /// The members.
+    pub members: Vec<Row>,
+}
+
+/// `microcloud.members`
+pub struct Members;
+
+impl Op for Members {
+    const NAME: &'static str = "microcloud.members";
+    const EFFECT: Effect = Effect::Read;
+    type Args = MembersArgs;
+    type Out = MembersOut;
+
+    fn summary(out: &MembersOut) -> String {
+        out.members
+            .iter()
+            .map(|m| format!("{} {}", m.name, m.status))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    async fn run(cx: &Cx, args: MembersArgs) -> Result<MembersOut, OpError> {
+        Ok(MembersOut {
+            members: microcluster::list(cx, MICROCLOUD, &args.member).await?,
+        })
+    }
+}
+
+/// Wait until MicroCloud's daemon is online: on a member, or waiting there for members without the release; without a
+/// member, on all of them, and MicroCloud finds the services of all members online.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitArgs {
+    /// The member that was just refreshed.
+    pub member: Option<Member>,
+    /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
+    pub before: Option<String>,
+}
+
+/// What the gate saw when it opened.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct WaitOut {
+    /// How MicroCloud's database stands.
+    pub database: State,
+    /// How many members each service has, all online, as MicroCloud finds them; absent where it wasn't asked, or has no
+    /// overview.
+    #[serde(default)]
+    pub services: Option<String>,
+}
+
+/// `microcloud.wait`
+pub struct Wait;
+
+impl Op for Wait {
+    const NAME: &'static str = "microcloud.wait";
+    const EFFECT: Effect = Effect::Read;
+    const TIMEOUT: Span = Span::secs(10 * 60);
+    type Args = WaitArgs;
+    type Out = WaitOut;
+
+    fn headline(args: &WaitArgs) -> String {
+        args.member.as_ref().map_or_else(
+            || "online on every member".to_owned(),
+            |_| "online".to_owned(),
+        )
+    }
+
+    fn summary(out: &WaitOut) -> String {
+        match out.database {
+            State::Waiting => "waits for the others".to_owned(),
+            State::Online => "online".to_owned(),
+        }
+    }
+
+    async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
+        cx.until(EVERY, async || match &args.member {
+            Some(member) => {
+                let look = microcluster::look(cx, MICROCLOUD, member).await?;
+                Ok(look.map(|database| WaitOut {
+                    database,
+                    services: None,
+                }))
+            }
+            None => everywhere(cx).await,
+        })
+        .await
+        .map_err(|e| {
+            microcluster::with_way_back(
+                cx,
+                e,
+                MICROCLOUD,
+                args.member.as_ref(),
+                args.before.as_deref(),
+            )
+        })
+    }
+}
+
+async fn everywhere(cx: &Cx) -> Result<Look<WaitOut>, OpError> {
+    let presence = match Presence::of(cx, MICROCLOUD.snap).await {
+        Ok(presence) => presence,
+        Err(error) => return not_yet(error),
+    };
+    match microcluster::look_among(cx, MICROCLOUD, &presence).await? {
+        Look::Yes(State::Online) => {}
+        Look::Yes(State::Waiting) => {
+            return Ok(Look::NotYet(
+                "MicroCloud still waits for members without the release".to_owned(),
+            ));
+        }
+        Look::NotYet(missing) => return Ok(Look::NotYet(missing)),
+    }
+    let services = match overview::look(cx, &presence).await {
+        Ok(look) => look,
+        Err(error) => not_yet(error)?,
+    };
+    Ok(services.map(|services| WaitOut {
+        database: State::Online,
+        services,
+    }))
+}

@@ -1,0 +1,34 @@
+//! What is to be known of the network before anything is begun, beside its health.
+
+use super::certificates::{Certificates, certificates};
+use super::wait::{status, unconverted};
+use super::{Picture, timers};
+use crate::contract::cx::Cx;
+use crate::contract::error::OpError;
+
+/// What is to be known beforehand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// How long the certificates of its services are good.
+    pub certificates: Certificates,
+    /// Why the databases don't have the schema that all members expect.
+    pub schema: Option<String>,
+    /// What will be done about the election timers.
+    pub timers: Option<String>,
+}
+
+/// Asks one member for the databases, which all have in common, and each for its certificates.
+///
+/// # Errors
+/// Where no member answers.
+pub async fn outlook(cx: &Cx) -> Result<Outlook, OpError> {
+    let picture = Picture::take(cx).await?;
+    let cmd = status();
+    let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
+    let text = output.text(&cmd, asked.as_str())?;
+    Ok(Outlook {
+        certificates: certificates(cx).await?,
+        schema: unconverted(text, &picture.central()),
+        timers: timers::short(&picture),
+    })
+}

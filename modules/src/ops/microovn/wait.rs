@@ -1,0 +1,288 @@
+//! The gate behind a refreshed member, and behind the last one: the databases' conversion.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{DATABASES, Database, HealthOut, health};
+use crate::contract::cmd::Cmd;
+use crate::contract::cx::{Cx, Look};
+use crate::contract::error::{Kind, OpError};
+use crate::contract::op::{Effect, Op};
+use crate::contract::schema::{Member, Span};
+use crate::products::microcluster::{self, MICROOVN, State};
+use crate::products::snapd::Presence;
+
+/// Pause between two looks of a gate.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Good looks in a row before a gate opens, in the same terms: 10 s without an election.
+const SAMPLES: u32 = 3;
+
+/// Wait until the network's databases are healthy again: the gate before the next member.
+///
+/// Every server of both databases answers, one leads each, all are connected, nothing is pending, and no election takes
+/// place for some looks. With a member: its services run, and its MicroOVN daemon is online, or waits for the members that don't have the
+/// release yet. Without: the daemons of all members are online, and both databases have the schema that they expect.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitArgs {
+    /// The member that was just refreshed.
+    pub member: Option<Member>,
+    /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
+    pub before: Option<String>,
+    /// Good looks in a row, 5 s apart.
+    #[serde(default = "samples")]
+    pub samples: u32,
+}
+
+fn samples() -> u32 {
+    SAMPLES
+}
+
+/// What the gate saw when it opened.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct WaitOut {
+    /// How MicroOVN's database stands.
+    pub database: State,
+    /// How OVN's databases are.
+    pub health: HealthOut,
+}
+
+/// `microovn.wait`
+pub struct Wait;
+
+impl Op for Wait {
+    const NAME: &'static str = "microovn.wait";
+    const EFFECT: Effect = Effect::Read;
+    const TIMEOUT: Span = Span::secs(10 * 60);
+    type Args = WaitArgs;
+    type Out = WaitOut;
+
+    fn headline(args: &WaitArgs) -> String {
+        args.member.as_ref().map_or_else(
+            || "network is healthy".to_owned(),
+            |_| "network is healthy again".to_owned(),
+        )
+    }
+
+    fn summary(out: &WaitOut) -> String {
+        let waits = if out.database == State::Waiting {
+            "; MicroOVN waits for the others"
+        } else {
+            ""
+        };
+        format!("{}{waits}", out.health.brief())
+    }
+
+    async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
+        let terms = |out: &WaitOut| out.health.terms.clone();
+        let look = async || look(cx, args.member.as_ref()).await;
+        cx.steady(args.samples, EVERY, terms, look)
+            .await
+            .map_err(|e| {
+                microcluster::with_way_back(
+                    cx,
+                    e,
+                    MICROOVN,
+                    args.member.as_ref(),
+                    args.before.as_deref(),
+                )
+            })
+    }
+}
+
+async fn look(cx: &Cx, member: Option<&Member>) -> Result<Look<WaitOut>, OpError> {
+    let health = match health(cx).await {
+        Ok(health) => health,
+        Err(error) if error.kind == Kind::Unreachable => return Err(error),
+        Err(error) => return Ok(Look::NotYet(error.to_string())),
+    };
+    if !health.ok {
+        let mut missing = health.problems;
+        // What is down on the member itself is why the others miss it.
+        if let Some(member) = member
+            && let Look::NotYet(cause) = microcluster::look_refreshed(cx, MICROOVN, member).await?
+        {
+            missing.insert(0, cause);
+        }
+        return Ok(Look::NotYet(missing.join("; ")));
+    }
+    let Some(member) = member else {
+        match microcluster::look_everywhere(cx, MICROOVN).await? {
+            Look::Yes(State::Online) => {}
+            Look::Yes(State::Waiting) => {
+                return Ok(Look::NotYet(
+                    "MicroOVN still waits for members without the release".to_owned(),
+                ));
+            }
+            Look::NotYet(missing) => return Ok(Look::NotYet(missing)),
+        }
+        return Ok(match schemas(cx, &health.central).await? {
+            Look::Yes(()) => Look::Yes(WaitOut {
+                database: State::Online,
+                health,
+            }),
+            Look::NotYet(missing) => Look::NotYet(missing),
+        });
+    };
+    Ok(
+        match microcluster::look_refreshed(cx, MICROOVN, member).await? {
+            Look::Yes(database) => Look::Yes(WaitOut { database, health }),
+            Look::NotYet(missing) => Look::NotYet(missing),
+        },
+    )
+}
+
+/// Whether both databases have been converted to the schema that all members expect, as every member sees it.
+async fn schemas(cx: &Cx, central: &[String]) -> Result<Look<()>, OpError> {
+    let presence = match Presence::of(cx, MICROOVN.snap).await {
+        Ok(presence) => presence,
+        Err(error) => return microcluster::not_yet(error),
+    };
+    let cmd = status();
+    let outputs = join_all(presence.with.iter().map(|member| cx.cmd(member, &cmd))).await;
+    for (member, output) in presence.with.iter().zip(outputs) {
+        let output = output?;
+        let missing = match output.text(&cmd, member.as_str()) {
+            Ok(text) => unconverted(text, central),
+            Err(error) => Some(error.message),
+        };
+        if let Some(missing) = missing {
+            return Ok(Look::NotYet(format!("{member}: {missing}")));
+        }
+    }
+    Ok(Look::Yes(()))
+}
+
+/// `microovn status`, which asks each member in turn what schema it expects.
+pub(super) fn status() -> Cmd {
+    Cmd::root(["/snap/bin/microovn", "status"]).timeout(Duration::from_secs(100))
+}
+
+/// What `microovn status` says against the schemas. Its exit code is 0 whatever it says; only two lines mean "yes".
+///
+/// Releases from before MicroOVN converted databases by itself (22.03, and 24.03's first) have nothing to convert and no
+/// summary of it: their text ends with the members (`microovn/cmd/microovn/status.go` in branch-22.03).
+pub(super) fn unconverted(status: &str, central: &[String]) -> Option<String> {
+    if !status
+        .lines()
+        .any(|line| line == "MicroOVN deployment summary:")
+    {
+        return Some("microovn status printed no summary".to_owned());
+    }
+    if ends_with_members(status, central) {
+        return None;
+    }
+    DATABASES.iter().find_map(|database| {
+        let fine = format!("OVN {}: OK (", database.title);
+        (!status.lines().any(|line| line.starts_with(&fine)))
+            .then(|| pending(*database, status, central))
+    })
+}
+
+/// Whether `microovn status` is whole and has nothing but its summary of members: each with its services, and those that run
+/// the databases among them.
+fn ends_with_members(status: &str, central: &[String]) -> bool {
+    let lines: Vec<&str> = status.lines().skip(1).collect();
+    let listed = |name: &String| {
+        let begins = format!("- {name} (");
+        lines.iter().any(|line| line.starts_with(&begins))
+    };
+    let pairs = lines
+        .chunks(2)
+        .all(|pair| matches!(pair, [a, b] if a.starts_with("- ") && b.starts_with("  Services: ")));
+    !lines.is_empty() && pairs && status.ends_with('\n') && central.iter().all(listed)
+}
+
+/// Why a database doesn't have the schema that it is to have.
+fn pending(database: Database, status: &str, central: &[String]) -> String {
+    let title = database.title;
+    let block = status
+        .lines()
+        .skip_while(|line| !line.contains(title))
+        .skip(1);
+    let report: Vec<&str> = block
+        .take_while(|l| !l.is_empty() && !l.starts_with("OVN"))
+        .map(str::trim)
+        .collect();
+    let expected: Vec<&str> = report
+        .iter()
+        .skip_while(|line| !line.starts_with("Cluster report"))
+        .skip(1)
+        .copied()
+        .collect();
+    let versions: BTreeSet<&str> = expected
+        .iter()
+        .filter_map(|line| line.split_once(": ").map(|(_, version)| version))
+        .collect();
+    let mut versions = versions.into_iter();
+    match (versions.next(), versions.next()) {
+        // It is converted by the central member with the lowest id, which MicroOVN shows nowhere; restarting the daemon of
+        // another one harms nothing.
+        (Some(version), None) if version.starts_with(|c: char| c.is_ascii_digit()) => format!(
+            "{title}'s schema is not yet {version}, which all members expect. MicroOVN converts it once, and if that failed \
+             tries again only when its daemon starts: if this lasts, run sudo snap restart microovn.daemon on {} \
+             (microovn.daemon alone: restarting microovn.switch would cut the instances off)",
+            central.join(", ")
+        ),
+        _ if report.is_empty() => {
+            format!("{title}'s schema is not the expected one: no summary of it")
+        }
+        _ => format!(
+            "{title}'s schema is not the expected one: {}",
+            report.join("; ")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_two_lines_mean_that_the_schemas_are_converted() {
+        let fine = "MicroOVN deployment summary:\n- m1 (10.0.0.1)\n  Services: central, chassis, switch\nOVN Database \
+                    summary:\nOVN Northbound: OK (7.3.0)\nOVN Southbound: OK (20.33.0)\n";
+        assert_eq!(unconverted(fine, &[]), None);
+        let pending = "MicroOVN deployment summary:\nOVN Northbound: OK (7.3.0)\nOVN Southbound: Upgrade or attention required!\nCurrently active schema: 20.41.0\nCluster report (expected schema versions):\n\tmicro01: 20.42.0\n\tmicro02: Error. Failed to contact member\n\n";
+        insta::assert_snapshot!(unconverted(pending, &[]).unwrap(), @"Southbound's schema is not the expected one: Currently active schema: 20.41.0; Cluster report (expected schema versions):; micro01: 20.42.0; micro02: Error. Failed to contact member");
+        let cut = fine.split_once("OVN Northbound").unwrap().0;
+        insta::assert_snapshot!(unconverted(cut, &[]).unwrap(), @"Northbound's schema is not the expected one: no summary of it");
+    }
+
+    #[test]
+    fn releases_that_know_no_schemas_have_nothing_to_convert() {
+        let old = include_str!("../../../tests/transcripts/ovn/status-of-22.03.txt");
+        let central = ["micro01", "micro02", "micro03"].map(str::to_owned);
+        assert_eq!(unconverted(old, &central), None);
+        let whole = old.len();
+        let cut = (1..whole).filter(|end| unconverted(&old[..*end], &central).is_none());
+        assert_eq!(cut.count(), 0, "a text that was cut");
+        for nothing in [
+            "",
+            "usage: microovn\n",
+            "MicroOVN deployment summary:\n",
+            "[]",
+            "{}",
+        ] {
+            assert!(unconverted(nothing, &[]).is_some(), "{nothing}");
+        }
+        let more = format!("{old}Error creating OVN Northbound Database summary: x\n");
+        assert!(unconverted(&more, &[]).is_some());
+    }
+
+    #[test]
+    fn a_conversion_that_nobody_is_missing_for_names_the_remedy() {
+        let stalled = "MicroOVN deployment summary:\nOVN Northbound: Upgrade or attention required!\nCurrently active schema: 7.3.0\nCluster report (expected schema versions):\n\tmicro01: 7.3.1\n\tmicro02: 7.3.1\n\nOVN Southbound: OK (20.33.0)\n";
+        let central = ["micro01".to_owned(), "micro02".to_owned()];
+        let said = unconverted(stalled, &central).unwrap();
+        assert!(
+            said.contains("sudo snap restart microovn.daemon on micro01, micro02"),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,431 @@
+//! `preflight`: whether a cluster is fit for what is to be done to it, as a table of named checks.
+//!
+//! All checks are made and all are reported. What can't be told is not passed. Some may be accepted by an operator who
+//! knows better, by name; the others may not.
+
+mod checks;
+mod facts;
+mod hazards;
+mod host;
+mod moves;
+mod path;
+mod products;
+pub mod tables;
+mod version;
+
+use crate::contract::near;
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use checks::{CHECKS, CheckDef};
+pub use version::Version;
+
+use crate::contract::cx::Cx;
+use crate::contract::error::OpError;
+use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
+use crate::contract::schema::{Channel, Member, Span};
+use crate::ops::snap::Update;
+use crate::ops::status::{self, Health, Status};
+use facts::Facts;
+use tables::{Component, Hazard, Path, Set, Together, Track};
+
+/// What the store has in every channel of a snap.
+pub(crate) async fn channels(cx: &Cx, snap: &str) -> Result<BTreeMap<String, Update>, OpError> {
+    let all = host::channels(cx, snap).await?.into_iter();
+    let update = |released: host::Released| Update {
+        revision: released.revision,
+        version: released.version,
+    };
+    Ok(all
+        .map(|(name, released)| (name, update(released)))
+        .collect())
+}
+
+/// A member's machine, as far as anything depends on it; what couldn't be told is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Machine {
+    /// The release of its system: `24.04`.
+    pub os: String,
+    /// The version of snapd.
+    pub snapd: String,
+    /// The version of the kernel.
+    pub kernel: String,
+}
+
+/// The machines of all members that answer.
+pub(crate) async fn machines(cx: &Cx) -> BTreeMap<String, Machine> {
+    let text = |version: Option<Version>| version.map(String::from).unwrap_or_default();
+    let machine = |(member, host): (Member, Result<host::Host, OpError>)| {
+        let host = host.ok()?;
+        let machine = Machine {
+            os: host.os.version_id,
+            snapd: text(host.snapd),
+            kernel: text(host.kernel),
+        };
+        Some((member.0, machine))
+    };
+    host::all(cx, cx.members())
+        .await
+        .into_iter()
+        .filter_map(machine)
+        .collect()
+}
+
+/// The module.
+#[must_use]
+pub fn module() -> Module {
+    let ops = vec![OpDef::of::<Read>(), OpDef::of::<Require>()];
+    Module::new(
+        "preflight",
+        "Whether a cluster is fit for what is to be done to it.",
+        ops,
+    )
+}
+
+/// What a check came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Nothing speaks against going on.
+    Pass,
+    /// Something does.
+    Fail,
+    /// It can't be told, which is not a pass.
+    Unknown,
+    /// Something does, or it can't be told, and the operator accepts that.
+    Accepted,
+}
+
+impl Verdict {
+    /// One word for people.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Unknown => "unknown",
+            Self::Accepted => "accepted",
+        }
+    }
+}
+
+/// A check, made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Check {
+    /// Its name.
+    pub name: String,
+    /// What it asks; of a hazard, what goes wrong.
+    pub about: String,
+    /// What it came to.
+    pub verdict: Verdict,
+    /// What speaks for that.
+    pub evidence: Vec<String>,
+    /// Whether a "no" may be accepted.
+    pub may_accept: bool,
+    /// Where a hazard is written up.
+    pub link: Option<String>,
+}
+
+impl Check {
+    /// Whether it speaks against going on.
+    #[must_use]
+    pub fn is_against(&self) -> bool {
+        matches!(self.verdict, Verdict::Fail | Verdict::Unknown)
+    }
+}
+
+/// All checks.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// Whether no check stops the run.
+    pub ok: bool,
+    /// The checks, in order.
+    pub checks: Vec<Check>,
+    /// The cluster that they were made on.
+    pub status: Status,
+    /// What the store has for members, in the channels that they follow: by member and snap.
+    pub updates: BTreeMap<String, BTreeMap<String, Update>>,
+}
+
+impl Report {
+    fn brief(&self) -> String {
+        let count = |verdict: Verdict| self.checks.iter().filter(|c| c.verdict == verdict).count();
+        let counts = [Verdict::Fail, Verdict::Unknown, Verdict::Accepted].map(|v| (v, count(v)));
+        let odd = counts.iter().filter(|(_, n)| *n > 0);
+        let odd: String = odd.map(|(v, n)| format!(", {n} {}", v.word())).collect();
+        format!(
+            "{} checks{}",
+            self.checks.len(),
+            if odd.is_empty() { ", all pass" } else { &odd }
+        )
+    }
+
+    /// Everything that speaks against going on, a sentence each.
+    fn reasons(&self) -> Vec<String> {
+        let sentence = |check: &Check| {
+            let evidence = if check.evidence.is_empty() {
+                check.about.clone()
+            } else {
+                check.evidence.join("; ")
+            };
+            let unknown = if check.verdict == Verdict::Unknown {
+                "unknown: "
+            } else {
+                ""
+            };
+            let link = check
+                .link
+                .as_ref()
+                .map_or_else(String::new, |link| format!(", see {link}"));
+            let accept = if check.may_accept {
+                format!(" (to proceed anyway: --accept {})", check.name)
+            } else {
+                String::new()
+            };
+            format!("{}: {unknown}{evidence}{link}{accept}", check.name)
+        };
+        self.checks
+            .iter()
+            .filter(|check| check.is_against())
+            .map(sentence)
+            .collect()
+    }
+}
+
+/// Run all checks and report the result of each. It doesn't fail because one does.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckArgs {
+    /// The components that are to be refreshed; all of them unless given.
+    #[serde(default)]
+    pub components: Vec<Component>,
+    /// The channels that components are to be moved to, by snap.
+    #[serde(default)]
+    pub channels: BTreeMap<String, Channel>,
+    /// Checks to accept even if they fail.
+    #[serde(default)]
+    pub accept: Vec<String>,
+    /// Which tracks follow which: the rows of `playbooks.data.compatibility`.
+    #[serde(default)]
+    pub paths: Vec<Path>,
+    /// What is known to go wrong: the rows of `playbooks.data.hazards`.
+    #[serde(default)]
+    pub hazards: Vec<Hazard>,
+    /// Which versions go together: rows of `playbooks.data.compatibility`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub together: Vec<Together>,
+    /// Tracks whose names aren't the beginning of their versions: rows of `playbooks.data.compatibility`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tracks: Vec<Track>,
+    /// Channels that go together: rows of `playbooks.data.compatibility`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<Set>,
+}
+
+impl CheckArgs {
+    /// Checks that exist and may be accepted, or a sentence.
+    fn check_accepted(&self) -> Result<(), String> {
+        let own = CHECKS.iter().map(|check| (check.name, check.may_accept));
+        let hazards = self.hazards.iter().map(|h| (h.name.as_str(), h.accept));
+        let together = self.together.iter().map(|t| (t.name.as_str(), t.accept));
+        let known: Vec<(&str, bool)> = own.chain(together).chain(hazards).collect();
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        for accepted in &self.accept {
+            match known.iter().find(|(name, _)| name == accepted) {
+                None => {
+                    let hint = near::hint(accepted, &names);
+                    return Err(format!("there is no check {accepted:?}{hint}"));
+                }
+                Some((_, false)) => {
+                    let may: Vec<&str> = known
+                        .iter()
+                        .filter(|(_, may)| *may)
+                        .map(|(n, _)| *n)
+                        .collect();
+                    let may = may.join(", ");
+                    return Err(format!(
+                        "the check {accepted:?} can't be accepted; these can: {may}"
+                    ));
+                }
+                Some((_, true)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn chosen(&self, snap: &str) -> bool {
+        self.components.is_empty() || self.components.iter().any(|c| c.snap() == snap)
+    }
+}
+
+async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
+    let status = status::read(cx).await?;
+    // Who gives no answer has been waited for, and "reachable" tells of it.
+    let there = status.members.iter().filter(|m| m.reachable);
+    let there = there.map(|m| Member(m.name.clone())).collect();
+    let hosts = host::all(cx, there).await;
+    let mut released = BTreeMap::new();
+    for snap in args.channels.keys().filter(|snap| args.chosen(snap)) {
+        let channels = host::channels(cx, snap).await.map_err(|e| e.message);
+        released.insert(snap.clone(), channels);
+    }
+    // Members that are blocked or away can't be asked; that they are is told by another check.
+    let well = |name: &str| {
+        let mut all = status.components.iter();
+        all.find(|c| c.name == name && c.health == Health::Ok)
+    };
+    let work = match well("lxd") {
+        Some(_) => Some(crate::ops::lxd::work(cx).await.map_err(|e| e.message)),
+        None => None,
+    };
+    // In the middle of a wave releases expect different schemas, and that is how it has to be.
+    let network = match well("microovn").filter(|c| c.in_step) {
+        Some(_) => Some(
+            crate::ops::microovn::outlook(cx)
+                .await
+                .map_err(|e| e.message),
+        ),
+        None => None,
+    };
+    let ceph = match status.components.iter().find(|c| c.name == "microceph") {
+        Some(storage) if unnamed(&status, "microceph") => {
+            let members: Vec<Member> = storage.members.iter().cloned().map(Member).collect();
+            Some(facts::ceph_version(cx, &members).await)
+        }
+        _ => None,
+    };
+    let seen = checks::Seen {
+        run: cx.run(),
+        args,
+        status: &status,
+        hosts: &hosts,
+        released: &released,
+        work: work.as_ref(),
+        network: network.as_ref(),
+        ceph: ceph.as_ref(),
+    };
+    let facts = Facts::ask(cx, &seen.possible()).await;
+    let mut checks = seen.all(&facts);
+    for check in &mut checks {
+        let accepted = check.may_accept && args.accept.contains(&check.name);
+        if accepted && check.verdict != Verdict::Pass {
+            check.verdict = Verdict::Accepted;
+        }
+    }
+    let updates = hosts.iter().filter_map(|(member, host)| {
+        let offers = host.as_ref().ok()?.offers.as_ref().ok()?;
+        let update = |o: &host::Offer| Update {
+            revision: o.revision.clone(),
+            version: o.version.clone(),
+        };
+        let offers = offers
+            .iter()
+            .map(|(snap, offer)| (snap.clone(), update(offer)));
+        Some((member.0.clone(), offers.collect()))
+    });
+    Ok(Report {
+        ok: !checks.iter().any(Check::is_against),
+        updates: updates.collect(),
+        checks,
+        status,
+    })
+}
+
+/// Whether the version of a snap tells nothing anywhere.
+fn unnamed(status: &Status, snap: &str) -> bool {
+    let mut installed = status.members.iter().filter_map(|m| m.snaps.get(snap));
+    installed.any(|i| Version::parse(&i.version).is_none())
+}
+
+fn headline(args: &CheckArgs) -> String {
+    if args.channels.is_empty() {
+        return "within the channels".to_owned();
+    }
+    let moves: Vec<String> = args
+        .channels
+        .iter()
+        .map(|(snap, c)| format!("{snap} to {c}"))
+        .collect();
+    moves.join(", ")
+}
+
+/// `preflight.read`
+pub struct Read;
+
+impl Op for Read {
+    const NAME: &'static str = "preflight.read";
+    const EFFECT: Effect = Effect::Read;
+    const TIMEOUT: Span = Span::secs(10 * 60);
+    type Args = CheckArgs;
+    type Out = Report;
+
+    fn check(args: &CheckArgs) -> Result<(), String> {
+        args.check_accepted()
+    }
+
+    fn headline(args: &CheckArgs) -> String {
+        headline(args)
+    }
+
+    fn summary(out: &Report) -> String {
+        out.brief()
+    }
+
+    fn observed(_: &CheckArgs, out: &Report) -> Observation {
+        out.status.observation()
+    }
+
+    async fn run(cx: &Cx, args: CheckArgs) -> Result<Report, OpError> {
+        report(cx, &args).await
+    }
+}
+
+/// Go on only if all checks pass, or are accepted.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct RequireArgs {
+    /// What is to be done.
+    pub check: CheckArgs,
+}
+
+/// `preflight.require`
+pub struct Require;
+
+impl Op for Require {
+    const NAME: &'static str = "preflight.require";
+    const EFFECT: Effect = Effect::Read;
+    const TIMEOUT: Span = Span::secs(10 * 60);
+    type Args = RequireArgs;
+    type Out = Report;
+
+    fn check(args: &RequireArgs) -> Result<(), String> {
+        args.check.check_accepted()
+    }
+
+    fn headline(args: &RequireArgs) -> String {
+        headline(&args.check)
+    }
+
+    fn summary(out: &Report) -> String {
+        out.brief()
+    }
+
+    fn observed(_: &RequireArgs, out: &Report) -> Observation {
+        out.status.observation()
+    }
+
+    async fn run(cx: &Cx, args: RequireArgs) -> Result<Report, OpError> {
+        let report = report(cx, &args.check).await?;
+        let reasons = report.reasons();
+        if reasons.is_empty() {
+            return Ok(report);
+        }
+        let failed = report.checks.into_iter().filter(Check::is_against);
+        let failed = serde_json::to_value(failed.collect::<Vec<_>>()).unwrap_or_default();
+        Err(OpError::refused(reasons.join("\n  "))
+            .with("reasons", reasons)
+            .with("checks", failed))
+    }
+}

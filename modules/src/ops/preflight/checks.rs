@@ -1,0 +1,496 @@
+//! The checks themselves: what was seen, held against what is to be done.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::facts::Facts;
+use super::host::{Host, Released};
+use super::{Check, CheckArgs, Verdict, Version};
+use crate::contract::cx::Run;
+use crate::contract::error::OpError;
+use crate::contract::schema::{Channel, Member};
+use crate::ops::lxd::Work;
+use crate::ops::microovn::Outlook;
+use crate::ops::snap::{self, Client};
+use crate::ops::status::{Component, MemberStatus, Status};
+
+/// How far clocks may be apart, in milliseconds. Certificates and OVN's raft put up with more, Ceph's monitors with less:
+/// they raise MON_CLOCK_SKEW themselves.
+const SKEW: i64 = 2000;
+
+/// A check that every preflight makes. Hazards and combinations come on top, by their own names.
+pub struct CheckDef {
+    /// Its name, by which it is accepted.
+    pub name: &'static str,
+    /// What it asks for: true where it passes.
+    pub about: &'static str,
+    /// Whether the operator may accept that it fails.
+    pub may_accept: bool,
+    look: fn(&Seen<'_>) -> Found,
+}
+
+/// All of them, in the order in which they are shown. A new check is a row here and what it looks at.
+pub const CHECKS: &[CheckDef] = &[
+    CheckDef {
+        name: "reachable",
+        about: "every member answers and allows root access",
+        may_accept: false,
+        look: |s| s.reachable(),
+    },
+    CheckDef {
+        name: "lock",
+        about: "no other run holds the cluster",
+        may_accept: false,
+        look: |s| s.lock(),
+    },
+    CheckDef {
+        name: "members",
+        about: "all components have the same members, and so does the cluster file",
+        may_accept: false,
+        look: |s| s.members(),
+    },
+    CheckDef {
+        name: "names",
+        about: "every machine's hostname is its member's name",
+        may_accept: true,
+        look: |s| s.names(),
+    },
+    CheckDef {
+        name: "busy",
+        about: "no snapd change is in progress on any component",
+        may_accept: false,
+        look: |s| s.busy(),
+    },
+    CheckDef {
+        name: "channels",
+        about: "all members track the same channel of each component",
+        may_accept: false,
+        look: |s| s.channels(),
+    },
+    CheckDef {
+        name: "drift",
+        about: "how far members differ, and which snaps are not held",
+        may_accept: true,
+        look: |s| s.drift(),
+    },
+    CheckDef {
+        name: "microceph",
+        about: "storage is healthy",
+        may_accept: false,
+        look: |s| s.component("microceph"),
+    },
+    CheckDef {
+        name: "microovn",
+        about: "the network's databases are healthy",
+        may_accept: false,
+        look: |s| s.component("microovn"),
+    },
+    CheckDef {
+        name: "ovn-schemas",
+        about: "OVN's databases have the schemas that all members expect",
+        may_accept: true,
+        look: |s| s.schemas(),
+    },
+    CheckDef {
+        name: "ovn-certificates",
+        about: "none of the network's certificates has expired",
+        may_accept: true,
+        look: |s| s.certificates(),
+    },
+    CheckDef {
+        name: "lxd",
+        about: "LXD is online on every member, with the same version",
+        may_accept: false,
+        look: |s| s.component("lxd"),
+    },
+    CheckDef {
+        name: "lxd-voters",
+        about: "LXD's database keeps its majority while a member is away",
+        may_accept: true,
+        look: |s| s.voters(),
+    },
+    CheckDef {
+        name: "lxd-work",
+        about: "LXD is not doing anything that a refresh would interrupt",
+        may_accept: true,
+        look: |s| s.work(),
+    },
+    CheckDef {
+        name: "microcloud",
+        about: "MicroCloud is online on every member",
+        may_accept: false,
+        look: |s| s.component("microcloud"),
+    },
+    CheckDef {
+        name: "target",
+        about: "the store has what is requested",
+        may_accept: false,
+        look: |s| s.target(),
+    },
+    CheckDef {
+        name: "cohort",
+        about: "the store has the same revision for all members",
+        may_accept: true,
+        look: |s| s.cohort(),
+    },
+    CheckDef {
+        name: "clients",
+        about: "nobody is running programs of a snap that will be refreshed",
+        may_accept: true,
+        look: |s| s.clients(),
+    },
+    CheckDef {
+        name: "path",
+        about: "the products support the move",
+        may_accept: false,
+        look: |s| s.path(),
+    },
+    CheckDef {
+        name: "latest-first",
+        about: "the newest revision of the old track is on all members",
+        may_accept: true,
+        look: |s| s.latest_first(),
+    },
+    CheckDef {
+        name: "disk",
+        about: "there is disk space for the new revisions",
+        may_accept: true,
+        look: |s| s.disk(),
+    },
+    CheckDef {
+        name: "clocks",
+        about: "the members' clocks agree",
+        may_accept: true,
+        look: |s| s.clocks(),
+    },
+];
+
+/// What was seen.
+pub(super) struct Seen<'a> {
+    pub(super) run: &'a Run,
+    pub(super) args: &'a CheckArgs,
+    pub(super) status: &'a Status,
+    pub(super) hosts: &'a [(Member, Result<Host, OpError>)],
+    pub(super) released: &'a BTreeMap<String, Result<BTreeMap<String, Released>, String>>,
+    pub(super) work: Option<&'a Result<Work, String>>,
+    pub(super) network: Option<&'a Result<Outlook, String>>,
+    /// The version that Ceph's daemons run, where that of MicroCeph's snap tells nothing.
+    pub(super) ceph: Option<&'a Result<Version, String>>,
+}
+
+/// What speaks against a check, what keeps it from being told, and what else is worth knowing.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) against: Vec<String>,
+    pub(super) unknown: Vec<String>,
+    pub(super) notes: Vec<String>,
+}
+
+impl Found {
+    fn check(self, name: &str, about: &str, may_accept: bool, link: Option<String>) -> Check {
+        let verdict = match (self.against.is_empty(), self.unknown.is_empty()) {
+            (false, _) => Verdict::Fail,
+            (true, false) => Verdict::Unknown,
+            (true, true) => Verdict::Pass,
+        };
+        let evidence = match verdict {
+            Verdict::Pass => self.notes,
+            _ => [self.against, self.unknown].concat(),
+        };
+        Check {
+            name: name.to_owned(),
+            about: about.to_owned(),
+            verdict,
+            evidence,
+            may_accept,
+            link,
+        }
+    }
+}
+
+impl Seen<'_> {
+    /// Makes all checks.
+    pub(super) fn all(&self, facts: &Facts) -> Vec<Check> {
+        let own = CHECKS.iter().map(|def| {
+            let found = (def.look)(self);
+            found.check(def.name, def.about, def.may_accept, None)
+        });
+        let together = self.args.together.iter().map(|row| {
+            let link = Some(row.link.0.clone());
+            self.together(row)
+                .check(&row.name, &row.what, row.accept, link)
+        });
+        let hazards = self.args.hazards.iter().map(|hazard| {
+            let link = Some(hazard.link.0.clone());
+            self.hazard(hazard, facts)
+                .check(&hazard.name, &hazard.what, hazard.accept, link)
+        });
+        own.chain(together).chain(hazards).collect()
+    }
+
+    /// The components that are to be refreshed and are there.
+    pub(super) fn chosen(&self) -> impl Iterator<Item = &Component> {
+        let there = |c: &&Component| !c.members.is_empty() && self.args.chosen(&c.name);
+        self.status.components.iter().filter(there)
+    }
+
+    /// The components that are to be moved, with the channel.
+    pub(super) fn moved(&self) -> impl Iterator<Item = (&Component, &Channel)> {
+        self.chosen()
+            .filter_map(|c| Some((c, self.args.channels.get(&c.name)?)))
+    }
+
+    /// What members' own answers came to; those that gave none are told of by "reachable".
+    pub(super) fn answers(&self) -> impl Iterator<Item = (&str, &Host)> {
+        self.hosts
+            .iter()
+            .filter_map(|(member, host)| Some((member.as_str(), host.as_ref().ok()?)))
+    }
+
+    fn reachable(&self) -> Found {
+        let mut found = Found::default();
+        for member in &self.status.members {
+            found.against.extend(member.problem.iter().map(|p| {
+                // It would hold up every schema change of the others.
+                let name = &member.name;
+                if member.silent {
+                    return format!(
+                        "{name}: {p}; bring it back, or remove it from the cluster (from MicroCloud 2 on with: sudo \
+                         microcloud remove {name} --force)"
+                    );
+                }
+                format!("{name}: {p}")
+            }));
+        }
+        for (member, host) in self.hosts {
+            let known = self
+                .status
+                .members
+                .iter()
+                .any(|m| m.name == member.0 && m.problem.is_some());
+            if let (Err(error), false) = (host, known) {
+                found.against.push(format!("{member}: {error}"));
+            }
+        }
+        found
+    }
+
+    fn lock(&self) -> Found {
+        let mut against: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        let mut found = Found::default();
+        for lock in self.status.members.iter().filter_map(|m| m.lock.as_ref()) {
+            match lock.refusal(self.run) {
+                Some(why) if lock.problem.is_some() => {
+                    found.unknown.push(format!("{}: {why}", lock.member));
+                }
+                Some(why) => against.entry(why).or_default().push(&lock.member),
+                None => {}
+            }
+        }
+        let sentence =
+            |(why, members): (String, Vec<&str>)| format!("{}: {why}", members.join(", "));
+        found.against = against.into_iter().map(sentence).collect();
+        found
+    }
+
+    fn members(&self) -> Found {
+        let mut found = Found::default();
+        let listed: BTreeSet<&str> = self
+            .status
+            .members
+            .iter()
+            .map(|m| m.name.as_str())
+            .collect();
+        for component in &self.status.components {
+            let title = &component.title;
+            match &component.roster {
+                None if component.members.is_empty() => {}
+                // Its other lists and the snaps tell who belongs to the cluster.
+                None if component.halfway.is_some() => found.notes.push(format!(
+                    "{title} can't list its members until all have the same release"
+                )),
+                None if component.problems.is_empty() => {
+                    found
+                        .unknown
+                        .push(format!("{title}: no member lists its members"));
+                }
+                None => {
+                    let problems = component.problems.iter();
+                    found
+                        .unknown
+                        .extend(problems.map(|why| format!("{title}: {why}")));
+                }
+                Some(roster) => {
+                    for name in roster.iter().filter(|name| !listed.contains(name.as_str())) {
+                        found.against.push(format!(
+                            "{title} lists {name}, which is not in the cluster file; regenerate it with lockstep init"
+                        ));
+                    }
+                    for name in roster.iter().filter(|name| listed.contains(name.as_str())) {
+                        if !component.members.contains(name) && self.seen(name) {
+                            found.against.push(format!(
+                                "{name} is a member of {title} but doesn't have the snap"
+                            ));
+                        }
+                    }
+                    for name in component
+                        .members
+                        .iter()
+                        .filter(|name| !roster.contains(*name))
+                    {
+                        found.against.push(format!("{name} has the snap of {title} but is not a member; let it join, or remove the snap"));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// All four products take the name of the host when a member joins, and a machine may be renamed later: that is for the
+    /// operator to know. One that is called like another member was not seen as this one, and is told of by "reachable".
+    fn names(&self) -> Found {
+        let mut found = Found::default();
+        for (member, host) in self.answers() {
+            if host.name != member && self.seen(member) {
+                found.against.push(format!(
+                    "the machine at {member}'s address has hostname {}; fix the address in the cluster file, unless the member was renamed after it joined",
+                    host.name
+                ));
+            }
+        }
+        found
+    }
+
+    fn seen(&self, name: &str) -> bool {
+        self.status
+            .members
+            .iter()
+            .any(|m| m.name == name && m.problem.is_none())
+    }
+
+    fn busy(&self) -> Found {
+        let mut found = Found::default();
+        for member in &self.status.members {
+            found.against.extend(
+                member
+                    .changes
+                    .iter()
+                    .map(|c| format!("{}: {c}", member.name)),
+            );
+        }
+        found
+    }
+
+    fn channels(&self) -> Found {
+        let mut found = Found::default();
+        for component in self
+            .chosen()
+            .filter(|c| !self.args.channels.contains_key(&c.name))
+        {
+            if component.channels.len() > 1 {
+                let ahead = component.halfway.as_ref().map(|halfway| &halfway.ahead);
+                let follows = |m: &MemberStatus| {
+                    let newest = ahead.is_none_or(|ahead| ahead.contains(&m.name));
+                    let snap = m.snaps.get(&component.name).filter(|_| newest)?;
+                    Some(snap.channel.clone())
+                };
+                // Back to an older track there is no way.
+                let to: BTreeSet<String> = self.status.members.iter().filter_map(follows).collect();
+                let ways = to
+                    .iter()
+                    .map(|channel| format!("lockstep upgrade --{} {channel}", component.name));
+                found.against.push(format!(
+                    "{}: members track {}; align them with: {}",
+                    component.title,
+                    component.channels.join(" and "),
+                    ways.collect::<Vec<_>>().join(", or: ")
+                ));
+            }
+        }
+        found
+    }
+
+    /// Members may differ in one component at a time: one that differs already is brought along before another is moved to a
+    /// release that it may not know.
+    fn drift(&self) -> Found {
+        let mut found = Found::default();
+        let chosen: Vec<&str> = self.chosen().map(|c| c.name.as_str()).collect();
+        let all = self.status.components.iter();
+        let left_out = all.filter(|c| c.halfway.is_some() && !chosen.contains(&c.name.as_str()));
+        for component in left_out.filter(|_| !self.args.channels.is_empty()) {
+            found.against.push(format!(
+                "{} is only partly updated ({}) and not part of this upgrade; finish it first with: lockstep update",
+                component.title,
+                component.skew.join("; "),
+            ));
+        }
+        for component in self.chosen() {
+            let skew = component
+                .skew
+                .iter()
+                .map(|skew| format!("{}: {skew}", component.title));
+            found.notes.extend(skew);
+            let loose: Vec<&str> = self
+                .status
+                .members
+                .iter()
+                .filter(|m| m.snaps.get(&component.name).is_some_and(|s| !s.held))
+                .map(|m| m.name.as_str())
+                .collect();
+            if !loose.is_empty() {
+                found.notes.push(format!(
+                    "{} is not held on {}",
+                    component.title,
+                    loose.join(", ")
+                ));
+            }
+        }
+        found
+    }
+
+    /// Programs that people run keep snapd from refreshing their snap.
+    fn clients(&self) -> Found {
+        let mut found = Found::default();
+        let mut running: BTreeMap<&str, Vec<Client>> = BTreeMap::new();
+        for (member, host) in self.answers() {
+            match &host.clients {
+                Err(why) => found.unknown.push(format!("{member}: {why}")),
+                Ok(clients) => {
+                    for client in clients {
+                        if let Some(component) = self.chosen().find(|c| c.name == client.snap) {
+                            running
+                                .entry(&component.title)
+                                .or_default()
+                                .push(client.clone());
+                        }
+                    }
+                }
+            }
+        }
+        let against = running.values().map(|clients| snap::against(clients));
+        found.against = against.collect();
+        found
+    }
+
+    fn clocks(&self) -> Found {
+        let mut found = Found::default();
+        let mut clocks = Vec::new();
+        for (member, host) in self.answers() {
+            match &host.clock {
+                Ok((ahead, error)) => clocks.push((member, *ahead, *error)),
+                Err(why) => found.unknown.push(format!("{member}: {why}")),
+            }
+        }
+        let first = clocks.iter().min_by_key(|(_, ahead, _)| *ahead);
+        let last = clocks.iter().max_by_key(|(_, ahead, _)| *ahead);
+        if let (Some((slow, low, a)), Some((fast, high, b))) = (first, last) {
+            let apart = high - low;
+            if apart - a - b > SKEW {
+                let seconds = apart / 1000;
+                found.against.push(format!(
+                    "{fast} is {seconds} s ahead of {slow}: see timedatectl there"
+                ));
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,180 @@
+//! What a member itself has to offer: its snapd, its kernel, its room, its clock, and what the store has for it.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::Version;
+use crate::contract::cmd::Cmd;
+use crate::contract::cx::Cx;
+use crate::contract::error::OpError;
+use crate::contract::schema::Member;
+use crate::ops::snap::{self, Client};
+use crate::products::snapd::{self, ApiError};
+
+/// A member, as a preflight sees it.
+pub(super) struct Host {
+    /// What its machine calls itself.
+    pub(super) name: String,
+    pub(super) snapd: Option<Version>,
+    pub(super) kernel: Option<Version>,
+    /// The release of its system.
+    pub(super) os: Os,
+    /// Bytes that are free where snapd keeps snaps.
+    pub(super) free: Result<u64, String>,
+    /// Milliseconds that its clock is ahead of ours, and how far that may be off.
+    pub(super) clock: Result<(i64, i64), String>,
+    /// What the store has for it, in the channel and cohort that each snap is in.
+    pub(super) offers: Result<BTreeMap<String, Offer>, String>,
+    /// The programs of snaps that people run there.
+    pub(super) clients: Result<Vec<Client>, String>,
+}
+
+/// A revision that the store offers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Offer {
+    pub(super) name: String,
+    pub(super) revision: String,
+    pub(super) version: String,
+    #[serde(default)]
+    pub(super) download_size: u64,
+}
+
+/// What a channel has.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Released {
+    pub(super) version: String,
+    #[serde(default)]
+    pub(super) revision: String,
+    #[serde(default)]
+    pub(super) size: u64,
+}
+
+/// What `/etc/os-release` says of a system, as snapd tells it (`client.OSRelease` of snapd).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(super) struct Os {
+    /// `ubuntu`
+    pub(super) id: String,
+    /// `24.04`
+    pub(super) version_id: String,
+}
+
+impl Os {
+    /// The release of Ubuntu; why that can't be told, of another system too.
+    pub(super) fn ubuntu(&self) -> Result<Version, String> {
+        match (self.id.as_str(), Version::parse(&self.version_id)) {
+            ("ubuntu", Some(version)) => Ok(version),
+            ("", _) => Err("the release of its system isn't known".to_owned()),
+            (id, _) => Err(format!(
+                "it runs {id} {}, of which nothing is known",
+                self.version_id
+            )),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct System {
+    version: String,
+    #[serde(default)]
+    kernel_version: String,
+    #[serde(default)]
+    os_release: Os,
+}
+
+/// Looks at members, side by side.
+pub(super) async fn all(cx: &Cx, members: Vec<Member>) -> Vec<(Member, Result<Host, OpError>)> {
+    let looks = join_all(members.iter().map(|member| look(cx, member))).await;
+    members.into_iter().zip(looks).collect()
+}
+
+async fn look(cx: &Cx, member: &Member) -> Result<Host, OpError> {
+    let mut answers = snapd::get(cx, member, &["/v2/system-info", "/v2/find?select=refresh"])
+        .await?
+        .into_iter();
+    let mut next = || answers.next().unwrap_or_else(|| Err(nothing()));
+    let system: Option<System> = snapd::read(member, next()).ok();
+    let offers: Result<Vec<Offer>, OpError> = snapd::read(member, next());
+    let df = Cmd::user(["/usr/bin/df", "--output=avail", "-B1", "/var/lib/snapd"]);
+    let date = Cmd::user(["/usr/bin/date", "+%s.%N"]);
+    let room = cx.cmd(member, &df).await?;
+    let room = room.text(&df, member.as_str()).map_err(|e| e.message);
+    let asked = cx.now();
+    let time = cx.cmd(member, &date).await?;
+    let answered = cx.now();
+    let time = time.text(&date, member.as_str()).map_err(|e| e.message);
+    let clients = snap::running(cx, member).await.map_err(|e| e.message);
+    let version = |of: fn(&System) -> &str| system.as_ref().and_then(|s| Version::parse(of(s)));
+    Ok(Host {
+        name: cx.facts(member).await?.hostname,
+        clients,
+        snapd: version(|s| &s.version),
+        kernel: version(|s| &s.kernel_version),
+        os: system.map(|s| s.os_release).unwrap_or_default(),
+        free: room.and_then(|text| {
+            let last = text.lines().next_back().map(str::trim);
+            last.and_then(|n| n.parse().ok())
+                .ok_or_else(|| format!("df printed {text:?}"))
+        }),
+        clock: time.and_then(|text| {
+            let theirs = millis(text.trim()).ok_or_else(|| format!("date printed {text:?}"))?;
+            let (asked, answered) = (asked.as_millisecond(), answered.as_millisecond());
+            Ok((
+                theirs - i64::midpoint(asked, answered),
+                (answered - asked) / 2,
+            ))
+        }),
+        offers: offers.map_err(|e| e.message).map(|list| {
+            list.into_iter()
+                .map(|offer| (offer.name.clone(), offer))
+                .collect()
+        }),
+    })
+}
+
+/// Milliseconds of `1764000000.123456789`.
+fn millis(text: &str) -> Option<i64> {
+    let (seconds, rest) = text.split_once('.')?;
+    let rest: i64 = rest.get(..3)?.parse().ok()?;
+    let millis = seconds.parse::<i64>().ok()?.checked_mul(1000)?;
+    // Of a year that there is, so that clocks can be compared.
+    let time = Timestamp::from_millisecond(millis.checked_add(rest)?).ok()?;
+    Some(time.as_millisecond())
+}
+
+fn nothing() -> ApiError {
+    ApiError {
+        message: "it gave no answer".to_owned(),
+        kind: String::new(),
+    }
+}
+
+/// The channels of a snap, as the store lists them for everybody, asked on the first member that answers.
+pub(super) async fn channels(cx: &Cx, snap: &str) -> Result<BTreeMap<String, Released>, OpError> {
+    #[derive(Deserialize)]
+    struct Found {
+        #[serde(default)]
+        channels: BTreeMap<String, Released>,
+    }
+    let path = format!("/v2/find?name={snap}");
+    let mut last = OpError::refused("there is no member to ask");
+    for member in cx.members() {
+        match snapd::get(cx, &member, &[&path]).await {
+            Ok(mut answers) => {
+                let answer = answers.pop().unwrap_or_else(|| Err(nothing()));
+                let mut found: Vec<Found> = snapd::read(&member, answer)?;
+                let found = found.pop();
+                return found
+                    .map(|f| f.channels)
+                    .ok_or_else(|| OpError::command(format!("the store knows no snap {snap}")));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,438 @@
+//! The tables that upgrades are judged by: which tracks follow which, and what is known to go wrong. They are files beside
+//! the playbooks, so that a site can have its own.
+
+mod rules;
+
+use crate::contract::near;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Version;
+use crate::contract::schema::Channel;
+
+/// A component, by its snap.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Component {
+    /// MicroCeph.
+    Microceph,
+    /// MicroOVN.
+    Microovn,
+    /// LXD.
+    Lxd,
+    /// MicroCloud.
+    Microcloud,
+}
+
+impl Component {
+    /// All of them, in the order in which they are refreshed.
+    pub const ALL: [Self; 4] = [Self::Microceph, Self::Microovn, Self::Lxd, Self::Microcloud];
+
+    /// Its snap.
+    #[must_use]
+    pub fn snap(self) -> &'static str {
+        match self {
+            Self::Microceph => "microceph",
+            Self::Microovn => "microovn",
+            Self::Lxd => "lxd",
+            Self::Microcloud => "microcloud",
+        }
+    }
+}
+
+/// Channels that go together.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Set {
+    /// What it is called by.
+    pub name: String,
+    /// Channel of MicroCeph.
+    pub microceph: Channel,
+    /// Channel of MicroOVN.
+    pub microovn: Channel,
+    /// Channel of LXD.
+    pub lxd: Channel,
+    /// Channel of MicroCloud.
+    pub microcloud: Channel,
+    /// What kind of release it is, in a few words: `feature release`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// Until when its publisher maintains it: `LTS until 2029-06`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub support: Option<String>,
+    /// Where this is written.
+    pub link: Link,
+}
+
+impl Set {
+    /// The channel of a component.
+    #[must_use]
+    pub fn channel(&self, component: Component) -> &Channel {
+        match component {
+            Component::Microceph => &self.microceph,
+            Component::Microovn => &self.microovn,
+            Component::Lxd => &self.lxd,
+            Component::Microcloud => &self.microcloud,
+        }
+    }
+
+    /// What it is, in a few words.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let parts = self.about.iter().chain(&self.support);
+        parts.map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A track whose name isn't the beginning of its versions.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Track {
+    /// The component.
+    pub component: Component,
+    /// What it is called by.
+    pub name: String,
+    /// What its versions begin with.
+    pub version: Version,
+    /// Where this is written.
+    pub link: Link,
+}
+
+/// A component's tracks that may follow one.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Path {
+    /// The component.
+    pub component: Component,
+    /// The track that it follows.
+    pub from: String,
+    /// Tracks that it may be moved to.
+    #[serde(default)]
+    pub to: Vec<String>,
+    /// The track rolls on from one release to the next: where it leads is told by the version that runs.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub by_version: bool,
+    /// The newest revision of the old track has to be on all members before.
+    #[serde(default)]
+    pub latest_first: bool,
+    /// Why it goes nowhere else, and what is possible instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Where this is written.
+    pub link: Link,
+}
+
+/// Versions of a component.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// The component.
+    pub component: Component,
+    /// This version and newer ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Version>,
+    /// Versions older than this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub below: Option<Version>,
+}
+
+impl Range {
+    /// Whether a version is one of them.
+    #[must_use]
+    pub fn has(&self, version: &Version) -> bool {
+        let late = self
+            .since
+            .as_ref()
+            .is_none_or(|since| !version.is_below(since));
+        late && self
+            .below
+            .as_ref()
+            .is_none_or(|below| version.is_below(below))
+    }
+}
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.since, &self.below) {
+            (Some(since), Some(below)) => write!(f, "{since} or newer and older than {below}"),
+            (Some(since), None) => write!(f, "{since} or newer"),
+            (None, Some(below)) => write!(f, "older than {below}"),
+            (None, None) => f.write_str("any version"),
+        }
+    }
+}
+
+/// Versions that go together: a component with versions from `since` on and below `below` takes another one only in the
+/// versions of `with`. It is held against what the members have afterwards.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Together {
+    /// The name of the check.
+    pub name: String,
+    /// The versions that it is about.
+    pub of: Range,
+    /// The versions of another component that go with them.
+    pub with: Range,
+    /// What goes wrong with others.
+    pub what: String,
+    /// Where this is written.
+    pub link: Link,
+    /// Whether an operator may continue all the same.
+    pub accept: bool,
+}
+
+/// Something that is known to go wrong.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hazard {
+    /// The name of the check.
+    pub name: String,
+    /// The component that gets another version.
+    pub component: Component,
+    /// Only if it is moved to this track, from another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Only if it runs a version below this one and would get this one or a newer one, in whatever channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Version>,
+    /// Only if it runs this version or a newer one.
+    pub running: Option<Version>,
+    /// Only if it would get a version lower than this one.
+    pub below: Option<Version>,
+    /// Only where the release of Ubuntu is older than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub os: Option<Version>,
+    /// Only where snapd is older than this.
+    pub snapd: Option<Version>,
+    /// Only where the kernel is older than this.
+    pub kernel: Option<Version>,
+    /// Only where another component has one of these versions afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with: Option<Range>,
+    /// Only where LXD has a storage pool of one of these drivers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<String>,
+    /// Only where LXD has buckets in a pool that isn't Ceph's own object storage.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub buckets: bool,
+    /// Only where an instance has a TPM.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tpm: bool,
+    /// Only where one of these modules of Ceph's manager is switched on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<String>,
+    /// Only where Ceph has raised one of these health codes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<String>,
+    /// How it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<Known>,
+    /// What goes wrong, and what helps.
+    pub what: String,
+    /// Where this is written.
+    pub link: Link,
+    /// Whether an operator may continue all the same.
+    pub accept: bool,
+}
+
+/// How something is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Known {
+    /// The publisher says so.
+    Documented,
+    /// Users have reported it.
+    Reported,
+    /// It follows from the sources, and nobody was seen to have met it.
+    Inferred,
+}
+
+impl Known {
+    /// As it is told to people.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Documented => "documented by its publisher",
+            Self::Reported => "reported by users",
+            Self::Inferred => "inferred from the sources, not seen",
+        }
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// A page on the web.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+pub struct Link(pub String);
+
+impl TryFrom<String> for Link {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.starts_with("https://") {
+            Ok(Self(text))
+        } else {
+            Err(format!("{text:?} is not a link: it begins with https://"))
+        }
+    }
+}
+
+/// The tables, by the stem of their file.
+const TABLES: [&str; 2] = ["compatibility", "hazards"];
+
+/// Reads the table `name` from the text of its file.
+///
+/// # Errors
+/// With the line and what is wrong there; and for a table that doesn't exist.
+pub fn read(name: &str, text: &str) -> Result<Value, (usize, String)> {
+    match name {
+        "compatibility" => rules::read::<rules::Compatibility>(text),
+        "hazards" => rules::read::<rules::Hazards>(text),
+        other => Err((
+            1,
+            format!("there is no table {other:?}{}", near::hint(other, &TABLES)),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_table_is_told_with_its_line() {
+        let row = |change: &str| {
+            let text = format!(
+                "# a site's own\n[[hazard]]\nname = \"x\"\ncomponent = \"lxd\"\nto = \"6\"\nwhat = \"y\"\naccept = true\n{change}\n"
+            );
+            read("hazards", &text).map_or_else(
+                |(line, what)| format!("{line}: {what}"),
+                |_| "fine".to_owned(),
+            )
+        };
+        let cases = [
+            row("link = \"https://example.org\""),
+            row("link = \"nowhere\""),
+            row("link = \"https://example.org\"\nsnpad = \"2.75\""),
+            row("link = \"https://example.org\"\nsnapd = \"new\""),
+            row("link = "),
+            row(""),
+        ];
+        insta::assert_snapshot!(cases.join("\n---\n"));
+    }
+
+    #[test]
+    fn rows_that_contradict_themselves_or_each_other_are_told_with_their_line() {
+        let link = "link = \"https://example.org\"\n";
+        let hazard = |name: &str, rest: &str| {
+            format!(
+                "[[hazard]]\nname = \"{name}\"\ncomponent = \"lxd\"\nwhat = \"y\"\naccept = true\n{link}{rest}\n"
+            )
+        };
+        let path =
+            |rest: &str| format!("[[path]]\ncomponent = \"lxd\"\nfrom = \"5.0\"\n{link}{rest}\n");
+        let cases = [
+            ("hazards", hazard("x", "")),
+            ("hazards", hazard("x", "since = \"6.8\"\nbelow = \"6.8.0\"")),
+            (
+                "hazards",
+                hazard(
+                    "x",
+                    "since = \"6.8\"\nwith = { component = \"microceph\", since = \"20\", below = \"19\" }",
+                ),
+            ),
+            ("hazards", hazard("disk", "since = \"6.8\"")),
+            (
+                "hazards",
+                hazard("x", "since = \"6.8\"") + &hazard("x", "to = \"6\""),
+            ),
+            (
+                "hazards",
+                hazard("x", "since = \"6.8\"\nknown = \"rumoured\""),
+            ),
+            ("hazards", hazard("x", "since = \"~6.8\"")),
+            ("compatibility", path("")),
+            (
+                "compatibility",
+                path("to = [\"5.21\"]") + &path("to = [\"6\"]"),
+            ),
+            ("compatibility", path("to = [\"5.0\"]")),
+            (
+                "compatibility",
+                format!(
+                    "[[together]]\nname = \"x\"\nof = {{ component = \"lxd\" }}\nwith = {{ component = \"lxd\", since = \"6\" }}\nwhat = \"y\"\naccept = true\n{link}"
+                ),
+            ),
+            (
+                "compatibility",
+                format!(
+                    "[[track]]\ncomponent = \"microceph\"\nname = \"reef\"\nversion = \"\"\n{link}"
+                ),
+            ),
+        ];
+        let told = cases.map(|(table, text)| {
+            read(table, &text).map_or_else(
+                |(line, what)| format!("{line}: {what}"),
+                |_| format!("fine: {text}"),
+            )
+        });
+        insta::assert_snapshot!(told.join("\n---\n"));
+    }
+
+    #[test]
+    fn a_table_from_before_there_were_more_conditions_is_read_as_it_was() {
+        let text = "[[hazard]]\nname = \"x\"\ncomponent = \"lxd\"\nto = \"6\"\nkernel = \"6.8\"\nwhat = \"y\"\naccept = true\nlink = \"https://example.org\"\n";
+        let row = &read("hazards", text).unwrap()["hazard"][0];
+        let fields: Vec<&String> = row
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(_, v)| !v.is_null())
+            .map(|(k, _)| k)
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                "accept",
+                "component",
+                "kernel",
+                "link",
+                "name",
+                "to",
+                "what"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_shipped_tables_are_in_order() {
+        for (name, text) in [
+            (
+                "compatibility",
+                include_str!("../../../../playbooks/data/compatibility.toml"),
+            ),
+            (
+                "hazards",
+                include_str!("../../../../playbooks/data/hazards.toml"),
+            ),
+        ] {
+            read(name, text).unwrap_or_else(|(line, what)| panic!("{name}.toml:{line}: {what}"));
+        }
+        assert!(
+            read("hazard", "")
+                .unwrap_err()
+                .1
+                .contains("did you mean \"hazards\"?")
+        );
+    }
+}

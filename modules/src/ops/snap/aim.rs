@@ -1,0 +1,122 @@
+//! How a member comes to the revision that all members are to have, told before anything is done.
+//!
+//! The cohort is to give all members the same. Where it doesn't, upstream's way is a refresh by the revision's number
+//! (MicroCloud's `how-to/update_upgrade`, LXD's `howto/snap`); where a newer release took its place meanwhile, a refresh
+//! would bring a third revision into the cluster.
+
+use super::refresh::RefreshArgs;
+use super::{COHORT, follows, offers};
+use crate::contract::cx::Cx;
+use crate::contract::error::OpError;
+use crate::ops::preflight;
+use crate::products::snapd::Snap;
+
+/// What a refresh of a member would come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// It has the revision.
+    There,
+    /// The cohort gives it the revision, or nobody knows yet which one all are to have.
+    Cohort,
+    /// The store has it, and offers this member something else.
+    Number(String),
+    /// A newer one took its place: this.
+    Replaced(String),
+}
+
+/// Looks at what the store offers the member now.
+pub(super) async fn aim(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<Aim, OpError> {
+    let Some(due) = &args.revision else {
+        return Ok(Aim::Cohort);
+    };
+    if snap.revision == *due {
+        return Ok(Aim::There);
+    }
+    let offer = offered(cx, args, snap).await?;
+    Ok(judge(due, &snap.revision, offer.as_deref()))
+}
+
+/// What it comes to that the member has the revision `own`, and the store offers it `offer`.
+fn judge(due: &str, own: &str, offer: Option<&str>) -> Aim {
+    let Some(offer) = offer else {
+        return Aim::Cohort;
+    };
+    if offer == due {
+        return Aim::Cohort;
+    }
+    // Numbers only grow. A local revision has none, and is no release.
+    let number = |revision: &str| revision.parse::<u64>().unwrap_or(0);
+    let newest = if number(own) > number(offer) {
+        own
+    } else {
+        offer
+    };
+    if number(newest) > number(due) {
+        Aim::Replaced(newest.to_owned())
+    } else {
+        Aim::Number(due.to_owned())
+    }
+}
+
+/// The revision that the store offers, which is the installed one where it has nothing else. None where that can't be told:
+/// of a channel that is closed, for example.
+async fn offered(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<Option<String>, OpError> {
+    if follows(snap, args.channel.as_ref()) {
+        let offers = offers(cx, &args.member).await?.into_iter();
+        let mut offer = offers.filter(|o| o.name == snap.name).map(|o| o.revision);
+        return Ok(offer.next().or_else(|| Some(snap.revision.clone())));
+    }
+    // For a channel or a cohort that it isn't in yet snapd can't say; what the channel has for everybody is the best guess.
+    let channel = args
+        .channel
+        .as_ref()
+        .map_or(snap.tracking_channel.as_str(), |c| c.as_str());
+    let mut channels = preflight::channels(cx, &snap.name).await?;
+    Ok(channels.remove(channel).map(|update| update.revision))
+}
+
+/// The words of `snap refresh` that ask for it. By number the member leaves the cohort for the time being: snapd refuses a
+/// cohort and a revision in one call (`daemon/api_snaps.go`), and from 2.66 on would send the one that it is in to the store
+/// beside the revision (`overlord/snapstate/target.go`).
+pub(super) fn words(args: &RefreshArgs, snap: &Snap, number: Option<&str>) -> Vec<String> {
+    let mut words: Vec<String> = ["/usr/bin/snap", "refresh", "--no-wait"]
+        .map(str::to_owned)
+        .into();
+    words.extend(args.channel.iter().map(|c| format!("--channel={c}")));
+    match number {
+        None => words.push(format!("--cohort={COHORT}")),
+        Some(revision) => {
+            words.extend((!snap.cohort_key.is_empty()).then(|| "--leave-cohort".to_owned()));
+            words.push(format!("--revision={revision}"));
+        }
+    }
+    words.push(args.snap.clone());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_release_is_told_from_one_that_a_member_does_not_get() {
+        let number = || Aim::Number("1502".to_owned());
+        let replaced = |by: &str| Aim::Replaced(by.to_owned());
+        let cases = [
+            // What the member has, what it is offered, what it comes to where 1502 is due.
+            ("1500", Some("1502"), Aim::Cohort),
+            ("1500", None, Aim::Cohort),
+            ("1500", Some("1500"), number()),
+            ("1500", Some("1501"), number()),
+            ("x1", Some("x1"), number()),
+            ("1500", Some("1503"), replaced("1503")),
+            ("1503", Some("1503"), replaced("1503")),
+            ("1503", Some("1504"), replaced("1504")),
+            // The publisher took a release back.
+            ("1503", Some("1502"), Aim::Cohort),
+        ];
+        for (own, offer, aim) in cases {
+            assert_eq!(judge("1502", own, offer), aim, "{own} {offer:?}");
+        }
+    }
+}

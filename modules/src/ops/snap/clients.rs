@@ -1,0 +1,284 @@
+//! Programs of a snap that people run: each of them keeps snapd from refreshing it, also where they only have a shell open
+//! in an instance. Its services don't (`overlord/snapstate/refresh.go`).
+//!
+//! snapd finds them by the scope that it has systemd make for each, named `snap.SNAP.APP-UUID.scope`
+//! (`sandbox/cgroup/tracking.go`); so do we. It tells of them only once a refresh is asked for.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::contract::cmd::{Cmd, End};
+use crate::contract::cx::{Cx, Look};
+use crate::contract::error::OpError;
+use crate::contract::op::{Effect, Op};
+use crate::contract::schema::{Member, Span};
+
+/// Where the kernel shows which process is in which scope.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// Between two looks. What ends by itself meanwhile (a script that asks something, a look of ours) is in nobody's way.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// A process that keeps a snap from being refreshed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Client {
+    /// The member it runs on.
+    pub member: String,
+    /// The snap that it is a program of.
+    pub snap: String,
+    /// The program, as snapd calls it: `lxc` of `lxd`, `ceph` of `microceph`.
+    pub app: String,
+    /// Its process.
+    pub pid: u32,
+}
+
+impl Client {
+    /// Who runs, and where: `lxc (pid 4242)`.
+    #[must_use]
+    pub fn told(&self) -> String {
+        format!("{} (pid {})", self.app, self.pid)
+    }
+}
+
+/// List the programs of snaps that people run on a member: snapd doesn't refresh a snap while one of its programs runs.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientsArgs {
+    /// Member to ask.
+    pub member: Member,
+    /// Only programs of this snap.
+    pub snap: Option<String>,
+}
+
+/// What people run.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ClientsOut {
+    /// The processes. What runs for less than two seconds isn't among them.
+    pub clients: Vec<Client>,
+}
+
+/// `snap.clients`
+pub struct Clients;
+
+impl Op for Clients {
+    const NAME: &'static str = "snap.clients";
+    const EFFECT: Effect = Effect::Read;
+    type Args = ClientsArgs;
+    type Out = ClientsOut;
+
+    fn headline(args: &ClientsArgs) -> String {
+        args.snap.clone().unwrap_or_default()
+    }
+
+    fn summary(out: &ClientsOut) -> String {
+        if out.clients.is_empty() {
+            return "none".to_owned();
+        }
+        list(&out.clients)
+    }
+
+    async fn run(cx: &Cx, args: ClientsArgs) -> Result<ClientsOut, OpError> {
+        let mut clients = lasting(cx, &args.member).await?;
+        clients.retain(|c| args.snap.as_ref().is_none_or(|snap| c.snap == *snap));
+        Ok(ClientsOut { clients })
+    }
+}
+
+/// Wait until nobody runs a program of a snap on any member, so that snapd can refresh it everywhere.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitArgs {
+    /// Snap that is to be refreshed.
+    pub snap: String,
+}
+
+/// Nobody runs anything.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct WaitOut {
+    /// How many members were asked.
+    pub members: usize,
+}
+
+/// `snap.wait`
+pub struct Wait;
+
+impl Op for Wait {
+    const NAME: &'static str = "snap.wait";
+    const EFFECT: Effect = Effect::Read;
+    const TIMEOUT: Span = Span::secs(5 * 60);
+    type Args = WaitArgs;
+    type Out = WaitOut;
+
+    fn headline(args: &WaitArgs) -> String {
+        args.snap.clone()
+    }
+
+    fn summary(_: &WaitOut) -> String {
+        "none of its programs is running".to_owned()
+    }
+
+    async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
+        let members = cx.members();
+        let mut found = Vec::new();
+        let waited = cx
+            .until(AGAIN, async || {
+                let looks = join_all(members.iter().map(|m| lasting(cx, m))).await;
+                found.clear();
+                for look in looks {
+                    found.extend(look?.into_iter().filter(|c| c.snap == args.snap));
+                }
+                Ok(match found.is_empty() {
+                    true => Look::Yes(()),
+                    false => Look::NotYet(against(&found)),
+                })
+            })
+            .await;
+        match waited {
+            Ok(()) => Ok(WaitOut {
+                members: members.len(),
+            }),
+            Err(error) if found.is_empty() => Err(error),
+            Err(error) => Err(OpError::refused(error.message).with("clients", told(&found))),
+        }
+    }
+}
+
+/// Why nothing is refreshed while these run, and what to do.
+pub(crate) fn against(clients: &[Client]) -> String {
+    let mut members: Vec<&str> = clients.iter().map(|c| c.member.as_str()).collect();
+    members.dedup();
+    let each = members.iter().map(|member| {
+        let here: Vec<Client> = clients
+            .iter()
+            .filter(|c| c.member == **member)
+            .cloned()
+            .collect();
+        let pids: Vec<String> = here.iter().map(|c| c.pid.to_string()).collect();
+        let pids = pids.join(",");
+        format!("{member} runs {} (see: ps -fp {pids})", list(&here))
+    });
+    let each: Vec<String> = each.collect();
+    let snap = clients.first().map_or("", |c| c.snap.as_str());
+    format!(
+        "snapd doesn't refresh {snap} while its programs run: {}; end them there",
+        each.join("; ")
+    )
+}
+
+/// The processes as evidence.
+pub(super) fn told(clients: &[Client]) -> serde_json::Value {
+    serde_json::to_value(clients).unwrap_or_default()
+}
+
+fn list(clients: &[Client]) -> String {
+    let each: Vec<String> = clients.iter().map(Client::told).collect();
+    each.join(", ")
+}
+
+/// What runs on a member, of all snaps, and still runs a moment later.
+pub(crate) async fn lasting(cx: &Cx, member: &Member) -> Result<Vec<Client>, OpError> {
+    let mut first = now(cx, member).await?;
+    if !first.is_empty() {
+        tokio::time::sleep(AGAIN).await;
+        let second = now(cx, member).await?;
+        first.retain(|client| second.contains(client));
+    }
+    Ok(first)
+}
+
+/// What runs on a member at this moment.
+pub(super) async fn now(cx: &Cx, member: &Member) -> Result<Vec<Client>, OpError> {
+    // `head` names each file and can't fail on one that is empty.
+    let cmd = Cmd::user([
+        "/usr/bin/find",
+        CGROUPS,
+        "-ignore_readdir_race",
+        "-path",
+        "*/snap.*.scope/cgroup.procs",
+        "-exec",
+        "/usr/bin/head",
+        "-v",
+        "{}",
+        "+",
+    ]);
+    let output = cx.cmd(member, &cmd).await?;
+    if !output.success() {
+        // Where the kernel shows none, snapd finds no program either, and nothing keeps it from a refresh.
+        let there = Cmd::user(["/usr/bin/test", "-d", CGROUPS]);
+        if cx.cmd(member, &there).await?.end == End::Exit(1) {
+            return Ok(Vec::new());
+        }
+    }
+    read(member.as_str(), output.text(&cmd, member.as_str())?).ok_or_else(|| {
+        output.failure(
+            &cmd,
+            member.as_str(),
+            "printed something else than processes",
+        )
+    })
+}
+
+/// The processes in what `head -v` printed: the name of each file between arrows, and then its lines. Nothing where it is
+/// something else.
+fn read(member: &str, text: &str) -> Option<Vec<Client>> {
+    let (mut clients, mut of) = (Vec::new(), None);
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        if let Some(path) = line.strip_prefix("==> ") {
+            of = Some(scope(path.strip_suffix(" <==")?));
+            continue;
+        }
+        let pid = line.parse().ok()?;
+        if let Some((snap, app)) = of? {
+            clients.push(Client {
+                member: member.to_owned(),
+                snap: snap.to_owned(),
+                app: app.to_owned(),
+                pid,
+            });
+        }
+    }
+    clients.sort();
+    Some(clients)
+}
+
+/// The snap and the program that a scope was made for. Between its name and the UUID is a point in older snapds.
+fn scope(path: &str) -> Option<(&str, &str)> {
+    const UUID: usize = 36;
+    let name = path.split('/').rev().nth(1)?;
+    let tag = name.strip_prefix("snap.")?.strip_suffix(".scope")?;
+    let tag = tag.get(..tag.len().checked_sub(UUID + 1)?)?;
+    tag.split_once('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_told_by_their_scopes() {
+        let text = "==> /sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice/snap.lxd.lxc-3b5d4d0c-7e2e-4a0e-9b39-0f3a8d6f5c11.scope/cgroup.procs <==\n4242\n4250\n\n\
+                    ==> /sys/fs/cgroup/system.slice/snap.microceph.ceph.3b5d4d0c-7e2e-4a0e-9b39-0f3a8d6f5c12.scope/cgroup.procs <==\n77\n\n\
+                    ==> /sys/fs/cgroup/system.slice/snap.lxd.hook.configure-3b5d4d0c-7e2e-4a0e-9b39-0f3a8d6f5c13.scope/cgroup.procs <==\n\
+                    \n==> /sys/fs/cgroup/system.slice/snap.odd.scope/cgroup.procs <==\n9\n";
+        let told: Vec<String> = read("micro01", text)
+            .unwrap()
+            .iter()
+            .map(|c| format!("{} {}", c.snap, c.told()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "lxd lxc (pid 4242)",
+                "lxd lxc (pid 4250)",
+                "microceph ceph (pid 77)"
+            ]
+        );
+        assert_eq!(read("micro01", ""), Some(vec![]));
+        for odd in ["{}", "[]\n", "4242\n", "==> /sys/fs/cgr"] {
+            assert_eq!(read("micro01", odd), None, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! One component across all members.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::join;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::MemberStatus;
+use super::halfway::{self, Halfway};
+use crate::contract::cx::Cx;
+use crate::contract::error::OpError;
+use crate::contract::schema::Member;
+use crate::ops::snap::{COHORT, Installed};
+use crate::ops::{lxd, microceph, microovn};
+use crate::products::microcluster::{MICROCEPH, MICROCLOUD, MICROOVN, Views};
+use crate::products::snapd::Presence;
+
+/// A component, across all members.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Component {
+    /// The snap.
+    pub name: String,
+    /// As people write it.
+    pub title: String,
+    /// The members that have it.
+    pub members: Vec<String>,
+    /// Whom its own cluster lists, as the first member that answers has it; absent where none does.
+    #[serde(default)]
+    pub roster: Option<Vec<String>>,
+    /// Whether they all run the same revision, from the same channel, in the cohort.
+    pub in_step: bool,
+    /// The channels that are followed; one, unless they differ.
+    pub channels: Vec<String>,
+    /// What differs between members.
+    pub skew: Vec<String>,
+    /// Who is ahead of whom, where members have different revisions.
+    #[serde(default)]
+    pub halfway: Option<Halfway>,
+    /// How it is.
+    pub health: Health,
+    /// What is wrong with it.
+    pub problems: Vec<String>,
+    /// What is worth knowing and not wrong: health codes that are no reason to stop, and flags that somebody has set.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// How a component is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// Nothing speaks against going on.
+    Ok,
+    /// Members that have a release wait for the others to have it too.
+    Waiting,
+    /// Something is wrong.
+    Bad,
+    /// It can't be told, which is not the same as well.
+    Unknown,
+    /// No member has it.
+    Absent,
+}
+
+impl Health {
+    /// One word for people.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Waiting => "waiting",
+            Self::Bad => "bad",
+            Self::Unknown => "unknown",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+/// Looks at a component.
+pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStatus]) -> Component {
+    let installed: Vec<(&str, &Installed)> = members
+        .iter()
+        .filter_map(|m| Some((m.name.as_str(), m.snaps.get(snap)?)))
+        .collect();
+    let skew = skew(&installed);
+    let mut halfway = Halfway::of(&installed);
+    let seen = if installed.is_empty() {
+        let all_seen = members.iter().all(|m| m.reachable && m.problem.is_none());
+        let health = if all_seen {
+            Health::Absent
+        } else {
+            Health::Unknown
+        };
+        Seen::judged(Ok((health, Vec::new())))
+    } else {
+        let presence = &presence(snap, members);
+        match snap {
+            "microceph" => microceph(cx, presence, halfway.as_mut()).await,
+            "microovn" => microovn(cx, presence, halfway.as_mut()).await,
+            "lxd" => lxd(cx, presence, halfway.as_mut()).await,
+            _ => {
+                let views = Views::take(cx, MICROCLOUD, presence).await;
+                Seen {
+                    roster: views.roster().ok(),
+                    ..Seen::judged(halfway::database(&views, presence, halfway.as_mut()))
+                }
+            }
+        }
+    };
+    let unknown = |error: OpError| (Health::Unknown, vec![error.told()]);
+    let (health, problems) = seen.judged.unwrap_or_else(unknown);
+    let channels: BTreeSet<String> = installed.iter().map(|(_, i)| i.channel.clone()).collect();
+    Component {
+        name: snap.to_owned(),
+        title: title.to_owned(),
+        members: installed
+            .iter()
+            .map(|(member, _)| (*member).to_owned())
+            .collect(),
+        roster: seen.roster,
+        in_step: skew.is_empty(),
+        channels: channels.into_iter().collect(),
+        skew,
+        halfway,
+        health,
+        problems,
+        notes: seen.notes,
+    }
+}
+
+/// Who has a snap, of those that were seen.
+fn presence(snap: &str, members: &[MemberStatus]) -> Presence {
+    let seen = members.iter().filter(|m| m.problem.is_none());
+    let (with, without) = seen.partition::<Vec<_>, _>(|m| m.snaps.contains_key(snap));
+    let names = |members: Vec<&MemberStatus>| {
+        let names = members.into_iter().map(|m| Member(m.name.clone()));
+        names.collect()
+    };
+    Presence {
+        with: names(with),
+        without: names(without),
+    }
+}
+
+/// How a component is, and what is wrong with it.
+pub(super) type Judged = (Health, Vec<String>);
+
+/// What was seen of a component.
+struct Seen {
+    judged: Result<Judged, OpError>,
+    /// Whom its own cluster lists.
+    roster: Option<Vec<String>>,
+    notes: Vec<String>,
+}
+
+impl Seen {
+    fn judged(judged: Result<Judged, OpError>) -> Self {
+        Self {
+            judged,
+            roster: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
+async fn microceph(cx: &Cx, presence: &Presence, halfway: Option<&mut Halfway>) -> Seen {
+    let members = cx.members();
+    let health = microceph::health(cx, &members);
+    let (health, views) = join(health, Views::take(cx, MICROCEPH, presence)).await;
+    let mut notes = Vec::new();
+    let judged = health.and_then(|health| {
+        notes = health.notes;
+        if !health.ok {
+            return Ok((Health::Bad, health.problems));
+        }
+        halfway::database(&views, presence, halfway)
+    });
+    Seen {
+        judged,
+        roster: views.roster().ok(),
+        notes,
+    }
+}
+
+async fn microovn(cx: &Cx, presence: &Presence, halfway: Option<&mut Halfway>) -> Seen {
+    let health = microovn::health(cx);
+    let (health, views) = join(health, Views::take(cx, MICROOVN, presence)).await;
+    let judged = health.and_then(|health| {
+        if !health.ok {
+            return Ok((Health::Bad, health.problems));
+        }
+        halfway::database(&views, presence, halfway)
+    });
+    Seen {
+        roster: views.roster().ok(),
+        ..Seen::judged(judged)
+    }
+}
+
+async fn lxd(cx: &Cx, presence: &Presence, halfway: Option<&mut Halfway>) -> Seen {
+    let seen = match lxd::health(cx, presence).await {
+        Ok(seen) => seen,
+        Err(error) => return Seen::judged(Err(error)),
+    };
+    let roster = seen.members.iter().map(|m| m.name.clone()).collect();
+    Seen {
+        roster: Some(roster).filter(|_| !seen.members.is_empty()),
+        ..Seen::judged(halfway::lxd(&seen, halfway))
+    }
+}
+
+/// What differs between members that have a component.
+fn skew(installed: &[(&str, &Installed)]) -> Vec<String> {
+    let mut skew = Vec::new();
+    let by = |field: fn(&Installed) -> &str| {
+        let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (member, installed) in installed {
+            values.entry(field(installed)).or_default().push(member);
+        }
+        values
+    };
+    for (what, values) in [
+        ("revision", by(|i| &i.revision)),
+        ("channel", by(|i| &i.channel)),
+    ] {
+        if values.len() > 1 {
+            let each = values
+                .iter()
+                .map(|(value, members)| format!("{value} on {}", members.join(", ")));
+            skew.push(format!("{what} {}", each.collect::<Vec<_>>().join(", ")));
+        }
+    }
+    let outside: Vec<&str> = installed
+        .iter()
+        .filter(|(_, i)| i.cohort != COHORT)
+        .map(|(member, _)| *member)
+        .collect();
+    if !outside.is_empty() {
+        skew.push(format!(
+            "not in cohort {COHORT:?} on {}",
+            outside.join(", ")
+        ));
+    }
+    let disabled: Vec<&str> = installed
+        .iter()
+        .filter(|(_, i)| !i.active)
+        .map(|(member, _)| *member)
+        .collect();
+    if !disabled.is_empty() {
+        skew.push(format!("not active on {}", disabled.join(", ")));
+    }
+    skew
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn installed(revision: &str, channel: &str, cohort: &str, active: bool) -> Installed {
+        let own = |text: &str| text.to_owned();
+        let version = own("1");
+        Installed {
+            revision: own(revision),
+            version,
+            channel: own(channel),
+            cohort: own(cohort),
+            held: true,
+            active,
+        }
+    }
+
+    #[test]
+    fn what_differs_between_members_is_named() {
+        let base = installed("1", "2/stable", "+", true);
+        let odd = installed("2", "2/edge", "", false);
+        assert!(skew(&[("m1", &base), ("m2", &base)]).is_empty());
+        let expected = [
+            "revision 1 on m1, m2, 2 on m3",
+            "channel 2/edge on m3, 2/stable on m1, m2",
+            "not in cohort \"+\" on m3",
+            "not active on m3",
+        ];
+        assert_eq!(
+            skew(&[("m1", &base), ("m2", &base), ("m3", &odd)]),
+            expected
+        );
+    }
+}

@@ -1,0 +1,357 @@
+//! The database that MicroCeph, MicroOVN and MicroCloud each keep among their members (dqlite, through microcluster).
+//!
+//! What its list of members says depends on who is asked, in the middle of an upgrade with a newer schema: a refreshed
+//! member waits and shows `UPGRADING` / `NEEDS UPGRADE` from stored versions; an older one goes on working and shows the
+//! refreshed ones as `UNREACHABLE`. `ONLINE` for all comes only after the last member (`internal/db/db.go`).
+
+mod table;
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::contract::cmd::Cmd;
+use crate::contract::cx::{Cx, Look};
+use crate::contract::error::{Kind, OpError};
+use crate::contract::schema::Member;
+use crate::products::snapd::{self, Presence};
+
+/// Each member that doesn't answer costs the one that is asked 30 s, one after the other.
+const TIMEOUT: Duration = Duration::from_secs(100);
+
+/// One of the three programs that keep such a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct App {
+    /// The snap, and the program in it.
+    pub snap: &'static str,
+    /// As people write it.
+    pub title: &'static str,
+}
+
+/// MicroCeph.
+pub const MICROCEPH: App = App {
+    snap: "microceph",
+    title: "MicroCeph",
+};
+/// MicroOVN.
+pub const MICROOVN: App = App {
+    snap: "microovn",
+    title: "MicroOVN",
+};
+/// MicroCloud.
+pub const MICROCLOUD: App = App {
+    snap: "microcloud",
+    title: "MicroCloud",
+};
+
+/// A member, as the database knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// Its address and port.
+    pub address: String,
+    /// `voter`, `stand-by`, `spare`, or `PENDING` until the next heartbeat.
+    pub role: String,
+    /// `ONLINE`, `UNREACHABLE`, `UPGRADING` or `NEEDS UPGRADE`, as the member that was asked sees it.
+    pub status: String,
+}
+
+/// How a database stands, as one member sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// All members are online.
+    Online,
+    /// It waits until the members that lag behind have the new release too. That is how a wave looks from within.
+    Waiting,
+}
+
+/// The members, as `member` sees them.
+///
+/// # Errors
+/// Where `member` can't be reached, or its daemon doesn't answer as expected: a list without a member is no answer.
+pub async fn list(cx: &Cx, app: App, member: &Member) -> Result<Vec<Row>, OpError> {
+    let program = format!("/snap/bin/{}", app.snap);
+    let ask = |flags: &[&str]| {
+        let words = [program.as_str(), "cluster", "list"];
+        Cmd::root(words.iter().chain(flags).copied()).timeout(TIMEOUT)
+    };
+    // The list holds certificates and a secret; as a table it has neither.
+    let json = ask(&["-f", "json"]).hiding(&["certificate", "secret"]);
+    let mut output = cx.cmd(member, &json).await?;
+    let rows: Vec<Row> = if output.lacks_flag() {
+        let drawn = ask(&[]);
+        output = cx.cmd(member, &drawn).await?;
+        let text = output.text(&drawn, member.as_str())?;
+        table::rows(text).map_err(|what| {
+            let what = format!("printed a list of members that can't be read: {what}");
+            output.failure(&drawn, member.as_str(), &what)
+        })?
+    } else {
+        output.json(&json, member.as_str())?
+    };
+    if rows.is_empty() {
+        let what = format!("{} lists no members", app.title);
+        return Err(OpError::command(what).on(member.as_str()));
+    }
+    Ok(rows)
+}
+
+/// What the members' statuses amount to, if those who have the snap are listed.
+#[must_use]
+pub fn judge(app: App, presence: &Presence, rows: &[Row]) -> Look<State> {
+    let listed = rows.iter().map(|row| row.name.as_str());
+    if let Some(differs) = presence.differs(app.title, listed) {
+        return Look::NotYet(differs);
+    }
+    if rows.iter().any(|row| row.status == "NEEDS UPGRADE") {
+        return Look::Yes(State::Waiting);
+    }
+    let odd: Vec<String> = rows
+        .iter()
+        .filter(|r| r.status != "ONLINE")
+        .map(|r| format!("{} is {}", r.name, r.status))
+        .collect();
+    if odd.is_empty() {
+        return Look::Yes(State::Online);
+    }
+    Look::NotYet(format!("{}: {}", app.title, odd.join(", ")))
+}
+
+/// How the database stands as `member` sees it.
+///
+/// # Errors
+/// Where `member`, or another one, can't be reached.
+pub async fn look(cx: &Cx, app: App, member: &Member) -> Result<Look<State>, OpError> {
+    match Presence::of(cx, app.snap).await {
+        Ok(presence) => look_from(cx, app, member, &presence).await,
+        Err(error) => not_yet(error),
+    }
+}
+
+/// An error is a reason to look again, unless a member can't be reached.
+///
+/// # Errors
+/// Where that is it.
+pub(crate) fn not_yet<T>(error: OpError) -> Result<Look<T>, OpError> {
+    if error.kind == Kind::Unreachable {
+        return Err(error);
+    }
+    Ok(Look::NotYet(error.told()))
+}
+
+async fn look_from(
+    cx: &Cx,
+    app: App,
+    member: &Member,
+    presence: &Presence,
+) -> Result<Look<State>, OpError> {
+    seen(app, presence, member, &list(cx, app, member).await)
+}
+
+/// How the database stands by what `member` said.
+fn seen(
+    app: App,
+    presence: &Presence,
+    member: &Member,
+    view: &Result<Vec<Row>, OpError>,
+) -> Result<Look<State>, OpError> {
+    match view {
+        Ok(rows) => Ok(judge(app, presence, rows)),
+        Err(error) if error.kind == Kind::Unreachable => Err(error.clone()),
+        Err(error) => Ok(Look::NotYet(format!(
+            "{} on {member}: {error}; look there at: sudo snap logs {}.daemon",
+            app.title, app.snap
+        ))),
+    }
+}
+
+/// A gate's failure, with the way back to the revision that the member had, where one is known.
+#[must_use]
+pub fn with_way_back(
+    cx: &Cx,
+    error: OpError,
+    app: App,
+    member: Option<&Member>,
+    before: Option<&str>,
+) -> OpError {
+    let (Some(member), Some(before), Kind::Timeout) = (member, before, error.kind) else {
+        return error;
+    };
+    let message = format!(
+        "{}; if it can't be fixed, go back with: sudo snap refresh {} --revision={before} on {member}, then lockstep abort {}",
+        error.message,
+        app.snap,
+        cx.run().id
+    );
+    OpError { message, ..error }
+}
+
+/// What is missing on a member that was refreshed until its services run and its daemon is online, or waits for the members
+/// that don't have the release yet.
+///
+/// # Errors
+/// Where `member` can't be reached.
+pub async fn look_refreshed(cx: &Cx, app: App, member: &Member) -> Result<Look<State>, OpError> {
+    let down = match snapd::services_down(cx, member, app.snap).await {
+        Ok(down) => down,
+        Err(error) if error.kind == Kind::Unreachable => return Err(error),
+        Err(error) => {
+            return Ok(Look::NotYet(format!(
+                "services of {} on {member}: {error}",
+                app.title
+            )));
+        }
+    };
+    if let Some(first) = down.first() {
+        let all = down.join(", ");
+        return Ok(Look::NotYet(format!(
+            "down on {member}: {all}; look there at: sudo snap logs {first}"
+        )));
+    }
+    look(cx, app, member).await
+}
+
+/// How the database stands as all of its members see it: online only if it is for each of them.
+///
+/// # Errors
+/// Where a member can't be reached.
+pub async fn look_everywhere(cx: &Cx, app: App) -> Result<Look<State>, OpError> {
+    match Presence::of(cx, app.snap).await {
+        Ok(presence) => look_among(cx, app, &presence).await,
+        Err(error) => not_yet(error),
+    }
+}
+
+/// As [`look_everywhere`], where it is known who has the snap.
+///
+/// # Errors
+/// Where a member can't be reached.
+pub async fn look_among(cx: &Cx, app: App, presence: &Presence) -> Result<Look<State>, OpError> {
+    Views::take(cx, app, presence).await.state(presence)
+}
+
+/// What each member that has the snap says of the database, side by side.
+pub struct Views {
+    /// Whose database it is.
+    pub app: App,
+    /// The answers, in the cluster's order.
+    pub each: Vec<(Member, Result<Vec<Row>, OpError>)>,
+}
+
+impl Views {
+    /// Asks those who have the snap, and then those who are listed and weren't seen: they may know better.
+    pub async fn take(cx: &Cx, app: App, presence: &Presence) -> Self {
+        let mut views = Self {
+            app,
+            each: Vec::new(),
+        };
+        views.ask(cx, presence.with.clone()).await;
+        let known = [presence.with.as_slice(), &presence.without].concat();
+        let listed = views.roster().unwrap_or_default().into_iter().map(Member);
+        // Who isn't in the cluster file can't be asked; the list says how they are.
+        let ours = cx.members();
+        let unseen = listed.filter(|member| !known.contains(member) && ours.contains(member));
+        let unseen = unseen.collect();
+        views.ask(cx, unseen).await;
+        views
+    }
+
+    async fn ask(&mut self, cx: &Cx, members: Vec<Member>) {
+        let asked = members.iter().map(|member| list(cx, self.app, member));
+        let answers = join_all(asked).await;
+        self.each.extend(members.into_iter().zip(answers));
+    }
+
+    /// Whom the database lists, as the first member that answers has it.
+    ///
+    /// # Errors
+    /// With the last failure, where none does.
+    pub fn roster(&self) -> Result<Vec<String>, OpError> {
+        let mut last = OpError::refused(format!("no member has the snap of {}", self.app.title));
+        for (_, view) in &self.each {
+            match view {
+                Ok(rows) => return Ok(rows.iter().map(|row| row.name.clone()).collect()),
+                Err(error) => last = error.clone(),
+            }
+        }
+        Err(last)
+    }
+
+    /// How the database stands as all of its members see it: online only if it is for each of them.
+    ///
+    /// # Errors
+    /// Where a member can't be reached.
+    pub fn state(&self, presence: &Presence) -> Result<Look<State>, OpError> {
+        if let Err(error) = self.roster() {
+            return not_yet(error);
+        }
+        let mut missing = Vec::new();
+        let mut waiting = false;
+        for (member, view) in &self.each {
+            match seen(self.app, presence, member, view)? {
+                Look::Yes(State::Online) => {}
+                Look::Yes(State::Waiting) => waiting = true,
+                Look::NotYet(what) => missing.push(what),
+            }
+        }
+        missing.dedup();
+        // Members that wait are why others seem unreachable.
+        Ok(match (waiting, missing.is_empty()) {
+            (true, _) => Look::Yes(State::Waiting),
+            (false, true) => Look::Yes(State::Online),
+            (false, false) => Look::NotYet(missing.join("; ")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(statuses: &[&str]) -> Vec<Row> {
+        let row = |(i, status): (usize, &&str)| Row {
+            name: format!("micro{}", i + 1),
+            address: String::new(),
+            role: "voter".to_owned(),
+            status: (*status).to_owned(),
+        };
+        statuses.iter().enumerate().map(row).collect()
+    }
+
+    #[test]
+    fn statuses_are_judged() {
+        let two = Presence {
+            with: ["micro1", "micro2"]
+                .map(|name| Member(name.to_owned()))
+                .into(),
+            without: vec![Member("micro3".to_owned())],
+        };
+        let shown = |statuses: &[&str]| format!("{:?}", judge(MICROOVN, &two, &rows(statuses)));
+        assert_eq!(shown(&["ONLINE", "ONLINE"]), "Yes(Online)");
+        assert_eq!(shown(&["UPGRADING", "NEEDS UPGRADE"]), "Yes(Waiting)");
+        assert_eq!(
+            shown(&["UPGRADING", "UPGRADING"]),
+            r#"NotYet("MicroOVN: micro1 is UPGRADING, micro2 is UPGRADING")"#
+        );
+        assert_eq!(
+            shown(&["ONLINE", "UNREACHABLE"]),
+            r#"NotYet("MicroOVN: micro2 is UNREACHABLE")"#
+        );
+        assert_eq!(
+            shown(&["ONLINE", "NOT TRUSTED"]),
+            r#"NotYet("MicroOVN: micro2 is NOT TRUSTED")"#
+        );
+        assert_eq!(
+            shown(&["ONLINE"]),
+            r#"NotYet("MicroOVN doesn't list micro2, which has its snap")"#
+        );
+        assert_eq!(
+            shown(&["ONLINE", "ONLINE", "ONLINE"]),
+            r#"NotYet("MicroOVN lists micro3, which doesn't have its snap")"#
+        );
+    }
+}

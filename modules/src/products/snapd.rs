@@ -1,0 +1,414 @@
+//! snapd's REST API, read over its socket on a member.
+//!
+//! Only JSON decides anything here: texts of the `snap` program are translated, wrapped and reworded between releases.
+//! Reads need no root (`daemon/access.go`); `snap debug api` serves members without curl (snapd 2.64 and later).
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::contract::cmd::Cmd;
+use crate::contract::cx::Cx;
+use crate::contract::error::OpError;
+use crate::contract::schema::Member;
+
+/// snapd answers reads at once, unless it has to ask the store: that takes up to 38 s (`store/store.go`).
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The kind of the task behind a refresh that looks for a further one.
+const RE_REFRESH: &str = "check-rerefresh";
+
+/// An installed snap (`client/packages.go`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Snap {
+    /// Name.
+    pub name: String,
+    /// Version, as its publisher writes it.
+    pub version: String,
+    /// Revision: a number, or `x1` for local ones. A JSON string.
+    pub revision: String,
+    /// `active`, or `installed` where it is disabled or in mid-refresh.
+    pub status: String,
+    /// The channel it follows. Absent for local snaps.
+    #[serde(default)]
+    pub tracking_channel: String,
+    /// Absent where it is in no cohort.
+    #[serde(default)]
+    pub cohort_key: String,
+    /// Refreshes are held until then. snapd goes on showing it when it has passed.
+    pub hold: Option<Timestamp>,
+}
+
+/// A change (`overlord/hookstate/ctlcmd/helpers.go`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Change {
+    /// A number, as a string; they only grow.
+    pub id: String,
+    /// For example `refresh-snap`.
+    pub kind: String,
+    /// In the daemon's language.
+    pub summary: String,
+    /// `Do`, `Doing`, `Done`, `Error`, `Undone`, `Hold`, `Wait` and so on.
+    pub status: String,
+    /// Whether nothing of it goes on.
+    #[serde(default)]
+    pub ready: bool,
+    /// Why it failed, with status `Error`.
+    #[serde(default)]
+    pub err: String,
+    /// Its tasks, in order.
+    #[serde(default)]
+    pub tasks: Vec<Task>,
+    /// When it began.
+    pub spawn_time: Option<Timestamp>,
+    /// When it ended.
+    pub ready_time: Option<Timestamp>,
+}
+
+/// A task of a change.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Task {
+    /// Its id, by which it is told from others of its kind.
+    #[serde(default)]
+    pub id: String,
+    /// For example `download-snap`.
+    pub kind: String,
+    /// In the daemon's language.
+    #[serde(default)]
+    pub summary: String,
+    /// As a change's.
+    pub status: String,
+    /// How far it is.
+    #[serde(default)]
+    pub progress: Progress,
+    /// When it ended.
+    pub ready_time: Option<Timestamp>,
+}
+
+/// How far a task is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Progress {
+    /// Units done.
+    #[serde(default)]
+    pub done: u64,
+    /// Units in all.
+    #[serde(default)]
+    pub total: u64,
+}
+
+impl Change {
+    /// The id as a number, 0 where it isn't one.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.id.parse().unwrap_or(0)
+    }
+
+    /// Whether all of a refresh is done but the look for a further one behind it. For that snapd asks the store again, and
+    /// calls the whole change an error if the store fails then, though nothing is undone (seen with snapd 2.68).
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        let done = |task: &Task| task.status == "Done" || task.kind == RE_REFRESH;
+        !self.tasks.is_empty() && self.tasks.iter().all(done)
+    }
+
+    /// The task that is being done, or undone.
+    #[must_use]
+    pub fn doing(&self) -> Option<&Task> {
+        // Two tasks of every refresh are "Doing" all the time and say nothing of how far it is.
+        let waits = [RE_REFRESH, "process-delayed-security-backend-effects"];
+        let goes_on = |task: &&Task| matches!(task.status.as_str(), "Doing" | "Undoing");
+        self.tasks
+            .iter()
+            .filter(goes_on)
+            .find(|t| !waits.contains(&t.kind.as_str()) || self.stands())
+    }
+
+    /// How many tasks are done, of how many, and which one is being done.
+    #[must_use]
+    pub fn current(&self) -> (u64, u64, String) {
+        let done = self.tasks.iter().filter(|t| t.status == "Done").count();
+        let text = self.doing().map_or_else(
+            || self.status.clone(),
+            |task| match (task.status.as_str(), task.progress) {
+                ("Undoing", _) => format!("undoing: {}", task.summary),
+                (_, Progress { done, total }) if total > 1 => {
+                    format!("{} ({}%)", task.summary, done.saturating_mul(100) / total)
+                }
+                _ => task.summary.clone(),
+            },
+        );
+        (done as u64, self.tasks.len() as u64, text)
+    }
+
+    /// When the task that is being done was come to: when the one before it ended.
+    #[must_use]
+    pub fn moved(&self) -> Option<Timestamp> {
+        let ended = self.tasks.iter().filter_map(|task| task.ready_time).max();
+        ended.or(self.spawn_time)
+    }
+
+    /// Whether the snap's services are down meanwhile: between `stop-snap-services` and `start-snap-services`
+    /// (`overlord/snapstate/snap.go`), and on the way back until their stop is undone.
+    #[must_use]
+    pub fn services_down(&self) -> bool {
+        let is = |kind: &str, statuses: &[&str]| {
+            let mut all = self.tasks.iter();
+            all.any(|t| t.kind == kind && statuses.contains(&t.status.as_str()))
+        };
+        is("stop-snap-services", &["Doing", "Done", "Undo", "Undoing"])
+            && !is("start-snap-services", &["Done", "Undo"])
+    }
+}
+
+/// A service of a snap (`client/apps.go`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Service {
+    /// Its name, without the snap's.
+    pub name: String,
+    /// `simple`, `oneshot` and so on.
+    #[serde(default)]
+    pub daemon: String,
+    /// Whether it is to run. Absent if not.
+    #[serde(default)]
+    pub enabled: bool,
+    /// Whether it runs. Absent if not.
+    #[serde(default)]
+    pub active: bool,
+    /// Sockets and timers that start it when it is needed.
+    #[serde(default)]
+    pub activators: Vec<Value>,
+}
+
+impl Service {
+    /// Whether it is to run all the time, and doesn't.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.enabled && !self.active && self.daemon != "oneshot" && self.activators.is_empty()
+    }
+}
+
+/// The services of a snap that are to run on a member and don't. A refresh is done for snapd once they were started: one
+/// that ends a second later is nobody's news (`wrappers/services.go`).
+///
+/// # Errors
+/// As [`get`].
+pub async fn services_down(cx: &Cx, member: &Member, snap: &str) -> Result<Vec<String>, OpError> {
+    let path = format!("/v2/apps?names={snap}&select=service");
+    let mut answers = get(cx, member, &[&path]).await?;
+    let services: Vec<Service> = read(member, answers.remove(0))?;
+    if services.is_empty() {
+        return Err(
+            OpError::command(format!("snapd lists no services of {snap}")).on(member.as_str()),
+        );
+    }
+    let down = services.into_iter().filter(Service::is_down);
+    Ok(down
+        .map(|service| format!("{snap}.{}", service.name))
+        .collect())
+}
+
+/// Who has a snap and who doesn't, as each member's own snapd tells. Members that nobody could ask are in neither list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Presence {
+    /// Members that have it, whether or not it is active.
+    pub with: Vec<Member>,
+    /// Members that don't have it.
+    pub without: Vec<Member>,
+}
+
+impl Presence {
+    /// Asks every member.
+    ///
+    /// # Errors
+    /// Where one gives no answer: it may have it.
+    pub async fn of(cx: &Cx, snap: &str) -> Result<Self, OpError> {
+        let path = format!("/v2/snaps?snaps={snap}");
+        let members = cx.members();
+        let ask = async |member: &Member| {
+            let mut answers = get(cx, member, &[&path]).await?;
+            let snaps: Vec<Snap> = read(member, answers.remove(0))?;
+            Ok(snaps.iter().any(|found| found.name == snap))
+        };
+        let answers = join_all(members.iter().map(ask)).await;
+        let mut presence = Self::default();
+        for (member, has) in members.into_iter().zip(answers) {
+            match has? {
+                true => presence.with.push(member),
+                false => presence.without.push(member),
+            }
+        }
+        Ok(presence)
+    }
+
+    /// What is wrong with a list of a product's members: nothing may be concluded from one that lacks a member with the snap,
+    /// or has one without it.
+    #[must_use]
+    pub fn differs<'a>(
+        &self,
+        title: &str,
+        listed: impl Iterator<Item = &'a str>,
+    ) -> Option<String> {
+        let listed: Vec<&str> = listed.collect();
+        let has = |member: &&Member| listed.contains(&member.as_str());
+        let mut wrong: Vec<String> = Vec::new();
+        if self.with.is_empty() {
+            wrong.push(format!("no member has the snap of {title}"));
+        }
+        let missing = self.with.iter().filter(|member| !has(member));
+        wrong.extend(missing.map(|m| format!("{title} doesn't list {m}, which has its snap")));
+        let odd = self.without.iter().filter(has);
+        wrong.extend(odd.map(|m| format!("{title} lists {m}, which doesn't have its snap")));
+        (!wrong.is_empty()).then(|| wrong.join("; "))
+    }
+}
+
+/// An error that snapd answered with.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ApiError {
+    /// What it says.
+    #[serde(default)]
+    pub message: String,
+    /// Its class, for example `snap-not-found`; often empty.
+    #[serde(default)]
+    pub kind: String,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    result: Value,
+}
+
+/// Reads several paths of the API in one exec.
+///
+/// # Errors
+/// Where the member can't be reached, or something other than snapd answers.
+pub async fn get(
+    cx: &Cx,
+    member: &Member,
+    paths: &[&str],
+) -> Result<Vec<Result<Value, ApiError>>, OpError> {
+    let facts = cx.facts(member).await?;
+    let batch: Vec<Cmd> = paths
+        .iter()
+        .map(|path| request(facts.curl.as_deref(), path))
+        .collect();
+    let outputs = cx.batch(member, &batch).await?;
+    let answers = batch.iter().zip(&outputs).map(|(cmd, output)| {
+        let envelope: Envelope = output.json(cmd, member.as_str())?;
+        if envelope.kind != "error" {
+            return Ok(Ok(envelope.result));
+        }
+        Ok(Err(ApiError::deserialize(&envelope.result).unwrap_or_else(
+            |e| ApiError {
+                message: format!("an error that can't be read: {e}"),
+                kind: String::new(),
+            },
+        )))
+    });
+    answers.collect()
+}
+
+fn request(curl: Option<&str>, path: &str) -> Cmd {
+    let cmd = match curl {
+        Some(curl) => {
+            let url = format!("http://localhost{path}");
+            Cmd::user([
+                curl,
+                "-sS",
+                "--max-time",
+                "55",
+                "--unix-socket",
+                "/run/snapd.socket",
+                &url,
+            ])
+        }
+        None => Cmd::user(["/usr/bin/snap", "debug", "api", path]),
+    };
+    cmd.timeout(TIMEOUT)
+}
+
+/// A result as a `T`.
+///
+/// # Errors
+/// Where snapd answered with an error, or something else than a `T`.
+pub fn read<T: DeserializeOwned>(
+    member: &Member,
+    answer: Result<Value, ApiError>,
+) -> Result<T, OpError> {
+    let value = answer.map_err(|e| refused(member, &e))?;
+    T::deserialize(&value).map_err(|e| {
+        OpError::command(format!("snapd answered with something unexpected ({e})"))
+            .on(member.as_str())
+    })
+}
+
+/// The error for one that snapd answered with.
+#[must_use]
+pub fn refused(member: &Member, error: &ApiError) -> OpError {
+    OpError::command(format!("snapd says: {}", error.message))
+        .on(member.as_str())
+        .with("kind", error.kind.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_names_the_task_that_is_being_done() {
+        let change: Change = serde_json::from_str(
+            r#"{"id":"12","kind":"refresh-snap","summary":"Refresh","status":"Doing","tasks":[
+                {"kind":"prerequisites","status":"Done","summary":"Ensure"},
+                {"kind":"check-rerefresh","status":"Doing","summary":"Handling re-refresh"},
+                {"kind":"download-snap","status":"Doing","summary":"Download snap \"lxd\"","progress":{"label":"lxd","done":30,"total":120}}]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            change.current(),
+            (1, 3, "Download snap \"lxd\" (25%)".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_snap_is_read_as_snapd_writes_it() {
+        let snap: Snap = serde_json::from_str(
+            r#"{"id":"x","title":"microceph","name":"microceph","status":"active","type":"app","version":"19.2.0+snap3ac2a9b",
+                "channel":"squid/stable","tracking-channel":"squid/stable","revision":"1500","cohort-key":"+",
+                "hold":"2319-03-04T22:56:23.098128643Z","apps":[{"snap":"microceph","name":"ceph"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            (snap.revision.as_str(), snap.cohort_key.as_str()),
+            ("1500", "+")
+        );
+        assert!(snap.hold.is_some());
+    }
+
+    #[test]
+    fn a_service_is_down_if_it_is_to_run_all_the_time() {
+        let services: Vec<Service> = serde_json::from_str(
+            r#"[{"snap":"microovn","name":"daemon","daemon":"simple","daemon-scope":"system","enabled":true,"active":true},
+                {"snap":"microovn","name":"chassis","daemon":"simple","daemon-scope":"system","enabled":true},
+                {"snap":"microovn","name":"bird","daemon":"simple","daemon-scope":"system"},
+                {"snap":"microovn","name":"refresh-expiring-certs","daemon":"oneshot","daemon-scope":"system","enabled":true,
+                 "activators":[{"Name":"refresh-expiring-certs","Type":"timer","Active":true,"Enabled":true}]}]"#,
+        )
+        .unwrap();
+        let down: Vec<&str> = services
+            .iter()
+            .filter(|s| s.is_down())
+            .map(|s| s.name.as_str())
+            .collect();
+        assert_eq!(down, ["chassis"]);
+    }
+}

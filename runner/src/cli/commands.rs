@@ -1,0 +1,116 @@
+//! The commands: one file each.
+
+pub(super) mod abort;
+pub(super) mod check;
+pub(super) mod completions;
+pub(super) mod doc;
+pub(super) mod init;
+pub(super) mod man;
+pub(super) mod new;
+pub(super) mod op;
+pub(super) mod plan;
+pub(super) mod playbook;
+pub(super) mod playbooks;
+pub(super) mod preflight;
+pub(super) mod rehearse;
+pub(super) mod report;
+pub(super) mod resume;
+pub(super) mod runs;
+pub(super) mod show;
+pub(super) mod status;
+pub(super) mod types;
+pub(super) mod unlock;
+pub(super) mod watch;
+
+use clap::Subcommand;
+use lockstep_modules::contract::op::Registry;
+
+use super::exit::{Exit, Fault};
+use super::global::Global;
+
+/// The commands. `help` puts them into groups and gives them examples; `op` is made from the registry.
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Show installed versions, whether members are in step, and health
+    Status(status::StatusArgs),
+    /// Check whether an update or upgrade can start
+    Preflight(preflight::PreflightArgs),
+    /// Refresh every component within its channel
+    Update(playbook::RunArgs),
+    /// Move components to other channels
+    Upgrade(playbook::RunArgs),
+    /// Run a playbook of your own
+    Run(playbook::FileArgs),
+    /// List the runs
+    Runs,
+    /// Show a run: what changed, what happened, and where it stands
+    Show(show::ShowArgs),
+    /// Follow a run from another terminal
+    Watch(watch::WatchArgs),
+    /// Write a report of a run: one HTML file, or Markdown for a ticket
+    Report(report::ReportArgs),
+    /// Continue a run that was held, interrupted, or killed
+    Resume(resume::ResumeArgs),
+    /// Abort a run and restore the settings it changed
+    Abort(abort::AbortArgs),
+    /// Remove the cluster lock of a run that no longer exists
+    Unlock(unlock::UnlockArgs),
+    /// Show what a playbook will do on a cluster, without doing it
+    #[command(
+        after_help = "The cluster is inspected once; the playbook then runs on a simulated cluster modeled on it."
+    )]
+    Plan(plan::PlanArgs),
+    /// Run a playbook on a simulated cluster, with injected faults
+    Rehearse(rehearse::RehearseArgs),
+    /// Find the rules a playbook breaks under faults and interruptions
+    #[command(
+        after_help = "It runs on simulated clusters: undisturbed, killed and resumed at every step, and with random faults."
+    )]
+    Check(check::CheckArgs),
+    /// Create a starter playbook
+    New(new::NewArgs),
+    /// Write the files that editors need to complete and check playbooks
+    Types(types::TypesArgs),
+    /// List the available playbooks
+    Playbooks(playbooks::PlaybooksArgs),
+    /// Show the documentation of a module or op
+    Doc(doc::DocArgs),
+    /// Create a cluster file by asking one member for the others
+    Init(init::InitArgs),
+    /// Generate shell completions
+    Completions(completions::CompletionsArgs),
+    /// Print or write the manual pages
+    Man(man::ManArgs),
+}
+
+/// Runs the command that was typed.
+pub(super) fn dispatch(
+    registry: &Registry,
+    global: &Global,
+    command: Command,
+) -> Result<Exit, Fault> {
+    match command {
+        Command::Status(args) => status::status(registry, global, &args),
+        Command::Preflight(args) => preflight::preflight(registry, global, &args),
+        Command::Update(args) => playbook::shipped(registry, global, "update", &args),
+        Command::Upgrade(args) => playbook::shipped(registry, global, "upgrade", &args),
+        Command::Run(args) => playbook::file(registry, global, &args),
+        Command::Runs => runs::runs(global),
+        Command::Show(args) => show::show(registry, global, &args),
+        Command::Watch(args) => watch::watch(registry, global, &args),
+        Command::Report(args) => report::report(registry, global, &args),
+        Command::Resume(args) => resume::resume(registry, global, &args),
+        Command::Abort(args) => abort::abort(registry, global, &args),
+        Command::Unlock(args) => unlock::unlock(registry, global, &args),
+        Command::Plan(args) => plan::plan(registry, global, &args),
+        Command::Rehearse(args) => rehearse::rehearse(registry, global, &args),
+        Command::Check(args) => check::check(registry, global, &args),
+        Command::New(args) => new::new(global, &args),
+        Command::Types(args) => types::types(registry, global, &args),
+        Command::Playbooks(args) => playbooks::playbooks(registry, global, &args),
+        Command::Doc(args) => doc::doc(registry, global, &args),
+        Command::Init(args) => init::init(global, &args),
+        Command::Man(args) => man::man(registry, &args),
+        Command::Completions(args) => completions::completions(&args),
+    }
+}

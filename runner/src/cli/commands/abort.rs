@@ -1,0 +1,31 @@
+//! `abort`: a run that shall not go on gives back what it had switched on.
+
+use clap::Args;
+use lockstep_modules::contract::op::Registry;
+
+use super::resume::{self, ResumeArgs};
+use crate::cli::exit::{Exit, Fault};
+use crate::cli::global::Global;
+
+/// Which run is aborted.
+#[derive(Args)]
+pub(crate) struct AbortArgs {
+    /// The run, for example update-14
+    run: String,
+    /// Mark this step done, with this result as JSON, because you restored it by hand; can be repeated
+    #[arg(long, value_name = "STEP[=RESULT]")]
+    assume_done: Vec<String>,
+    /// Abort with this playbook instead of the captured one; it must match what was done so far
+    #[arg(long, value_name = "FILE|NAME")]
+    playbook: Option<String>,
+    /// Read this secret from another source: env:NAME, file:PATH, or ask; can be repeated
+    #[arg(long, value_name = "NAME=SOURCE")]
+    secret: Vec<String>,
+}
+
+/// Aborts a run. What goes on on the cluster is waited for; nothing new is begun but what the playbook cleans up with.
+pub(crate) fn abort(registry: &Registry, global: &Global, args: &AbortArgs) -> Result<Exit, Fault> {
+    let mut resume = ResumeArgs::to_abort(&args.run, &args.assume_done, &args.secret);
+    resume.playbook.clone_from(&args.playbook);
+    resume::go_on(registry, global, &resume, true)
+}

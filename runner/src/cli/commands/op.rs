@@ -1,0 +1,573 @@
+//! `op`: one op, on one, several or all members. It is a run of one step: the same engine, and no second path.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use lockstep_modules::contract::cluster::Cluster;
+use lockstep_modules::contract::error::Kind;
+use lockstep_modules::contract::op::{Effect, Module, OpDef, Registry};
+use lockstep_modules::contract::reach::Transport;
+use lockstep_modules::contract::schema::{coerce, required, types_of, words};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::bundle::{Finder, Playbooks};
+use crate::cli::exit::{Exit, Fault};
+use crate::cli::global::Global;
+use crate::cli::print;
+use crate::cli::session::{self, Played, Session, runtime, state, tell};
+use crate::cli::shown::Shown;
+use crate::cli::target::{Target, machines, simulation, ssh, world};
+use crate::clock::Clock;
+use crate::engine::{Finish, Start};
+use crate::journal::{ClusterRef, FORMAT, Head, Journal, MemoryJournal};
+use crate::programs;
+use crate::runs::{RunFolder, Runs};
+use crate::script::Script;
+use crate::secret::Secrets;
+
+/// The command `op`, with a subcommand for every op.
+pub(crate) fn command(registry: &Registry) -> Command {
+    let mut command = Command::new("op")
+        .about("Run one op on one, several, or all members")
+        .subcommand_required(true)
+        .subcommand_value_name("MODULE.OP")
+        .subcommand_help_heading("Ops")
+        .arg_required_else_help(true);
+    for op in registry.ops() {
+        command = command.subcommand(op_command(op));
+    }
+    command
+}
+
+/// An op's own command, read off its schema.
+fn op_command(op: &OpDef) -> Command {
+    let mut command = Command::new(op.name.clone())
+        .about(op.about().trim_end_matches('.').to_owned())
+        .long_about(op.doc.clone());
+    let no_properties = Map::new();
+    let properties = op
+        .args
+        .get("properties")
+        .and_then(Value::as_object)
+        .unwrap_or(&no_properties);
+    let is_required = |name: &str| required(&op.args).any(|r| r == name);
+    let mut names: Vec<&String> = properties.keys().collect();
+    names.sort_by_key(|name| (!is_required(name), name.as_str()));
+    for name in names {
+        if name == "member" {
+            continue;
+        }
+        command = command.arg(argument(name, &properties[name], is_required(name)));
+    }
+    if properties.contains_key("member") {
+        let all = Arg::new("all")
+            .long("all")
+            .action(ArgAction::SetTrue)
+            .help("On all members");
+        let member = Arg::new("member")
+            .long("member")
+            .short('m')
+            .action(ArgAction::Append)
+            .value_delimiter(',');
+        let member = member
+            .value_name("MEMBER")
+            .help("On these members, separated by commas")
+            .conflicts_with("all");
+        command = command.arg(member).arg(all);
+    }
+    command.arg(
+        Arg::new("timeout")
+            .long("timeout")
+            .value_name("SPAN")
+            .help(format!("Time limit [default: {}]", op.timeout)),
+    )
+}
+
+fn argument(name: &str, schema: &Value, is_required: bool) -> Arg {
+    let doc = schema
+        .get("description")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let default = schema
+        .get("default")
+        .filter(|d| !d.is_null() && **d != json!([]) && **d != json!(false));
+    let default = default.map_or_else(String::new, |d| {
+        format!(
+            " [default: {}]",
+            d.as_str().map_or(d.to_string(), str::to_owned)
+        )
+    });
+    let help = format!(
+        "{}{default}",
+        doc.lines().next().unwrap_or_default().trim_end_matches('.')
+    );
+    let arg = Arg::new(name.to_owned()).help(help).required(is_required);
+    let kinds = types_of(schema);
+    // A program and its arguments come last, as they would be typed.
+    if name == "argv" {
+        return arg
+            .num_args(1..)
+            .trailing_var_arg(true)
+            .allow_hyphen_values(true)
+            .value_name("PROGRAM");
+    }
+    let arg = arg.long(name.replace('_', "-"));
+    if kinds.contains(&"boolean") {
+        let switch = arg
+            .value_parser(["true", "false"])
+            .hide_possible_values(true)
+            .value_name("true|false");
+        if is_required {
+            return switch;
+        }
+        return switch
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true");
+    }
+    if let Some(words) = words(schema) {
+        let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+        return arg
+            .value_parser(PossibleValuesParser::new(words))
+            .value_name("NAME");
+    }
+    if kinds.contains(&"array") {
+        return arg.action(ArgAction::Append).value_name("VALUE");
+    }
+    let what = schema
+        .get("x-lockstep")
+        .and_then(Value::as_str)
+        .map(str::to_uppercase);
+    arg.value_name(what.unwrap_or_else(|| {
+        if kinds.contains(&"integer") {
+            "N"
+        } else {
+            "TEXT"
+        }
+        .to_owned()
+    }))
+}
+
+/// The arguments that were given, as the op takes them.
+fn arguments(op: &OpDef, given: &ArgMatches) -> Result<Value, Fault> {
+    let mut args = Map::new();
+    let properties = op
+        .args
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
+    for (name, schema) in properties.filter(|(name, _)| *name != "member") {
+        let Some(values) = given.get_many::<String>(name) else {
+            continue;
+        };
+        let read = |text: &String| read(name, schema, text);
+        let value = if types_of(schema).contains(&"array") {
+            let each = schema.get("items").unwrap_or(&Value::Null);
+            values
+                .map(|text| self::read(name, each, text))
+                .collect::<Result<Value, _>>()?
+        } else {
+            values
+                .into_iter()
+                .next_back()
+                .map_or(Ok(Value::Null), read)?
+        };
+        args.insert(name.clone(), value);
+    }
+    if let Some(timeout) = given.get_one::<String>("timeout") {
+        args.insert("timeout".to_owned(), Value::from(timeout.as_str()));
+    }
+    Ok(Value::Object(args))
+}
+
+/// A value from the command line, as its schema has it.
+fn read(name: &str, schema: &Value, text: &str) -> Result<Value, Fault> {
+    let kinds = types_of(schema);
+    if kinds.contains(&"string") || kinds.is_empty() {
+        return Ok(Value::from(text));
+    }
+    serde_json::from_str(text).map_err(|_| {
+        Fault::usage(format!(
+            "--{}: {text:?} can't be read",
+            name.replace('_', "-")
+        ))
+    })
+}
+
+/// Runs an op as the command line says.
+pub(crate) fn run(registry: &Registry, global: &Global, given: &ArgMatches) -> Result<Exit, Fault> {
+    let (name, given) = given
+        .subcommand()
+        .ok_or_else(|| Fault::usage("which op?"))?;
+    let op = registry.op(name).map_err(Fault::usage)?;
+    let mut target = Target::of(global)?;
+    let args = arguments(op, given)?;
+    if target.twin.is_some() && names_others(registry, op, given, &target.config.cluster) {
+        target.config.cluster.machines = machines(global)?;
+    }
+    let members = members(op, given, &target.config.cluster)?;
+    let effect = effect(op, &args, &members);
+    let call = Adhoc {
+        op: name.to_owned(),
+        args,
+        members,
+    };
+    let folder = match effect {
+        // A read leaves nothing to be resumed.
+        Effect::Read => None,
+        _ => Some(Runs::in_state(&state(global)?).create("op")?),
+    };
+    let runtime = runtime(target.twin.is_some())?;
+    let outcome = runtime.block_on(async {
+        let transport: Rc<dyn Transport> = match (&target.twin, &folder) {
+            (Some(scenario), folder) => {
+                let world = world(scenario, &target.config.cluster.machines)?;
+                let file = folder.as_ref().map(|folder| folder.file("twin.json"));
+                Rc::new(simulation(world, file))
+            }
+            (None, _) => ssh(&target.config.cluster)?,
+        };
+        call.play(
+            registry,
+            &target.config.cluster,
+            &target.name,
+            transport,
+            folder.as_ref(),
+            Shown::of_op(global),
+        )
+        .await
+    })?;
+    let Finish::Done(value) = outcome.finish else {
+        return Ok(tell(
+            folder.as_ref().map_or("op", |f| f.id.as_str()),
+            &outcome,
+            global.json,
+        ));
+    };
+    Ok(print(op, &call, value, global.json))
+}
+
+/// Runs an op that only reads, and returns its result.
+pub(crate) async fn read_once(
+    registry: &Registry,
+    cluster: &Cluster,
+    transport: Rc<dyn Transport>,
+    (name, args): (&str, Value),
+    shown: Shown,
+) -> Result<Value, Fault> {
+    let call = Adhoc {
+        op: name.to_owned(),
+        args,
+        members: Vec::new(),
+    };
+    let outcome = call
+        .play(
+            registry,
+            cluster,
+            &ClusterRef::default(),
+            transport,
+            None,
+            shown,
+        )
+        .await?;
+    let failed = |what: String| Err(Fault::new(Exit::Failed, what));
+    match outcome.finish {
+        Finish::Done(value) => {
+            let result = results(registry.op(name).map_err(Fault::usage)?, value)
+                .pop()
+                .unwrap_or_default();
+            let error = &result["error"];
+            match result.get("value").cloned() {
+                Some(value) => Ok(value),
+                None => Err(Fault::new(
+                    failure_of(error),
+                    error["message"].as_str().unwrap_or("it failed"),
+                )),
+            }
+        }
+        Finish::Failed(failure) => failed(failure.to_string()),
+        Finish::Held(held) | Finish::Refused(held) => {
+            failed(held.iter().map(|h| h.failure.to_string()).collect())
+        }
+        Finish::Suspended(why) => failed(why.to_string()),
+        Finish::Aborted => failed("it was aborted".to_owned()),
+    }
+}
+
+/// Runs an op that changes something, as a run of its own in `folder`.
+pub(crate) async fn change_once(
+    registry: &Registry,
+    cluster: &Cluster,
+    target: &ClusterRef,
+    transport: Rc<dyn Transport>,
+    folder: &RunFolder,
+    (name, args): (&str, Value),
+) -> Result<(), Fault> {
+    let call = Adhoc {
+        op: name.to_owned(),
+        args,
+        members: Vec::new(),
+    };
+    let outcome = call
+        .play(
+            registry,
+            cluster,
+            target,
+            transport,
+            Some(folder),
+            Shown::Nothing,
+        )
+        .await?;
+    let op = registry.op(name).map_err(Fault::usage)?;
+    let failed = |what: String| Fault::new(Exit::Failed, what);
+    match outcome.finish {
+        Finish::Done(value) => {
+            let result = results(op, value).pop().unwrap_or_default();
+            match result.pointer("/error/message").and_then(Value::as_str) {
+                Some(message) => Err(failed(message.to_owned())),
+                None => Ok(()),
+            }
+        }
+        other => Err(failed(format!("{name} did not end: {other:?}"))),
+    }
+}
+
+/// What doing it twice would mean, on any of the members.
+fn effect(op: &OpDef, args: &Value, members: &[String]) -> Effect {
+    let mut whole = args.clone();
+    if let Some(member) = members.first() {
+        whole["member"] = Value::from(member.as_str());
+    }
+    op.call.effect(&whole)
+}
+
+/// Whether an op may be about more than the members: one of its arguments names something else, or it is a program's, which
+/// gives commands to whomever it likes.
+fn names_others(registry: &Registry, op: &OpDef, given: &ArgMatches, cluster: &Cluster) -> bool {
+    let properties = op.args.get("properties").and_then(Value::as_object);
+    let names = properties
+        .into_iter()
+        .flatten()
+        .filter(|(_, schema)| schema.get("x-lockstep").and_then(Value::as_str) == Some("Member"));
+    let mut named =
+        names.flat_map(|(name, _)| given.get_many::<String>(name).into_iter().flatten());
+    let members = cluster.names();
+    is_of_program(registry, &op.name) || named.any(|name| !members.contains(name))
+}
+
+fn is_of_program(registry: &Registry, op: &str) -> bool {
+    let has = |module: &Module| module.ops.iter().any(|own| own.name == op);
+    registry
+        .modules()
+        .iter()
+        .any(|module| module.program.is_some() && has(module))
+}
+
+fn members(op: &OpDef, given: &ArgMatches, cluster: &Cluster) -> Result<Vec<String>, Fault> {
+    if op.args.pointer("/properties/member").is_none() {
+        return Ok(Vec::new());
+    }
+    if given.get_flag("all") {
+        return Ok(cluster.names());
+    }
+    let named: Vec<String> = given
+        .get_many::<String>("member")
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    let known: Vec<&str> = cluster.reachable().map(|m| m.name.as_str()).collect();
+    if let Some(unknown) = named.iter().find(|name| !known.contains(&name.as_str())) {
+        let hint = lockstep_modules::contract::near::hint(unknown, &known);
+        return Err(Fault::usage(format!(
+            "there is no member {unknown:?}{hint}"
+        )));
+    }
+    let optional = !required(&op.args).any(|name| name == "member");
+    match (named.is_empty(), known.as_slice()) {
+        (false, _) => Ok(named),
+        (true, _) if optional => Ok(Vec::new()),
+        (true, [only]) => Ok(vec![(*only).to_owned()]),
+        (true, _) => Err(
+            Fault::usage(format!("on which member? {}", known.join(", ")))
+                .help("--member NAME, or --all"),
+        ),
+    }
+}
+
+/// A call of one op, as the playbook `op` is given it. Parameters that a playbook declares could not hold the arguments: no
+/// command line has to.
+#[derive(Serialize)]
+struct Adhoc {
+    op: String,
+    args: Value,
+    members: Vec<String>,
+}
+
+impl Adhoc {
+    async fn play(
+        &self,
+        registry: &Registry,
+        cluster: &Cluster,
+        target: &ClusterRef,
+        transport: Rc<dyn Transport>,
+        folder: Option<&RunFolder>,
+        shown: Shown,
+    ) -> Result<Played, Fault> {
+        let shipped = Box::new(Finder::shipped(Playbooks::Shipped));
+        let mut script = Script::load("op", shipped, registry, 1)?;
+        let params = json!(self);
+        script.start(cluster, &params)?;
+        let (journal, bundle): (Box<dyn Journal>, _) = match folder {
+            Some(folder) => (
+                Box::new(folder.create_journal()?),
+                folder.capture(&script.loaded())?,
+            ),
+            None => (Box::new(MemoryJournal::default()), BTreeMap::new()),
+        };
+        let (registry, programs) = match folder {
+            Some(folder) if is_of_program(registry, &self.op) => {
+                programs::capture(&folder.path, registry)?
+            }
+            _ => (registry.clone(), None),
+        };
+        let head = Head {
+            format: FORMAT,
+            id: folder.map_or_else(|| "op".to_owned(), |f| f.id.clone()),
+            playbook: "op".to_owned(),
+            params,
+            lockstep: env!("CARGO_PKG_VERSION").to_owned(),
+            target: target.clone(),
+            cluster: cluster.clone(),
+            seed: 1,
+            bundle,
+            programs,
+            who: session::who(),
+        };
+        let session = Session {
+            registry: &registry,
+            cluster: cluster.clone(),
+            transport,
+            folder: folder.map(|f| f.path.clone()),
+            shown,
+            simulated: target.is_simulated(),
+            clock: Clock::system(),
+            yes: false,
+            deliver_failures: true,
+            approved: None,
+            secrets: Secrets::default(),
+            speed: None,
+        };
+        session
+            .play(script, journal, Start::Fresh(Box::new(head)))
+            .await
+            .map_err(Fault::from)
+    }
+}
+
+/// What each call returned. The values have been through Lua, where an empty list and an empty record are the same.
+fn results(op: &OpDef, value: Value) -> Vec<Value> {
+    let Value::Array(mut results) = value else {
+        return Vec::new();
+    };
+    for value in results
+        .iter_mut()
+        .filter_map(|result| result.get_mut("value"))
+    {
+        if let Ok(fitted) = coerce(&op.out, value.clone()) {
+            *value = fitted;
+        }
+    }
+    results
+}
+
+/// Prints what each member returned. The exit code says whether all of them succeeded, and if not, whether it was only that
+/// they can't be reached.
+fn print(op: &OpDef, call: &Adhoc, value: Value, as_json: bool) -> Exit {
+    let results = results(op, value);
+    let names: Vec<&str> = if call.members.is_empty() {
+        vec![""]
+    } else {
+        call.members.iter().map(String::as_str).collect()
+    };
+    let pairs = || names.iter().zip(&results);
+    if as_json {
+        let all: Map<String, Value> = pairs()
+            .map(|(name, r)| ((*name).to_owned(), (*r).clone()))
+            .collect();
+        let alone = all.get("").cloned();
+        print::json(&alone.unwrap_or(Value::Object(all)));
+    } else {
+        for (name, result) in pairs() {
+            let who = if name.is_empty() {
+                String::new()
+            } else {
+                format!("{name}: ")
+            };
+            let before = if names.len() > 1 { who.as_str() } else { "" };
+            let said = op.call.prints() && Said::of(result).tell(&who, before);
+            match result.get("value") {
+                Some(_) if said => {}
+                Some(value) => out!("{who}{}", op.call.summary(value)),
+                None => out!(
+                    "{who}failed: {}",
+                    result["error"]["message"].as_str().unwrap_or_default()
+                ),
+            }
+        }
+    }
+    let failed = |result: &&Value| result["ok"] != json!(true);
+    let kinds = results
+        .iter()
+        .filter(failed)
+        .map(|r| failure_of(&r["error"]));
+    // One that failed is worse than any number that weren't there.
+    kinds.fold(Exit::Done, |all, exit| match all {
+        Exit::Failed => all,
+        _ => exit,
+    })
+}
+
+/// How a command ends for which an op failed.
+fn failure_of(error: &Value) -> Exit {
+    match Kind::deserialize(&error["kind"]) {
+        Ok(Kind::Unreachable) => Exit::Unreachable,
+        _ => Exit::Failed,
+    }
+}
+
+/// What a program printed, as far as it was kept.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Said {
+    code: i32,
+    stdout: String,
+    stderr: String,
+    cut: bool,
+}
+
+impl Said {
+    fn of(result: &Value) -> Self {
+        let fields = result.get("value").unwrap_or(&result["error"]["detail"]);
+        Self::deserialize(fields).unwrap_or_default()
+    }
+
+    /// Prints each line on the stream that it was printed on, behind the member where there are several. Returns whether
+    /// anything was said.
+    fn tell(&self, who: &str, before: &str) -> bool {
+        if self.cut {
+            err!("{who}only the end of its output was kept");
+        }
+        self.stdout.lines().for_each(|line| out!("{before}{line}"));
+        self.stderr.lines().for_each(|line| err!("{before}{line}"));
+        let said = !self.stdout.is_empty() || !self.stderr.is_empty();
+        if said && self.code != 0 {
+            err!("{who}exit {}", self.code);
+        }
+        said
+    }
+}

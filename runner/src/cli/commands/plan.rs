@@ -1,0 +1,306 @@
+//! `plan`: what a playbook will do on a cluster, without doing it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use clap::Args;
+use lockstep_modules::contract::op::{Effect, Registry};
+use lockstep_modules::contract::reach::Transport;
+use lockstep_modules::contract::schema::Span;
+use lockstep_modules::ops::status::SnapshotOut;
+use lockstep_twin::Scenario;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::op;
+use super::playbook::{Which, given_by};
+use crate::cli::exit::{Exit, Fault};
+use crate::cli::global::Global;
+use crate::cli::print;
+use crate::cli::session::runtime;
+use crate::cli::shown::Shown;
+use crate::cli::target::{Target, ssh};
+use crate::plan::{End, Plan, Step, make};
+use crate::private::{self, Over};
+use crate::report::excerpt::Ink;
+use crate::report::failure::Teller;
+use crate::script::Source;
+use crate::trial::Piece;
+
+/// What a plan takes.
+#[derive(Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Write the plan to a file, for lockstep run --plan FILE
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Looks at the cluster that the command line names, and describes one like it.
+pub(crate) fn look(registry: &Registry, global: &Global) -> Result<(Target, Scenario), Fault> {
+    let target = Target::of(global)?;
+    if let Some(scenario) = &target.twin {
+        let scenario = scenario.clone();
+        return Ok((target, scenario));
+    }
+    let cluster = &target.config.cluster;
+    let value = runtime(false)?.block_on(async {
+        let transport: Rc<dyn Transport> = ssh(cluster)?;
+        let read = ("status.snapshot", json!({}));
+        op::read_once(registry, cluster, transport, read, Shown::of_op(global)).await
+    })?;
+    let seen = SnapshotOut::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
+    let scenario = Scenario::like(&seen).map_err(|unknown| {
+        let text = format!(
+            "not everything about the cluster can be seen: {}",
+            unknown.join("; ")
+        );
+        Fault::new(Exit::Refused, text)
+            .help("a plan from an incomplete picture would be wrong; see: lockstep status")
+    })?;
+    Ok((target, scenario))
+}
+
+/// Shows a plan, and writes it down if that is asked for.
+pub(crate) fn plan(registry: &Registry, global: &Global, args: &PlanArgs) -> Result<Exit, Fault> {
+    let main = args.which.main(global)?;
+    let (mut target, scenario) = look(registry, global)?;
+    if target.twin.is_some() {
+        target.config.cluster.machines = main.machines(global)?;
+    }
+    let mut piece = Piece::load(
+        &main.main,
+        Box::new(main.finder),
+        registry,
+        &Default::default(),
+    )?;
+    let given = given_by(
+        &target,
+        &piece.takes()?,
+        &main.name,
+        args.which.params.typed(),
+    );
+    piece.give(&given)?;
+    piece.machines.clone_from(&target.config.cluster.machines);
+    let plan = make(&piece, &target.config.cluster.name, &scenario)?;
+    if let Some(file) = &args.output {
+        let text = serde_json::to_string_pretty(&plan).map_err(|e| Fault::new(Exit::State, e))?;
+        let written = private::place(file, &(text + "\n"), private::PRIVATE, Over::Anything);
+        written.map_err(|e| {
+            Fault::new(
+                Exit::State,
+                format!("{} can't be written: {e}", file.display()),
+            )
+        })?;
+    }
+    if global.json {
+        print::json(&json!(plan));
+    } else {
+        print(&plan, global.verbose);
+        end(&plan.end, &piece.bundle);
+        if let Some(file) = &args.output {
+            out!("To run exactly this plan: {}", command(global, args, file));
+        }
+    }
+    Ok(match plan.end {
+        End::Done | End::Open { .. } => Exit::Done,
+        End::Stops { refused: true, .. } => Exit::Refused,
+        End::Stops { .. } => Exit::Failed,
+    })
+}
+
+/// The command that runs what was planned, as it is typed: with the parameters that the plan was made with.
+fn command(global: &Global, args: &PlanArgs, file: &Path) -> String {
+    let mut words = vec![
+        "lockstep".to_owned(),
+        "run".to_owned(),
+        args.which.file.clone(),
+    ];
+    let given: BTreeMap<String, serde_json::Value> = args.which.params.typed().collect();
+    for (name, value) in given {
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        words.extend(["-p".to_owned(), format!("{name}={value}")]);
+    }
+    let folder = |path: &PathBuf| path.display().to_string();
+    let flags = [
+        ("--cluster", global.cluster.clone()),
+        ("--state", global.state.as_ref().map(folder)),
+        ("--playbooks", global.playbooks.as_ref().map(folder)),
+        ("--modules", global.modules.as_ref().map(folder)),
+        ("--plan", Some(file.display().to_string())),
+    ];
+    for (flag, value) in flags {
+        words.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
+    }
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    words.join(" ")
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@+%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Reads a plan that was written down.
+pub(crate) fn read(file: &Path) -> Result<Plan, Fault> {
+    let complain = |what: String| Fault::usage(format!("the plan {}: {what}", file.display()));
+    let text =
+        std::fs::read_to_string(file).map_err(|e| complain(format!("it can't be read: {e}")))?;
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|e| complain(format!("it is damaged: {e}")))?;
+    let format = value.get("format").and_then(serde_json::Value::as_u64);
+    if format != Some(u64::from(crate::plan::FORMAT)) {
+        let known = crate::plan::FORMAT;
+        return Err(complain(format!(
+            "its version is not the one that this lockstep knows ({known}); create it again"
+        )));
+    }
+    Plan::deserialize(&value).map_err(|e| complain(format!("it is damaged: {e}")))
+}
+
+/// Minutes and seconds.
+fn clock(millis: u64) -> String {
+    let seconds = millis / 1000;
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+/// The first part of a path, which is the wave.
+fn wave(step: &Step) -> &str {
+    match step.path.split_once('/') {
+        Some((wave, _)) => wave,
+        None => "",
+    }
+}
+
+fn print(plan: &Plan, verbose: bool) {
+    let members = match plan.members.len() {
+        1 => "1 member".to_owned(),
+        n => format!("{n} members"),
+    };
+    out!("{} on {}: {members}\n", plan.playbook, plan.cluster);
+    let mut shown: Option<&str> = None;
+    let mut said = plan.said.iter().peekable();
+    let changing = plan.steps.iter().filter(|s| {
+        // A question is shown: a run stops there until somebody has answered.
+        verbose || s.effect != Effect::Read || s.takes >= 1000 || s.op == "confirm"
+    });
+    for step in changing {
+        if shown != Some(wave(step)) {
+            shown = Some(wave(step));
+            let own = plan.steps.iter().filter(|s| wave(s) == wave(step));
+            let (begins, ends) = own.fold((u64::MAX, 0), |(b, e), s| {
+                (b.min(s.begins), e.max(s.begins + s.takes))
+            });
+            let title = if wave(step).is_empty() {
+                "outside the waves"
+            } else {
+                wave(step)
+            };
+            out!(
+                "{title}  (about {})",
+                Span(std::time::Duration::from_secs(
+                    ends.saturating_sub(begins) / 1000
+                ))
+            );
+            while let Some((_, message)) =
+                said.next_if(|(scope, _)| scope.split('/').next() == shown)
+            {
+                out!("         {message}");
+            }
+        }
+        let member = step.member.as_deref().unwrap_or("");
+        let arrow = if step.summary.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", step.summary)
+        };
+        let what = format!("{} {}", step.op, step.headline);
+        let (begins, what) = (clock(step.begins), what.trim_end());
+        out!("  {begins:>6}  {member:<10}  {what}{arrow}");
+    }
+    let reads = plan
+        .steps
+        .iter()
+        .filter(|s| s.effect == Effect::Read)
+        .count();
+    let ends = plan
+        .steps
+        .iter()
+        .map(|s| s.begins + s.takes)
+        .max()
+        .unwrap_or(0);
+    out!(
+        "\n{} step{}, {reads} of them read-only; about {}",
+        plan.steps.len(),
+        if plan.steps.len() == 1 { "" } else { "s" },
+        Span(std::time::Duration::from_secs(ends / 1000))
+    );
+    if plan.instances.is_empty() {
+        out!("Instances: none are affected");
+    }
+    for line in &plan.instances {
+        out!("Instances: {line}");
+    }
+    for setting in &plan.settings {
+        let back = if setting.given_back {
+            "changed, then restored"
+        } else {
+            "changed, and NOT restored"
+        };
+        out!("Setting: {} is {back}", setting.name);
+    }
+}
+
+/// How a plan ends, where that isn't with the playbook: with the line.
+fn end(end: &End, sources: &BTreeMap<String, Source>) {
+    let (site, why) = match end {
+        End::Done => return,
+        End::Stops {
+            step, why, site, ..
+        } => {
+            out!("The run would stop: {why}{}{}", place(site), at(step));
+            (site, why)
+        }
+        End::Open { site, why } => {
+            out!("The plan is exact up to {site}, and open after that: {why}");
+            (site, why)
+        }
+    };
+    let teller = Teller {
+        sources,
+        cluster: None,
+        ink: Ink::stdout(),
+    };
+    if let Some(excerpt) = teller.excerpt(site, why, false) {
+        print::styled(&format!("{excerpt}\n"));
+    }
+    if matches!(end, End::Open { .. }) {
+        out!(
+            "Declare what to expect of the command, and the plan continues: plan = {{ code = 0, stdout = \"…\" }}"
+        );
+    }
+}
+
+fn place(site: &str) -> String {
+    if site.is_empty() {
+        String::new()
+    } else {
+        format!(" ({site})")
+    }
+}
+
+fn at(step: &str) -> String {
+    if step.is_empty() {
+        String::new()
+    } else {
+        format!(", at {step}")
+    }
+}

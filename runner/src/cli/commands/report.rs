@@ -1,0 +1,91 @@
+//! `report`: a run as one file, for whoever wasn't there.
+
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use lockstep_modules::contract::op::Registry;
+use serde_json::json;
+
+use super::show::{unread, ways};
+use crate::account::load;
+use crate::cli::exit::{Exit, Fault};
+use crate::cli::global::Global;
+use crate::cli::print;
+use crate::cli::session::state;
+use crate::private::{self, Over};
+use crate::report::{html, markdown};
+use crate::runs::Runs;
+
+/// Which run, and what becomes of it.
+#[derive(Args)]
+pub(crate) struct ReportArgs {
+    /// The run, for example update-14
+    run: String,
+    /// The file to write, or - for standard output [default: RUN.html or RUN.md, overwritten each time]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// One file for a browser or the printer, or text for a ticket
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Html)]
+    format: Format,
+    /// Overwrite a file that isn't a report of a run with this name
+    #[arg(long)]
+    force: bool,
+}
+
+/// What a report is written in.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One self-contained file with everything in it
+    Html,
+    /// Short: what changed, holds and decisions, the waves
+    Markdown,
+}
+
+/// Writes the report of a run.
+pub(crate) fn report(
+    registry: &Registry,
+    global: &Global,
+    args: &ReportArgs,
+) -> Result<Exit, Fault> {
+    let account = load(&Runs::in_state(&state(global)?), &args.run)?;
+    let ways = ways(registry, &account, usize::MAX);
+    let (text, end) = match args.format {
+        Format::Html => (html::page(&account, ways.as_deref()), "html"),
+        Format::Markdown => (markdown::ticket(&account, ways.as_deref()), "md"),
+    };
+    unread(&account);
+    let exit = if account.sound {
+        Exit::Done
+    } else {
+        Exit::State
+    };
+    // Journals hold the placeholders of secrets.
+    let text = crate::secret::shown(&text);
+    let usual = PathBuf::from(format!("{}.{end}", account.run));
+    let path = args.output.as_ref().unwrap_or(&usual);
+    if path.as_os_str() == "-" {
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        return Ok(exit);
+    }
+    // A report of the usual name is made again and again as the run goes on; another file may be somebody's.
+    let over = match (args.force, *path == usual) {
+        (true, _) => Over::Anything,
+        (false, true) => Over::File,
+        (false, false) => Over::Nothing,
+    };
+    let written = private::place(path, &text, private::PRIVATE, over);
+    written.map_err(|error| {
+        let fault = Fault::usage(format!("{} can't be written: {error}", path.display()));
+        match error.kind() {
+            ErrorKind::AlreadyExists => fault.help("overwrite it with --force"),
+            _ => fault.help("name another file with -o, or - for standard output"),
+        }
+    })?;
+    if global.json {
+        print::json(&json!({"run": account.run, "report": path, "bytes": text.len()}));
+    } else {
+        out!("{}", path.display());
+    }
+    Ok(exit)
+}

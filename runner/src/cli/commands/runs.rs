@@ -1,0 +1,112 @@
+//! `runs`: what was run, and where it stands.
+
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use crate::cli::exit::{Exit, Fault};
+use crate::cli::global::Global;
+use crate::cli::print;
+use crate::cli::session::state;
+use crate::journal::{History, JournalError, Phase};
+use crate::runs::{Runs, RunsError};
+
+/// Where a run stands, in a word.
+fn standing(history: &History, running: bool) -> &'static str {
+    match &history.end {
+        Some(Ok(_)) => "done",
+        Some(Err(_)) if history.cancelled.is_some() => "aborted",
+        Some(Err(_)) if history.refused() => "refused",
+        Some(Err(_)) => "failed",
+        None if running => "running",
+        None if held(history).next().is_some() => "held",
+        None if history.suspended.is_some() => "suspended",
+        None => "broken off",
+    }
+}
+
+fn held(history: &History) -> impl Iterator<Item = &String> {
+    history
+        .steps
+        .iter()
+        .filter(|(_, s)| matches!(s.phase, Phase::Held { .. }))
+        .map(|(path, _)| path)
+}
+
+/// Lists all runs.
+pub(crate) fn runs(global: &Global) -> Result<Exit, Fault> {
+    let runs = Runs::in_state(&state(global)?);
+    let mut rows = Vec::new();
+    for id in runs.ids()? {
+        // One that can't be read is listed all the same.
+        rows.push((id.clone(), runs.history(&id), runs.is_running(&id)));
+    }
+    // The latest stands last, whatever its playbook; those of which nobody knows when they began stand first.
+    rows.sort_by_key(|(_, history, _)| history.as_ref().ok().map(|history| history.began));
+    if global.json {
+        let all: Vec<Value> = rows
+            .iter()
+            .map(|(id, history, running)| brief(id, history.as_ref(), *running))
+            .collect();
+        print::json(&Value::from(all));
+        return Ok(Exit::Done);
+    }
+    if rows.is_empty() {
+        out!("no runs yet");
+        return Ok(Exit::Done);
+    }
+    let mut table = super::status::table(["RUN", "CLUSTER", "BEGAN", "STEPS", "STATE"]);
+    for (id, history, running) in &rows {
+        match history {
+            Ok(history) => {
+                let steps = history.completions.len().to_string();
+                let began = time(history.began);
+                table.add_row([
+                    id.as_str(),
+                    &history.head.cluster.name,
+                    &began,
+                    &steps,
+                    standing(history, *running),
+                ]);
+            }
+            Err(error) => {
+                let state =
+                    unbegun(error, *running).map_or_else(|| error.to_string(), str::to_owned);
+                table.add_row([id.as_str(), "", "", "", &state]);
+            }
+        }
+    }
+    out!("{}", table.trim_fmt());
+    Ok(Exit::Done)
+}
+
+fn brief(id: &str, history: Result<&History, &RunsError>, running: bool) -> Value {
+    match history {
+        Ok(history) => json!({
+            "run": id, "cluster": history.head.cluster.name, "playbook": history.head.playbook, "began": history.began,
+            "last": history.last, "steps_done": history.completions.len(), "state": standing(history, running),
+            "held": held(history).collect::<Vec<_>>(), "resumes": history.resumes,
+        }),
+        Err(error) => match unbegun(error, running) {
+            Some(state) => json!({"run": id, "state": state}),
+            None => json!({"run": id, "error": error.to_string()}),
+        },
+    }
+}
+
+/// Where a run stands that has recorded nothing.
+fn unbegun(error: &RunsError, running: bool) -> Option<&'static str> {
+    let empty = matches!(
+        error,
+        RunsError::Journal {
+            source: JournalError::Empty,
+            ..
+        }
+    );
+    empty.then_some(if running { "running" } else { "did not begin" })
+}
+
+fn time(at: jiff::Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC)
+        .strftime("%Y-%m-%d %H:%M")
+        .to_string()
+}

@@ -1,0 +1,172 @@
+//! `status`: the cluster on one screen.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use clap::Args;
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use console::Term;
+use lockstep_modules::contract::op::Registry;
+use lockstep_modules::contract::reach::Transport;
+use lockstep_modules::ops::status::{Component, Health, MemberStatus, Status};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::op;
+use crate::cli::exit::{Exit, Fault};
+use crate::cli::global::Global;
+use crate::cli::print;
+use crate::cli::session::runtime;
+use crate::cli::shown::{Shown, is_screen};
+use crate::cli::target::{Target, simulation, ssh};
+
+/// A table without lines, no wider than the terminal that it is for.
+pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let size = is_screen().then(|| Term::stdout().size_checked()).flatten();
+    if let Some((_, columns)) = size {
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(columns);
+    }
+    table
+}
+
+/// How the cluster is shown.
+#[derive(Args)]
+pub(crate) struct StatusArgs {
+    /// Refresh every SECONDS seconds
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5", value_parser = clap::value_parser!(u64).range(1..))]
+    watch: Option<u64>,
+}
+
+/// Shows the cluster. Exits with 0 only if it is in step and well.
+pub(crate) fn status(
+    registry: &Registry,
+    global: &Global,
+    args: &StatusArgs,
+) -> Result<Exit, Fault> {
+    let target = Target::of(global)?;
+    let runtime = runtime(target.twin.is_some())?;
+    let transport: Rc<dyn Transport> = match &target.twin {
+        Some(scenario) => Rc::new(simulation(scenario.build(), None)),
+        None => ssh(&target.config.cluster)?,
+    };
+    runtime.block_on(async {
+        loop {
+            let cluster = &target.config.cluster;
+            let transport = Rc::clone(&transport);
+            let value =
+                op::read_once(registry, cluster, transport, ("status.read", json!({})), Shown::of_op(global)).await?;
+            let status = Status::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
+            if args.watch.is_some() && !global.json {
+                let clear = if is_screen() { CLEAR } else { "" };
+                let now = crate::clock::now().strftime("%H:%M:%S UTC");
+                print::styled(&format!("{clear}{now}\n"));
+            }
+            if global.json {
+                print::json(&value);
+            } else {
+                print(&status);
+            }
+            let Some(pause) = args.watch else {
+                return Ok(if status.in_step && status.healthy {
+                    Exit::Done
+                } else {
+                    Exit::NotWell
+                });
+            };
+            let pause = Duration::from_secs(pause);
+            tokio::time::sleep(pause).await;
+            if target.twin.is_some() {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "that was the simulated cluster's time; who watches has a clock of their own"
+                )]
+                std::thread::sleep(pause);
+            }
+        }
+    })
+}
+
+/// To the top of an empty screen (ECMA-48).
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
+
+fn print(status: &Status) {
+    out!("{}: {}\n", status.cluster, status.brief());
+    let mut table = table(["MEMBER", "MICROCEPH", "MICROOVN", "LXD", "MICROCLOUD", ""]);
+    for member in &status.members {
+        let mut row = vec![member.name.clone()];
+        row.extend(status.components.iter().map(|c| cell(member, c)));
+        let note = member
+            .problem
+            .clone()
+            .unwrap_or_else(|| member.changes.join("; "));
+        row.push(note);
+        table.add_row(row);
+    }
+    let mut row = vec!["health".to_owned()];
+    row.extend(status.components.iter().map(|c| c.health.word().to_owned()));
+    table.add_row(row);
+    out!("{}", table.trim_fmt());
+    let locks = status.members.iter().filter_map(|m| m.lock.as_ref());
+    for lock in locks.filter(|lock| !lock.free()) {
+        out!("{}: locked: {}", lock.member, lock.brief());
+    }
+    for component in &status.components {
+        for skew in &component.skew {
+            out!("{}: {skew}", component.title);
+        }
+        if component.health != Health::Ok {
+            for problem in &component.problems {
+                out!("{}: {problem}", component.title);
+            }
+        }
+        for note in &component.notes {
+            out!("{}: note: {note}", component.title);
+        }
+    }
+    let apart = |c: &&Component| c.halfway.is_some();
+    let curable = |c: &Component| matches!(c.health, Health::Ok | Health::Waiting);
+    let mut halfway = status.components.iter().filter(apart).peekable();
+    if halfway.peek().is_some() && halfway.all(curable) {
+        let mut locks = status.members.iter().filter_map(|m| m.lock.as_ref());
+        let command = match locks.find_map(|lock| lock.claim.as_ref()) {
+            Some(claim) => format!("resume {}", claim.run),
+            None => "update".to_owned(),
+        };
+        out!("To bring members that are behind up to date: lockstep {command}");
+    }
+}
+
+/// `1501 squid/stable` with what is out of the ordinary.
+fn cell(member: &MemberStatus, component: &Component) -> String {
+    let Some(installed) = member.snaps.get(&component.name) else {
+        return "-".to_owned();
+    };
+    let mut text = format!("{} {}", installed.revision, installed.channel);
+    if installed.cohort.is_empty() {
+        text.push_str(" no cohort");
+    }
+    if !installed.held {
+        text.push_str(" not held");
+    }
+    if !installed.active {
+        text.push_str(" disabled");
+    }
+    if let Some(halfway) = &component.halfway {
+        let has = |names: &[String]| names.contains(&member.name);
+        let words = [
+            (has(&halfway.behind), " behind"),
+            (has(&halfway.stopped), " stopped"),
+            (has(&halfway.waiting), " waits"),
+        ];
+        text.extend(words.iter().filter(|(is, _)| *is).map(|(_, word)| *word));
+    }
+    text
+}

@@ -1,0 +1,117 @@
+//! `unlock`: the lock of a run of which nothing else is left.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::rc::Rc;
+
+use clap::Args;
+use lockstep_modules::contract::op::Registry;
+use lockstep_modules::contract::reach::Transport;
+use lockstep_modules::ops::lock::{MemberLock, ReadOut};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::op;
+use crate::cli::exit::{Exit, Fault};
+use crate::cli::global::Global;
+use crate::cli::session::{runtime, state};
+use crate::cli::shown::Shown;
+use crate::cli::target::{Target, simulation, ssh};
+use crate::runs::Runs;
+
+/// Whether anybody is asked.
+#[derive(Args)]
+pub(crate) struct UnlockArgs {
+    /// Remove it without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Shows whose the cluster is, and takes it away from there if the operator says so.
+pub(crate) fn unlock(
+    registry: &Registry,
+    global: &Global,
+    args: &UnlockArgs,
+) -> Result<Exit, Fault> {
+    let target = Target::of(global)?;
+    let cluster = &target.config.cluster;
+    let runtime = runtime(target.twin.is_some())?;
+    let transport: Rc<dyn Transport> = match &target.twin {
+        Some(scenario) => Rc::new(simulation(scenario.build(), None)),
+        None => ssh(cluster)?,
+    };
+    let read = || {
+        let transport = Rc::clone(&transport);
+        runtime.block_on(op::read_once(
+            registry,
+            cluster,
+            transport,
+            ("lock.read", json!({})),
+            Shown::of_op(global),
+        ))
+    };
+    let found = ReadOut::deserialize(read()?).map_err(|e| Fault::new(Exit::Failed, e))?;
+    let taken: Vec<&MemberLock> = found.members.iter().filter(|lock| !lock.free()).collect();
+    if taken.is_empty() {
+        out!("{} is not locked", cluster.name);
+        return Ok(Exit::Done);
+    }
+    for lock in &taken {
+        out!("{}: {}", lock.member, lock.brief());
+    }
+    // Only these: by the time of the answer somebody else may have the cluster.
+    let shown: BTreeMap<&str, &str> = taken
+        .iter()
+        .map(|lock| (lock.member.as_str(), lock.says.as_str()))
+        .collect();
+    let runs = Runs::in_state(&state(global)?);
+    let ours = |lock: &&MemberLock| {
+        let claim = lock.claim.as_ref()?;
+        let history = runs.history(&claim.run).ok()?;
+        let same = history.head.who == claim.holder && history.began == claim.began;
+        (same && history.end.is_none()).then(|| claim.run.clone())
+    };
+    if let Some(run) = taken.iter().find_map(ours) {
+        if runs.is_running(&run) {
+            return Err(
+                Fault::new(Exit::Locked, format!("{run} is running here right now"))
+                    .help(format!("lockstep watch {run}  follows it")),
+            );
+        }
+        out!(
+            "That run is here and has not ended: lockstep resume {run} continues it; lockstep abort {run} restores the settings it changed, then releases the lock."
+        );
+    }
+    if !args.yes && !agreed()? {
+        return Err(Fault::new(Exit::Refused, "the lock was not removed"));
+    }
+    let folder = Runs::in_state(&state(global)?).create("op")?;
+    let removed = op::change_once(
+        registry,
+        cluster,
+        &target.name,
+        transport,
+        &folder,
+        ("lock.remove", json!({"shown": shown})),
+    );
+    runtime.block_on(removed)?;
+    out!("{} is no longer locked", cluster.name);
+    Ok(Exit::Done)
+}
+
+fn agreed() -> Result<bool, Fault> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Fault::new(
+            Exit::Refused,
+            "there is no terminal to ask on; the lock was not removed",
+        )
+        .help("lockstep unlock --yes  removes it; be sure that no run is active"));
+    }
+    let _ = write!(
+        std::io::stderr(),
+        "Remove the lock? Another run may be changing the cluster right now. [y/N] "
+    );
+    let mut line = String::new();
+    let read = std::io::stdin().read_line(&mut line);
+    Ok(read.is_ok() && ["y", "yes"].contains(&line.trim().to_lowercase().as_str()))
+}
