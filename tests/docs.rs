@@ -120,13 +120,15 @@ fn every_link_leads_somewhere() {
 
 #[test]
 fn every_page_is_in_the_table_of_contents() {
-    let contents = Page::read(&root().join("docs/README.md")).links;
-    for page in book() {
-        let file = page.file_name().unwrap().to_str().unwrap();
-        assert!(
-            file == "README.md" || contents.iter().any(|link| link == file),
-            "{file}"
-        );
+    // One for readers of the repository, and one for mdBook.
+    for contents in ["README.md", "SUMMARY.md"] {
+        let links = Page::read(&root().join("docs").join(contents)).links;
+        for page in book() {
+            let file = page.file_name().unwrap().to_str().unwrap();
+            let listed = ["README.md", "SUMMARY.md"].contains(&file)
+                || links.iter().any(|link| link == file);
+            assert!(listed, "{contents}: {file}");
+        }
     }
 }
 

@@ -140,6 +140,50 @@ pub fn lua_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
+/// A playbook that somebody named.
+pub struct Main {
+    /// Its main module.
+    pub main: String,
+    /// The name that its runs get.
+    pub name: String,
+    /// Where its modules are.
+    pub finder: Finder,
+    /// It is a site's own, which may name machines beside the cluster.
+    pub site: bool,
+}
+
+impl Main {
+    /// A shipped playbook by its name, or a site's by its file; none where there is neither.
+    #[must_use]
+    pub fn find(playbooks: Playbooks, named: &str) -> Option<Self> {
+        let main = named.to_owned();
+        if playbooks.names().contains(&main) {
+            return Some(Self {
+                name: main.clone(),
+                main,
+                finder: Finder::shipped(playbooks),
+                site: false,
+            });
+        }
+        let path = Path::new(named);
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy());
+        path.exists().then(|| Self {
+            main,
+            name: plain(&stem.unwrap_or("run".into())),
+            finder: Finder::site(path, playbooks),
+            site: true,
+        })
+    }
+}
+
+/// A file's name as part of a run's name.
+fn plain(stem: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || c == '_';
+    stem.chars()
+        .map(|c| if plain(c) { c } else { '-' })
+        .collect()
+}
+
 /// Finds modules for a playbook that is about to run.
 ///
 /// `require "x.y"` looks for `x/y.lua` in the folder of the playbook; `require "playbooks.x"` for `x.lua` among the

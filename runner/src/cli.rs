@@ -5,13 +5,13 @@ mod print;
 
 mod commands;
 mod exit;
+mod front;
 mod global;
 mod help;
 mod mistakes;
 mod modules;
 mod params;
 mod reference;
-mod session;
 mod shown;
 mod signals;
 mod target;

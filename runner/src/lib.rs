@@ -22,6 +22,8 @@ pub mod report;
 pub mod runs;
 pub mod script;
 pub mod secret;
+pub mod session;
+pub mod target;
 pub mod trial;
 pub mod trust;
 

@@ -3,6 +3,8 @@
 //! The same playbook goes through the same modules, so a plan is what a run would be, except for what nobody can know
 //! before: what programs do that the simulated cluster has never heard of. There the plan ends, and says so.
 
+mod file;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_modules::contract::cx::LogLevel;
@@ -21,6 +23,9 @@ use crate::journal::Record;
 use crate::programs;
 use crate::script::UNKNOWN;
 use crate::trial::{Ended, Piece, Trial};
+
+pub(crate) use file::KEPT;
+pub use file::PlanError;
 
 /// The version of the file.
 pub const FORMAT: u32 = 1;

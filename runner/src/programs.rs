@@ -148,6 +148,21 @@ fn of(registry: &Registry) -> impl Iterator<Item = &Program> {
         .filter_map(|module| module.program.as_deref())
 }
 
+/// The modules that aren't programs.
+#[must_use]
+pub fn native(registry: &Registry) -> Registry {
+    let native = registry.modules().iter().filter(|m| m.program.is_none());
+    Registry::new(native.cloned())
+}
+
+/// Whether an op is a program's.
+#[must_use]
+pub fn is_of_program(registry: &Registry, op: &str) -> bool {
+    let has = |module: &Module| module.ops.iter().any(|own| own.name == op);
+    let mut programs = registry.modules().iter().filter(|m| m.program.is_some());
+    programs.any(has)
+}
+
 /// The SHA-256 of every program of a registry, by its path in the site.
 pub fn digests(registry: &Registry) -> impl Iterator<Item = (String, String)> {
     of(registry).map(|program| {
@@ -196,11 +211,7 @@ pub fn capture(
         modules: modules.collect(),
         files,
     };
-    let native = registry
-        .modules()
-        .iter()
-        .filter(|module| module.program.is_none());
-    let registry = Registry::new(native.cloned().chain(modules_of(run, &captured)));
+    let registry = native(registry).with(modules_of(run, &captured));
     Ok((registry, Some(captured)))
 }
 

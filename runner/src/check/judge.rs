@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use lockstep_modules::contract::cmd::End;
 use lockstep_modules::contract::error::Kind;
-use lockstep_modules::contract::op::Effect;
+use lockstep_modules::contract::op::{Effect, Op};
 use lockstep_modules::contract::schema::Span;
+use lockstep_modules::ops::exec::Exec;
 use lockstep_twin::{Scenario, Strangers, World};
 
 use super::case::{BEFORE, Case};
@@ -283,7 +284,8 @@ impl Judge {
                 .iter()
                 .filter(|e| e.step == *path && e.end == Some(End::Exit(0)))
                 .count();
-            if *effect == Effect::Once && *op == "exec" && again > 1 && !decided.contains(path) {
+            if *effect == Effect::Once && *op == Exec::NAME && again > 1 && !decided.contains(path)
+            {
                 let what = format!("{path} was done {again} times");
                 findings.push(
                     Finding::new("once", &what, case)

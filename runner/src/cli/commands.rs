@@ -92,8 +92,8 @@ pub(super) fn dispatch(
     match command {
         Command::Status(args) => status::status(registry, global, &args),
         Command::Preflight(args) => preflight::preflight(registry, global, &args),
-        Command::Update(args) => playbook::shipped(registry, global, "update", &args),
-        Command::Upgrade(args) => playbook::shipped(registry, global, "upgrade", &args),
+        Command::Update(args) => playbook::named(registry, global, "update", &args),
+        Command::Upgrade(args) => playbook::named(registry, global, "upgrade", &args),
         Command::Run(args) => playbook::file(registry, global, &args),
         Command::Runs => runs::runs(global),
         Command::Show(args) => show::show(registry, global, &args),

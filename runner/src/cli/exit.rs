@@ -15,10 +15,14 @@ use crate::config::ConfigError;
 use crate::engine::{Divergence, EngineError};
 use crate::failure::Failure;
 use crate::journal::JournalError;
+use crate::plan::PlanError;
+use crate::programs::CaptureError;
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::runs::RunsError;
 use crate::script::Source;
+use crate::session::SessionError;
+use crate::target::TargetError;
 use crate::trust::Distrust;
 
 /// How the process ends. The numbers are a promise, and their meanings are what `lockstep help exit-codes` prints.
@@ -221,6 +225,57 @@ impl From<EngineError> for Fault {
         Self {
             help: help.map(str::to_owned),
             ..Self::new(exit, error)
+        }
+    }
+}
+
+impl From<PlanError> for Fault {
+    fn from(error: PlanError) -> Self {
+        let exit = match &error {
+            PlanError::Unusable { .. } => Exit::Usage,
+            PlanError::Unwritten { .. } => Exit::State,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<TargetError> for Fault {
+    fn from(error: TargetError) -> Self {
+        let exit = match &error {
+            TargetError::Fault(_) => Exit::Usage,
+            TargetError::Sockets(_)
+            | TargetError::Unreadable { .. }
+            | TargetError::Damaged { .. } => Exit::State,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<CaptureError> for Fault {
+    fn from(error: CaptureError) -> Self {
+        Self::new(Exit::State, error)
+    }
+}
+
+impl From<SessionError> for Fault {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Playbook(failure) => Self::from(*failure),
+            SessionError::Runs(error) => Self::from(error),
+            SessionError::Programs(error) => Self::from(error),
+            SessionError::Target(error) => Self::from(error),
+            SessionError::Plan(error) => Self::from(error),
+            SessionError::Refused(_) => Self::usage(error).help("run the command again"),
+            SessionError::Ended(ref id) => {
+                let help = format!("lockstep show {id}  shows how");
+                Self::usage(error).help(help)
+            }
+            SessionError::OtherMembers(_) => Self::usage(error),
+            SessionError::NoSuchOp { .. } => Self::usage(error)
+                .help("continue with the lockstep and the modules that it was started with"),
+            SessionError::Real => {
+                Self::usage("--mend works only on rehearsals; repair the cluster yourself")
+            }
         }
     }
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use lockstep_modules::contract::op::Registry;
 use lockstep_modules::program::{Found, Program, ProgramError};
 
-use super::exit::{Exit, Fault};
+use super::exit::Fault;
+use super::front::runtime;
 use super::params::Asked;
-use super::session::runtime;
 use super::typed::Typed;
 use crate::programs;
 use crate::trust::{self, Distrust};
@@ -165,18 +165,4 @@ fn folder(typed: &Typed, playbook: Option<&Asked>) -> Result<Option<Folder>, Fau
 /// A program is started in its own folder, from where a relative path would lead elsewhere.
 fn absolute(folder: &Path) -> PathBuf {
     std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
-}
-
-/// Why a run's programs can't be captured or taken up again.
-impl From<programs::CaptureError> for Fault {
-    fn from(error: programs::CaptureError) -> Self {
-        let help = matches!(error, programs::CaptureError::Changed { .. }).then_some(
-            "lockstep resume RUN --modules DIR  continues with the programs of a folder",
-        );
-        let fault = Self::new(Exit::State, error);
-        match help {
-            Some(help) => fault.help(help),
-            None => fault,
-        }
-    }
 }

@@ -10,11 +10,9 @@ use lockstep_modules::contract::near::hint;
 use lockstep_modules::contract::op::Registry;
 use serde_json::{Value, json};
 
-use super::commands::playbook::Main;
 use super::exit::Fault;
 use super::typed::Typed;
-use crate::bundle::Playbooks;
-use crate::config::Config;
+use crate::bundle::{Main, Playbooks};
 use crate::script::{Param, ParamKind, Playbook, Script};
 use crate::secret::{Secrets, Source};
 
@@ -38,8 +36,8 @@ pub(crate) struct Params(Vec<(String, Value)>);
 
 impl Params {
     /// The parameters, as they were typed.
-    pub(super) fn typed(&self) -> impl Iterator<Item = (String, Value)> {
-        self.0.iter().cloned()
+    pub(super) fn typed(&self) -> &[(String, Value)] {
+        &self.0
     }
 }
 
@@ -109,7 +107,7 @@ pub(super) fn flags(
         return Ok(command);
     };
     // That there is no such file is told by the command itself.
-    let Ok(main) = Main::of(playbooks, &file) else {
+    let Some(main) = Main::find(playbooks, &file) else {
         return Ok(command);
     };
     let script = Script::load(&main.main, Box::new(main.finder), registry, 1)?;
@@ -166,8 +164,10 @@ impl Asked {
 
     /// Whether it can be loaded with no more ops than these.
     pub(super) fn loads(&self, registry: &Registry) -> bool {
-        let main = Main::of(self.playbooks.clone(), &self.file);
-        main.is_ok_and(|main| Script::load(&main.main, Box::new(main.finder), registry, 1).is_ok())
+        let main = Main::find(self.playbooks.clone(), &self.file);
+        main.is_some_and(|main| {
+            Script::load(&main.main, Box::new(main.finder), registry, 1).is_ok()
+        })
     }
 }
 
@@ -225,27 +225,6 @@ fn flag(name: &str, long: String, param: &Param) -> Arg {
             }
         }
     }
-}
-
-/// Parameters as a run keeps them: what is found in a file is found from any folder. A path that the cluster file gives
-/// begins in the folder of that.
-pub(super) fn anchored(
-    playbook: &Playbook,
-    mut params: Value,
-    typed: &Params,
-    config: &Config,
-    name: &str,
-) -> Result<Value, Fault> {
-    let of_file = config.params.get(name);
-    for (name, source) in playbook.secrets(&params)? {
-        let typed = typed.0.iter().any(|(typed, _)| *typed == name);
-        let folder = match of_file.filter(|given| !typed && given.contains_key(&name)) {
-            Some(_) => &config.folder,
-            None => Path::new(""),
-        };
-        params[name] = Value::from(source.anchored(folder).to_string());
-    }
-    Ok(params)
 }
 
 /// Fetches the secrets of a run, before anything is done; a simulated cluster needs none. For a run that is gone on with,

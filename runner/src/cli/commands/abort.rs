@@ -3,7 +3,7 @@
 use clap::Args;
 use lockstep_modules::contract::op::Registry;
 
-use super::resume::{self, ResumeArgs};
+use super::resume::{self, How};
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
 
@@ -25,7 +25,13 @@ pub(crate) struct AbortArgs {
 
 /// Aborts a run. What goes on on the cluster is waited for; nothing new is begun but what the playbook cleans up with.
 pub(crate) fn abort(registry: &Registry, global: &Global, args: &AbortArgs) -> Result<Exit, Fault> {
-    let mut resume = ResumeArgs::to_abort(&args.run, &args.assume_done, &args.secret);
-    resume.playbook.clone_from(&args.playbook);
-    resume::go_on(registry, global, &resume, true)
+    let how = How {
+        run: &args.run,
+        assume_done: &args.assume_done,
+        playbook: args.playbook.as_deref(),
+        secret: &args.secret,
+        abort: true,
+        ..How::default()
+    };
+    resume::go_on(registry, global, &how)
 }

@@ -8,16 +8,16 @@ use lockstep_modules::contract::cmd::quote;
 use lockstep_modules::contract::op::Registry;
 use serde_json::json;
 
-use super::playbook::Which;
+use super::playbook::{Which, machines_of};
 use crate::check::{Check, Finding, Report};
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
 use crate::cli::print;
-use crate::cli::target::Made;
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::report::harmless::harmless;
 use crate::script::Source;
+use crate::target::Made;
 use crate::trial::Piece;
 
 /// What a check takes.
@@ -46,8 +46,8 @@ pub(crate) struct CheckArgs {
 /// Checks a playbook.
 pub(crate) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> Result<Exit, Fault> {
     let main = args.which.main(global)?;
-    let given = args.which.params.typed().collect();
-    let machines = main.machines(global)?;
+    let given = args.which.params.typed().iter().cloned().collect();
+    let machines = machines_of(&main, global)?;
     let mut piece = Piece::load(&main.main, Box::new(main.finder), registry, &given)?;
     piece.machines = machines;
     let members = if args.members.is_empty() {
@@ -96,7 +96,7 @@ fn again(main: &str, global: &Global, args: &CheckArgs) -> String {
         let folder = folder.as_ref()?.display().to_string();
         Some(format!(" {flag} {}", quote(&folder)))
     });
-    let params = args.which.params.typed().map(|(name, value)| {
+    let params = args.which.params.typed().iter().map(|(name, value)| {
         let value = value.as_str().unwrap_or_default().to_owned();
         format!(" -p {}", quote(&format!("{name}={value}")))
     });

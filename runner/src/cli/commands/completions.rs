@@ -21,13 +21,14 @@ use lockstep_modules::ops::status::COMPONENTS;
 use lockstep_twin::{Arg as FaultArg, KINDS, SEVERITIES, Set};
 
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::front::state;
 use crate::cli::global::Global;
 use crate::cli::print;
-use crate::cli::session::state;
-use crate::cli::target::{Made, Target};
+use crate::cli::target;
 use crate::journal::Phase;
 use crate::report::harmless;
 use crate::runs::Runs;
+use crate::target::Made;
 
 /// The variable that asks for an answer instead of a command: the shell's name.
 const ASKED: &str = "LOCKSTEP_COMPLETE";
@@ -238,7 +239,7 @@ impl Context {
 
     /// The members of the cluster that is named, or of the simulated one.
     fn member_names(&self) -> Vec<String> {
-        Target::of(&self.global)
+        target::named(&self.global)
             .map(|target| target.config.cluster.names())
             .unwrap_or_default()
     }

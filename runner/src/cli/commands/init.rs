@@ -12,8 +12,8 @@ use lockstep_modules::transport::ssh::Ssh;
 use serde::Deserialize;
 
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::front::runtime;
 use crate::cli::global::Global;
-use crate::cli::session::runtime;
 use crate::config::address;
 use crate::private::{self, Over};
 use crate::report::harmless::one_line;

@@ -1,32 +1,26 @@
 //! `op`: one op, on one, several or all members. It is a run of one step: the same engine, and no second path.
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
-
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use lockstep_modules::contract::cluster::Cluster;
 use lockstep_modules::contract::error::Kind;
-use lockstep_modules::contract::op::{Effect, Module, OpDef, Registry};
-use lockstep_modules::contract::reach::Transport;
-use lockstep_modules::contract::schema::{coerce, required, types_of, words};
-use serde::{Deserialize, Serialize};
+use lockstep_modules::contract::op::{Effect, OpDef, Registry};
+use lockstep_modules::contract::schema::{required, types_of, words};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::bundle::{Finder, Playbooks};
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::front::{Front, runtime, state, tell, who};
 use crate::cli::global::Global;
 use crate::cli::print;
-use crate::cli::session::{self, Played, Session, runtime, state, tell};
 use crate::cli::shown::Shown;
-use crate::cli::target::{Target, machines, simulation, ssh, world};
-use crate::clock::Clock;
-use crate::engine::{Finish, Start};
-use crate::journal::{ClusterRef, FORMAT, Head, Journal, MemoryJournal};
+use crate::cli::target::{self, machines};
+use crate::engine::Finish;
 use crate::programs;
-use crate::runs::{RunFolder, Runs};
-use crate::script::Script;
+use crate::runs::Runs;
 use crate::secret::Secrets;
+use crate::session::{Begin, Once, Session, results};
+use crate::target::{Target, Way};
 
 /// The command `op`, with a subcommand for every op.
 pub(crate) fn command(registry: &Registry) -> Command {
@@ -204,90 +198,89 @@ pub(crate) fn run(registry: &Registry, global: &Global, given: &ArgMatches) -> R
         .subcommand()
         .ok_or_else(|| Fault::usage("which op?"))?;
     let op = registry.op(name).map_err(Fault::usage)?;
-    let mut target = Target::of(global)?;
+    let mut target = target::named(global)?;
     let args = arguments(op, given)?;
-    if target.twin.is_some() && names_others(registry, op, given, &target.config.cluster) {
+    if target.is_simulated() && names_others(registry, op, given, &target.config.cluster) {
         target.config.cluster.machines = machines(global)?;
     }
-    let members = members(op, given, &target.config.cluster)?;
-    let effect = effect(op, &args, &members);
-    let call = Adhoc {
+    let call = Once {
         op: name.to_owned(),
         args,
-        members,
+        members: members(op, given, &target.config.cluster)?,
     };
-    let folder = match effect {
-        // A read leaves nothing to be resumed.
-        Effect::Read => None,
-        _ => Some(Runs::in_state(&state(global)?).create("op")?),
-    };
-    let runtime = runtime(target.twin.is_some())?;
-    let outcome = runtime.block_on(async {
-        let transport: Rc<dyn Transport> = match (&target.twin, &folder) {
-            (Some(scenario), folder) => {
-                let world = world(scenario, &target.config.cluster.machines)?;
-                let file = folder.as_ref().map(|folder| folder.file("twin.json"));
-                Rc::new(simulation(world, file))
-            }
-            (None, _) => ssh(&target.config.cluster)?,
-        };
-        call.play(
-            registry,
-            &target.config.cluster,
-            &target.name,
-            transport,
-            folder.as_ref(),
-            Shown::of_op(global),
-        )
-        .await
-    })?;
-    let Finish::Done(value) = outcome.finish else {
-        return Ok(tell(
-            folder.as_ref().map_or("op", |f| f.id.as_str()),
-            &outcome,
-            global.json,
-        ));
+    let runs = Runs::in_state(&state(global)?);
+    // A read leaves nothing to be resumed.
+    let runs = (call.effect(op) != Effect::Read).then_some(&runs);
+    let runtime = runtime(target.is_simulated())?;
+    let _within = runtime.enter();
+    let session = begin(registry, &target, &call, runs, None)?;
+    let played = runtime.block_on(Front::of_op(Shown::of_op(global)).play(session))?;
+    let Finish::Done(value) = played.finish else {
+        return Ok(tell(&played, global.json));
     };
     Ok(print(op, &call, value, global.json))
+}
+
+/// The run of one op.
+fn begin(
+    registry: &Registry,
+    target: &Target,
+    call: &Once,
+    runs: Option<&Runs>,
+    way: Option<&Way>,
+) -> Result<Session, Fault> {
+    let session = call.draft(registry, target)?.begin(Begin {
+        who: who(),
+        runs,
+        way: way.cloned(),
+        secrets: Secrets::default(),
+        plan: None,
+    })?;
+    Ok(session)
 }
 
 /// Runs an op that only reads, and returns its result.
 pub(crate) async fn read_once(
     registry: &Registry,
-    cluster: &Cluster,
-    transport: Rc<dyn Transport>,
-    (name, args): (&str, Value),
+    target: &Target,
+    way: &Way,
+    call: Once,
     shown: Shown,
 ) -> Result<Value, Fault> {
-    let call = Adhoc {
-        op: name.to_owned(),
-        args,
-        members: Vec::new(),
-    };
-    let outcome = call
-        .play(
-            registry,
-            cluster,
-            &ClusterRef::default(),
-            transport,
-            None,
-            shown,
-        )
-        .await?;
+    let session = begin(registry, target, &call, None, Some(way))?;
+    the_result(
+        registry,
+        &call,
+        Front::of_op(shown).play(session).await?.finish,
+    )
+}
+
+/// Runs an op that changes something, as a run of its own.
+pub(crate) async fn change_once(
+    registry: &Registry,
+    target: &Target,
+    way: &Way,
+    call: Once,
+    runs: &Runs,
+) -> Result<Value, Fault> {
+    let session = begin(registry, target, &call, Some(runs), Some(way))?;
+    let front = Front::of_op(Shown::Nothing);
+    the_result(registry, &call, front.play(session).await?.finish)
+}
+
+/// What an op returned that was called for no member in particular.
+fn the_result(registry: &Registry, call: &Once, finish: Finish) -> Result<Value, Fault> {
     let failed = |what: String| Err(Fault::new(Exit::Failed, what));
-    match outcome.finish {
+    match finish {
         Finish::Done(value) => {
-            let result = results(registry.op(name).map_err(Fault::usage)?, value)
-                .pop()
-                .unwrap_or_default();
-            let error = &result["error"];
-            match result.get("value").cloned() {
-                Some(value) => Ok(value),
-                None => Err(Fault::new(
-                    failure_of(error),
-                    error["message"].as_str().unwrap_or("it failed"),
-                )),
+            let op = registry.op(&call.op).map_err(Fault::usage)?;
+            let mut result = results(op, value).pop().unwrap_or_default();
+            if let Some(value) = result.get_mut("value") {
+                return Ok(value.take());
             }
+            let error = &result["error"];
+            let message = error["message"].as_str().unwrap_or("it failed");
+            Err(Fault::new(failure_of(error), message))
         }
         Finish::Failed(failure) => failed(failure.to_string()),
         Finish::Held(held) | Finish::Refused(held) => {
@@ -296,53 +289,6 @@ pub(crate) async fn read_once(
         Finish::Suspended(why) => failed(why.to_string()),
         Finish::Aborted => failed("it was aborted".to_owned()),
     }
-}
-
-/// Runs an op that changes something, as a run of its own in `folder`.
-pub(crate) async fn change_once(
-    registry: &Registry,
-    cluster: &Cluster,
-    target: &ClusterRef,
-    transport: Rc<dyn Transport>,
-    folder: &RunFolder,
-    (name, args): (&str, Value),
-) -> Result<(), Fault> {
-    let call = Adhoc {
-        op: name.to_owned(),
-        args,
-        members: Vec::new(),
-    };
-    let outcome = call
-        .play(
-            registry,
-            cluster,
-            target,
-            transport,
-            Some(folder),
-            Shown::Nothing,
-        )
-        .await?;
-    let op = registry.op(name).map_err(Fault::usage)?;
-    let failed = |what: String| Fault::new(Exit::Failed, what);
-    match outcome.finish {
-        Finish::Done(value) => {
-            let result = results(op, value).pop().unwrap_or_default();
-            match result.pointer("/error/message").and_then(Value::as_str) {
-                Some(message) => Err(failed(message.to_owned())),
-                None => Ok(()),
-            }
-        }
-        other => Err(failed(format!("{name} did not end: {other:?}"))),
-    }
-}
-
-/// What doing it twice would mean, on any of the members.
-fn effect(op: &OpDef, args: &Value, members: &[String]) -> Effect {
-    let mut whole = args.clone();
-    if let Some(member) = members.first() {
-        whole["member"] = Value::from(member.as_str());
-    }
-    op.call.effect(&whole)
 }
 
 /// Whether an op may be about more than the members: one of its arguments names something else, or it is a program's, which
@@ -356,15 +302,7 @@ fn names_others(registry: &Registry, op: &OpDef, given: &ArgMatches, cluster: &C
     let mut named =
         names.flat_map(|(name, _)| given.get_many::<String>(name).into_iter().flatten());
     let members = cluster.names();
-    is_of_program(registry, &op.name) || named.any(|name| !members.contains(name))
-}
-
-fn is_of_program(registry: &Registry, op: &str) -> bool {
-    let has = |module: &Module| module.ops.iter().any(|own| own.name == op);
-    registry
-        .modules()
-        .iter()
-        .any(|module| module.program.is_some() && has(module))
+    programs::is_of_program(registry, &op.name) || named.any(|name| !members.contains(name))
 }
 
 fn members(op: &OpDef, given: &ArgMatches, cluster: &Cluster) -> Result<Vec<String>, Fault> {
@@ -399,95 +337,9 @@ fn members(op: &OpDef, given: &ArgMatches, cluster: &Cluster) -> Result<Vec<Stri
     }
 }
 
-/// A call of one op, as the playbook `op` is given it. Parameters that a playbook declares could not hold the arguments: no
-/// command line has to.
-#[derive(Serialize)]
-struct Adhoc {
-    op: String,
-    args: Value,
-    members: Vec<String>,
-}
-
-impl Adhoc {
-    async fn play(
-        &self,
-        registry: &Registry,
-        cluster: &Cluster,
-        target: &ClusterRef,
-        transport: Rc<dyn Transport>,
-        folder: Option<&RunFolder>,
-        shown: Shown,
-    ) -> Result<Played, Fault> {
-        let shipped = Box::new(Finder::shipped(Playbooks::Shipped));
-        let mut script = Script::load("op", shipped, registry, 1)?;
-        let params = json!(self);
-        script.start(cluster, &params)?;
-        let (journal, bundle): (Box<dyn Journal>, _) = match folder {
-            Some(folder) => (
-                Box::new(folder.create_journal()?),
-                folder.capture(&script.loaded())?,
-            ),
-            None => (Box::new(MemoryJournal::default()), BTreeMap::new()),
-        };
-        let (registry, programs) = match folder {
-            Some(folder) if is_of_program(registry, &self.op) => {
-                programs::capture(&folder.path, registry)?
-            }
-            _ => (registry.clone(), None),
-        };
-        let head = Head {
-            format: FORMAT,
-            id: folder.map_or_else(|| "op".to_owned(), |f| f.id.clone()),
-            playbook: "op".to_owned(),
-            params,
-            lockstep: env!("CARGO_PKG_VERSION").to_owned(),
-            target: target.clone(),
-            cluster: cluster.clone(),
-            seed: 1,
-            bundle,
-            programs,
-            who: session::who(),
-        };
-        let session = Session {
-            registry: &registry,
-            cluster: cluster.clone(),
-            transport,
-            folder: folder.map(|f| f.path.clone()),
-            shown,
-            simulated: target.is_simulated(),
-            clock: Clock::system(),
-            yes: false,
-            deliver_failures: true,
-            approved: None,
-            secrets: Secrets::default(),
-            speed: None,
-        };
-        session
-            .play(script, journal, Start::Fresh(Box::new(head)))
-            .await
-            .map_err(Fault::from)
-    }
-}
-
-/// What each call returned. The values have been through Lua, where an empty list and an empty record are the same.
-fn results(op: &OpDef, value: Value) -> Vec<Value> {
-    let Value::Array(mut results) = value else {
-        return Vec::new();
-    };
-    for value in results
-        .iter_mut()
-        .filter_map(|result| result.get_mut("value"))
-    {
-        if let Ok(fitted) = coerce(&op.out, value.clone()) {
-            *value = fitted;
-        }
-    }
-    results
-}
-
 /// Prints what each member returned. The exit code says whether all of them succeeded, and if not, whether it was only that
 /// they can't be reached.
-fn print(op: &OpDef, call: &Adhoc, value: Value, as_json: bool) -> Exit {
+fn print(op: &OpDef, call: &Once, value: Value, as_json: bool) -> Exit {
     let results = results(op, value);
     let names: Vec<&str> = if call.members.is_empty() {
         vec![""]

@@ -2,30 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use clap::Args;
-use lockstep_modules::contract::op::{Effect, Registry};
-use lockstep_modules::contract::reach::Transport;
+use lockstep_modules::contract::op::{Effect, Op, Registry};
 use lockstep_modules::contract::schema::Span;
+use lockstep_modules::ops::confirm::Confirm;
 use lockstep_modules::ops::status::SnapshotOut;
 use lockstep_twin::Scenario;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::op;
-use super::playbook::{Which, given_by};
+use super::playbook::{Which, machines_of};
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::front::runtime;
 use crate::cli::global::Global;
 use crate::cli::print;
-use crate::cli::session::runtime;
 use crate::cli::shown::Shown;
-use crate::cli::target::{Target, ssh};
+use crate::cli::target;
 use crate::plan::{End, Plan, Step, make};
-use crate::private::{self, Over};
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::script::Source;
+use crate::session::{Once, given};
+use crate::target::Target;
 use crate::trial::Piece;
 
 /// What a plan takes.
@@ -40,17 +40,21 @@ pub(crate) struct PlanArgs {
 
 /// Looks at the cluster that the command line names, and describes one like it.
 pub(crate) fn look(registry: &Registry, global: &Global) -> Result<(Target, Scenario), Fault> {
-    let target = Target::of(global)?;
+    let target = target::named(global)?;
     if let Some(scenario) = &target.twin {
         let scenario = scenario.clone();
         return Ok((target, scenario));
     }
-    let cluster = &target.config.cluster;
-    let value = runtime(false)?.block_on(async {
-        let transport: Rc<dyn Transport> = ssh(cluster)?;
-        let read = ("status.snapshot", json!({}));
-        op::read_once(registry, cluster, transport, read, Shown::of_op(global)).await
-    })?;
+    let runtime = runtime(false)?;
+    let _within = runtime.enter();
+    let (way, read) = (target.way(None)?, Once::of("status.snapshot", json!({})));
+    let value = runtime.block_on(op::read_once(
+        registry,
+        &target,
+        &way,
+        read,
+        Shown::of_op(global),
+    ))?;
     let seen = SnapshotOut::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
     let scenario = Scenario::like(&seen).map_err(|unknown| {
         let text = format!(
@@ -68,7 +72,7 @@ pub(crate) fn plan(registry: &Registry, global: &Global, args: &PlanArgs) -> Res
     let main = args.which.main(global)?;
     let (mut target, scenario) = look(registry, global)?;
     if target.twin.is_some() {
-        target.config.cluster.machines = main.machines(global)?;
+        target.config.cluster.machines = machines_of(&main, global)?;
     }
     let mut piece = Piece::load(
         &main.main,
@@ -76,24 +80,13 @@ pub(crate) fn plan(registry: &Registry, global: &Global, args: &PlanArgs) -> Res
         registry,
         &Default::default(),
     )?;
-    let given = given_by(
-        &target,
-        &piece.takes()?,
-        &main.name,
-        args.which.params.typed(),
-    );
+    let typed = args.which.params.typed();
+    let given = given(&target, &piece.takes()?, &main.name, typed);
     piece.give(&given)?;
     piece.machines.clone_from(&target.config.cluster.machines);
     let plan = make(&piece, &target.config.cluster.name, &scenario)?;
     if let Some(file) = &args.output {
-        let text = serde_json::to_string_pretty(&plan).map_err(|e| Fault::new(Exit::State, e))?;
-        let written = private::place(file, &(text + "\n"), private::PRIVATE, Over::Anything);
-        written.map_err(|e| {
-            Fault::new(
-                Exit::State,
-                format!("{} can't be written: {e}", file.display()),
-            )
-        })?;
+        plan.write(file)?;
     }
     if global.json {
         print::json(&json!(plan));
@@ -118,7 +111,8 @@ fn command(global: &Global, args: &PlanArgs, file: &Path) -> String {
         "run".to_owned(),
         args.which.file.clone(),
     ];
-    let given: BTreeMap<String, serde_json::Value> = args.which.params.typed().collect();
+    let given: BTreeMap<String, serde_json::Value> =
+        args.which.params.typed().iter().cloned().collect();
     for (name, value) in given {
         let value = value
             .as_str()
@@ -149,23 +143,6 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// Reads a plan that was written down.
-pub(crate) fn read(file: &Path) -> Result<Plan, Fault> {
-    let complain = |what: String| Fault::usage(format!("the plan {}: {what}", file.display()));
-    let text =
-        std::fs::read_to_string(file).map_err(|e| complain(format!("it can't be read: {e}")))?;
-    let value: serde_json::Value =
-        serde_json::from_str(&text).map_err(|e| complain(format!("it is damaged: {e}")))?;
-    let format = value.get("format").and_then(serde_json::Value::as_u64);
-    if format != Some(u64::from(crate::plan::FORMAT)) {
-        let known = crate::plan::FORMAT;
-        return Err(complain(format!(
-            "its version is not the one that this lockstep knows ({known}); create it again"
-        )));
-    }
-    Plan::deserialize(&value).map_err(|e| complain(format!("it is damaged: {e}")))
-}
-
 /// Minutes and seconds.
 fn clock(millis: u64) -> String {
     let seconds = millis / 1000;
@@ -190,7 +167,7 @@ fn print(plan: &Plan, verbose: bool) {
     let mut said = plan.said.iter().peekable();
     let changing = plan.steps.iter().filter(|s| {
         // A question is shown: a run stops there until somebody has answered.
-        verbose || s.effect != Effect::Read || s.takes >= 1000 || s.op == "confirm"
+        verbose || s.effect != Effect::Read || s.takes >= 1000 || s.op == Confirm::NAME
     });
     for step in changing {
         if shown != Some(wave(step)) {

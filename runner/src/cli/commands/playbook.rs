@@ -1,33 +1,26 @@
 //! `update`, `upgrade` and `run`: a playbook from its beginning.
 
-use std::path::PathBuf;
-use std::rc::Rc;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lockstep_modules::contract::cluster::MemberConfig;
 use lockstep_modules::contract::op::Registry;
-use lockstep_modules::contract::reach::Transport;
-use serde_json::{Map, Value};
 
-use crate::bundle::{Finder, Playbooks};
+use crate::bundle::Main;
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::front::{Front, runtime, state, tell, who};
 use crate::cli::global::Global;
 use crate::cli::mistakes::near_file;
 use crate::cli::params::{self, Params};
-use crate::cli::session::{self, Session, runtime, state, tell};
 use crate::cli::shown::Shown;
-use crate::cli::target::{Target, machines, simulation, ssh, world};
-use crate::clock::Clock;
-use crate::engine::Start;
-use crate::journal::{FORMAT, Head};
-use crate::private;
-use crate::programs;
+use crate::cli::target::{self, machines};
+use crate::plan::Plan;
 use crate::runs::Runs;
-use crate::script::Script;
-use crate::trial::Piece;
+use crate::session::{Begin, Draft};
+use crate::target::Target;
 
-/// The file in a run's folder with the plan that it has to keep to.
-pub(crate) const PLAN: &str = "plan.json";
+/// The other answer to what happens on a failure.
+pub(crate) const DELIVER: &str = "deliver";
 
 /// What every run takes.
 #[derive(Args, Clone)]
@@ -41,7 +34,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     yes: bool,
     /// On a failure: hold the run, or pass the failure to the playbook
-    #[arg(long, value_name = "WHAT", value_parser = ["hold", "deliver"], default_value = "hold")]
+    #[arg(long, value_name = "WHAT", value_parser = ["hold", DELIVER], default_value = "hold")]
     on_failure: String,
 }
 
@@ -63,98 +56,53 @@ pub(crate) struct Which {
     pub(crate) params: Params,
 }
 
-/// A playbook that was named on the command line.
-pub(crate) struct Main {
-    /// Its main module.
-    pub(crate) main: String,
-    /// The name that its runs get.
-    pub(crate) name: String,
-    /// Where its modules are.
-    pub(crate) finder: Finder,
-    /// It is a site's own, which may name machines beside the cluster.
-    site: bool,
-}
-
-impl Main {
-    /// A shipped playbook by its name, or a site's by its file.
-    pub(crate) fn of(playbooks: Playbooks, file: &str) -> Result<Self, Fault> {
-        let names = playbooks.names();
-        if names.iter().any(|name| name == file) {
-            return Ok(Self {
-                main: file.to_owned(),
-                name: file.to_owned(),
-                finder: Finder::shipped(playbooks),
-                site: false,
-            });
-        }
-        let path = PathBuf::from(file);
-        if !path.exists() {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let near = near_file(&path, &names);
-            return Err(Fault::usage(format!(
-                "there is no playbook {file:?}, neither a file nor one of {}{near}",
-                names.join(", ")
-            )));
-        }
-        let stem = path.file_stem().map_or_else(
-            || "run".to_owned(),
-            |stem| stem.to_string_lossy().into_owned(),
-        );
-        Ok(Self {
-            main: file.to_owned(),
-            name: plain(&stem),
-            finder: Finder::site(&path, playbooks),
-            site: true,
-        })
-    }
-
-    /// The machines beside a simulated cluster, as far as the playbook may need them.
-    pub(crate) fn machines(&self, global: &Global) -> Result<Vec<MemberConfig>, Fault> {
-        if self.site {
-            machines(global)
-        } else {
-            Ok(Vec::new())
-        }
-    }
-}
-
 impl Which {
     pub(crate) fn main(&self, global: &Global) -> Result<Main, Fault> {
-        Main::of(global.playbooks(), &self.file)
+        main_of(global, &self.file)
+    }
+}
+
+/// The playbook of this name or file.
+pub(crate) fn main_of(global: &Global, named: &str) -> Result<Main, Fault> {
+    let playbooks = global.playbooks();
+    let names = playbooks.names();
+    Main::find(playbooks, named).ok_or_else(|| {
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        let near = near_file(Path::new(named), &known);
+        Fault::usage(format!(
+            "there is no playbook {named:?}, neither a file nor one of {}{near}",
+            names.join(", ")
+        ))
+    })
+}
+
+/// The machines beside a simulated cluster, as far as the playbook may need them.
+pub(crate) fn machines_of(main: &Main, global: &Global) -> Result<Vec<MemberConfig>, Fault> {
+    if main.site {
+        machines(global)
+    } else {
+        Ok(Vec::new())
     }
 }
 
 /// Runs a playbook: a shipped one by its name, or a site's by its file.
-pub(crate) fn shipped(
+pub(crate) fn named(
     registry: &Registry,
     global: &Global,
     name: &str,
     args: &RunArgs,
 ) -> Result<Exit, Fault> {
-    let mut target = Target::of(global)?;
-    let main = Main::of(global.playbooks(), name)?;
-    if target.twin.is_some() {
-        target.config.cluster.machines = main.machines(global)?;
+    let mut target = target::named(global)?;
+    let main = main_of(global, name)?;
+    if target.is_simulated() {
+        target.config.cluster.machines = machines_of(&main, global)?;
     }
     run(registry, global, main, &target, args, None)
 }
 
 /// Runs a playbook from a file.
 pub(crate) fn file(registry: &Registry, global: &Global, args: &FileArgs) -> Result<Exit, Fault> {
-    shipped(registry, global, &args.file, &args.run)
-}
-
-/// A file's name as part of a run's name.
-fn plain(stem: &str) -> String {
-    stem.chars()
-        .map(|c| {
-            if c.is_alphanumeric() || c == '_' {
-                c
-            } else {
-                '-'
-            }
-        })
-        .collect()
+    named(registry, global, &args.file, &args.run)
 }
 
 /// Runs a playbook on a target. `speed` is that of a simulated cluster's time, if it isn't to jump.
@@ -166,125 +114,44 @@ pub(crate) fn run(
     args: &RunArgs,
     speed: Option<f64>,
 ) -> Result<Exit, Fault> {
-    let Main {
-        main, name, finder, ..
-    } = main;
-    let seed = 1;
-    let mut script = Script::load(&main, Box::new(finder), registry, seed)?;
-    let takes = script.playbook().names();
-    let params = script
-        .playbook()
-        .params(&given_by(target, &takes, &name, args.params.typed()))?;
-    let config = &target.config;
-    let params = params::anchored(script.playbook(), params, &args.params, config, &name)?;
-    let cluster = target.config.cluster.clone();
-    script.start(&cluster, &params)?;
-    let approved = match &args.plan {
+    let draft = Draft::new(registry, main, target, args.params.typed())?;
+    let plan = match &args.plan {
+        Some(file) => Some(fitting(&draft, file)?),
         None => None,
-        Some(file) => {
-            let plan = super::plan::read(file)?;
-            let piece = Piece {
-                registry: registry.clone(),
-                main: main.clone(),
-                bundle: script.loaded(),
-                params: script.playbook().without_secrets(&params),
-                machines: Vec::new(),
-            };
-            if let Some(why) = plan.misfit(&cluster.name, &cluster.names(), &piece) {
-                let text = format!("the plan {} is not for this run: {why}", file.display());
-                return Err(Fault::usage(text).help(
-                    "run it as the plan was made, or create the plan again: lockstep plan … -o FILE",
-                ));
-            }
-            Some(plan)
-        }
     };
-    let secrets = params::secrets(script.playbook(), &params, target.twin.is_some(), None)?;
-
-    let folder = Runs::in_state(&state(global)?).create(&name)?;
-    let (registry, programs) = programs::capture(&folder.path, registry)?;
-    let head = Head {
-        format: FORMAT,
-        id: folder.id.clone(),
-        playbook: main,
-        params,
-        lockstep: env!("CARGO_PKG_VERSION").to_owned(),
-        target: target.name.clone(),
-        cluster: cluster.clone(),
-        seed,
-        bundle: folder.capture(&script.loaded())?,
-        programs,
-        who: session::who(),
-    };
-    if let Some(plan) = &approved {
-        let text = serde_json::to_string(plan).map_err(|e| Fault::new(Exit::State, e))?;
-        let file = folder.file(PLAN);
-        let written = private::write(&file, &text).and_then(|file| file.sync_all());
-        written.map_err(|e| {
-            Fault::new(
-                Exit::State,
-                format!("{} can't be written: {e}", file.display()),
-            )
-        })?;
-    }
-    let approved = approved.map(|plan| plan.approved());
-    let journal = Box::new(folder.create_journal()?);
+    let secrets = params::secrets(
+        draft.playbook(),
+        draft.params(),
+        target.is_simulated(),
+        None,
+    )?;
     let speed = speed.or(global.pace);
-    let runtime = runtime(target.twin.is_some() || speed.is_some())?;
-    let outcome = runtime.block_on(async {
-        let twin = match &target.twin {
-            Some(scenario) => Some(simulation(
-                world(scenario, &cluster.machines)?,
-                Some(folder.file("twin.json")),
-            )),
-            None => None,
-        };
-        let transport: Rc<dyn Transport> = match &twin {
-            Some(twin) => Rc::new(twin.clone()),
-            None => ssh(&cluster)?,
-        };
-        let session = Session {
-            registry: &registry,
-            cluster,
-            transport,
-            folder: Some(folder.path.clone()),
-            shown: Shown::of_run(global),
-            simulated: target.twin.is_some(),
-            clock: Clock::system(),
-            yes: args.yes,
-            deliver_failures: args.on_failure == "deliver",
-            approved,
-            secrets,
-            speed,
-        };
-        let outcome = session
-            .play(script, journal, Start::Fresh(Box::new(head)))
-            .await;
-        if let Some(twin) = &twin {
-            twin.leave();
-        }
-        outcome.map_err(Fault::from)
+    let runtime = runtime(target.is_simulated() || speed.is_some())?;
+    let _within = runtime.enter();
+    let session = draft.begin(Begin {
+        who: who(),
+        runs: Some(&Runs::in_state(&state(global)?)),
+        way: None,
+        secrets,
+        plan,
     })?;
-    Ok(tell(&folder.id, &outcome, global.json))
+    let front = Front {
+        shown: Shown::of_run(global),
+        yes: args.yes,
+        deliver_failures: args.on_failure == DELIVER,
+        speed,
+    };
+    let played = runtime.block_on(front.play(session))?;
+    Ok(tell(&played, global.json))
 }
 
-/// The parameters that are given: the command line's, then the cluster file's. Channels in the file are parameters of
-/// every playbook that takes them.
-pub(crate) fn given_by(
-    target: &Target,
-    takes: &[String],
-    name: &str,
-    typed: impl Iterator<Item = (String, Value)>,
-) -> Map<String, Value> {
-    let channels = target
-        .config
-        .channels
-        .iter()
-        .filter(|(name, _)| takes.contains(name));
-    let mut given: Map<String, Value> = channels
-        .map(|(name, c)| (name.clone(), Value::from(c.as_str())))
-        .collect();
-    given.extend(target.config.params.get(name).cloned().unwrap_or_default());
-    given.extend(typed);
-    given
+/// The plan in a file, if the run can be the planned one.
+fn fitting(draft: &Draft, file: &Path) -> Result<Plan, Fault> {
+    let plan = Plan::read(file)?;
+    let Some(why) = draft.misfit(&plan) else {
+        return Ok(plan);
+    };
+    let text = format!("the plan {} is not for this run: {why}", file.display());
+    Err(Fault::usage(text)
+        .help("run it as the plan was made, or create the plan again: lockstep plan … -o FILE"))
 }

@@ -7,7 +7,7 @@ use lockstep_modules::contract::error::Kind;
 use lockstep_modules::contract::op::Registry;
 use serde_json::{Map, Value, json};
 
-use super::playbook::Main;
+use super::playbook::main_of;
 use crate::bundle::lua_files;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
@@ -37,7 +37,7 @@ pub(crate) fn playbooks(
     args: &PlaybooksArgs,
 ) -> Result<Exit, Fault> {
     let load = |file: String| -> Result<Found, Fault> {
-        let main = Main::of(global.playbooks(), &file)?;
+        let main = main_of(global, &file)?;
         let script = Script::load(&main.main, Box::new(main.finder), registry, 1);
         let playbook = script.map(|script| script.playbook().clone());
         Ok(Found { file, playbook })

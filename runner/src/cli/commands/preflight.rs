@@ -1,30 +1,24 @@
 //! `preflight`: whether an update, or an upgrade, could begin. It only looks.
 
-use std::rc::Rc;
-
 use clap::Args;
 use comfy_table::Table;
 use lockstep_modules::contract::op::Registry;
-use lockstep_modules::contract::reach::Transport;
 use lockstep_modules::contract::schema::coerce;
 use lockstep_modules::ops::preflight::{CHECKS, Check, Report, Verdict};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::playbook::given_by;
+use super::playbook::main_of;
 use super::status::table;
-use crate::bundle::Finder;
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::global::Global;
 use crate::cli::params::{self, Params};
 use crate::cli::print;
-use crate::cli::session::{self, Session, runtime, tell};
 use crate::cli::shown::Shown;
-use crate::cli::target::{Target, simulation, ssh};
-use crate::clock::Clock;
-use crate::engine::{Finish, Start};
-use crate::journal::{FORMAT, Head, MemoryJournal};
-use crate::script::Script;
+use crate::cli::target;
+use crate::engine::Finish;
+use crate::session::{Begin, Draft};
 
 /// The playbook that looks.
 const PLAYBOOK: &str = "preflight";
@@ -42,61 +36,28 @@ pub(crate) fn preflight(
     global: &Global,
     args: &PreflightArgs,
 ) -> Result<Exit, Fault> {
-    let target = Target::of(global)?;
-    let finder = Finder::shipped(global.playbooks());
-    let mut script = Script::load(PLAYBOOK, Box::new(finder), registry, 1)?;
-    let params = script.playbook().params(&given_by(
-        &target,
-        &script.playbook().names(),
-        PLAYBOOK,
-        args.params.typed(),
-    ))?;
-    let secrets = params::secrets(script.playbook(), &params, target.twin.is_some(), None)?;
-    let cluster = target.config.cluster.clone();
-    script.start(&cluster, &params)?;
-    let head = Head {
-        format: FORMAT,
-        id: PLAYBOOK.to_owned(),
-        playbook: PLAYBOOK.to_owned(),
-        params,
-        lockstep: env!("CARGO_PKG_VERSION").to_owned(),
-        target: target.name.clone(),
-        cluster: cluster.clone(),
-        seed: 1,
-        bundle: Default::default(),
-        programs: None,
-        who: session::who(),
-    };
-    let runtime = runtime(target.twin.is_some())?;
-    let outcome = runtime.block_on(async {
-        let transport: Rc<dyn Transport> = match &target.twin {
-            Some(scenario) => Rc::new(simulation(scenario.build(), None)),
-            None => ssh(&cluster)?,
-        };
-        let session = Session {
-            registry,
-            cluster,
-            transport,
-            folder: None,
-            shown: Shown::of_op(global),
-            simulated: target.twin.is_some(),
-            clock: Clock::system(),
-            yes: false,
-            deliver_failures: true,
-            approved: None,
-            secrets,
-            speed: None,
-        };
+    let target = target::named(global)?;
+    let main = main_of(global, PLAYBOOK)?;
+    let draft = Draft::new(registry, main, &target, args.params.typed())?;
+    let secrets = params::secrets(
+        draft.playbook(),
+        draft.params(),
+        target.is_simulated(),
+        None,
+    )?;
+    let runtime = runtime(target.is_simulated())?;
+    let _within = runtime.enter();
+    let session = draft.begin(Begin {
+        who: who(),
         // A look leaves nothing to be resumed.
-        let journal = Box::new(MemoryJournal::default());
-        let start = Start::Fresh(Box::new(head));
-        session
-            .play(script, journal, start)
-            .await
-            .map_err(Fault::from)
+        runs: None,
+        way: None,
+        secrets,
+        plan: None,
     })?;
-    let Finish::Done(value) = outcome.finish else {
-        return Ok(tell(PLAYBOOK, &outcome, global.json));
+    let played = runtime.block_on(Front::of_op(Shown::of_op(global)).play(session))?;
+    let Finish::Done(value) = played.finish else {
+        return Ok(tell(&played, global.json));
     };
     let report = report(registry, value)?;
     if global.json {

@@ -6,11 +6,11 @@ use clap::Args;
 use lockstep_modules::contract::op::Registry;
 use lockstep_twin::Fault as Mishap;
 
-use super::playbook::{self, Main, RunArgs};
+use super::playbook::{self, RunArgs, machines_of, main_of};
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
-use crate::cli::target::{Made, Target};
 use crate::config::read_scenario;
+use crate::target::{Made, Target};
 
 /// How a rehearsal is set up.
 #[derive(Args)]
@@ -84,7 +84,7 @@ pub(crate) fn rehearse(
     scenario.faults.extend(args.faults.iter().cloned());
     scenario.check().map_err(|(_, what)| Fault::usage(what))?;
     let mut target = Target::simulated(format!(", {name}"), scenario);
-    let main = Main::of(global.playbooks(), &args.file)?;
-    target.config.cluster.machines = main.machines(global)?;
+    let main = main_of(global, &args.file)?;
+    target.config.cluster.machines = machines_of(&main, global)?;
     playbook::run(registry, global, main, &target, &args.run, args.speed)
 }

@@ -1,33 +1,31 @@
 //! `resume`: a run that was held, interrupted or killed.
 
-use std::rc::Rc;
-
 use clap::Args;
+use lockstep_modules::contract::cluster::Cluster;
 use lockstep_modules::contract::cmd::quote;
-use lockstep_modules::contract::op::{Effect, Registry};
-use lockstep_modules::contract::reach::Transport;
+use lockstep_modules::contract::op::{Effect, Op, Registry};
 use lockstep_modules::contract::schema::required;
+use lockstep_modules::ops::exec::Exec;
+use lockstep_modules::ops::lock::{Release, Take};
+use lockstep_modules::ops::snap::Refresh;
 use serde_json::{Value, json};
 
-use super::playbook::{Main, PLAN};
+use super::playbook::{DELIVER, main_of};
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::front::{Front, runtime, state, tell, who};
 use crate::cli::global::Global;
-use crate::cli::params;
-use crate::cli::session::{Session, runtime, state, tell};
 use crate::cli::shown::{Shown, is_screen};
-use crate::cli::target::{self, Target, read_world, simulation, ssh};
-use crate::cli::{modules, print};
-use crate::clock::Clock;
-use crate::engine::{Decisions, EngineError, Finish, Held, Resume, Start};
+use crate::cli::{modules, params, print, target};
+use crate::engine::{Decisions, EngineError, Finish, Held};
 use crate::journal::{History, Step};
-use crate::programs;
+use crate::programs::Captured;
 use crate::report::harmless;
 use crate::report::hold::{self, Way, assumed};
-use crate::runs::{RunFolder, Runs};
-use crate::script::Script;
+use crate::runs::Runs;
 use crate::secret::Secrets;
+use crate::session::{Choices, SessionError, TakenUp};
 
-/// How a run is gone on with.
+/// How a run is continued.
 #[derive(Args)]
 pub(crate) struct ResumeArgs {
     /// The run, for example update-14
@@ -46,7 +44,7 @@ pub(crate) struct ResumeArgs {
     trust_cluster: bool,
     /// Continue with this playbook instead of the captured one; it must match what was done so far
     #[arg(long, value_name = "FILE|NAME")]
-    pub(crate) playbook: Option<String>,
+    playbook: Option<String>,
     /// Read this secret from another source: env:NAME, file:PATH, or ask; can be repeated
     #[arg(long, value_name = "NAME=SOURCE")]
     secret: Vec<String>,
@@ -63,223 +61,153 @@ pub(crate) struct ResumeArgs {
     #[arg(long)]
     yes: bool,
     /// On a further failure: hold the run, or pass the failure to the playbook
-    #[arg(long, value_name = "WHAT", value_parser = ["hold", "deliver"], default_value = "hold")]
+    #[arg(long, value_name = "WHAT", value_parser = ["hold", DELIVER], default_value = "hold")]
     on_failure: String,
 }
 
-impl ResumeArgs {
-    /// What an abort takes of all this.
-    pub(crate) fn to_abort(run: &str, assume_done: &[String], secret: &[String]) -> Self {
-        Self {
-            run: run.to_owned(),
-            retry: Vec::new(),
-            assume_done: assume_done.to_vec(),
-            deliver: false,
-            trust_cluster: false,
-            playbook: None,
-            secret: secret.to_vec(),
-            without_plan: false,
-            mend: false,
-            speed: None,
-            yes: false,
-            on_failure: "hold".to_owned(),
-        }
-    }
+/// How a run is continued or aborted.
+#[derive(Default)]
+pub(crate) struct How<'a> {
+    pub(crate) run: &'a str,
+    pub(crate) retry: &'a [String],
+    pub(crate) assume_done: &'a [String],
+    pub(crate) deliver: bool,
+    pub(crate) trust_cluster: bool,
+    pub(crate) playbook: Option<&'a str>,
+    pub(crate) secret: &'a [String],
+    pub(crate) without_plan: bool,
+    pub(crate) mend: bool,
+    pub(crate) speed: Option<f64>,
+    pub(crate) yes: bool,
+    pub(crate) deliver_failures: bool,
+    pub(crate) abort: bool,
 }
 
-/// Goes on with a run.
+/// Continues a run.
 pub(crate) fn resume(
     registry: &Registry,
     global: &Global,
     args: &ResumeArgs,
 ) -> Result<Exit, Fault> {
-    go_on(registry, global, args, false)
+    let how = How {
+        run: &args.run,
+        retry: &args.retry,
+        assume_done: &args.assume_done,
+        deliver: args.deliver,
+        trust_cluster: args.trust_cluster,
+        playbook: args.playbook.as_deref(),
+        secret: &args.secret,
+        without_plan: args.without_plan,
+        mend: args.mend,
+        speed: args.speed,
+        yes: args.yes,
+        deliver_failures: args.on_failure == DELIVER,
+        abort: false,
+    };
+    go_on(registry, global, &how)
 }
 
-/// Goes on with a run, to its end or to abort it.
-pub(crate) fn go_on(
-    registry: &Registry,
-    global: &Global,
-    args: &ResumeArgs,
-    abort: bool,
-) -> Result<Exit, Fault> {
+/// Continues a run, to its end or to abort it.
+pub(crate) fn go_on(registry: &Registry, global: &Global, how: &How<'_>) -> Result<Exit, Fault> {
     let runs = Runs::in_state(&state(global)?);
-    let folder = runs.take_up(&args.run)?;
-    let (journal, history) = folder.open_journal()?;
-    if history.refused() {
-        let text = format!("{} was refused; nothing was changed", args.run);
-        return Err(Fault::usage(text).help("run the command again"));
-    }
-    if history.end.is_some() {
-        return Err(Fault::usage(format!("{} has ended", args.run))
-            .help(format!("lockstep show {}  shows how", args.run)));
-    }
-    let aborting = abort || history.cancelled.is_some();
-    let head = history.head.clone();
-    let registry = &registry_of(registry, &folder, &history, global)?;
-    let mut script = match &args.playbook {
-        Some(named) => {
-            let Main { main, finder, .. } = Main::of(global.playbooks(), named)?;
-            Script::load(&main, Box::new(finder), registry, head.seed)?
-        }
-        None => Script::load(
-            &head.playbook,
-            Box::new(folder.captured(&head)?),
-            registry,
-            head.seed,
-        )?,
+    let taken = TakenUp::of(&runs, how.run)?;
+    let aborting = how.abort || taken.history().cancelled.is_some();
+    let registry = registry_of(registry, &taken, global)?;
+    let named = match how.playbook {
+        Some(named) => Some(main_of(global, named)?),
+        None => None,
     };
-    let plan = folder.file(PLAN);
-    let approved = if plan.exists() && !args.without_plan {
-        Some(super::plan::read(&plan)?.approved())
-    } else {
-        None
-    };
-    let simulated = head.target.is_simulated();
+    let script = taken.script(&registry, named)?;
+    let simulated = taken.is_simulated();
     let secrets = params::secrets(
         script.playbook(),
-        &head.params,
+        &taken.head().params,
         simulated,
-        Some(&args.secret),
+        Some(how.secret),
     )?;
-    let decisions = decisions(registry, &history, &secrets, args)?;
-    if args.mend && !simulated {
-        return Err(Fault::usage(
-            "--mend works only on rehearsals; repair the cluster yourself",
-        ));
-    }
-    if args.speed.is_some() && !simulated {
+    if how.speed.is_some() && !simulated {
         return Err(Fault::usage("--speed works only on rehearsals"));
     }
-    let mut cluster = head.cluster.clone();
-    if global.cluster.is_some() && !simulated {
-        // The members stay those of the run; how they are reached may be another way now.
-        let now = Target::of(global)?.config.cluster;
-        if now.names() != cluster.names() {
-            let members = cluster.names().join(", ");
-            return Err(Fault::usage(format!(
-                "the run has the members {members}, and this cluster file has others"
-            )));
-        }
-        cluster = now;
-    }
-    target::with_ssh_config(&mut cluster, global);
-    script.start(&head.cluster, &head.params)?;
-    // Only for what is shown where the two differ: a run goes on with another playbook even if its own can't be read.
-    let then = folder.captured(&head).map(|captured| captured.0);
-    let (then, now) = (then.unwrap_or_default(), script.loaded());
-
-    let speed = args.speed.or(global.pace);
+    let choices = Choices {
+        who: who(),
+        cluster: cluster_of(&taken, global)?,
+        decisions: decisions(&registry, taken.history(), &secrets, how)?,
+        secrets,
+        trust_cluster: how.trust_cluster,
+        abort: how.abort,
+        without_plan: how.without_plan,
+        mend: how.mend,
+    };
+    let speed = how.speed.or(global.pace);
     let runtime = runtime(simulated || speed.is_some())?;
-    let outcome = runtime.block_on(async {
-        let twin = if simulated {
-            let file = folder.file("twin.json");
-            let mut world = read_world(&file)?;
-            if args.mend {
-                world.mend();
-            }
-            Some(simulation(world, Some(file)))
-        } else {
-            None
-        };
-        let transport: Rc<dyn Transport> = match &twin {
-            Some(twin) => Rc::new(twin.clone()),
-            None => ssh(&cluster)?,
-        };
-        let session = Session {
-            registry,
-            cluster,
-            transport,
-            folder: Some(folder.path.clone()),
-            shown: Shown::of_run(global),
-            simulated,
-            // A simulated cluster stood still in the meantime.
-            clock: twin.as_ref().map_or_else(Clock::system, |twin| {
-                let world = twin.world();
-                let world = world.borrow();
-                Clock::at(world.timestamp(world.now))
-            }),
-            yes: args.yes,
-            deliver_failures: args.on_failure == "deliver",
-            approved,
-            secrets,
-            speed,
-        };
-        if !simulated && matches!(session.shown, Shown::All { .. }) && !is_screen() {
-            out!("{}: looking at the cluster first", folder.id);
-        }
-        let resume = Resume {
-            history,
-            decisions,
-            trust_cluster: args.trust_cluster,
-            abort,
-        };
-        let outcome = session
-            .play(script, Box::new(journal), Start::Resumed(Box::new(resume)))
-            .await;
-        if let Some(twin) = &twin {
-            twin.leave();
-        }
-        outcome.map_err(|error| match error {
-            EngineError::Divergence(at) => Fault::diverged(&at, &then, &now),
-            error => Fault::from(error),
-        })
+    let _within = runtime.enter();
+    // Only for what is shown where the two differ: a run continues with another playbook even if its own can't be read.
+    let then = taken.captured();
+    let session = taken.resume(registry.clone(), script, choices)?;
+    let now = session.sources();
+    let front = Front {
+        shown: Shown::of_run(global),
+        yes: how.yes,
+        deliver_failures: how.deliver_failures,
+        speed,
+    };
+    if !simulated && matches!(front.shown, Shown::All { .. }) && !is_screen() {
+        out!("{}: looking at the cluster first", session.id);
+    }
+    let played = runtime.block_on(front.play(session));
+    let played = played.map_err(|error| match error {
+        EngineError::Divergence(at) => Fault::diverged(&at, &then, &now),
+        error => Fault::from(error),
     })?;
-    if let (true, false, Finish::Held(held)) = (aborting, global.json, &outcome.finish) {
-        not_given_back(&folder.id, held, &runs.history(&folder.id)?);
+    if let (true, false, Finish::Held(held)) = (aborting, global.json, &played.finish) {
+        not_given_back(&played.id, held, &runs.history(&played.id)?);
         return Ok(Exit::Held);
     }
-    let exit = tell(&folder.id, &outcome, global.json);
+    let exit = tell(&played, global.json);
     if exit == Exit::Aborted && !global.json {
-        stays(registry, &runs.history(&folder.id)?);
+        stays(&registry, &runs.history(&played.id)?);
     }
     Ok(exit)
 }
 
-/// The ops that the run goes on with: those of lockstep itself, and the programs that the run captured or that are named now.
-fn registry_of(
-    native: &Registry,
-    folder: &RunFolder,
-    history: &History,
-    global: &Global,
-) -> Result<Registry, Fault> {
-    let head = &history.head;
-    let registry = match (&global.modules, &head.programs) {
-        (Some(named), _) => modules::of_folder(native, named)?,
-        (None, Some(captured)) => {
-            let changed = captured.changed();
-            if !changed.is_empty() {
-                err!(
-                    "{id} continues with its own copy of modules/; changed since: {}. To continue with what is there now:\n  \
-                     lockstep resume {id} --modules {}",
-                    changed.join(", "),
-                    captured.folder.display(),
-                    id = head.id,
-                );
-            }
-            let modules = programs::captured(&folder.path, captured).map_err(|changed| {
-                let (id, from) = (&head.id, captured.folder.display());
-                Fault::from(changed).help(format!(
-                    "if there is another copy that does the same, name it:\n  lockstep resume {id} --modules {from}\n  \
-                     lockstep abort {id} --modules {from}"
-                ))
-            })?;
-            native.with(modules)
-        }
-        (None, None) => native.clone(),
-    };
-    let missing = history
-        .steps
-        .values()
-        .find(|step| registry.op(&step.op).is_err());
-    match missing {
-        None => Ok(registry),
-        Some(step) => Err(Fault::usage(format!(
-            "{} called {}, and there is no such op here",
-            head.id, step.op
-        ))
-        .help("continue with the lockstep and the modules that it was started with")),
+/// The members stay those of the run; how they are reached may be another way now.
+fn cluster_of(taken: &TakenUp, global: &Global) -> Result<Option<Cluster>, Fault> {
+    if taken.is_simulated() {
+        return Ok(None);
     }
+    let mut cluster = match &global.cluster {
+        Some(_) => target::named(global)?.config.cluster,
+        None => taken.head().cluster.clone(),
+    };
+    target::with_ssh_config(&mut cluster, global);
+    Ok(Some(cluster))
+}
+
+/// The ops that the run continues with: those of lockstep itself, and the programs that the run captured or that are named
+/// now.
+fn registry_of(native: &Registry, taken: &TakenUp, global: &Global) -> Result<Registry, Fault> {
+    let (id, captured) = (&taken.head().id, &taken.head().programs);
+    if let Some(named) = &global.modules {
+        let named = modules::of_folder(native, named)?;
+        return Ok(taken.registry(native, Some(named))?);
+    }
+    let from = captured.as_ref().map(|captured| captured.folder.display());
+    let changed = captured.as_ref().map(Captured::changed).unwrap_or_default();
+    if let (Some(from), false) = (&from, changed.is_empty()) {
+        err!(
+            "{id} continues with its own copy of modules/; changed since: {}. To continue with what is there now:\n  \
+             lockstep resume {id} --modules {from}",
+            changed.join(", "),
+        );
+    }
+    let registry = taken.registry(native, None);
+    registry.map_err(|error| match (error, from) {
+        (SessionError::Programs(changed), Some(from)) => Fault::from(changed).help(format!(
+            "if there is another copy that does the same, name it:\n  lockstep resume {id} --modules {from}\n  \
+             lockstep abort {id} --modules {from}"
+        )),
+        (error, _) => Fault::from(error),
+    })
 }
 
 /// Tells what an abort could not give back, with what to type.
@@ -306,7 +234,7 @@ fn not_given_back(id: &str, held: &[Held], history: &History) {
 
 /// The command that does what a step does; none where its arguments are more than can be typed.
 fn by_hand(step: &Step) -> Option<String> {
-    if step.op.starts_with("lock.") {
+    if step.op == Take::NAME || step.op == Release::NAME {
         return Some("lockstep unlock".to_owned());
     }
     let mut command = format!("lockstep op {}", step.op);
@@ -338,7 +266,7 @@ fn stays(registry: &Registry, history: &History) {
         let (Some(value), Ok(op)) = (value, registry.op(&step.op)) else {
             continue;
         };
-        let lasting = step.op == "exec" || step.op.starts_with("snap.");
+        let lasting = step.op == Exec::NAME || step.op == Refresh::NAME;
         let changed = value.get("changed") != Some(&Value::Bool(false));
         if lasting && step.effect == Effect::Once && changed {
             let member = op.member(&step.args).unwrap_or_default();
@@ -360,14 +288,14 @@ fn decisions(
     registry: &Registry,
     history: &History,
     secrets: &Secrets,
-    args: &ResumeArgs,
+    how: &How<'_>,
 ) -> Result<Decisions, Fault> {
     let mut decisions = Decisions {
-        retry: args.retry.iter().cloned().collect(),
-        deliver: args.deliver,
+        retry: how.retry.iter().cloned().collect(),
+        deliver: how.deliver,
         ..Decisions::default()
     };
-    for given in &args.assume_done {
+    for given in how.assume_done {
         let (path, value) = match given.split_once('=') {
             Some((path, text)) => {
                 let value = serde_json::from_str(text).map_err(|e| {

@@ -4,9 +4,9 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::front::state;
 use crate::cli::global::Global;
 use crate::cli::print;
-use crate::cli::session::state;
 use crate::journal::{History, JournalError, Phase};
 use crate::runs::{Runs, RunsError};
 

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use crate::account::{Account, Command, Output, Progress, State, Step, load, span};
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::front::{refusal, state};
 use crate::cli::global::Global;
 use crate::cli::print;
-use crate::cli::session::{refusal, state};
 use crate::engine::Held;
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;

@@ -1,6 +1,5 @@
 //! `status`: the cluster on one screen.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,18 +7,18 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use console::Term;
 use lockstep_modules::contract::op::Registry;
-use lockstep_modules::contract::reach::Transport;
 use lockstep_modules::ops::status::{Component, Health, MemberStatus, Status};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::op;
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::front::runtime;
 use crate::cli::global::Global;
 use crate::cli::print;
-use crate::cli::session::runtime;
 use crate::cli::shown::{Shown, is_screen};
-use crate::cli::target::{Target, simulation, ssh};
+use crate::cli::target;
+use crate::session::Once;
 
 /// A table without lines, no wider than the terminal that it is for.
 pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
@@ -51,18 +50,14 @@ pub(crate) fn status(
     global: &Global,
     args: &StatusArgs,
 ) -> Result<Exit, Fault> {
-    let target = Target::of(global)?;
-    let runtime = runtime(target.twin.is_some())?;
-    let transport: Rc<dyn Transport> = match &target.twin {
-        Some(scenario) => Rc::new(simulation(scenario.build(), None)),
-        None => ssh(&target.config.cluster)?,
-    };
+    let target = target::named(global)?;
+    let runtime = runtime(target.is_simulated())?;
+    let _within = runtime.enter();
+    let way = target.way(None)?;
     runtime.block_on(async {
         loop {
-            let cluster = &target.config.cluster;
-            let transport = Rc::clone(&transport);
-            let value =
-                op::read_once(registry, cluster, transport, ("status.read", json!({})), Shown::of_op(global)).await?;
+            let (read, shown) = (Once::of("status.read", json!({})), Shown::of_op(global));
+            let value = op::read_once(registry, &target, &way, read, shown).await?;
             let status = Status::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
             if args.watch.is_some() && !global.json {
                 let clear = if is_screen() { CLEAR } else { "" };
@@ -83,7 +78,7 @@ pub(crate) fn status(
             };
             let pause = Duration::from_secs(pause);
             tokio::time::sleep(pause).await;
-            if target.twin.is_some() {
+            if target.is_simulated() {
                 #[expect(
                     clippy::disallowed_methods,
                     reason = "that was the simulated cluster's time; who watches has a clock of their own"

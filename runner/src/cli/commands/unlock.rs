@@ -2,22 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
-use std::rc::Rc;
 
 use clap::Args;
 use lockstep_modules::contract::op::Registry;
-use lockstep_modules::contract::reach::Transport;
 use lockstep_modules::ops::lock::{MemberLock, ReadOut};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::op;
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::front::{runtime, state};
 use crate::cli::global::Global;
-use crate::cli::session::{runtime, state};
 use crate::cli::shown::Shown;
-use crate::cli::target::{Target, simulation, ssh};
+use crate::cli::target;
 use crate::runs::Runs;
+use crate::session::Once;
 
 /// Whether anybody is asked.
 #[derive(Args)]
@@ -33,27 +32,17 @@ pub(crate) fn unlock(
     global: &Global,
     args: &UnlockArgs,
 ) -> Result<Exit, Fault> {
-    let target = Target::of(global)?;
-    let cluster = &target.config.cluster;
-    let runtime = runtime(target.twin.is_some())?;
-    let transport: Rc<dyn Transport> = match &target.twin {
-        Some(scenario) => Rc::new(simulation(scenario.build(), None)),
-        None => ssh(cluster)?,
-    };
-    let read = || {
-        let transport = Rc::clone(&transport);
-        runtime.block_on(op::read_once(
-            registry,
-            cluster,
-            transport,
-            ("lock.read", json!({})),
-            Shown::of_op(global),
-        ))
-    };
-    let found = ReadOut::deserialize(read()?).map_err(|e| Fault::new(Exit::Failed, e))?;
+    let target = target::named(global)?;
+    let cluster = &target.config.cluster.name;
+    let runtime = runtime(target.is_simulated())?;
+    let _within = runtime.enter();
+    let way = target.way(None)?;
+    let (read, shown) = (Once::of("lock.read", json!({})), Shown::of_op(global));
+    let read = runtime.block_on(op::read_once(registry, &target, &way, read, shown))?;
+    let found = ReadOut::deserialize(read).map_err(|e| Fault::new(Exit::Failed, e))?;
     let taken: Vec<&MemberLock> = found.members.iter().filter(|lock| !lock.free()).collect();
     if taken.is_empty() {
-        out!("{} is not locked", cluster.name);
+        out!("{cluster} is not locked");
         return Ok(Exit::Done);
     }
     for lock in &taken {
@@ -85,17 +74,9 @@ pub(crate) fn unlock(
     if !args.yes && !agreed()? {
         return Err(Fault::new(Exit::Refused, "the lock was not removed"));
     }
-    let folder = Runs::in_state(&state(global)?).create("op")?;
-    let removed = op::change_once(
-        registry,
-        cluster,
-        &target.name,
-        transport,
-        &folder,
-        ("lock.remove", json!({"shown": shown})),
-    );
-    runtime.block_on(removed)?;
-    out!("{} is no longer locked", cluster.name);
+    let remove = Once::of("lock.remove", json!({"shown": shown}));
+    runtime.block_on(op::change_once(registry, &target, &way, remove, &runs))?;
+    out!("{cluster} is no longer locked");
     Ok(Exit::Done)
 }
 

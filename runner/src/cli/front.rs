@@ -1,7 +1,5 @@
-//! What all commands that run something share: the runtime, reporters, signals, and how an end is told.
+//! The command line as the front end of a run: the runtime, what shows it, who answers, and how its end is shown.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
@@ -11,13 +9,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{Either, LocalBoxFuture, select};
-use lockstep_modules::contract::cluster::Cluster;
 use lockstep_modules::contract::error::Kind;
-use lockstep_modules::contract::op::{Effect, Op, Registry};
-use lockstep_modules::contract::reach::Transport;
-use lockstep_modules::ops::lock::Take;
 use lockstep_modules::ops::preflight::Check;
-use lockstep_modules::transport::wire;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -31,18 +24,15 @@ use super::print;
 use super::shown::Shown;
 use super::signals::until_interrupted;
 use crate::clock::Clock;
-use crate::engine::{Answer, Asker, Engine, EngineError, Finish, Held, Start, Stop, Tools};
-use crate::event::{Event, Events, Reporter, Stamped};
+use crate::engine::{Answer, Asker, EngineError, Finish, Held, Stop};
 use crate::failure::Failure;
-use crate::journal::{Journal, Suspended};
-use crate::plan::Approved;
+use crate::journal::Suspended;
+use crate::report::Screen;
 use crate::report::excerpt::Ink;
 use crate::report::failure::{Teller, head};
 use crate::report::harmless::harmless;
 use crate::report::hold;
-use crate::report::{FileReporter, Screen};
-use crate::script::{Script, Source};
-use crate::secret::Secrets;
+use crate::session::{self, Played, Session};
 
 /// A runtime of one thread: the work is waiting. Against a simulated cluster its clock jumps over the waiting; paused, it
 /// is moved by whoever plays a session at a speed.
@@ -83,132 +73,61 @@ pub(super) fn who() -> String {
     format!("{user}@{}", host.trim())
 }
 
-/// Everything that a run needs beside its script, journal and cluster.
-pub(super) struct Session<'a> {
-    pub(super) registry: &'a Registry,
-    pub(super) cluster: Cluster,
-    pub(super) transport: Rc<dyn Transport>,
-    /// The run's folder, where it has one.
-    pub(super) folder: Option<PathBuf>,
-    /// What is shown while it goes on.
+/// How a run is shown, and who answers, while it is played on the command line.
+pub(super) struct Front {
     pub(super) shown: Shown,
-    /// The cluster is simulated: its time jumps, so that no clock moves on the screen while nothing happens, and nobody
-    /// could type a command on its members.
-    pub(super) simulated: bool,
-    /// What time it is.
-    pub(super) clock: Clock,
     /// Every question is answered with yes.
     pub(super) yes: bool,
+    /// A failure is delivered to the playbook instead of holding the run.
     pub(super) deliver_failures: bool,
-    /// The plan that the run has to keep to.
-    pub(super) approved: Option<Approved>,
-    /// What ops are given and nobody gets to see.
-    pub(super) secrets: Secrets,
     /// How many seconds pass in one of ours, in a paused runtime; none for its own clock.
     pub(super) speed: Option<f64>,
 }
 
-/// A finished session: how it ended, and what it takes to tell that.
-pub(super) struct Played {
-    pub(super) finish: Finish,
-    /// Something on the cluster may have been changed.
-    touched: bool,
-    simulated: bool,
-    cluster: Cluster,
-    /// What was loaded.
-    sources: BTreeMap<String, Source>,
-}
-
-impl Played {
-    fn teller(&self) -> Teller<'_> {
-        Teller {
-            sources: &self.sources,
-            cluster: (!self.simulated).then_some(&self.cluster),
-            ink: Ink::stdout(),
+impl Front {
+    /// For a look or a single op: nobody is asked, and a failure is a result.
+    pub(super) fn of_op(shown: Shown) -> Self {
+        Self {
+            shown,
+            yes: false,
+            deliver_failures: true,
+            speed: None,
         }
     }
-}
 
-/// Remembers whether something on the cluster may have been changed.
-#[derive(Clone, Default)]
-struct Touched(Rc<Cell<bool>>);
-
-impl Reporter for Touched {
-    fn take(&mut self, event: &Stamped) {
-        self.0.set(self.0.get() || changed_something(&event.event));
-    }
-}
-
-impl Session<'_> {
-    /// Plays a script.
-    pub(super) async fn play(
-        self,
-        script: Script,
-        journal: Box<dyn Journal>,
-        start: Start,
-    ) -> Result<Played, EngineError> {
-        let clock = self.clock;
-        let (touched, sources) = (Touched::default(), script.loaded());
-        let (simulated, known) = (self.simulated, self.cluster.clone());
+    /// Plays a session on this terminal.
+    pub(super) async fn play(self, session: Session) -> Result<Played, EngineError> {
         let screen = self.shown.screen();
-        let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(touched.clone())];
-        if let Some(folder) = &self.folder {
-            // A folder that takes a journal but no events is odd, and no reason not to run.
-            reporters
-                .extend(FileReporter::in_folder(folder).map(|r| Box::new(r) as Box<dyn Reporter>));
-        }
-        reporters.extend(self.shown.reporter(screen.as_ref()));
         let (sender, stop) = watch::channel(Stop::No);
         let asker: Rc<dyn Asker> = if self.yes {
             Rc::new(Answer::Yes)
         } else {
             Rc::new(Terminal(screen.clone()))
         };
-        let (transport, names) = (Rc::clone(&self.transport), self.cluster.names());
-        let who = who();
-        // A simulated cluster goes with the folder, so that no other process is ever at the same one.
-        let nonce = if simulated {
-            "simulated".to_owned()
-        } else {
-            wire::random().map_err(EngineError::Random)?
-        };
-        let tools = Tools {
-            run: start.run(clock.now(), &who, nonce),
-            registry: self.registry.clone(),
-            cluster: self.cluster,
-            transport: self.transport,
-            clock,
-            events: Events::new(clock, reporters),
+        let (clock, simulated) = (session.clock(), session.is_simulated());
+        let run = session.play(session::Front {
+            reporters: self.shown.reporter(screen.as_ref()).into_iter().collect(),
             asker,
-            secrets: Rc::new(self.secrets),
             stop,
             deliver_failures: self.deliver_failures,
-            approved: self.approved,
-            who,
-        };
-        let run = async {
-            // Connections cost most when they are made: make them all now, side by side, and let nobody wait for the slowest.
-            let engine = Engine::new(script, journal, tools);
-            let warm = pin!(transport.warm(&names));
-            match select(warm, pin!(engine.run(start))).await {
-                Either::Left((_, run)) => run.await,
-                Either::Right((ended, _)) => ended,
-            }
-        };
-        let finish = match (self.speed, screen) {
-            (Some(speed), _) => until_interrupted(paced(run, speed), sender).await?,
+        });
+        match (self.speed, screen) {
+            (Some(speed), _) => until_interrupted(paced(run, speed), sender).await,
             (None, Some(screen)) if !simulated => {
-                until_interrupted(drawn(run, &screen, clock), sender).await?
+                until_interrupted(drawn(run, &screen, clock), sender).await
             }
-            (None, _) => until_interrupted(run, sender).await?,
-        };
-        Ok(Played {
-            finish,
-            touched: touched.0.get(),
-            simulated,
-            cluster: known,
-            sources,
-        })
+            (None, _) => until_interrupted(run, sender).await,
+        }
+    }
+}
+
+/// What a failure is shown with.
+fn teller(played: &Played) -> Teller<'_> {
+    Teller {
+        sources: &played.sources,
+        // Nobody could type a command on a simulated cluster's members.
+        cluster: (!played.simulated).then_some(&played.cluster),
+        ink: Ink::stdout(),
     }
 }
 
@@ -279,7 +198,8 @@ impl Asker for Terminal {
 }
 
 /// Tells how a run ended and what can be typed next; returns the exit code.
-pub(super) fn tell(id: &str, outcome: &Played, json: bool) -> Exit {
+pub(super) fn tell(outcome: &Played, json: bool) -> Exit {
+    let id = outcome.id.as_str();
     let word = outcome.finish.outcome();
     match &outcome.finish {
         Finish::Done(value) => {
@@ -294,7 +214,7 @@ pub(super) fn tell(id: &str, outcome: &Played, json: bool) -> Exit {
             if json {
                 print::json(&json!({"run": id, "outcome": word, "failure": failure}));
             } else {
-                let details = outcome.teller().details(failure);
+                let details = teller(outcome).details(failure);
                 print::styled(&format!("{id}: failed: {}\n{details}", head(failure)));
             }
             // What was typed, or the playbook, can't be used, and that was noticed in time.
@@ -317,7 +237,7 @@ pub(super) fn tell(id: &str, outcome: &Played, json: bool) -> Exit {
             if json {
                 print::json(&json!({"run": id, "outcome": word, "steps": steps(held)}));
             } else {
-                let teller = outcome.teller();
+                let teller = teller(outcome);
                 let simulated = outcome.simulated;
                 let width = hold::columns();
                 print::styled(&hold::told(id, held, simulated, &teller, width));
@@ -360,18 +280,6 @@ pub(super) fn refusal<'a>(id: &str, failures: impl Iterator<Item = &'a Failure>)
         }
     }
     out!("Fix this, then run the command again.");
-}
-
-/// Whether an event shows that something on the cluster may have been changed.
-fn changed_something(event: &Event) -> bool {
-    match event {
-        // A lock that is refused changed nothing; what is done behind one that is taken shows by itself.
-        Event::StepDone { step, .. } | Event::StepStarted { step, .. } => {
-            step.op != Take::NAME && step.effect != Effect::Read
-        }
-        Event::RunStarted { replayed, .. } => *replayed > 0,
-        _ => false,
-    }
 }
 
 /// So many members are named in the end; of more, only the number is.

@@ -1,0 +1,89 @@
+//! A plan as a file.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{FORMAT, Plan};
+use crate::private::{self, Over};
+use crate::runs::RunFolder;
+
+/// The file in a run's folder with the plan that it has to keep to.
+pub(crate) const KEPT: &str = "plan.json";
+
+/// Why a plan can't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// It can't be used.
+    #[error("the plan {path}: {what}")]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// It can't be written.
+    #[error("{path} can't be written: {source}")]
+    Unwritten {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Plan {
+    /// A plan that was written down.
+    ///
+    /// # Errors
+    /// Where it can't be read, or another version of lockstep made it.
+    pub fn read(file: &Path) -> Result<Self, PlanError> {
+        let unusable = |what: String| PlanError::Unusable {
+            path: file.to_owned(),
+            what,
+        };
+        let text = std::fs::read_to_string(file)
+            .map_err(|e| unusable(format!("it can't be read: {e}")))?;
+        let damaged = |e: serde_json::Error| unusable(format!("it is damaged: {e}"));
+        let value: Value = serde_json::from_str(&text).map_err(damaged)?;
+        if value.get("format").and_then(Value::as_u64) != Some(u64::from(FORMAT)) {
+            return Err(unusable(format!(
+                "its version is not the one that this lockstep knows ({FORMAT}); create it again"
+            )));
+        }
+        Self::deserialize(&value).map_err(damaged)
+    }
+
+    /// Writes it down where the operator wants it.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub fn write(&self, file: &Path) -> Result<(), PlanError> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(std::io::Error::from)
+            .and_then(|text| {
+                private::place(file, &(text + "\n"), private::PRIVATE, Over::Anything)
+            });
+        text.map(drop).map_err(unwritten(file))
+    }
+
+    /// Keeps it in the folder of the run that has to keep to it.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub(crate) fn keep(&self, folder: &RunFolder) -> Result<(), PlanError> {
+        let file = folder.file(KEPT);
+        serde_json::to_string(self)
+            .map_err(std::io::Error::from)
+            .and_then(|text| private::write(&file, &text)?.sync_all())
+            .map_err(unwritten(&file))
+    }
+}
+
+fn unwritten(file: &Path) -> impl Fn(std::io::Error) -> PlanError {
+    move |source| PlanError::Unwritten {
+        path: file.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,211 @@
+//! A run from its beginning.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lockstep_modules::contract::op::Registry;
+use serde_json::{Map, Value};
+
+use super::{Session, SessionError};
+use crate::bundle::Main;
+use crate::clock::Clock;
+use crate::engine::Start;
+use crate::failure::Failure;
+use crate::journal::{FORMAT, Head, Journal, MemoryJournal};
+use crate::plan::Plan;
+use crate::programs;
+use crate::runs::Runs;
+use crate::script::{Playbook, Script};
+use crate::secret::Secrets;
+use crate::target::{Target, Way};
+use crate::trial::Piece;
+
+/// The seed of everything that is drawn by lot in a run.
+const SEED: u64 = 1;
+
+/// A run that can begin: its playbook is loaded, and its parameters are checked. Nothing was written.
+pub struct Draft {
+    registry: Registry,
+    script: Script,
+    main: String,
+    name: String,
+    params: Value,
+    target: Target,
+}
+
+/// With what a drafted run begins.
+pub struct Begin<'a> {
+    /// Who begins it, as `user@host`.
+    pub who: String,
+    /// Where its folder is made; none for one that leaves nothing to be resumed.
+    pub runs: Option<&'a Runs>,
+    /// The way to the members, where there is one already.
+    pub way: Option<Way>,
+    /// What ops are given and nobody gets to see.
+    pub secrets: Secrets,
+    /// The plan that it has to keep to.
+    pub plan: Option<Plan>,
+}
+
+impl Draft {
+    /// A playbook on a cluster. `typed` are the parameters that somebody typed; the cluster file may have more.
+    ///
+    /// # Errors
+    /// With the line, for anything wrong with the playbook; for parameters that don't fit it.
+    pub fn new(
+        registry: &Registry,
+        main: Main,
+        target: &Target,
+        typed: &[(String, Value)],
+    ) -> Result<Self, Failure> {
+        let script = Script::load(&main.main, Box::new(main.finder), registry, SEED)?;
+        let playbook = script.playbook();
+        let params = playbook.params(&given(target, &playbook.names(), &main.name, typed))?;
+        let params = anchored(playbook, params, target, &main.name, typed)?;
+        Self::started(registry, script, main.main, main.name, target, params)
+    }
+
+    /// A script with parameters that are as they should be.
+    pub(super) fn started(
+        registry: &Registry,
+        mut script: Script,
+        main: String,
+        name: String,
+        target: &Target,
+        params: Value,
+    ) -> Result<Self, Failure> {
+        script.start(&target.config.cluster, &params)?;
+        Ok(Self {
+            registry: registry.clone(),
+            script,
+            main,
+            name,
+            params,
+            target: target.clone(),
+        })
+    }
+
+    /// The playbook.
+    #[must_use]
+    pub fn playbook(&self) -> &Playbook {
+        self.script.playbook()
+    }
+
+    /// Its parameters: secrets by where they are found.
+    #[must_use]
+    pub fn params(&self) -> &Value {
+        &self.params
+    }
+
+    /// Why this can't be what was planned.
+    #[must_use]
+    pub fn misfit(&self, plan: &Plan) -> Option<String> {
+        let piece = Piece {
+            registry: self.registry.clone(),
+            main: self.main.clone(),
+            bundle: self.script.loaded(),
+            params: self.playbook().without_secrets(&self.params),
+            machines: Vec::new(),
+        };
+        let cluster = &self.target.config.cluster;
+        plan.misfit(&cluster.name, &cluster.names(), &piece)
+    }
+
+    /// Makes the run's folder, with all that it takes to resume it. To be called within a runtime.
+    ///
+    /// # Errors
+    /// Where something can't be written, or the cluster can't be worked with.
+    pub fn begin(self, begin: Begin<'_>) -> Result<Session, SessionError> {
+        let folder = match begin.runs {
+            Some(runs) => Some(runs.create(&self.name)?),
+            None => None,
+        };
+        let (mut registry, mut programs, mut bundle) = (self.registry, None, BTreeMap::new());
+        let mut journal: Box<dyn Journal> = Box::new(MemoryJournal::default());
+        if let Some(folder) = &folder {
+            (registry, programs) = programs::capture(&folder.path, &registry)?;
+            bundle = folder.capture(&self.script.loaded())?;
+            if let Some(plan) = &begin.plan {
+                plan.keep(folder)?;
+            }
+            journal = Box::new(folder.create_journal()?);
+        }
+        let id = folder.as_ref().map_or(self.name, |f| f.id.clone());
+        let cluster = self.target.config.cluster.clone();
+        let way = match begin.way {
+            Some(way) => way,
+            None => self
+                .target
+                .way(folder.as_ref().map(|f| f.file("twin.json")))?,
+        };
+        let head = Head {
+            format: FORMAT,
+            id: id.clone(),
+            playbook: self.main,
+            params: self.params,
+            lockstep: env!("CARGO_PKG_VERSION").to_owned(),
+            target: self.target.name,
+            cluster: cluster.clone(),
+            seed: SEED,
+            bundle,
+            programs,
+            who: begin.who.clone(),
+        };
+        Ok(Session {
+            id,
+            registry,
+            cluster,
+            way,
+            folder,
+            script: self.script,
+            journal,
+            start: Start::Fresh(Box::new(head)),
+            clock: Clock::system(),
+            approved: begin.plan.map(|plan| plan.approved()),
+            secrets: begin.secrets,
+            who: begin.who,
+        })
+    }
+}
+
+/// The parameters that are given: those typed, then the cluster file's. Channels in the file are parameters of every
+/// playbook that takes them.
+pub(crate) fn given(
+    target: &Target,
+    takes: &[String],
+    name: &str,
+    typed: &[(String, Value)],
+) -> Map<String, Value> {
+    let channels = target
+        .config
+        .channels
+        .iter()
+        .filter(|(name, _)| takes.contains(name));
+    let mut given: Map<String, Value> = channels
+        .map(|(name, c)| (name.clone(), Value::from(c.as_str())))
+        .collect();
+    given.extend(target.config.params.get(name).cloned().unwrap_or_default());
+    given.extend(typed.iter().cloned());
+    given
+}
+
+/// Parameters as a run keeps them: what is found in a file is found from any folder. A path that the cluster file gives
+/// begins in the folder of that.
+fn anchored(
+    playbook: &Playbook,
+    mut params: Value,
+    target: &Target,
+    name: &str,
+    typed: &[(String, Value)],
+) -> Result<Value, Failure> {
+    let of_file = target.config.params.get(name);
+    for (name, source) in playbook.secrets(&params)? {
+        let typed = typed.iter().any(|(typed, _)| *typed == name);
+        let folder = match of_file.filter(|given| !typed && given.contains_key(&name)) {
+            Some(_) => &target.config.folder,
+            None => Path::new(""),
+        };
+        params[name] = Value::from(source.anchored(folder).to_string());
+    }
+    Ok(params)
+}

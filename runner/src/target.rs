@@ -1,0 +1,241 @@
+//! Which cluster a run is about, and the way to its members.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::str::FromStr;
+
+use lockstep_modules::contract::cluster::{Cluster, MemberConfig, SshConfig};
+use lockstep_modules::contract::reach::Transport;
+use lockstep_modules::transport::ssh::Ssh;
+use lockstep_twin::{Scenario, Set, Strangers, Twin, World};
+
+use crate::config::Config;
+use crate::journal::ClusterRef;
+use crate::private;
+
+/// A cluster, and what its file says beside.
+#[derive(Clone)]
+pub struct Target {
+    /// As it was named.
+    pub name: ClusterRef,
+    /// Its members, and what playbooks are given.
+    pub config: Config,
+    /// The simulated cluster, if it is one.
+    pub twin: Option<Scenario>,
+}
+
+/// Why a cluster can't be worked with.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// There is no place for ssh's control sockets.
+    #[error("no folder for control sockets can be made: {0}")]
+    Sockets(#[source] std::io::Error),
+    /// A fault is about something that the simulated cluster doesn't have.
+    #[error("{0}")]
+    Fault(String),
+    /// A simulated cluster that was written down can't be read.
+    #[error("the simulated cluster {path} can't be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A simulated cluster that was written down isn't one.
+    #[error("the simulated cluster {path} is damaged: {source}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+impl Target {
+    /// A simulated cluster: `name` is what follows "twin".
+    #[must_use]
+    pub fn simulated(name: String, scenario: Scenario) -> Self {
+        let config = Config {
+            cluster: simulated(&scenario),
+            channels: Default::default(),
+            params: Default::default(),
+            folder: PathBuf::new(),
+        };
+        Self {
+            name: ClusterRef::Twin(name),
+            config,
+            twin: Some(scenario),
+        }
+    }
+
+    /// Whether it is a simulated cluster.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        self.twin.is_some()
+    }
+
+    /// The way to its members, within a runtime. A simulated cluster is written down in `file`.
+    ///
+    /// # Errors
+    /// Where a simulated cluster's fault doesn't fit it, or there is no place for control sockets.
+    pub fn way(&self, file: Option<PathBuf>) -> Result<Way, TargetError> {
+        let Some(scenario) = &self.twin else {
+            return Way::ssh(&self.config.cluster);
+        };
+        let mut world = scenario.build();
+        // What a site calls there is taken to work.
+        world.strangers = Strangers::Succeed;
+        let machines = self.config.cluster.machines.iter();
+        world.machines = machines.map(|m| m.name.clone()).collect();
+        for fault in &scenario.faults {
+            world.inject(fault.clone()).map_err(TargetError::Fault)?;
+        }
+        Ok(Way::twin(world, file))
+    }
+}
+
+/// The way to the members of a cluster. Clones lead to the same ones.
+#[derive(Clone)]
+pub enum Way {
+    /// Over connections.
+    Members(Rc<dyn Transport>),
+    /// To a simulated cluster.
+    Twin(Twin),
+}
+
+impl Way {
+    /// The way to the members of a real cluster.
+    ///
+    /// # Errors
+    /// Where there is no place for control sockets.
+    pub fn ssh(cluster: &Cluster) -> Result<Self, TargetError> {
+        let ssh = Ssh::new(cluster).map_err(TargetError::Sockets)?;
+        Ok(Self::Members(Rc::new(ssh)))
+    }
+
+    /// The way to the members of a simulated cluster, which is written down in `file` now and whenever a command has ended:
+    /// it must outlive this process as a real one would.
+    #[must_use]
+    pub fn twin(world: World, file: Option<PathBuf>) -> Self {
+        let Some(file) = file else {
+            return Self::Twin(Twin::new(world));
+        };
+        let write = move |world: &World| {
+            let text = serde_json::to_string(world).unwrap_or_default();
+            let fresh = file.with_extension("new");
+            // A simulation that can't be written can't be resumed; its journal will say what went wrong with the disk.
+            let _ = private::write(&fresh, &text).and_then(|_| std::fs::rename(&fresh, &file));
+        };
+        write(&world);
+        Self::Twin(Twin::watched(world, write))
+    }
+
+    /// Whether it leads to a simulated cluster.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        matches!(self, Self::Twin(_))
+    }
+
+    /// As ops take it.
+    #[must_use]
+    pub fn transport(&self) -> Rc<dyn Transport> {
+        match self {
+            Self::Members(transport) => Rc::clone(transport),
+            Self::Twin(twin) => Rc::new(twin.clone()),
+        }
+    }
+
+    /// The controller goes: a simulated cluster is written down as it is now.
+    pub(crate) fn leave(&self) {
+        if let Self::Twin(twin) = self {
+            twin.leave();
+        }
+    }
+}
+
+/// A simulated cluster as an earlier process left it.
+///
+/// # Errors
+/// Where it can't be read.
+pub fn read_world(file: &Path) -> Result<World, TargetError> {
+    let path = || file.to_owned();
+    let text = std::fs::read_to_string(file).map_err(|source| TargetError::Unreadable {
+        path: path(),
+        source,
+    })?;
+    serde_json::from_str(&text).map_err(|source| TargetError::Damaged {
+        path: path(),
+        source,
+    })
+}
+
+/// A simulated cluster as it is typed, `N[@SET]`: how many members, and which MicroCloud it was installed as.
+#[derive(Clone, Copy)]
+pub struct Made {
+    members: usize,
+    set: Set,
+}
+
+impl Default for Made {
+    fn default() -> Self {
+        Self {
+            members: 3,
+            set: Set::default(),
+        }
+    }
+}
+
+impl FromStr for Made {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (members, set) = match text.split_once('@') {
+            Some((members, set)) => (members, set.parse()?),
+            None => (text, Set::default()),
+        };
+        match members.parse() {
+            Ok(members @ 1..=50) => Ok(Self { members, set }),
+            _ => Err("a simulated cluster has 1 to 50 members, for example twin:4".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.members)?;
+        match self.set {
+            Set::Two => Ok(()),
+            set => write!(f, "@{}", set.name()),
+        }
+    }
+}
+
+impl Made {
+    /// What it is made of.
+    #[must_use]
+    pub fn scenario(&self) -> Scenario {
+        Scenario {
+            microcloud: self.set,
+            ..Scenario::of(self.members)
+        }
+    }
+}
+
+fn simulated(scenario: &Scenario) -> Cluster {
+    let members = scenario
+        .names()
+        .into_iter()
+        .map(MemberConfig::named)
+        .collect();
+    let of = match scenario.microcloud {
+        Set::Two => String::new(),
+        set => format!(" on MicroCloud {}", set.name()),
+    };
+    Cluster {
+        name: format!("twin of {}{of}", scenario.members.len()),
+        members,
+        machines: Vec::new(),
+        ssh: SshConfig::default(),
+    }
+}
