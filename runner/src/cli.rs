@@ -3,6 +3,7 @@
 #[macro_use]
 mod print;
 
+mod app;
 mod commands;
 mod exit;
 mod front;
@@ -28,6 +29,7 @@ pub use commands::man::pages;
 pub use exit::{Exit, Fault};
 pub use reference::reference;
 
+use app::App;
 use commands::{Command, completions, op};
 use global::Global;
 
@@ -83,7 +85,10 @@ pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
     let result = match matches.subcommand() {
         Some(("op", given)) => Global::from_arg_matches(&matches)
             .map_err(Fault::usage)
-            .and_then(|global| op::run(registry, &global, given)),
+            .and_then(|global| {
+                let global = &global;
+                op::run(&App { registry, global }, given)
+            }),
         Some((name, _)) if let Some(text) = help::topic(name) => {
             out!("{text}");
             Ok(Exit::Done)
@@ -92,7 +97,8 @@ pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
             .map_err(Fault::usage)
             .and_then(|mut cli| {
                 cli.global.pace = pace;
-                commands::dispatch(registry, &cli.global, cli.command)
+                let global = &cli.global;
+                commands::dispatch(&App { registry, global }, cli.command)
             }),
     };
     match result {

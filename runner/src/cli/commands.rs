@@ -23,10 +23,9 @@ pub(super) mod unlock;
 pub(super) mod watch;
 
 use clap::Subcommand;
-use lockstep_modules::contract::op::Registry;
 
+use super::app::App;
 use super::exit::{Exit, Fault};
-use super::global::Global;
 
 /// The commands. `help` puts them into groups and gives them examples; `op` is made from the registry.
 #[derive(Subcommand)]
@@ -84,33 +83,29 @@ pub(super) enum Command {
 }
 
 /// Runs the command that was typed.
-pub(super) fn dispatch(
-    registry: &Registry,
-    global: &Global,
-    command: Command,
-) -> Result<Exit, Fault> {
+pub(super) fn dispatch(app: &App<'_>, command: Command) -> Result<Exit, Fault> {
     match command {
-        Command::Status(args) => status::status(registry, global, &args),
-        Command::Preflight(args) => preflight::preflight(registry, global, &args),
-        Command::Update(args) => playbook::named(registry, global, "update", &args),
-        Command::Upgrade(args) => playbook::named(registry, global, "upgrade", &args),
-        Command::Run(args) => playbook::file(registry, global, &args),
-        Command::Runs => runs::runs(global),
-        Command::Show(args) => show::show(registry, global, &args),
-        Command::Watch(args) => watch::watch(registry, global, &args),
-        Command::Report(args) => report::report(registry, global, &args),
-        Command::Resume(args) => resume::resume(registry, global, &args),
-        Command::Abort(args) => abort::abort(registry, global, &args),
-        Command::Unlock(args) => unlock::unlock(registry, global, &args),
-        Command::Plan(args) => plan::plan(registry, global, &args),
-        Command::Rehearse(args) => rehearse::rehearse(registry, global, &args),
-        Command::Check(args) => check::check(registry, global, &args),
-        Command::New(args) => new::new(global, &args),
-        Command::Types(args) => types::types(registry, global, &args),
-        Command::Playbooks(args) => playbooks::playbooks(registry, global, &args),
-        Command::Doc(args) => doc::doc(registry, global, &args),
-        Command::Init(args) => init::init(global, &args),
-        Command::Man(args) => man::man(registry, &args),
+        Command::Status(args) => status::status(app, &args),
+        Command::Preflight(args) => preflight::preflight(app, &args),
+        Command::Update(args) => playbook::named(app, "update", &args),
+        Command::Upgrade(args) => playbook::named(app, "upgrade", &args),
+        Command::Run(args) => playbook::file(app, &args),
+        Command::Runs => runs::runs(app.global),
+        Command::Show(args) => show::show(app, &args),
+        Command::Watch(args) => watch::watch(app, &args),
+        Command::Report(args) => report::report(app, &args),
+        Command::Resume(args) => resume::resume(app, &args),
+        Command::Abort(args) => abort::abort(app, &args),
+        Command::Unlock(args) => unlock::unlock(app, &args),
+        Command::Plan(args) => plan::plan(app, &args),
+        Command::Rehearse(args) => rehearse::rehearse(app, &args),
+        Command::Check(args) => check::check(app, &args),
+        Command::New(args) => new::new(app.global, &args),
+        Command::Types(args) => types::types(app, &args),
+        Command::Playbooks(args) => playbooks::playbooks(app, &args),
+        Command::Doc(args) => doc::doc(app, &args),
+        Command::Init(args) => init::init(app.global, &args),
+        Command::Man(args) => man::man(app.registry, &args),
         Command::Completions(args) => completions::completions(&args),
     }
 }

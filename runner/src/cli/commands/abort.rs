@@ -1,11 +1,10 @@
 //! `abort`: a run that shall not go on gives back what it had switched on.
 
 use clap::Args;
-use lockstep_modules::contract::op::Registry;
 
 use super::resume::{self, How};
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::global::Global;
 
 /// Which run is aborted.
 #[derive(Args)]
@@ -24,7 +23,7 @@ pub(crate) struct AbortArgs {
 }
 
 /// Aborts a run. What goes on on the cluster is waited for; nothing new is begun but what the playbook cleans up with.
-pub(crate) fn abort(registry: &Registry, global: &Global, args: &AbortArgs) -> Result<Exit, Fault> {
+pub(crate) fn abort(app: &App<'_>, args: &AbortArgs) -> Result<Exit, Fault> {
     let how = How {
         run: &args.run,
         assume_done: &args.assume_done,
@@ -33,5 +32,5 @@ pub(crate) fn abort(registry: &Registry, global: &Global, args: &AbortArgs) -> R
         abort: true,
         ..How::default()
     };
-    resume::go_on(registry, global, &how)
+    resume::go_on(app, &how)
 }

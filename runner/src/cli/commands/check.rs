@@ -5,11 +5,11 @@ use std::io::{IsTerminal, Write};
 
 use clap::Args;
 use lockstep_modules::contract::cmd::quote;
-use lockstep_modules::contract::op::Registry;
 use serde_json::json;
 
 use super::playbook::{Which, machines_of};
 use crate::check::{Check, Finding, Report};
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
 use crate::cli::print;
@@ -44,11 +44,11 @@ pub(crate) struct CheckArgs {
 }
 
 /// Checks a playbook.
-pub(crate) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> Result<Exit, Fault> {
-    let main = args.which.main(global)?;
+pub(crate) fn check(app: &App<'_>, args: &CheckArgs) -> Result<Exit, Fault> {
+    let main = args.which.main(app.global)?;
     let given = args.which.params.typed().iter().cloned().collect();
-    let machines = machines_of(&main, global)?;
-    let mut piece = Piece::load(&main.main, Box::new(main.finder), registry, &given)?;
+    let machines = machines_of(&main, app.global)?;
+    let mut piece = Piece::load(&main.main, Box::new(main.finder), app.registry, &given)?;
     piece.machines = machines;
     let members = if args.members.is_empty() {
         vec![Made::default()]
@@ -62,7 +62,7 @@ pub(crate) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> R
         only: args.only,
         kills: !args.no_kills,
     };
-    let shown = std::io::stderr().is_terminal() && !global.json;
+    let shown = std::io::stderr().is_terminal() && !app.global.json;
     let report = check.run(&piece, &|done, of| {
         if shown && done % 50 == 0 {
             let _ = write!(std::io::stderr(), "\r{done} of {of} ");
@@ -71,12 +71,12 @@ pub(crate) fn check(registry: &Registry, global: &Global, args: &CheckArgs) -> R
     if shown {
         let _ = write!(std::io::stderr(), "\r                    \r");
     }
-    if global.json {
+    if app.global.json {
         print::json(
             &json!({"kills": report.kills, "tries": report.tries, "findings": report.findings}),
         );
     } else {
-        let again = again(&main.main, global, args);
+        let again = again(&main.main, app.global, args);
         print(&main.main, args, &again, &report, &piece.bundle);
     }
     Ok(if report.findings.is_empty() {

@@ -2,11 +2,10 @@
 
 use clap::Args;
 use lockstep_modules::contract::near::hint;
-use lockstep_modules::contract::op::Registry;
 use serde_json::json;
 
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::global::Global;
 use crate::cli::print;
 use crate::generate;
 
@@ -18,12 +17,12 @@ pub(crate) struct DocArgs {
 }
 
 /// Shows the reference. With `--json`, the schemas.
-pub(crate) fn doc(registry: &Registry, global: &Global, args: &DocArgs) -> Result<Exit, Fault> {
+pub(crate) fn doc(app: &App<'_>, args: &DocArgs) -> Result<Exit, Fault> {
     let Some(name) = &args.name else {
-        if global.json {
-            print::json(&generate::schema(registry));
+        if app.global.json {
+            print::json(&generate::schema(app.registry));
         } else {
-            for module in registry.modules() {
+            for module in app.registry.modules() {
                 out!("{}: {}", module.name, module.about);
                 for op in &module.ops {
                     out!("  {:<20} {}", op.name, op.about());
@@ -32,8 +31,8 @@ pub(crate) fn doc(registry: &Registry, global: &Global, args: &DocArgs) -> Resul
         }
         return Ok(Exit::Done);
     };
-    let modules = registry.modules().iter();
-    let ops: Vec<_> = match registry.op(name) {
+    let modules = app.registry.modules().iter();
+    let ops: Vec<_> = match app.registry.op(name) {
         Ok(op) => vec![op],
         Err(_) => modules
             .clone()
@@ -44,7 +43,7 @@ pub(crate) fn doc(registry: &Registry, global: &Global, args: &DocArgs) -> Resul
     if ops.is_empty() {
         let names: Vec<&str> = modules
             .map(|m| m.name.as_str())
-            .chain(registry.ops().map(|op| op.name.as_str()))
+            .chain(app.registry.ops().map(|op| op.name.as_str()))
             .collect();
         return Err(Fault::usage(format!(
             "there is no module or op {name:?}{}",
@@ -52,7 +51,7 @@ pub(crate) fn doc(registry: &Registry, global: &Global, args: &DocArgs) -> Resul
         )));
     }
     for op in ops {
-        if global.json {
+        if app.global.json {
             print::json(
                 &json!({"op": op.name, "effect": op.effect, "args": op.args, "out": op.out}),
             );

@@ -9,9 +9,9 @@ use lockstep_modules::contract::schema::{required, types_of, words};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{Front, runtime, state, tell, who};
-use crate::cli::global::Global;
+use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::cli::target::{self, machines};
@@ -193,32 +193,32 @@ fn read(name: &str, schema: &Value, text: &str) -> Result<Value, Fault> {
 }
 
 /// Runs an op as the command line says.
-pub(crate) fn run(registry: &Registry, global: &Global, given: &ArgMatches) -> Result<Exit, Fault> {
+pub(crate) fn run(app: &App<'_>, given: &ArgMatches) -> Result<Exit, Fault> {
     let (name, given) = given
         .subcommand()
         .ok_or_else(|| Fault::usage("which op?"))?;
-    let op = registry.op(name).map_err(Fault::usage)?;
-    let mut target = target::named(global)?;
+    let op = app.registry.op(name).map_err(Fault::usage)?;
+    let mut target = target::named(app.global)?;
     let args = arguments(op, given)?;
-    if target.is_simulated() && names_others(registry, op, given, &target.config.cluster) {
-        target.config.cluster.machines = machines(global)?;
+    if target.is_simulated() && names_others(app.registry, op, given, &target.config.cluster) {
+        target.config.cluster.machines = machines(app.global)?;
     }
     let call = Once {
         op: name.to_owned(),
         args,
         members: members(op, given, &target.config.cluster)?,
     };
-    let runs = Runs::in_state(&state(global)?);
+    let runs = app.runs()?;
     // A read leaves nothing to be resumed.
     let runs = (call.effect(op) != Effect::Read).then_some(&runs);
     let runtime = runtime(target.is_simulated())?;
     let _within = runtime.enter();
-    let session = begin(registry, &target, &call, runs, None)?;
-    let played = runtime.block_on(Front::of_op(Shown::of_op(global)).play(session))?;
+    let session = begin(app.registry, &target, &call, runs, None)?;
+    let played = runtime.block_on(Front::of_op(Shown::of_op(app.global)).play(session))?;
     let Finish::Done(value) = played.finish else {
-        return Ok(tell(&played, global.json));
+        return Ok(tell(&played, app.global.json));
     };
-    Ok(print(op, &call, value, global.json))
+    Ok(print(op, &call, value, app.global.json))
 }
 
 /// The run of one op.

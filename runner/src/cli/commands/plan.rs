@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use lockstep_modules::contract::op::{Effect, Op, Registry};
+use lockstep_modules::contract::op::{Effect, Op};
 use lockstep_modules::contract::schema::Span;
 use lockstep_modules::ops::confirm::Confirm;
 use lockstep_modules::ops::status::SnapshotOut;
@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::op;
 use super::playbook::{Which, machines_of};
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
 use crate::cli::global::Global;
@@ -39,8 +40,8 @@ pub(crate) struct PlanArgs {
 }
 
 /// Looks at the cluster that the command line names, and describes one like it.
-pub(crate) fn look(registry: &Registry, global: &Global) -> Result<(Target, Scenario), Fault> {
-    let target = target::named(global)?;
+pub(crate) fn look(app: &App<'_>) -> Result<(Target, Scenario), Fault> {
+    let target = target::named(app.global)?;
     if let Some(scenario) = &target.twin {
         let scenario = scenario.clone();
         return Ok((target, scenario));
@@ -49,11 +50,11 @@ pub(crate) fn look(registry: &Registry, global: &Global) -> Result<(Target, Scen
     let _within = runtime.enter();
     let (way, read) = (target.way(None)?, Once::of("status.snapshot", json!({})));
     let value = runtime.block_on(op::read_once(
-        registry,
+        app.registry,
         &target,
         &way,
         read,
-        Shown::of_op(global),
+        Shown::of_op(app.global),
     ))?;
     let seen = SnapshotOut::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
     let scenario = Scenario::like(&seen).map_err(|unknown| {
@@ -68,16 +69,16 @@ pub(crate) fn look(registry: &Registry, global: &Global) -> Result<(Target, Scen
 }
 
 /// Shows a plan, and writes it down if that is asked for.
-pub(crate) fn plan(registry: &Registry, global: &Global, args: &PlanArgs) -> Result<Exit, Fault> {
-    let main = args.which.main(global)?;
-    let (mut target, scenario) = look(registry, global)?;
+pub(crate) fn plan(app: &App<'_>, args: &PlanArgs) -> Result<Exit, Fault> {
+    let main = args.which.main(app.global)?;
+    let (mut target, scenario) = look(app)?;
     if target.twin.is_some() {
-        target.config.cluster.machines = machines_of(&main, global)?;
+        target.config.cluster.machines = machines_of(&main, app.global)?;
     }
     let mut piece = Piece::load(
         &main.main,
         Box::new(main.finder),
-        registry,
+        app.registry,
         &Default::default(),
     )?;
     let typed = args.which.params.typed();
@@ -88,13 +89,16 @@ pub(crate) fn plan(registry: &Registry, global: &Global, args: &PlanArgs) -> Res
     if let Some(file) = &args.output {
         plan.write(file)?;
     }
-    if global.json {
+    if app.global.json {
         print::json(&json!(plan));
     } else {
-        print(&plan, global.verbose);
+        print(&plan, app.global.verbose);
         end(&plan.end, &piece.bundle);
         if let Some(file) = &args.output {
-            out!("To run exactly this plan: {}", command(global, args, file));
+            out!(
+                "To run exactly this plan: {}",
+                command(app.global, args, file)
+            );
         }
     }
     Ok(match plan.end {

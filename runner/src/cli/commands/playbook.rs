@@ -4,18 +4,17 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lockstep_modules::contract::cluster::MemberConfig;
-use lockstep_modules::contract::op::Registry;
 
 use crate::bundle::Main;
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{Front, runtime, state, tell, who};
+use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::global::Global;
 use crate::cli::mistakes::near_file;
 use crate::cli::params::{self, Params};
 use crate::cli::shown::Shown;
 use crate::cli::target::{self, machines};
 use crate::plan::Plan;
-use crate::runs::Runs;
 use crate::session::{Begin, Draft};
 use crate::target::Target;
 
@@ -86,35 +85,29 @@ pub(crate) fn machines_of(main: &Main, global: &Global) -> Result<Vec<MemberConf
 }
 
 /// Runs a playbook: a shipped one by its name, or a site's by its file.
-pub(crate) fn named(
-    registry: &Registry,
-    global: &Global,
-    name: &str,
-    args: &RunArgs,
-) -> Result<Exit, Fault> {
-    let mut target = target::named(global)?;
-    let main = main_of(global, name)?;
+pub(crate) fn named(app: &App<'_>, name: &str, args: &RunArgs) -> Result<Exit, Fault> {
+    let mut target = target::named(app.global)?;
+    let main = main_of(app.global, name)?;
     if target.is_simulated() {
-        target.config.cluster.machines = machines_of(&main, global)?;
+        target.config.cluster.machines = machines_of(&main, app.global)?;
     }
-    run(registry, global, main, &target, args, None)
+    run(app, main, &target, args, None)
 }
 
 /// Runs a playbook from a file.
-pub(crate) fn file(registry: &Registry, global: &Global, args: &FileArgs) -> Result<Exit, Fault> {
-    named(registry, global, &args.file, &args.run)
+pub(crate) fn file(app: &App<'_>, args: &FileArgs) -> Result<Exit, Fault> {
+    named(app, &args.file, &args.run)
 }
 
 /// Runs a playbook on a target. `speed` is that of a simulated cluster's time, if it isn't to jump.
 pub(crate) fn run(
-    registry: &Registry,
-    global: &Global,
+    app: &App<'_>,
     main: Main,
     target: &Target,
     args: &RunArgs,
     speed: Option<f64>,
 ) -> Result<Exit, Fault> {
-    let draft = Draft::new(registry, main, target, args.params.typed())?;
+    let draft = Draft::new(app.registry, main, target, args.params.typed())?;
     let plan = match &args.plan {
         Some(file) => Some(fitting(&draft, file)?),
         None => None,
@@ -125,24 +118,24 @@ pub(crate) fn run(
         target.is_simulated(),
         None,
     )?;
-    let speed = speed.or(global.pace);
+    let speed = speed.or(app.global.pace);
     let runtime = runtime(target.is_simulated() || speed.is_some())?;
     let _within = runtime.enter();
     let session = draft.begin(Begin {
         who: who(),
-        runs: Some(&Runs::in_state(&state(global)?)),
+        runs: Some(&app.runs()?),
         way: None,
         secrets,
         plan,
     })?;
     let front = Front {
-        shown: Shown::of_run(global),
+        shown: Shown::of_run(app.global),
         yes: args.yes,
         deliver_failures: args.on_failure == DELIVER,
         speed,
     };
     let played = runtime.block_on(front.play(session))?;
-    Ok(tell(&played, global.json))
+    Ok(tell(&played, app.global.json))
 }
 
 /// The plan in a file, if the run can be the planned one.

@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lockstep_modules::contract::error::Kind;
-use lockstep_modules::contract::op::Registry;
 use serde_json::{Map, Value, json};
 
 use super::playbook::main_of;
 use crate::bundle::lua_files;
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::global::Global;
 use crate::cli::print;
 use crate::failure::Failure;
 use crate::script::{Param, Playbook, Script};
@@ -31,18 +30,14 @@ struct Found {
 }
 
 /// Lists the shipped playbooks, and those in a site's folders.
-pub(crate) fn playbooks(
-    registry: &Registry,
-    global: &Global,
-    args: &PlaybooksArgs,
-) -> Result<Exit, Fault> {
+pub(crate) fn playbooks(app: &App<'_>, args: &PlaybooksArgs) -> Result<Exit, Fault> {
     let load = |file: String| -> Result<Found, Fault> {
-        let main = main_of(global, &file)?;
-        let script = Script::load(&main.main, Box::new(main.finder), registry, 1);
+        let main = main_of(app.global, &file)?;
+        let script = Script::load(&main.main, Box::new(main.finder), app.registry, 1);
         let playbook = script.map(|script| script.playbook().clone());
         Ok(Found { file, playbook })
     };
-    let shipped = global.playbooks().names().into_iter().map(&load);
+    let shipped = app.global.playbooks().names().into_iter().map(&load);
     let shipped: Vec<Found> = shipped.collect::<Result<_, _>>()?;
     // Where nobody has named a folder, what is found may be anybody's.
     let found = |file: String| match trust::found(Path::new(&file)) {
@@ -54,7 +49,7 @@ pub(crate) fn playbooks(
     };
     let sites = files(&args.folders)?.into_iter().map(found);
     let sites: Vec<Found> = sites.collect::<Result<_, _>>()?;
-    if global.json {
+    if app.global.json {
         let all = shipped.iter().map(|found| (true, found));
         let all = all.chain(sites.iter().map(|found| (false, found)));
         print::json(

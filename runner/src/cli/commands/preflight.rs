@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::playbook::main_of;
 use super::status::table;
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::{Front, runtime, tell, who};
-use crate::cli::global::Global;
 use crate::cli::params::{self, Params};
 use crate::cli::print;
 use crate::cli::shown::Shown;
@@ -31,14 +31,10 @@ pub(crate) struct PreflightArgs {
 }
 
 /// Makes all checks and shows what each came to. Exits with 0 only if nothing speaks against going on.
-pub(crate) fn preflight(
-    registry: &Registry,
-    global: &Global,
-    args: &PreflightArgs,
-) -> Result<Exit, Fault> {
-    let target = target::named(global)?;
-    let main = main_of(global, PLAYBOOK)?;
-    let draft = Draft::new(registry, main, &target, args.params.typed())?;
+pub(crate) fn preflight(app: &App<'_>, args: &PreflightArgs) -> Result<Exit, Fault> {
+    let target = target::named(app.global)?;
+    let main = main_of(app.global, PLAYBOOK)?;
+    let draft = Draft::new(app.registry, main, &target, args.params.typed())?;
     let secrets = params::secrets(
         draft.playbook(),
         draft.params(),
@@ -55,15 +51,15 @@ pub(crate) fn preflight(
         secrets,
         plan: None,
     })?;
-    let played = runtime.block_on(Front::of_op(Shown::of_op(global)).play(session))?;
+    let played = runtime.block_on(Front::of_op(Shown::of_op(app.global)).play(session))?;
     let Finish::Done(value) = played.finish else {
-        return Ok(tell(&played, global.json));
+        return Ok(tell(&played, app.global.json));
     };
-    let report = report(registry, value)?;
-    if global.json {
+    let report = report(app.registry, value)?;
+    if app.global.json {
         print::json(&report);
     } else {
-        print(&report, global.verbose);
+        print(&report, app.global.verbose);
     }
     Ok(if report.ok { Exit::Done } else { Exit::Refused })
 }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lockstep_modules::contract::op::Registry;
 use lockstep_twin::Fault as Mishap;
 
 use super::playbook::{self, RunArgs, machines_of, main_of};
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
 use crate::config::read_scenario;
@@ -62,19 +62,18 @@ fn help() -> String {
 }
 
 /// Plays a rehearsal.
-pub(crate) fn rehearse(
-    registry: &Registry,
-    global: &Global,
-    args: &RehearseArgs,
-) -> Result<Exit, Fault> {
+pub(crate) fn rehearse(app: &App<'_>, args: &RehearseArgs) -> Result<Exit, Fault> {
     let (name, mut scenario) = if let Some(file) = &args.scenario {
         (file.display().to_string(), read_scenario(file)?)
     } else if let Some(cluster) = &args.like {
         let like = Global {
             cluster: Some(cluster.clone()),
-            ..global.clone()
+            ..app.global.clone()
         };
-        let (target, scenario) = super::plan::look(registry, &like)?;
+        let (target, scenario) = super::plan::look(&App {
+            registry: app.registry,
+            global: &like,
+        })?;
         (target.name.to_string(), scenario)
     } else {
         let made = args.members.unwrap_or_default();
@@ -84,7 +83,7 @@ pub(crate) fn rehearse(
     scenario.faults.extend(args.faults.iter().cloned());
     scenario.check().map_err(|(_, what)| Fault::usage(what))?;
     let mut target = Target::simulated(format!(", {name}"), scenario);
-    let main = main_of(global, &args.file)?;
-    target.config.cluster.machines = machines_of(&main, global)?;
-    playbook::run(registry, global, main, &target, &args.run, args.speed)
+    let main = main_of(app.global, &args.file)?;
+    target.config.cluster.machines = machines_of(&main, app.global)?;
+    playbook::run(app, main, &target, &args.run, args.speed)
 }

@@ -4,18 +4,15 @@ use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use lockstep_modules::contract::op::Registry;
 use serde_json::json;
 
 use super::show::{unread, ways};
 use crate::account::load;
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::state;
-use crate::cli::global::Global;
 use crate::cli::print;
 use crate::private::{self, Over};
 use crate::report::{html, markdown};
-use crate::runs::Runs;
 
 /// Which run, and what becomes of it.
 #[derive(Args)]
@@ -43,13 +40,9 @@ enum Format {
 }
 
 /// Writes the report of a run.
-pub(crate) fn report(
-    registry: &Registry,
-    global: &Global,
-    args: &ReportArgs,
-) -> Result<Exit, Fault> {
-    let account = load(&Runs::in_state(&state(global)?), &args.run)?;
-    let ways = ways(registry, &account, usize::MAX);
+pub(crate) fn report(app: &App<'_>, args: &ReportArgs) -> Result<Exit, Fault> {
+    let account = load(&app.runs()?, &args.run)?;
+    let ways = ways(app.registry, &account, usize::MAX);
     let (text, end) = match args.format {
         Format::Html => (html::page(&account, ways.as_deref()), "html"),
         Format::Markdown => (markdown::ticket(&account, ways.as_deref()), "md"),
@@ -82,7 +75,7 @@ pub(crate) fn report(
             _ => fault.help("name another file with -o, or - for standard output"),
         }
     })?;
-    if global.json {
+    if app.global.json {
         print::json(&json!({"run": account.run, "report": path, "bytes": text.len()}));
     } else {
         out!("{}", path.display());

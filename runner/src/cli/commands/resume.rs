@@ -11,8 +11,9 @@ use lockstep_modules::ops::snap::Refresh;
 use serde_json::{Value, json};
 
 use super::playbook::{DELIVER, main_of};
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{Front, runtime, state, tell, who};
+use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::global::Global;
 use crate::cli::shown::{Shown, is_screen};
 use crate::cli::{modules, params, print, target};
@@ -21,7 +22,6 @@ use crate::journal::{History, Step};
 use crate::programs::Captured;
 use crate::report::harmless;
 use crate::report::hold::{self, Way, assumed};
-use crate::runs::Runs;
 use crate::secret::Secrets;
 use crate::session::{Choices, SessionError, TakenUp};
 
@@ -84,11 +84,7 @@ pub(crate) struct How<'a> {
 }
 
 /// Continues a run.
-pub(crate) fn resume(
-    registry: &Registry,
-    global: &Global,
-    args: &ResumeArgs,
-) -> Result<Exit, Fault> {
+pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
     let how = How {
         run: &args.run,
         retry: &args.retry,
@@ -104,17 +100,17 @@ pub(crate) fn resume(
         deliver_failures: args.on_failure == DELIVER,
         abort: false,
     };
-    go_on(registry, global, &how)
+    go_on(app, &how)
 }
 
 /// Continues a run, to its end or to abort it.
-pub(crate) fn go_on(registry: &Registry, global: &Global, how: &How<'_>) -> Result<Exit, Fault> {
-    let runs = Runs::in_state(&state(global)?);
+pub(crate) fn go_on(app: &App<'_>, how: &How<'_>) -> Result<Exit, Fault> {
+    let runs = app.runs()?;
     let taken = TakenUp::of(&runs, how.run)?;
     let aborting = how.abort || taken.history().cancelled.is_some();
-    let registry = registry_of(registry, &taken, global)?;
+    let registry = registry_of(app, &taken)?;
     let named = match how.playbook {
-        Some(named) => Some(main_of(global, named)?),
+        Some(named) => Some(main_of(app.global, named)?),
         None => None,
     };
     let script = taken.script(&registry, named)?;
@@ -130,7 +126,7 @@ pub(crate) fn go_on(registry: &Registry, global: &Global, how: &How<'_>) -> Resu
     }
     let choices = Choices {
         who: who(),
-        cluster: cluster_of(&taken, global)?,
+        cluster: cluster_of(&taken, app.global)?,
         decisions: decisions(&registry, taken.history(), &secrets, how)?,
         secrets,
         trust_cluster: how.trust_cluster,
@@ -138,15 +134,15 @@ pub(crate) fn go_on(registry: &Registry, global: &Global, how: &How<'_>) -> Resu
         without_plan: how.without_plan,
         mend: how.mend,
     };
-    let speed = how.speed.or(global.pace);
+    let speed = how.speed.or(app.global.pace);
     let runtime = runtime(simulated || speed.is_some())?;
     let _within = runtime.enter();
     // Only for what is shown where the two differ: a run continues with another playbook even if its own can't be read.
     let then = taken.captured();
-    let session = taken.resume(registry.clone(), script, choices)?;
+    let session = taken.resume(app.registry.clone(), script, choices)?;
     let now = session.sources();
     let front = Front {
-        shown: Shown::of_run(global),
+        shown: Shown::of_run(app.global),
         yes: how.yes,
         deliver_failures: how.deliver_failures,
         speed,
@@ -159,12 +155,12 @@ pub(crate) fn go_on(registry: &Registry, global: &Global, how: &How<'_>) -> Resu
         EngineError::Divergence(at) => Fault::diverged(&at, &then, &now),
         error => Fault::from(error),
     })?;
-    if let (true, false, Finish::Held(held)) = (aborting, global.json, &played.finish) {
+    if let (true, false, Finish::Held(held)) = (aborting, app.global.json, &played.finish) {
         not_given_back(&played.id, held, &runs.history(&played.id)?);
         return Ok(Exit::Held);
     }
-    let exit = tell(&played, global.json);
-    if exit == Exit::Aborted && !global.json {
+    let exit = tell(&played, app.global.json);
+    if exit == Exit::Aborted && !app.global.json {
         stays(&registry, &runs.history(&played.id)?);
     }
     Ok(exit)
@@ -185,11 +181,11 @@ fn cluster_of(taken: &TakenUp, global: &Global) -> Result<Option<Cluster>, Fault
 
 /// The ops that the run continues with: those of lockstep itself, and the programs that the run captured or that are named
 /// now.
-fn registry_of(native: &Registry, taken: &TakenUp, global: &Global) -> Result<Registry, Fault> {
+fn registry_of(app: &App<'_>, taken: &TakenUp) -> Result<Registry, Fault> {
     let (id, captured) = (&taken.head().id, &taken.head().programs);
-    if let Some(named) = &global.modules {
-        let named = modules::of_folder(native, named)?;
-        return Ok(taken.registry(native, Some(named))?);
+    if let Some(named) = &app.global.modules {
+        let named = modules::of_folder(app.registry, named)?;
+        return Ok(taken.registry(app.registry, Some(named))?);
     }
     let from = captured.as_ref().map(|captured| captured.folder.display());
     let changed = captured.as_ref().map(Captured::changed).unwrap_or_default();
@@ -200,7 +196,7 @@ fn registry_of(native: &Registry, taken: &TakenUp, global: &Global) -> Result<Re
             changed.join(", "),
         );
     }
-    let registry = taken.registry(native, None);
+    let registry = taken.registry(app.registry, None);
     registry.map_err(|error| match (error, from) {
         (SessionError::Programs(changed), Some(from)) => Fault::from(changed).help(format!(
             "if there is another copy that does the same, name it:\n  lockstep resume {id} --modules {from}\n  \

@@ -11,15 +11,14 @@ use lockstep_modules::contract::schema::required;
 use serde_json::{Value, json};
 
 use crate::account::{Account, Command, Output, Progress, State, Step, load, span};
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{refusal, state};
-use crate::cli::global::Global;
+use crate::cli::front::refusal;
 use crate::cli::print;
 use crate::engine::Held;
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::report::{harmless, hold};
-use crate::runs::Runs;
 
 /// So many of the things that happened fit a screen.
 const TURNS: usize = 10;
@@ -38,9 +37,9 @@ pub(crate) struct ShowArgs {
 }
 
 /// Shows one run. What can't be read is said, and what can be is shown all the same.
-pub(crate) fn show(registry: &Registry, global: &Global, args: &ShowArgs) -> Result<Exit, Fault> {
-    let account = load(&Runs::in_state(&state(global)?), &args.run)?;
-    if global.json {
+pub(crate) fn show(app: &App<'_>, args: &ShowArgs) -> Result<Exit, Fault> {
+    let account = load(&app.runs()?, &args.run)?;
+    if app.global.json {
         print::json(&data(&account, args.steps));
         return Ok(if account.sound {
             Exit::Done
@@ -59,7 +58,7 @@ pub(crate) fn show(registry: &Registry, global: &Global, args: &ShowArgs) -> Res
     } else {
         summary(&account);
     }
-    stands(registry, &account);
+    stands(app.registry, &account);
     Ok(if account.sound {
         Exit::Done
     } else {

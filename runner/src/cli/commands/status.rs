@@ -6,15 +6,14 @@ use clap::Args;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use console::Term;
-use lockstep_modules::contract::op::Registry;
 use lockstep_modules::ops::status::{Component, Health, MemberStatus, Status};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::op;
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
-use crate::cli::global::Global;
 use crate::cli::print;
 use crate::cli::shown::{Shown, is_screen};
 use crate::cli::target;
@@ -45,26 +44,22 @@ pub(crate) struct StatusArgs {
 }
 
 /// Shows the cluster. Exits with 0 only if it is in step and well.
-pub(crate) fn status(
-    registry: &Registry,
-    global: &Global,
-    args: &StatusArgs,
-) -> Result<Exit, Fault> {
-    let target = target::named(global)?;
+pub(crate) fn status(app: &App<'_>, args: &StatusArgs) -> Result<Exit, Fault> {
+    let target = target::named(app.global)?;
     let runtime = runtime(target.is_simulated())?;
     let _within = runtime.enter();
     let way = target.way(None)?;
     runtime.block_on(async {
         loop {
-            let (read, shown) = (Once::of("status.read", json!({})), Shown::of_op(global));
-            let value = op::read_once(registry, &target, &way, read, shown).await?;
+            let (read, shown) = (Once::of("status.read", json!({})), Shown::of_op(app.global));
+            let value = op::read_once(app.registry, &target, &way, read, shown).await?;
             let status = Status::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
-            if args.watch.is_some() && !global.json {
+            if args.watch.is_some() && !app.global.json {
                 let clear = if is_screen() { CLEAR } else { "" };
                 let now = crate::clock::now().strftime("%H:%M:%S UTC");
                 print::styled(&format!("{clear}{now}\n"));
             }
-            if global.json {
+            if app.global.json {
                 print::json(&value);
             } else {
                 print(&status);

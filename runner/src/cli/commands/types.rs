@@ -5,12 +5,11 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
-use lockstep_modules::contract::op::Registry;
 use serde_json::json;
 
 use crate::bundle::digest;
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::global::Global;
 use crate::cli::print;
 use crate::generate::{self, TYPES};
 use crate::private::{self, Over, SHARED};
@@ -39,7 +38,7 @@ struct Work {
 
 /// Writes the stubs and the settings that name them. What it wrote itself is brought up to date; what somebody else wrote,
 /// or changed since, is never touched.
-pub(crate) fn types(registry: &Registry, global: &Global, args: &TypesArgs) -> Result<Exit, Fault> {
+pub(crate) fn types(app: &App<'_>, args: &TypesArgs) -> Result<Exit, Fault> {
     let folder = &args.folder;
     let complain = |path: &Path, e: std::io::Error| {
         Fault::new(
@@ -47,7 +46,7 @@ pub(crate) fn types(registry: &Registry, global: &Global, args: &TypesArgs) -> R
             format!("{} can't be written: {e}", path.display()),
         )
     };
-    let files = generate::editor(registry, &global.playbooks()).map_err(Fault::usage)?;
+    let files = generate::editor(app.registry, &app.global.playbooks()).map_err(Fault::usage)?;
     let record = folder.join(WRITTEN);
     let written = fs::read_to_string(&record).ok();
     let written: BTreeMap<String, String> = written
@@ -88,7 +87,7 @@ pub(crate) fn types(registry: &Registry, global: &Global, args: &TypesArgs) -> R
         let text = format!("{:#}\n", json!(ours));
         private::place(&record, &text, SHARED, Over::File).map_err(|e| complain(&record, e))?;
     }
-    tell(folder, &work, global.json);
+    tell(folder, &work, app.global.json);
     Ok(Exit::Done)
 }
 

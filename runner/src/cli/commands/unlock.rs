@@ -4,18 +4,16 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 
 use clap::Args;
-use lockstep_modules::contract::op::Registry;
 use lockstep_modules::ops::lock::{MemberLock, ReadOut};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::op;
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{runtime, state};
-use crate::cli::global::Global;
+use crate::cli::front::runtime;
 use crate::cli::shown::Shown;
 use crate::cli::target;
-use crate::runs::Runs;
 use crate::session::Once;
 
 /// Whether anybody is asked.
@@ -27,18 +25,14 @@ pub(crate) struct UnlockArgs {
 }
 
 /// Shows whose the cluster is, and takes it away from there if the operator says so.
-pub(crate) fn unlock(
-    registry: &Registry,
-    global: &Global,
-    args: &UnlockArgs,
-) -> Result<Exit, Fault> {
-    let target = target::named(global)?;
+pub(crate) fn unlock(app: &App<'_>, args: &UnlockArgs) -> Result<Exit, Fault> {
+    let target = target::named(app.global)?;
     let cluster = &target.config.cluster.name;
     let runtime = runtime(target.is_simulated())?;
     let _within = runtime.enter();
     let way = target.way(None)?;
-    let (read, shown) = (Once::of("lock.read", json!({})), Shown::of_op(global));
-    let read = runtime.block_on(op::read_once(registry, &target, &way, read, shown))?;
+    let (read, shown) = (Once::of("lock.read", json!({})), Shown::of_op(app.global));
+    let read = runtime.block_on(op::read_once(app.registry, &target, &way, read, shown))?;
     let found = ReadOut::deserialize(read).map_err(|e| Fault::new(Exit::Failed, e))?;
     let taken: Vec<&MemberLock> = found.members.iter().filter(|lock| !lock.free()).collect();
     if taken.is_empty() {
@@ -53,7 +47,7 @@ pub(crate) fn unlock(
         .iter()
         .map(|lock| (lock.member.as_str(), lock.says.as_str()))
         .collect();
-    let runs = Runs::in_state(&state(global)?);
+    let runs = app.runs()?;
     let ours = |lock: &&MemberLock| {
         let claim = lock.claim.as_ref()?;
         let history = runs.history(&claim.run).ok()?;
@@ -75,7 +69,7 @@ pub(crate) fn unlock(
         return Err(Fault::new(Exit::Refused, "the lock was not removed"));
     }
     let remove = Once::of("lock.remove", json!({"shown": shown}));
-    runtime.block_on(op::change_once(registry, &target, &way, remove, &runs))?;
+    runtime.block_on(op::change_once(app.registry, &target, &way, remove, &runs))?;
     out!("{cluster} is no longer locked");
     Ok(Exit::Done)
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::future::{Either, select};
 use jiff::Timestamp;
-use lockstep_modules::contract::op::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::show::{changes, exit, stands, unread};
 use crate::account::{Line, State, Tail, load};
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{runtime, state};
+use crate::cli::front::runtime;
 use crate::cli::global::Global;
 use crate::cli::shown::Shown;
 use crate::clock::Clock;
@@ -32,8 +32,8 @@ pub(crate) struct WatchArgs {
 }
 
 /// Follows a run to its end. What was said before comes first.
-pub(crate) fn watch(registry: &Registry, global: &Global, args: &WatchArgs) -> Result<Exit, Fault> {
-    let runs = Runs::in_state(&state(global)?);
+pub(crate) fn watch(app: &App<'_>, args: &WatchArgs) -> Result<Exit, Fault> {
+    let runs = app.runs()?;
     let id = match &args.run {
         Some(id) => id.clone(),
         None => runs.newest()?.ok_or_else(|| {
@@ -41,8 +41,8 @@ pub(crate) fn watch(registry: &Registry, global: &Global, args: &WatchArgs) -> R
         })?,
     };
     let folder = runs.folder_of(&id)?;
-    let screen = Shown::of_run(global).screen();
-    let view = View::of(global, screen.as_ref());
+    let screen = Shown::of_run(app.global).screen();
+    let view = View::of(app.global, screen.as_ref());
     let runtime = runtime(false)?;
     let left = runtime.block_on(async {
         // Before anything is shown: who sees something may interrupt it.
@@ -65,11 +65,11 @@ pub(crate) fn watch(registry: &Registry, global: &Global, args: &WatchArgs) -> R
     }
     let account = load(&runs, &id)?;
     unread(&account);
-    if !global.json {
+    if !app.global.json {
         if account.state.is_over() {
             changes(&account);
         }
-        stands(registry, &account);
+        stands(app.registry, &account);
     } else if account.state == State::BrokenOff {
         // The stream itself doesn't say it.
         err!("{id}: the process that ran it is gone");

@@ -1,0 +1,23 @@
+//! What every command works with.
+
+use lockstep_modules::contract::op::Registry;
+
+use super::exit::Fault;
+use super::front::state;
+use super::global::Global;
+use crate::runs::Runs;
+
+/// The ops that there are, and what was typed for all commands.
+pub(crate) struct App<'a> {
+    /// The ops of lockstep itself, and of the site's programs.
+    pub(crate) registry: &'a Registry,
+    /// The options that every command takes.
+    pub(crate) global: &'a Global,
+}
+
+impl App<'_> {
+    /// The runs in the state folder.
+    pub(crate) fn runs(&self) -> Result<Runs, Fault> {
+        Ok(Runs::in_state(&state(self.global)?))
+    }
+}
