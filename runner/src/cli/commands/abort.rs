@@ -5,6 +5,16 @@ use clap::Args;
 use super::resume::{self, How};
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::help::Example;
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep abort update-14", "restore settings, and end"),
+    (
+        "lockstep abort update-14 --assume-done STEP=RESULT",
+        "you restored it by hand",
+    ),
+];
 
 /// Which run is aborted.
 #[derive(Args)]

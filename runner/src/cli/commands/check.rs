@@ -12,6 +12,7 @@ use crate::check::{Check, Finding, Report};
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
+use crate::cli::help::Example;
 use crate::cli::print;
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
@@ -19,6 +20,19 @@ use crate::report::harmless::harmless;
 use crate::script::Source;
 use crate::target::Made;
 use crate::trial::Piece;
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep check site/update.lua", "three members"),
+    (
+        "lockstep check site/update.lua --members 1 --members 5",
+        "one, and five",
+    ),
+    (
+        "lockstep check site/update.lua --try 214",
+        "repeat one finding",
+    ),
+];
 
 /// What a check takes.
 #[derive(Args)]

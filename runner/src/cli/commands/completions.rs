@@ -23,12 +23,23 @@ use lockstep_twin::{Arg as FaultArg, KINDS, SEVERITIES, Set};
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::state;
 use crate::cli::global::Global;
+use crate::cli::help::Example;
 use crate::cli::print;
 use crate::cli::target;
 use crate::journal::Phase;
 use crate::report::harmless;
 use crate::runs::Runs;
 use crate::target::Made;
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("eval \"$(lockstep completions bash)\"", "in ~/.bashrc"),
+    (
+        "eval \"$(lockstep completions zsh)\"",
+        "in ~/.zshrc, after compinit",
+    ),
+    ("lockstep completions fish | source", "in config.fish"),
+];
 
 /// The variable that asks for an answer instead of a command: the shell's name.
 const ASKED: &str = "LOCKSTEP_COMPLETE";

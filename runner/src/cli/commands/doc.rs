@@ -6,8 +6,16 @@ use serde_json::json;
 
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::help::Example;
 use crate::cli::print;
 use crate::generate;
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep doc", "all modules"),
+    ("lockstep doc snap", "a module"),
+    ("lockstep doc snap.refresh", "an op"),
+];
 
 /// What is looked up.
 #[derive(Args)]

@@ -14,9 +14,19 @@ use serde::Deserialize;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
 use crate::cli::global::Global;
+use crate::cli::help::Example;
 use crate::config::address;
 use crate::private::{self, Over};
 use crate::report::harmless::one_line;
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep init ubuntu@micro01", "write cluster.toml"),
+    (
+        "lockstep init ubuntu@micro01 --name lab -o lab.toml",
+        "more than one cluster",
+    ),
+];
 
 /// Where to begin.
 #[derive(Args)]

@@ -12,6 +12,15 @@ use crate::cli::exit::{Exit, Fault};
 use crate::cli::help::{self, ENVIRONMENT, Example, FILES};
 use crate::private::{self, Over, SHARED};
 
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep man | man -l -", "read it"),
+    (
+        "lockstep man ~/.local/share/man/man1",
+        "for man lockstep-update, and the others",
+    ),
+];
+
 /// Where the pages go.
 #[derive(Args)]
 pub(crate) struct ManArgs {

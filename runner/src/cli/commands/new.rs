@@ -11,8 +11,17 @@ use serde_json::json;
 use crate::bundle::shipped;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
-use crate::cli::help::columns;
+use crate::cli::help::{Example, columns};
 use crate::cli::print;
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep new site/drain.lua", "a standalone playbook"),
+    (
+        "lockstep new site/update.lua --extends update",
+        "the shipped one plus your additions",
+    ),
+];
 
 /// What is to be written.
 #[derive(Args)]

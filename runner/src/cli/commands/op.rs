@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::{Front, runtime, tell, who};
+use crate::cli::help::Example;
 use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::cli::target::{self, machines};
@@ -21,6 +22,16 @@ use crate::runs::Runs;
 use crate::secret::Secrets;
 use crate::session::{Begin, Once, Session, results};
 use crate::target::{Target, Way};
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep op snap.info --snap lxd --all", "on all members"),
+    ("lockstep op microovn.timers --help", "what an op takes"),
+    (
+        "lockstep op exec -m micro01 --effect read /usr/bin/uptime",
+        "any program",
+    ),
+];
 
 /// The command `op`, with a subcommand for every op.
 pub(crate) fn command(registry: &Registry) -> Command {

@@ -18,6 +18,7 @@ use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
 use crate::cli::global::Global;
+use crate::cli::help::Example;
 use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::cli::target;
@@ -28,6 +29,16 @@ use crate::script::Source;
 use crate::session::{Once, given};
 use crate::target::Target;
 use crate::trial::Piece;
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep plan update", "what an update will do"),
+    ("lockstep plan upgrade --to 3 -v", "with every step"),
+    (
+        "lockstep plan site/update.lua -o update.plan",
+        "for run --plan",
+    ),
+];
 
 /// What a plan takes.
 #[derive(Args)]

@@ -10,6 +10,7 @@ use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::global::Global;
+use crate::cli::help::{Example};
 use crate::cli::mistakes::near_file;
 use crate::cli::params::{self, Params};
 use crate::cli::shown::Shown;
@@ -17,6 +18,37 @@ use crate::cli::target::{self, machines};
 use crate::plan::Plan;
 use crate::session::{Begin, Draft};
 use crate::target::Target;
+
+/// What `run` is typed for.
+pub(crate) const RUN: &[Example] = &[
+    ("lockstep run site/update.lua", "a playbook from a file"),
+    ("lockstep run site/update.lua --help", "what it takes"),
+    (
+        "lockstep run site/update.lua --cluster twin:4",
+        "on a simulated cluster",
+    ),
+];
+
+/// What `upgrade` is typed for.
+pub(crate) const UPGRADE: &[Example] = &[
+    ("lockstep upgrade --to 3", "a set of channels"),
+    ("lockstep upgrade --lxd 6/stable", "one component"),
+    (
+        "lockstep upgrade --lxd 6/stable --cluster twin:4",
+        "simulated",
+    ),
+];
+
+/// What `update` is typed for.
+pub(crate) const UPDATE: &[Example] = &[
+    ("lockstep update", "the cluster of cluster.toml"),
+    ("lockstep update --cluster twin:4", "a simulated one"),
+    ("lockstep update --only lxd,microcloud", "some components"),
+    (
+        "lockstep update --plan update.plan",
+        "only what is in the plan",
+    ),
+];
 
 /// The other answer to what happens on a failure.
 pub(crate) const DELIVER: &str = "deliver";

@@ -10,10 +10,23 @@ use super::playbook::main_of;
 use crate::bundle::lua_files;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::help::Example;
 use crate::cli::print;
 use crate::failure::Failure;
 use crate::script::{Param, Playbook, Script};
 use crate::trust;
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    (
+        "lockstep playbooks",
+        "shipped ones, and those here and in site/",
+    ),
+    (
+        "lockstep playbooks ops/lua --json",
+        "of another folder, for programs",
+    ),
+];
 
 /// Where is looked.
 #[derive(Args)]

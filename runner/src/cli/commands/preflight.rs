@@ -13,12 +13,23 @@ use super::status::table;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::{Front, runtime, tell, who};
+use crate::cli::help::Example;
 use crate::cli::params::{self, Params};
 use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::cli::target;
 use crate::engine::Finish;
 use crate::session::{Begin, Draft};
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep preflight", "can an update start?"),
+    ("lockstep preflight --to 3", "can an upgrade?"),
+    (
+        "lockstep preflight --accept disk",
+        "accept this check even if it fails",
+    ),
+];
 
 /// The playbook that looks.
 const PLAYBOOK: &str = "preflight";

@@ -10,9 +10,19 @@ use super::show::{unread, ways};
 use crate::account::load;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::help::Example;
 use crate::cli::print;
 use crate::private::{self, Over};
 use crate::report::{html, markdown};
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep report update-14 -o report.html", "to look at"),
+    (
+        "lockstep report update-14 --format markdown",
+        "for a ticket",
+    ),
+];
 
 /// Which run, and what becomes of it.
 #[derive(Args)]

@@ -15,6 +15,7 @@ use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::global::Global;
+use crate::cli::help::Example;
 use crate::cli::shown::{Shown, is_screen};
 use crate::cli::{modules, params, print, target};
 use crate::engine::{Decisions, EngineError, Finish, Held};
@@ -24,6 +25,23 @@ use crate::report::harmless;
 use crate::report::hold::{self, Way, assumed};
 use crate::secret::Secrets;
 use crate::session::{Choices, SessionError, TakenUp};
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep resume update-14", "try the held steps again"),
+    (
+        "lockstep resume update-14 --assume-done STEP=RESULT",
+        "you did it by hand",
+    ),
+    (
+        "lockstep resume update-14 --deliver",
+        "let it clean up and end",
+    ),
+    (
+        "lockstep resume update-14 --mend",
+        "rehearsal: clear the faults",
+    ),
+];
 
 /// How a run is continued.
 #[derive(Args)]

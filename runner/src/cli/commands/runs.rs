@@ -6,9 +6,16 @@ use serde_json::{Value, json};
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::state;
 use crate::cli::global::Global;
+use crate::cli::help::Example;
 use crate::cli::print;
 use crate::journal::{History, JournalError, Phase};
 use crate::runs::{Runs, RunsError};
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep runs", "all runs and their state"),
+    ("lockstep runs --json", "for programs"),
+];
 
 /// Where a run stands, in a word.
 fn standing(history: &History, running: bool) -> &'static str {

@@ -14,11 +14,18 @@ use crate::account::{Account, Command, Output, Progress, State, Step, load, span
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::refusal;
+use crate::cli::help::Example;
 use crate::cli::print;
 use crate::engine::Held;
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::report::{harmless, hold};
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep show update-14", "its steps and state"),
+    ("lockstep show update-14 --json", "for programs"),
+];
 
 /// So many of the things that happened fit a screen.
 const TURNS: usize = 10;

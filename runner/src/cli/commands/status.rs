@@ -14,10 +14,18 @@ use super::op;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
+use crate::cli::help::Example;
 use crate::cli::print;
 use crate::cli::shown::{Shown, is_screen};
 use crate::cli::target;
 use crate::session::Once;
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep status", "the cluster of cluster.toml"),
+    ("lockstep status --watch", "again every five seconds"),
+    ("lockstep status --json", "for programs"),
+];
 
 /// A table without lines, no wider than the terminal that it is for.
 pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {

@@ -12,9 +12,16 @@ use super::op;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
+use crate::cli::help::Example;
 use crate::cli::shown::Shown;
 use crate::cli::target;
 use crate::session::Once;
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep unlock", "show who holds the lock, and ask"),
+    ("lockstep unlock --yes", "don't ask"),
+];
 
 /// Whether anybody is asked.
 #[derive(Args)]

@@ -15,11 +15,21 @@ use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
 use crate::cli::global::Global;
+use crate::cli::help::Example;
 use crate::cli::shown::Shown;
 use crate::clock::Clock;
 use crate::event::Reporter;
 use crate::report::{LineReporter, LiveReporter, Screen, harmless, harmless_line};
 use crate::runs::Runs;
+
+/// What it is typed for.
+pub(crate) const EXAMPLES: &[Example] = &[
+    ("lockstep watch update-14", "from another terminal"),
+    (
+        "lockstep watch update-14 --json",
+        "its events, as they come",
+    ),
+];
 
 /// Between two looks at whether something was said.
 const PAUSE: Duration = Duration::from_millis(250);
