@@ -1,30 +1,14 @@
 //! The house: what a reader may rely on in every file.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lockstep_tests::generated::below;
 use lockstep_tests::root;
-
-/// All files below a folder with one of these endings, build output left out.
-fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap().flatten() {
-        let path = entry.path();
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if path.is_dir() && name != "target" && name != ".git" {
-            found.extend(files(&path, endings));
-        } else if endings.iter().any(|ending| name.ends_with(ending)) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
 
 #[test]
 fn no_file_is_much_longer_than_600_lines() {
-    for path in files(&root(), &[".rs", ".lua"]) {
+    for path in below(&root(), &[".rs", ".lua"]) {
         let lines = fs::read_to_string(&path).unwrap().lines().count();
         assert!(lines <= 650, "{} has {lines} lines", path.display());
     }
@@ -32,41 +16,13 @@ fn no_file_is_much_longer_than_600_lines() {
 
 #[test]
 fn names_say_what_is_in_a_file() {
-    for path in files(&root(), &[".rs", ".lua"]) {
+    for path in below(&root(), &[".rs", ".lua"]) {
         let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
         assert!(
             !["utils", "util", "helpers", "misc", "common"].contains(&stem.as_str()),
             "{}",
             path.display()
         );
-    }
-}
-
-#[test]
-fn lua_is_formatted() {
-    let config = stylua_lib::Config::new();
-    let config = stylua_lib::Config {
-        column_width: 120,
-        call_parentheses: stylua_lib::CallParenType::None,
-        ..config
-    };
-    let all = files(&root().join("playbooks"), &[".lua"])
-        .into_iter()
-        .chain(files(&root().join("runner/src/script"), &[".lua"]));
-    for path in all {
-        let text = fs::read_to_string(&path).unwrap();
-        let formatted =
-            stylua_lib::format_code(&text, config, None, stylua_lib::OutputVerification::None)
-                .unwrap();
-        if formatted != text && std::env::var_os("LOCKSTEP_FORMAT").is_some() {
-            fs::write(&path, formatted).unwrap();
-        } else {
-            assert!(
-                formatted == text,
-                "{} is not formatted; LOCKSTEP_FORMAT=1 cargo test … lua_is_formatted does it",
-                path.display()
-            );
-        }
     }
 }
 
@@ -88,7 +44,7 @@ fn luacheck_has_nothing_to_say() {
 #[test]
 fn shellcheck_has_nothing_to_say() {
     let shells: [&[u8]; 2] = [b"#!/bin/sh\n", b"#!/bin/bash\n"];
-    let mut scripts = files(&root(), &[""]);
+    let mut scripts = below(&root(), &[""]);
     scripts.retain(|path| {
         let text = fs::read(path).unwrap_or_default();
         shells.iter().any(|shell| text.starts_with(shell))

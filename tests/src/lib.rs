@@ -1,7 +1,10 @@
 //! The bench that tests stand on: a cluster, a journal and a playbook, whose controller can be killed and come back.
 
 pub mod answers;
+pub mod generated;
+pub mod hazards;
 pub mod lab;
+pub mod licences;
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
