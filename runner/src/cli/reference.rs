@@ -17,7 +17,7 @@ pub fn reference(registry: &Registry) -> Result<String, Fault> {
     let mut page = "# Commands\n\n\
         <!-- Generated from the declarations of the commands. Edit those. -->\n\n\
         `lockstep COMMAND --help` prints the same text; `lockstep man DIR` writes it as manual pages. The ops that\n\
-        `lockstep op` runs have a [reference of their own](../../docs/ops.md).\n"
+        `lockstep op` runs have a [reference of their own](ops.md).\n"
         .to_owned();
     for (title, group) in help::groups(&overview) {
         let _ = writeln!(page, "\n## {title}");
