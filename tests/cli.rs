@@ -4,10 +4,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use lockstep_modules::ops::preflight::CHECKS;
+use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::{Ran, read, write};
 use serde_json::{Value, json};
-
-use crate::desk::{Desk, LOCKSTEP};
 
 /// A playbook with this body.
 fn body(text: &str) -> String {
@@ -216,8 +215,9 @@ fn a_full_disk_stops_the_run_and_a_resume_goes_on_when_there_is_room() {
     let state = desk.path("full");
     std::fs::create_dir(&state).unwrap();
     // In a mount namespace of its own, the state folder is a disk of 150 KiB; what was written is copied out.
+    let lockstep = lockstep();
     let script = format!(
-        "mount -t tmpfs -o size=150k,mode=777 none {0} && {{ {LOCKSTEP} update --cluster twin:3 --state {0} --only microceph; code=$?; cp -r {0} {0}.kept; exit $code; }}",
+        "mount -t tmpfs -o size=150k,mode=777 none {0} && {{ {lockstep} update --cluster twin:3 --state {0} --only microceph; code=$?; cp -r {0} {0}.kept; exit $code; }}",
         state.display()
     );
     let ran = Ran::of(
@@ -387,7 +387,8 @@ fn the_status_of_a_simulated_cluster_is_on_one_screen() {
 #[test]
 fn the_status_is_watched_on_a_cleared_screen_and_in_plain_lines_elsewhere() {
     let desk = Desk::new();
-    let watch = format!("{LOCKSTEP} status --cluster twin:1 --watch 1");
+    let lockstep = lockstep();
+    let watch = format!("{lockstep} status --cluster twin:1 --watch 1");
     let looked = |words: &[&str]| {
         let mut command = Command::new("timeout");
         // What watches goes on until it is stopped.
@@ -454,7 +455,7 @@ return {
 #[test]
 fn whoever_stops_listening_is_no_reason_to_fail() {
     let desk = Desk::new();
-    let mut command = Command::new(LOCKSTEP);
+    let mut command = Command::new(lockstep());
     let child = command
         .args(["--help"])
         .stdout(Stdio::piped())

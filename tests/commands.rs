@@ -1,9 +1,8 @@
 //! The command line as a whole: its help, its examples, its topics and its version.
 
+use lockstep_tests::desk::{self, Desk};
 use std::ffi::OsString;
 use std::process::Command;
-
-use crate::desk::Desk;
 
 /// The commands that `lockstep --help` lists, with the lines about them.
 fn listed(desk: &Desk) -> Vec<(String, String)> {
@@ -120,7 +119,7 @@ fn the_version_is_one_line_or_says_how_it_was_built() {
 fn a_command_that_is_not_there_is_told_with_its_help_on_standard_error() {
     // With a variable that gives an option its value, and without.
     for args in [&["--json"][..], &["op"], &[], &["op", "--json"]] {
-        let mut command = Command::new(crate::desk::LOCKSTEP);
+        let mut command = Command::new(desk::lockstep());
         command.args(args).env_remove("LOCKSTEP_CLUSTER");
         if args.contains(&"--json") {
             command.env("LOCKSTEP_STATE", "state");

@@ -5,13 +5,12 @@ use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::process::{Command, Output, Stdio};
 
+use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::write;
-
-use crate::desk::{Desk, LOCKSTEP};
 
 /// What a shell is told when it asks for the last of these words.
 fn asked(desk: &Desk, words: &[&str]) -> Output {
-    let mut command = Command::new(LOCKSTEP);
+    let mut command = Command::new(lockstep());
     command.arg("--").arg("lockstep").args(words);
     command
         .env("LOCKSTEP_COMPLETE", "fish")
@@ -120,7 +119,7 @@ fn at_a_prompt(shell: &str) -> (Desk, String) {
     let desk = Desk::new();
     assert_eq!(desk.play(HELD).code, Some(4));
     fs::create_dir(desk.path("bin")).unwrap();
-    symlink(LOCKSTEP, desk.path("bin/lockstep")).unwrap();
+    symlink(lockstep(), desk.path("bin/lockstep")).unwrap();
     let script = desk.run(&["completions", shell]).exits(0);
     (desk, script)
 }

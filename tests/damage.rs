@@ -4,9 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::{Ran, read, write};
-
-use crate::desk::{Desk, LOCKSTEP};
 
 /// A run that changes something and is held.
 const HELD: &str = r#"return { api = 1, run = function()
@@ -75,7 +74,7 @@ fn with_small_files(desk: &Desk, blocks: usize, playbook: &str) -> Ran {
     let mut command = Command::new("sh");
     let run = r#"ulimit -f "$1"; exec "$2" --state state run site.lua --cluster twin:1 --quiet"#;
     command
-        .args(["-c", run, "sh", &blocks.to_string(), LOCKSTEP])
+        .args(["-c", run, "sh", &blocks.to_string(), &lockstep()])
         .current_dir(desk.path(""))
         .stdin(Stdio::null());
     Ran::of(command.output().unwrap())

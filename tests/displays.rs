@@ -2,10 +2,10 @@
 
 use std::fs;
 
+use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{read, write};
 
 use crate::browser::Page;
-use crate::desk::Desk;
 
 /// What a member can print to do harm: to a terminal, to a page, to a ticket, to whoever reads.
 fn hostile() -> Vec<String> {

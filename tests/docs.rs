@@ -7,11 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::root;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use regex::Regex;
-
-use crate::desk::{Desk, LOCKSTEP};
 
 /// The pages of the book.
 fn book() -> Vec<PathBuf> {
@@ -203,7 +202,7 @@ fn files(page: &Path) -> Vec<(String, String)> {
 fn every_transcript_is_what_is_printed() {
     let folder = tempfile::tempdir().unwrap();
     let cases = trycmd::TestCases::new();
-    cases.register_bin("lockstep", PathBuf::from(LOCKSTEP));
+    cases.register_bin("lockstep", PathBuf::from(lockstep()));
     let mut played = Vec::new();
     for page in [root().join("README.md")].into_iter().chain(book()) {
         let text = fs::read_to_string(&page).unwrap();

@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
+use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{Ran, write};
 use regex::Regex;
-
-use crate::desk::Desk;
 
 /// What was printed, without the line that says what is run.
 fn told(ran: &Ran) -> String {

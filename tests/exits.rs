@@ -6,10 +6,9 @@ use std::process::{Command, Stdio};
 
 use clap::ValueEnum;
 use lockstep::cli::Exit;
+use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{Ran, write};
 use serde_json::Value;
-
-use crate::desk::Desk;
 
 /// A run that changes something and is held at a step that can't succeed.
 const HELD: &str = r#"return { api = 1, run = function()

@@ -5,11 +5,10 @@ use std::fmt::Write;
 use lockstep::bundle::{Finder, Playbooks};
 use lockstep::check::Check;
 use lockstep::trial::Piece;
+use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::write;
 use lockstep_twin::Scenario;
 use serde_json::{Map, Value};
-
-use crate::desk::Desk;
 
 /// A playbook that extends a shipped one.
 fn extension(playbook: &str, changes: &str) -> String {

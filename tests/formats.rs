@@ -1,8 +1,7 @@
 //! Runs that a lockstep of before began: each is resumed, or refused with a sentence that says what to do.
 
+use lockstep_tests::desk::Desk;
 use std::process::Command;
-
-use crate::desk::Desk;
 
 /// `tests/formats/N` is the folder of a run whose journal is of format N: `drain.lua` on a simulated cluster, held at its
 /// question, with the lock and `noout` on.

@@ -6,8 +6,6 @@ use lockstep_tests::lab::SshLab;
 use lockstep_twin::{Scenario, Set, World};
 use serde_json::{Value, json};
 
-use crate::desk::{LOCKSTEP, SHIM};
-
 /// An upgrade of this cluster; it keeps every rule, and the cluster that it leaves.
 fn upgraded(world: World, scenario: &Scenario, params: &Value) -> World {
     let mut bench = Bench::shipped("upgrade", scenario, params);
@@ -77,7 +75,7 @@ fn the_upgrade_to_the_lts_release_goes_through_the_real_client_and_server() {
         updates: false,
         ..Scenario::of(3)
     };
-    let lab = SshLab::up(&scenario, LOCKSTEP, SHIM);
+    let lab = SshLab::up(&scenario);
     let out = lab.run(&["upgrade", "--to", "2", "--yes", "-p", "looks=1"]);
     let out = out.exits(0);
     assert!(out.contains("upgrade-1: done"), "{out}");

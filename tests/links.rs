@@ -5,13 +5,12 @@ use std::process::{Child, Command, Stdio};
 use lockstep_tests::lab::{Ran, SshLab, read, write};
 use lockstep_twin::Scenario;
 
-use crate::desk::{LOCKSTEP, SHIM};
 use crate::ssh::wait_until;
 
 /// Each member has a step of another kind when all links die: nobody closes a connection, nothing arrives any more.
 #[test]
 fn a_dead_link_is_noticed_and_each_kind_of_step_brought_to_a_known_end() {
-    let lab = SshLab::up(&Scenario::of(5), LOCKSTEP, SHIM);
+    let lab = SshLab::up(&Scenario::of(5));
     lab.world().slow_down("microcloud", 300_000);
     let mut joined = Master::over(&lab, "micro05");
     let path = |name: &str| lab.path(name).display().to_string();
@@ -120,7 +119,7 @@ impl Master {
 
 #[test]
 fn a_connection_is_told_to_be_made_again_once_it_is() {
-    let lab = SshLab::up(&Scenario::of(2), LOCKSTEP, SHIM);
+    let lab = SshLab::up(&Scenario::of(2));
     let path = |name: &str| lab.path(name).display().to_string();
     let text = format!(
         r#"

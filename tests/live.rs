@@ -11,10 +11,9 @@ use lockstep::report::excerpt::Ink;
 use lockstep::report::{Board, LineReporter, LiveReporter, NowReporter, Screen, Signs};
 use lockstep_modules::contract::cx::LogLevel;
 use lockstep_modules::contract::error::Kind;
+use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::write;
 use regex::Regex;
-
-use crate::desk::{Desk, LOCKSTEP};
 
 /// The events of a run.
 fn events(args: &[&str], code: i32) -> Vec<Stamped> {
@@ -339,8 +338,9 @@ fn an_op_alone_is_seen_on_a_terminal_and_leaves_its_result() {
         &desk.path("cluster.toml"),
         "name = \"here\"\n\n[[members]]\nname = \"here\"\nlocal = true\n",
     );
+    let lockstep = lockstep();
     let typed = format!(
-        "stty rows 24 cols 200; {LOCKSTEP} --state state op exec -m here --effect read -- /bin/sh -c 'echo halfway; until [ -e \"$0\" ]; do sleep 0.05; done; echo done' {}",
+        "stty rows 24 cols 200; {lockstep} --state state op exec -m here --effect read -- /bin/sh -c 'echo halfway; until [ -e \"$0\" ]; do sleep 0.05; done; echo done' {}",
         desk.path("seen").display()
     );
     let mut child = std::process::Command::new("script")

@@ -7,7 +7,6 @@ mod commands;
 mod completions;
 mod crash;
 mod damage;
-mod desk;
 mod disk;
 mod displays;
 mod docs;

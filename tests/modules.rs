@@ -7,11 +7,10 @@ use std::time::Duration;
 use lockstep::{generate, programs};
 use lockstep_modules::contract::op::Registry;
 use lockstep_modules::program::Program;
+use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, write};
 use lockstep_tests::root;
 use lockstep_twin::Scenario;
-
-use crate::desk::{Desk, LOCKSTEP, SHIM};
 
 /// A program of this name in the desk's folder of modules.
 fn program(desk: &Desk, name: &str, text: &str) {
@@ -505,7 +504,7 @@ fn a_native_module_of_a_site_s_own_build() {
 #[test]
 fn a_program_s_commands_travel_over_ssh() {
     let lbctl = "#!/bin/sh\n[ \"$1\" != connections ] || echo 0\n".to_owned();
-    let lab = SshLab::with(&Scenario::of(2), LOCKSTEP, SHIM, |name| Odd {
+    let lab = SshLab::with(&Scenario::of(2), |name| Odd {
         files: if name == "lb1" {
             vec![("/usr/local/bin/lbctl".to_owned(), lbctl.clone())]
         } else {

@@ -1,11 +1,10 @@
 //! `lockstep op`, and what a cluster file says of the way to its members: programs of this machine stand in for those of a
 //! member.
 
+use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{SshLab, read, write};
 use lockstep_twin::Scenario;
 use serde_json::Value;
-
-use crate::desk::{Desk, LOCKSTEP, SHIM};
 
 /// Members that are this machine, and one that nobody answers for.
 const LOCAL: &str = "name = \"here\"
@@ -114,7 +113,7 @@ fn paths_in_a_cluster_file_begin_in_its_folder() {
 /// A ControlPath that doesn't name the host is the same for all members.
 #[test]
 fn a_master_of_the_user_s_that_leads_to_another_member_is_not_used() {
-    let lab = SshLab::up(&Scenario::of(2), LOCKSTEP, SHIM);
+    let lab = SshLab::up(&Scenario::of(2));
     let config = lab.path("ssh_config");
     let socket = lab.path("one-for-all");
     write(

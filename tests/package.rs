@@ -10,17 +10,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lockstep_tests::desk::lockstep;
 use lockstep_tests::lab::{Ran, as_root, write};
 use lockstep_tests::root;
 use regex::Regex;
 use yaml_rust2::YamlLoader;
 
-use crate::desk::LOCKSTEP;
-
 /// The package, built into this folder.
 fn built(folder: &Path) -> PathBuf {
     let mut build = Command::new(root().join("runner/packaging/debian/build"));
-    build.arg(LOCKSTEP).arg("--fast");
+    build.arg(lockstep()).arg("--fast");
     let printed = done(build.env("CARGO_TARGET_DIR", folder));
     PathBuf::from(printed.lines().last().unwrap_or_default())
 }

@@ -1,11 +1,10 @@
 //! Plans: that making one changes nothing, that a run does what was planned, and what can't be planned is said. And
 //! rehearsals.
 
+use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{SshLab, read, write};
 use lockstep_twin::Scenario;
 use serde_json::Value;
-
-use crate::desk::{Desk, LOCKSTEP, SHIM};
 
 /// The paths of a plan's steps.
 fn planned(plan: &Value) -> Vec<String> {
@@ -32,7 +31,7 @@ fn sorted(mut paths: Vec<String>) -> Vec<String> {
 
 #[test]
 fn a_plan_only_looks_and_a_run_keeps_to_it() {
-    let lab = SshLab::up(&Scenario::of(3), LOCKSTEP, SHIM);
+    let lab = SshLab::up(&Scenario::of(3));
     let file = lab.path("plan.json");
     let file = file.to_str().unwrap();
     let args = ["update", "-p", "looks=1"];
@@ -92,7 +91,7 @@ snapd = "2.63"
 kernel = "5.15.0-171-generic"
 "#;
     let scenario: Scenario = toml::from_str(text).unwrap();
-    let lab = SshLab::up(&scenario, LOCKSTEP, SHIM);
+    let lab = SshLab::up(&scenario);
     let moves = [
         "--microceph",
         "tentacle/stable",
@@ -129,7 +128,7 @@ kernel = "5.15.0-171-generic"
 
 #[test]
 fn a_cluster_that_can_be_seen_only_in_part_has_no_plan() {
-    let lab = SshLab::up(&Scenario::of(2), LOCKSTEP, SHIM);
+    let lab = SshLab::up(&Scenario::of(2));
     lab.garble("microceph.ceph");
     let ran = lab.run(&["plan", "update"]);
     assert!(

@@ -6,11 +6,11 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, write};
 use lockstep_twin::Scenario;
 use serde_json::Value;
 
-use crate::desk::{Desk, LOCKSTEP, SHIM};
 use crate::ssh::wait_until;
 
 /// A quirk of a member: its name, lines of its sshd_config, its `.bashrc`, and what comes of three commands at once there:
@@ -95,7 +95,7 @@ fn every_quirk_is_met_or_told_by_its_reason() {
     let scenario = Scenario::of(QUIRKS.len());
     let names = scenario.names();
     let of = |name: &str| &QUIRKS[names.iter().position(|n| n == name).unwrap_or(0)];
-    let lab = SshLab::with(&scenario, LOCKSTEP, SHIM, |name| {
+    let lab = SshLab::with(&scenario, |name| {
         let quirk = of(name);
         let banner =
             "Use the Proxy. Sessions are timed out. Connection to this system is logged.\n";
@@ -179,7 +179,7 @@ fn reluctant(drops: usize, port: u16) -> u16 {
 /// What the user's ssh_config says about members is met: each line of it has cost somebody something.
 #[test]
 fn what_a_user_s_own_settings_ask_for_is_met_or_left_out() {
-    let lab = SshLab::with(&Scenario::of(4), LOCKSTEP, SHIM, |name| Odd {
+    let lab = SshLab::with(&Scenario::of(4), |name| Odd {
         sshd: match name {
             "micro01" => ["X11Forwarding yes", "Match all", "LogLevel DEBUG1"]
                 .map(str::to_owned)
@@ -265,7 +265,7 @@ fn a_signal_is_heard_while_a_connection_is_opened() {
         sshd: vec!["ForceCommand sleep 50".to_owned()],
         ..Odd::default()
     };
-    let lab = SshLab::with(&Scenario::of(1), LOCKSTEP, SHIM, |_| slow.clone());
+    let lab = SshLab::with(&Scenario::of(1), |_| slow.clone());
     let mut child = lab
         .lockstep(&["op", "exec", "--effect", "once", "/bin/true"])
         .stdout(Stdio::null())
@@ -283,7 +283,7 @@ fn a_signal_is_heard_while_a_connection_is_opened() {
 /// The shell of a batch is killed: looking for the reason closes no connection that is well.
 #[test]
 fn a_batch_that_was_killed_is_told_as_that_and_leaves_the_connection_alone() {
-    let lab = SshLab::up(&Scenario::of(1), LOCKSTEP, SHIM);
+    let lab = SshLab::up(&Scenario::of(1));
     let kill = "kill -9 $(ps -o ppid= -p $PPID)";
     let text = format!(
         r#"
@@ -304,7 +304,7 @@ fn a_batch_that_was_killed_is_told_as_that_and_leaves_the_connection_alone() {
 /// A terminal sends the interrupt to all of its foreground group.
 #[test]
 fn an_interrupt_from_a_terminal_leaves_the_connections_alive() {
-    let lab = SshLab::up(&Scenario::of(1), LOCKSTEP, SHIM);
+    let lab = SshLab::up(&Scenario::of(1));
     let (begun, go) = (lab.path("begun"), lab.path("go"));
     let text = r#"
         local flow = require "flow"
@@ -361,7 +361,7 @@ fn a_watch_ends_when_it_is_interrupted() {
 /// A key with a passphrase, no agent, and a terminal: one prompt at a time, and nothing of what is typed is shown.
 #[test]
 fn members_that_need_an_answer_are_asked_for_one_after_the_other() {
-    let lab = SshLab::up(&Scenario::of(2), LOCKSTEP, SHIM);
+    let lab = SshLab::up(&Scenario::of(2));
     let mut lock = Command::new("ssh-keygen");
     lock.args(["-q", "-p", "-P", "", "-N", "hush-hush", "-f"]);
     assert!(lock.arg(lab.path("key")).status().unwrap().success());
@@ -376,8 +376,9 @@ fn members_that_need_an_answer_are_asked_for_one_after_the_other() {
     let (came, left) = (seen("Connection from"), seen("Connection closed by"));
     let path = |name: &str| lab.path(name).display().to_string();
     let (state, cluster) = (path("state"), path("cluster.toml"));
+    let lockstep = lockstep();
     let typed = format!(
-        "{LOCKSTEP} --state {state} --cluster {cluster} op exec --all --effect read /bin/uname -n"
+        "{lockstep} --state {state} --cluster {cluster} op exec --all --effect read /bin/uname -n"
     );
     let mut child = Command::new("timeout")
         .args(["120", "script", "-qec", &typed, "/dev/null"])

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{read, write};
 use regex::Regex;
 use serde_json::{Value, json};
 
 use crate::browser::Page;
-use crate::desk::Desk;
 
 /// Times and names of this machine, taken out.
 fn settled(text: &str) -> String {

@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, write};
 use lockstep_tests::root;
 use lockstep_twin::Scenario;
 use serde_json::Value;
-
-use crate::desk::{Desk, LOCKSTEP, SHIM};
 
 /// It has what has to be escaped in JSON, shells, URLs and base64.
 const TOKEN: &str = r#"Zq7"vK9xQ\xW3rT/mT5kP+ bR8hS&nY2gD=pL6dF4"#;
@@ -25,10 +24,10 @@ fn playbook() -> String {
 
 /// A lab with a member on which a program gives secrets away.
 fn lab() -> SshLab {
-    SshLab::with(&Scenario::of(1), LOCKSTEP, SHIM, |_| Odd {
+    SshLab::with(&Scenario::of(1), |_| Odd {
         files: vec![(
             "/usr/local/bin/leak".to_owned(),
-            read(&root().join("tests/lab/leak.sh")),
+            read(&root().join("tests/src/lab/leak.sh")),
         )],
         ..Odd::default()
     })
@@ -271,7 +270,7 @@ fn a_killed_run_finds_its_secret_again_or_says_what_is_missing() {
 fn a_person_at_a_terminal_is_asked_without_an_echo() {
     let lab = lab();
     let (book, got) = (playbook(), lab.path("got"));
-    let (folder, lockstep) = (lab.path(""), Path::new(LOCKSTEP).display());
+    let (folder, lockstep) = (lab.path(""), lockstep());
     let folder = folder.display();
     let tty = lab.path("tty");
     let line = format!(
@@ -340,7 +339,14 @@ fn a_secret_that_can_t_be_had_is_told_before_anything_is_done() {
         // Without a terminal at all, whatever runs the tests has.
         let output = Command::new("setsid")
             .args([
-                "-w", LOCKSTEP, "--state", "state", "run", "site.lua", "--token", source,
+                "-w",
+                &lockstep(),
+                "--state",
+                "state",
+                "run",
+                "site.lua",
+                "--token",
+                source,
             ])
             .current_dir(desk.path(""))
             .stdin(Stdio::null())

@@ -8,12 +8,11 @@ use lockstep::bundle::{Finder, Playbooks};
 use lockstep::check::Check;
 use lockstep::generate;
 use lockstep::trial::Piece;
+use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{read, write};
 use lockstep_tests::root;
 use lockstep_twin::Scenario;
 use serde_json::{Value, json};
-
-use crate::desk::Desk;
 
 #[test]
 fn the_beginnings_of_playbooks_break_no_rule_and_luacheck_has_nothing_to_say() {

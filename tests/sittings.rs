@@ -10,7 +10,6 @@ use lockstep_tests::lab::{Ran, SshLab, read, write};
 use lockstep_tests::{Bench, Ended};
 use lockstep_twin::Scenario;
 
-use crate::desk::{LOCKSTEP, SHIM};
 use crate::ssh::wait_until;
 
 /// A process that doesn't outlive its test, stopped or not.
@@ -45,7 +44,7 @@ impl Drop for Process {
 
 #[test]
 fn of_two_that_carry_on_a_run_the_one_that_was_taken_over_begins_nothing_more() {
-    let lab = SshLab::up(&Scenario::of(2), LOCKSTEP, SHIM);
+    let lab = SshLab::up(&Scenario::of(2));
     let file = lab.path("file");
     let path = |name: &str| lab.path(name).display().to_string();
     let text = format!(

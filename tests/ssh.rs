@@ -7,14 +7,12 @@ use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, write};
 use lockstep_twin::Scenario;
 use serde_json::{Value, json};
 
-use crate::desk::{LOCKSTEP, SHIM};
-
 fn lab(members: usize) -> SshLab {
-    SshLab::up(&Scenario::of(members), LOCKSTEP, SHIM)
+    SshLab::up(&Scenario::of(members))
 }
 
 fn odd(members: usize, odd: impl Fn(&str) -> Odd) -> SshLab {
-    SshLab::with(&Scenario::of(members), LOCKSTEP, SHIM, odd)
+    SshLab::with(&Scenario::of(members), odd)
 }
 
 /// What lockstep prints about the lab, without what differs from lab to lab.

@@ -6,9 +6,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use lockstep::bundle::digest;
+use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{Ran, read, write};
-
-use crate::desk::Desk;
 
 /// What a file that isn't used is told with.
 const TOLD: &str = "isn't used: it wasn't named explicitly";

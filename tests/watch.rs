@@ -4,10 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
 
+use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{read, write};
 use serde_json::Value;
-
-use crate::desk::Desk;
 
 /// A run of a playbook that ends with `end`, and its events.
 fn over(end: &str, code: i32) -> Desk {

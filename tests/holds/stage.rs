@@ -9,9 +9,6 @@ use lockstep_tests::{Bench, Ended};
 use lockstep_twin::{Scenario, World};
 use serde_json::{Map, Value};
 
-const LOCKSTEP: &str = env!("CARGO_BIN_EXE_lockstep-under-test");
-const SHIM: &str = env!("CARGO_BIN_EXE_lab-shim");
-
 /// How a process of a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -112,7 +109,7 @@ struct OverSsh {
 
 /// Members over SSH.
 pub(super) fn over_ssh(scenario: &Scenario, piece: Piece) -> Box<dyn Stage> {
-    let lab = SshLab::hurried(scenario, LOCKSTEP, SHIM);
+    let lab = SshLab::hurried(scenario);
     Box::new(OverSsh { lab, piece })
 }
 

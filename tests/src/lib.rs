@@ -1,6 +1,7 @@
 //! The bench that tests stand on: a cluster, a journal and a playbook, whose controller can be killed and come back.
 
 pub mod answers;
+pub mod desk;
 pub mod generated;
 pub mod hazards;
 pub mod lab;
