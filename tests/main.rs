@@ -34,6 +34,7 @@ mod mutated;
 mod network;
 mod op;
 mod package;
+mod pages;
 mod plan;
 mod preflight;
 mod quirks;

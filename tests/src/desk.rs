@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::lab::{Ran, write};
+use crate::lab::{Ran, read, write};
 
 /// The path of a program of these tests' package. Cargo tells it to tests alone, and not to their library.
 ///
@@ -80,4 +80,59 @@ impl Desk {
         write(&self.path("site.lua"), text);
         self.run(&["run", "site.lua", "--cluster", "twin:2"])
     }
+}
+
+/// A desk with a run of two members that was held at `snap.info`.
+#[must_use]
+pub fn held() -> Desk {
+    let desk = Desk::new();
+    let text = "return { api = 1, run = function(cluster, p)
+        section('LXD', function()
+            snap.hold { member = 'micro01', snap = 'lxd' }
+            snap.info { member = 'micro02', snap = 'nosuch' }
+        end)
+    end }";
+    let _ = desk.play(text).exits(4);
+    desk
+}
+
+/// An update that fails on one member, is tried again, mended and done.
+#[must_use]
+pub fn troubled() -> Desk {
+    let desk = Desk::new();
+    let fault = "refresh-fails:lxd,micro02";
+    let begin = [
+        "rehearse",
+        "update",
+        "--members",
+        "3",
+        "--fault",
+        fault,
+        "--only",
+        "lxd",
+    ];
+    let _ = desk.run(&begin).exits(4);
+    let _ = desk.run(&["resume", "update-1"]).exits(4);
+    let _ = desk.run(&["resume", "update-1", "--mend"]).exits(0);
+    desk
+}
+
+/// Puts an output into the first command of [`held`].
+pub fn said(desk: &Desk, stdout: &str) {
+    let file = desk.path("state/runs/site-1/events.jsonl");
+    let text = read(&file);
+    let mut done = false;
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let mut event: Value = serde_json::from_str(line).unwrap_or_default();
+            if event["event"] == "command" && !done {
+                event["stdout"] = json!(stdout);
+                done = true;
+            }
+            event.to_string()
+        })
+        .collect();
+    assert!(done, "{text}");
+    write(&file, &(lines.join("\n") + "\n"));
 }
