@@ -2,8 +2,7 @@
 //! member.
 
 use lockstep_tests::desk::Desk;
-use lockstep_tests::lab::{SshLab, read, write};
-use lockstep_twin::Scenario;
+use lockstep_tests::lab::{read, write};
 use serde_json::Value;
 
 /// Members that are this machine, and one that nobody answers for.
@@ -108,28 +107,6 @@ fn paths_in_a_cluster_file_begin_in_its_folder() {
             assert!(journal.contains(&path), "{path}\n{journal}");
         }
     }
-}
-
-/// A ControlPath that doesn't name the host is the same for all members.
-#[test]
-fn a_master_of_the_user_s_that_leads_to_another_member_is_not_used() {
-    let lab = SshLab::up(&Scenario::of(2));
-    let config = lab.path("ssh_config");
-    let socket = lab.path("one-for-all");
-    write(
-        &config,
-        &format!("{}  ControlPath {}\n", read(&config), socket.display()),
-    );
-    let ssh = |args: &[&str]| {
-        let mut command = std::process::Command::new("ssh");
-        command.arg("-F").arg(&config).args(args);
-        command.stdin(std::process::Stdio::null());
-        assert!(command.output().unwrap().status.success(), "{args:?}");
-    };
-    ssh(&["-M", "-N", "-f", "micro01"]);
-    let out = lab.run(&["op", "exec", "--all", "--effect", "read", "/bin/hostname"]);
-    ssh(&["-O", "exit", "micro01"]);
-    assert_eq!(out.exits(0), "micro01: micro01\nmicro02: micro02\n");
 }
 
 /// Arguments reach an op as they were typed, whatever is in them. What carries them there can't be run by itself.

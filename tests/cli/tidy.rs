@@ -93,15 +93,18 @@ fn every_difference_between_versions_has_a_test_that_exists() {
 
 #[test]
 fn every_test_that_shows_a_promise_exists() {
-    let text = fs::read_to_string(root().join("tests/PROCEDURE.md")).unwrap();
+    let text = fs::read_to_string(root().join("tests/PROMISES.md")).unwrap();
     let named = text.split('`').filter_map(|word| word.split_once("::"));
     let mut count = 0;
     for (module, test) in named {
-        let file = root().join(format!("tests/{module}.rs"));
-        let source = fs::read_to_string(&file).unwrap_or_default();
+        let file = |target: &str| root().join(format!("tests/{target}/{module}.rs"));
+        let source =
+            ["twin", "cli", "lab"].map(|t| fs::read_to_string(file(t)).unwrap_or_default());
         assert!(
-            source.contains(&format!("#[test]\nfn {test}() {{")),
-            "tests/PROCEDURE.md names {module}::{test}, and there is no such test"
+            source
+                .concat()
+                .contains(&format!("#[test]\nfn {test}() {{")),
+            "tests/PROMISES.md names {module}::{test}, and there is no such test"
         );
         count += 1;
     }

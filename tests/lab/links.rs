@@ -2,10 +2,8 @@
 
 use std::process::{Child, Command, Stdio};
 
-use lockstep_tests::lab::{Ran, SshLab, read, write};
+use lockstep_tests::lab::{Ran, SshLab, read, wait_until, write};
 use lockstep_twin::Scenario;
-
-use crate::ssh::wait_until;
 
 /// Each member has a step of another kind when all links die: nobody closes a connection, nothing arrives any more.
 #[test]

@@ -7,11 +7,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lockstep_tests::desk::{Desk, lockstep};
-use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, write};
+use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, wait_until, write};
 use lockstep_twin::Scenario;
 use serde_json::Value;
-
-use crate::ssh::wait_until;
 
 /// A quirk of a member: its name, lines of its sshd_config, its `.bashrc`, and what comes of three commands at once there:
 /// their results, or words of the reason.
@@ -417,4 +415,26 @@ fn members_that_need_an_answer_are_asked_for_one_after_the_other() {
     for member in ["micro01", "micro02"] {
         assert!(said.contains(member), "{said}");
     }
+}
+
+/// A ControlPath that doesn't name the host is the same for all members.
+#[test]
+fn a_master_of_the_user_s_that_leads_to_another_member_is_not_used() {
+    let lab = SshLab::up(&Scenario::of(2));
+    let config = lab.path("ssh_config");
+    let socket = lab.path("one-for-all");
+    write(
+        &config,
+        &format!("{}  ControlPath {}\n", read(&config), socket.display()),
+    );
+    let ssh = |args: &[&str]| {
+        let mut command = std::process::Command::new("ssh");
+        command.arg("-F").arg(&config).args(args);
+        command.stdin(std::process::Stdio::null());
+        assert!(command.output().unwrap().status.success(), "{args:?}");
+    };
+    ssh(&["-M", "-N", "-f", "micro01"]);
+    let out = lab.run(&["op", "exec", "--all", "--effect", "read", "/bin/hostname"]);
+    ssh(&["-O", "exit", "micro01"]);
+    assert_eq!(out.exits(0), "micro01: micro01\nmicro02: micro02\n");
 }

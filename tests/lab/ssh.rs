@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
-use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, write};
+use lockstep_tests::lab::{Odd, Ran, SshLab, pause, read, wait_until, write};
 use lockstep_twin::Scenario;
 use serde_json::{Value, json};
 
@@ -547,14 +547,6 @@ fn a_second_process_is_refused_while_a_run_is_alive() {
 
 fn wait_for_refreshes(lab: &SshLab, count: usize) {
     wait_until("no refresh arrives", || lab.refreshes().len() >= count);
-}
-
-pub(crate) fn wait_until(otherwise: &str, mut there: impl FnMut() -> bool) {
-    let deadline = now() + Duration::from_secs(60);
-    while !there() {
-        assert!(now() < deadline, "{otherwise}");
-        pause(Duration::from_millis(5));
-    }
 }
 
 fn interrupt(child: &std::process::Child) {

@@ -618,6 +618,18 @@ pub fn pause(length: Duration) {
     std::thread::sleep(length);
 }
 
+/// Waits until this is so.
+///
+/// # Panics
+/// Where it isn't so within a minute, with what is so `otherwise`.
+pub fn wait_until(otherwise: &str, mut there: impl FnMut() -> bool) {
+    let deadline = now() + Duration::from_secs(60);
+    while !there() {
+        assert!(now() < deadline, "{otherwise}");
+        pause(Duration::from_millis(5));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -6,7 +6,7 @@
 //! of kills:
 //!
 //! ```sh
-//! tests/run --release --test lockstep crash:: -- --ignored --nocapture
+//! tests/run --release --test twin crash:: -- --ignored --nocapture
 //! ```
 
 use std::collections::BTreeMap;

@@ -1,8 +1,7 @@
 //! The guide's whole upgrade: from MicroCloud 1, however it was installed, to the LTS release, and from there to the feature
 //! release.
 
-use lockstep_tests::Bench;
-use lockstep_tests::lab::SshLab;
+use lockstep_tests::{Bench, assert_follows};
 use lockstep_twin::{Scenario, Set, World};
 use serde_json::{Value, json};
 
@@ -15,18 +14,6 @@ fn upgraded(world: World, scenario: &Scenario, params: &Value) -> World {
     bench.world.clone()
 }
 
-fn follows(world: &World, channels: [&str; 4]) {
-    for (snap, channel) in ["microceph", "microovn", "lxd", "microcloud"]
-        .iter()
-        .zip(channels)
-    {
-        let has = world.store.revision(snap, channel);
-        for member in world.members.keys() {
-            assert_eq!(world.revision(member, snap), has, "{snap} on {member}");
-        }
-    }
-}
-
 #[test]
 fn microcloud_1_comes_to_the_lts_release_and_from_there_to_the_feature_release() {
     for members in [1, 3, 5] {
@@ -37,14 +24,14 @@ fn microcloud_1_comes_to_the_lts_release_and_from_there_to_the_feature_release()
         };
         let two = json!({"to": "2", "looks": 1, "downtime": true});
         let world = upgraded(scenario.build(), &scenario, &two);
-        follows(
+        assert_follows(
             &world,
             ["squid/stable", "24.03/stable", "5.21/stable", "2/stable"],
         );
         let accept = ["microcloud-3-in-production"];
         let three = json!({"to": "3", "looks": 1, "downtime": true, "accept": accept});
         let world = upgraded(world, &scenario, &three);
-        follows(
+        assert_follows(
             &world,
             ["squid/stable", "24.03/stable", "6/stable", "3/stable"],
         );
@@ -61,25 +48,9 @@ fn a_microcloud_1_that_follows_latest_comes_to_the_lts_release_but_for_lxd() {
         };
         let two = json!({"to": "2", "skip": ["lxd"], "looks": 1, "downtime": true});
         let world = upgraded(scenario.build(), &scenario, &two);
-        follows(
+        assert_follows(
             &world,
             ["squid/stable", "24.03/stable", "latest/stable", "2/stable"],
         );
     }
-}
-
-#[test]
-fn the_upgrade_to_the_lts_release_goes_through_the_real_client_and_server() {
-    let scenario = Scenario {
-        microcloud: Set::One,
-        updates: false,
-        ..Scenario::of(3)
-    };
-    let lab = SshLab::up(&scenario);
-    let out = lab.run(&["upgrade", "--to", "2", "--yes", "-p", "looks=1"]);
-    let out = out.exits(0);
-    assert!(out.contains("upgrade-1: done"), "{out}");
-    let lts = ["squid/stable", "24.03/stable", "5.21/stable", "2/stable"];
-    follows(&lab.world(), lts);
-    assert_eq!(lab.world().violations(), []);
 }

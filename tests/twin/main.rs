@@ -20,5 +20,7 @@ mod preflight;
 mod race;
 mod refresh;
 mod safety;
+mod secrets;
+mod sittings;
 mod storage;
 mod update;
