@@ -39,11 +39,7 @@ impl Sources for Steps {
 }
 
 fn main() {
-    let lab = SshLab::up(
-        &Scenario::of(1),
-        env!("CARGO_BIN_EXE_lockstep-under-test"),
-        env!("CARGO_BIN_EXE_lab-shim"),
-    );
+    let lab = SshLab::up(&Scenario::of(1));
     let config = lab.path("ssh_config");
     let socket = lab.path("master");
     let ssh = |args: &[&str]| {

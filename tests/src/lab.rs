@@ -16,6 +16,8 @@ use lockstep_modules::contract::cmd::{Cmd, End};
 use lockstep_twin::{Scenario, World};
 use serde::{Deserialize, Serialize};
 
+use crate::desk::{built, lockstep};
+
 /// What the shim asks.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Question {
@@ -46,7 +48,6 @@ pub struct SshLab {
     world: Arc<Mutex<Served>>,
     members: Vec<Member>,
     folder: tempfile::TempDir,
-    lockstep: PathBuf,
     /// lockstep's time runs as fast as the world's.
     hurried: bool,
 }
@@ -106,13 +107,13 @@ pub struct Odd {
 }
 
 impl SshLab {
-    /// Brings up a lab of this scenario. `lockstep` and `shim` are the paths of those programs.
+    /// Brings up a lab of this scenario.
     ///
     /// # Panics
     /// Where a member can't be started: the lab needs root (or `sudo -n`), sshd, sudo and overlayfs.
     #[must_use]
-    pub fn up(scenario: &Scenario, lockstep: &str, shim: &str) -> Self {
-        Self::with(scenario, lockstep, shim, |_| Odd::default())
+    pub fn up(scenario: &Scenario) -> Self {
+        Self::with(scenario, |_| Odd::default())
     }
 
     /// As [`SshLab::up`], with members that differ. Names that aren't in the scenario are machines beside the cluster.
@@ -120,12 +121,7 @@ impl SshLab {
     /// # Panics
     /// As [`SshLab::up`].
     #[must_use]
-    pub fn with(
-        scenario: &Scenario,
-        lockstep: &str,
-        shim: &str,
-        odd: impl Fn(&str) -> Odd,
-    ) -> Self {
+    pub fn with(scenario: &Scenario, odd: impl Fn(&str) -> Odd) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("ls")
             .tempdir_in("/tmp")
@@ -143,13 +139,12 @@ impl SshLab {
             world: served,
             members: Vec::new(),
             folder,
-            lockstep: PathBuf::from(lockstep),
             hurried: false,
         };
         let machines = ["lb1".to_owned()];
         let beside = machines.iter().filter(|name| !odd(name).files.is_empty());
         for name in scenario.names().iter().chain(beside) {
-            lab.start(name, shim, &odd(name));
+            lab.start(name, &odd(name));
         }
         lab.write_ssh_config();
         lab.write_cluster_file(&scenario.names());
@@ -165,8 +160,8 @@ impl SshLab {
     /// # Panics
     /// As [`SshLab::up`].
     #[must_use]
-    pub fn hurried(scenario: &Scenario, lockstep: &str, shim: &str) -> Self {
-        let mut lab = Self::up(scenario, lockstep, shim);
+    pub fn hurried(scenario: &Scenario) -> Self {
+        let mut lab = Self::up(scenario);
         lab.hurried = true;
         // What LXD forgets after five seconds of the world is a moment of ours, which a busy machine misses.
         lab.world().remember_operations(20_000);
@@ -187,7 +182,7 @@ impl SshLab {
         lab
     }
 
-    fn start(&mut self, name: &str, shim: &str, odd: &Odd) {
+    fn start(&mut self, name: &str, odd: &Odd) {
         let folder = self.folder.path().join(name);
         fs::create_dir_all(folder.join("disk")).unwrap_or_else(|e| panic!("{e}"));
         for (path, text) in &odd.files {
@@ -211,13 +206,13 @@ impl SshLab {
         keygen(&folder.join("host_key"));
         let port = free_port();
         let log = fs::File::create(folder.join("sshd.log")).unwrap_or_else(|e| panic!("{e}"));
-        let script = crate::root().join("tests/lab/member.sh");
+        let script = crate::root().join("tests/src/lab/member.sh");
         let mut command = as_root(&script);
         command
             .arg(&folder)
             .arg(name)
             .arg(port.to_string())
-            .arg(shim);
+            .arg(built("lab-shim"));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -296,7 +291,7 @@ impl SshLab {
     /// lockstep with a state folder of its own, as on another machine.
     #[must_use]
     pub fn lockstep_in(&self, state: &str, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.lockstep);
+        let mut command = Command::new(lockstep());
         command
             .arg("--state")
             .arg(self.path(state))
@@ -621,6 +616,18 @@ pub fn now() -> Instant {
 )]
 pub fn pause(length: Duration) {
     std::thread::sleep(length);
+}
+
+/// Waits until this is so.
+///
+/// # Panics
+/// Where it isn't so within a minute, with what is so `otherwise`.
+pub fn wait_until(otherwise: &str, mut there: impl FnMut() -> bool) {
+    let deadline = now() + Duration::from_secs(60);
+    while !there() {
+        assert!(now() < deadline, "{otherwise}");
+        pause(Duration::from_millis(5));
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,12 @@
 //! The bench that tests stand on: a cluster, a journal and a playbook, whose controller can be killed and come back.
 
 pub mod answers;
+pub mod desk;
+pub mod generated;
+pub mod hazards;
 pub mod lab;
+pub mod licences;
+pub mod secrets;
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -57,6 +62,40 @@ pub enum Ended {
     Killed,
     /// It could not go on.
     Error(EngineError),
+}
+
+/// The paths of a plan's steps.
+///
+/// # Panics
+/// Where it has none.
+#[must_use]
+pub fn planned(plan: &Value) -> Vec<String> {
+    let steps = plan["steps"].as_array().unwrap_or_else(|| panic!("{plan}"));
+    steps
+        .iter()
+        .map(|s| {
+            s["path"]
+                .as_str()
+                .unwrap_or_else(|| panic!("{plan}"))
+                .to_owned()
+        })
+        .collect()
+}
+
+/// Fails unless all members have what these channels of MicroCeph, MicroOVN, LXD and MicroCloud have.
+///
+/// # Panics
+/// With who has something else.
+pub fn assert_follows(world: &World, channels: [&str; 4]) {
+    for (snap, channel) in ["microceph", "microovn", "lxd", "microcloud"]
+        .iter()
+        .zip(channels)
+    {
+        let has = world.store.revision(snap, channel);
+        for member in world.members.keys() {
+            assert_eq!(world.revision(member, snap), has, "{snap} on {member}");
+        }
+    }
 }
 
 /// Where a run is held, and why, in a line.

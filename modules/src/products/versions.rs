@@ -84,7 +84,7 @@ pub const DIFFERENCES: &[Difference] = &[
         met: "without the extension `clustering_restore_skip_mode` what an evacuation left behind is moved one by one",
         source: "lxd: `lxd/api_cluster.go`, `shared/version/api.go`",
         test: (
-            "tests/evacuate.rs",
+            "tests/twin/evacuate.rs",
             "what_was_left_behind_is_moved_one_by_one_where_lxd_would_move_all_home_first",
         ),
     },
@@ -95,7 +95,7 @@ pub const DIFFERENCES: &[Difference] = &[
         met: "404, or a command that isn't known: the gates of the services have asked each of them",
         source: "microcloud: `api/status.go` (v2-edge; v1-edge has none)",
         test: (
-            "tests/evidence.rs",
+            "tests/twin/evidence.rs",
             "members_without_curl_are_passed_over_and_the_command_is_asked_last",
         ),
     },
@@ -105,6 +105,9 @@ pub const DIFFERENCES: &[Difference] = &[
         what: "there is no `snap debug api`",
         met: "curl is used where a member has it, in every version",
         source: "snapd: `cmd/snap/cmd_debug_api.go`",
-        test: ("tests/preflight.rs", "a_healthy_cluster_passes_every_check"),
+        test: (
+            "tests/twin/preflight.rs",
+            "a_healthy_cluster_passes_every_check",
+        ),
     },
 ];

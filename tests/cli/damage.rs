@@ -1,0 +1,188 @@
+//! What becomes of a run when its folder is damaged, full, or not there any more.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use lockstep_tests::desk::{Desk, lockstep};
+use lockstep_tests::lab::{Ran, read, write};
+
+/// A run that changes something and is held.
+const HELD: &str = r#"return { api = 1, run = function()
+    microceph.noout { member = "micro01", on = true }
+    finally(function() snap.info { member = "micro01", snap = "nosuch" } end, function()
+        microceph.noout { member = "micro01", on = false }
+    end)
+end }"#;
+
+/// The captured copies of modules with this text in them.
+fn copies(desk: &Desk, run: &str, text: &str) -> Vec<PathBuf> {
+    let files = fs::read_dir(desk.path(&format!("state/runs/{run}/bundle"))).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    files.filter(|file| read(file).contains(text)).collect()
+}
+
+fn damage(desk: &Desk, run: &str, text: &str) {
+    let copies = copies(desk, run, text);
+    assert!(!copies.is_empty(), "no copy has {text}");
+    for file in copies {
+        write(&file, &format!("{} ", read(&file)));
+    }
+}
+
+#[test]
+fn a_run_whose_playbook_is_damaged_says_how_it_ends_all_the_same() {
+    for (command, exit) in [("resume", 4), ("abort", 9)] {
+        let desk = Desk::new();
+        let _ = desk.play(HELD).exits(4);
+        damage(&desk, "site-1", "nosuch");
+        let refused = desk.run(&[command, "site-1"]);
+        assert_eq!(refused.code, Some(7), "{refused:?}");
+        let way = format!("lockstep {command} site-1 --playbook site.lua");
+        assert!(refused.stderr.contains(&way), "{refused:?}");
+        let shown = desk.run(&["show", "site-1"]);
+        assert!(
+            shown.stderr.contains("with --playbook site.lua"),
+            "{shown:?}"
+        );
+        let _ = desk
+            .run(&[command, "site-1", "--playbook", "site.lua"])
+            .exits(exit);
+    }
+}
+
+#[test]
+fn a_run_of_a_shipped_playbook_needs_no_copy_of_it() {
+    let held = || {
+        let desk = Desk::new();
+        let fault = "no-return:microceph,micro02";
+        let _ = desk.run(&["rehearse", "update", "--fault", fault]).exits(4);
+        damage(&desk, "update-1", "return");
+        desk
+    };
+    let _ = held().run(&["abort", "update-1"]).exits(9);
+    let _ = held().run(&["resume", "update-1", "--mend"]).exits(0);
+    let named = ["resume", "update-1", "--mend", "--playbook", "update"];
+    let _ = held().run(&named).exits(0);
+    let named = ["abort", "update-1", "--playbook", "updaet"];
+    assert_eq!(held().run(&named).code, Some(2));
+}
+
+/// Runs a playbook with files that may be no larger than so many blocks of 512 bytes.
+fn with_small_files(desk: &Desk, blocks: usize, playbook: &str) -> Ran {
+    write(&desk.path("site.lua"), playbook);
+    let mut command = Command::new("sh");
+    let run = r#"ulimit -f "$1"; exec "$2" --state state run site.lua --cluster twin:1 --quiet"#;
+    command
+        .args(["-c", run, "sh", &blocks.to_string(), &lockstep()])
+        .current_dir(desk.path(""))
+        .stdin(Stdio::null());
+    Ran::of(command.output().unwrap())
+}
+
+#[test]
+fn a_journal_that_may_not_grow_ends_the_run_with_a_sentence_and_events_that_may_not_are_lost() {
+    let desk = Desk::new();
+    let says = r#"return { api = 1, run = function()
+        for i = 1, 50 do log.info(("x"):rep(4000)) end
+    end }"#;
+    let _ = with_small_files(&desk, 200, says).exits(0);
+    assert!(
+        fs::metadata(desk.path("state/runs/site-1/events.jsonl"))
+            .unwrap()
+            .len()
+            <= 200 * 512
+    );
+    let writes = r#"return { api = 1, run = function()
+        for i = 1, 50 do exec { member = "micro01", argv = { "/bin/echo", ("x"):rep(4000) }, effect = "read" } end
+    end }"#;
+    let ended = with_small_files(&desk, 200, writes);
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    assert!(
+        ended.stderr.contains("can't be written: File too large"),
+        "{ended:?}"
+    );
+    let _ = desk.run(&["resume", "site-2", "--quiet"]).exits(0);
+}
+
+#[test]
+fn a_member_that_prints_without_end_fills_neither_the_journal_nor_the_disk() {
+    let desk = Desk::new();
+    let cluster = "name = \"here\"\n\n[[members]]\nname = \"here\"\nlocal = true\n";
+    write(&desk.path("here.toml"), cluster);
+    let text = r#"return { api = 1, run = function()
+        for i = 1, 40 do
+            local program = "yes " .. i .. " | head -c 2500000"
+            exec { member = "here", argv = { "/bin/sh", "-c", program }, effect = "read" }
+        end
+    end }"#;
+    write(&desk.path("site.lua"), text);
+    let _ = desk
+        .run(&["run", "site.lua", "--cluster", "here.toml", "--quiet"])
+        .exits(0);
+    let bytes = |name: &str| {
+        let file = desk.path(&format!("state/runs/site-1/{name}"));
+        fs::metadata(file).unwrap().len()
+    };
+    assert!(bytes("journal.jsonl") < 40 * 80_000);
+    assert!(bytes("events.jsonl") < 40 * 10_000);
+    let outputs = fs::read_dir(desk.path("state/runs/site-1/out")).unwrap();
+    let outputs: Vec<u64> = outputs
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .collect();
+    assert_eq!(outputs.len(), 40);
+    assert!(outputs.iter().all(|bytes| *bytes < (1 << 20) + 100));
+}
+
+/// Tells which files and folders are synced, by their paths, a line each.
+const WITNESS: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int fsync(int file) {
+    char link[64], path[4096], line[4098];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length > 0) {
+        path[length] = 0;
+        int log = open(getenv("WITNESS"), O_WRONLY | O_CREAT | O_APPEND, 0600);
+        length = snprintf(line, sizeof line, "%s\n", path);
+        if (write(log, line, length) != length) abort();
+        close(log);
+    }
+    return ((int (*)(int)) dlsym(RTLD_NEXT, "fsync"))(file);
+}
+"#;
+
+#[test]
+fn a_run_s_folder_lasts_as_what_is_written_into_it_does() {
+    let desk = Desk::new();
+    write(&desk.path("witness.c"), WITNESS);
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-o", "witness.so", "witness.c", "-ldl"])
+        .current_dir(desk.path(""));
+    assert!(cc.status().unwrap().success());
+    write(
+        &desk.path("site.lua"),
+        "return { api = 1, run = function() end }",
+    );
+    let mut command = desk.command(&["run", "site.lua", "--cluster", "twin:1"]);
+    command
+        .env("LD_PRELOAD", desk.path("witness.so"))
+        .env("WITNESS", desk.path("synced"));
+    let _ = Ran::of(command.output().unwrap()).exits(0);
+    let synced = read(&desk.path("synced"));
+    let here = fs::canonicalize(desk.path("")).unwrap();
+    for folder in ["", "state", "state/runs", "state/runs/site-1"] {
+        let folder = here.join(folder);
+        let line = folder.display().to_string();
+        let line = line.trim_end_matches('/');
+        assert!(
+            synced.lines().any(|synced| synced == line),
+            "{line}: {synced}"
+        );
+    }
+}

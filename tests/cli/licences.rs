@@ -1,0 +1,105 @@
+//! What lockstep is made of may be in it, and the package says whose it is.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use lockstep_tests::licences::{copyright, list, lists, parts, taken};
+use regex::Regex;
+
+#[test]
+fn what_is_in_the_program_may_be_there() {
+    let lists = lists();
+    let (denied, skipped) = (list(&lists, "bans", "deny"), list(&lists, "bans", "skip"));
+    let registries = list(&lists, "sources", "allow-registry");
+    let allowed = list(&lists, "licenses", "allow");
+    let mut names = BTreeSet::new();
+    for part in parts() {
+        let name = &part.name;
+        assert!(!denied.contains(name), "{name} may not be in lockstep");
+        let source = part
+            .source
+            .as_deref()
+            .map(|s| s.trim_start_matches("registry+"));
+        assert!(
+            source.is_none_or(|source| registries.iter().any(|known| known == source)),
+            "{name} comes from {source:?}"
+        );
+        let is_new = names.insert(name.clone());
+        assert!(is_new || skipped.contains(name), "{name} is there twice");
+        let licence = &part.licence;
+        assert!(taken(licence, &allowed).is_some(), "{name}: {licence}");
+    }
+    assert!(names.len() > 100 && names.contains("lua-src"), "{names:?}");
+}
+
+#[test]
+fn of_a_licence_expression_the_first_that_is_allowed_is_taken() {
+    let allowed = ["Apache-2.0", "MIT", "Unicode-3.0"].map(str::to_owned);
+    for (expression, expected) in [
+        ("MIT", &["MIT"][..]),
+        ("MIT OR Apache-2.0", &["Apache-2.0"]),
+        ("MIT/Apache-2.0", &["Apache-2.0"]),
+        (
+            "(MIT OR Apache-2.0) AND Unicode-3.0",
+            &["Apache-2.0", "Unicode-3.0"],
+        ),
+    ] {
+        let taken = taken(expression, &allowed).unwrap();
+        assert_eq!(taken.iter().collect::<Vec<_>>(), expected, "{expression}");
+    }
+    for expression in [
+        "",
+        "GPL-3.0-only",
+        "MIT AND GPL-3.0-only",
+        "Apache-2.0 WITH LLVM-exception",
+    ] {
+        assert_eq!(taken(expression, &allowed), None, "{expression}");
+    }
+}
+
+#[test]
+fn the_copyright_file_names_every_crate_and_has_the_text_of_every_licence() {
+    let text = copyright();
+    let given: BTreeSet<&str> = field(&text, "License").collect();
+    for licence in &given {
+        for one in licence.split(" and ") {
+            assert!(
+                text.contains(&format!("\nLicense: {one}\n ")),
+                "{one} has no text"
+            );
+        }
+    }
+    for needed in [
+        "Lua.org, PUC-Rio",
+        "vendor/full_moon/*",
+        "https://mozilla.org/MPL/2.0/",
+    ] {
+        assert!(text.contains(needed), "{needed}");
+    }
+}
+
+fn field<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    text.lines()
+        .filter_map(move |line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+/// What is compiled of C in the program is Lua.
+#[test]
+fn the_notice_of_lua_is_that_of_the_lua_that_is_built_in() {
+    let source = parts()
+        .into_iter()
+        .find(|part| part.name == "lua-src")
+        .unwrap();
+    let built = fs::read_dir(Path::new(&source.folder)).unwrap().flatten();
+    let built = built
+        .map(|entry| entry.path())
+        .find(|path| path.to_string_lossy().contains("lua-5.4"));
+    let header = fs::read_to_string(built.unwrap().join("lua.h")).unwrap();
+    let years = Regex::new(r"Copyright \(C\) ([0-9-]+) Lua\.org").unwrap();
+    let years = &years.captures(&header).unwrap()[1];
+    assert!(
+        copyright().contains(&format!("{years} Lua.org, PUC-Rio")),
+        "{years}"
+    );
+}

@@ -1,0 +1,23 @@
+//! The program, as it is built: what it prints, asks, writes and takes. No root, no network.
+
+mod cli;
+mod commands;
+mod completions;
+mod damage;
+mod docs;
+mod errors;
+mod exits;
+mod extend;
+mod formats;
+mod generated;
+mod licences;
+mod live;
+mod modules;
+mod op;
+mod plan;
+mod report;
+mod secrets;
+mod site;
+mod tidy;
+mod trust;
+mod watch;

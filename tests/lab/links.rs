@@ -1,0 +1,153 @@
+//! Links that die in the middle of each kind of step, over real SSH, and come back.
+
+use std::process::{Child, Command, Stdio};
+
+use lockstep_tests::lab::{Ran, SshLab, read, wait_until, write};
+use lockstep_twin::Scenario;
+
+/// Each member has a step of another kind when all links die: nobody closes a connection, nothing arrives any more.
+#[test]
+fn a_dead_link_is_noticed_and_each_kind_of_step_brought_to_a_known_end() {
+    let lab = SshLab::up(&Scenario::of(5));
+    lab.world().slow_down("microcloud", 300_000);
+    let mut joined = Master::over(&lab, "micro05");
+    let path = |name: &str| lab.path(name).display().to_string();
+    let text = format!(
+        r#"
+        local function program(member, effect)
+            local script = "echo " .. member .. " >> {begun}; until [ -e {go} ]; do sleep 0.05; done"
+            local argv = {{ "/bin/sh", "-c", script }}
+            return exec {{ member = member, argv = argv, effect = effect, root = true, timeout = "5m" }}
+        end
+        local steps = {{
+            micro01 = function() program("micro01", "read") end,
+            micro02 = function() program("micro02", "converge") end,
+            micro03 = function() snap.refresh {{ member = "micro03", snap = "microcloud" }} end,
+            micro04 = function() program("micro04", "once") end,
+            micro05 = function() program("micro05", "converge") end,
+        }}
+        return {{ api = 1, run = function(cluster)
+            parallel(cluster.members, function(member) steps[member]() end)
+        end }}
+        "#,
+        begun = path("begun"),
+        go = path("go"),
+    );
+    write(&lab.path("site.lua"), &text);
+    write(&lab.path("begun"), "");
+    let begun = || read(&lab.path("begun")).lines().count();
+    let child = lab
+        .lockstep(&["run", &path("site.lua")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("the programs don't begin", || begun() == 4);
+    wait_until("no refresh arrives", || lab.refreshes().len() == 1);
+    let members = ["micro01", "micro02", "micro03", "micro04", "micro05"];
+    assert_eq!(lab.logins("micro05"), 1, "the user's own master is used");
+    members.iter().for_each(|member| lab.dead(member, true));
+    let events = lab.path("state/runs/site-1/events.jsonl");
+    let away = |member: &&str| {
+        // The keepalive of a master of the user's isn't ours: there the member is asked beside the step.
+        let why = match *member {
+            "micro05" => "the member doesn't answer on a connection that is open",
+            _ => "no answer",
+        };
+        let told = format!(r#""member":"{member}","reason":"contact was lost: {why}"#);
+        read(&events).contains(&told)
+    };
+    wait_until("it isn't noticed", || members.iter().all(&away));
+    write(&lab.path("go"), "");
+    members.iter().for_each(|member| lab.dead(member, false));
+    let out = Ran::of(child.wait_with_output().unwrap()).exits(4);
+    joined.0.kill().unwrap();
+    joined.0.wait().unwrap();
+    let held = "micro04: exec: contact was lost: ";
+    assert!(
+        out.contains(held) && out.contains("exec leaves no trace"),
+        "{out}"
+    );
+    assert!(out.contains("determined afterwards"), "{out}");
+    for (member, done) in [
+        ("micro01", true),
+        ("micro02", true),
+        ("micro04", false),
+        ("micro05", true),
+    ] {
+        let line = format!("{member}  exec ");
+        let ended = out
+            .lines()
+            .any(|l| l.contains(&line) && l.contains(": exit 0"));
+        assert_eq!(ended, done, "{member}: {out}");
+    }
+    assert_eq!(lab.refreshes(), ["micro03 microcloud"]);
+    // What may be done twice was, and the other wasn't.
+    let mut begun: Vec<String> = read(&lab.path("begun"))
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    begun.sort();
+    assert_eq!(
+        begun,
+        [
+            "micro01", "micro01", "micro02", "micro02", "micro04", "micro05", "micro05"
+        ]
+    );
+    assert_eq!(lab.logins("micro05"), 2, "a dead master isn't joined again");
+}
+
+/// A master of the user's own, for one member.
+struct Master(Child);
+
+impl Master {
+    fn over(lab: &SshLab, member: &str) -> Self {
+        let (config, socket) = (lab.path("ssh_config"), lab.path("own-master"));
+        let own = format!("Host {member}\n  ControlPath {}\n", socket.display());
+        write(&config, &(own + &read(&config)));
+        let mut ssh = Command::new("ssh");
+        ssh.arg("-F").arg(&config).args(["-M", "-N", member]);
+        ssh.stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = ssh.spawn().unwrap();
+        wait_until("the master doesn't come up", || socket.exists());
+        Self(child)
+    }
+}
+
+#[test]
+fn a_connection_is_told_to_be_made_again_once_it_is() {
+    let lab = SshLab::up(&Scenario::of(2));
+    let path = |name: &str| lab.path(name).display().to_string();
+    let text = format!(
+        r#"
+        local function program(member, script)
+            local argv = {{ "/bin/sh", "-c", script }}
+            exec {{ member = member, argv = argv, effect = "read", root = true, timeout = "5m" }}
+        end
+        return {{ api = 1, run = function()
+            program("micro01", "echo first")
+            program("micro02", "echo begun > {begun}; until [ -e {go} ]; do sleep 0.05; done")
+            program("micro01", "echo second")
+        end }}
+        "#,
+        begun = path("begun"),
+        go = path("go"),
+    );
+    write(&lab.path("site.lua"), &text);
+    let child = lab
+        .lockstep(&["run", &path("site.lua")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("it doesn't begin", || lab.path("begun").exists());
+    lab.cut("micro01");
+    lab.dead("micro01", true);
+    write(&lab.path("go"), "");
+    let told = || read(&lab.path("state/runs/site-1/events.jsonl"));
+    wait_until("it isn't noticed", || told().contains(r#""event":"away""#));
+    assert!(!told().contains(r#""event":"mended""#), "{}", told());
+    lab.dead("micro01", false);
+    let out = Ran::of(child.wait_with_output().unwrap()).exits(0);
+    assert_eq!(lab.logins("micro01"), 2, "{out}");
+}

@@ -1,0 +1,15 @@
+//! lockstep among real programs: sshd, namespaces, dpkg, a browser. Much of it needs root.
+
+mod browser;
+mod disk;
+mod displays;
+mod guide;
+mod links;
+mod modules;
+mod package;
+mod pages;
+mod plan;
+mod quirks;
+mod secrets;
+mod sittings;
+mod ssh;

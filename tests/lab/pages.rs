@@ -1,0 +1,161 @@
+//! A report in a browser: it opens, fits, and can be read.
+
+use std::fs;
+use std::path::Path;
+
+use lockstep_tests::desk::{Desk, held, said, troubled};
+use lockstep_tests::lab::read;
+use serde_json::json;
+
+use crate::browser::Page;
+
+/// Opens a report at two widths in two schemes: nothing is complained of or fetched, and nothing sticks out.
+fn inspect(file: &Path) -> Page {
+    let mut page = Page::open(file);
+    let mut grounds = Vec::new();
+    for width in [400, 1280] {
+        for scheme in ["light", "dark"] {
+            page.look(width, scheme);
+            for open in ["false", "true"] {
+                page.eval(&format!(
+                    "document.querySelectorAll('details').forEach(d => d.open = {open})"
+                ));
+                let [wide, room] = ["scrollWidth", "clientWidth"]
+                    .map(|of| page.eval(&format!("document.documentElement.{of}")));
+                assert_eq!(wide, room, "at {width} px, folds open: {open}");
+            }
+            let ground = page.eval("getComputedStyle(document.body).backgroundColor");
+            grounds.push(ground.as_str().unwrap().to_owned());
+        }
+    }
+    assert_ne!(grounds[0], grounds[1], "dark is another ground than light");
+    assert_eq!(grounds[..2], grounds[2..]);
+    assert_eq!(page.complaints(file), Vec::<String>::new());
+    page
+}
+
+#[test]
+fn a_report_opens_folds_and_fits() {
+    let desk = troubled();
+    let _ = desk.run(&["report", "update-1"]).exits(0);
+    let file = desk.path("update-1.html");
+    drop(inspect(&file));
+    // The folds are closed at first, open at a click, and close again.
+    let mut page = Page::open(&file);
+    page.look(1280, "light");
+    assert_eq!(
+        page.eval("document.querySelectorAll('details[open]').length"),
+        0
+    );
+    let height = "document.querySelector('details.wave').getBoundingClientRect().height";
+    let folded = page.eval(height).as_f64().unwrap();
+    let click = "document.querySelector('details.wave > summary').click()";
+    page.eval(click);
+    assert!(page.eval(height).as_f64().unwrap() > folded + 20.0);
+    page.eval(click);
+    assert_eq!(page.eval(height).as_f64().unwrap(), folded);
+    // It can be read by those who don't see it.
+    assert_eq!(page.eval("document.querySelectorAll('h1').length"), 1);
+    assert_eq!(
+        page.eval("[...document.querySelectorAll('thead th')].every(th => th.scope == 'col')"),
+        true
+    );
+    let named = "document.querySelector('svg').getAttribute('aria-labelledby').split(' ').map(id => document.getElementById(id).textContent).join('\\n')";
+    let named = page.eval(named);
+    assert!(
+        named.as_str().unwrap().contains("Timeline of update-1"),
+        "{named}"
+    );
+    // One row for the cluster and one for each member, and what was held is seen.
+    assert_eq!(
+        page.eval("document.querySelectorAll('svg text.member').length"),
+        4
+    );
+    assert_eq!(
+        page.eval("document.querySelectorAll('svg rect.stuck').length"),
+        2
+    );
+    assert_eq!(
+        page.eval("document.querySelectorAll('svg rect.pause').length"),
+        2
+    );
+    for scheme in ["light", "dark"] {
+        page.look(1280, scheme);
+        assert_eq!(page.eval(CONTRAST), json!([]), "{scheme}");
+    }
+}
+
+/// Texts whose contrast with what is behind them is less than 4.5.
+const CONTRAST: &str = r"(() => {
+    const rgb = text => text.match(/[\d.]+/g).map(Number);
+    const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const behind = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] > 0) return c; } };
+    const faint = [];
+    for (const e of document.querySelectorAll('body *')) {
+        if (e.closest('svg') || ![...e.childNodes].some(n => n.nodeType == 3 && n.textContent.trim())) continue;
+        const [a, b] = [light(rgb(getComputedStyle(e).color)), light(behind(e))].sort((a, b) => b - a);
+        if ((a + 0.05) / (b + 0.05) < 4.5) faint.push(e.outerHTML.slice(0, 80));
+    }
+    return faint;
+})()";
+
+#[test]
+fn a_report_of_fifty_members_fits_too() {
+    let desk = Desk::new();
+    let _ = desk
+        .run(&["update", "--cluster", "twin:50", "--only", "lxd"])
+        .exits(0);
+    let _ = desk.run(&["report", "update-1"]).exits(0);
+    let file = desk.path("update-1.html");
+    assert!(fs::metadata(&file).unwrap().len() < 8_000_000);
+    let mut page = inspect(&file);
+    assert_eq!(
+        page.eval("document.querySelectorAll('svg text.member').length"),
+        51
+    );
+}
+
+#[test]
+fn a_printed_report_shows_the_steps_and_not_their_transcripts() {
+    let desk = held();
+    let _ = desk.run(&["report", "site-1"]).exits(0);
+    let mut page = Page::open(&desk.path("site-1.html"));
+    let seen = |what: &str| format!("document.querySelector('{what}').checkVisibility()");
+    let (step, body) = (seen("details.step > summary"), seen("details.step > .body"));
+    assert_eq!(page.eval(&step), false, "its wave is folded");
+    page.ask("Emulation.setEmulatedMedia", &json!({"media": "print"}));
+    assert_eq!(page.eval(&step), true, "a wave is unfolded on paper");
+    assert_eq!(page.eval(&body), false, "what a step did stays folded");
+    assert_eq!(
+        page.eval("getComputedStyle(document.body).backgroundColor"),
+        "rgb(255, 255, 255)"
+    );
+}
+
+#[test]
+fn what_members_print_is_harmless_in_every_form() {
+    let desk = held();
+    let evil = "</pre><script>document.title = 'owned'</script><img src=http://evil.test/x onerror=alert(1)>\u{1b}[2J\u{7}\u{202e}";
+    said(&desk, evil);
+    let steps = desk.run(&["show", "site-1", "--steps"]).exits(0);
+    assert!(
+        !steps.contains('\u{1b}') && steps.contains("␛[2J␇"),
+        "{steps}"
+    );
+    let _ = desk.run(&["report", "site-1"]).exits(0);
+    let file = desk.path("site-1.html");
+    let html = read(&file);
+    assert!(!html.contains("<script") && !html.contains('\u{1b}'));
+    let mut page = Page::open(&file);
+    let shown = page.eval("document.body.textContent");
+    assert!(
+        shown
+            .as_str()
+            .unwrap()
+            .contains("</pre><script>document.title"),
+        "it is shown as text"
+    );
+    assert_eq!(page.eval("document.title"), "site-1: held");
+    assert_eq!(page.complaints(&file), Vec::<String>::new());
+}

@@ -1,0 +1,440 @@
+//! What real servers, shells and `sudo` are set up to do: rows of a table, each a member of one lab, over the real client.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use lockstep_tests::desk::{Desk, lockstep};
+use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, wait_until, write};
+use lockstep_twin::Scenario;
+use serde_json::Value;
+
+/// A quirk of a member: its name, lines of its sshd_config, its `.bashrc`, and what comes of three commands at once there:
+/// their results, or words of the reason.
+struct Quirk {
+    what: &'static str,
+    sshd: &'static [&'static str],
+    bashrc: Option<&'static str>,
+    says: Result<(), &'static str>,
+}
+
+const fn quirk(
+    what: &'static str,
+    sshd: &'static [&'static str],
+    bashrc: Option<&'static str>,
+    says: Result<(), &'static str>,
+) -> Quirk {
+    Quirk {
+        what,
+        sshd,
+        bashrc,
+        says,
+    }
+}
+
+const QUIRKS: &[Quirk] = &[
+    quirk("nothing", &[], None, Ok(())),
+    quirk("four sessions", &["MaxSessions 4"], None, Ok(())),
+    quirk("two sessions", &["MaxSessions 2"], None, Ok(())),
+    quirk(
+        "one session",
+        &["MaxSessions 1"],
+        None,
+        Err("lockstep needs MaxSessions 2 or more"),
+    ),
+    quirk(
+        "another language",
+        &["SetEnv LC_ALL=de_DE.UTF-8 LANGUAGE=de"],
+        None,
+        Ok(()),
+    ),
+    quirk(
+        "a banner with words of ssh's",
+        &["Banner /etc/issue.net"],
+        None,
+        Ok(()),
+    ),
+    quirk(
+        "a banner, and no login",
+        &["Banner /etc/issue.net", "PubkeyAuthentication no"],
+        None,
+        Err("the login was refused: ubuntu@127.0.0.1: Permission denied"),
+    ),
+    quirk(
+        "no shell",
+        &["ForceCommand echo This service allows sftp connections only.; exit 1"],
+        None,
+        Err("the login shell doesn't run commands: This service allows sftp connections only."),
+    ),
+    quirk(
+        "a shell that leaves",
+        &[],
+        Some("echo Contact the security team; exit 3\n"),
+        Err("the login shell doesn't run commands: Contact the security team"),
+    ),
+    quirk(
+        "a shell that is strict",
+        &[],
+        Some("set -eu; printf() { :; }\n"),
+        Ok(()),
+    ),
+    quirk(
+        "a command that wraps",
+        &["ForceCommand sh -c \"$SSH_ORIGINAL_COMMAND\""],
+        None,
+        Ok(()),
+    ),
+];
+
+#[test]
+fn every_quirk_is_met_or_told_by_its_reason() {
+    let scenario = Scenario::of(QUIRKS.len());
+    let names = scenario.names();
+    let of = |name: &str| &QUIRKS[names.iter().position(|n| n == name).unwrap_or(0)];
+    let lab = SshLab::with(&scenario, |name| {
+        let quirk = of(name);
+        let banner =
+            "Use the Proxy. Sessions are timed out. Connection to this system is logged.\n";
+        let mut files = vec![("/etc/issue.net".to_owned(), banner.to_owned())];
+        if name == "lb1" {
+            files.clear();
+        }
+        let bashrc = quirk.bashrc.map(str::to_owned);
+        files.extend(bashrc.map(|text| ("/home/ubuntu/.bashrc".to_owned(), text)));
+        Odd {
+            files,
+            sshd: quirk.sshd.iter().map(|line| (*line).to_owned()).collect(),
+            ..Odd::default()
+        }
+    });
+    let site = lab.path("site.lua");
+    let text = r#"
+        local flow = require "flow"
+        local M = flow.playbook { api = 1, about = "Three at once on each member." }
+        function M.run(cluster)
+            local told = {}
+            parallel(cluster.members, function(member)
+                local tried = try(function()
+                    parallel({ "1", "2", "3" }, function(number)
+                        exec {
+                            member = member, effect = "read", allow = { 3 },
+                            argv = { "/bin/sh", "-c", "sleep 0.3; cat /nonexistent 2>&1; exit 3" },
+                        }
+                    end)
+                end)
+                told[member] = tried.ok and "ok" or tried.error.message
+            end)
+            return told
+        end
+        return M
+    "#;
+    write(&site, text);
+    let ran = lab.run(&["run", site.to_str().unwrap(), "--json"]);
+    let last: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    let (mut told, mut wrong) = (String::new(), Vec::new());
+    for (name, quirk) in names.iter().zip(QUIRKS) {
+        let said = last["result"][name].as_str().unwrap_or_default();
+        told.push_str(&format!("{}: {said}\n", quirk.what));
+        let right = match quirk.says {
+            Ok(()) => said == "ok",
+            Err(words) => said.contains(words),
+        };
+        if !right {
+            wrong.push(format!("{}: {said}", quirk.what));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n\n{told}\n{last}", wrong.join("\n"));
+    let events = read(&lab.path("state/runs/site-1/events.jsonl"));
+    assert!(!events.contains("Datei oder Verzeichnis"), "not English");
+    assert!(!events.contains("contact was lost"), "{events}");
+}
+
+/// A port that drops so many connections before a word is said, as an sshd does that has too many of them, and then is
+/// this one.
+fn reluctant(drops: usize, port: u16) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let own = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for (number, client) in listener.incoming().flatten().enumerate() {
+            if number < drops {
+                continue;
+            }
+            let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let ways = [
+                (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                (server, client),
+            ];
+            for (mut from, mut to) in ways {
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            }
+        }
+    });
+    own
+}
+
+/// What the user's ssh_config says about members is met: each line of it has cost somebody something.
+#[test]
+fn what_a_user_s_own_settings_ask_for_is_met_or_left_out() {
+    let lab = SshLab::with(&Scenario::of(4), |name| Odd {
+        sshd: match name {
+            "micro01" => ["X11Forwarding yes", "Match all", "LogLevel DEBUG1"]
+                .map(str::to_owned)
+                .to_vec(),
+            _ => Vec::new(),
+        },
+        ..Odd::default()
+    });
+    let config = lab.path("ssh_config");
+    let text = read(&config);
+    let port = text
+        .split("Host micro03\n  HostName 127.0.0.1\n  Port ")
+        .nth(1);
+    let port = port.unwrap().lines().next().unwrap().parse().unwrap();
+    let (dropping, socket) = (reluctant(2, port), lab.path("own-master"));
+    let own = [
+        "Host micro01\n  ForwardAgent yes\n  ForwardX11 yes\n  ForwardX11Trusted yes\n".to_owned(),
+        "Host micro02\n  StdinNull yes\n".to_owned(),
+        format!("Host micro03\n  Port {dropping}\n  HostKeyAlias [127.0.0.1]:{port}\n"),
+        format!("Host micro04\n  ControlPath {}\n", socket.display()),
+    ];
+    write(&config, &(own.concat() + &text));
+
+    let agent = lab.path("agent");
+    let mut keys = Command::new("ssh-agent");
+    keys.arg("-D").arg("-a").arg(&agent).stdout(Stdio::null());
+    let mut keys = keys.spawn().unwrap();
+    let mut master = Command::new("ssh");
+    master
+        .arg("-F")
+        .arg(&config)
+        .args(["-M", "-N", "micro04"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut master = master.spawn().unwrap();
+    wait_until("the agent and the master don't come up", || {
+        agent.exists() && socket.exists()
+    });
+    send("-STOP", &master.id().to_string());
+
+    let says = "echo ${SSH_AUTH_SOCK:-no agent}";
+    let exec = [
+        "op", "exec", "--effect", "read", "--all", "--json", "/bin/sh", "-c", says,
+    ];
+    let mut run = lab.lockstep(&exec);
+    run.env("SSH_AUTH_SOCK", &agent).env("DISPLAY", ":0");
+    let mut child = run
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("it doesn't end", || child.try_wait().unwrap().is_some());
+    let out = Ran::of(child.wait_with_output().unwrap());
+    for process in [&mut keys, &mut master] {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    let told: Value = serde_json::from_str(&out.stdout).unwrap();
+    let members = ["micro01", "micro02", "micro03", "micro04"];
+    let said = members.map(|member| told[member]["value"]["stdout"].as_str().unwrap_or_default());
+    assert_eq!(said, ["no agent\n"; 4], "{told}");
+    assert_eq!(lab.logins("micro04"), 2, "a connection of its own");
+
+    let forwarded = || read(&lab.path("micro01/sshd.log")).contains("x11-req");
+    assert!(!forwarded(), "the operator's display was offered");
+    let mut plain = Command::new("ssh");
+    plain.arg("-F").arg(&config).args(["micro01", "true"]);
+    let _ = plain.env("DISPLAY", ":0").output().unwrap();
+    assert!(forwarded(), "ssh by itself offers it, so the log tells");
+}
+
+/// Sends a signal to a process, or with a minus before it to its group.
+fn send(signal: &str, target: &str) {
+    let sent = Command::new("kill").args([signal, "--", target]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// A login that takes long keeps nobody from ending the process.
+#[test]
+fn a_signal_is_heard_while_a_connection_is_opened() {
+    let slow = Odd {
+        sshd: vec!["ForceCommand sleep 50".to_owned()],
+        ..Odd::default()
+    };
+    let lab = SshLab::with(&Scenario::of(1), |_| slow.clone());
+    let mut child = lab
+        .lockstep(&["op", "exec", "--effect", "once", "/bin/true"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("nobody logs in", || lab.logins("micro01") == 1);
+    let began = now();
+    send("-TERM", &child.id().to_string());
+    wait_until("it isn't heard", || child.try_wait().unwrap().is_some());
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?}");
+}
+
+/// The shell of a batch is killed: looking for the reason closes no connection that is well.
+#[test]
+fn a_batch_that_was_killed_is_told_as_that_and_leaves_the_connection_alone() {
+    let lab = SshLab::up(&Scenario::of(1));
+    let kill = "kill -9 $(ps -o ppid= -p $PPID)";
+    let text = format!(
+        r#"
+        return {{ api = 1, run = function()
+            try(exec, {{ member = "micro01", argv = {{ "/bin/sh", "-c", "{kill}" }}, effect = "once" }})
+            exec {{ member = "micro01", argv = {{ "/bin/true" }}, effect = "once" }}
+        end }}
+        "#
+    );
+    write(&lab.path("site.lua"), &text);
+    let site = lab.path("site.lua");
+    let out = lab.run(&["run", site.to_str().unwrap()]).exits(4);
+    let why = "contact was lost: the command ended without reporting its status";
+    assert!(out.contains(why), "{out}");
+    assert_eq!(lab.logins("micro01"), 1, "{out}");
+}
+
+/// A terminal sends the interrupt to all of its foreground group.
+#[test]
+fn an_interrupt_from_a_terminal_leaves_the_connections_alive() {
+    let lab = SshLab::up(&Scenario::of(1));
+    let (begun, go) = (lab.path("begun"), lab.path("go"));
+    let text = r#"
+        local flow = require "flow"
+        local M = flow.playbook { api = 1, about = "One step, and another." }
+        function M.run(cluster)
+            local member = cluster.members[1]
+            local step = ": > 'BEGUN'; until [ -e 'GO' ]; do sleep 0.05; done; echo ended"
+            exec { member = member, effect = "once", argv = { "/bin/sh", "-c", step } }
+            exec { member = member, effect = "once", argv = { "/bin/true" } }
+        end
+        return M
+    "#;
+    let text = text.replace("BEGUN", begun.to_str().unwrap());
+    let site = lab.path("site.lua");
+    write(&site, &text.replace("GO", go.to_str().unwrap()));
+    // Whoever runs the step writes there.
+    let open = Command::new("chmod").arg("777").arg(lab.path("")).status();
+    assert!(open.unwrap().success());
+    let child = lab
+        .lockstep(&["run", site.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    wait_until("the step doesn't begin", || begun.exists());
+    send("-INT", &format!("-{}", child.id()));
+    write(&go, "");
+    let out = Ran::of(child.wait_with_output().unwrap()).exits(5);
+    assert!(!out.contains("contact was lost"), "{out}");
+    assert!(out.contains("1 requested step was not started"), "{out}");
+    let journal = read(&lab.path("state/runs/site-1/journal.jsonl"));
+    assert!(journal.contains("\"stdout\":\"ended"), "{journal}");
+    let ended = lab.run(&["resume", "site-1"]).exits(0);
+    assert!(ended.contains("site-1: done"), "{ended}");
+}
+
+#[test]
+fn a_watch_ends_when_it_is_interrupted() {
+    let desk = Desk::new();
+    for signal in ["-INT", "-TERM"] {
+        let mut child = desk
+            .command(&["status", "--watch", "1", "--cluster", "twin:3"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = [0; 64];
+        let stdout = child.stdout.as_mut().unwrap();
+        std::io::Read::read_exact(stdout, &mut first).unwrap();
+        send(signal, &child.id().to_string());
+        wait_until("it isn't heard", || child.try_wait().unwrap().is_some());
+    }
+}
+
+/// A key with a passphrase, no agent, and a terminal: one prompt at a time, and nothing of what is typed is shown.
+#[test]
+fn members_that_need_an_answer_are_asked_for_one_after_the_other() {
+    let lab = SshLab::up(&Scenario::of(2));
+    let mut lock = Command::new("ssh-keygen");
+    lock.args(["-q", "-p", "-P", "", "-N", "hush-hush", "-f"]);
+    assert!(lock.arg(lab.path("key")).status().unwrap().success());
+    let seen = |what: &str| -> usize {
+        let log = |member: &str| read(&lab.path(&format!("{member}/sshd.log")));
+        ["micro01", "micro02"]
+            .map(|m| log(m).matches(what).count())
+            .iter()
+            .sum()
+    };
+    // The lab itself has looked whether they are up.
+    let (came, left) = (seen("Connection from"), seen("Connection closed by"));
+    let path = |name: &str| lab.path(name).display().to_string();
+    let (state, cluster) = (path("state"), path("cluster.toml"));
+    let lockstep = lockstep();
+    let typed = format!(
+        "{lockstep} --state {state} --cluster {cluster} op exec --all --effect read /bin/uname -n"
+    );
+    let mut child = Command::new("timeout")
+        .args(["120", "script", "-qec", &typed, "/dev/null"])
+        .env_remove("SSH_AUTH_SOCK")
+        .env_remove("SSH_ASKPASS")
+        .env("HOME", lab.path(""))
+        .env("TERM", "dumb")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut said = String::new();
+    let mut more = |said: &mut String| {
+        let mut buffer = [0; 4096];
+        let n = screen.read(&mut buffer).unwrap();
+        said.push_str(&String::from_utf8_lossy(&buffer[..n]));
+        n > 0
+    };
+    for answered in 0..2 {
+        let prompts = |said: &str| said.matches("Enter passphrase").count();
+        while prompts(&said) <= answered {
+            assert!(more(&mut said), "nobody asks: {said}");
+        }
+        // Nobody could be logged in without being asked for; whoever else asks now has had the time to begin with it.
+        wait_until("a login was left out", || {
+            seen("Connection closed by") >= left + 2
+        });
+        pause(Duration::from_secs(1));
+        assert_eq!(seen("Connection from"), came + 3 + answered, "{said}");
+        keys.write_all(b"hush-hush\n").unwrap();
+    }
+    while more(&mut said) {}
+    assert!(child.wait().unwrap().success(), "{said}");
+    assert!(!said.contains("hush"), "{said}");
+    for member in ["micro01", "micro02"] {
+        assert!(said.contains(member), "{said}");
+    }
+}
+
+/// A ControlPath that doesn't name the host is the same for all members.
+#[test]
+fn a_master_of_the_user_s_that_leads_to_another_member_is_not_used() {
+    let lab = SshLab::up(&Scenario::of(2));
+    let config = lab.path("ssh_config");
+    let socket = lab.path("one-for-all");
+    write(
+        &config,
+        &format!("{}  ControlPath {}\n", read(&config), socket.display()),
+    );
+    let ssh = |args: &[&str]| {
+        let mut command = std::process::Command::new("ssh");
+        command.arg("-F").arg(&config).args(args);
+        command.stdin(std::process::Stdio::null());
+        assert!(command.output().unwrap().status.success(), "{args:?}");
+    };
+    ssh(&["-M", "-N", "-f", "micro01"]);
+    let out = lab.run(&["op", "exec", "--all", "--effect", "read", "/bin/hostname"]);
+    ssh(&["-O", "exit", "micro01"]);
+    assert_eq!(out.exits(0), "micro01: micro01\nmicro02: micro02\n");
+}
