@@ -6,7 +6,7 @@ use super::facts::Facts;
 use super::host::Host;
 use super::{Check, CheckArgs, Verdict, Version};
 use crate::contract::error::OpError;
-use crate::contract::cx::Run;
+use crate::contract::run::Run;
 use crate::contract::schema::{Channel, Member};
 use crate::ops::lxd::Work;
 use crate::ops::microovn::Outlook;
