@@ -4,6 +4,7 @@
 //! completion, appends it, delivers it, and so on. A resumed run is the same loop with the journal as the source of its
 //! first completions. Nothing is spawned: effects live in one `FuturesUnordered` and end with the engine.
 
+mod approved;
 mod attempt;
 mod ending;
 mod finish;
@@ -31,12 +32,12 @@ use crate::clock::Clock;
 use crate::event::{Change, Event, Events, Interruption, StepInfo};
 use crate::failure::Failure;
 use crate::journal::{By, Choice, Head, Journal, Record, Suspended};
-use crate::plan::Approved;
 use crate::script::{Demand, Script};
 use crate::secret::Secrets;
 use attempt::{Attempt, Verdict};
 use host::{RunHost, Witness};
 
+pub use approved::{Approved, Planned};
 pub use finish::{EngineError, Finish, Held};
 pub use host::{Answer, Asker};
 pub use replay::{Decisions, Divergence, Resume};

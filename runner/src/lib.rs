@@ -22,6 +22,7 @@ pub mod report;
 pub mod runs;
 pub mod script;
 pub mod secret;
+pub mod source;
 pub mod trial;
 pub mod trust;
 
