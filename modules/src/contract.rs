@@ -2,11 +2,14 @@
 //!
 //! It knows neither a product nor a way to reach members.
 
+pub mod claim;
 pub mod cluster;
 pub mod cmd;
+pub mod contact;
 pub mod cx;
 pub mod error;
 pub mod near;
 pub mod op;
 pub mod reach;
+pub mod run;
 pub mod schema;

@@ -13,13 +13,34 @@ pub mod snap;
 pub mod status;
 pub mod time;
 
+use crate::contract::cx::Cx;
+use crate::contract::error::OpError;
 use crate::contract::op::Registry;
+use crate::contract::schema::Member;
+
+/// The components that the others have to spare before a refresh stops them on a member.
+struct Gated;
+
+impl snap::Spares for Gated {
+    async fn against(
+        cx: &Cx,
+        snap: &str,
+        member: &Member,
+        downtime: bool,
+    ) -> Option<Result<Vec<String>, OpError>> {
+        match snap {
+            "microceph" => Some(microceph::against(cx, member, None, downtime).await),
+            "microovn" => Some(microovn::against(cx, member, downtime).await),
+            _ => None,
+        }
+    }
+}
 
 /// All modules of lockstep itself. A new module is one line here.
 #[must_use]
 pub fn registry() -> Registry {
     Registry::new([
-        snap::module(),
+        snap::module::<Gated>(),
         microceph::module(),
         microovn::module(),
         lxd::module(),

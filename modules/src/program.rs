@@ -22,7 +22,9 @@ use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 
 pub use folder::{Found, find};
-pub use protocol::{Described, DescribedOp, PROTOCOL};
+pub use protocol::PROTOCOL;
+
+pub use crate::contract::op::{Described, DescribedOp, Program};
 
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
@@ -43,17 +45,6 @@ pub struct ProgramError {
     pub file: PathBuf,
     /// What is wrong.
     pub what: String,
-}
-
-/// A program whose ops are known.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Program {
-    /// The module's name.
-    pub name: String,
-    /// Where it is.
-    pub file: PathBuf,
-    /// What it said of itself, checked.
-    pub described: Described,
 }
 
 impl Program {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use include_dir::{Dir, include_dir};
 use sha2::{Digest, Sha256};
 
-use crate::script::{Source, Sources};
+use crate::source::{Source, Sources};
 
 /// The playbooks in the binary.
 static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../playbooks");

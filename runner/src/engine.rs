@@ -4,6 +4,7 @@
 //! completion, appends it, delivers it, and so on. A resumed run is the same loop with the journal as the source of its
 //! first completions. Nothing is spawned: effects live in one `FuturesUnordered` and end with the engine.
 
+mod approved;
 mod attempt;
 mod ending;
 mod finish;
@@ -18,10 +19,10 @@ use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use lockstep_modules::contract::cluster::Cluster;
-use lockstep_modules::contract::cx::Run;
 use lockstep_modules::contract::error::{Kind, OpError};
 use lockstep_modules::contract::op::{Effect, OpDef, Registry};
 use lockstep_modules::contract::reach::Transport;
+use lockstep_modules::contract::run::Run;
 use lockstep_modules::contract::schema::required;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
@@ -31,12 +32,12 @@ use crate::clock::Clock;
 use crate::event::{Change, Event, Events, Interruption, StepInfo};
 use crate::failure::Failure;
 use crate::journal::{By, Choice, Head, Journal, Record, Suspended};
-use crate::plan::Approved;
 use crate::script::{Demand, Script};
 use crate::secret::Secrets;
 use attempt::{Attempt, Verdict};
 use host::{RunHost, Witness};
 
+pub use approved::{Approved, Planned};
 pub use finish::{EngineError, Finish, Held};
 pub use host::{Answer, Asker};
 pub use replay::{Decisions, Divergence, Resume};

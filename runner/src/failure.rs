@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::script::Source;
+use crate::source::Source;
 
 /// Where in the evidence of a failure stands what a run left on that has ended otherwise well: what is typed to switch it
 /// off, by what it is.

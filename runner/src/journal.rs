@@ -14,8 +14,8 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use lockstep_modules::contract::cluster::Cluster;
-use lockstep_modules::contract::cx::Sitting;
 use lockstep_modules::contract::op::{Effect, Observation};
+use lockstep_modules::contract::run::Sitting;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -22,9 +22,4 @@ pub mod report;
 pub mod runs;
 pub mod script;
 pub mod secret;
-pub mod session;
-pub mod target;
-pub mod trial;
-pub mod trust;
-
-pub use cli::main;
+pub mod source;

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::bundle::digest;
-use crate::call::Call;
-use crate::engine::{Answer, Decisions, Finish};
+pub use crate::engine::Approved;
+use crate::engine::{Answer, Decisions, Finish, Planned};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::journal::Record;
@@ -385,20 +385,15 @@ fn touched(trial: &Trial, before: &[lockstep_twin::Instance]) -> Vec<String> {
     touched
 }
 
-/// The steps that a run may take.
-#[derive(Clone, Debug)]
-pub struct Approved {
-    steps: BTreeMap<String, Step>,
-}
-
 impl Plan {
     /// What a run that keeps to this plan may do.
     #[must_use]
     pub fn approved(&self) -> Approved {
-        let step = |s: &Step| (s.path.clone(), s.clone());
-        Approved {
-            steps: self.steps.iter().map(step).collect(),
-        }
+        let step = |s: &Step| {
+            let (op, args, found) = (s.op.clone(), s.args.clone(), s.found.clone());
+            (s.path.clone(), Planned { op, args, found })
+        };
+        self.steps.iter().map(step).collect()
     }
 
     /// Why a run of this playbook on this cluster can't be the planned one.
@@ -458,58 +453,22 @@ fn differing(planned: &Value, given: &Value) -> Vec<String> {
     names.into_iter().filter(differs).map(both).collect()
 }
 
-impl Approved {
-    /// Why a step is outside the plan. What a read asks, and what an earlier step found, may depend on the day.
-    #[must_use]
-    pub fn objection(&self, call: &Call) -> Option<String> {
-        let Some(step) = self.steps.get(&call.path) else {
-            return Some("this step isn't in the plan".to_owned());
-        };
-        if step.op != call.op {
-            return Some(format!("the plan has {} here", step.op));
-        }
-        let fixed = |args: &Value| {
-            let mut args = args.clone();
-            if let Some(fields) = args.as_object_mut() {
-                fields.retain(|name, _| !step.found.contains(name));
-            }
-            args
-        };
-        let same = call.effect == Effect::Read || fixed(&step.args) == fixed(&call.args);
-        (!same).then(|| format!("the plan has other arguments here: {}", fixed(&step.args)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::Options;
+    use crate::call::{Call, Options};
 
-    fn step(args: Value, found: Vec<String>) -> Step {
-        Step {
-            path: "MicroCeph/microceph.finish#1".to_owned(),
-            op: "microceph.finish".to_owned(),
-            args,
-            found,
-            effect: Effect::Converge,
-            site: String::new(),
-            member: None,
-            headline: String::new(),
-            summary: String::new(),
-            begins: 0,
-            takes: 0,
-        }
-    }
-
-    fn objection(planned: Step, args: Value) -> Option<String> {
-        let approved = Approved {
-            steps: BTreeMap::from([(planned.path.clone(), planned.clone())]),
-        };
+    fn objection(planned: Planned, args: Value) -> Option<String> {
+        let (path, op) = (
+            "MicroCeph/microceph.finish#1".to_owned(),
+            planned.op.clone(),
+        );
+        let approved: Approved = [(path.clone(), planned)].into_iter().collect();
         approved.objection(&Call {
-            path: planned.path,
-            op: planned.op,
+            path,
+            op,
             args,
-            effect: planned.effect,
+            effect: Effect::Converge,
             options: Options::default(),
             caught: false,
             cleaning: false,
@@ -524,7 +483,11 @@ mod tests {
         let results = [planned["since"].clone(), json!({"samples": 2})];
         let found = found(&planned, &results);
         assert_eq!(found, ["since"]);
-        let step = step(planned, found);
+        let step = Planned {
+            op: "microceph.finish".to_owned(),
+            args: planned,
+            found,
+        };
         let on_the_day = json!({"samples": 2, "since": {"versions": {"18.2.7 reef": 12}}});
         assert_eq!(objection(step.clone(), on_the_day), None);
         assert_eq!(

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use crate::bundle::{Captured, digest, shipped_with};
 use crate::journal::{FileJournal, Head, History, JournalError};
 use crate::private;
-use crate::script::Source;
+use crate::source::Source;
 
 /// The folder with all runs.
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@
 mod convert;
 mod pattern;
 mod playbook;
+mod raised;
 mod sandbox;
 #[cfg(test)]
 mod tests;
@@ -24,34 +25,17 @@ use lockstep_modules::contract::error::Kind;
 use lockstep_modules::contract::near;
 use lockstep_modules::contract::op::Registry;
 use mlua::{Function, Lua, MultiValue, Table, Thread, Value as LuaValue};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub use playbook::{API, Param, ParamKind, Playbook};
 
 use crate::call::{Call, Options};
 use crate::failure::Failure;
+pub use crate::source::{Source, Sources};
 pub(crate) use convert::UNKNOWN;
 use convert::{ToLua, to_json};
+use raised::{cut, internal, read_failure};
 use sandbox::{Shared, Site};
-
-/// The text of a Lua module, and the name under which its lines are shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// A path that a person can open, for example `playbooks/update.lua`.
-    pub chunk: String,
-    /// The text.
-    pub text: String,
-}
-
-/// Finds the Lua modules of a playbook. Looking is all it may do.
-pub trait Sources {
-    /// The module of this name, as `require` gives it.
-    ///
-    /// # Errors
-    /// With a sentence that says where it was looked for.
-    fn find(&self, name: &str) -> Result<Source, String>;
-}
 
 /// What a strand asks for, beside waiting.
 #[derive(Clone, Debug, PartialEq)]
@@ -497,55 +481,6 @@ impl Script {
             scope,
         }));
     }
-}
-
-/// How many bytes of a message of the playbook's are kept: each is a line of the journal, and of what people read.
-const LONGEST: usize = 16 * 1024;
-
-/// A message that isn't too long.
-fn cut(message: String) -> String {
-    if message.len() <= LONGEST {
-        return message;
-    }
-    let kept = message.floor_char_boundary(LONGEST);
-    format!(
-        "{}… ({} more bytes)",
-        &message[..kept],
-        message.len() - kept
-    )
-}
-
-/// A failure as Lua holds it. Fields that a playbook has put there itself and that don't fit are left out.
-fn read_failure(value: &LuaValue) -> Failure {
-    let as_json = to_json(value).ok();
-    let whole = as_json
-        .as_ref()
-        .and_then(|json| Failure::deserialize(json).ok());
-    let failure = whole.unwrap_or_else(|| {
-        let message = as_json.and_then(|json| json.get("message")?.as_str().map(str::to_owned));
-        Failure::script(
-            message
-                .unwrap_or_else(|| "the playbook raised an error that is no plain data".to_owned()),
-        )
-    });
-    with_cut_messages(failure)
-}
-
-fn with_cut_messages(failure: Failure) -> Failure {
-    let failures = failure.failures.into_iter().map(with_cut_messages);
-    Failure {
-        failures: failures.collect(),
-        message: cut(failure.message),
-        ..failure
-    }
-}
-
-/// Something that only a mistake of lockstep's own, or an exhausted memory, leads to.
-fn internal(error: &mlua::Error) -> Failure {
-    Failure::script(match error {
-        mlua::Error::MemoryError(_) => sandbox::too_much_memory(),
-        other => other.to_string(),
-    })
 }
 
 impl std::fmt::Display for Site {

@@ -22,8 +22,9 @@ use crate::failure::Failure;
 use crate::journal::{
     ClusterRef, Crash, FORMAT, Head, History, Journal, JournalError, MemoryJournal, Record,
 };
-use crate::script::{Script, Source, Sources};
+use crate::script::Script;
 use crate::secret::Secrets;
+use crate::source::{Source, Sources};
 
 /// A playbook that never ends is stopped after so much virtual time.
 pub const ENDLESS: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -14,40 +14,13 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use crate::contract::claim;
 use crate::contract::cluster::Cluster;
 use crate::contract::cmd::{Cmd, Guard, Output};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::reach::{ContactError, Facts, Transport, Turn};
+use crate::contract::run::Run;
 use crate::contract::schema::{Member, Span};
-use crate::ops::lock;
-
-/// The run that a step belongs to. No other run of any controller has the same name, holder and beginning.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// Its name, for example `update-14`.
-    pub id: String,
-    /// Who began it, as `user@host`.
-    pub holder: String,
-    /// When it began.
-    pub began: Timestamp,
-    /// The taking-up of it that this process is.
-    pub sitting: Sitting,
-    /// Those before, as far as its journal knows them.
-    pub earlier: Vec<Sitting>,
-}
-
-/// One taking-up of a run by a process. A copy of a run's folder, or a second process that somebody started since the
-/// first seemed dead, is another one, and only the latest may change anything.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Sitting {
-    /// Counted from 1.
-    pub number: u32,
-    /// What no other sitting of any copy of the run has.
-    pub nonce: String,
-    /// Who took it up, as `user@host`.
-    pub who: String,
-}
 
 /// The runner, as an op sees it.
 pub trait Host {
@@ -368,7 +341,7 @@ impl Cx {
         }
         result.map_err(|e| match e {
             ContactError::Taken(says) => {
-                OpError::new(Kind::Taken, lock::taken(&says, self.run())).on(member.as_str())
+                OpError::new(Kind::Taken, claim::taken(&says, self.run())).on(member.as_str())
             }
             e => OpError::contact(member.as_str(), &e),
         })

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::contract::reach::ContactError;
+use crate::contract::contact::ContactError;
 
 /// Where in the evidence of a failure stands what was done all the same: what the op's result would have been.
 pub const DID: &str = "did";

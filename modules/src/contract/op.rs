@@ -5,6 +5,7 @@ use crate::contract::near;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,7 +18,6 @@ use serde_json::Value;
 use crate::contract::cx::Cx;
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::{self, Span};
-use crate::program::Program;
 
 /// What doing an op a second time would mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -362,6 +362,61 @@ impl Module {
             program: None,
         }
     }
+}
+
+/// A program whose ops are known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// The module's name.
+    pub name: String,
+    /// Where it is.
+    pub file: PathBuf,
+    /// What it said of itself, checked.
+    pub described: Described,
+}
+
+/// What a program says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Described {
+    /// The version of the protocol that it speaks.
+    pub protocol: u32,
+    /// What it is for, in a line.
+    pub about: String,
+    /// Its ops by their verbs, in the order of the alphabet.
+    pub ops: BTreeMap<String, DescribedOp>,
+}
+
+/// What a program says of one of its ops.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DescribedOp {
+    /// What it does. The first line stands alone.
+    pub doc: String,
+    /// What doing it twice would mean.
+    pub effect: Effect,
+    /// How long it may take by default.
+    #[serde(default = "two_minutes")]
+    pub timeout: Span,
+    /// Schema of the arguments.
+    #[serde(default)]
+    pub args: Value,
+    /// Schema of the result.
+    #[serde(default)]
+    pub result: Value,
+    /// It answers `probe`.
+    #[serde(default)]
+    pub probe: bool,
+    /// The object of a step in a few words, with arguments in braces: `{backend} behind {member}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headline: Option<String>,
+    /// The result in a few words, with its fields in braces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+}
+
+fn two_minutes() -> Span {
+    Span::secs(120)
 }
 
 /// All modules of this build. The list is explicit: nothing registers itself.

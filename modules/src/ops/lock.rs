@@ -8,30 +8,25 @@
 //! sittings that its journal knows, and no others; each batch of commands that may change something begins with the
 //! comparison ([`crate::contract::cmd::Guard`]). So of two processes that carry on the same run only the later one can begin anything.
 
-mod claim;
-
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::cmd::{Cmd, End, Output};
-use crate::contract::cx::{Cx, LogLevel, Run, Sitting};
+use crate::contract::cx::{Cx, LogLevel};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Module, Observation, Op, OpDef, Switch};
+use crate::contract::run::{Run, Sitting};
 use crate::contract::schema::{Member, Span};
 
-pub use claim::Claim;
-pub(crate) use claim::taken;
+pub use crate::contract::claim::{Claim, LOCK};
 
 /// Where lockstep keeps what it leaves on a member.
 pub(crate) const FOLDER: &str = "/var/lib/lockstep";
 
 /// The same, in a way in which `flock` would not make a file where it is missing.
 const HERE: &str = "/var/lib/lockstep/.";
-
-/// The lock of a member.
-pub const LOCK: &str = "/var/lib/lockstep/lock";
 
 /// What it said when a run gave it back: whoever has a copy of that run's journal sees that it went on elsewhere.
 const LAST: &str = "/var/lib/lockstep/lock.last";

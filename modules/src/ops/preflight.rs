@@ -28,20 +28,9 @@ use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
 use crate::contract::schema::{Channel, Member, Span};
 use crate::ops::snap::Update;
 use crate::ops::status::{self, Health, Status};
+use crate::products::snapd;
 use facts::Facts;
 use tables::{Component, Hazard, Path, Set, Together, Track};
-
-/// What the store has in every channel of a snap.
-pub(crate) async fn channels(cx: &Cx, snap: &str) -> Result<BTreeMap<String, Update>, OpError> {
-    let all = host::channels(cx, snap).await?.into_iter();
-    let update = |released: host::Released| Update {
-        revision: released.revision,
-        version: released.version,
-    };
-    Ok(all
-        .map(|(name, released)| (name, update(released)))
-        .collect())
-}
 
 /// A member's machine, as far as anything depends on it; what couldn't be told is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -268,7 +257,7 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
     let hosts = host::all(cx, there).await;
     let mut released = BTreeMap::new();
     for snap in args.channels.keys().filter(|snap| args.chosen(snap)) {
-        let channels = host::channels(cx, snap).await.map_err(|e| e.message);
+        let channels = snapd::channels(cx, snap).await.map_err(|e| e.message);
         released.insert(snap.clone(), channels);
     }
     // Members that are blocked or away can't be asked; that they are is told by another check.

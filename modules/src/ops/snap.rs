@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use clients::{Client, Clients, ClientsArgs, ClientsOut, Wait, WaitArgs, WaitOut};
 pub(crate) use clients::{against, lasting as running};
-pub use refresh::{Refresh, RefreshArgs, RefreshOut, Replaced};
+pub use refresh::{Refresh, RefreshArgs, RefreshOut, Replaced, Spares};
 
 use crate::contract::cmd::Cmd;
 use crate::contract::cx::{Cx, LogLevel, Look};
@@ -29,9 +29,9 @@ use crate::products::snapd::{self, Change, Snap};
 /// The cohort that lets all members get the same revision, whatever a progressive release gives each of them.
 pub const COHORT: &str = "+";
 
-/// The module.
+/// The module. `S` says which components have to spare a member before they are refreshed there.
 #[must_use]
-pub fn module() -> Module {
+pub fn module<S: Spares>() -> Module {
     let ops = vec![
         OpDef::of::<Info>(),
         OpDef::of::<List>(),
@@ -39,7 +39,7 @@ pub fn module() -> Module {
         OpDef::of::<Changes>(),
         OpDef::of::<Clients>(),
         OpDef::of::<Wait>(),
-        OpDef::of::<Refresh>(),
+        OpDef::of::<Refresh<S>>(),
         OpDef::of::<Switch>(),
         OpDef::of::<Hold>(),
         OpDef::of::<Unhold>(),
@@ -206,6 +206,15 @@ pub struct Update {
     pub revision: String,
     /// Its version.
     pub version: String,
+}
+
+impl From<snapd::Released> for Update {
+    fn from(released: snapd::Released) -> Self {
+        Self {
+            revision: released.revision,
+            version: released.version,
+        }
+    }
 }
 
 /// `snap.updates`

@@ -3,6 +3,7 @@
 //! Only JSON decides anything here: texts of the `snap` program are translated, wrapped and reworded between releases.
 //! Reads need no root (`daemon/access.go`); `snap debug api` serves members without curl (snapd 2.64 and later).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -358,6 +359,55 @@ pub fn refused(member: &Member, error: &ApiError) -> OpError {
     OpError::command(format!("snapd says: {}", error.message))
         .on(member.as_str())
         .with("kind", error.kind.as_str())
+}
+
+/// What a channel has.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Released {
+    /// Version, as its publisher writes it.
+    pub version: String,
+    /// Revision.
+    #[serde(default)]
+    pub revision: String,
+    /// Bytes to download.
+    #[serde(default)]
+    pub size: u64,
+}
+
+/// The channels of a snap, as the store lists them for everybody, asked on the first member that answers.
+///
+/// # Errors
+/// Where no member answers, or the store doesn't know the snap.
+pub async fn channels(cx: &Cx, snap: &str) -> Result<BTreeMap<String, Released>, OpError> {
+    #[derive(Deserialize)]
+    struct Found {
+        #[serde(default)]
+        channels: BTreeMap<String, Released>,
+    }
+    let path = format!("/v2/find?name={snap}");
+    let mut last = OpError::refused("there is no member to ask");
+    for member in cx.members() {
+        match get(cx, &member, &[&path]).await {
+            Ok(mut answers) => {
+                let answer = answers.pop().unwrap_or_else(|| Err(silence()));
+                let mut found: Vec<Found> = read(&member, answer)?;
+                let found = found.pop();
+                return found
+                    .map(|f| f.channels)
+                    .ok_or_else(|| OpError::command(format!("the store knows no snap {snap}")));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// For an answer that isn't there.
+pub(crate) fn silence() -> ApiError {
+    ApiError {
+        message: "it gave no answer".to_owned(),
+        kind: String::new(),
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use crate::contract::near;
 use serde_json::{Map, Value, json};
 
-use super::protocol::{Described, DescribedOp, PROTOCOL};
+use super::protocol::PROTOCOL;
+use crate::contract::op::{Described, DescribedOp};
 use crate::contract::schema::{self, Channel, Span};
 
 /// Keywords of JSON Schema that are kept to. Any other is refused: a rule that nobody checks is worse than none.

@@ -1,7 +1,5 @@
 //! What lockstep and a program say to each other: one JSON object a line, with one key that names it.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -9,7 +7,7 @@ use crate::contract::cmd::Planned;
 use crate::contract::cx::LogLevel;
 use crate::contract::error::Kind;
 use crate::contract::near::hint;
-use crate::contract::op::Effect;
+use crate::contract::op::Described;
 use crate::contract::schema::{Member, Span};
 
 /// The version of the protocol.
@@ -182,50 +180,6 @@ pub(super) fn quoted(text: &str) -> String {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
-
-/// What a program says of itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Described {
-    /// The version of the protocol that it speaks.
-    pub protocol: u32,
-    /// What it is for, in a line.
-    pub about: String,
-    /// Its ops by their verbs, in the order of the alphabet.
-    pub ops: BTreeMap<String, DescribedOp>,
-}
-
-/// What a program says of one of its ops.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DescribedOp {
-    /// What it does. The first line stands alone.
-    pub doc: String,
-    /// What doing it twice would mean.
-    pub effect: Effect,
-    /// How long it may take by default.
-    #[serde(default = "two_minutes")]
-    pub timeout: Span,
-    /// Schema of the arguments.
-    #[serde(default)]
-    pub args: Value,
-    /// Schema of the result.
-    #[serde(default)]
-    pub result: Value,
-    /// It answers `probe`.
-    #[serde(default)]
-    pub probe: bool,
-    /// The object of a step in a few words, with arguments in braces: `{backend} behind {member}`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub headline: Option<String>,
-    /// The result in a few words, with its fields in braces.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub summary: Option<String>,
-}
-
-fn two_minutes() -> Span {
-    Span::secs(120)
-}
 
 /// A command for a member or a machine beside the cluster.
 #[derive(Debug, Deserialize)]

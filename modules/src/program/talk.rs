@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use super::Program;
 use super::describe::{filled, fit};
 use super::process::{Heard, LONGEST, Process, ended};
-use super::protocol::{Command, DescribedOp, Failed, Lost, Printed, Said, Say, Task, quoted};
+use super::protocol::{Command, Failed, Lost, Printed, Said, Say, Task, quoted};
 use crate::contract::cmd::{Cmd, End, last_line};
 use crate::contract::cx::{Cx, LogLevel};
 use crate::contract::error::{Kind, OpError};
-use crate::contract::op::{Effect, Probe};
+use crate::contract::op::{DescribedOp, Effect, Probe};
 
 /// How long a probe may take at least.
 const PROBING: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::describe::{checked, filled, fit};
-use super::protocol::Described;
+use crate::contract::op::Described;
 
 /// What is said of a description with this op.
 fn told(op: &Value) -> String {

@@ -1,6 +1,7 @@
-//! What can go wrong in a world, on purpose: each fault with a name, arguments, a time to begin and one to end.
+//! What can go wrong in a world, on purpose: each fault with its arguments, a time to begin and one to end.
 
 mod effect;
+mod kinds;
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,229 +11,7 @@ use lockstep_modules::contract::near::hint;
 use lockstep_modules::contract::schema::Span;
 use serde::{Deserialize, Serialize};
 
-/// A kind of fault.
-#[derive(Debug)]
-pub struct FaultKind {
-    /// Its name.
-    pub name: &'static str,
-    /// What it is about.
-    pub args: &'static [Arg],
-    /// What happens.
-    pub about: &'static str,
-}
-
-/// An argument of a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arg {
-    /// A member's name.
-    Member,
-    /// A component's snap.
-    Snap,
-    /// An instance's name.
-    Instance,
-    /// The number of an OSD.
-    Osd,
-    /// Seconds.
-    Seconds,
-    /// An HTTP status.
-    Status,
-    /// A storage pool of LXD's.
-    Pool,
-    /// A health code of Ceph's.
-    Code,
-    /// `HEALTH_WARN` or `HEALTH_ERR`.
-    Severity,
-}
-
-/// Every kind of fault.
-pub const KINDS: &[FaultKind] = &[
-    kind(
-        "cut",
-        &[Arg::Member],
-        "The member's network link goes down.",
-    ),
-    kind(
-        "freeze",
-        &[Arg::Member],
-        "No process of the member makes progress.",
-    ),
-    kind("power-off", &[Arg::Member], "The member loses its power."),
-    kind("reboot", &[Arg::Member], "The member restarts."),
-    kind(
-        "refresh-fails",
-        &[Arg::Snap, Arg::Member],
-        "The post-refresh hook fails, and snapd undoes the refresh.",
-    ),
-    kind(
-        "refresh-hangs",
-        &[Arg::Snap, Arg::Member],
-        "A refresh stands still while the snap's data is copied, with its services stopped.",
-    ),
-    kind(
-        "running-app",
-        &[Arg::Snap, Arg::Member],
-        "Somebody runs a program of the snap, and snapd refuses to refresh it.",
-    ),
-    kind(
-        "no-return",
-        &[Arg::Snap, Arg::Member],
-        "After their next stop the snap's daemons don't come back.",
-    ),
-    kind(
-        "crash",
-        &[Arg::Snap, Arg::Member],
-        "The snap's daemons die, and systemd starts them again.",
-    ),
-    kind(
-        "no-self-update",
-        &[Arg::Member],
-        "An LXD that lags behind doesn't refresh itself.",
-    ),
-    kind(
-        "auto-refresh",
-        &[Arg::Snap, Arg::Member],
-        "snapd refreshes the snap by itself, held or not.",
-    ),
-    kind(
-        "other-revision",
-        &[Arg::Snap, Arg::Member],
-        "The store has nothing new for this member, not even by number (a phased release).",
-    ),
-    kind(
-        "cohort-apart",
-        &[Arg::Snap, Arg::Member],
-        "The cohort offers nothing new to this member, which gets it by number.",
-    ),
-    kind(
-        "new-release",
-        &[Arg::Snap],
-        "The publisher releases another revision of the snap into its channels.",
-    ),
-    kind(
-        "disk-full",
-        &[Arg::Member],
-        "A downloaded snap finds no room.",
-    ),
-    kind(
-        "slow-store",
-        &[Arg::Seconds],
-        "The store takes that long to answer.",
-    ),
-    kind(
-        "store-error",
-        &[Arg::Status],
-        "The store answers with this HTTP status.",
-    ),
-    kind(
-        "cannot-migrate",
-        &[Arg::Instance],
-        "LXD can't migrate the instance: an evacuation fails when it gets to it.",
-    ),
-    kind(
-        "left-behind",
-        &[Arg::Instance],
-        "Evacuations skip the instance, and report success.",
-    ),
-    kind(
-        "wont-start",
-        &[Arg::Instance],
-        "LXD can't start the instance.",
-    ),
-    kind(
-        "pool-unavailable",
-        &[Arg::Pool, Arg::Member],
-        "The member's LXD can't reach the storage pool.",
-    ),
-    kind(
-        "health",
-        &[Arg::Code, Arg::Severity],
-        "Ceph raises this health code: HEALTH_WARN or HEALTH_ERR.",
-    ),
-    kind(
-        "osd-lost",
-        &[Arg::Osd],
-        "The OSD stops, and doesn't come back.",
-    ),
-    kind(
-        "mon-lost",
-        &[Arg::Member],
-        "The member's monitor leaves the quorum, and doesn't come back.",
-    ),
-    kind(
-        "never-clean",
-        &[Arg::Member],
-        "After the member's next start placement groups don't become clean.",
-    ),
-    kind("slow-ops", &[], "Ceph reports slow operations."),
-    kind(
-        "release-not-set",
-        &[],
-        "MicroCeph doesn't set require_osd_release after an upgrade.",
-    ),
-    kind(
-        "raft-lost",
-        &[Arg::Member],
-        "The member's OVN databases leave the others, and don't come back.",
-    ),
-    kind(
-        "conversion-stalls",
-        &[],
-        "The conversion of OVN's databases fails.",
-    ),
-];
-
-const fn kind(name: &'static str, args: &'static [Arg], about: &'static str) -> FaultKind {
-    FaultKind { name, args, about }
-}
-
-impl Arg {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Member => "MEMBER",
-            Self::Snap => "SNAP",
-            Self::Instance => "INSTANCE",
-            Self::Osd => "OSD",
-            Self::Seconds => "SECONDS",
-            Self::Status => "STATUS",
-            Self::Pool => "POOL",
-            Self::Code => "CODE",
-            Self::Severity => "SEVERITY",
-        }
-    }
-}
-
-/// The severities that a health code can be raised with.
-pub const SEVERITIES: [&str; 2] = ["HEALTH_WARN", "HEALTH_ERR"];
-
-impl Arg {
-    /// Whether a value can be this at all, on whatever cluster.
-    fn check(self, value: &str) -> Result<(), String> {
-        let of_codes = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-        match self {
-            Self::Osd | Self::Seconds | Self::Status if value.parse::<u16>().is_err() => {
-                Err(format!("{value:?} is not a number for {}", self.word()))
-            }
-            Self::Severity if !SEVERITIES.contains(&value) => {
-                let (all, near) = (SEVERITIES.join(" or "), hint(value, &SEVERITIES));
-                Err(format!("{value:?} is no severity{near}: it is {all}"))
-            }
-            Self::Code if !value.chars().all(of_codes) => {
-                Err(format!("{value:?} is no health code of Ceph's"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl FaultKind {
-    /// As it is typed, for example `cut:MEMBER`.
-    #[must_use]
-    pub fn usage(&self) -> String {
-        let words: Vec<&str> = self.args.iter().map(|arg| arg.word()).collect();
-        let colon = if words.is_empty() { "" } else { ":" };
-        format!("{}{colon}{}", self.name, words.join(","))
-    }
-}
+pub use kinds::{Arg, FaultKind, KINDS, SEVERITIES, Trouble};
 
 /// When a fault begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,10 +31,8 @@ pub enum When {
 /// the snap's services stop on the member, and `SPAN` is how long it lasts: for ever, if none is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Its kind.
-    pub name: String,
-    /// The kind's arguments.
-    pub args: Vec<String>,
+    /// What goes wrong.
+    pub trouble: Trouble,
     /// When it begins.
     pub when: When,
     /// How many milliseconds it lasts; none for until it is mended.
@@ -317,23 +94,10 @@ impl FromStr for Fault {
             let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
             return Err(format!("there is no fault {name:?}{}", hint(name, &names)));
         };
-        let args: Vec<String> = args
-            .split(',')
-            .filter(|a| !a.is_empty())
-            .map(str::to_owned)
-            .collect();
-        if args.len() != kind.args.len() {
-            return Err(format!(
-                "{text:?}: write it as {}[@WHEN][+SPAN]",
-                kind.usage()
-            ));
-        }
-        for (arg, value) in kind.args.iter().zip(&args) {
-            arg.check(value).map_err(|why| format!("{text:?}: {why}"))?;
-        }
+        let args: Vec<&str> = args.split(',').filter(|a| !a.is_empty()).collect();
+        let trouble = kind.with(&args).map_err(|why| format!("{text:?}: {why}"))?;
         Ok(Self {
-            name: name.to_owned(),
-            args,
+            trouble,
             when,
             lasts,
         })
@@ -343,8 +107,14 @@ impl FromStr for Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let span = |ms: u64| Span(Duration::from_millis(ms));
-        let colon = if self.args.is_empty() { "" } else { ":" };
-        write!(f, "{}{colon}{}", self.name, self.args.join(","))?;
+        let args: Vec<String> = self
+            .trouble
+            .args()
+            .into_iter()
+            .map(|(_, arg)| arg)
+            .collect();
+        let colon = if args.is_empty() { "" } else { ":" };
+        write!(f, "{}{colon}{}", self.trouble.name(), args.join(","))?;
         match &self.when {
             When::At(0) => {}
             When::At(at) => write!(f, "@{}", span(*at))?,
@@ -376,25 +146,41 @@ impl Faults {
         self.shaken
     }
 
+    /// What is wrong now.
+    pub(crate) fn active(&self) -> impl Iterator<Item = &Trouble> {
+        self.active.iter().map(|fault| &fault.trouble)
+    }
+
     /// Whether the daemons of a snap stay down on a member.
     pub(crate) fn no_return(&self, member: &str, snap: &str) -> bool {
-        let args = [snap, member];
-        self.active
-            .iter()
-            .any(|f| f.name == "no-return" && f.args == args)
+        self.active().any(
+            |t| matches!(t, Trouble::NoReturn { snap: s, member: m } if s == snap && m == member),
+        )
     }
 
     /// Whether a refresh of a snap stands still on a member.
     pub(crate) fn hangs(&self, member: &str, snap: &str) -> bool {
-        let args = [snap, member];
-        self.active
-            .iter()
-            .any(|f| f.name == "refresh-hangs" && f.args == args)
+        self.active()
+            .any(|t| matches!(t, Trouble::RefreshHangs { snap: s, member: m } if s == snap && m == member))
     }
 
-    /// Whether a fault of this kind is there for a member.
-    pub(crate) fn has(&self, name: &str, member: &str) -> bool {
-        let about = |f: &Fault| f.name == name && f.args.iter().any(|a| a == member);
-        self.active.iter().any(about)
+    /// Whether the store gives a member nothing new of a snap, not even by number.
+    pub(crate) fn keeps_back(&self, member: &str, snap: &str) -> bool {
+        self.active()
+            .any(|t| matches!(t, Trouble::OtherRevision { snap: s, member: m } if s == snap && m == member))
+    }
+
+    /// Whether a downloaded snap finds no room on a member.
+    pub(crate) fn disk_full(&self, member: &str) -> bool {
+        self.active()
+            .any(|t| matches!(t, Trouble::DiskFull { member: m } if m == member))
+    }
+
+    /// The snaps of which somebody runs a program on a member.
+    pub(crate) fn running_apps(&self, member: &str) -> impl Iterator<Item = &str> {
+        self.active().filter_map(move |trouble| match trouble {
+            Trouble::RunningApp { snap, member: m } if m == member => Some(snap.as_str()),
+            _ => None,
+        })
     }
 }

@@ -31,7 +31,7 @@ mod world;
 pub use broken::Broken;
 pub use ceph::{Raised, Severity};
 pub use dialects::{Row, TABLE as DIALECTS, Trait};
-pub use faults::{Arg, Fault, FaultKind, KINDS, SEVERITIES, When};
+pub use faults::{Arg, Fault, FaultKind, KINDS, SEVERITIES, Trouble, When};
 pub use files::Node;
 pub use host::Host;
 pub use lxd::{Bucket, Instance, Kind, StoragePool};

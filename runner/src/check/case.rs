@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use lockstep_modules::contract::schema::Span;
-use lockstep_twin::{Arg, Fault, KINDS, SEVERITIES, When, World};
+use lockstep_twin::{Arg, Fault, KINDS, SEVERITIES, Trouble, When, World};
 
 use crate::journal::Crash;
 
@@ -176,18 +176,25 @@ const CODES: [&str; 3] = ["RECENT_CRASH", "MGR_MODULE_ERROR", "NEVER_HEARD_OF"];
 /// since.
 fn halfway(rng: &mut fastrand::Rng, world: &World) -> Vec<Fault> {
     let mut before = Vec::new();
+    let mut some = |at: u64, snap: &str, trouble: fn(String, String) -> Trouble| {
+        for member in world.members.keys().filter(|_| rng.u8(0..3) == 0) {
+            before.push(Fault {
+                trouble: trouble(snap.to_owned(), member.clone()),
+                when: When::At(at * 60_000),
+                lasts: None,
+            });
+        }
+    };
     // A member refreshes one snap at a time.
     for (snap, minute) in SNAPS.into_iter().zip(0..) {
-        for (name, at) in [("auto-refresh", minute), ("crash", minute + 5)] {
-            for member in world.members.keys().filter(|_| rng.u8(0..3) == 0) {
-                before.push(Fault {
-                    name: name.to_owned(),
-                    args: vec![snap.to_owned(), member.clone()],
-                    when: When::At(at * 60_000),
-                    lasts: None,
-                });
-            }
-        }
+        some(minute, snap, |snap, member| Trouble::AutoRefresh {
+            snap,
+            member,
+        });
+        some(minute + 5, snap, |snap, member| Trouble::Crash {
+            snap,
+            member,
+        });
     }
     before
 }
@@ -218,9 +225,9 @@ fn fault(rng: &mut fastrand::Rng, world: &World, takes: u64) -> Option<Fault> {
         }
     };
     let lasts = (rng.u8(0..3) > 0).then(|| rng.u64(5..1200) * 1000);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
     Some(Fault {
-        name: kind.name.to_owned(),
-        args,
+        trouble: kind.with(&args).ok()?,
         when,
         lasts,
     })

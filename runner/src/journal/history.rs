@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use lockstep_modules::contract::cx::Sitting;
 use lockstep_modules::contract::error::{DID, Kind};
 use lockstep_modules::contract::op::{Effect, Observation};
+use lockstep_modules::contract::run::Sitting;
 use serde_json::Value;
 
 use super::{By, Choice, Head, JournalError, Record, Suspended};

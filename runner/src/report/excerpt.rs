@@ -8,7 +8,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use console::Style;
 
 use super::harmless::harmless;
-use crate::script::Source;
+use crate::source::Source;
 
 /// Lines shown before the marked one, and after it.
 const AROUND: usize = 2;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::excerpt::{Excerpt, Ink, parse};
 use super::harmless::{cut, harmless, lines, one_line};
 use crate::failure::Failure;
-use crate::script::Source;
+use crate::source::Source;
 
 /// Lines of a program's output that are shown: its last.
 const SAID: usize = 8;

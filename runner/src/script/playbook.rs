@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::convert::to_json;
+use super::raised::{internal, read_failure};
 use super::sandbox::{self, Shared};
-use super::{internal, read_failure};
 use crate::bundle::LIBRARY;
 use crate::failure::Failure;
 use crate::secret::{Source, Unusable, placeholder};

@@ -11,8 +11,9 @@ use lockstep_modules::ops::preflight::tables;
 use mlua::{HookTriggers, Lua, LuaOptions, StdLib, Table, Thread, VmState};
 
 use super::convert::plain;
-use super::{Source, Sources, text};
+use super::text;
 use crate::failure::Failure;
+use crate::source::{Source, Sources};
 
 /// What a strand may do between two steps: Lua's instructions, and the steps of matching patterns, which Lua's hook can't
 /// see. Either takes about a second.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::contract::cluster::SshConfig;
 use crate::contract::reach::Ear;
+use crate::contract::run::Sitting;
 
 /// What a program says, and how many milliseconds after it was begun; then it ends.
 type Script = Vec<(u64, &'static str)>;

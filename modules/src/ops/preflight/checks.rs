@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::Facts;
-use super::host::{Host, Released};
+use super::host::Host;
 use super::{Check, CheckArgs, Verdict, Version};
-use crate::contract::cx::Run;
 use crate::contract::error::OpError;
+use crate::contract::run::Run;
 use crate::contract::schema::{Channel, Member};
 use crate::ops::lxd::Work;
 use crate::ops::microovn::Outlook;
 use crate::ops::snap::{self, Client};
 use crate::ops::status::{Component, MemberStatus, Status};
+use crate::products::snapd::Released;
 
 /// How far clocks may be apart, in milliseconds. Certificates and OVN's raft put up with more, Ceph's monitors with less:
 /// they raise MON_CLOCK_SKEW themselves.

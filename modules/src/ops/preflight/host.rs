@@ -12,7 +12,7 @@ use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::schema::Member;
 use crate::ops::snap::{self, Client};
-use crate::products::snapd::{self, ApiError};
+use crate::products::snapd;
 
 /// A member, as a preflight sees it.
 pub(super) struct Host {
@@ -41,16 +41,6 @@ pub(super) struct Offer {
     pub(super) version: String,
     #[serde(default)]
     pub(super) download_size: u64,
-}
-
-/// What a channel has.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Released {
-    pub(super) version: String,
-    #[serde(default)]
-    pub(super) revision: String,
-    #[serde(default)]
-    pub(super) size: u64,
 }
 
 /// What `/etc/os-release` says of a system, as snapd tells it (`client.OSRelease` of snapd).
@@ -97,7 +87,7 @@ async fn look(cx: &Cx, member: &Member) -> Result<Host, OpError> {
     let mut answers = snapd::get(cx, member, &["/v2/system-info", "/v2/find?select=refresh"])
         .await?
         .into_iter();
-    let mut next = || answers.next().unwrap_or_else(|| Err(nothing()));
+    let mut next = || answers.next().unwrap_or_else(|| Err(snapd::silence()));
     let system: Option<System> = snapd::read(member, next()).ok();
     let offers: Result<Vec<Offer>, OpError> = snapd::read(member, next());
     let df = Cmd::user(["/usr/bin/df", "--output=avail", "-B1", "/var/lib/snapd"]);
@@ -145,36 +135,4 @@ fn millis(text: &str) -> Option<i64> {
     // Of a year that there is, so that clocks can be compared.
     let time = Timestamp::from_millisecond(millis.checked_add(rest)?).ok()?;
     Some(time.as_millisecond())
-}
-
-fn nothing() -> ApiError {
-    ApiError {
-        message: "it gave no answer".to_owned(),
-        kind: String::new(),
-    }
-}
-
-/// The channels of a snap, as the store lists them for everybody, asked on the first member that answers.
-pub(super) async fn channels(cx: &Cx, snap: &str) -> Result<BTreeMap<String, Released>, OpError> {
-    #[derive(Deserialize)]
-    struct Found {
-        #[serde(default)]
-        channels: BTreeMap<String, Released>,
-    }
-    let path = format!("/v2/find?name={snap}");
-    let mut last = OpError::refused("there is no member to ask");
-    for member in cx.members() {
-        match snapd::get(cx, &member, &[&path]).await {
-            Ok(mut answers) => {
-                let answer = answers.pop().unwrap_or_else(|| Err(nothing()));
-                let mut found: Vec<Found> = snapd::read(&member, answer)?;
-                let found = found.pop();
-                return found
-                    .map(|f| f.channels)
-                    .ok_or_else(|| OpError::command(format!("the store knows no snap {snap}")));
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }

@@ -4,8 +4,8 @@ use crate::contract::near;
 use std::collections::BTreeMap;
 
 use super::checks::{Found, Seen};
-use super::host::Released;
 use crate::contract::schema::Channel;
+use crate::products::snapd::Released;
 
 /// Room beside what is downloaded, in bytes: a snap is there twice while it is refreshed, and its data is copied.
 const ROOM: u64 = 1 << 30;

@@ -8,8 +8,7 @@ use super::refresh::RefreshArgs;
 use super::{COHORT, follows, offers};
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::ops::preflight;
-use crate::products::snapd::Snap;
+use crate::products::snapd::{self, Snap};
 
 /// What a refresh of a member would come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +70,8 @@ async fn offered(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<Option<Stri
         .channel
         .as_ref()
         .map_or(snap.tracking_channel.as_str(), |c| c.as_str());
-    let mut channels = preflight::channels(cx, &snap.name).await?;
-    Ok(channels.remove(channel).map(|update| update.revision))
+    let mut channels = snapd::channels(cx, &snap.name).await?;
+    Ok(channels.remove(channel).map(|released| released.revision))
 }
 
 /// The words of `snap refresh` that ask for it. By number the member leaves the cohort for the time being: snapd refuses a

@@ -3,6 +3,8 @@
 //! The change belongs to snapd: it outlives the command, the connection and the controller. So the command only asks for
 //! it (`--no-wait`), its id is the witness, and whoever comes back finds it by that.
 
+use std::future::Future;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -19,7 +21,6 @@ use crate::contract::cx::{Cx, LogLevel};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Observation, Op, Probe};
 use crate::contract::schema::{Channel, Member, Span};
-use crate::ops::{microceph, microovn};
 use crate::products::snapd::{Change, Snap};
 
 /// Asking for a refresh takes as long as the store does: up to 38 s of attempts, and more through a slow proxy.
@@ -154,10 +155,21 @@ impl Past {
     }
 }
 
-/// `snap.refresh`
-pub struct Refresh;
+/// Who is asked whether a component can do without a member: this module knows no component.
+pub trait Spares: 'static {
+    /// What speaks against stopping a component on a member right now; none where it can always be stopped.
+    fn against(
+        cx: &Cx,
+        snap: &str,
+        member: &Member,
+        downtime: bool,
+    ) -> impl Future<Output = Option<Result<Vec<String>, OpError>>>;
+}
 
-impl Op for Refresh {
+/// `snap.refresh`
+pub struct Refresh<S>(PhantomData<S>);
+
+impl<S: Spares> Op for Refresh<S> {
     const NAME: &'static str = "snap.refresh";
     const EFFECT: Effect = Effect::Once;
     /// Stopping alone may take 10 minutes (lxd's stop-timeout), and a download as long as it likes.
@@ -193,7 +205,7 @@ impl Op for Refresh {
     }
 
     async fn run(cx: &Cx, args: RefreshArgs) -> Result<RefreshOut, OpError> {
-        match attempt(cx, &args).await {
+        match attempt::<S>(cx, &args).await {
             Err(error) => Err(accounted(cx, &args, error).await),
             done => done,
         }
@@ -246,7 +258,7 @@ impl Op for Refresh {
 }
 
 /// Brings the member to the revision, in as many requests as that takes.
-async fn attempt(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, OpError> {
+async fn attempt<S: Spares>(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, OpError> {
     let member = &args.member;
     let (mut in_between, idle) = (String::new(), Instant::now() + IDLE);
     let mut requests = 0;
@@ -266,7 +278,7 @@ async fn attempt(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, OpError> {
             Aim::Cohort => None,
             Aim::Number(revision) => Some(revision),
         };
-        spared(cx, args, &snap).await?;
+        spared::<S>(cx, args, &snap).await?;
         let last_change = changes.iter().map(Change::number).max().unwrap_or(0);
         cx.witness(&Left::Before(Before {
             revision: snap.revision.clone(),
@@ -327,16 +339,16 @@ async fn attempt(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, OpError> {
 /// Looks whether storage or network can do without the member now: a run may have been away for long since its gate was
 /// open. A cluster that has just got a member back can't tell for some seconds, so a no is looked at again for a while. What
 /// is down on this very member doesn't count, and where nothing would be refreshed nothing stops.
-async fn spared(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<(), OpError> {
+async fn spared<S: Spares>(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<(), OpError> {
     let member = &args.member;
     let until = Instant::now() + SPARED;
     loop {
-        let against = match args.snap.as_str() {
-            // A cluster of one member has nothing that could do without it.
-            _ if cx.members().len() == 1 => return Ok(()),
-            "microceph" => microceph::against(cx, member, None, args.downtime).await,
-            "microovn" => microovn::against(cx, member, args.downtime).await,
-            _ => return Ok(()),
+        // A cluster of one member has nothing that could do without it.
+        if cx.members().len() == 1 {
+            return Ok(());
+        }
+        let Some(against) = S::against(cx, &args.snap, member, args.downtime).await else {
+            return Ok(());
         };
         let against =
             against.unwrap_or_else(|error| vec![format!("it can't be determined: {error}")]);

@@ -17,6 +17,7 @@ use crate::ops::microovn::Placement;
 use crate::ops::preflight::{self, Machine};
 use crate::ops::snap::{self, Update};
 use crate::products::ceph::{self, Picture, Raised};
+use crate::products::snapd;
 
 /// Look at everything about the cluster that a simulated one needs to be like it. It changes nothing.
 ///
@@ -121,12 +122,16 @@ impl Op for Snapshot {
         for (snap, _) in super::COMPONENTS {
             if !having(snap).is_empty()
                 && let Some(map) = seen(
-                    preflight::channels(cx, snap).await,
+                    snapd::channels(cx, snap).await,
                     &format!("channels of {snap}"),
                     &mut unknown,
                 )
             {
-                channels.insert(snap.to_owned(), map);
+                let map = map.into_iter();
+                channels.insert(
+                    snap.to_owned(),
+                    map.map(|(name, has)| (name, has.into())).collect(),
+                );
             }
         }
         let mut storage = match having("microceph") {

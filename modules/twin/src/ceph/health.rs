@@ -1,6 +1,7 @@
 //! `ceph -s` and `ceph health detail`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,6 +23,16 @@ pub enum Severity {
     /// `HEALTH_ERR`
     #[serde(rename = "HEALTH_ERR")]
     Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "HEALTH_OK",
+            Self::Warning => "HEALTH_WARN",
+            Self::Error => "HEALTH_ERR",
+        })
+    }
 }
 
 impl From<&str> for Severity {

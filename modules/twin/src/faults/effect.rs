@@ -2,7 +2,8 @@
 
 use lockstep_modules::contract::near::hint;
 
-use super::{Arg, Event, Fault, KINDS, When};
+use super::{Arg, Event, Fault, Trouble, When};
+use crate::ceph::Severity;
 use crate::snapd;
 use crate::world::{Due, World};
 
@@ -41,8 +42,7 @@ impl World {
                 hint(name, all)
             ))
         };
-        let kind = KINDS.iter().find(|kind| kind.name == fault.name);
-        for (arg, value) in kind.into_iter().flat_map(|k| k.args).zip(&fault.args) {
+        for (arg, value) in &fault.trouble.args() {
             match arg {
                 Arg::Member => among("member", value, &members)?,
                 Arg::Snap => among("component", value, &snaps)?,
@@ -130,53 +130,53 @@ impl World {
     fn begin_fault(&mut self, fault: Fault) {
         self.faults.shaken = Some(self.now);
         let cause = std::mem::take(&mut self.cause);
-        let args: Vec<&str> = fault.args.iter().map(String::as_str).collect();
-        match (fault.name.as_str(), args.as_slice()) {
-            ("cut", [member]) => self.set_link(member, false),
-            ("freeze", [member]) => self.set_frozen(member, true),
-            ("power-off", [member]) => self.power_off(member),
-            ("reboot", [member]) => {
+        match &fault.trouble {
+            Trouble::Cut { member } => self.set_link(member, false),
+            Trouble::Freeze { member } => self.set_frozen(member, true),
+            Trouble::PowerOff { member } => self.power_off(member),
+            Trouble::Reboot { member } => {
                 self.power_off(member);
                 self.power_on(member);
             }
-            ("refresh-fails", [snap, member]) => self.fail_hook(member, snap, u32::MAX),
-            ("crash", [snap, member]) => {
+            Trouble::RefreshFails { snap, member } => self.fail_hook(member, snap, u32::MAX),
+            Trouble::Crash { snap, member } => {
                 self.daemons_stop(member, snap);
-                let (snap, member) = ((*snap).to_owned(), (*member).to_owned());
+                let (snap, member) = (snap.clone(), member.clone());
                 self.schedule(RESTART, Due::Fault(Event::Restart { snap, member }));
             }
-            ("no-self-update", [member]) => self.no_self_update(member),
-            ("auto-refresh", [snap, member]) => {
-                self.faults.lxd_drifted |= *snap == "lxd";
+            Trouble::NoSelfUpdate { member } => self.no_self_update(member),
+            Trouble::AutoRefresh { snap, member } => {
+                self.faults.lxd_drifted |= snap == "lxd";
                 snapd::auto_refresh(self, member, snap);
             }
-            ("other-revision" | "cohort-apart", [snap, member]) => {
+            Trouble::OtherRevision { snap, member } | Trouble::CohortApart { snap, member } => {
                 if let Some(revision) = self.revision(member, snap) {
                     self.store.offer(member, snap, revision);
                 }
             }
-            ("pool-unavailable", [pool, member]) => self.lose_pool(pool, member),
-            ("health", [code, severity]) => {
+            Trouble::PoolUnavailable { pool, member } => self.lose_pool(pool, member),
+            Trouble::Health { code, severity } => {
                 let message = format!("{code} is raised, as somebody wanted it");
                 self.raise_check(code, *severity, &message);
             }
-            ("new-release", [snap]) => self.store.release_again(snap),
-            ("slow-store", [seconds]) => {
-                self.store.delay = seconds.parse::<u64>().unwrap_or(0) * 1000;
-            }
-            ("store-error", [status]) => self.store.status = status.parse().ok(),
-            ("cannot-migrate", [name]) => self.fail_migration(name, u32::MAX),
-            ("left-behind", [name]) => self.overlook(name),
-            ("wont-start", [name]) => self.fail_start(name, u32::MAX),
-            ("osd-lost", [id]) => self.fail_osd(id.parse().unwrap_or_default()),
-            ("mon-lost", [member]) => self.fail_mon(member),
-            ("never-clean", [member]) => self.never_clean_after(member),
-            ("slow-ops", _) => self.raise_check("SLOW_OPS", "HEALTH_WARN", SLOW_OPS),
-            ("release-not-set", _) => self.never_require_release(),
-            ("raft-lost", [member]) => self.fail_raft_server(member),
-            ("conversion-stalls", _) => self.stall_conversion(),
+            Trouble::NewRelease { snap } => self.store.release_again(snap),
+            Trouble::SlowStore { seconds } => self.store.delay = u64::from(*seconds) * 1000,
+            Trouble::StoreError { status } => self.store.status = Some(*status),
+            Trouble::CannotMigrate { instance } => self.fail_migration(instance, u32::MAX),
+            Trouble::LeftBehind { instance } => self.overlook(instance),
+            Trouble::WontStart { instance } => self.fail_start(instance, u32::MAX),
+            Trouble::OsdLost { id } => self.fail_osd((*id).into()),
+            Trouble::MonLost { member } => self.fail_mon(member),
+            Trouble::NeverClean { member } => self.never_clean_after(member),
+            Trouble::SlowOps => self.raise_check("SLOW_OPS", Severity::Warning, SLOW_OPS),
+            Trouble::ReleaseNotSet => self.never_require_release(),
+            Trouble::RaftLost { member } => self.fail_raft_server(member),
+            Trouble::ConversionStalls => self.stall_conversion(),
             // They are looked for where they matter.
-            _ => {}
+            Trouble::RefreshHangs { .. }
+            | Trouble::RunningApp { .. }
+            | Trouble::NoReturn { .. }
+            | Trouble::DiskFull { .. } => {}
         }
         if let Some(lasts) = fault.lasts {
             self.schedule(lasts, Due::Fault(Event::End(fault.clone())));
@@ -188,32 +188,42 @@ impl World {
     /// What a fault did is undone, as far as it can be.
     fn end_fault(&mut self, fault: &Fault) {
         self.faults.shaken = Some(self.now);
-        let args: Vec<&str> = fault.args.iter().map(String::as_str).collect();
-        match (fault.name.as_str(), args.as_slice()) {
-            ("cut", [member]) => self.set_link(member, true),
-            ("freeze", [member]) => self.set_frozen(member, false),
-            ("power-off", [member]) => self.power_on(member),
-            ("refresh-fails", [snap, member]) => self.fail_hook(member, snap, 0),
-            // It may have ended before they stopped.
-            ("no-return", [snap, member]) if self.is_down(member, snap) => {
-                self.services_start(member, snap);
+        match &fault.trouble {
+            Trouble::Cut { member } => self.set_link(member, true),
+            Trouble::Freeze { member } => self.set_frozen(member, false),
+            Trouble::PowerOff { member } => self.power_on(member),
+            Trouble::RefreshFails { snap, member } => self.fail_hook(member, snap, 0),
+            Trouble::NoReturn { snap, member } => {
+                // It may have ended before they stopped.
+                if self.is_down(member, snap) {
+                    self.services_start(member, snap);
+                }
             }
-            ("no-self-update", [member]) => self.lxd.no_self_update.retain(|m| m != member),
-            ("pool-unavailable", [pool, member]) => self.find_pool(pool, member),
-            ("health", [code, _]) => self.lower_check(code),
-            ("other-revision" | "cohort-apart", [snap, member]) => {
-                self.store.forget_offer(member, snap)
+            Trouble::NoSelfUpdate { member } => self.lxd.no_self_update.retain(|m| m != member),
+            Trouble::PoolUnavailable { pool, member } => self.find_pool(pool, member),
+            Trouble::Health { code, .. } => self.lower_check(code),
+            Trouble::OtherRevision { snap, member } | Trouble::CohortApart { snap, member } => {
+                self.store.forget_offer(member, snap);
             }
-            ("slow-store", _) => self.store.delay = 0,
-            ("store-error", _) => self.store.status = None,
-            ("cannot-migrate", [name]) => self.fail_migration(name, 0),
-            ("left-behind", [name]) => self.attend_to(name),
-            ("wont-start", [name]) => self.fail_start(name, 0),
-            ("osd-lost" | "mon-lost" | "never-clean" | "slow-ops" | "release-not-set", _) => {
-                self.mend_ceph();
-            }
-            ("raft-lost" | "conversion-stalls", _) => self.mend_ovn(),
-            _ => {}
+            Trouble::SlowStore { .. } => self.store.delay = 0,
+            Trouble::StoreError { .. } => self.store.status = None,
+            Trouble::CannotMigrate { instance } => self.fail_migration(instance, 0),
+            Trouble::LeftBehind { instance } => self.attend_to(instance),
+            Trouble::WontStart { instance } => self.fail_start(instance, 0),
+            Trouble::OsdLost { .. }
+            | Trouble::MonLost { .. }
+            | Trouble::NeverClean { .. }
+            | Trouble::SlowOps
+            | Trouble::ReleaseNotSet => self.mend_ceph(),
+            Trouble::RaftLost { .. } | Trouble::ConversionStalls => self.mend_ovn(),
+            // They are over at once, can't be undone, or are looked for where they matter.
+            Trouble::Reboot { .. }
+            | Trouble::Crash { .. }
+            | Trouble::AutoRefresh { .. }
+            | Trouble::NewRelease { .. }
+            | Trouble::RefreshHangs { .. }
+            | Trouble::RunningApp { .. }
+            | Trouble::DiskFull { .. } => {}
         }
     }
 }

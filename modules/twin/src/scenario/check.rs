@@ -131,7 +131,7 @@ impl Scenario {
         for fault in &self.faults {
             world
                 .inject(fault.clone())
-                .map_err(|e| (fault.name.clone(), e))?;
+                .map_err(|e| (fault.trouble.name().to_owned(), e))?;
         }
         Ok(())
     }

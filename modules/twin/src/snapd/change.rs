@@ -411,7 +411,7 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
             },
         );
     }
-    if kind == "mount-snap" && !undoing && world.faults.has("disk-full", member) {
+    if kind == "mount-snap" && !undoing && world.faults.disk_full(member) {
         let why = format!(
             "write /var/lib/snapd/snaps/{snap}_{}.snap: no space left on device",
             goal.revision

@@ -20,15 +20,10 @@ fn all(world: &World, member: &str) -> Vec<Client> {
         app: c.app.clone(),
         pid: c.pid.into(),
     });
-    let faults = world.active_faults().iter().filter_map(|fault| {
-        let [snap, of] = fault.args.as_slice() else {
-            return None;
-        };
-        (fault.name == "running-app" && of == member).then(|| Client {
-            snap: snap.clone(),
-            app: program(snap).to_owned(),
-            pid: 4242,
-        })
+    let faults = world.faults.running_apps(member).map(|snap| Client {
+        snap: snap.to_owned(),
+        app: program(snap).to_owned(),
+        pid: 4242,
     });
     let asked = world.running(member).filter_map(|proc| {
         let (snap, app) = snap_of(&proc.cmd)?;

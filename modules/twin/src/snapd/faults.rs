@@ -1,6 +1,5 @@
 //! What can go wrong with snapd and its snaps, on purpose, and what somebody else may have done to them.
 
-use crate::faults::Fault;
 use crate::world::World;
 
 impl World {
@@ -37,10 +36,8 @@ impl World {
     /// The revision of this number, if the store gives it to a member.
     pub(crate) fn by_number(&self, member: &str, snap: &str, number: &str) -> Option<u32> {
         let revision = number.parse().ok()?;
-        let args = [snap, member];
-        let kept = |f: &Fault| f.name == "other-revision" && f.args == args;
         let known = self.store.release(snap, revision)?;
-        (!self.active_faults().iter().any(kept)).then_some(known.revision)
+        (!self.faults.keeps_back(member, snap)).then_some(known.revision)
     }
 
     /// A snap follows another channel on a member than it did.

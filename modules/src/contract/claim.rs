@@ -4,9 +4,11 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::LOCK;
 use crate::contract::cmd::Guard;
-use crate::contract::cx::{Run, Sitting};
+use crate::contract::run::{Run, Sitting};
+
+/// The lock of a member: a link.
+pub const LOCK: &str = "/var/lib/lockstep/lock";
 
 /// Whose a member's lock is: what the link's target says, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -37,7 +39,7 @@ impl Claim {
 
     /// Whether it is this run's, in whichever sitting.
     #[must_use]
-    pub(super) fn same_run(&self, run: &Run) -> bool {
+    pub(crate) fn same_run(&self, run: &Run) -> bool {
         (&self.run, &self.holder, self.began) == (&run.id, &run.holder, run.began)
     }
 
@@ -58,12 +60,12 @@ impl Claim {
     }
 
     /// The link's target.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
     /// Why `run` can't have what this claims, and what can be done about it.
-    pub(super) fn refusal(&self, run: &Run) -> String {
+    pub(crate) fn refusal(&self, run: &Run) -> String {
         match &self.sitting {
             Some(sitting) if self.is_of(run) => format!(
                 "the lock is still held by session {} of {}: lockstep resume {1} takes it over",

@@ -1,0 +1,51 @@
+//! What a run that keeps to a plan may do.
+
+use std::collections::BTreeMap;
+
+use lockstep_modules::contract::op::Effect;
+use serde_json::Value;
+
+use crate::call::Call;
+
+/// A step that a run may take.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// Its op.
+    pub op: String,
+    /// Its arguments.
+    pub args: Value,
+    /// Those of its arguments that hold what an earlier step found: on the day they are what is found then.
+    pub found: Vec<String>,
+}
+
+/// The steps that a run may take, by their paths.
+#[derive(Clone, Debug)]
+pub struct Approved(BTreeMap<String, Planned>);
+
+impl FromIterator<(String, Planned)> for Approved {
+    fn from_iter<I: IntoIterator<Item = (String, Planned)>>(steps: I) -> Self {
+        Self(steps.into_iter().collect())
+    }
+}
+
+impl Approved {
+    /// Why a step is outside the plan. What a read asks, and what an earlier step found, may depend on the day.
+    #[must_use]
+    pub fn objection(&self, call: &Call) -> Option<String> {
+        let Some(step) = self.0.get(&call.path) else {
+            return Some("this step isn't in the plan".to_owned());
+        };
+        if step.op != call.op {
+            return Some(format!("the plan has {} here", step.op));
+        }
+        let fixed = |args: &Value| {
+            let mut args = args.clone();
+            if let Some(fields) = args.as_object_mut() {
+                fields.retain(|name, _| !step.found.contains(name));
+            }
+            args
+        };
+        let same = call.effect == Effect::Read || fixed(&step.args) == fixed(&call.args);
+        (!same).then(|| format!("the plan has other arguments here: {}", fixed(&step.args)))
+    }
+}
