@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod cmd;
+pub mod component;
 pub mod cx;
 pub mod error;
 pub mod near;

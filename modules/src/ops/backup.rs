@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::cmd::{Cmd, End, Output};
+use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Op, OpDef};
@@ -41,8 +42,8 @@ const SUMS: &str = "SHA256SUMS";
 struct Part {
     /// The file that it is kept in. A dump of SQL ends with `COMMIT;`.
     file: &'static str,
-    /// The snap that it is of.
-    snap: &'static str,
+    /// The component that it is of.
+    component: Component,
     /// A path that is there where the part is.
     there: &'static str,
     /// What prints it.
@@ -51,13 +52,13 @@ struct Part {
 
 const fn part(
     file: &'static str,
-    snap: &'static str,
+    component: Component,
     there: &'static str,
     argv: &'static [&'static str],
 ) -> Part {
     Part {
         file,
-        snap,
+        component,
         there,
         argv,
     }
@@ -67,13 +68,13 @@ const fn part(
 const PARTS: [Part; 11] = [
     part(
         "microceph.sql",
-        "microceph",
+        Component::Microceph,
         "/var/snap/microceph/common/state",
         &["/snap/bin/microceph", "cluster", "sql", ".dump"],
     ),
     part(
         "microceph-state.tar.gz",
-        "microceph",
+        Component::Microceph,
         "/var/snap/microceph/common/state",
         &[
             "/usr/bin/tar",
@@ -87,13 +88,13 @@ const PARTS: [Part; 11] = [
     ),
     part(
         "microovn.sql",
-        "microovn",
+        Component::Microovn,
         "/var/snap/microovn/common/state",
         &["/snap/bin/microovn", "cluster", "sql", ".dump"],
     ),
     part(
         "microovn-state.tar.gz",
-        "microovn",
+        Component::Microovn,
         "/var/snap/microovn/common/state",
         &[
             "/usr/bin/tar",
@@ -107,7 +108,7 @@ const PARTS: [Part; 11] = [
     ),
     part(
         "ovn-northbound.db",
-        "microovn",
+        Component::Microovn,
         "/var/snap/microovn/common/run/ovn/ovnnb_db.sock",
         &[
             "/snap/bin/microovn.ovsdb-client",
@@ -119,7 +120,7 @@ const PARTS: [Part; 11] = [
     ),
     part(
         "ovn-southbound.db",
-        "microovn",
+        Component::Microovn,
         "/var/snap/microovn/common/run/ovn/ovnsb_db.sock",
         &[
             "/snap/bin/microovn.ovsdb-client",
@@ -131,19 +132,19 @@ const PARTS: [Part; 11] = [
     ),
     part(
         "lxd-global.sql",
-        "lxd",
+        Component::Lxd,
         "/var/snap/lxd/common/lxd",
         &["/snap/bin/lxd", "sql", "global", ".dump"],
     ),
     part(
         "lxd-local.sql",
-        "lxd",
+        Component::Lxd,
         "/var/snap/lxd/common/lxd",
         &["/snap/bin/lxd", "sql", "local", ".dump"],
     ),
     part(
         "lxd-certificates.tar.gz",
-        "lxd",
+        Component::Lxd,
         "/var/snap/lxd/common/lxd",
         &[
             "/usr/bin/tar",
@@ -159,13 +160,13 @@ const PARTS: [Part; 11] = [
     ),
     part(
         "microcloud.sql",
-        "microcloud",
+        Component::Microcloud,
         "/var/snap/microcloud/common/state",
         &["/snap/bin/microcloud", "sql", ".dump"],
     ),
     part(
         "microcloud-state.tar.gz",
-        "microcloud",
+        Component::Microcloud,
         "/var/snap/microcloud/common/state",
         &[
             "/usr/bin/tar",
@@ -182,7 +183,7 @@ const PARTS: [Part; 11] = [
 /// LXD's databases as files, where it doesn't serve.
 const LXD_FILES: Part = part(
     "lxd-database.tar.gz",
-    "lxd",
+    Component::Lxd,
     "/var/snap/lxd/common/lxd",
     &[
         "/usr/bin/tar",
@@ -318,7 +319,8 @@ async fn take(cx: &Cx, member: &Member, folder: &str, unserved: &[String]) -> Re
         }
     }
     let mut kept = Vec::new();
-    let has = |names: &[String], part: &Part| names.iter().any(|snap| snap == part.snap);
+    let has =
+        |names: &[String], part: &Part| names.iter().any(|snap| snap == part.component.snap());
     let served = PARTS
         .iter()
         .filter(|part| !(part.file.ends_with(".sql") && has(unserved, part)));

@@ -37,6 +37,7 @@ pub use restore::Restore;
 pub use work::{Work, work};
 
 use crate::contract::cmd::Cmd;
+use crate::contract::component::Component;
 use crate::contract::cx::{Cx, Look};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Module, Op, OpDef};
@@ -227,7 +228,7 @@ impl Op for Wait {
 }
 
 async fn look(cx: &Cx) -> Result<Look<WaitOut>, OpError> {
-    let presence = match Presence::of(cx, "lxd").await {
+    let presence = match Presence::of(cx, Component::Lxd.snap()).await {
         Ok(presence) => presence,
         Err(error) => return not_yet(error),
     };

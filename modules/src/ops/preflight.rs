@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use checks::{CHECKS, CheckDef};
 pub use version::Version;
 
+use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
@@ -29,7 +30,7 @@ use crate::contract::schema::{Channel, Member, Span};
 use crate::ops::snap::Update;
 use crate::ops::status::{self, Health, Status};
 use facts::Facts;
-use tables::{Component, Hazard, Path, Set, Together, Track};
+use tables::{Hazard, Path, Set, Together, Track};
 
 /// What the store has in every channel of a snap.
 pub(crate) async fn channels(cx: &Cx, snap: &str) -> Result<BTreeMap<String, Update>, OpError> {
@@ -255,8 +256,8 @@ impl CheckArgs {
         Ok(())
     }
 
-    fn chosen(&self, snap: &str) -> bool {
-        self.components.is_empty() || self.components.iter().any(|c| c.snap() == snap)
+    fn chosen(&self, component: Component) -> bool {
+        self.components.is_empty() || self.components.contains(&component)
     }
 }
 
@@ -267,21 +268,25 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
     let there = there.map(|m| Member(m.name.clone())).collect();
     let hosts = host::all(cx, there).await;
     let mut released = BTreeMap::new();
-    for snap in args.channels.keys().filter(|snap| args.chosen(snap)) {
+    let chosen = |snap: &&String| match Component::of_snap(snap) {
+        Some(component) => args.chosen(component),
+        None => args.components.is_empty(),
+    };
+    for snap in args.channels.keys().filter(chosen) {
         let channels = host::channels(cx, snap).await.map_err(|e| e.message);
         released.insert(snap.clone(), channels);
     }
     // Members that are blocked or away can't be asked; that they are is told by another check.
-    let well = |name: &str| {
+    let well = |component: Component| {
         let mut all = status.components.iter();
-        all.find(|c| c.name == name && c.health == Health::Ok)
+        all.find(|c| c.name == component && c.health == Health::Ok)
     };
-    let work = match well("lxd") {
+    let work = match well(Component::Lxd) {
         Some(_) => Some(crate::ops::lxd::work(cx).await.map_err(|e| e.message)),
         None => None,
     };
     // In the middle of a wave releases expect different schemas, and that is how it has to be.
-    let network = match well("microovn").filter(|c| c.in_step) {
+    let network = match well(Component::Microovn).filter(|c| c.in_step) {
         Some(_) => Some(
             crate::ops::microovn::outlook(cx)
                 .await
@@ -289,8 +294,9 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
         ),
         None => None,
     };
-    let ceph = match status.components.iter().find(|c| c.name == "microceph") {
-        Some(storage) if unnamed(&status, "microceph") => {
+    let mut all = status.components.iter();
+    let ceph = match all.find(|c| c.name == Component::Microceph) {
+        Some(storage) if unnamed(&status, storage.name) => {
             let members: Vec<Member> = storage.members.iter().cloned().map(Member).collect();
             Some(facts::ceph_version(cx, &members).await)
         }
@@ -333,9 +339,10 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
     })
 }
 
-/// Whether the version of a snap tells nothing anywhere.
-fn unnamed(status: &Status, snap: &str) -> bool {
-    let mut installed = status.members.iter().filter_map(|m| m.snaps.get(snap));
+/// Whether the version of a component's snap tells nothing anywhere.
+fn unnamed(status: &Status, component: Component) -> bool {
+    let members = status.members.iter();
+    let mut installed = members.filter_map(|m| m.snaps.get(component.snap()));
     installed.any(|i| Version::parse(&i.version).is_none())
 }
 

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::cmd::Cmd;
+use crate::contract::component::Component;
 use crate::contract::cx::{Cx, Look};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
@@ -30,21 +31,21 @@ pub struct App {
     pub title: &'static str,
 }
 
+impl App {
+    const fn of(component: Component) -> Self {
+        Self {
+            snap: component.snap(),
+            title: component.title(),
+        }
+    }
+}
+
 /// MicroCeph.
-pub const MICROCEPH: App = App {
-    snap: "microceph",
-    title: "MicroCeph",
-};
+pub const MICROCEPH: App = App::of(Component::Microceph);
 /// MicroOVN.
-pub const MICROOVN: App = App {
-    snap: "microovn",
-    title: "MicroOVN",
-};
+pub const MICROOVN: App = App::of(Component::Microovn);
 /// MicroCloud.
-pub const MICROCLOUD: App = App {
-    snap: "microcloud",
-    title: "MicroCloud",
-};
+pub const MICROCLOUD: App = App::of(Component::Microcloud);
 
 /// A member, as the database knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

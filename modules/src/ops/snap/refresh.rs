@@ -15,6 +15,7 @@ use super::clients::{self, Client};
 use super::follow::{LOOK, Watch, follow, verdict, waiting};
 use super::{COHORT, follows, look, offers, settled, switch, to_channel};
 use crate::contract::cmd::{Cmd, End};
+use crate::contract::component::Component;
 use crate::contract::cx::{Cx, LogLevel};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Observation, Op, Probe};
@@ -331,11 +332,11 @@ async fn spared(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<(), OpError>
     let member = &args.member;
     let until = Instant::now() + SPARED;
     loop {
-        let against = match args.snap.as_str() {
+        let against = match Component::of_snap(&args.snap) {
             // A cluster of one member has nothing that could do without it.
             _ if cx.members().len() == 1 => return Ok(()),
-            "microceph" => microceph::against(cx, member, None, args.downtime).await,
-            "microovn" => microovn::against(cx, member, args.downtime).await,
+            Some(Component::Microceph) => microceph::against(cx, member, None, args.downtime).await,
+            Some(Component::Microovn) => microovn::against(cx, member, args.downtime).await,
             _ => return Ok(()),
         };
         let against =

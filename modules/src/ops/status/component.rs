@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MemberStatus;
 use super::halfway::{self, Halfway};
+use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::schema::Member;
@@ -18,9 +19,11 @@ use crate::products::snapd::Presence;
 
 /// A component, across all members.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Component {
+#[schemars(rename = "Component")]
+pub struct ComponentStatus {
     /// The snap.
-    pub name: String,
+    #[schemars(with = "String")]
+    pub name: Component,
     /// As people write it.
     pub title: String,
     /// The members that have it.
@@ -77,10 +80,14 @@ impl Health {
 }
 
 /// Looks at a component.
-pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStatus]) -> Component {
+pub(super) async fn read(
+    cx: &Cx,
+    component: Component,
+    members: &[MemberStatus],
+) -> ComponentStatus {
     let installed: Vec<(&str, &Installed)> = members
         .iter()
-        .filter_map(|m| Some((m.name.as_str(), m.snaps.get(snap)?)))
+        .filter_map(|m| Some((m.name.as_str(), m.snaps.get(component.snap())?)))
         .collect();
     let skew = skew(&installed);
     let mut halfway = Halfway::of(&installed);
@@ -93,12 +100,12 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
         };
         Seen::judged(Ok((health, Vec::new())))
     } else {
-        let presence = &presence(snap, members);
-        match snap {
-            "microceph" => microceph(cx, presence, halfway.as_mut()).await,
-            "microovn" => microovn(cx, presence, halfway.as_mut()).await,
-            "lxd" => lxd(cx, presence, halfway.as_mut()).await,
-            _ => {
+        let presence = &presence(component, members);
+        match component {
+            Component::Microceph => microceph(cx, presence, halfway.as_mut()).await,
+            Component::Microovn => microovn(cx, presence, halfway.as_mut()).await,
+            Component::Lxd => lxd(cx, presence, halfway.as_mut()).await,
+            Component::Microcloud => {
                 let views = Views::take(cx, MICROCLOUD, presence).await;
                 Seen {
                     roster: views.roster().ok(),
@@ -110,9 +117,9 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
     let unknown = |error: OpError| (Health::Unknown, vec![error.told()]);
     let (health, problems) = seen.judged.unwrap_or_else(unknown);
     let channels: BTreeSet<String> = installed.iter().map(|(_, i)| i.channel.clone()).collect();
-    Component {
-        name: snap.to_owned(),
-        title: title.to_owned(),
+    ComponentStatus {
+        name: component,
+        title: component.title().to_owned(),
         members: installed
             .iter()
             .map(|(member, _)| (*member).to_owned())
@@ -129,9 +136,9 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
 }
 
 /// Who has a snap, of those that were seen.
-fn presence(snap: &str, members: &[MemberStatus]) -> Presence {
+fn presence(component: Component, members: &[MemberStatus]) -> Presence {
     let seen = members.iter().filter(|m| m.problem.is_none());
-    let (with, without) = seen.partition::<Vec<_>, _>(|m| m.snaps.contains_key(snap));
+    let (with, without) = seen.partition::<Vec<_>, _>(|m| m.snaps.contains_key(component.snap()));
     let names = |members: Vec<&MemberStatus>| {
         let names = members.into_iter().map(|m| Member(m.name.clone()));
         names.collect()

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{MemberStatus, member_status};
 use crate::contract::cmd::Cmd;
+use crate::contract::component::Component;
 use crate::contract::cx::{Cx, Look};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Op};
@@ -215,7 +216,7 @@ pub(super) async fn look(cx: &Cx) -> Vec<Area> {
             unread,
         });
     };
-    let storage = having(&members, "microceph");
+    let storage = having(&members, Component::Microceph);
     if !storage.is_empty() {
         add("MicroCeph's disks", disks(cx, &storage).await);
         add(ENCRYPTION, encryption(cx, &storage).await);
@@ -223,19 +224,21 @@ pub(super) async fn look(cx: &Cx) -> Vec<Area> {
         add(FILESYSTEMS, filesystems(cx, &storage).await);
         add("Ceph's networks", networks(cx, &storage).await);
     }
-    let network = having(&members, "microovn");
+    let network = having(&members, Component::Microovn);
     if !network.is_empty() {
         add("OVN's tunnels", tunnels(cx, &network).await);
     }
-    let instances = having(&members, "lxd");
+    let instances = having(&members, Component::Lxd);
     if !instances.is_empty() {
         add("LXD", lxd::lasting(cx, &instances).await);
     }
     areas
 }
 
-fn having(members: &[MemberStatus], snap: &str) -> Vec<Member> {
-    let has = members.iter().filter(|m| m.snaps.contains_key(snap));
+fn having(members: &[MemberStatus], component: Component) -> Vec<Member> {
+    let has = members
+        .iter()
+        .filter(|m| m.snaps.contains_key(component.snap()));
     has.map(|m| Member(m.name.clone())).collect()
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Status;
 use super::lasting::{self, Area};
+use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
@@ -105,8 +106,9 @@ impl Op for Snapshot {
         for member in &status.members {
             unknown.extend(member.problem.clone());
         }
-        let having = |snap: &str| {
-            let has = status.members.iter().filter(|m| m.snaps.contains_key(snap));
+        let having = |component: Component| {
+            let has = |m: &&super::MemberStatus| m.snaps.contains_key(component.snap());
+            let has = status.members.iter().filter(has);
             has.map(|m| Member(m.name.clone())).collect::<Vec<_>>()
         };
         let names = cx.members();
@@ -118,8 +120,9 @@ impl Op for Snapshot {
             }
         }
         let mut channels = BTreeMap::new();
-        for (snap, _) in super::COMPONENTS {
-            if !having(snap).is_empty()
+        for component in Component::ALL {
+            let snap = component.snap();
+            if !having(component).is_empty()
                 && let Some(map) = seen(
                     preflight::channels(cx, snap).await,
                     &format!("channels of {snap}"),
@@ -129,7 +132,7 @@ impl Op for Snapshot {
                 channels.insert(snap.to_owned(), map);
             }
         }
-        let mut storage = match having("microceph") {
+        let mut storage = match having(Component::Microceph) {
             members if members.is_empty() => None,
             members => seen(
                 Picture::take(cx, &members).await.map(storage),
@@ -141,7 +144,7 @@ impl Op for Snapshot {
             // A preflight asks again where anything depends on it; a likeness does without.
             storage.modules = ceph::manager_modules(cx).await.unwrap_or_default();
         }
-        let network = match having("microovn") {
+        let network = match having(Component::Microovn) {
             members if members.is_empty() => None,
             _ => seen(
                 crate::ops::microovn::placement(cx).await,
@@ -150,7 +153,7 @@ impl Op for Snapshot {
             ),
         };
         let (mut instances, mut config) = (Vec::new(), BTreeMap::new());
-        if !having("lxd").is_empty()
+        if !having(Component::Lxd).is_empty()
             && let Some((all, set)) = seen(
                 crate::ops::lxd::inventory(cx).await,
                 "LXD's instances",
@@ -160,7 +163,7 @@ impl Op for Snapshot {
             (instances, config) = (all, set);
         }
         let (mut pools, mut buckets) = (Vec::new(), Vec::new());
-        if !having("lxd").is_empty() {
+        if !having(Component::Lxd).is_empty() {
             let read = seen(lxd::pools(cx).await, "LXD's storage pools", &mut unknown);
             pools = read.unwrap_or_default();
             // An LXD that is too old to tell has none that matter: see lxd::local_buckets.

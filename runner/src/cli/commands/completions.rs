@@ -15,9 +15,9 @@ use clap_complete::engine::{
     ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
 };
 use clap_complete::env::{EnvCompleter, Fish, Zsh};
+use lockstep_modules::contract::component::Component;
 use lockstep_modules::contract::op::Registry;
 use lockstep_modules::ops::preflight::CHECKS;
-use lockstep_modules::ops::status::COMPONENTS;
 use lockstep_twin::{Arg as FaultArg, KINDS, SEVERITIES, Set};
 
 use crate::cli::exit::{Exit, Fault};
@@ -283,7 +283,7 @@ impl Context {
         };
         let given = args.rfind(',').map_or("", |at| &args[..=at]);
         let values = match kind.args.get(given.matches(',').count()) {
-            Some(FaultArg::Snap) => COMPONENTS.map(|(snap, _)| snap.to_owned()).to_vec(),
+            Some(FaultArg::Snap) => Component::ALL.map(|c| c.snap().to_owned()).to_vec(),
             Some(FaultArg::Member) => self.made.scenario().names(),
             Some(FaultArg::Severity) => SEVERITIES.map(str::to_owned).to_vec(),
             _ => Vec::new(),
@@ -351,8 +351,8 @@ fn with_values(arg: Arg, of: &str, context: &Arc<Context>) -> Arg {
                 .collect()
         })),
         ("op", "snap") => arg.add(list(|_| {
-            let snaps = COMPONENTS.iter();
-            snaps.map(|(snap, title)| candidate(snap, title)).collect()
+            let all = Component::ALL.iter();
+            all.map(|c| candidate(c.snap(), c.title())).collect()
         })),
         ("doc", "name") => arg.add(list(|c| {
             c.names

@@ -9,7 +9,7 @@ use comfy_table::{ContentArrangement, Table};
 use console::Term;
 use lockstep_modules::contract::op::Registry;
 use lockstep_modules::contract::reach::Transport;
-use lockstep_modules::ops::status::{Component, Health, MemberStatus, Status};
+use lockstep_modules::ops::status::{ComponentStatus, Health, MemberStatus, Status};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -131,8 +131,8 @@ fn print(status: &Status) {
             out!("{}: note: {note}", component.title);
         }
     }
-    let apart = |c: &&Component| c.halfway.is_some();
-    let curable = |c: &Component| matches!(c.health, Health::Ok | Health::Waiting);
+    let apart = |c: &&ComponentStatus| c.halfway.is_some();
+    let curable = |c: &ComponentStatus| matches!(c.health, Health::Ok | Health::Waiting);
     let mut halfway = status.components.iter().filter(apart).peekable();
     if halfway.peek().is_some() && halfway.all(curable) {
         let mut locks = status.members.iter().filter_map(|m| m.lock.as_ref());
@@ -145,8 +145,8 @@ fn print(status: &Status) {
 }
 
 /// `1501 squid/stable` with what is out of the ordinary.
-fn cell(member: &MemberStatus, component: &Component) -> String {
-    let Some(installed) = member.snaps.get(&component.name) else {
+fn cell(member: &MemberStatus, component: &ComponentStatus) -> String {
+    let Some(installed) = member.snaps.get(component.name.snap()) else {
         return "-".to_owned();
     };
     let mut text = format!("{} {}", installed.revision, installed.channel);
