@@ -291,7 +291,7 @@ fn folder(cx: &Cx) -> String {
 /// Runs a command that must succeed.
 async fn must(cx: &Cx, member: &Member, cmd: &Cmd) -> Result<Output, OpError> {
     let output = cx.cmd(member, cmd).await?;
-    output.text(cmd, member.as_str())?;
+    output.text(cmd, member)?;
     Ok(output)
 }
 
@@ -340,7 +340,7 @@ async fn take(cx: &Cx, member: &Member, folder: &str, unserved: &[String]) -> Re
         }
         if !output.success() && !changed {
             let said = output.stderr.trim();
-            return Err(output.failure(&cmd, member.as_str(), &format!("{}: {said}", part.file)));
+            return Err(output.failure(&cmd, member, &format!("{}: {said}", part.file)));
         }
         kept.push(path);
     }
@@ -356,7 +356,7 @@ async fn take(cx: &Cx, member: &Member, folder: &str, unserved: &[String]) -> Re
 
 fn unwritten(member: &Member, path: &str, cmd: &Cmd, output: &Output) -> OpError {
     let said = output.stderr.trim();
-    let error = output.failure(cmd, member.as_str(), said);
+    let error = output.failure(cmd, member, said);
     let way = if said.contains("No space left") {
         "Free up space there"
     } else {
@@ -383,9 +383,9 @@ async fn files(cx: &Cx, member: &Member, folder: &str) -> Result<Vec<File>, OpEr
     let listed = must(cx, member, &list).await?;
     let mut files = Vec::new();
     for line in listed.stdout.lines() {
-        let (sha256, path) = line.split_once("  ").ok_or_else(|| {
-            listed.failure(&list, member.as_str(), "printed no list of checksums")
-        })?;
+        let (sha256, path) = line
+            .split_once("  ")
+            .ok_or_else(|| listed.failure(&list, member, "printed no list of checksums"))?;
         let stat = Cmd::root(["/usr/bin/stat", "-c", "%s", path]);
         let size = must(cx, member, &stat).await?;
         let name = path.rsplit('/').next().unwrap_or(path);
@@ -397,12 +397,12 @@ async fn files(cx: &Cx, member: &Member, folder: &str) -> Result<Vec<File>, OpEr
             }),
             _ => {
                 let what = format!("{path} is empty or has no size: {}", size.stdout.trim());
-                return Err(OpError::command(what).on(member.as_str()));
+                return Err(OpError::command(what).on(member));
             }
         }
     }
     if files.is_empty() {
-        return Err(OpError::command(format!("{folder} has nothing in it")).on(member.as_str()));
+        return Err(OpError::command(format!("{folder} has nothing in it")).on(member));
     }
     Ok(files)
 }
@@ -484,7 +484,7 @@ impl Op for Verify {
         if !output.success() {
             let said = format!("{}{}", output.stdout, output.stderr);
             let what = format!("the backup isn't what was written: {}", said.trim());
-            return Err(output.failure(&check, member.as_str(), &what));
+            return Err(output.failure(&check, member, &what));
         }
         let files = files(cx, member, &folder).await?;
         for file in files.iter().filter(|file| file.name.ends_with(".sql")) {
@@ -492,7 +492,7 @@ impl Op for Verify {
             let tail = Cmd::root(["/usr/bin/tail", "-n", "1", &path]).private();
             if must(cx, member, &tail).await?.stdout.trim() != "COMMIT;" {
                 let what = format!("{path} is not a complete dump: its last line isn't COMMIT;");
-                return Err(OpError::command(what).on(member.as_str()));
+                return Err(OpError::command(what).on(member));
             }
         }
         Ok(VerifyOut { folder, files })

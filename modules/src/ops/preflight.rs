@@ -56,7 +56,7 @@ pub struct Machine {
 }
 
 /// The machines of all members that answer.
-pub(crate) async fn machines(cx: &Cx) -> BTreeMap<String, Machine> {
+pub(crate) async fn machines(cx: &Cx) -> BTreeMap<Member, Machine> {
     let text = |version: Option<Version>| version.map(String::from).unwrap_or_default();
     let machine = |(member, host): (Member, Result<host::Host, OpError>)| {
         let host = host.ok()?;
@@ -65,7 +65,7 @@ pub(crate) async fn machines(cx: &Cx) -> BTreeMap<String, Machine> {
             snapd: text(host.snapd),
             kernel: text(host.kernel),
         };
-        Some((member.0, machine))
+        Some((member, machine))
     };
     host::all(cx, cx.members())
         .await
@@ -147,7 +147,7 @@ pub struct Report {
     /// The cluster that they were made on.
     pub status: Status,
     /// What the store has for members, in the channels that they follow: by member and snap.
-    pub updates: BTreeMap<String, BTreeMap<String, Update>>,
+    pub updates: BTreeMap<Member, BTreeMap<String, Update>>,
 }
 
 impl Report {
@@ -265,7 +265,7 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
     let status = status::read(cx).await?;
     // Who gives no answer has been waited for, and "reachable" tells of it.
     let there = status.members.iter().filter(|m| m.reachable);
-    let there = there.map(|m| Member(m.name.clone())).collect();
+    let there = there.map(|m| m.name.clone()).collect();
     let hosts = host::all(cx, there).await;
     let mut released = BTreeMap::new();
     let chosen = |snap: &&String| match Component::of_snap(snap) {
@@ -297,8 +297,7 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
     let mut all = status.components.iter();
     let ceph = match all.find(|c| c.name == Component::Microceph) {
         Some(storage) if unnamed(&status, storage.name) => {
-            let members: Vec<Member> = storage.members.iter().cloned().map(Member).collect();
-            Some(facts::ceph_version(cx, &members).await)
+            Some(facts::ceph_version(cx, &storage.members).await)
         }
         _ => None,
     };
@@ -329,7 +328,7 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
         let offers = offers
             .iter()
             .map(|(snap, offer)| (snap.clone(), update(offer)));
-        Some((member.0.clone(), offers.collect()))
+        Some((member.clone(), offers.collect()))
     });
     Ok(Report {
         ok: !checks.iter().any(Check::is_against),

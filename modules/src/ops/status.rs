@@ -67,7 +67,7 @@ pub struct Status {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MemberStatus {
     /// Its name.
-    pub name: String,
+    pub name: Member,
     /// Whether it answered.
     pub reachable: bool,
     /// Whether nothing at all came back from it in time: the machine is off, or cut off.
@@ -136,7 +136,7 @@ fn is_bare(components: &[ComponentStatus]) -> bool {
 
 async fn member_status(cx: &Cx, member: &Member) -> MemberStatus {
     let mut status = MemberStatus {
-        name: member.0.clone(),
+        name: member.clone(),
         reachable: true,
         silent: false,
         problem: None,
@@ -164,11 +164,11 @@ async fn member_status(cx: &Cx, member: &Member) -> MemberStatus {
 /// the host when a member joins.
 async fn itself(cx: &Cx, member: &Member) -> Result<(), OpError> {
     let name = cx.facts(member).await?.hostname;
-    if name != member.0 && cx.members().iter().any(|other| other.0 == name) {
+    if *member != name && cx.members().iter().any(|other| *other == name) {
         let why = format!(
             "the machine that answers has hostname {name}, which is another member; fix the address in the cluster file"
         );
-        return Err(OpError::refused(why).on(member.as_str()));
+        return Err(OpError::refused(why).on(member));
     }
     Ok(())
 }

@@ -107,7 +107,7 @@ impl Judge {
         let mut world = scenario.build();
         // What a site calls beside the cluster is taken to work.
         world.strangers = Strangers::Succeed;
-        world.machines = piece.machines.iter().map(|m| m.name.clone()).collect();
+        world.machines = piece.machines.iter().map(|m| m.name.to_string()).collect();
         for fault in case.before.iter().chain(&case.faults) {
             world
                 .inject(fault.clone())

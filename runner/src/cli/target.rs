@@ -106,7 +106,7 @@ pub(super) fn machines(global: &Global) -> Result<Vec<MemberConfig>, Fault> {
 pub(super) fn world(scenario: &Scenario, machines: &[MemberConfig]) -> Result<World, Fault> {
     let mut world = scenario.build();
     world.strangers = Strangers::Succeed;
-    world.machines = machines.iter().map(|m| m.name.clone()).collect();
+    world.machines = machines.iter().map(|m| m.name.to_string()).collect();
     for fault in &scenario.faults {
         world.inject(fault.clone()).map_err(Fault::usage)?;
     }

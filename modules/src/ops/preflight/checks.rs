@@ -241,10 +241,10 @@ impl Seen<'_> {
     }
 
     /// What members' own answers came to; those that gave none are told of by "reachable".
-    pub(super) fn answers(&self) -> impl Iterator<Item = (&str, &Host)> {
+    pub(super) fn answers(&self) -> impl Iterator<Item = (&Member, &Host)> {
         self.hosts
             .iter()
-            .filter_map(|(member, host)| Some((member.as_str(), host.as_ref().ok()?)))
+            .filter_map(|(member, host)| Some((member, host.as_ref().ok()?)))
     }
 
     fn reachable(&self) -> Found {
@@ -267,7 +267,7 @@ impl Seen<'_> {
                 .status
                 .members
                 .iter()
-                .any(|m| m.name == member.0 && m.problem.is_some());
+                .any(|m| m.name == *member && m.problem.is_some());
             if let (Err(error), false) = (host, known) {
                 found.against.push(format!("{member}: {error}"));
             }
@@ -283,7 +283,7 @@ impl Seen<'_> {
                 Some(why) if lock.problem.is_some() => {
                     found.unknown.push(format!("{}: {why}", lock.member));
                 }
-                Some(why) => against.entry(why).or_default().push(&lock.member),
+                Some(why) => against.entry(why).or_default().push(lock.member.as_str()),
                 None => {}
             }
         }
@@ -351,7 +351,7 @@ impl Seen<'_> {
     fn names(&self) -> Found {
         let mut found = Found::default();
         for (member, host) in self.answers() {
-            if host.name != member && self.seen(member) {
+            if host.name != *member && self.seen(member) {
                 found.against.push(format!(
                     "the machine at {member}'s address has hostname {}; fix the address in the cluster file, unless the member was renamed after it joined",
                     host.name
@@ -361,11 +361,11 @@ impl Seen<'_> {
         found
     }
 
-    fn seen(&self, name: &str) -> bool {
+    fn seen(&self, member: &Member) -> bool {
         self.status
             .members
             .iter()
-            .any(|m| m.name == name && m.problem.is_none())
+            .any(|m| m.name == *member && m.problem.is_none())
     }
 
     fn busy(&self) -> Found {

@@ -9,6 +9,7 @@ use super::moves::track;
 use super::tables::{self, Range, Together};
 use super::{Hazard, Version};
 use crate::contract::component::Component;
+use crate::contract::schema::Member;
 use crate::ops::status::ComponentStatus;
 
 /// Whether a condition is met.
@@ -52,8 +53,8 @@ impl Met {
 struct Reasons<'a>(BTreeMap<String, Vec<&'a str>>);
 
 impl<'a> Reasons<'a> {
-    fn add(&mut self, what: String, member: &'a str) {
-        self.0.entry(what).or_default().push(member);
+    fn add(&mut self, what: String, member: &'a Member) {
+        self.0.entry(what).or_default().push(member.as_str());
     }
 
     fn is_empty(&self) -> bool {
@@ -77,7 +78,7 @@ impl std::fmt::Display for Reasons<'_> {
 
 /// What a member runs of a snap, and what it would get.
 pub(super) struct Step<'a> {
-    pub(super) member: &'a str,
+    pub(super) member: &'a Member,
     /// The channel that it follows.
     pub(super) channel: &'a str,
     pub(super) runs: Result<Version, String>,
@@ -115,7 +116,7 @@ impl Seen<'_> {
                 }),
                 None if chosen => self
                     .answers()
-                    .find(|(name, _)| *name == member.name)
+                    .find(|(name, _)| **name == member.name)
                     .and_then(|(_, host)| host.offers.as_ref().ok()?.get(snap))
                     .map(|offer| self.brings(component, &installed.channel, &offer.version)),
                 None => None,
@@ -158,7 +159,7 @@ impl Seen<'_> {
     }
 
     /// The members that a hazard would come over, as far as versions and machines tell, and what shows it.
-    fn affected(&self, hazard: &Hazard) -> Vec<(&str, Met)> {
+    fn affected(&self, hazard: &Hazard) -> Vec<(&Member, Met)> {
         let Some(component) = self.component_of(hazard.component) else {
             return Vec::new();
         };

@@ -48,7 +48,7 @@ impl Seen<'_> {
         {
             let mut revisions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
             for (member, host) in self.answers() {
-                let installed = self.status.members.iter().find(|m| m.name == member);
+                let installed = self.status.members.iter().find(|m| m.name == *member);
                 let installed = installed.and_then(|m| m.snaps.get(component.name.snap()));
                 let (Some(installed), Ok(offers)) = (installed, &host.offers) else {
                     continue;
@@ -61,7 +61,7 @@ impl Seen<'_> {
                 let next = offers
                     .get(component.name.snap())
                     .map_or(&installed.revision, |o| &o.revision);
-                revisions.entry(next).or_default().push(member);
+                revisions.entry(next).or_default().push(member.as_str());
             }
             let newest = revisions
                 .keys()

@@ -161,7 +161,7 @@ pub(super) async fn waiting(cx: &Cx, args: &RefreshArgs) -> Vec<String> {
 pub(super) fn verdict(change: &Change, member: &Member) -> Result<(), OpError> {
     let failed = |message: String| {
         OpError::command(message)
-            .on(member.as_str())
+            .on(member)
             .with("change", change.id.as_str())
             .with("status", change.status.as_str())
     };

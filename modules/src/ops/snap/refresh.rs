@@ -226,7 +226,7 @@ impl Op for Refresh {
                     "still running after {}: {goes_on}; resume to keep waiting",
                     cx.timeout()
                 );
-                return Err(watch.late(OpError::timeout(still).on(args.member.as_str())));
+                return Err(watch.late(OpError::timeout(still).on(&args.member)));
             }
             Some(change) => match verdict(change, &args.member) {
                 Ok(()) => Some(change.id.clone()),
@@ -308,9 +308,7 @@ async fn attempt(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, OpError> {
                 let why = clients::against(&clients);
                 if Instant::now() >= idle {
                     let error = OpError::new(Kind::Conflict, format!("not started: {why}"));
-                    return Err(error
-                        .on(member.as_str())
-                        .with("clients", clients::told(&clients)));
+                    return Err(error.on(member).with("clients", clients::told(&clients)));
                 }
                 cx.progress(0, None, why);
                 tokio::time::sleep(AGAIN).await;
@@ -322,7 +320,7 @@ async fn attempt(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, OpError> {
         .as_ref()
         .map_or_else(String::new, |due| format!("; all members must have {due}"));
     let message = format!("gave up after {CONFLICTS} requests: {in_between}{due}");
-    Err(OpError::new(Kind::Conflict, message).on(member.as_str()))
+    Err(OpError::new(Kind::Conflict, message).on(member))
 }
 
 /// Looks whether storage or network can do without the member now: a run may have been away for long since its gate was
@@ -350,7 +348,7 @@ async fn spared(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<(), OpError>
             against.join("; ")
         );
         if Instant::now() >= until {
-            return Err(OpError::refused(message).on(member.as_str()));
+            return Err(OpError::refused(message).on(member));
         }
         cx.progress(0, None, message);
         tokio::time::sleep(AGAIN).await;
@@ -461,7 +459,7 @@ async fn ask(
             if matches!(output.end, End::Exit(_)) && !running.is_empty() {
                 return Ok(Asked::Busy(running));
             }
-            Err(output.failure(&cmd, args.member.as_str(), &unwrapped(&output.stderr)))
+            Err(output.failure(&cmd, &args.member, &unwrapped(&output.stderr)))
         }
     }
 }
@@ -482,7 +480,7 @@ fn check_enabled(snap: &Snap, member: &Member) -> Result<(), OpError> {
         "{0} is disabled; enable it with: sudo snap enable {0}",
         snap.name
     );
-    Err(OpError::refused(message).on(member.as_str()))
+    Err(OpError::refused(message).on(member))
 }
 
 /// What the refresh came to, judged by the snap and not by anything that was printed. None where the member has neither the
@@ -519,7 +517,7 @@ async fn result(
         "snapd says {how}, but {} tracks {} in cohort {:?}",
         snap.name, snap.tracking_channel, snap.cohort_key
     );
-    Err(OpError::command(message).on(args.member.as_str()))
+    Err(OpError::command(message).on(&args.member))
 }
 
 /// A newer release took the place of the one that all members are to have. Taken by this member alone it would be one more
@@ -544,7 +542,7 @@ fn replaced(
         "all members must have {due}, but {done}: abort the run and start it again, which takes all of them to the newest; or refresh this one to {due} with: sudo snap refresh {name} --revision={due}, then resume"
     );
     Err(OpError::refused(message)
-        .on(args.member.as_str())
+        .on(&args.member)
         .with("replaced", by))
 }
 

@@ -27,10 +27,10 @@ pub struct ComponentStatus {
     /// As people write it.
     pub title: String,
     /// The members that have it.
-    pub members: Vec<String>,
+    pub members: Vec<Member>,
     /// Whom its own cluster lists, as the first member that answers has it; absent where none does.
     #[serde(default)]
-    pub roster: Option<Vec<String>>,
+    pub roster: Option<Vec<Member>>,
     /// Whether they all run the same revision, from the same channel, in the cohort.
     pub in_step: bool,
     /// The channels that are followed; one, unless they differ.
@@ -85,9 +85,9 @@ pub(super) async fn read(
     component: Component,
     members: &[MemberStatus],
 ) -> ComponentStatus {
-    let installed: Vec<(&str, &Installed)> = members
+    let installed: Vec<(&Member, &Installed)> = members
         .iter()
-        .filter_map(|m| Some((m.name.as_str(), m.snaps.get(component.snap())?)))
+        .filter_map(|m| Some((&m.name, m.snaps.get(component.snap())?)))
         .collect();
     let skew = skew(&installed);
     let mut halfway = Halfway::of(&installed);
@@ -122,7 +122,7 @@ pub(super) async fn read(
         title: component.title().to_owned(),
         members: installed
             .iter()
-            .map(|(member, _)| (*member).to_owned())
+            .map(|(member, _)| (*member).clone())
             .collect(),
         roster: seen.roster,
         in_step: skew.is_empty(),
@@ -140,7 +140,7 @@ fn presence(component: Component, members: &[MemberStatus]) -> Presence {
     let seen = members.iter().filter(|m| m.problem.is_none());
     let (with, without) = seen.partition::<Vec<_>, _>(|m| m.snaps.contains_key(component.snap()));
     let names = |members: Vec<&MemberStatus>| {
-        let names = members.into_iter().map(|m| Member(m.name.clone()));
+        let names = members.into_iter().map(|m| m.name.clone());
         names.collect()
     };
     Presence {
@@ -156,7 +156,7 @@ pub(super) type Judged = (Health, Vec<String>);
 struct Seen {
     judged: Result<Judged, OpError>,
     /// Whom its own cluster lists.
-    roster: Option<Vec<String>>,
+    roster: Option<Vec<Member>>,
     notes: Vec<String>,
 }
 
@@ -217,12 +217,15 @@ async fn lxd(cx: &Cx, presence: &Presence, halfway: Option<&mut Halfway>) -> See
 }
 
 /// What differs between members that have a component.
-fn skew(installed: &[(&str, &Installed)]) -> Vec<String> {
+fn skew(installed: &[(&Member, &Installed)]) -> Vec<String> {
     let mut skew = Vec::new();
     let by = |field: fn(&Installed) -> &str| {
         let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (member, installed) in installed {
-            values.entry(field(installed)).or_default().push(member);
+            values
+                .entry(field(installed))
+                .or_default()
+                .push(member.as_str());
         }
         values
     };
@@ -240,7 +243,7 @@ fn skew(installed: &[(&str, &Installed)]) -> Vec<String> {
     let outside: Vec<&str> = installed
         .iter()
         .filter(|(_, i)| i.cohort != COHORT)
-        .map(|(member, _)| *member)
+        .map(|(member, _)| member.as_str())
         .collect();
     if !outside.is_empty() {
         skew.push(format!(
@@ -251,7 +254,7 @@ fn skew(installed: &[(&str, &Installed)]) -> Vec<String> {
     let disabled: Vec<&str> = installed
         .iter()
         .filter(|(_, i)| !i.active)
-        .map(|(member, _)| *member)
+        .map(|(member, _)| member.as_str())
         .collect();
     if !disabled.is_empty() {
         skew.push(format!("not active on {}", disabled.join(", ")));
@@ -280,16 +283,14 @@ mod tests {
     fn what_differs_between_members_is_named() {
         let base = installed("1", "2/stable", "+", true);
         let odd = installed("2", "2/edge", "", false);
-        assert!(skew(&[("m1", &base), ("m2", &base)]).is_empty());
+        let [m1, m2, m3] = &["m1", "m2", "m3"].map(Member::from);
+        assert!(skew(&[(m1, &base), (m2, &base)]).is_empty());
         let expected = [
             "revision 1 on m1, m2, 2 on m3",
             "channel 2/edge on m3, 2/stable on m1, m2",
             "not in cohort \"+\" on m3",
             "not active on m3",
         ];
-        assert_eq!(
-            skew(&[("m1", &base), ("m2", &base), ("m3", &odd)]),
-            expected
-        );
+        assert_eq!(skew(&[(m1, &base), (m2, &base), (m3, &odd)]), expected);
     }
 }

@@ -239,7 +239,7 @@ fn having(members: &[MemberStatus], component: Component) -> Vec<Member> {
     let has = members
         .iter()
         .filter(|m| m.snaps.contains_key(component.snap()));
-    has.map(|m| Member(m.name.clone())).collect()
+    has.map(|m| m.name.clone()).collect()
 }
 
 /// What isn't there is not the same as nothing.
@@ -263,7 +263,7 @@ async fn disks(cx: &Cx, members: &[Member]) -> Facts {
     // Before 2024 it had no such flag; then this isn't read.
     let cmd = Cmd::root(["/snap/bin/microceph", "disk", "list", "--json"]).timeout(TIMEOUT);
     let (asked, output) = cx.ask(members, &cmd).await?;
-    let list: List = output.json(&cmd, asked.as_str())?;
+    let list: List = output.json(&cmd, &asked)?;
     let disks = list.configured.unwrap_or_default().into_iter();
     Ok(disks
         .map(|disk| {
@@ -278,7 +278,7 @@ async fn disks(cx: &Cx, members: &[Member]) -> Facts {
 async fn encryption(cx: &Cx, members: &[Member]) -> Facts {
     let cmd = ceph::command(&["config-key", "ls"]);
     let (asked, output) = cx.ask(members, &cmd).await?;
-    let keys: Vec<String> = output.json(&cmd, asked.as_str())?;
+    let keys: Vec<String> = output.json(&cmd, &asked)?;
     // Managers keep theirs there too: none at all is no answer.
     if keys.is_empty() {
         return Err(missing("key"));
@@ -299,7 +299,7 @@ async fn pools(cx: &Cx, members: &[Member]) -> Facts {
     }
     let cmd = ceph::command(&["osd", "pool", "ls", "detail"]);
     let (asked, output) = cx.ask(members, &cmd).await?;
-    let pools: Vec<Pool> = output.json(&cmd, asked.as_str())?;
+    let pools: Vec<Pool> = output.json(&cmd, &asked)?;
     Ok(pools
         .into_iter()
         .map(|pool| {
@@ -318,7 +318,7 @@ async fn filesystems(cx: &Cx, members: &[Member]) -> Facts {
     }
     let cmd = ceph::command(&["fs", "ls"]);
     let (asked, output) = cx.ask(members, &cmd).await?;
-    let all: Vec<Filesystem> = output.json(&cmd, asked.as_str())?;
+    let all: Vec<Filesystem> = output.json(&cmd, &asked)?;
     Ok(all
         .into_iter()
         .map(|fs| {
@@ -332,7 +332,7 @@ async fn filesystems(cx: &Cx, members: &[Member]) -> Facts {
 async fn networks(cx: &Cx, members: &[Member]) -> Facts {
     let cmd = ceph::command(&["osd", "ls"]);
     let (asked, output) = cx.ask(members, &cmd).await?;
-    let osds: Vec<i64> = output.json(&cmd, asked.as_str())?;
+    let osds: Vec<i64> = output.json(&cmd, &asked)?;
     let Some(first) = osds.iter().min() else {
         return Ok(BTreeMap::new());
     };
@@ -343,7 +343,7 @@ async fn networks(cx: &Cx, members: &[Member]) -> Facts {
         let head = ["/snap/bin/microceph.ceph", "--connect-timeout", "15"];
         let cmd = Cmd::root(head.iter().chain(&words).copied()).timeout(TIMEOUT);
         let output = cx.cmd(&asked, &cmd).await?;
-        let value = match output.text(&cmd, asked.as_str())?.trim() {
+        let value = match output.text(&cmd, &asked)?.trim() {
             "" => "not set",
             value => value,
         };
@@ -369,7 +369,7 @@ async fn tunnels(cx: &Cx, members: &[Member]) -> Facts {
     ])
     .timeout(TIMEOUT);
     let (asked, output) = cx.ask(members, &cmd).await?;
-    let table: Table = output.json(&cmd, asked.as_str())?;
+    let table: Table = output.json(&cmd, &asked)?;
     let at = |name: &str| {
         let at = table.headings.iter().position(|heading| heading == name);
         at.ok_or_else(|| missing(&format!("column {name}")))

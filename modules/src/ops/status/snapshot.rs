@@ -32,7 +32,7 @@ pub struct SnapshotOut {
     /// What `status.read` tells.
     pub status: Status,
     /// What the store offers to each member, by member and snap.
-    pub updates: BTreeMap<String, BTreeMap<String, Update>>,
+    pub updates: BTreeMap<Member, BTreeMap<String, Update>>,
     /// What the store has in every channel, by snap and channel.
     pub channels: BTreeMap<String, BTreeMap<String, Update>>,
     /// Ceph, where there is MicroCeph.
@@ -54,7 +54,7 @@ pub struct SnapshotOut {
     pub buckets: Vec<Bucket>,
     /// Each member's machine.
     #[serde(default)]
-    pub machines: BTreeMap<String, Machine>,
+    pub machines: BTreeMap<Member, Machine>,
     /// What could not be read, in sentences.
     pub unknown: Vec<String>,
 }
@@ -109,14 +109,14 @@ impl Op for Snapshot {
         let having = |component: Component| {
             let has = |m: &&super::MemberStatus| m.snaps.contains_key(component.snap());
             let has = status.members.iter().filter(has);
-            has.map(|m| Member(m.name.clone())).collect::<Vec<_>>()
+            has.map(|m| m.name.clone()).collect::<Vec<_>>()
         };
         let names = cx.members();
         let offers = join_all(names.iter().map(|member| snap::updates(cx, member))).await;
         let mut updates = BTreeMap::new();
         for (member, offer) in names.iter().zip(offers) {
             if let Some(offer) = seen(offer, &format!("updates of {member}"), &mut unknown) {
-                updates.insert(member.0.clone(), offer);
+                updates.insert(member.clone(), offer);
             }
         }
         let mut channels = BTreeMap::new();

@@ -17,6 +17,7 @@ use clap_complete::engine::{
 use clap_complete::env::{EnvCompleter, Fish, Zsh};
 use lockstep_modules::contract::component::Component;
 use lockstep_modules::contract::op::Registry;
+use lockstep_modules::contract::schema::Member;
 use lockstep_modules::ops::preflight::CHECKS;
 use lockstep_twin::{Arg as FaultArg, KINDS, SEVERITIES, Set};
 
@@ -237,7 +238,7 @@ impl Context {
     }
 
     /// The members of the cluster that is named, or of the simulated one.
-    fn member_names(&self) -> Vec<String> {
+    fn member_names(&self) -> Vec<Member> {
         Target::of(&self.global)
             .map(|target| target.config.cluster.names())
             .unwrap_or_default()
@@ -346,8 +347,8 @@ fn with_values(arg: Arg, of: &str, context: &Arc<Context>) -> Arg {
         }
         ("op", "member") => arg.add(list(|c| {
             c.member_names()
-                .into_iter()
-                .map(CompletionCandidate::new)
+                .iter()
+                .map(|member| CompletionCandidate::new(member.as_str()))
                 .collect()
         })),
         ("op", "snap") => arg.add(list(|_| {

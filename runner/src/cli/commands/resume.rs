@@ -341,7 +341,9 @@ fn stays(registry: &Registry, history: &History) {
         let lasting = step.op == "exec" || step.op.starts_with("snap.");
         let changed = value.get("changed") != Some(&Value::Bool(false));
         if lasting && step.effect == Effect::Once && changed {
-            let member = op.member(&step.args).unwrap_or_default();
+            let member = op
+                .member(&step.args)
+                .map_or_else(String::new, |m| m.to_string());
             let (what, how) = (op.call.headline(&step.args), op.call.summary(value));
             lines.push(format!("  {member}  {} {what}: {how}", op.name));
         }

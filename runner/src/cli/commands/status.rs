@@ -9,6 +9,7 @@ use comfy_table::{ContentArrangement, Table};
 use console::Term;
 use lockstep_modules::contract::op::Registry;
 use lockstep_modules::contract::reach::Transport;
+use lockstep_modules::contract::schema::Member;
 use lockstep_modules::ops::status::{ComponentStatus, Health, MemberStatus, Status};
 use serde::Deserialize;
 use serde_json::json;
@@ -101,7 +102,7 @@ fn print(status: &Status) {
     out!("{}: {}\n", status.cluster, status.brief());
     let mut table = table(["MEMBER", "MICROCEPH", "MICROOVN", "LXD", "MICROCLOUD", ""]);
     for member in &status.members {
-        let mut row = vec![member.name.clone()];
+        let mut row = vec![member.name.to_string()];
         row.extend(status.components.iter().map(|c| cell(member, c)));
         let note = member
             .problem
@@ -160,7 +161,7 @@ fn cell(member: &MemberStatus, component: &ComponentStatus) -> String {
         text.push_str(" disabled");
     }
     if let Some(halfway) = &component.halfway {
-        let has = |names: &[String]| names.contains(&member.name);
+        let has = |names: &[Member]| names.contains(&member.name);
         let words = [
             (has(&halfway.behind), " behind"),
             (has(&halfway.stopped), " stopped"),
