@@ -5,6 +5,7 @@
 pub mod claim;
 pub mod cluster;
 pub mod cmd;
+pub mod component;
 pub mod contact;
 pub mod cx;
 pub mod error;

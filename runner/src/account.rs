@@ -13,6 +13,7 @@ mod turn;
 mod wave;
 
 use jiff::{SignedDuration, Timestamp};
+use lockstep_modules::contract::schema::Member;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -38,7 +39,7 @@ pub struct Account {
     /// How the cluster was named on the command line.
     pub target: ClusterRef,
     /// The cluster's members, in its order.
-    pub members: Vec<String>,
+    pub members: Vec<Member>,
     /// The playbook's parameters.
     pub params: Value,
     /// The lockstep that began the run.
@@ -154,21 +155,21 @@ pub struct Move<'a> {
     /// The version now, where it is known.
     pub version: Option<&'a str>,
     /// The members, in the order of their changes.
-    pub members: Vec<&'a str>,
+    pub members: Vec<Member>,
 }
 
 impl Move<'_> {
     /// On which of these members: `all 4`, or their names.
     #[must_use]
-    pub fn among(&self, members: &[String]) -> String {
+    pub fn among(&self, members: &[Member]) -> String {
         if self.members.len() == members.len() && members.len() > 1 {
             return format!("all {}", members.len());
         }
         // Few that are missing say more than many that are not.
-        let missing: Vec<&str> = members
+        let missing: Vec<Member> = members
             .iter()
-            .map(String::as_str)
             .filter(|member| !self.members.contains(member))
+            .cloned()
             .collect();
         if missing.len() * 3 < members.len() {
             let (n, all) = (self.members.len(), members.len());
@@ -230,9 +231,9 @@ impl Account {
                     == (one.component, one.from, one.to, one.version)
             };
             match all.iter_mut().find(same) {
-                Some(known) => known.members.push(&change.member),
+                Some(known) => known.members.push(change.member.clone()),
                 None => all.push(Move {
-                    members: vec![&change.member],
+                    members: vec![change.member.clone()],
                     ..one
                 }),
             }
@@ -244,7 +245,7 @@ impl Account {
     #[must_use]
     pub fn wave_of<'a>(&self, step: &'a Step) -> Option<&'a str> {
         let (first, _) = step.path.split_once('/')?;
-        let is_member = self.members.iter().any(|m| m == first);
+        let is_member = self.members.iter().any(|m| *m == *first);
         (!is_member && first != "finally").then_some(first)
     }
 }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use lockstep_modules::contract::cmd::tail;
 use lockstep_modules::contract::error::{Kind, OpError};
+use lockstep_modules::contract::schema::Member;
 use serde_json::Value;
 
 use crate::event::{CommandEnd, Event};
@@ -52,7 +53,7 @@ fn shorten(text: &mut String, most: usize) {
 
 /// Whether a value is more than a record of the journal may hold: the sentence that says so.
 #[must_use]
-pub fn too_large(value: &Value, member: Option<&str>) -> Option<String> {
+pub fn too_large(value: &Value, member: Option<&Member>) -> Option<String> {
     let bytes = value.to_string().len();
     let whose = member.map_or_else(|| "its answer".to_owned(), |m| format!("the answer of {m}"));
     (bytes > RECORD).then(|| {
@@ -81,7 +82,7 @@ pub fn failure(mut error: OpError) -> OpError {
 
 /// What came of an attempt is more than a run keeps.
 #[must_use]
-pub fn overflow(message: String, member: Option<&str>) -> OpError {
+pub fn overflow(message: String, member: Option<&Member>) -> OpError {
     let error = OpError::new(Kind::Command, message);
     match member {
         Some(member) => error.on(member),
@@ -178,9 +179,9 @@ mod tests {
     #[test]
     fn an_answer_that_is_too_large_names_its_member() {
         let list: Vec<u32> = (1_000_000..2_000_000).collect();
-        assert_eq!(too_large(&json!(list[..1000]), Some("m1")), None);
+        assert_eq!(too_large(&json!(list[..1000]), Some(&"m1".into())), None);
         assert_eq!(
-            too_large(&json!(list), Some("m1")).unwrap(),
+            too_large(&json!(list), Some(&"m1".into())).unwrap(),
             "the answer of m1 is larger than the 4 MiB that a run keeps of one: 8000001 bytes"
         );
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lockstep_modules::contract::cluster::{Cluster, MemberConfig, SshConfig};
+use lockstep_modules::contract::component::Component;
 use lockstep_modules::contract::near;
 use lockstep_modules::contract::schema::Channel;
 use lockstep_twin::Scenario;
@@ -169,14 +170,14 @@ impl Config {
             microcloud,
         } = channels;
         let channels = [
-            ("microceph", microceph),
-            ("microovn", microovn),
-            ("lxd", lxd),
-            ("microcloud", microcloud),
+            (Component::Microceph, microceph),
+            (Component::Microovn, microovn),
+            (Component::Lxd, lxd),
+            (Component::Microcloud, microcloud),
         ];
         let channels = channels
             .into_iter()
-            .filter_map(|(name, channel)| Some((name.to_owned(), channel?)));
+            .filter_map(|(component, channel)| Some((component.to_string(), channel?)));
         Ok(Self {
             cluster: Cluster {
                 name,

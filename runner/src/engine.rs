@@ -23,7 +23,7 @@ use lockstep_modules::contract::error::{Kind, OpError};
 use lockstep_modules::contract::op::{Effect, OpDef, Registry};
 use lockstep_modules::contract::reach::Transport;
 use lockstep_modules::contract::run::Run;
-use lockstep_modules::contract::schema::required;
+use lockstep_modules::contract::schema::{Member, required};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
@@ -547,8 +547,8 @@ fn live_failure(steps: &BTreeMap<String, Live>, path: &str, why: String) -> Fail
 }
 
 impl Live {
-    fn member(&self) -> Option<String> {
-        self.def.member(&self.call.args).map(str::to_owned)
+    fn member(&self) -> Option<Member> {
+        self.def.member(&self.call.args)
     }
 
     fn info(&self) -> StepInfo {
@@ -562,8 +562,8 @@ impl Live {
     }
 
     fn change(&self, value: &Value) -> Option<Change> {
-        let member = self.def.member(&self.call.args);
-        Change::of(&self.call.op, &self.call.args, member, value)
+        let member = self.member();
+        Change::of(&self.call.op, &self.call.args, member.as_ref(), value)
     }
 
     fn failure(&self, error: OpError) -> Failure {
@@ -572,7 +572,7 @@ impl Live {
             error,
             &self.call.op,
             &self.call.path,
-            member.as_deref(),
+            member.as_ref(),
             &self.call.site,
         )
         .called(self.call.traceback.clone())

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use lockstep_modules::contract::cmd::End;
 use lockstep_modules::contract::cx::LogLevel;
 use lockstep_modules::contract::op::Effect;
+use lockstep_modules::contract::schema::Member;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,7 +43,8 @@ pub enum Event {
         /// The cluster's name.
         cluster: String,
         /// Its members.
-        members: Vec<String>,
+        #[schemars(with = "Vec<String>")]
+        members: Vec<Member>,
         /// The playbook's stages, in their order, where it names them.
         #[serde(default)]
         stages: Vec<String>,
@@ -82,7 +84,8 @@ pub enum Event {
         /// The step.
         path: String,
         /// The member.
-        member: String,
+        #[schemars(with = "String")]
+        member: Member,
         /// The last line that is whole, without its end.
         line: String,
     },
@@ -91,7 +94,8 @@ pub enum Event {
         /// The step.
         path: String,
         /// The member.
-        member: String,
+        #[schemars(with = "String")]
+        member: Member,
         /// The command, as one could paste it.
         command: String,
         /// How it ended, or why that isn't known.
@@ -108,7 +112,8 @@ pub enum Event {
         /// The step.
         path: String,
         /// The member.
-        member: String,
+        #[schemars(with = "String")]
+        member: Member,
         /// Why it had broken.
         reason: String,
     },
@@ -117,7 +122,8 @@ pub enum Event {
         /// The step.
         path: String,
         /// The member.
-        member: String,
+        #[schemars(with = "String")]
+        member: Member,
         /// Why.
         reason: String,
     },
@@ -194,7 +200,8 @@ pub struct StepInfo {
     /// Its op.
     pub op: String,
     /// The member it is about, if one.
-    pub member: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub member: Option<Member>,
     /// Its object, in a few words.
     pub headline: String,
     /// What doing it twice would mean.
@@ -213,7 +220,8 @@ pub struct Change {
     /// The snap, or what else was changed.
     pub component: String,
     /// The member.
-    pub member: String,
+    #[schemars(with = "String")]
+    pub member: Member,
     /// The revision before.
     pub from: String,
     /// The revision after.
@@ -225,7 +233,7 @@ pub struct Change {
 impl Change {
     /// What a step's result says about a revision that is another one than before.
     #[must_use]
-    pub fn of(op: &str, args: &Value, member: Option<&str>, value: &Value) -> Option<Self> {
+    pub fn of(op: &str, args: &Value, member: Option<&Member>, value: &Value) -> Option<Self> {
         let text =
             |of: &Value, field: &str| of.get(field).and_then(Value::as_str).map(str::to_owned);
         if value.get("changed") != Some(&Value::Bool(true)) {
@@ -233,7 +241,7 @@ impl Change {
         }
         Some(Self {
             component: text(args, "snap").unwrap_or_else(|| op.to_owned()),
-            member: member?.to_owned(),
+            member: member?.clone(),
             from: text(value, "from")?,
             to: text(value, "to")?,
             version: text(value, "version"),

@@ -1,6 +1,7 @@
 //! The failure of a step, as playbooks, journals and people meet it.
 
 use lockstep_modules::contract::error::{Kind, OpError};
+use lockstep_modules::contract::schema::Member;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -26,7 +27,8 @@ pub struct Failure {
     pub step: Option<String>,
     /// The member it happened on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub member: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub member: Option<Member>,
     /// The line of the playbook, as `file:line`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
@@ -67,11 +69,17 @@ impl Failure {
 
     /// The failure of an op in a step.
     #[must_use]
-    pub fn of_step(error: OpError, op: &str, step: &str, member: Option<&str>, site: &str) -> Self {
+    pub fn of_step(
+        error: OpError,
+        op: &str,
+        step: &str,
+        member: Option<&Member>,
+        site: &str,
+    ) -> Self {
         Self {
             op: Some(op.to_owned()),
             step: Some(step.to_owned()),
-            member: error.member.or_else(|| member.map(str::to_owned)),
+            member: error.member.or_else(|| member.cloned()),
             site: Some(site.to_owned()),
             detail: error.detail,
             ..Self::new(error.kind, error.message)

@@ -22,4 +22,10 @@ pub mod report;
 pub mod runs;
 pub mod script;
 pub mod secret;
+pub mod session;
 pub mod source;
+pub mod target;
+pub mod trial;
+pub mod trust;
+
+pub use cli::main;

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lockstep_modules::contract::cx::LogLevel;
 use lockstep_modules::contract::error::Kind;
 use lockstep_modules::contract::op::Effect;
+use lockstep_modules::contract::schema::Member;
 use lockstep_twin::{Scenario, Strangers};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -41,7 +42,7 @@ pub struct Plan {
     /// The cluster's name.
     pub cluster: String,
     /// Its members.
-    pub members: Vec<String>,
+    pub members: Vec<Member>,
     /// The playbook's main module.
     pub playbook: String,
     /// The SHA-256 of each of its sources.
@@ -78,7 +79,7 @@ pub struct Step {
     /// The line that asks for it.
     pub site: String,
     /// The member it is about, if one.
-    pub member: Option<String>,
+    pub member: Option<Member>,
     /// Its object, in a few words.
     pub headline: String,
     /// Its result, in a few words.
@@ -135,7 +136,7 @@ const STRANGERS: usize = 500;
 pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, Failure> {
     let mut world = scenario.build();
     world.strangers = Strangers::Unknown;
-    world.machines = piece.machines.iter().map(|m| m.name.clone()).collect();
+    world.machines = piece.machines.iter().map(|m| m.name.to_string()).collect();
     let before = (world.settings(), world.instances().to_vec());
     let mut trial = Trial::new(piece.clone(), world);
     trial.answer = Answer::Yes;
@@ -199,7 +200,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
         format: FORMAT,
         lockstep: env!("CARGO_PKG_VERSION").to_owned(),
         cluster: cluster.to_owned(),
-        members: scenario.members.clone(),
+        members: scenario.members.iter().map(|m| m.as_str().into()).collect(),
         playbook: piece.main.clone(),
         sources: sources(piece),
         params: piece.params.clone(),
@@ -398,7 +399,7 @@ impl Plan {
 
     /// Why a run of this playbook on this cluster can't be the planned one.
     #[must_use]
-    pub fn misfit(&self, cluster: &str, members: &[String], piece: &Piece) -> Option<String> {
+    pub fn misfit(&self, cluster: &str, members: &[Member], piece: &Piece) -> Option<String> {
         let changed = |planned: &BTreeMap<String, String>| {
             let mut now = sources(piece).into_iter();
             let changed = now.find(|(name, sum)| planned.get(name) != Some(sum));

@@ -24,6 +24,7 @@ use lockstep_modules::contract::cx::LogLevel;
 use lockstep_modules::contract::error::Kind;
 use lockstep_modules::contract::near;
 use lockstep_modules::contract::op::Registry;
+use lockstep_modules::contract::schema::Member;
 use mlua::{Function, Lua, MultiValue, Table, Thread, Value as LuaValue};
 use serde_json::{Value, json};
 
@@ -67,7 +68,7 @@ pub struct Script {
     counts: BTreeMap<String, u32>,
     outcome: Option<Result<Value, Failure>>,
     /// Members and machines that steps may name; empty before the start.
-    known: Vec<String>,
+    known: Vec<Member>,
 }
 
 struct Strand {
@@ -438,14 +439,11 @@ impl Script {
         let mut args = to_json(args).map_err(|what| complain(format!("argument {what}")))?;
         let options = Options::take_from(&mut args).map_err(complain)?;
         let args = def.fit(args).map_err(|e| complain(e.message))?;
-        if let Some(unknown) = def
-            .member(&args)
-            .filter(|name| !self.known.iter().any(|known| known == name))
-        {
-            let known: Vec<&str> = self.known.iter().map(String::as_str).collect();
+        if let Some(unknown) = def.member(&args).filter(|name| !self.known.contains(name)) {
+            let known: Vec<&str> = self.known.iter().map(Member::as_str).collect();
             return Err(complain(format!(
                 "there is no member {unknown:?}{}",
-                near::hint(unknown, &known)
+                near::hint(&unknown, &known)
             )));
         }
         let (scope, catching, cleaning) = {

@@ -87,7 +87,7 @@ impl Target {
         // What a site calls there is taken to work.
         world.strangers = Strangers::Succeed;
         let machines = self.config.cluster.machines.iter();
-        world.machines = machines.map(|m| m.name.clone()).collect();
+        world.machines = machines.map(|m| m.name.to_string()).collect();
         for fault in &scenario.faults {
             world.inject(fault.clone()).map_err(TargetError::Fault)?;
         }

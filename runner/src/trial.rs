@@ -151,9 +151,12 @@ impl Trial {
     /// The cluster, as a run sees it.
     #[must_use]
     pub fn cluster(&self) -> Cluster {
+        let names = self.world.members.keys();
         Cluster {
             name: "twin".to_owned(),
-            members: self.world.members.keys().map(MemberConfig::named).collect(),
+            members: names
+                .map(|name| MemberConfig::named(name.as_str()))
+                .collect(),
             machines: self.piece.machines.clone(),
             ssh: SshConfig::default(),
         }

@@ -80,7 +80,7 @@ fn main() {
         let began = now();
         for _ in 0..COMMANDS {
             runtime
-                .block_on(transport.run("micro01", &[Cmd::user(["/bin/true"])], &deaf))
+                .block_on(transport.run(&"micro01".into(), &[Cmd::user(["/bin/true"])], &deaf))
                 .unwrap();
         }
         let command = began.elapsed();

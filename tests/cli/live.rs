@@ -227,7 +227,7 @@ fn talking() -> Vec<Stamped> {
         step: StepInfo {
             path: path(member),
             op: text("exec"),
-            member: Some(text(member)),
+            member: Some(member.into()),
             headline: text("/usr/local/bin/migrate --all"),
             effect: lockstep_modules::contract::op::Effect::Once,
         },
@@ -236,7 +236,7 @@ fn talking() -> Vec<Stamped> {
     };
     let says = |line: &str| Event::Printed {
         path: path("micro01"),
-        member: text("micro01"),
+        member: "micro01".into(),
         line: text(line),
     };
     let events = [
@@ -246,7 +246,7 @@ fn talking() -> Vec<Stamped> {
                 run: text("site-1"),
                 playbook: text("site.lua"),
                 cluster: text("lab"),
-                members: vec![text("micro01"), text("micro02")],
+                members: vec!["micro01".into(), "micro02".into()],
                 stages: vec![text("Tables")],
                 replayed: 0,
             },
@@ -270,7 +270,7 @@ fn talking() -> Vec<Stamped> {
             92,
             Event::Command {
                 path: path("micro01"),
-                member: text("micro01"),
+                member: "micro01".into(),
                 command: text("/usr/local/bin/migrate --all"),
                 end: text("exit 0").into(),
                 ms: 91_000,
@@ -386,7 +386,7 @@ fn hostile() -> Vec<Stamped> {
     let step = StepInfo {
         path: path.clone(),
         op: "exec".to_owned(),
-        member: Some("micro01".to_owned()),
+        member: Some("micro01".into()),
         headline: evil.clone(),
         effect: lockstep_modules::contract::op::Effect::Once,
     };
@@ -396,7 +396,7 @@ fn hostile() -> Vec<Stamped> {
             run: "site-1".to_owned(),
             playbook: evil.clone(),
             cluster: evil.clone(),
-            members: vec!["micro01".to_owned()],
+            members: vec!["micro01".into()],
             stages: vec![evil.clone()],
             replayed: 0,
         },
@@ -413,12 +413,12 @@ fn hostile() -> Vec<Stamped> {
         },
         Event::Printed {
             path: path.clone(),
-            member: "micro01".to_owned(),
+            member: "micro01".into(),
             line: evil.clone(),
         },
         Event::Command {
             path: path.clone(),
-            member: "micro01".to_owned(),
+            member: "micro01".into(),
             command: evil.clone(),
             end: evil.clone().into(),
             ms: 1,
@@ -427,7 +427,7 @@ fn hostile() -> Vec<Stamped> {
         },
         Event::Away {
             path: path.clone(),
-            member: "micro01".to_owned(),
+            member: "micro01".into(),
             reason: evil.clone(),
         },
         Event::Log {

@@ -8,6 +8,7 @@ use lockstep::engine::{Answer, Finish};
 use lockstep_modules::contract::cmd::{Cmd, Output};
 use lockstep_modules::contract::op::OpDef;
 use lockstep_modules::contract::reach::{ContactError, Ear, Facts, Transport, Turn};
+use lockstep_modules::contract::schema::Member;
 use lockstep_modules::contract::schema::sample;
 use lockstep_twin::Twin;
 use serde_json::{Value, json};
@@ -70,13 +71,13 @@ pub type Mutation = Rc<dyn Fn(Output) -> Output>;
 struct Mutating(Twin, Mutation);
 
 impl Transport for Mutating {
-    fn facts<'a>(&'a self, member: &'a str) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
+    fn facts<'a>(&'a self, member: &'a Member) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
         self.0.facts(member)
     }
 
     fn run<'a>(
         &'a self,
-        member: &'a str,
+        member: &'a Member,
         batch: &'a [Cmd],
         ear: &'a Ear<'a>,
     ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {

@@ -116,7 +116,10 @@ fn round(seed: u64) -> (usize, u32) {
                 run: run(number.min(3), number),
                 cluster: Cluster {
                     name: "lab".to_owned(),
-                    members: names.iter().map(MemberConfig::named).collect(),
+                    members: names
+                        .iter()
+                        .map(|name| MemberConfig::named(name.as_str()))
+                        .collect(),
                     machines: Vec::new(),
                     ssh: SshConfig::default(),
                 },
@@ -130,7 +133,10 @@ fn round(seed: u64) -> (usize, u32) {
             run: run(9, 9),
             cluster: Cluster {
                 name: "lab".to_owned(),
-                members: names.iter().map(MemberConfig::named).collect(),
+                members: names
+                    .iter()
+                    .map(|name| MemberConfig::named(name.as_str()))
+                    .collect(),
                 machines: Vec::new(),
                 ssh: SshConfig::default(),
             },

@@ -65,14 +65,14 @@ async fn look(
     };
     let cmd = Cmd::user([LBCTL, "show", backend.as_str()])
         .planned(format!(r#"{{"state":"{word}","connections":0}}"#));
-    cx.cmd(balancer, &cmd).await?.json(&cmd, balancer.as_str())
+    cx.cmd(balancer, &cmd).await?.json(&cmd, balancer)
 }
 
 /// Has the balancer do something with a backend. Its word for it isn't taken: the state is looked at afterwards.
 async fn tell(cx: &Cx, balancer: &Member, verb: &str, backend: &Member) -> Result<(), OpError> {
     let cmd = Cmd::user([LBCTL, verb, backend.as_str()]);
     let output = cx.cmd(balancer, &cmd).await?;
-    output.text(&cmd, balancer.as_str()).map(drop)
+    output.text(&cmd, balancer).map(drop)
 }
 
 /// Show a backend of the load balancer.
@@ -211,7 +211,7 @@ impl Op for Enable {
             State::Enabled => Ok(EnableOut {}),
             State::Draining => {
                 let what = format!("{backend} was enabled, and still gets no connections");
-                Err(OpError::command(what).on(balancer.as_str()))
+                Err(OpError::command(what).on(&&balancer))
             }
         }
     }

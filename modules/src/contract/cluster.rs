@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::contract::cmd::quote;
-use crate::contract::schema::Span;
+use crate::contract::schema::{Member, Span};
 
 /// A cluster as lockstep sees it before it has spoken to any member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,21 +29,21 @@ impl Cluster {
 
     /// The members' names, in the cluster's order.
     #[must_use]
-    pub fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<Member> {
         self.members.iter().map(|m| m.name.clone()).collect()
     }
 
     /// Whether there is such a member. Machines beside the cluster are none.
     #[must_use]
-    pub fn is_member(&self, name: &str) -> bool {
-        self.members.iter().any(|m| m.name == name)
+    pub fn is_member(&self, name: &Member) -> bool {
+        self.members.iter().any(|m| m.name == *name)
     }
 
     /// A command on a member as one would type it here: through `ssh`, unless the member is this machine. None where
     /// there is no such member.
     #[must_use]
-    pub fn typed(&self, member: &str, command: &str) -> Option<String> {
-        let member = self.reachable().find(|m| m.name == member)?;
+    pub fn typed(&self, member: &Member, command: &str) -> Option<String> {
+        let member = self.reachable().find(|m| m.name == *member)?;
         if member.local {
             return Some(command.to_owned());
         }
@@ -59,7 +59,7 @@ impl Cluster {
 #[serde(deny_unknown_fields)]
 pub struct MemberConfig {
     /// The name that LXD and the microclusters know it by.
-    pub name: String,
+    pub name: Member,
     /// What to hand to `ssh` as the host: a name, an alias of ssh_config, or an address. The member's name by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
@@ -79,7 +79,7 @@ pub struct MemberConfig {
 
 impl MemberConfig {
     /// A member of which only the name is known.
-    pub fn named(name: impl Into<String>) -> Self {
+    pub fn named(name: impl Into<Member>) -> Self {
         Self {
             name: name.into(),
             address: None,
@@ -93,7 +93,7 @@ impl MemberConfig {
     /// What `ssh` is told to connect to.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.address.as_deref().unwrap_or(&self.name)
+        self.address.as_deref().unwrap_or(self.name.as_str())
     }
 
     /// What `ssh` is told before the host, beside what the user's own ssh_config says.

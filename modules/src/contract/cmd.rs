@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::contract::error::OpError;
+use crate::contract::schema::Member;
 
 /// How long a command may take unless it says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -258,7 +259,7 @@ impl Output {
     ///
     /// # Errors
     /// With the command, how it ended and the end of what it said, otherwise.
-    pub fn text(&self, cmd: &Cmd, member: &str) -> Result<&str, OpError> {
+    pub fn text(&self, cmd: &Cmd, member: &Member) -> Result<&str, OpError> {
         if self.truncated {
             return Err(self.failure(cmd, member, "printed more than lockstep keeps"));
         }
@@ -275,7 +276,7 @@ impl Output {
     pub fn json<T: serde::de::DeserializeOwned>(
         &self,
         cmd: &Cmd,
-        member: &str,
+        member: &Member,
     ) -> Result<T, OpError> {
         let text = self.text(cmd, member)?;
         serde_json::from_str(text).map_err(|e| {
@@ -313,7 +314,7 @@ impl Output {
 
     /// The error for this output, with the evidence attached.
     #[must_use]
-    pub fn failure(&self, cmd: &Cmd, member: &str, reason: &str) -> OpError {
+    pub fn failure(&self, cmd: &Cmd, member: &Member, reason: &str) -> OpError {
         let program = cmd
             .argv
             .first()
@@ -427,12 +428,12 @@ mod tests {
             "",
             "WARNING: x\nerror: cannot refresh \"lxd\": too many requests\n",
         );
-        let error = output.text(&cmd, "micro2").unwrap_err();
+        let error = output.text(&cmd, &"micro2".into()).unwrap_err();
         assert_eq!(
             error.message,
             "snap failed (exit 1): error: cannot refresh \"lxd\": too many requests"
         );
-        assert_eq!(error.member.as_deref(), Some("micro2"));
+        assert_eq!(error.member, Some("micro2".into()));
         assert_eq!(error.detail["command"], "sudo /usr/bin/snap refresh lxd");
     }
 
@@ -461,7 +462,7 @@ mod tests {
     #[test]
     fn ceph_prints_an_empty_line_before_its_json() {
         let output = Output::exit(0, "\n{\"a\":1}\n", "");
-        let value: serde_json::Value = output.json(&Cmd::root(["x"]), "m").unwrap();
+        let value: serde_json::Value = output.json(&Cmd::root(["x"]), &"m".into()).unwrap();
         assert_eq!(value["a"], 1);
     }
 
@@ -469,7 +470,7 @@ mod tests {
     fn garbage_is_a_command_error_that_quotes_it() {
         let output = Output::exit(0, "Welcome to Ubuntu", "");
         let error = output
-            .json::<serde_json::Value>(&Cmd::root(["/snap/bin/lxc"]), "m")
+            .json::<serde_json::Value>(&Cmd::root(["/snap/bin/lxc"]), &"m".into())
             .unwrap_err();
         assert!(
             error

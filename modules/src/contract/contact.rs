@@ -1,11 +1,13 @@
 //! Why a member can't be reached, or isn't any more.
 
+use super::schema::Member;
+
 /// Why a member could not be reached, or contact was lost.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContactError {
     /// The cluster file has no such member.
     #[error("there is no member {0:?} in this cluster")]
-    NoSuchMember(String),
+    NoSuchMember(Member),
     /// The name of the host doesn't resolve.
     #[error("the name doesn't resolve: {0}")]
     Resolve(String),
@@ -51,7 +53,7 @@ pub enum ContactError {
     #[error(
         "the machine that answers has hostname {0}, which is another member; fix the address in the cluster file"
     )]
-    Another(String),
+    Another(Member),
     /// `sudo -n` doesn't let the login user become root.
     #[error("sudo asks for a password or refuses: {0}")]
     Sudo(String),

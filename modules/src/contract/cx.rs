@@ -71,7 +71,7 @@ pub enum Note<'a> {
     /// A command went to a member and this came back.
     Command {
         /// The member.
-        member: &'a str,
+        member: &'a Member,
         /// The command.
         cmd: &'a Cmd,
         /// What came back.
@@ -82,7 +82,7 @@ pub enum Note<'a> {
     /// A command that goes on has printed this.
     Printed {
         /// The member.
-        member: &'a str,
+        member: &'a Member,
         /// The last of it, in whole lines.
         lines: &'a str,
     },
@@ -96,14 +96,14 @@ pub enum Note<'a> {
     /// The connection to a member broke while nothing ran over it, and was made again.
     Mended {
         /// The member.
-        member: &'a str,
+        member: &'a Member,
         /// Why it had broken.
         reason: &'a str,
     },
     /// Contact with a member was lost; the step waits for it.
     Away {
         /// The member.
-        member: &'a str,
+        member: &'a Member,
         /// Why.
         reason: &'a str,
     },
@@ -146,9 +146,9 @@ pub struct Cx {
     /// What the last look of `until` missed.
     missing: RefCell<Option<String>>,
     /// Members that answered since the attempt began.
-    heard: RefCell<BTreeSet<String>>,
+    heard: RefCell<BTreeSet<Member>>,
     /// Members that were asked something and haven't answered, with when, in a look that names them.
-    asked: RefCell<Option<Vec<(String, Instant)>>>,
+    asked: RefCell<Option<Vec<(Member, Instant)>>>,
     /// What must be so on every member, or nothing is begun there.
     guard: Option<Guard>,
 }
@@ -197,11 +197,7 @@ impl Cx {
     /// All members, in the cluster's order.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
-        self.cluster()
-            .members
-            .iter()
-            .map(|m| Member(m.name.clone()))
-            .collect()
+        self.cluster().names()
     }
 
     /// The step's path, for example `MicroCeph/micro2/snap.refresh#1`.
@@ -243,8 +239,8 @@ impl Cx {
     /// # Errors
     /// Where it can't be reached.
     pub async fn facts(&self, member: &Member) -> Result<Facts, OpError> {
-        let facts = self.host.transport().facts(member.as_str()).await;
-        facts.map_err(|e| OpError::contact(member.as_str(), &e))
+        let facts = self.host.transport().facts(member).await;
+        facts.map_err(|e| OpError::contact(member, &e))
     }
 
     /// Runs a command on a member. The output is returned whatever its exit status.
@@ -255,7 +251,7 @@ impl Cx {
         let mut outputs = self.batch(member, std::slice::from_ref(cmd)).await?;
         outputs
             .pop()
-            .ok_or_else(|| OpError::command("the transport returned no output").on(member.as_str()))
+            .ok_or_else(|| OpError::command("the transport returned no output").on(member))
     }
 
     /// Runs several commands on a member in one exec, one after the other.
@@ -263,7 +259,7 @@ impl Cx {
     /// # Errors
     /// As [`Cx::cmd`], and where the cluster belongs to somebody else by now: then nothing was begun.
     pub async fn batch(&self, member: &Member, batch: &[Cmd]) -> Result<Vec<Output>, OpError> {
-        if self.cluster().is_member(member.as_str()) {
+        if self.cluster().is_member(member) {
             return self.send(member, batch, self.guard.as_ref()).await;
         }
         self.still_ours().await?;
@@ -313,16 +309,16 @@ impl Cx {
         let mut result = self.listen(member, &batch).await;
         let took = began.elapsed();
         if result.is_ok() {
-            self.heard.borrow_mut().insert(member.to_string());
+            self.heard.borrow_mut().insert(member.clone());
         }
         if let Ok([output]) = result.as_deref_mut() {
             output.took = Some(took);
         }
-        if let Some(reason) = self.host.transport().mended(member.as_str()) {
+        if let Some(reason) = self.host.transport().mended(member) {
             self.host.note(
                 &self.path,
                 Note::Mended {
-                    member: member.as_str(),
+                    member,
                     reason: &reason,
                 },
             );
@@ -332,7 +328,7 @@ impl Cx {
             self.host.note(
                 &self.path,
                 Note::Command {
-                    member: member.as_str(),
+                    member,
                     cmd,
                     result,
                     took,
@@ -341,9 +337,9 @@ impl Cx {
         }
         result.map_err(|e| match e {
             ContactError::Taken(says) => {
-                OpError::new(Kind::Taken, claim::taken(&says, self.run())).on(member.as_str())
+                OpError::new(Kind::Taken, claim::taken(&says, self.run())).on(member)
             }
-            e => OpError::contact(member.as_str(), &e),
+            e => OpError::contact(member, &e),
         })
     }
 
@@ -370,7 +366,7 @@ impl Cx {
 
     /// Runs a batch, and tells now and then what the programs in it that talk have said last.
     async fn listen(&self, member: &Member, batch: &[Cmd]) -> Result<Vec<Output>, ContactError> {
-        let asked = (member.to_string(), Instant::now());
+        let asked = (member.clone(), Instant::now());
         if let Some(list) = &mut *self.asked.borrow_mut() {
             list.push(asked.clone());
         }
@@ -393,7 +389,7 @@ impl Cx {
             }
         };
         let tell = async {
-            let (member, mut told) = (member.as_str(), String::new());
+            let mut told = String::new();
             if self.asked.borrow().is_some() {
                 loop {
                     sleep_until(Instant::now() + SILENCE).await;
@@ -413,7 +409,7 @@ impl Cx {
         };
         tokio::select! {
             biased;
-            result = self.host.transport().run(member.as_str(), batch, &ear) => result,
+            result = self.host.transport().run(member, batch, &ear) => result,
             never = tell => never,
         }
     }
@@ -434,7 +430,7 @@ impl Cx {
         let mut last = OpError::refused("there is no member to ask");
         for member in members {
             match self.cmd(member, cmd).await {
-                Ok(output) => match output.text(cmd, member.as_str()) {
+                Ok(output) => match output.text(cmd, member) {
                     Ok(_) => return Ok((member.clone(), output)),
                     Err(e) => last = e,
                 },
@@ -447,7 +443,7 @@ impl Cx {
 
     /// Whether a member has answered since the attempt began.
     #[must_use]
-    pub fn has_heard(&self, member: &str) -> bool {
+    pub fn has_heard(&self, member: &Member) -> bool {
         self.heard.borrow().contains(member)
     }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::contract::contact::ContactError;
+use crate::contract::schema::Member;
 
 /// Where in the evidence of a failure stands what was done all the same: what the op's result would have been.
 pub const DID: &str = "did";
@@ -76,7 +77,7 @@ pub struct OpError {
     pub message: String,
     /// The member it happened on, if one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub member: Option<String>,
+    pub member: Option<Member>,
     /// Evidence: the command, its exit, the end of its output.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub detail: Map<String, Value>,
@@ -110,8 +111,8 @@ impl OpError {
 
     /// Names the member that it happened on.
     #[must_use]
-    pub fn on(mut self, member: &str) -> Self {
-        self.member = Some(member.to_owned());
+    pub fn on(mut self, member: &Member) -> Self {
+        self.member = Some(member.clone());
         self
     }
 
@@ -131,7 +132,7 @@ impl OpError {
 
     /// Contact with `member` failed.
     #[must_use]
-    pub fn contact(member: &str, error: &ContactError) -> Self {
+    pub fn contact(member: &Member, error: &ContactError) -> Self {
         let kind = match error {
             ContactError::Unsimulated(_) => Kind::Unknown,
             ContactError::Taken(_) => Kind::Taken,

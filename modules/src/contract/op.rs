@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::contract::cx::Cx;
 use crate::contract::error::{Kind, OpError};
-use crate::contract::schema::{self, Span};
+use crate::contract::schema::{self, Member, Span};
 
 /// What doing an op a second time would mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -311,8 +311,8 @@ impl OpDef {
 
     /// The member that these arguments name, if they name one.
     #[must_use]
-    pub fn member<'a>(&self, args: &'a Value) -> Option<&'a str> {
-        args.get("member").and_then(Value::as_str)
+    pub fn member(&self, args: &Value) -> Option<Member> {
+        args.get("member").and_then(Value::as_str).map(Member::from)
     }
 
     /// Fits `args` to the schema and checks what only the types know.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cmd::{Cmd, Output};
 pub use super::contact::ContactError;
+use super::schema::Member;
 
 /// What a transport learns of a member when it first reaches it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +33,7 @@ pub fn deaf(_: usize, _: &str) {}
 /// Reaches members. `ssh`, `local` and the twin implement it.
 pub trait Transport {
     /// Connects if need be, and tells what the member is.
-    fn facts<'a>(&'a self, member: &'a str) -> LocalBoxFuture<'a, Result<Facts, ContactError>>;
+    fn facts<'a>(&'a self, member: &'a Member) -> LocalBoxFuture<'a, Result<Facts, ContactError>>;
 
     /// Runs `batch` on `member`, one command after the other in a single exec, and returns as many outputs.
     ///
@@ -40,14 +41,14 @@ pub trait Transport {
     /// any of the commands may or may not have run.
     fn run<'a>(
         &'a self,
-        member: &'a str,
+        member: &'a Member,
         batch: &'a [Cmd],
         ear: &'a Ear<'a>,
     ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>>;
 
     /// Why the connection to `member` had to be made again since this was last asked, if it had to. Nothing was in doubt:
     /// it broke while nothing ran over it.
-    fn mended(&self, _member: &str) -> Option<String> {
+    fn mended(&self, _member: &Member) -> Option<String> {
         None
     }
 
@@ -61,8 +62,8 @@ pub trait Transport {
     /// Opens connections to all of `members` at once, so that later steps find them warm.
     fn warm<'a>(
         &'a self,
-        members: &'a [String],
-    ) -> LocalBoxFuture<'a, Vec<(String, Result<Facts, ContactError>)>> {
+        members: &'a [Member],
+    ) -> LocalBoxFuture<'a, Vec<(Member, Result<Facts, ContactError>)>> {
         Box::pin(futures_util::future::join_all(
             members
                 .iter()

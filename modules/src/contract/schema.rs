@@ -1,7 +1,10 @@
 //! The types that arguments are made of, and the one place where a value is held against a schema.
 
 use crate::contract::near::hint;
+use std::borrow::Borrow;
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -10,10 +13,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 /// Name of a member, as the cluster file has it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-#[schemars(extend("x-lockstep" = "Member"))]
-pub struct Member(pub String);
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(from = "String")]
+#[schemars(with = "String", extend("x-lockstep" = "Member"))]
+pub struct Member(Arc<str>);
 
 impl Member {
     /// The name as text.
@@ -23,15 +26,80 @@ impl Member {
     }
 }
 
+/// A member is text wherever text is asked for; that a text is a member has to be said.
+impl Deref for Member {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// As the name itself would be.
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl fmt::Display for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
+impl Serialize for Member {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
 impl From<&str> for Member {
     fn from(name: &str) -> Self {
-        Self(name.to_owned())
+        Self(name.into())
+    }
+}
+
+impl From<String> for Member {
+    fn from(name: String) -> Self {
+        Self(name.into())
+    }
+}
+
+/// So that a map of members can be asked for a name.
+impl Borrow<str> for Member {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for Member {
+    fn eq(&self, name: &str) -> bool {
+        *self.0 == *name
+    }
+}
+
+impl PartialEq<&str> for Member {
+    fn eq(&self, name: &&str) -> bool {
+        *self.0 == **name
+    }
+}
+
+impl PartialEq<Member> for str {
+    fn eq(&self, member: &Member) -> bool {
+        *self == *member.0
+    }
+}
+
+impl PartialEq<String> for Member {
+    fn eq(&self, name: &String) -> bool {
+        *self.0 == **name
+    }
+}
+
+impl PartialEq<Member> for String {
+    fn eq(&self, member: &Member) -> bool {
+        **self == *member.0
     }
 }
 

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::cmd::{Cmd, End, Output};
+use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Op, OpDef};
@@ -41,8 +42,8 @@ const SUMS: &str = "SHA256SUMS";
 struct Part {
     /// The file that it is kept in. A dump of SQL ends with `COMMIT;`.
     file: &'static str,
-    /// The snap that it is of.
-    snap: &'static str,
+    /// The component that it is of.
+    component: Component,
     /// A path that is there where the part is.
     there: &'static str,
     /// What prints it.
@@ -51,13 +52,13 @@ struct Part {
 
 const fn part(
     file: &'static str,
-    snap: &'static str,
+    component: Component,
     there: &'static str,
     argv: &'static [&'static str],
 ) -> Part {
     Part {
         file,
-        snap,
+        component,
         there,
         argv,
     }
@@ -67,13 +68,13 @@ const fn part(
 const PARTS: [Part; 11] = [
     part(
         "microceph.sql",
-        "microceph",
+        Component::Microceph,
         "/var/snap/microceph/common/state",
         &["/snap/bin/microceph", "cluster", "sql", ".dump"],
     ),
     part(
         "microceph-state.tar.gz",
-        "microceph",
+        Component::Microceph,
         "/var/snap/microceph/common/state",
         &[
             "/usr/bin/tar",
@@ -87,13 +88,13 @@ const PARTS: [Part; 11] = [
     ),
     part(
         "microovn.sql",
-        "microovn",
+        Component::Microovn,
         "/var/snap/microovn/common/state",
         &["/snap/bin/microovn", "cluster", "sql", ".dump"],
     ),
     part(
         "microovn-state.tar.gz",
-        "microovn",
+        Component::Microovn,
         "/var/snap/microovn/common/state",
         &[
             "/usr/bin/tar",
@@ -107,7 +108,7 @@ const PARTS: [Part; 11] = [
     ),
     part(
         "ovn-northbound.db",
-        "microovn",
+        Component::Microovn,
         "/var/snap/microovn/common/run/ovn/ovnnb_db.sock",
         &[
             "/snap/bin/microovn.ovsdb-client",
@@ -119,7 +120,7 @@ const PARTS: [Part; 11] = [
     ),
     part(
         "ovn-southbound.db",
-        "microovn",
+        Component::Microovn,
         "/var/snap/microovn/common/run/ovn/ovnsb_db.sock",
         &[
             "/snap/bin/microovn.ovsdb-client",
@@ -131,19 +132,19 @@ const PARTS: [Part; 11] = [
     ),
     part(
         "lxd-global.sql",
-        "lxd",
+        Component::Lxd,
         "/var/snap/lxd/common/lxd",
         &["/snap/bin/lxd", "sql", "global", ".dump"],
     ),
     part(
         "lxd-local.sql",
-        "lxd",
+        Component::Lxd,
         "/var/snap/lxd/common/lxd",
         &["/snap/bin/lxd", "sql", "local", ".dump"],
     ),
     part(
         "lxd-certificates.tar.gz",
-        "lxd",
+        Component::Lxd,
         "/var/snap/lxd/common/lxd",
         &[
             "/usr/bin/tar",
@@ -159,13 +160,13 @@ const PARTS: [Part; 11] = [
     ),
     part(
         "microcloud.sql",
-        "microcloud",
+        Component::Microcloud,
         "/var/snap/microcloud/common/state",
         &["/snap/bin/microcloud", "sql", ".dump"],
     ),
     part(
         "microcloud-state.tar.gz",
-        "microcloud",
+        Component::Microcloud,
         "/var/snap/microcloud/common/state",
         &[
             "/usr/bin/tar",
@@ -182,7 +183,7 @@ const PARTS: [Part; 11] = [
 /// LXD's databases as files, where it doesn't serve.
 const LXD_FILES: Part = part(
     "lxd-database.tar.gz",
-    "lxd",
+    Component::Lxd,
     "/var/snap/lxd/common/lxd",
     &[
         "/usr/bin/tar",
@@ -290,7 +291,7 @@ fn folder(cx: &Cx) -> String {
 /// Runs a command that must succeed.
 async fn must(cx: &Cx, member: &Member, cmd: &Cmd) -> Result<Output, OpError> {
     let output = cx.cmd(member, cmd).await?;
-    output.text(cmd, member.as_str())?;
+    output.text(cmd, member)?;
     Ok(output)
 }
 
@@ -318,7 +319,8 @@ async fn take(cx: &Cx, member: &Member, folder: &str, unserved: &[String]) -> Re
         }
     }
     let mut kept = Vec::new();
-    let has = |names: &[String], part: &Part| names.iter().any(|snap| snap == part.snap);
+    let has =
+        |names: &[String], part: &Part| names.iter().any(|snap| snap == part.component.snap());
     let served = PARTS
         .iter()
         .filter(|part| !(part.file.ends_with(".sql") && has(unserved, part)));
@@ -338,7 +340,7 @@ async fn take(cx: &Cx, member: &Member, folder: &str, unserved: &[String]) -> Re
         }
         if !output.success() && !changed {
             let said = output.stderr.trim();
-            return Err(output.failure(&cmd, member.as_str(), &format!("{}: {said}", part.file)));
+            return Err(output.failure(&cmd, member, &format!("{}: {said}", part.file)));
         }
         kept.push(path);
     }
@@ -354,7 +356,7 @@ async fn take(cx: &Cx, member: &Member, folder: &str, unserved: &[String]) -> Re
 
 fn unwritten(member: &Member, path: &str, cmd: &Cmd, output: &Output) -> OpError {
     let said = output.stderr.trim();
-    let error = output.failure(cmd, member.as_str(), said);
+    let error = output.failure(cmd, member, said);
     let way = if said.contains("No space left") {
         "Free up space there"
     } else {
@@ -381,9 +383,9 @@ async fn files(cx: &Cx, member: &Member, folder: &str) -> Result<Vec<File>, OpEr
     let listed = must(cx, member, &list).await?;
     let mut files = Vec::new();
     for line in listed.stdout.lines() {
-        let (sha256, path) = line.split_once("  ").ok_or_else(|| {
-            listed.failure(&list, member.as_str(), "printed no list of checksums")
-        })?;
+        let (sha256, path) = line
+            .split_once("  ")
+            .ok_or_else(|| listed.failure(&list, member, "printed no list of checksums"))?;
         let stat = Cmd::root(["/usr/bin/stat", "-c", "%s", path]);
         let size = must(cx, member, &stat).await?;
         let name = path.rsplit('/').next().unwrap_or(path);
@@ -395,12 +397,12 @@ async fn files(cx: &Cx, member: &Member, folder: &str) -> Result<Vec<File>, OpEr
             }),
             _ => {
                 let what = format!("{path} is empty or has no size: {}", size.stdout.trim());
-                return Err(OpError::command(what).on(member.as_str()));
+                return Err(OpError::command(what).on(member));
             }
         }
     }
     if files.is_empty() {
-        return Err(OpError::command(format!("{folder} has nothing in it")).on(member.as_str()));
+        return Err(OpError::command(format!("{folder} has nothing in it")).on(member));
     }
     Ok(files)
 }
@@ -482,7 +484,7 @@ impl Op for Verify {
         if !output.success() {
             let said = format!("{}{}", output.stdout, output.stderr);
             let what = format!("the backup isn't what was written: {}", said.trim());
-            return Err(output.failure(&check, member.as_str(), &what));
+            return Err(output.failure(&check, member, &what));
         }
         let files = files(cx, member, &folder).await?;
         for file in files.iter().filter(|file| file.name.ends_with(".sql")) {
@@ -490,7 +492,7 @@ impl Op for Verify {
             let tail = Cmd::root(["/usr/bin/tail", "-n", "1", &path]).private();
             if must(cx, member, &tail).await?.stdout.trim() != "COMMIT;" {
                 let what = format!("{path} is not a complete dump: its last line isn't COMMIT;");
-                return Err(OpError::command(what).on(member.as_str()));
+                return Err(OpError::command(what).on(member));
             }
         }
         Ok(VerifyOut { folder, files })

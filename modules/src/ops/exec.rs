@@ -133,7 +133,7 @@ impl Op for Exec {
                     .unwrap_or_default()
                     .to_owned();
                 let error = output
-                    .failure(&cmd, args.member.as_str(), &reason)
+                    .failure(&cmd, &args.member, &reason)
                     .with("stdout", kept(&output.stdout))
                     .with("stderr", kept(&output.stderr));
                 Err(if cut { error.with("cut", true) } else { error })

@@ -53,7 +53,7 @@ pub fn module() -> Module {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MemberLock {
     /// The member.
-    pub member: String,
+    pub member: Member,
     /// Whose it is; absent where it is nobody's, or can't be told.
     pub claim: Option<Claim>,
     /// Why it can't be told.
@@ -136,7 +136,7 @@ fn seen(member: &Member, link: &Output, there: &Output) -> MemberLock {
         (link, there) => problem(format!("the lock can't be inspected ({link}, {there})")),
     };
     MemberLock {
-        member: member.0.clone(),
+        member: member.clone(),
         claim,
         problem,
         says: says.to_owned(),
@@ -164,7 +164,7 @@ async fn after(
     let mut outputs = cx.unguarded(member, &batch).await?;
     let looked = outputs.split_off(first.len());
     let [link, there] = looked.as_slice() else {
-        return Err(OpError::command("two outputs were expected").on(member.as_str()));
+        return Err(OpError::command("two outputs were expected").on(member));
     };
     let lock = seen(member, link, there);
     Ok((outputs, lock))
@@ -190,7 +190,7 @@ fn if_it_says(says: &str, program: &[&str]) -> Cmd {
 /// The lock of a member that can't be asked.
 fn unread(member: &Member, error: &OpError) -> MemberLock {
     MemberLock {
-        member: member.0.clone(),
+        member: member.clone(),
         claim: None,
         problem: Some(error.message.clone()),
         says: String::new(),
@@ -202,7 +202,7 @@ fn unread(member: &Member, error: &OpError) -> MemberLock {
 /// All members, by name: whoever comes second meets whoever came first on the first of them.
 fn in_order(cx: &Cx) -> Vec<Member> {
     let mut members = cx.members();
-    members.sort_by(|a, b| a.0.cmp(&b.0));
+    members.sort();
     members
 }
 
@@ -276,7 +276,7 @@ pub struct TakeOut {
     /// What the lock says on every member.
     pub claim: Claim,
     /// The members, by name.
-    pub members: Vec<String>,
+    pub members: Vec<Member>,
 }
 
 /// `lock.take`
@@ -293,7 +293,7 @@ impl Op for Take {
     }
 
     fn observed(_: &TakeArgs, out: &TakeOut) -> Observation {
-        let fact = |member: &String| (format!("{FACT}{member}"), out.claim.to_string());
+        let fact = |member: &Member| (format!("{FACT}{member}"), out.claim.to_string());
         out.members.iter().map(fact).collect()
     }
 
@@ -321,7 +321,7 @@ impl Op for Take {
                     return Err(error);
                 }
             }
-            members.push(member.0);
+            members.push(member);
         }
         if members.is_empty() {
             return Err(OpError::command("the lock can't be taken on any member"));
@@ -366,16 +366,16 @@ async fn take(cx: &Cx, member: &Member, claim: &Claim) -> Result<Took, OpError> 
         (outputs, lock) = after(cx, member, &commands).await?;
     }
     if let Some(why) = lock.refusal(cx.run()) {
-        return Err(OpError::refused(why).on(member.as_str()));
+        return Err(OpError::refused(why).on(member));
     }
     if lock.says == text {
         return Ok(took);
     }
     for (cmd, output) in commands.iter().zip(&outputs) {
-        output.text(cmd, member.as_str())?;
+        output.text(cmd, member)?;
     }
     let why = "the lock was taken but is not there";
-    Err(OpError::command(why).on(member.as_str()))
+    Err(OpError::command(why).on(member))
 }
 
 /// Give the cluster back, on every member where this run has it.
@@ -463,7 +463,7 @@ async fn remove(
     let why = why
         .filter(|why| !why.is_empty())
         .unwrap_or("it is still there");
-    Err(OpError::command(format!("the lock can't be removed: {why}")).on(member.as_str()))
+    Err(OpError::command(format!("the lock can't be removed: {why}")).on(member))
 }
 
 /// Remove locks that were inspected before, whoever holds them: for the lock of a run that no longer exists. See `lockstep
@@ -503,7 +503,7 @@ impl Op for Remove {
     async fn run(cx: &Cx, args: RemoveArgs) -> Result<ReleaseOut, OpError> {
         let (mut members, mut stays) = (Vec::new(), Vec::new());
         for (name, says) in &args.shown {
-            let member = Member(name.clone());
+            let member = Member::from(name.as_str());
             let result = remove(cx, &member, says, &["/usr/bin/rm", "-f", LOCK]).await;
             let lock = result.unwrap_or_else(|error| unread(&member, &error));
             if !lock.free() {
@@ -531,7 +531,7 @@ mod tests {
     fn read(link: (i32, &str), there: i32) -> String {
         let output = |code, text: &str| Output::exit(code, text, "");
         let (link, there) = (output(link.0, link.1), output(there, ""));
-        seen(&Member("m".to_owned()), &link, &there).brief()
+        seen(&Member::from("m"), &link, &there).brief()
     }
 
     #[test]

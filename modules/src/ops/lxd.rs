@@ -37,6 +37,7 @@ pub use restore::Restore;
 pub use work::{Work, work};
 
 use crate::contract::cmd::Cmd;
+use crate::contract::component::Component;
 use crate::contract::cx::{Cx, Look};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Module, Op, OpDef};
@@ -89,7 +90,7 @@ pub struct MembersOut {
 pub struct LxdMember {
     /// Its name.
     #[serde(alias = "server_name")]
-    pub name: String,
+    pub name: Member,
     /// `Online`, `Offline`, `Blocked` (versions differ) or `Evacuated` (which hides the other two).
     pub status: String,
     /// Why.
@@ -143,7 +144,7 @@ async fn query<T: DeserializeOwned>(cx: &Cx, path: &str) -> Result<T, OpError> {
         // An empty object isn't printed (`lxc/query.go`).
         "{}".clone_into(&mut output.stdout);
     }
-    output.json(&cmd, asked.as_str())
+    output.json(&cmd, &asked)
 }
 
 /// The cluster's members.
@@ -227,7 +228,7 @@ impl Op for Wait {
 }
 
 async fn look(cx: &Cx) -> Result<Look<WaitOut>, OpError> {
-    let presence = match Presence::of(cx, "lxd").await {
+    let presence = match Presence::of(cx, Component::Lxd.snap()).await {
         Ok(presence) => presence,
         Err(error) => return not_yet(error),
     };
@@ -296,7 +297,7 @@ async fn ready(cx: &Cx, member: &Member) -> Result<Ready, OpError> {
     if output.success() {
         return Ok(ready);
     }
-    let failure = output.failure(&full, member.as_str(), output.stderr.trim());
+    let failure = output.failure(&full, member, output.stderr.trim());
     Ok(Ready::No(failure.message))
 }
 
@@ -319,8 +320,8 @@ pub async fn health(cx: &Cx, presence: &Presence) -> Result<Seen, OpError> {
     let list = Cmd::root(["/snap/bin/lxc", "query", MEMBERS]).timeout(LOOK);
     let ask = async |member: &Member| {
         let output = cx.cmd(member, &list).await?;
-        let members = some(output.json(&list, member.as_str())?);
-        members.map_err(|error| error.on(member.as_str()))
+        let members = some(output.json(&list, member)?);
+        members.map_err(|error| error.on(member))
     };
     let answers = join_all(presence.with.iter().map(ask)).await;
     let (mut views, mut serving, mut silent) = (Vec::new(), Vec::new(), Vec::new());
@@ -442,7 +443,7 @@ async fn versions(cx: &Cx, members: &[Member]) -> Result<Option<Vec<(String, i64
         last = match cx.cmd(member, &cmd).await {
             Ok(output) if output.lacks_flag() => Ok(None),
             Ok(output) => {
-                let answer = output.json::<Answer>(&cmd, member.as_str());
+                let answer = output.json::<Answer>(&cmd, member);
                 answer.map(|answer| Some(answer.rows))
             }
             Err(error) => Err(error),
@@ -474,7 +475,7 @@ mod tests {
     #[test]
     fn what_only_some_members_see_is_told_with_who_sees_it() {
         let member = |name: &str, status: &str, message: &str| LxdMember {
-            name: name.to_owned(),
+            name: name.into(),
             status: status.to_owned(),
             message: message.to_owned(),
             roles: Vec::new(),
@@ -483,7 +484,7 @@ mod tests {
             groups: Vec::new(),
         };
         let presence = Presence {
-            with: ["m1", "m2"].map(|name| Member(name.to_owned())).into(),
+            with: ["m1", "m2"].map(Member::from).into(),
             without: Vec::new(),
         };
         let well = vec![member("m1", "Online", ""), member("m2", "Online", "")];

@@ -124,8 +124,8 @@ impl Op for Health {
 pub async fn health(cx: &Cx, members: &[Member]) -> Result<HealthOut, OpError> {
     let cmd = ceph::command(&["-s"]);
     let (asked, output) = cx.ask(members, &cmd).await?;
-    let status: Status = output.json(&cmd, asked.as_str())?;
+    let status: Status = output.json(&cmd, &asked)?;
     let cmd = ceph::command(&["osd", "dump"]);
-    let dump: OsdDump = cx.cmd(&asked, &cmd).await?.json(&cmd, asked.as_str())?;
+    let dump: OsdDump = cx.cmd(&asked, &cmd).await?.json(&cmd, &asked)?;
     Ok(HealthOut::of(&status, &dump))
 }

@@ -93,9 +93,9 @@ pub struct HealthOut {
     /// What does.
     pub problems: Vec<String>,
     /// Members that run the databases.
-    pub central: Vec<String>,
+    pub central: Vec<Member>,
     /// Members that lead one.
-    pub leaders: Vec<String>,
+    pub leaders: Vec<Member>,
     /// The terms of both databases; they change with every election.
     pub terms: Vec<u64>,
 }
@@ -143,11 +143,11 @@ pub async fn health(cx: &Cx) -> Result<HealthOut, OpError> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Placement {
     /// Members that run a server of each database.
-    pub central: Vec<String>,
+    pub central: Vec<Member>,
     /// The leader of the northbound database, if its servers name one.
-    pub northbound_leader: Option<String>,
+    pub northbound_leader: Option<Member>,
     /// The leader of the southbound database, if its servers name one.
-    pub southbound_leader: Option<String>,
+    pub southbound_leader: Option<Member>,
     /// The longest election timer, in milliseconds.
     pub election_timer: Option<u64>,
 }
@@ -155,7 +155,7 @@ pub struct Placement {
 /// Where the databases are.
 pub(crate) async fn placement(cx: &Cx) -> Result<Placement, OpError> {
     let picture = Picture::take(cx).await?;
-    let leader = |views: &[(String, View)]| {
+    let leader = |views: &[(Member, View)]| {
         let leads = views.iter().find(|(_, view)| view.role == "leader");
         leads.map(|(member, _)| member.clone())
     };
@@ -172,7 +172,7 @@ pub(crate) async fn placement(cx: &Cx) -> Result<Placement, OpError> {
 #[derive(Clone, Debug, Default)]
 struct Picture {
     /// Views by member, for each database in the order of [`DATABASES`].
-    views: [Vec<(String, View)>; 2],
+    views: [Vec<(Member, View)>; 2],
     /// Servers that answered with something unreadable: database, member, what.
     unread: Vec<(&'static str, Member, String)>,
 }
@@ -188,7 +188,7 @@ impl Picture {
                 DATABASES.iter().zip(&mut picture.views).zip(views?)
             {
                 match view {
-                    Some(Ok(view)) => of_database.push((member.0.clone(), view)),
+                    Some(Ok(view)) => of_database.push((member.clone(), view)),
                     Some(Err(what)) => picture.unread.push((database.title, member.clone(), what)),
                     None => {}
                 }
@@ -219,15 +219,15 @@ impl Picture {
     }
 
     /// The views of each database, with its name.
-    fn databases(&self) -> impl Iterator<Item = (Database, &[(String, View)])> {
+    fn databases(&self) -> impl Iterator<Item = (Database, &[(Member, View)])> {
         DATABASES
             .into_iter()
             .zip(self.views.iter().map(Vec::as_slice))
     }
 
     /// Members that run a server.
-    fn central(&self) -> Vec<String> {
-        let mut central: Vec<String> = self
+    fn central(&self) -> Vec<Member> {
+        let mut central: Vec<Member> = self
             .views
             .iter()
             .flatten()
@@ -239,13 +239,13 @@ impl Picture {
     }
 
     /// Members that lead a database.
-    fn leaders(&self) -> Vec<String> {
+    fn leaders(&self) -> Vec<Member> {
         let leading = self
             .views
             .iter()
             .flatten()
             .filter(|(_, view)| view.role == "leader");
-        let mut leaders: Vec<String> = leading.map(|(member, _)| member.clone()).collect();
+        let mut leaders: Vec<Member> = leading.map(|(member, _)| member.clone()).collect();
         leaders.sort();
         leaders.dedup();
         leaders
@@ -294,7 +294,7 @@ async fn views(cx: &Cx, member: &Member) -> Result<Vec<Option<Result<View, Strin
             return None;
         }
         Some(Err(output
-            .failure(cmd, member.as_str(), output.stderr.trim())
+            .failure(cmd, member, output.stderr.trim())
             .message))
     });
     Ok(views.collect())

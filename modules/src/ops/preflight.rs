@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use checks::{CHECKS, CheckDef};
 pub use version::Version;
 
+use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
@@ -30,7 +31,7 @@ use crate::ops::snap::Update;
 use crate::ops::status::{self, Health, Status};
 use crate::products::snapd;
 use facts::Facts;
-use tables::{Component, Hazard, Path, Set, Together, Track};
+use tables::{Hazard, Path, Set, Together, Track};
 
 /// A member's machine, as far as anything depends on it; what couldn't be told is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,7 +45,7 @@ pub struct Machine {
 }
 
 /// The machines of all members that answer.
-pub(crate) async fn machines(cx: &Cx) -> BTreeMap<String, Machine> {
+pub(crate) async fn machines(cx: &Cx) -> BTreeMap<Member, Machine> {
     let text = |version: Option<Version>| version.map(String::from).unwrap_or_default();
     let machine = |(member, host): (Member, Result<host::Host, OpError>)| {
         let host = host.ok()?;
@@ -53,7 +54,7 @@ pub(crate) async fn machines(cx: &Cx) -> BTreeMap<String, Machine> {
             snapd: text(host.snapd),
             kernel: text(host.kernel),
         };
-        Some((member.0, machine))
+        Some((member, machine))
     };
     host::all(cx, cx.members())
         .await
@@ -135,7 +136,7 @@ pub struct Report {
     /// The cluster that they were made on.
     pub status: Status,
     /// What the store has for members, in the channels that they follow: by member and snap.
-    pub updates: BTreeMap<String, BTreeMap<String, Update>>,
+    pub updates: BTreeMap<Member, BTreeMap<String, Update>>,
 }
 
 impl Report {
@@ -244,8 +245,8 @@ impl CheckArgs {
         Ok(())
     }
 
-    fn chosen(&self, snap: &str) -> bool {
-        self.components.is_empty() || self.components.iter().any(|c| c.snap() == snap)
+    fn chosen(&self, component: Component) -> bool {
+        self.components.is_empty() || self.components.contains(&component)
     }
 }
 
@@ -253,24 +254,28 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
     let status = status::read(cx).await?;
     // Who gives no answer has been waited for, and "reachable" tells of it.
     let there = status.members.iter().filter(|m| m.reachable);
-    let there = there.map(|m| Member(m.name.clone())).collect();
+    let there = there.map(|m| m.name.clone()).collect();
     let hosts = host::all(cx, there).await;
     let mut released = BTreeMap::new();
-    for snap in args.channels.keys().filter(|snap| args.chosen(snap)) {
+    let chosen = |snap: &&String| match Component::of_snap(snap) {
+        Some(component) => args.chosen(component),
+        None => args.components.is_empty(),
+    };
+    for snap in args.channels.keys().filter(chosen) {
         let channels = snapd::channels(cx, snap).await.map_err(|e| e.message);
         released.insert(snap.clone(), channels);
     }
     // Members that are blocked or away can't be asked; that they are is told by another check.
-    let well = |name: &str| {
+    let well = |component: Component| {
         let mut all = status.components.iter();
-        all.find(|c| c.name == name && c.health == Health::Ok)
+        all.find(|c| c.name == component && c.health == Health::Ok)
     };
-    let work = match well("lxd") {
+    let work = match well(Component::Lxd) {
         Some(_) => Some(crate::ops::lxd::work(cx).await.map_err(|e| e.message)),
         None => None,
     };
     // In the middle of a wave releases expect different schemas, and that is how it has to be.
-    let network = match well("microovn").filter(|c| c.in_step) {
+    let network = match well(Component::Microovn).filter(|c| c.in_step) {
         Some(_) => Some(
             crate::ops::microovn::outlook(cx)
                 .await
@@ -278,10 +283,10 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
         ),
         None => None,
     };
-    let ceph = match status.components.iter().find(|c| c.name == "microceph") {
-        Some(storage) if unnamed(&status, "microceph") => {
-            let members: Vec<Member> = storage.members.iter().cloned().map(Member).collect();
-            Some(facts::ceph_version(cx, &members).await)
+    let mut all = status.components.iter();
+    let ceph = match all.find(|c| c.name == Component::Microceph) {
+        Some(storage) if unnamed(&status, storage.name) => {
+            Some(facts::ceph_version(cx, &storage.members).await)
         }
         _ => None,
     };
@@ -312,7 +317,7 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
         let offers = offers
             .iter()
             .map(|(snap, offer)| (snap.clone(), update(offer)));
-        Some((member.0.clone(), offers.collect()))
+        Some((member.clone(), offers.collect()))
     });
     Ok(Report {
         ok: !checks.iter().any(Check::is_against),
@@ -322,9 +327,10 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
     })
 }
 
-/// Whether the version of a snap tells nothing anywhere.
-fn unnamed(status: &Status, snap: &str) -> bool {
-    let mut installed = status.members.iter().filter_map(|m| m.snaps.get(snap));
+/// Whether the version of a component's snap tells nothing anywhere.
+fn unnamed(status: &Status, component: Component) -> bool {
+    let members = status.members.iter();
+    let mut installed = members.filter_map(|m| m.snaps.get(component.snap()));
     installed.any(|i| Version::parse(&i.version).is_none())
 }
 

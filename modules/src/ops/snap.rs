@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use clients::{Client, Clients, ClientsArgs, ClientsOut, Wait, WaitArgs, WaitOut};
 pub(crate) use clients::{against, lasting as running};
-pub use refresh::{Refresh, RefreshArgs, RefreshOut, Replaced, Spares};
+pub use refresh::{REFRESH, Refresh, RefreshArgs, RefreshOut, Replaced, Spares};
 
 use crate::contract::cmd::Cmd;
 use crate::contract::cx::{Cx, LogLevel, Look};
@@ -84,7 +84,7 @@ impl Installed {
 
     /// What this says about the cluster.
     #[must_use]
-    pub fn observation(&self, member: &str, snap: &str) -> Observation {
+    pub fn observation(&self, member: &Member, snap: &str) -> Observation {
         let key = |field: &str| format!("{member}/{snap}/{field}");
         Observation::from([
             (key("revision"), self.revision.clone()),
@@ -130,7 +130,7 @@ impl Op for Info {
     }
 
     fn observed(args: &SnapArgs, out: &Installed) -> Observation {
-        out.observation(args.member.as_str(), &args.snap)
+        out.observation(&args.member, &args.snap)
     }
 
     async fn run(cx: &Cx, args: SnapArgs) -> Result<Installed, OpError> {
@@ -443,7 +443,7 @@ async fn switch(
     argv.extend(channel.map(|c| format!("--channel={c}")));
     argv.extend([format!("--cohort={COHORT}"), name.to_owned()]);
     let cmd = Cmd::root(argv);
-    cx.cmd(member, &cmd).await?.text(&cmd, member.as_str())?;
+    cx.cmd(member, &cmd).await?.text(&cmd, member)?;
     let (snap, _) = look(cx, member, name).await?;
     if follows(&snap, channel) {
         return Ok((true, snap));
@@ -452,7 +452,7 @@ async fn switch(
         "it tracks {} in cohort {:?}",
         snap.tracking_channel, snap.cohort_key
     );
-    Err(OpError::command(format!("snap switch succeeded, but {is}")).on(member.as_str()))
+    Err(OpError::command(format!("snap switch succeeded, but {is}")).on(member))
 }
 
 /// Hold a snap's refreshes, so that only refreshes that name it happen.
@@ -546,15 +546,12 @@ async fn set_hold(cx: &Cx, member: &Member, name: &str, hold: bool) -> Result<Ho
     }
     let flag = if hold { "--hold=forever" } else { "--unhold" };
     let cmd = Cmd::root(["/usr/bin/snap", "refresh", flag, name]);
-    cx.cmd(member, &cmd).await?.text(&cmd, member.as_str())?;
+    cx.cmd(member, &cmd).await?.text(&cmd, member)?;
     if held().await? == hold {
         return Ok(HoldOut { changed: true });
     }
     let is = if hold { "not held" } else { "held" };
-    Err(
-        OpError::command(format!("snap refresh {flag} succeeded, but {name} is {is}"))
-            .on(member.as_str()),
-    )
+    Err(OpError::command(format!("snap refresh {flag} succeeded, but {name} is {is}")).on(member))
 }
 
 /// A snap, and all changes that snapd knows of it.
@@ -567,9 +564,7 @@ async fn look(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Change>
     let [snap, changes] =
         <[_; 2]>::try_from(answers).map_err(|_| OpError::command("two answers were expected"))?;
     if matches!(&snap, Err(e) if e.kind == "snap-not-found") {
-        return Err(
-            OpError::refused(format!("the snap {name:?} is not installed")).on(member.as_str()),
-        );
+        return Err(OpError::refused(format!("the snap {name:?} is not installed")).on(member));
     }
     // snapd answers "not found" where it has no change for a snap yet, in some releases.
     let changes = if changes.is_err() {

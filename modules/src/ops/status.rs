@@ -12,12 +12,13 @@ use futures_util::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use component::{Component, Health};
+pub use component::{ComponentStatus, Health};
 pub use halfway::Halfway;
 pub use lasting::{Area, Lasting, Unharmed};
 pub use require::Require;
 pub use snapshot::{Snapshot, SnapshotOut, StorageSnapshot};
 
+use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
@@ -25,14 +26,6 @@ use crate::contract::schema::{Member, Span};
 use crate::ops::lock::{self, MemberLock};
 use crate::ops::snap::Installed;
 use crate::products::snapd::{self, Change, Snap};
-
-/// The snaps that make up a MicroCloud, in the order in which they are refreshed.
-pub const COMPONENTS: [(&str, &str); 4] = [
-    ("microceph", "MicroCeph"),
-    ("microovn", "MicroOVN"),
-    ("lxd", "LXD"),
-    ("microcloud", "MicroCloud"),
-];
 
 /// The module.
 #[must_use]
@@ -67,14 +60,14 @@ pub struct Status {
     /// The members, in the cluster's order.
     pub members: Vec<MemberStatus>,
     /// The components, in the order in which they are refreshed.
-    pub components: Vec<Component>,
+    pub components: Vec<ComponentStatus>,
 }
 
 /// A member.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MemberStatus {
     /// Its name.
-    pub name: String,
+    pub name: Member,
     /// Whether it answered.
     pub reachable: bool,
     /// Whether nothing at all came back from it in time: the machine is off, or cut off.
@@ -121,11 +114,11 @@ pub async fn read(cx: &Cx) -> Result<Status, OpError> {
     cx.name_the_silent();
     let names = cx.members();
     let members = join_all(names.iter().map(|member| member_status(cx, member))).await;
-    let each = COMPONENTS.map(|(snap, title)| component::read(cx, snap, title, &members));
+    let each = Component::ALL.map(|component| component::read(cx, component, &members));
     let components = join_all(each).await;
     // Of a member that wasn't seen nobody knows what it runs.
     let seen = members.iter().all(|m| m.problem.is_none());
-    let well = |c: &Component| matches!(c.health, Health::Ok | Health::Absent);
+    let well = |c: &ComponentStatus| matches!(c.health, Health::Ok | Health::Absent);
     Ok(Status {
         cluster: cx.cluster().name.clone(),
         in_step: seen && components.iter().all(|c| c.in_step),
@@ -137,13 +130,13 @@ pub async fn read(cx: &Cx) -> Result<Status, OpError> {
 }
 
 /// Whether no member has any component.
-fn is_bare(components: &[Component]) -> bool {
+fn is_bare(components: &[ComponentStatus]) -> bool {
     components.iter().all(|c| c.members.is_empty())
 }
 
 async fn member_status(cx: &Cx, member: &Member) -> MemberStatus {
     let mut status = MemberStatus {
-        name: member.0.clone(),
+        name: member.clone(),
         reachable: true,
         silent: false,
         problem: None,
@@ -171,11 +164,11 @@ async fn member_status(cx: &Cx, member: &Member) -> MemberStatus {
 /// the host when a member joins.
 async fn itself(cx: &Cx, member: &Member) -> Result<(), OpError> {
     let name = cx.facts(member).await?.hostname;
-    if name != member.0 && cx.members().iter().any(|other| other.0 == name) {
+    if *member != name && cx.members().iter().any(|other| *other == name) {
         let why = format!(
             "the machine that answers has hostname {name}, which is another member; fix the address in the cluster file"
         );
-        return Err(OpError::refused(why).on(member.as_str()));
+        return Err(OpError::refused(why).on(member));
     }
     Ok(())
 }
@@ -184,7 +177,7 @@ async fn installed(
     cx: &Cx,
     member: &Member,
 ) -> Result<(BTreeMap<String, Installed>, Vec<String>, MemberLock), OpError> {
-    let names = COMPONENTS.map(|(snap, _)| snap);
+    let names = Component::ALL.map(Component::snap);
     // Asked for by snap: a host without a serial vault has a change that never ends ("Initialize device"), and older
     // releases of snapd don't say in a change which snaps it is about.
     let changes = names.map(|snap| format!("/v2/changes?select=in-progress&for={snap}"));
@@ -248,7 +241,7 @@ impl Status {
                 parts.push(format!("{who} {what}"));
             }
         }
-        let unwell = |c: &&Component| !matches!(c.health, Health::Ok | Health::Absent);
+        let unwell = |c: &&ComponentStatus| !matches!(c.health, Health::Ok | Health::Absent);
         parts.extend(
             self.components
                 .iter()

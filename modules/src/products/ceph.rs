@@ -72,10 +72,7 @@ impl Picture {
     /// As `member` sees it. Without quorum each command takes its whole time and says nothing: the first one shows that.
     async fn of(cx: &Cx, member: &Member) -> Result<Self, OpError> {
         let status = command(&["-s"]);
-        let status = cx
-            .cmd(member, &status)
-            .await?
-            .json(&status, member.as_str())?;
+        let status = cx.cmd(member, &status).await?.json(&status, member)?;
         let asks: [&[&str]; 5] = [
             &["mon", "dump"],
             &["mgr", "stat"],
@@ -98,24 +95,23 @@ impl Picture {
             return Err(OpError::command(
                 "the transport returned other outputs than were asked for",
             )
-            .on(member.as_str()));
+            .on(member));
         };
-        let name = member.as_str();
         Ok(Self {
             asked: member.clone(),
             status,
-            mons: mons.json(&batch[0], name)?,
-            mgr: mgr.json(&batch[1], name)?,
-            mds: mds.json(&batch[2], name)?,
-            dump: dump.json(&batch[3], name)?,
-            tree: tree.json(&batch[4], name)?,
+            mons: mons.json(&batch[0], member)?,
+            mgr: mgr.json(&batch[1], member)?,
+            mds: mds.json(&batch[2], member)?,
+            dump: dump.json(&batch[3], member)?,
+            tree: tree.json(&batch[4], member)?,
         })
     }
 
     /// Everything that speaks against taking `member` down, or, without one, against going on after one came back. What is
     /// down on that very member doesn't count. See [`Status::problems`].
     #[must_use]
-    pub fn problems(&self, since: Option<&Codes>, member: Option<&str>) -> Vec<String> {
+    pub fn problems(&self, since: Option<&Codes>, member: Option<&Member>) -> Vec<String> {
         let aside = member.map_or_else(Aside::default, |member| self.aside(member));
         let mut problems = self.status.problems(since, aside);
         problems.extend(self.down_elsewhere(member));
@@ -123,13 +119,13 @@ impl Picture {
         problems
     }
 
-    fn aside(&self, member: &str) -> Aside {
-        let own: BTreeSet<i64> = self.tree.of_host(member).0.into_iter().collect();
+    fn aside(&self, member: &Member) -> Aside {
+        let own: BTreeSet<i64> = self.tree.of_host(member.as_str()).0.into_iter().collect();
         let (down, out) = self.dump.down_and_out(&own);
         let quorum = self.status.figures().quorum;
-        let is_mon = self.mons.names().any(|name| name == member);
+        let is_mon = self.mons.names().any(|name| *name == *member);
         Aside {
-            mons: usize::from(is_mon && !quorum.iter().any(|name| name == member)),
+            mons: usize::from(is_mon && !quorum.iter().any(|name| *name == *member)),
             down,
             out,
         }
@@ -137,12 +133,12 @@ impl Picture {
 
     /// Which OSDs are down, and where to look.
     #[must_use]
-    pub fn down_elsewhere(&self, member: Option<&str>) -> Vec<String> {
+    pub fn down_elsewhere(&self, member: Option<&Member>) -> Vec<String> {
         let hosts = self
             .tree
             .by_host()
             .into_keys()
-            .filter(|host| Some(host.as_str()) != member);
+            .filter(|host| member.is_none_or(|member| host != member));
         let down = hosts.map(|host| (self.tree.of_host(&host).1, host));
         let down = down.filter(|(ids, _)| !ids.is_empty());
         down.map(|(ids, host)| {
@@ -157,17 +153,17 @@ impl Picture {
 
     /// What speaks against stopping all of Ceph on `member`, if everything else were well: majorities and successors.
     #[must_use]
-    pub fn needs(&self, member: &str) -> Vec<String> {
+    pub fn needs(&self, member: &Member) -> Vec<String> {
         let mut needs = Vec::new();
         let quorum = self.status.figures().quorum;
         let mons = self.mons.names().count();
-        if quorum.iter().any(|name| name == member) && 2 * (quorum.len() - 1) <= mons {
+        if quorum.iter().any(|name| *name == *member) && 2 * (quorum.len() - 1) <= mons {
             needs.push(format!(
                 "without {member} {} of {mons} monitors are left, which is no majority",
                 quorum.len() - 1
             ));
         }
-        if self.mgr.active_name == member && self.mgr.num_standby == 0 {
+        if self.mgr.active_name == *member && self.mgr.num_standby == 0 {
             needs.push(format!(
                 "the active manager is on {member}, and none stands by elsewhere"
             ));
@@ -206,7 +202,7 @@ pub async fn ok_to_stop(cx: &Cx, asked: &Member, ids: &[i64]) -> Result<Option<S
         },
         _ => output.clone(),
     };
-    let answer: OkToStop = answer.json(&cmd, asked.as_str())?;
+    let answer: OkToStop = answer.json(&cmd, asked)?;
     let said = output.success() && answer.ok_to_stop;
     Ok((!said).then(|| {
         format!(

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::cmd::Cmd;
+use crate::contract::component::Component;
 use crate::contract::cx::{Cx, Look};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
@@ -30,27 +31,27 @@ pub struct App {
     pub title: &'static str,
 }
 
+impl App {
+    const fn of(component: Component) -> Self {
+        Self {
+            snap: component.snap(),
+            title: component.title(),
+        }
+    }
+}
+
 /// MicroCeph.
-pub const MICROCEPH: App = App {
-    snap: "microceph",
-    title: "MicroCeph",
-};
+pub const MICROCEPH: App = App::of(Component::Microceph);
 /// MicroOVN.
-pub const MICROOVN: App = App {
-    snap: "microovn",
-    title: "MicroOVN",
-};
+pub const MICROOVN: App = App::of(Component::Microovn);
 /// MicroCloud.
-pub const MICROCLOUD: App = App {
-    snap: "microcloud",
-    title: "MicroCloud",
-};
+pub const MICROCLOUD: App = App::of(Component::Microcloud);
 
 /// A member, as the database knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Row {
     /// Its name.
-    pub name: String,
+    pub name: Member,
     /// Its address and port.
     pub address: String,
     /// `voter`, `stand-by`, `spare`, or `PENDING` until the next heartbeat.
@@ -85,17 +86,17 @@ pub async fn list(cx: &Cx, app: App, member: &Member) -> Result<Vec<Row>, OpErro
     let rows: Vec<Row> = if output.lacks_flag() {
         let drawn = ask(&[]);
         output = cx.cmd(member, &drawn).await?;
-        let text = output.text(&drawn, member.as_str())?;
+        let text = output.text(&drawn, member)?;
         table::rows(text).map_err(|what| {
             let what = format!("printed a list of members that can't be read: {what}");
-            output.failure(&drawn, member.as_str(), &what)
+            output.failure(&drawn, member, &what)
         })?
     } else {
-        output.json(&json, member.as_str())?
+        output.json(&json, member)?
     };
     if rows.is_empty() {
         let what = format!("{} lists no members", app.title);
-        return Err(OpError::command(what).on(member.as_str()));
+        return Err(OpError::command(what).on(member));
     }
     Ok(rows)
 }
@@ -251,7 +252,7 @@ impl Views {
         };
         views.ask(cx, presence.with.clone()).await;
         let known = [presence.with.as_slice(), &presence.without].concat();
-        let listed = views.roster().unwrap_or_default().into_iter().map(Member);
+        let listed = views.roster().unwrap_or_default().into_iter();
         // Who isn't in the cluster file can't be asked; the list says how they are.
         let ours = cx.members();
         let unseen = listed.filter(|member| !known.contains(member) && ours.contains(member));
@@ -270,7 +271,7 @@ impl Views {
     ///
     /// # Errors
     /// With the last failure, where none does.
-    pub fn roster(&self) -> Result<Vec<String>, OpError> {
+    pub fn roster(&self) -> Result<Vec<Member>, OpError> {
         let mut last = OpError::refused(format!("no member has the snap of {}", self.app.title));
         for (_, view) in &self.each {
             match view {
@@ -314,7 +315,7 @@ mod tests {
 
     fn rows(statuses: &[&str]) -> Vec<Row> {
         let row = |(i, status): (usize, &&str)| Row {
-            name: format!("micro{}", i + 1),
+            name: format!("micro{}", i + 1).into(),
             address: String::new(),
             role: "voter".to_owned(),
             status: (*status).to_owned(),
@@ -325,10 +326,8 @@ mod tests {
     #[test]
     fn statuses_are_judged() {
         let two = Presence {
-            with: ["micro1", "micro2"]
-                .map(|name| Member(name.to_owned()))
-                .into(),
-            without: vec![Member("micro3".to_owned())],
+            with: ["micro1", "micro2"].map(Member::from).into(),
+            without: vec![Member::from("micro3")],
         };
         let shown = |statuses: &[&str]| format!("{:?}", judge(MICROOVN, &two, &rows(statuses)));
         assert_eq!(shown(&["ONLINE", "ONLINE"]), "Yes(Online)");

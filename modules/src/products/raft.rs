@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::contract::schema::Member;
+
 /// One server's view of one database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
@@ -128,8 +130,8 @@ fn server(line: &str) -> Server {
 /// What speaks against the raft of `database`, as all servers that answered see it; nothing does if it is empty. What
 /// concerns the server with the id `aside` is left aside.
 #[must_use]
-pub fn problems(database: &str, views: &[(String, View)], aside: Option<&str>) -> Vec<String> {
-    let counted: Vec<&(String, View)> = views
+pub fn problems(database: &str, views: &[(Member, View)], aside: Option<&str>) -> Vec<String> {
+    let counted: Vec<&(Member, View)> = views
         .iter()
         .filter(|(_, view)| Some(view.server.as_str()) != aside)
         .collect();
@@ -148,7 +150,7 @@ pub fn problems(database: &str, views: &[(String, View)], aside: Option<&str>) -
 }
 
 /// What the views don't agree on.
-fn together(views: &[&(String, View)], aside: Option<&str>) -> Vec<String> {
+fn together(views: &[&(Member, View)], aside: Option<&str>) -> Vec<String> {
     let mut problems = Vec::new();
     let others = |view: &View| {
         view.servers
@@ -266,7 +268,7 @@ mod tests {
         View::parse(&body[..body.find("\n[rc=").unwrap()]).unwrap()
     }
 
-    fn three() -> Vec<(String, View)> {
+    fn three() -> Vec<(Member, View)> {
         let leader = sample("status", "OVN_Northbound");
         let follower = sample("follower", "OVN_Northbound");
         let third = View {
@@ -279,9 +281,9 @@ mod tests {
             ..view
         };
         vec![
-            ("m1".to_owned(), leader),
-            ("m2".to_owned(), settled(follower)),
-            ("m3".to_owned(), settled(third)),
+            ("m1".into(), leader),
+            ("m2".into(), settled(follower)),
+            ("m3".into(), settled(third)),
         ]
     }
 
@@ -332,7 +334,7 @@ mod tests {
         assert!(problems("NB", &three(), None).is_empty());
     }
 
-    fn with(change: impl FnOnce(&mut Vec<(String, View)>)) -> String {
+    fn with(change: impl FnOnce(&mut Vec<(Member, View)>)) -> String {
         let mut views = three();
         change(&mut views);
         problems("NB", &views, None).join("\n")

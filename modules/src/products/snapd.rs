@@ -205,9 +205,7 @@ pub async fn services_down(cx: &Cx, member: &Member, snap: &str) -> Result<Vec<S
     let mut answers = get(cx, member, &[&path]).await?;
     let services: Vec<Service> = read(member, answers.remove(0))?;
     if services.is_empty() {
-        return Err(
-            OpError::command(format!("snapd lists no services of {snap}")).on(member.as_str()),
-        );
+        return Err(OpError::command(format!("snapd lists no services of {snap}")).on(member));
     }
     let down = services.into_iter().filter(Service::is_down);
     Ok(down
@@ -305,7 +303,7 @@ pub async fn get(
         .collect();
     let outputs = cx.batch(member, &batch).await?;
     let answers = batch.iter().zip(&outputs).map(|(cmd, output)| {
-        let envelope: Envelope = output.json(cmd, member.as_str())?;
+        let envelope: Envelope = output.json(cmd, member)?;
         if envelope.kind != "error" {
             return Ok(Ok(envelope.result));
         }
@@ -348,8 +346,7 @@ pub fn read<T: DeserializeOwned>(
 ) -> Result<T, OpError> {
     let value = answer.map_err(|e| refused(member, &e))?;
     T::deserialize(&value).map_err(|e| {
-        OpError::command(format!("snapd answered with something unexpected ({e})"))
-            .on(member.as_str())
+        OpError::command(format!("snapd answered with something unexpected ({e})")).on(member)
     })
 }
 
@@ -357,7 +354,7 @@ pub fn read<T: DeserializeOwned>(
 #[must_use]
 pub fn refused(member: &Member, error: &ApiError) -> OpError {
     OpError::command(format!("snapd says: {}", error.message))
-        .on(member.as_str())
+        .on(member)
         .with("kind", error.kind.as_str())
 }
 

@@ -301,7 +301,7 @@ pub(super) struct Failed {
     pub(super) message: String,
     /// The member it happened on, if one.
     #[serde(default)]
-    pub(super) member: Option<String>,
+    pub(super) member: Option<Member>,
     /// Evidence.
     #[serde(default)]
     pub(super) detail: Map<String, Value>,

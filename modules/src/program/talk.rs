@@ -230,7 +230,7 @@ impl<'a> Talk<'a> {
                 } else {
                     last_line(&output.stderr, &output.stdout)
                 };
-                Err(output.failure(&cmd, member.as_str(), &reason))
+                Err(output.failure(&cmd, &member, &reason))
             }
         }
     }

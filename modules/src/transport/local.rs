@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 use super::wire::{self, Cut, Frames};
 use crate::contract::cmd::{Cmd, Output};
 use crate::contract::reach::{ContactError, Ear, Facts, Transport, deaf};
+use crate::contract::schema::Member;
 
 /// Runs commands through `/bin/sh` on this machine, in the frames that `ssh` uses too.
 #[derive(Debug, Default)]
@@ -34,13 +35,13 @@ impl Local {
 }
 
 impl Transport for Local {
-    fn facts<'a>(&'a self, _member: &'a str) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
+    fn facts<'a>(&'a self, _member: &'a Member) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
         Box::pin(async move { self.known().await.cloned() })
     }
 
     fn run<'a>(
         &'a self,
-        _member: &'a str,
+        _member: &'a Member,
         batch: &'a [Cmd],
         ear: &'a Ear<'a>,
     ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {
@@ -139,7 +140,10 @@ mod tests {
     use crate::contract::cmd::{End, Guard};
 
     async fn run(batch: &[Cmd]) -> Vec<Output> {
-        Local::default().run("here", batch, &deaf).await.unwrap()
+        Local::default()
+            .run(&"here".into(), batch, &deaf)
+            .await
+            .unwrap()
     }
 
     #[tokio::test]
@@ -174,7 +178,10 @@ mod tests {
                     std::fs::write(&heard, "").unwrap();
                 }
             };
-            let outputs = Local::default().run("here", &batch, &ear).await.unwrap();
+            let outputs = Local::default()
+                .run(&"here".into(), &batch, &ear)
+                .await
+                .unwrap();
             assert!(outputs[1].success(), "{outputs:?}");
             std::fs::remove_file(&heard).unwrap();
         }
@@ -255,7 +262,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_machine_tells_its_facts() {
-        let facts = Local::default().facts("here").await.unwrap();
+        let facts = Local::default().facts(&"here".into()).await.unwrap();
         assert!(!facts.hostname.is_empty());
         assert_eq!(facts.boot_id.len(), 36);
     }
@@ -277,7 +284,7 @@ mod tests {
         assert_eq!(outputs[1].stdout, "two\n");
         let local = Local::default();
         for says in ["", "it's another", "/proc/self/f"] {
-            let result = local.run("m", &guarded(says), &deaf).await;
+            let result = local.run(&"m".into(), &guarded(says), &deaf).await;
             assert_eq!(result, Err(ContactError::Taken("/proc/self/fd".to_owned())));
         }
     }

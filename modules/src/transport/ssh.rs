@@ -16,13 +16,14 @@ use super::wire::{self, Cut};
 use crate::contract::cluster::{Cluster, MemberConfig, SshConfig};
 use crate::contract::cmd::{Cmd, Output};
 use crate::contract::reach::{ContactError, Ear, Facts, Transport};
+use crate::contract::schema::Member;
 
 /// Reaches members with the user's own `ssh`, and the machine itself without.
 pub struct Ssh {
     config: SshConfig,
-    links: BTreeMap<String, Link>,
+    links: BTreeMap<Member, Link>,
     /// The members of the cluster; a machine beside it may be one of them by another name.
-    members: Vec<String>,
+    members: Vec<Member>,
     local: Local,
     sockets: RefCell<Sockets>,
     /// Key exchange is what a connection costs: more than about two a core at once only makes each of them slower.
@@ -84,10 +85,10 @@ impl Ssh {
         })
     }
 
-    fn link(&self, member: &str) -> Result<&Link, ContactError> {
+    fn link(&self, member: &Member) -> Result<&Link, ContactError> {
         self.links
             .get(member)
-            .ok_or_else(|| ContactError::NoSuchMember(member.to_owned()))
+            .ok_or_else(|| ContactError::NoSuchMember(member.clone()))
     }
 
     async fn connection(&self, link: &Link) -> Result<Rc<Connection>, ContactError> {
@@ -146,10 +147,11 @@ impl Ssh {
     }
 
     /// The other member that answers for this one, if one does.
-    fn another(&self, link: &Link, facts: &Facts) -> Option<String> {
-        let is_member = |name: &String| self.members.contains(name);
-        let other = facts.hostname != link.member.name && is_member(&facts.hostname);
-        (other && is_member(&link.member.name)).then(|| facts.hostname.clone())
+    fn another(&self, link: &Link, facts: &Facts) -> Option<Member> {
+        let name = &link.member.name;
+        let is_member = |name: &Member| self.members.contains(name);
+        let other = Member::from(facts.hostname.as_str());
+        (other != *name && is_member(&other) && is_member(name)).then_some(other)
     }
 
     /// Where a link's control socket goes. The folder is made anew where somebody has tidied it away.
@@ -211,11 +213,11 @@ impl Ssh {
 }
 
 impl Transport for Ssh {
-    fn mended(&self, member: &str) -> Option<String> {
+    fn mended(&self, member: &Member) -> Option<String> {
         self.links.get(member)?.mended.take()
     }
 
-    fn facts<'a>(&'a self, member: &'a str) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
+    fn facts<'a>(&'a self, member: &'a Member) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
         Box::pin(async move {
             let link = self.link(member)?;
             if link.member.local {
@@ -227,7 +229,7 @@ impl Transport for Ssh {
 
     fn run<'a>(
         &'a self,
-        member: &'a str,
+        member: &'a Member,
         batch: &'a [Cmd],
         ear: &'a Ear<'a>,
     ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {
@@ -254,7 +256,7 @@ mod tests {
             ssh: SshConfig::default(),
         })
         .unwrap();
-        let link = ssh.link("m1").unwrap();
+        let link = ssh.link(&"m1".into()).unwrap();
         let socket = ssh.socket(link).unwrap();
         std::fs::remove_dir_all(socket.parent().unwrap()).unwrap();
         let socket = ssh.socket(link).unwrap();

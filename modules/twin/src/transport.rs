@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::future::LocalBoxFuture;
 use lockstep_modules::contract::cmd::{Cmd, Output};
 use lockstep_modules::contract::reach::{ContactError, Ear, Facts, Transport, Turn};
+use lockstep_modules::contract::schema::Member;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
@@ -162,7 +163,7 @@ impl Twin {
         let known =
             |world: &World| world.members.contains_key(member) || world.machines.contains(member);
         if !known(&self.world.borrow()) {
-            return Err(ContactError::NoSuchMember(member.to_owned()));
+            return Err(ContactError::NoSuchMember(member.into()));
         }
         if self.world.borrow().answers(member) {
             return Ok(());
@@ -192,11 +193,11 @@ impl Twin {
 }
 
 impl Transport for Twin {
-    fn facts<'a>(&'a self, member: &'a str) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
+    fn facts<'a>(&'a self, member: &'a Member) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
         Box::pin(async move {
-            self.reach(member).await?;
-            let facts = self.world.borrow().facts(member);
-            facts.ok_or_else(|| ContactError::NoSuchMember(member.to_owned()))
+            self.reach(member.as_str()).await?;
+            let facts = self.world.borrow().facts(member.as_str());
+            facts.ok_or_else(|| ContactError::NoSuchMember(member.clone()))
         })
     }
 
@@ -206,7 +207,7 @@ impl Transport for Twin {
 
     fn run<'a>(
         &'a self,
-        member: &'a str,
+        member: &'a Member,
         batch: &'a [Cmd],
         // The programs of a simulated cluster say all that they say in their last moment.
         _ear: &'a Ear<'a>,
@@ -214,7 +215,7 @@ impl Transport for Twin {
         Box::pin(async move {
             let mut outputs = Vec::new();
             for cmd in batch {
-                outputs.push(self.run_one(member, cmd).await?);
+                outputs.push(self.run_one(member.as_str(), cmd).await?);
             }
             Ok(outputs)
         })
@@ -234,13 +235,21 @@ mod tests {
         let twin = Twin::new(Scenario::of(3).build());
         twin.world().borrow_mut().set_frozen("micro02", true);
         let said = |error: ContactError| error.to_string();
-        let frozen = twin.facts("micro02").await.map_err(said).unwrap_err();
+        let frozen = twin
+            .facts(&"micro02".into())
+            .await
+            .map_err(said)
+            .unwrap_err();
         assert!(
             frozen.contains("Connection timed out during banner exchange"),
             "{frozen}"
         );
         twin.world().borrow_mut().set_link("micro02", false);
-        let cut = twin.facts("micro02").await.map_err(said).unwrap_err();
+        let cut = twin
+            .facts(&"micro02".into())
+            .await
+            .map_err(said)
+            .unwrap_err();
         assert!(
             cut.contains("connect to host micro02 port 22: Connection timed out"),
             "{cut}"
@@ -253,7 +262,7 @@ mod tests {
         let twin = Twin::new(Scenario::of(3).build());
         let cmd = [Cmd::user(["/bin/cat", "/proc/sys/kernel/random/boot_id"])];
         let ask = async || {
-            twin.run("micro02", &cmd, &deaf)
+            twin.run(&"micro02".into(), &cmd, &deaf)
                 .await
                 .map_err(|e| e.to_string())
         };
@@ -274,7 +283,7 @@ mod tests {
         let twin = Twin::new(Scenario::of(3).build());
         let cmd = [Cmd::user(["/bin/cat", "/proc/sys/kernel/random/boot_id"])];
         let ask = async || {
-            twin.run("micro02", &cmd, &deaf)
+            twin.run(&"micro02".into(), &cmd, &deaf)
                 .await
                 .map_err(|e| e.to_string())
         };

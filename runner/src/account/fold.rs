@@ -6,6 +6,7 @@ use std::collections::btree_map::Entry;
 use jiff::Timestamp;
 use lockstep_modules::contract::error::DID;
 use lockstep_modules::contract::op::Effect;
+use lockstep_modules::contract::schema::Member;
 use serde_json::Value;
 
 use super::wave::waves;
@@ -100,7 +101,7 @@ struct Fold {
     /// Where the journal ends: session and time. Where it isn't sound the events speak alone from there on.
     silent_after: Option<(usize, Timestamp)>,
     /// Since when contact with a member is lost, by step and member.
-    lost: BTreeMap<(String, String), Timestamp>,
+    lost: BTreeMap<(String, Member), Timestamp>,
     /// How the events say that the run stopped, with the reason.
     outcome: Option<(Outcome, Value)>,
     end: Option<Result<Value, Failure>>,
@@ -175,10 +176,7 @@ impl Fold {
                 site,
             } => {
                 let step = self.step(&path);
-                step.member = args
-                    .get("member")
-                    .and_then(Value::as_str)
-                    .map(str::to_owned);
+                step.member = args.get("member").and_then(Value::as_str).map(Member::from);
                 (step.op, step.args, step.site) = (op, args, site);
                 step.effect = Some(effect);
             }
@@ -245,7 +243,7 @@ impl Fold {
         (step.by, step.failure) = (Some(by), None);
         step.in_doubt = false;
         step.result = Some(value.clone());
-        let change = Change::of(&step.op, &step.args, step.member.as_deref(), &value);
+        let change = Change::of(&step.op, &step.args, step.member.as_ref(), &value);
         if let Some(change) = change {
             self.changed(change);
         }
@@ -305,7 +303,7 @@ impl Fold {
         let step = self.step(path);
         let did = failure.detail.get(DID);
         let change =
-            did.and_then(|did| Change::of(&step.op, &step.args, step.member.as_deref(), did));
+            did.and_then(|did| Change::of(&step.op, &step.args, step.member.as_ref(), did));
         if let Some(change) = change {
             self.changed(change);
         }
@@ -481,7 +479,7 @@ impl Fold {
         at: Timestamp,
         playbook: String,
         cluster: String,
-        members: Vec<String>,
+        members: Vec<Member>,
     ) {
         let sessions = &mut self.account.sessions;
         // Sessions without a word are possible; clocks that go backwards between two of them are too.
@@ -530,11 +528,11 @@ impl Fold {
     }
 
     /// A member that was lost to a step has answered it.
-    fn found(&mut self, path: &str, member: Option<&str>, at: Timestamp) {
+    fn found(&mut self, path: &str, member: Option<&Member>, at: Timestamp) {
         if self.lost.is_empty() {
             return;
         }
-        let back: Vec<(String, String)> = self
+        let back: Vec<(String, Member)> = self
             .lost
             .keys()
             .filter(|(of, who)| of == path && member.is_none_or(|member| member == who))

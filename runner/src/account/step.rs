@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use lockstep_modules::contract::op::Effect;
+use lockstep_modules::contract::schema::Member;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ pub struct Step {
     /// Its op.
     pub op: String,
     /// The member it is about, if one.
-    pub member: Option<String>,
+    pub member: Option<Member>,
     /// Its object, in a few words.
     pub headline: String,
     /// Its arguments; null where only the events tell of it.
@@ -49,7 +50,7 @@ pub struct Step {
     pub commands: Vec<Command>,
     /// Where in `commands` the last one of a member and a text is.
     #[serde(skip)]
-    latest: BTreeMap<(String, String), usize>,
+    latest: BTreeMap<(Member, String), usize>,
 }
 
 /// How far a step is.
@@ -102,7 +103,7 @@ pub struct Command {
     /// When it ended, the first time.
     pub at: Timestamp,
     /// The member.
-    pub member: String,
+    pub member: Member,
     /// The command, as one could paste it.
     pub command: String,
     /// How it ended, or why that isn't known.

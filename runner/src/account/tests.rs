@@ -133,7 +133,7 @@ fn events() -> String {
     };
     let command = |end: &str, stdout: &str| Event::Command {
         path: WAIT.to_owned(),
-        member: "micro02".to_owned(),
+        member: "micro02".into(),
         command: "lxc list".to_owned(),
         end: end.to_owned().into(),
         ms: 40,
@@ -142,14 +142,14 @@ fn events() -> String {
     };
     let away = || Event::Away {
         path: WAIT.to_owned(),
-        member: "micro02".to_owned(),
+        member: "micro02".into(),
         reason: "the connection was closed".to_owned(),
     };
     let begun = |path: &str, op: &str, effect| Event::StepStarted {
         step: StepInfo {
             path: path.to_owned(),
             op: op.to_owned(),
-            member: Some("micro02".to_owned()),
+            member: Some("micro02".into()),
             headline: "lxd".to_owned(),
             effect,
         },

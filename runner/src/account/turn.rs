@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use lockstep_modules::contract::cx::LogLevel;
+use lockstep_modules::contract::schema::Member;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -99,7 +100,7 @@ pub enum What {
         /// The step that noticed.
         path: String,
         /// The member.
-        member: String,
+        member: Member,
         /// Why.
         reason: String,
     },
@@ -108,14 +109,14 @@ pub enum What {
         /// The step that waited.
         path: String,
         /// The member.
-        member: String,
+        member: Member,
         /// After so many milliseconds.
         ms: i64,
     },
     /// An idle connection had broken and was made again.
     Mended {
         /// The member.
-        member: String,
+        member: Member,
         /// Why it had broken.
         reason: String,
     },

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use lockstep_modules::contract::schema::Member;
 use serde::Serialize;
 
 use super::{Account, between};
@@ -26,7 +27,7 @@ pub struct Wave {
 
 /// The waves, in the order in which their first steps were asked for.
 pub(super) fn waves(account: &Account) -> Vec<Wave> {
-    let mut waves: Vec<(Wave, Vec<&str>)> = Vec::new();
+    let mut waves: Vec<(Wave, Vec<&Member>)> = Vec::new();
     let mut spans: Vec<BTreeMap<usize, (Timestamp, Timestamp)>> = Vec::new();
     for step in &account.steps {
         let Some(name) = account.wave_of(step) else {
@@ -52,7 +53,7 @@ pub(super) fn waves(account: &Account) -> Vec<Wave> {
         wave.began = wave.began.or(step.began());
         wave.steps += 1;
         wave.again += step.attempts.len().saturating_sub(1);
-        if let Some(member) = step.member.as_deref()
+        if let Some(member) = step.member.as_ref()
             && !members.contains(&member)
         {
             members.push(member);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use lockstep_modules::contract::component::Component;
 use lockstep_modules::contract::schema::Span;
 use lockstep_twin::{Arg, Fault, KINDS, SEVERITIES, Trouble, When, World};
 
@@ -31,8 +32,6 @@ pub struct Case {
     /// What goes wrong with the controller: each process is killed so, until there is no kill left.
     pub kills: Vec<Kill>,
 }
-
-const SNAPS: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
 
 /// How long before the run that was, so that all has settled.
 pub(super) const BEFORE: Duration = Duration::from_secs(600);
@@ -186,7 +185,8 @@ fn halfway(rng: &mut fastrand::Rng, world: &World) -> Vec<Fault> {
         }
     };
     // A member refreshes one snap at a time.
-    for (snap, minute) in SNAPS.into_iter().zip(0..) {
+    for (component, minute) in Component::ALL.into_iter().zip(0..) {
+        let snap = component.snap();
         some(minute, snap, |snap, member| Trouble::AutoRefresh {
             snap,
             member,
@@ -206,7 +206,7 @@ fn fault(rng: &mut fastrand::Rng, world: &World, takes: u64) -> Option<Fault> {
     for arg in kind.args {
         args.push(match arg {
             Arg::Member => (*pick(rng, &members)?).clone(),
-            Arg::Snap => (*pick(rng, &SNAPS)?).to_owned(),
+            Arg::Snap => pick(rng, &Component::ALL)?.to_string(),
             Arg::Instance => pick(rng, world.instances())?.name.clone(),
             Arg::Osd => pick(rng, &world.osds())?.to_string(),
             Arg::Seconds => rng.u64(1..120).to_string(),
@@ -220,7 +220,7 @@ fn fault(rng: &mut fastrand::Rng, world: &World, takes: u64) -> Option<Fault> {
         When::At(rng.u64(0..takes.max(1)) / 1000 * 1000)
     } else {
         When::Refresh {
-            snap: (*pick(rng, &SNAPS)?).to_owned(),
+            snap: pick(rng, &Component::ALL)?.to_string(),
             member: (*pick(rng, &members)?).clone(),
         }
     };

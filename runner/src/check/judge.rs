@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lockstep_modules::contract::cmd::End;
+use lockstep_modules::contract::component::Component;
 use lockstep_modules::contract::error::Kind;
 use lockstep_modules::contract::op::{Effect, Op};
 use lockstep_modules::contract::schema::Span;
@@ -44,11 +45,8 @@ const OPERATOR: Duration = Duration::from_secs(900);
 impl Left {
     fn of(world: &World) -> Self {
         let snaps = |member: &String| {
-            let revision = |snap: &&str| Some(((*snap).to_owned(), world.revision(member, snap)?));
-            ["microceph", "microovn", "lxd", "microcloud"]
-                .iter()
-                .filter_map(revision)
-                .collect()
+            let revision = |c: Component| Some((c.to_string(), world.revision(member, c.snap())?));
+            Component::ALL.into_iter().filter_map(revision).collect()
         };
         Self {
             settings: world.settings(),
@@ -110,7 +108,7 @@ impl Judge {
         let mut world = scenario.build();
         // What a site calls beside the cluster is taken to work.
         world.strangers = Strangers::Succeed;
-        world.machines = piece.machines.iter().map(|m| m.name.clone()).collect();
+        world.machines = piece.machines.iter().map(|m| m.name.to_string()).collect();
         for fault in case.before.iter().chain(&case.faults) {
             world
                 .inject(fault.clone())

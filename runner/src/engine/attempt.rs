@@ -10,6 +10,7 @@ use std::time::Duration;
 use lockstep_modules::contract::cx::{Cx, Host, Note};
 use lockstep_modules::contract::error::{Kind, OpError};
 use lockstep_modules::contract::op::{Effect, OpDef, Probe};
+use lockstep_modules::contract::schema::Member;
 use lockstep_modules::contract::schema::Span;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -65,7 +66,7 @@ impl Verdict {
     }
 
     /// The same, with as much in it as a run keeps.
-    fn bounded(self, effect: Effect, member: Option<&str>) -> Self {
+    fn bounded(self, effect: Effect, member: Option<&Member>) -> Self {
         match self {
             Self::Done(value, by) => match bounds::too_large(&value, member) {
                 None => Self::Done(value, by),
@@ -105,7 +106,7 @@ impl Attempt {
         };
         let knowing = Self { args, left, ..self };
         let verdict = work(&knowing).await.without(&secrets);
-        verdict.bounded(knowing.effect, knowing.def.member(&knowing.args))
+        verdict.bounded(knowing.effect, knowing.def.member(&knowing.args).as_ref())
     }
 
     async fn do_it(&self) -> Verdict {
@@ -230,7 +231,7 @@ async fn limited<T>(
 /// A member that doesn't answer, and the patience with it.
 struct Away<'a> {
     attempt: &'a Attempt,
-    member: Option<String>,
+    member: Option<Member>,
     since: Option<Instant>,
     pause: Duration,
 }
@@ -251,8 +252,9 @@ impl<'a> Away<'a> {
         if !error.transient() || since.elapsed() >= self.attempt.patience.0 {
             return false;
         }
+        let member = error.member.clone().unwrap_or_else(|| "".into());
         let note = Note::Away {
-            member: error.member.as_deref().unwrap_or_default(),
+            member: &member,
             reason: &error.message,
         };
         self.attempt.host.note(&self.attempt.path, note);
@@ -281,14 +283,14 @@ mod tests {
     #[test]
     fn an_answer_that_is_larger_than_a_record_is_a_failure_and_in_doubt_where_it_did_something() {
         let list = || Value::from("x".repeat(bounds::RECORD));
-        let of = |effect| Verdict::Done(list(), By::Run).bounded(effect, Some("m1"));
+        let of = |effect| Verdict::Done(list(), By::Run).bounded(effect, Some(&"m1".into()));
         let (Verdict::Failed(read), Verdict::InDoubt(once)) = (of(Effect::Read), of(Effect::Once))
         else {
             panic!("it was taken as done")
         };
         for error in [read, once] {
             assert!(error.message.starts_with("the answer of m1 is larger than"));
-            assert_eq!(error.member.as_deref(), Some("m1"));
+            assert_eq!(error.member, Some("m1".into()));
         }
     }
 }

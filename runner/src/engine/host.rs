@@ -184,7 +184,7 @@ impl Host for RunHost {
             Note::Printed { member, lines } => match self.secrets.last_line(lines) {
                 Some(line) => Event::Printed {
                     path,
-                    member: member.to_owned(),
+                    member: member.clone(),
                     line,
                 },
                 None => return,
@@ -202,12 +202,12 @@ impl Host for RunHost {
             },
             Note::Mended { member, reason } => Event::Mended {
                 path,
-                member: member.to_owned(),
+                member: member.clone(),
                 reason: reason.to_owned(),
             },
             Note::Away { member, reason } => Event::Away {
                 path,
-                member: member.to_owned(),
+                member: member.clone(),
                 reason: reason.to_owned(),
             },
             Note::Command {
@@ -223,7 +223,7 @@ impl Host for RunHost {
                 let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                 Event::Command {
                     path,
-                    member: member.to_owned(),
+                    member: member.clone(),
                     command: cmd.display(),
                     end,
                     ms,

@@ -7,7 +7,7 @@ use lockstep_modules::contract::cmd::End;
 use lockstep_modules::contract::cx::LogLevel;
 use lockstep_modules::contract::error::Kind;
 use lockstep_modules::contract::op::Effect;
-use lockstep_modules::contract::schema::{required, types_of};
+use lockstep_modules::contract::schema::{Member, required, types_of};
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
@@ -150,7 +150,7 @@ fn kind(schema: &Value) -> String {
 fn examples() -> Vec<Stamped> {
     let path = || "LXD/micro02/snap.refresh#1".to_owned();
     let wait = || "MicroCeph/micro02/microceph.wait#1".to_owned();
-    let member = || "micro02".to_owned();
+    let member = || Member::from("micro02");
     let step = || StepInfo {
         path: path(),
         op: "snap.refresh".to_owned(),
@@ -170,7 +170,7 @@ fn examples() -> Vec<Stamped> {
             run: "update-14".to_owned(),
             playbook: "update".to_owned(),
             cluster: "lab".to_owned(),
-            members: vec!["micro01".to_owned(), member()],
+            members: vec!["micro01".into(), member()],
             stages: vec![
                 "Backup".to_owned(),
                 "MicroCeph".to_owned(),

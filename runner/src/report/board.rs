@@ -1,5 +1,6 @@
 //! What is going on in a run right now, as lines of text: pure, so that it can be looked at in tests.
 
+use lockstep_modules::contract::schema::Member;
 use std::collections::{BTreeMap, BTreeSet};
 
 use console::{Alignment, measure_text_width, pad_str, truncate_str};
@@ -70,7 +71,7 @@ struct Running {
 impl Running {
     fn of(step: &StepInfo, began: Timestamp) -> Self {
         Self {
-            member: step.member.as_deref().map(one_line),
+            member: step.member.as_ref().map(|m| one_line(m.as_str())),
             op: step.op.clone(),
             what: one_line(&format!("{} {}", step.op, step.headline)),
             began,
@@ -113,7 +114,7 @@ impl Board {
                     run: run.clone(),
                     title: one_line(&format!("{run} on {cluster}")),
                     began: Some(stamped.at),
-                    members: members.iter().map(|m| one_line(m)).collect(),
+                    members: members.iter().map(|m| one_line(m.as_str())).collect(),
                     stages: stages.iter().map(|s| one_line(s)).collect(),
                     ..Self::default()
                 };
@@ -123,7 +124,7 @@ impl Board {
                 attempt,
                 timeout,
             } => {
-                self.enter(&step.path, step.member.as_deref());
+                self.enter(&step.path, step.member.as_ref());
                 let again = match attempt {
                     1 => String::new(),
                     n => format!(" (attempt {n})"),
@@ -135,7 +136,7 @@ impl Board {
                 self.running.insert(step.path.clone(), running);
             }
             Event::StepProbed { step } => {
-                self.enter(&step.path, step.member.as_deref());
+                self.enter(&step.path, step.member.as_ref());
                 let running = Running::of(step, stamped.at);
                 let text = "checking what became of it".to_owned();
                 self.running
@@ -200,12 +201,12 @@ impl Board {
     }
 
     /// The first part of a step's path, where that is a section, is the stage in which the run is.
-    fn enter(&mut self, path: &str, member: Option<&str>) {
+    fn enter(&mut self, path: &str, member: Option<&Member>) {
         let Some((first, _)) = path.split_once('/') else {
             return;
         };
         let first = one_line(first);
-        if Some(first.as_str()) == member || self.members.contains(&first) {
+        if member.is_some_and(|member| *member == first) || self.members.contains(&first) {
             return;
         }
         if !self.stages.contains(&first) {

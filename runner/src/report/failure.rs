@@ -72,7 +72,7 @@ impl Teller<'_> {
         };
         let typed = self
             .cluster
-            .zip(failure.member.as_deref())
+            .zip(failure.member.as_ref())
             .and_then(|(cluster, member)| cluster.typed(member, command));
         entry(text, "command", &lines(typed.as_deref().unwrap_or(command)));
         if let Some(end) = word("end") {
@@ -101,7 +101,7 @@ impl Teller<'_> {
         for inner in &failure.failures {
             let label = harmless(inner.label.as_deref().unwrap_or_default());
             let who = match &inner.member {
-                Some(member) if *member == label => {
+                Some(member) if **member == *label => {
                     let op = inner
                         .op
                         .as_ref()
@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn of(cmd: &Cmd, output: &Output) -> Failure {
-        let error = output.text(cmd, "micro02").unwrap_err();
+        let error = output.text(cmd, &"micro02".into()).unwrap_err();
         Failure::of_step(error, "exec", "exec#1", None, "site.lua:3")
     }
 

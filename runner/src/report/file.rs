@@ -147,7 +147,7 @@ mod tests {
             for i in 0..50 {
                 events.emit(Event::Command {
                     path: "exec#1".to_owned(),
-                    member: "m1".to_owned(),
+                    member: "m1".into(),
                     command: "/bin/cat /dev/zero".to_owned(),
                     end: "exit 0".to_owned().into(),
                     ms: 1,

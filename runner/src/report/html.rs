@@ -341,7 +341,7 @@ fn waited(gate: &Step) -> Markup {
 fn place(account: &Account, step: &Step) -> String {
     let wave = account.wave_of(step).unwrap_or_default();
     match &step.member {
-        Some(member) if wave.is_empty() => member.clone(),
+        Some(member) if wave.is_empty() => member.to_string(),
         Some(member) => format!("{wave}, {member}"),
         None => wave.to_owned(),
     }

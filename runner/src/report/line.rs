@@ -6,6 +6,7 @@ use std::io::Write;
 use jiff::Timestamp;
 use lockstep_modules::contract::cx::LogLevel;
 use lockstep_modules::contract::op::Effect;
+use lockstep_modules::contract::schema::Member;
 
 use super::excerpt::Ink;
 use super::harmless::{harmless, lines};
@@ -64,9 +65,9 @@ impl<W: Write> LineReporter<W> {
     }
 
     /// The section that a step stands in, as a heading where it is another one.
-    fn heading(&mut self, path: &str, member: Option<&str>) {
+    fn heading(&mut self, path: &str, member: Option<&Member>) {
         let first = path.split('/').next().unwrap_or_default();
-        let section = if first.contains('#') || Some(first) == member {
+        let section = if first.contains('#') || member.is_some_and(|member| *member == *first) {
             ""
         } else {
             first
@@ -100,7 +101,7 @@ impl<W: Write> LineReporter<W> {
             headline,
             ..
         } = step;
-        self.heading(path, member.as_deref());
+        self.heading(path, member.as_ref());
         let who = member
             .as_ref()
             .map_or_else(String::new, |m| format!("{m}  "));

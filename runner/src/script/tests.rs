@@ -204,7 +204,7 @@ fn m2_fails(call: &Call) -> Result<Value, Failure> {
             error,
             &call.op,
             &call.path,
-            Some("m2"),
+            Some(&"m2".into()),
             &call.site,
         ));
     }

@@ -1,7 +1,7 @@
 //! One op on its own: a run of one step, by the same engine.
 
 use lockstep_modules::contract::op::{Effect, OpDef, Registry};
-use lockstep_modules::contract::schema::coerce;
+use lockstep_modules::contract::schema::{Member, coerce};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ pub struct Once {
     /// Its arguments, but for the member.
     pub args: Value,
     /// The members that it is called for, one after the other; none where it takes no member.
-    pub members: Vec<String>,
+    pub members: Vec<Member>,
 }
 
 impl Once {

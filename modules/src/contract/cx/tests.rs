@@ -17,13 +17,13 @@ struct Talker {
 }
 
 impl Transport for Talker {
-    fn facts<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
+    fn facts<'a>(&'a self, _: &'a Member) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
         Box::pin(std::future::ready(Ok(Facts::default())))
     }
 
     fn run<'a>(
         &'a self,
-        _: &'a str,
+        _: &'a Member,
         batch: &'a [Cmd],
         ear: &'a Ear<'a>,
     ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {
@@ -104,9 +104,7 @@ fn context(script: Script) -> (Rc<Talker>, Cx) {
 /// What is told while these commands run, each of which says this.
 async fn told(script: Script, batch: &[Cmd]) -> Vec<(u128, String)> {
     let (host, cx) = context(script);
-    cx.batch(&Member("micro01".to_owned()), batch)
-        .await
-        .unwrap();
+    cx.batch(&Member::from("micro01"), batch).await.unwrap();
     host.told.take()
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::query;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
+use crate::contract::schema::Member;
 
 /// Storage drivers whose volumes every member reaches.
 const REMOTE: [&str; 6] = [
@@ -313,7 +314,7 @@ struct Amount {
 }
 
 /// The room on a member.
-pub(super) async fn place(cx: &Cx, member: &str, pools: &[Pool]) -> Result<Place, OpError> {
+pub(super) async fn place(cx: &Cx, member: &Member, pools: &[Pool]) -> Result<Place, OpError> {
     let resources: Resources = query(cx, &format!("/1.0/resources?target={member}")).await?;
     let mut own = BTreeMap::new();
     for pool in pools
@@ -351,7 +352,7 @@ impl Place {
     }
 
     /// What doesn't fit.
-    pub(super) fn overfull(&self, member: &str) -> Vec<String> {
+    pub(super) fn overfull(&self, member: &Member) -> Vec<String> {
         let mib = |bytes: u64| bytes >> 20;
         let mut problems = Vec::new();
         if self.wanted > self.free {

@@ -123,11 +123,7 @@ impl Op for Evacuate {
             let body = json!({"action": "restore", "mode": "skip"});
             operation::carry_out(cx, member, "POST", &path(member), &body).await?;
         }
-        let problems = standing(
-            member.as_str(),
-            &members(cx).await?,
-            &detail::server(cx).await?,
-        );
+        let problems = standing(member, &members(cx).await?, &detail::server(cx).await?);
         if !problems.is_empty() {
             return Err(refusal(member, &problems));
         }
@@ -183,13 +179,13 @@ fn path(member: &Member) -> String {
 }
 
 fn status<'a>(all: &'a [LxdMember], member: &Member) -> &'a str {
-    let own = all.iter().find(|m| m.name == member.as_str());
+    let own = all.iter().find(|m| m.name == *member);
     own.map_or("no member", |m| m.status.as_str())
 }
 
 fn refusal(member: &Member, problems: &[String]) -> OpError {
     let message = format!("it can't be evacuated: {}", problems.join("; "));
-    OpError::refused(message).on(member.as_str())
+    OpError::refused(message).on(member)
 }
 
 /// What runs on the member and what is to become of it, written down before anything is asked for.
@@ -200,7 +196,7 @@ async fn prepare(cx: &Cx, args: &EvacuateArgs) -> Result<Before, OpError> {
             "it is already evacuated, by somebody else; restore it with: lockstep op lxd.restore --member {}",
             args.member
         );
-        return Err(OpError::refused(message).on(args.member.as_str()));
+        return Err(OpError::refused(message).on(&args.member));
     }
     let foretold = predict(cx, &args.member).await?;
     if !args.anyway && !foretold.refusals.is_empty() {
@@ -352,5 +348,5 @@ fn failure(
         list("moved", &out.moved),
         list("stopped", &out.stopped),
     );
-    OpError::command(message).on(args.member.as_str())
+    OpError::command(message).on(&args.member)
 }

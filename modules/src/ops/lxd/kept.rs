@@ -46,7 +46,7 @@ pub(crate) async fn local_buckets(cx: &Cx) -> Result<Vec<Bucket>, OpError> {
                WHERE sp.driver != 'cephobject'";
     let cmd = Cmd::root(["/snap/bin/lxd", "sql", "global", "--format=json", sql]).timeout(TIMEOUT);
     let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
-    let answer: Answer = output.json(&cmd, asked.as_str())?;
+    let answer: Answer = output.json(&cmd, &asked)?;
     let bucket = |(name, pool)| Bucket { name, pool };
     Ok(answer.rows.into_iter().map(bucket).collect())
 }

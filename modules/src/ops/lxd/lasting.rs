@@ -73,7 +73,7 @@ pub(crate) async fn lasting(
     let cmd = Cmd::root(["/snap/bin/lxc", "query", "/1.0"]).timeout(TIMEOUT);
     let answers = join_all(members.iter().map(|member| cx.cmd(member, &cmd))).await;
     for (member, answer) in members.iter().zip(answers) {
-        let server: Server = answer?.json(&cmd, member.as_str())?;
+        let server: Server = answer?.json(&cmd, member)?;
         let address = server.config.get("core.https_address");
         let address = address
             .and_then(|value| value.as_str())

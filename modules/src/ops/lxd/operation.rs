@@ -90,7 +90,7 @@ pub(super) async fn begin(
 ) -> Result<Operation, OpError> {
     let cmd = request(method, path, body);
     let output = cx.cmd(member, &cmd).await?;
-    output.json(&cmd, member.as_str())
+    output.json(&cmd, member)
 }
 
 /// Follows an operation to its end, and tells what it is at meanwhile: at which of `instances`, where it goes through so
@@ -113,7 +113,7 @@ pub(super) async fn follow(
             return Ok(Look::Yes(Ended::Forgotten));
         }
         // LXD may restart in the middle: what it then says of the operation counts.
-        match output.json::<Operation>(&cmd, member.as_str()) {
+        match output.json::<Operation>(&cmd, member) {
             Ok(operation) if operation.runs() => {
                 let doing = operation.doing();
                 seen.extend(instance(&doing));
@@ -148,7 +148,7 @@ pub(super) async fn carry_out(
 ) -> Result<(), OpError> {
     let operation = begin(cx, member, method, path, body).await?;
     match follow(cx, member, &operation.id, 0).await? {
-        Ended::Failure(why) => Err(OpError::command(why).on(member.as_str())),
+        Ended::Failure(why) => Err(OpError::command(why).on(member)),
         Ended::Success | Ended::Forgotten => Ok(()),
     }
 }
@@ -200,10 +200,10 @@ pub(super) async fn busy(cx: &Cx, member: &Member) -> Result<Option<Busy>, OpErr
     let cmd = Cmd::root(["/snap/bin/lxc", "query", path]).timeout(TIMEOUT);
     let output = cx.cmd(member, &cmd).await?;
     // lxc prints nothing at all for an empty object (lxc/query.go).
-    let nothing = output.text(&cmd, member.as_str())?.trim().is_empty();
+    let nothing = output.text(&cmd, member)?.trim().is_empty();
     let all: BTreeMap<String, Vec<Operation>> = match nothing {
         true => BTreeMap::new(),
-        false => output.json(&cmd, member.as_str())?,
+        false => output.json(&cmd, member)?,
     };
     let here =
         |op: &Operation| op.runs() && (op.location == member.as_str() || op.location.is_empty());
@@ -224,5 +224,5 @@ pub(super) fn conflict(member: &Member, busy: &Busy) -> OpError {
         Busy::Restoring(_) => "restored",
     };
     let message = format!("it is being {what} by somebody else: {}", busy.doing());
-    OpError::new(Kind::Conflict, message).on(member.as_str())
+    OpError::new(Kind::Conflict, message).on(member)
 }

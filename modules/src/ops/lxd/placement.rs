@@ -8,6 +8,7 @@ use super::detail::Detailed;
 use super::{LxdMember, query};
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
+use crate::contract::schema::Member;
 
 #[derive(Deserialize)]
 struct Project {
@@ -53,8 +54,8 @@ impl Limits {
         &self,
         instance: &Detailed,
         candidates: Vec<&'a LxdMember>,
-        instances: &[(&Detailed, String)],
-        away: &str,
+        instances: &[(&Detailed, Member)],
+        away: &Member,
     ) -> Vec<&'a LxdMember> {
         let mut allowed = candidates;
         let project = self.projects.iter().find(|p| p.name == instance.project);
@@ -86,7 +87,7 @@ impl Limits {
             .iter()
             .filter(|(i, place)| of_group(i) && place != away)
         {
-            *counts.entry(place).or_default() += 1;
+            *counts.entry(place.as_str()).or_default() += 1;
         }
         match key("policy") {
             Some("spread") => allowed.retain(|m| !counts.contains_key(m.name.as_str())),
@@ -120,7 +121,7 @@ mod tests {
     }
 
     /// Where `new` may go from m1 while another instance of its group is on m2.
-    fn allowed(new: &Detailed, policy: &str, rigor: &str) -> Vec<String> {
+    fn allowed(new: &Detailed, policy: &str, rigor: &str) -> Vec<Member> {
         let limits = json!([{"name": "g", "project": "default", "config": {"policy": policy, "rigor": rigor}}]);
         let projects = json!([{"name": "default", "config": {}}, {"name": "shop", "config": {"restricted.cluster.groups": "a, b"}}]);
         let limits = Limits {
@@ -129,8 +130,8 @@ mod tests {
         };
         let members = [member("m2", &["b"]), member("m3", &["c"])];
         let other = instance("other", "default", Some("g"));
-        let places = [(&other, "m2".to_owned()), (new, "m1".to_owned())];
-        let allowed = limits.allowed(new, members.iter().collect(), &places, "m1");
+        let places = [(&other, "m2".into()), (new, "m1".into())];
+        let allowed = limits.allowed(new, members.iter().collect(), &places, &"m1".into());
         allowed.iter().map(|m| m.name.clone()).collect()
     }
 

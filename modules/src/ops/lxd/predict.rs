@@ -53,7 +53,7 @@ pub struct Foretold {
     /// Why, in a few words.
     pub reason: String,
     /// The member that LXD would choose for it.
-    pub target: Option<String>,
+    pub target: Option<Member>,
 }
 
 /// What happens to an instance when its member is evacuated.
@@ -112,7 +112,7 @@ pub(super) async fn predict(cx: &Cx, member: &Member) -> Result<PredictOut, OpEr
     let instances = detail::instances(cx).await?;
     let limits = placement::limits(cx, &instances).await?;
     let mut places = BTreeMap::new();
-    for other in members.iter().filter(|m| m.name != member.as_str()) {
+    for other in members.iter().filter(|m| m.name != *member) {
         if other.status == "Online" {
             places.insert(
                 other.name.clone(),
@@ -120,9 +120,9 @@ pub(super) async fn predict(cx: &Cx, member: &Member) -> Result<PredictOut, OpEr
             );
         }
     }
-    let mut refusals = standing(member.as_str(), &members, &server);
+    let mut refusals = standing(member, &members, &server);
     let foretold = foretell(
-        member.as_str(),
+        member,
         &members,
         &server,
         &pools,
@@ -159,7 +159,10 @@ impl Foretold {
     /// What becomes of it, and why.
     fn brief(&self) -> String {
         let (title, reason) = (self.title(), &self.reason);
-        let to = self.target.as_deref().unwrap_or("another member");
+        let to = self
+            .target
+            .as_ref()
+            .map_or("another member", Member::as_str);
         match self.action {
             Action::Live => format!("{title} moves live to {to} ({reason})"),
             Action::Cold => format!("{title} is stopped, moved to {to} and started ({reason})"),
@@ -170,9 +173,9 @@ impl Foretold {
 }
 
 /// What about the cluster speaks against evacuating `member`.
-pub(super) fn standing(member: &str, members: &[LxdMember], server: &Server) -> Vec<String> {
+pub(super) fn standing(member: &Member, members: &[LxdMember], server: &Server) -> Vec<String> {
     let mut problems = Vec::new();
-    if !members.iter().any(|m| m.name == member) {
+    if !members.iter().any(|m| m.name == *member) {
         problems.push(format!("{member} is no member of the LXD cluster"));
     }
     if members.len() < 2 {
@@ -189,13 +192,13 @@ pub(super) fn standing(member: &str, members: &[LxdMember], server: &Server) -> 
 }
 
 /// LXD's own guard since 6.9 (`lxd/api_cluster_member.go`): a majority of voters stays, or somebody can take the place.
-fn too_few_voters(member: &str, members: &[LxdMember]) -> bool {
+fn too_few_voters(member: &Member, members: &[LxdMember]) -> bool {
     let votes = |m: &LxdMember| {
         let voting = ["database", "database-voter", "database-leader"];
         m.roles.iter().any(|role| voting.contains(&role.as_str()))
     };
     let voters = members.iter().filter(|m| votes(m)).count();
-    let here = members.iter().any(|m| m.name == member && votes(m));
+    let here = members.iter().any(|m| m.name == *member && votes(m));
     let spare = members.iter().any(|m| !votes(m) && m.status == "Online");
     here && !spare && voters.saturating_sub(1) < voters.saturating_sub(1) / 2 + 1
 }
@@ -203,28 +206,30 @@ fn too_few_voters(member: &str, members: &[LxdMember]) -> bool {
 /// What happens to each running instance of `member`, one after the other as LXD goes through them: each move makes the
 /// next target's choice another one.
 fn foretell(
-    member: &str,
+    member: &Member,
     members: &[LxdMember],
     server: &Server,
     pools: &[Pool],
     instances: &[Detailed],
     limits: &Limits,
-    places: &mut BTreeMap<String, Place>,
+    places: &mut BTreeMap<Member, Place>,
 ) -> Vec<Foretold> {
-    let mut by_then: Vec<(&Detailed, String)> =
-        instances.iter().map(|i| (i, i.location.clone())).collect();
+    let mut by_then: Vec<(&Detailed, Member)> = instances
+        .iter()
+        .map(|i| (i, i.location.as_str().into()))
+        .collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for instance in instances {
         *counts.entry(&instance.location).or_default() += 1;
     }
     let mut all = Vec::new();
-    for instance in instances.iter().filter(|i| i.location == member) {
+    for instance in instances.iter().filter(|i| i.location == *member) {
         let (mut action, mut reason) = fate(instance, pools, server);
         let mut target = None;
         if matches!(action, Action::Live | Action::Cold) {
             let open = members
                 .iter()
-                .filter(|m| m.name != member && takes(m, instance))
+                .filter(|m| m.name != *member && takes(m, instance))
                 .collect();
             target = limits
                 .allowed(instance, open, &by_then, member)

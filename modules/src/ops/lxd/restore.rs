@@ -124,16 +124,16 @@ impl Op for Restore {
 
 async fn is_evacuated(cx: &Cx, member: &Member) -> Result<bool, OpError> {
     let all = members(cx).await?;
-    match all.iter().find(|m| m.name == member.as_str()) {
+    match all.iter().find(|m| m.name == *member) {
         Some(own) if own.status == "Evacuated" => Ok(true),
         Some(own) if own.status == "Online" => Ok(false),
         Some(own) => {
             let message = format!("LXD shows it as {} ({})", own.status, own.message);
-            Err(OpError::refused(message).on(member.as_str()))
+            Err(OpError::refused(message).on(member))
         }
         None => {
             let message = "it is no member of the LXD cluster";
-            Err(OpError::refused(message).on(member.as_str()))
+            Err(OpError::refused(message).on(member))
         }
     }
 }
@@ -174,7 +174,7 @@ async fn failed(cx: &Cx, args: &RestoreArgs, why: &str) -> OpError {
         "{why}{amiss}. The member stays evacuated; once the cause is fixed, resume, or run: lockstep op lxd.restore --member {}",
         args.member
     );
-    OpError::command(message).on(args.member.as_str())
+    OpError::command(message).on(&args.member)
 }
 
 /// Starts what ran and moves home what was here; tells what is different all the same.
@@ -189,7 +189,7 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
             continue;
         };
         if is.location != was.location {
-            match carry(cx, &args.member, is, args.member.as_str()).await {
+            match carry(cx, &args.member, is, &args.member).await {
                 Ok(()) => out.moved.push(is.title()),
                 Err(error) if error.kind.in_doubt() => return Err(error),
                 Err(error) => told.push(format!("{} didn't move home: {error}", is.title())),
@@ -230,7 +230,7 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
             why.join("; "),
             down[0]
         );
-        return Err(OpError::command(message).on(args.member.as_str()));
+        return Err(OpError::command(message).on(&args.member));
     }
     out.home = u32::try_from(since.len() - amiss.len()).unwrap_or(u32::MAX);
     out.differences = amiss;
@@ -243,7 +243,7 @@ pub(super) async fn carry(
     cx: &Cx,
     asked: &Member,
     instance: &Instance,
-    to: &str,
+    to: &Member,
 ) -> Result<(), OpError> {
     let all = detail::instances(cx).await?;
     let own = all

@@ -110,10 +110,10 @@ fn voters(members: &[LxdMember]) -> Option<String> {
     })
 }
 
-fn at(member: &str, what: &str) -> String {
-    if member.is_empty() {
+fn at(location: &str, what: &str) -> String {
+    if location.is_empty() {
         what.to_owned()
     } else {
-        format!("{member}: {what}")
+        format!("{location}: {what}")
     }
 }

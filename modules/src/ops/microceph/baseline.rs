@@ -80,7 +80,7 @@ impl Op for Baseline {
         }
         let cmd = ceph::command(&["versions"]);
         let output = cx.cmd(&picture.asked, &cmd).await?;
-        let versions: Versions = output.json(&cmd, picture.asked.as_str())?;
+        let versions: Versions = output.json(&cmd, &picture.asked)?;
         Ok(BaselineOut {
             downtime: downtime(cx, &picture).await?,
             mons: picture.mons.names().map(str::to_owned).collect(),
@@ -111,7 +111,7 @@ async fn downtime(cx: &Cx, picture: &Picture) -> Result<Vec<String>, OpError> {
         return Ok(reasons);
     }
     for member in cx.members() {
-        reasons.extend(picture.needs(member.as_str()));
+        reasons.extend(picture.needs(&member));
         let (ids, _) = picture.tree.of_host(member.as_str());
         reasons.extend(ceph::ok_to_stop(cx, &picture.asked, &ids).await?);
     }

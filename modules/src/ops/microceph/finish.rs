@@ -138,7 +138,7 @@ async fn ask<T: serde::de::DeserializeOwned>(
 ) -> Result<(Member, T), OpError> {
     let cmd = ceph::command(args);
     let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
-    let value = output.json(&cmd, asked.as_str())?;
+    let value = output.json(&cmd, &asked)?;
     Ok((asked, value))
 }
 
@@ -152,10 +152,7 @@ async fn require(cx: &Cx, asked: &Member, release: &Release) -> Result<(), OpErr
         "require-osd-release",
         &release.name,
     ]);
-    cx.cmd(asked, &cmd)
-        .await?
-        .text(&cmd, asked.as_str())
-        .map(drop)
+    cx.cmd(asked, &cmd).await?.text(&cmd, asked).map(drop)
 }
 
 /// `noout` of a member that wasn't set before.

@@ -117,7 +117,7 @@ impl Op for Noout {
             "noout",
             args.member.as_str(),
         ]);
-        cx.cmd(&asked, &cmd).await?.text(&cmd, asked.as_str())?;
+        cx.cmd(&asked, &cmd).await?.text(&cmd, &asked)?;
         let (_, set, _) = noout(cx, &args.member).await?;
         if set == args.on {
             return Ok(NooutOut {
@@ -128,7 +128,7 @@ impl Op for Noout {
         Err(OpError::command(format!(
             "ceph osd {verb} noout succeeded, but nothing changed"
         ))
-        .on(args.member.as_str()))
+        .on(&args.member))
     }
 
     async fn probe(cx: &Cx, args: NooutArgs) -> Result<Probe<NooutOut>, OpError> {
@@ -147,7 +147,7 @@ impl Op for Noout {
 async fn noout(cx: &Cx, host: &Member) -> Result<(Member, bool, bool), OpError> {
     let cmd = ceph::command(&["osd", "dump"]);
     let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
-    let dump: OsdDump = output.json(&cmd, asked.as_str())?;
+    let dump: OsdDump = output.json(&cmd, &asked)?;
     let (set, global) = dump.noout(host.as_str());
     Ok((asked, set, global))
 }
@@ -156,6 +156,6 @@ async fn noout(cx: &Cx, host: &Member) -> Result<(Member, bool, bool), OpError> 
 async fn has_osds(cx: &Cx, host: &Member) -> Result<bool, OpError> {
     let cmd = ceph::command(&["osd", "tree"]);
     let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
-    let tree: OsdTree = output.json(&cmd, asked.as_str())?;
+    let tree: OsdTree = output.json(&cmd, &asked)?;
     Ok(!tree.of_host(host.as_str()).0.is_empty())
 }

@@ -69,7 +69,7 @@ impl Op for Spare {
             Ok(if against.is_empty() {
                 Look::Yes(SpareOut { spared: true })
             } else {
-                Look::NotYet(with_place(&picture, Some(args.member.as_str()), &against))
+                Look::NotYet(with_place(&picture, Some(&args.member), &against))
             })
         })
         .await
@@ -96,11 +96,11 @@ async fn look(
     downtime: bool,
 ) -> Result<(Picture, Vec<String>), OpError> {
     let picture = Picture::take(cx, &others_first(cx, Some(member))).await?;
-    let mut against = picture.problems(since, Some(member.as_str()));
+    let mut against = picture.problems(since, Some(member));
     if downtime || !against.is_empty() {
         return Ok((picture, against));
     }
-    against.extend(picture.needs(member.as_str()));
+    against.extend(picture.needs(member));
     let (ids, down) = picture.tree.of_host(member.as_str());
     let up: Vec<i64> = ids.into_iter().filter(|id| !down.contains(id)).collect();
     against.extend(ceph::ok_to_stop(cx, &picture.asked, &up).await?);

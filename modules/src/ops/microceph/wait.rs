@@ -149,7 +149,11 @@ pub(super) async fn whole(
 }
 
 /// What is missing, and where to look for more of it. OSDs that are down beside `member` name their own place.
-pub(super) fn with_place(picture: &Picture, member: Option<&str>, problems: &[String]) -> String {
+pub(super) fn with_place(
+    picture: &Picture,
+    member: Option<&Member>,
+    problems: &[String],
+) -> String {
     let all = problems.join("; ");
     if !picture.down_elsewhere(member).is_empty() {
         return all;
@@ -159,7 +163,11 @@ pub(super) fn with_place(picture: &Picture, member: Option<&str>, problems: &[St
 
 /// Ceph's commands say nothing of it where the monitors have no quorum: they only don't end.
 pub(super) fn unanswered(error: &OpError) -> String {
-    let asked = error.member.as_deref().unwrap_or("every member");
+    let asked = error
+        .member
+        .as_ref()
+        .map(Member::as_str)
+        .unwrap_or("every member");
     format!(
         "Ceph doesn't answer on {asked}: {error}; if its monitors lack their majority, on each member, see: sudo snap logs microceph.mon"
     )
@@ -229,7 +237,7 @@ async fn settled(
         )));
     };
     for ((kind, who), (output, cmd)) in daemons.iter().zip(read) {
-        let runs = output.json::<Metadata>(cmd, member.as_str());
+        let runs = output.json::<Metadata>(cmd, member);
         let runs = runs.map(|metadata| {
             Release::parse(&metadata.ceph_version)
                 .map_or(metadata.ceph_version, |release| release.to_string())

@@ -101,14 +101,14 @@ async fn ask(cx: &Cx, member: &Member) -> Result<Answer, OpError> {
     ])
     .timeout(TIMEOUT)
     .hiding(&["certificate"]);
-    let answer: Envelope = cx.cmd(member, &cmd).await?.json(&cmd, member.as_str())?;
+    let answer: Envelope = cx.cmd(member, &cmd).await?.json(&cmd, member)?;
     match answer.error_code {
         0 => {}
         404 => return Ok(Answer::Nothing),
-        _ => return Err(OpError::command(answer.error).on(member.as_str())),
+        _ => return Err(OpError::command(answer.error).on(member)),
     }
     let rows = Vec::deserialize(&answer.metadata).map_err(|e| {
-        OpError::command(format!("it answered with something unexpected ({e})")).on(member.as_str())
+        OpError::command(format!("it answered with something unexpected ({e})")).on(member)
     })?;
     Ok(Answer::Rows(rows))
 }
@@ -124,7 +124,7 @@ async fn by_command(cx: &Cx, presence: &Presence) -> Result<Look<Option<String>>
         if output.lacks_command() {
             return Ok(Look::Yes(None));
         }
-        missing = match output.text(&cmd, member.as_str()) {
+        missing = match output.text(&cmd, member) {
             Err(error) => error.told(),
             Ok(text) => match text.lines().find_map(sum).as_deref() {
                 Some("HEALTHY" | "WARNING") => return Ok(Look::Yes(None)),
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn what_microcloud_doesn_t_find_online_is_named() {
         let one = Presence {
-            with: vec![Member("m1".to_owned())],
+            with: vec![Member::from("m1")],
             without: Vec::new(),
         };
         let told = |text: &str| problem(&one, &serde_json::from_str::<Vec<Row>>(text).unwrap());

@@ -138,7 +138,7 @@ async fn of(
     if output.lacks_command() {
         return Ok(None);
     }
-    let files = output.json::<Listed>(&list, member.as_str())?.files();
+    let files = output.json::<Listed>(&list, member)?.files();
     let ask = |(_, path): &(Use, String)| {
         Cmd::root([
             "/usr/bin/openssl",
@@ -160,11 +160,11 @@ async fn of(
 }
 
 fn end(cmd: &Cmd, output: &Output, member: &Member) -> Result<Timestamp, OpError> {
-    let text = output.text(cmd, member.as_str())?;
+    let text = output.text(cmd, member)?;
     parse(text).ok_or_else(|| {
         output.failure(
             cmd,
-            member.as_str(),
+            member,
             "printed something else than the end of a certificate",
         )
     })

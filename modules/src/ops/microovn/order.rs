@@ -28,9 +28,9 @@ pub struct OrderOut {
     /// The members, the first to be refreshed first.
     pub members: Vec<Member>,
     /// Those that run the databases.
-    pub central: Vec<String>,
+    pub central: Vec<Member>,
     /// Those that lead one.
-    pub leaders: Vec<String>,
+    pub leaders: Vec<Member>,
     /// Why the databases stop while a member is away; empty if they needn't.
     pub downtime: Vec<String>,
 }
@@ -56,7 +56,7 @@ impl Op for Order {
         let picture = Picture::clear(cx).await?;
         let (central, leaders) = (picture.central(), picture.leaders());
         let mut members = args.members;
-        members.sort_by_key(|m| (leaders.contains(&m.0), central.contains(&m.0)));
+        members.sort_by_key(|m| (leaders.contains(m), central.contains(m)));
         let downtime = picture.databases().filter_map(|(database, views)| {
             let servers = views
                 .iter()

@@ -25,7 +25,7 @@ pub async fn outlook(cx: &Cx) -> Result<Outlook, OpError> {
     let picture = Picture::take(cx).await?;
     let cmd = status();
     let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
-    let text = output.text(&cmd, asked.as_str())?;
+    let text = output.text(&cmd, &asked)?;
     Ok(Outlook {
         certificates: certificates(cx).await?,
         schema: unconverted(text, &picture.central()),

@@ -113,7 +113,7 @@ pub async fn against(cx: &Cx, member: &Member, downtime: bool) -> Result<Vec<Str
 async fn own_server(
     cx: &Cx,
     member: &Member,
-    views: &[(String, View)],
+    views: &[(Member, View)],
 ) -> Result<Option<String>, OpError> {
     if let Some((_, view)) = views.iter().find(|(name, _)| name == member.as_str()) {
         return Ok(Some(view.server.clone()));
@@ -139,7 +139,7 @@ async fn address(cx: &Cx, member: &Member) -> Result<Option<String>, OpError> {
     for other in cx.members().iter().filter(|other| *other != member) {
         match microcluster::list(cx, MICROOVN, other).await {
             Ok(rows) => {
-                let row = rows.into_iter().find(|row| row.name == member.as_str());
+                let row = rows.into_iter().find(|row| row.name == *member);
                 let address = row.and_then(|row| {
                     row.address
                         .rsplit_once(':')

@@ -9,6 +9,7 @@ use super::{DATABASES, Database, Picture};
 use crate::contract::cx::{Cx, Look};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op, Probe, Switch};
+use crate::contract::schema::Member;
 use crate::products::raft::View;
 
 /// A change is in force once the servers have agreed on it.
@@ -146,7 +147,7 @@ impl std::fmt::Display for Timing {
 }
 
 fn timing(picture: &Picture) -> Timing {
-    let of = |views: &[(String, View)]| views.iter().map(|(_, view)| view.election_timer).min();
+    let of = |views: &[(Member, View)]| views.iter().map(|(_, view)| view.election_timer).min();
     let [northbound, southbound] = [0, 1].map(|i| of(&picture.views[i]));
     Timing {
         northbound,

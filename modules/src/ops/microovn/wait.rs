@@ -138,7 +138,7 @@ async fn look(cx: &Cx, member: Option<&Member>) -> Result<Look<WaitOut>, OpError
 }
 
 /// Whether both databases have been converted to the schema that all members expect, as every member sees it.
-async fn schemas(cx: &Cx, central: &[String]) -> Result<Look<()>, OpError> {
+async fn schemas(cx: &Cx, central: &[Member]) -> Result<Look<()>, OpError> {
     let presence = match Presence::of(cx, MICROOVN.snap).await {
         Ok(presence) => presence,
         Err(error) => return microcluster::not_yet(error),
@@ -147,7 +147,7 @@ async fn schemas(cx: &Cx, central: &[String]) -> Result<Look<()>, OpError> {
     let outputs = join_all(presence.with.iter().map(|member| cx.cmd(member, &cmd))).await;
     for (member, output) in presence.with.iter().zip(outputs) {
         let output = output?;
-        let missing = match output.text(&cmd, member.as_str()) {
+        let missing = match output.text(&cmd, member) {
             Ok(text) => unconverted(text, central),
             Err(error) => Some(error.message),
         };
@@ -167,7 +167,7 @@ pub(super) fn status() -> Cmd {
 ///
 /// Releases from before MicroOVN converted databases by itself (22.03, and 24.03's first) have nothing to convert and no
 /// summary of it: their text ends with the members (`microovn/cmd/microovn/status.go` in branch-22.03).
-pub(super) fn unconverted(status: &str, central: &[String]) -> Option<String> {
+pub(super) fn unconverted(status: &str, central: &[Member]) -> Option<String> {
     if !status
         .lines()
         .any(|line| line == "MicroOVN deployment summary:")
@@ -186,9 +186,9 @@ pub(super) fn unconverted(status: &str, central: &[String]) -> Option<String> {
 
 /// Whether `microovn status` is whole and has nothing but its summary of members: each with its services, and those that run
 /// the databases among them.
-fn ends_with_members(status: &str, central: &[String]) -> bool {
+fn ends_with_members(status: &str, central: &[Member]) -> bool {
     let lines: Vec<&str> = status.lines().skip(1).collect();
-    let listed = |name: &String| {
+    let listed = |name: &Member| {
         let begins = format!("- {name} (");
         lines.iter().any(|line| line.starts_with(&begins))
     };
@@ -199,7 +199,7 @@ fn ends_with_members(status: &str, central: &[String]) -> bool {
 }
 
 /// Why a database doesn't have the schema that it is to have.
-fn pending(database: Database, status: &str, central: &[String]) -> String {
+fn pending(database: Database, status: &str, central: &[Member]) -> String {
     let title = database.title;
     let block = status
         .lines()
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn releases_that_know_no_schemas_have_nothing_to_convert() {
         let old = include_str!("../../../tests/transcripts/ovn/status-of-22.03.txt");
-        let central = ["micro01", "micro02", "micro03"].map(str::to_owned);
+        let central = ["micro01", "micro02", "micro03"].map(Member::from);
         assert_eq!(unconverted(old, &central), None);
         let whole = old.len();
         let cut = (1..whole).filter(|end| unconverted(&old[..*end], &central).is_none());
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn a_conversion_that_nobody_is_missing_for_names_the_remedy() {
         let stalled = "MicroOVN deployment summary:\nOVN Northbound: Upgrade or attention required!\nCurrently active schema: 7.3.0\nCluster report (expected schema versions):\n\tmicro01: 7.3.1\n\tmicro02: 7.3.1\n\nOVN Southbound: OK (20.33.0)\n";
-        let central = ["micro01".to_owned(), "micro02".to_owned()];
+        let central = ["micro01", "micro02"].map(Member::from);
         let said = unconverted(stalled, &central).unwrap();
         assert!(
             said.contains("sudo snap restart microovn.daemon on micro01, micro02"),

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::facts::Facts;
 use super::host::Host;
 use super::{Check, CheckArgs, Verdict, Version};
+use crate::contract::component::Component;
 use crate::contract::error::OpError;
 use crate::contract::run::Run;
 use crate::contract::schema::{Channel, Member};
 use crate::ops::lxd::Work;
 use crate::ops::microovn::Outlook;
 use crate::ops::snap::{self, Client};
-use crate::ops::status::{Component, MemberStatus, Status};
+use crate::ops::status::{ComponentStatus, MemberStatus, Status};
 use crate::products::snapd::Released;
 
 /// How far clocks may be apart, in milliseconds. Certificates and OVN's raft put up with more, Ceph's monitors with less:
@@ -77,13 +78,13 @@ pub const CHECKS: &[CheckDef] = &[
         name: "microceph",
         about: "storage is healthy",
         may_accept: false,
-        look: |s| s.component("microceph"),
+        look: |s| s.component(Component::Microceph),
     },
     CheckDef {
         name: "microovn",
         about: "the network's databases are healthy",
         may_accept: false,
-        look: |s| s.component("microovn"),
+        look: |s| s.component(Component::Microovn),
     },
     CheckDef {
         name: "ovn-schemas",
@@ -101,7 +102,7 @@ pub const CHECKS: &[CheckDef] = &[
         name: "lxd",
         about: "LXD is online on every member, with the same version",
         may_accept: false,
-        look: |s| s.component("lxd"),
+        look: |s| s.component(Component::Lxd),
     },
     CheckDef {
         name: "lxd-voters",
@@ -119,7 +120,7 @@ pub const CHECKS: &[CheckDef] = &[
         name: "microcloud",
         about: "MicroCloud is online on every member",
         may_accept: false,
-        look: |s| s.component("microcloud"),
+        look: |s| s.component(Component::Microcloud),
     },
     CheckDef {
         name: "target",
@@ -229,22 +230,22 @@ impl Seen<'_> {
     }
 
     /// The components that are to be refreshed and are there.
-    pub(super) fn chosen(&self) -> impl Iterator<Item = &Component> {
-        let there = |c: &&Component| !c.members.is_empty() && self.args.chosen(&c.name);
+    pub(super) fn chosen(&self) -> impl Iterator<Item = &ComponentStatus> {
+        let there = |c: &&ComponentStatus| !c.members.is_empty() && self.args.chosen(c.name);
         self.status.components.iter().filter(there)
     }
 
     /// The components that are to be moved, with the channel.
-    pub(super) fn moved(&self) -> impl Iterator<Item = (&Component, &Channel)> {
+    pub(super) fn moved(&self) -> impl Iterator<Item = (&ComponentStatus, &Channel)> {
         self.chosen()
-            .filter_map(|c| Some((c, self.args.channels.get(&c.name)?)))
+            .filter_map(|c| Some((c, self.args.channels.get(c.name.snap())?)))
     }
 
     /// What members' own answers came to; those that gave none are told of by "reachable".
-    pub(super) fn answers(&self) -> impl Iterator<Item = (&str, &Host)> {
+    pub(super) fn answers(&self) -> impl Iterator<Item = (&Member, &Host)> {
         self.hosts
             .iter()
-            .filter_map(|(member, host)| Some((member.as_str(), host.as_ref().ok()?)))
+            .filter_map(|(member, host)| Some((member, host.as_ref().ok()?)))
     }
 
     fn reachable(&self) -> Found {
@@ -267,7 +268,7 @@ impl Seen<'_> {
                 .status
                 .members
                 .iter()
-                .any(|m| m.name == member.0 && m.problem.is_some());
+                .any(|m| m.name == *member && m.problem.is_some());
             if let (Err(error), false) = (host, known) {
                 found.against.push(format!("{member}: {error}"));
             }
@@ -283,7 +284,7 @@ impl Seen<'_> {
                 Some(why) if lock.problem.is_some() => {
                     found.unknown.push(format!("{}: {why}", lock.member));
                 }
-                Some(why) => against.entry(why).or_default().push(&lock.member),
+                Some(why) => against.entry(why).or_default().push(lock.member.as_str()),
                 None => {}
             }
         }
@@ -351,7 +352,7 @@ impl Seen<'_> {
     fn names(&self) -> Found {
         let mut found = Found::default();
         for (member, host) in self.answers() {
-            if host.name != member && self.seen(member) {
+            if host.name != *member && self.seen(member) {
                 found.against.push(format!(
                     "the machine at {member}'s address has hostname {}; fix the address in the cluster file, unless the member was renamed after it joined",
                     host.name
@@ -361,11 +362,11 @@ impl Seen<'_> {
         found
     }
 
-    fn seen(&self, name: &str) -> bool {
+    fn seen(&self, member: &Member) -> bool {
         self.status
             .members
             .iter()
-            .any(|m| m.name == name && m.problem.is_none())
+            .any(|m| m.name == *member && m.problem.is_none())
     }
 
     fn busy(&self) -> Found {
@@ -385,13 +386,13 @@ impl Seen<'_> {
         let mut found = Found::default();
         for component in self
             .chosen()
-            .filter(|c| !self.args.channels.contains_key(&c.name))
+            .filter(|c| !self.args.channels.contains_key(c.name.snap()))
         {
             if component.channels.len() > 1 {
                 let ahead = component.halfway.as_ref().map(|halfway| &halfway.ahead);
                 let follows = |m: &MemberStatus| {
                     let newest = ahead.is_none_or(|ahead| ahead.contains(&m.name));
-                    let snap = m.snaps.get(&component.name).filter(|_| newest)?;
+                    let snap = m.snaps.get(component.name.snap()).filter(|_| newest)?;
                     Some(snap.channel.clone())
                 };
                 // Back to an older track there is no way.
@@ -414,9 +415,9 @@ impl Seen<'_> {
     /// release that it may not know.
     fn drift(&self) -> Found {
         let mut found = Found::default();
-        let chosen: Vec<&str> = self.chosen().map(|c| c.name.as_str()).collect();
+        let chosen: Vec<Component> = self.chosen().map(|c| c.name).collect();
         let all = self.status.components.iter();
-        let left_out = all.filter(|c| c.halfway.is_some() && !chosen.contains(&c.name.as_str()));
+        let left_out = all.filter(|c| c.halfway.is_some() && !chosen.contains(&c.name));
         for component in left_out.filter(|_| !self.args.channels.is_empty()) {
             found.against.push(format!(
                 "{} is only partly updated ({}) and not part of this upgrade; finish it first with: lockstep update",
@@ -434,7 +435,7 @@ impl Seen<'_> {
                 .status
                 .members
                 .iter()
-                .filter(|m| m.snaps.get(&component.name).is_some_and(|s| !s.held))
+                .filter(|m| m.snaps.get(component.name.snap()).is_some_and(|s| !s.held))
                 .map(|m| m.name.as_str())
                 .collect();
             if !loose.is_empty() {
@@ -457,7 +458,9 @@ impl Seen<'_> {
                 Err(why) => found.unknown.push(format!("{member}: {why}")),
                 Ok(clients) => {
                     for client in clients {
-                        if let Some(component) = self.chosen().find(|c| c.name == client.snap) {
+                        if let Some(component) =
+                            self.chosen().find(|c| c.name.snap() == client.snap)
+                        {
                             running
                                 .entry(&component.title)
                                 .or_default()

@@ -8,7 +8,9 @@ use super::host::Host;
 use super::moves::track;
 use super::tables::{self, Range, Together};
 use super::{Hazard, Version};
-use crate::ops::status::Component;
+use crate::contract::component::Component;
+use crate::contract::schema::Member;
+use crate::ops::status::ComponentStatus;
 
 /// Whether a condition is met.
 enum Met {
@@ -51,8 +53,8 @@ impl Met {
 struct Reasons<'a>(BTreeMap<String, Vec<&'a str>>);
 
 impl<'a> Reasons<'a> {
-    fn add(&mut self, what: String, member: &'a str) {
-        self.0.entry(what).or_default().push(member);
+    fn add(&mut self, what: String, member: &'a Member) {
+        self.0.entry(what).or_default().push(member.as_str());
     }
 
     fn is_empty(&self) -> bool {
@@ -76,7 +78,7 @@ impl std::fmt::Display for Reasons<'_> {
 
 /// What a member runs of a snap, and what it would get.
 pub(super) struct Step<'a> {
-    pub(super) member: &'a str,
+    pub(super) member: &'a Member,
     /// The channel that it follows.
     pub(super) channel: &'a str,
     pub(super) runs: Result<Version, String>,
@@ -92,9 +94,10 @@ impl Step<'_> {
 
 impl Seen<'_> {
     /// What each member that has a component runs, and would get.
-    pub(super) fn steps<'s>(&'s self, component: &'s Component) -> Vec<Step<'s>> {
-        let snap = component.name.as_str();
-        let chosen = self.args.chosen(snap);
+    pub(super) fn steps<'s>(&'s self, component: &'s ComponentStatus) -> Vec<Step<'s>> {
+        let component = component.name;
+        let snap = component.snap();
+        let chosen = self.args.chosen(component);
         let channel = self.args.channels.get(snap).filter(|_| chosen);
         let having = self
             .status
@@ -109,19 +112,19 @@ impl Seen<'_> {
                 // That a channel has nothing is told by "target".
                 Some(channel) => self.offer(snap, channel).and_then(|offer| {
                     let there = offer.revision == installed.revision && !offer.revision.is_empty();
-                    (!there).then(|| self.brings(snap, channel.as_str(), &offer.version))
+                    (!there).then(|| self.brings(component, channel.as_str(), &offer.version))
                 }),
                 None if chosen => self
                     .answers()
-                    .find(|(name, _)| *name == member.name)
+                    .find(|(name, _)| **name == member.name)
                     .and_then(|(_, host)| host.offers.as_ref().ok()?.get(snap))
-                    .map(|offer| self.brings(snap, &installed.channel, &offer.version)),
+                    .map(|offer| self.brings(component, &installed.channel, &offer.version)),
                 None => None,
             };
             Step {
                 member: &member.name,
                 channel: &installed.channel,
-                runs: self.runs(snap, &installed.version),
+                runs: self.runs(component, &installed.version),
                 gets,
             }
         };
@@ -129,41 +132,41 @@ impl Seen<'_> {
     }
 
     /// The version that a member runs. Where the snap's own tells nothing, Ceph's daemons do.
-    fn runs(&self, snap: &str, text: &str) -> Result<Version, String> {
+    fn runs(&self, component: Component, text: &str) -> Result<Version, String> {
         if let Some(version) = Version::parse(text) {
             return Ok(version);
         }
         let why = format!("it runs {text:?}, which has no version");
         match self.ceph {
-            Some(Ok(version)) if snap == "microceph" => Ok(version.clone()),
-            Some(Err(more)) if snap == "microceph" => Err(format!("{why} ({more})")),
+            Some(Ok(version)) if component == Component::Microceph => Ok(version.clone()),
+            Some(Err(more)) if component == Component::Microceph => Err(format!("{why} ({more})")),
             _ => Err(why),
         }
     }
 
     /// The version that a revision brings. Where its own tells nothing, its track may have a version.
-    fn brings(&self, snap: &str, channel: &str, text: &str) -> Result<Version, String> {
+    fn brings(&self, component: Component, channel: &str, text: &str) -> Result<Version, String> {
         let mut tracks = self.args.tracks.iter();
-        let named = |t: &&tables::Track| t.component.snap() == snap && t.name == track(channel);
+        let named = |t: &&tables::Track| t.component == component && t.name == track(channel);
         Version::parse(text)
             .or_else(|| Some(tracks.find(named)?.version.clone()))
             .ok_or_else(|| format!("{channel} has {text:?}, which has no version"))
     }
 
-    fn component_of(&self, component: tables::Component) -> Option<&Component> {
+    fn component_of(&self, component: Component) -> Option<&ComponentStatus> {
         let mut all = self.status.components.iter();
-        all.find(|c| c.name == component.snap() && !c.members.is_empty())
+        all.find(|c| c.name == component && !c.members.is_empty())
     }
 
     /// The members that a hazard would come over, as far as versions and machines tell, and what shows it.
-    fn affected(&self, hazard: &Hazard) -> Vec<(&str, Met)> {
+    fn affected(&self, hazard: &Hazard) -> Vec<(&Member, Met)> {
         let Some(component) = self.component_of(hazard.component) else {
             return Vec::new();
         };
         let moved_to = self
             .args
             .channels
-            .get(&component.name)
+            .get(component.name.snap())
             .map(|c| track(c.as_str()));
         let steps = self.steps(component).into_iter();
         let judged = steps.map(|step| {

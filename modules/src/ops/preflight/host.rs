@@ -93,11 +93,11 @@ async fn look(cx: &Cx, member: &Member) -> Result<Host, OpError> {
     let df = Cmd::user(["/usr/bin/df", "--output=avail", "-B1", "/var/lib/snapd"]);
     let date = Cmd::user(["/usr/bin/date", "+%s.%N"]);
     let room = cx.cmd(member, &df).await?;
-    let room = room.text(&df, member.as_str()).map_err(|e| e.message);
+    let room = room.text(&df, member).map_err(|e| e.message);
     let asked = cx.now();
     let time = cx.cmd(member, &date).await?;
     let answered = cx.now();
-    let time = time.text(&date, member.as_str()).map_err(|e| e.message);
+    let time = time.text(&date, member).map_err(|e| e.message);
     let clients = snap::running(cx, member).await.map_err(|e| e.message);
     let version = |of: fn(&System) -> &str| system.as_ref().and_then(|s| Version::parse(of(s)));
     Ok(Host {

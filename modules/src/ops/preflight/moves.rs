@@ -14,7 +14,7 @@ impl Seen<'_> {
     pub(super) fn target(&self) -> Found {
         let mut found = Found::default();
         for (component, channel) in self.moved() {
-            match self.released.get(&component.name) {
+            match self.released.get(component.name.snap()) {
                 Some(Ok(channels)) if offered(channels, channel).is_some() => {}
                 Some(Ok(channels)) => {
                     let names: Vec<&str> = channels.keys().map(String::as_str).collect();
@@ -44,12 +44,12 @@ impl Seen<'_> {
         let mut found = Found::default();
         for component in self
             .chosen()
-            .filter(|c| !self.args.channels.contains_key(&c.name))
+            .filter(|c| !self.args.channels.contains_key(c.name.snap()))
         {
             let mut revisions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
             for (member, host) in self.answers() {
-                let installed = self.status.members.iter().find(|m| m.name == member);
-                let installed = installed.and_then(|m| m.snaps.get(&component.name));
+                let installed = self.status.members.iter().find(|m| m.name == *member);
+                let installed = installed.and_then(|m| m.snaps.get(component.name.snap()));
                 let (Some(installed), Ok(offers)) = (installed, &host.offers) else {
                     continue;
                 };
@@ -59,9 +59,9 @@ impl Seen<'_> {
                     continue;
                 }
                 let next = offers
-                    .get(&component.name)
+                    .get(component.name.snap())
                     .map_or(&installed.revision, |o| &o.revision);
-                revisions.entry(next).or_default().push(member);
+                revisions.entry(next).or_default().push(member.as_str());
             }
             let newest = revisions
                 .keys()
@@ -94,7 +94,7 @@ impl Seen<'_> {
             for (member, host) in self.answers() {
                 match &host.offers {
                     Err(why) => found.unknown.push(format!("{member}: {why}")),
-                    Ok(offers) => found.against.extend(offers.get(&component.name).map(|offer| {
+                    Ok(offers) => found.against.extend(offers.get(component.name.snap()).map(|offer| {
                         format!(
                             "{member} lacks {} {} of its current channel; take it first with: lockstep update --only {}",
                             component.title, offer.version, component.name
@@ -110,18 +110,18 @@ impl Seen<'_> {
         let mut found = Found::default();
         for (member, host) in self.answers() {
             let sizes = self.chosen().map(|component| {
-                let channel = self.args.channels.get(&component.name);
+                let channel = self.args.channels.get(component.name.snap());
                 let released = self
                     .released
-                    .get(&component.name)
+                    .get(component.name.snap())
                     .and_then(|r| r.as_ref().ok());
                 match (channel, released, &host.offers) {
                     (Some(channel), Some(channels), _) => {
                         offered(channels, channel).map_or(0, |r| r.size)
                     }
-                    (None, _, Ok(offers)) => {
-                        offers.get(&component.name).map_or(0, |o| o.download_size)
-                    }
+                    (None, _, Ok(offers)) => offers
+                        .get(component.name.snap())
+                        .map_or(0, |o| o.download_size),
                     _ => 0,
                 }
             });

@@ -6,11 +6,12 @@ use super::Version;
 use super::checks::{Found, Seen};
 use super::moves::track;
 use super::tables::{self, Path};
-use crate::ops::status::Component;
+use crate::contract::component::Component;
+use crate::ops::status::ComponentStatus;
 
 /// A component on its way from one track to another.
 struct Move<'a> {
-    component: &'a Component,
+    component: &'a ComponentStatus,
     from: String,
     to: &'a str,
 }
@@ -81,15 +82,15 @@ impl Seen<'_> {
     }
 
     /// The row of a component's track.
-    pub(super) fn row(&self, component: &Component, from: &str) -> Option<&Path> {
+    pub(super) fn row(&self, component: &ComponentStatus, from: &str) -> Option<&Path> {
         let mut rows = self.args.paths.iter();
-        rows.find(|p| p.component.snap() == component.name && p.from == from)
+        rows.find(|p| p.component == component.name && p.from == from)
     }
 
     /// The track that counts: the one that is followed or, where that one rolls on, the one of the version that runs.
     fn from(
         &self,
-        component: &Component,
+        component: &ComponentStatus,
         followed: &str,
         runs: &Result<Version, String>,
     ) -> Result<String, String> {
@@ -109,12 +110,12 @@ impl Seen<'_> {
     }
 
     /// The tracks of a component that the tables know, with what their versions begin with.
-    fn tracks(&self, component: &Component) -> BTreeMap<&str, Version> {
+    fn tracks(&self, component: &ComponentStatus) -> BTreeMap<&str, Version> {
         let rows = self
             .args
             .paths
             .iter()
-            .filter(|p| p.component.snap() == component.name);
+            .filter(|p| p.component == component.name);
         let names = rows.flat_map(|p| p.to.iter().chain([&p.from]));
         let mut tracks: BTreeMap<&str, Version> = names
             .filter_map(|name| Some((name.as_str(), Version::parse(name)?)))
@@ -123,13 +124,13 @@ impl Seen<'_> {
             .args
             .tracks
             .iter()
-            .filter(|t| t.component.snap() == component.name);
+            .filter(|t| t.component == component.name);
         tracks.extend(named.map(|t| (t.name.as_str(), t.version.clone())));
         tracks
     }
 
     /// The tracks to be gone through, one run each, the shortest way.
-    fn way(&self, component: &Component, from: &str, to: &str) -> Option<Vec<String>> {
+    fn way(&self, component: &ComponentStatus, from: &str, to: &str) -> Option<Vec<String>> {
         let mut ways: Vec<Vec<String>> = vec![Vec::new()];
         let mut seen = BTreeSet::from([from.to_owned()]);
         while !ways.is_empty() {
@@ -152,7 +153,7 @@ impl Seen<'_> {
     }
 
     /// Why a component can't be moved at all, and what is possible instead.
-    fn nowhere(&self, component: &Component, from: &str, to: &str) -> String {
+    fn nowhere(&self, component: &ComponentStatus, from: &str, to: &str) -> String {
         let title = &component.title;
         match self.row(component, from) {
             Some(Path {
@@ -177,9 +178,13 @@ impl Seen<'_> {
     }
 
     /// The commands that take one component there, where no set leads all of them.
-    fn one_by_one(&self, component: &Component, way: &[String]) -> String {
-        let name = &component.name;
-        let channel = self.args.channels.get(name).map_or("", |c| c.as_str());
+    fn one_by_one(&self, component: &ComponentStatus, way: &[String]) -> String {
+        let name = component.name;
+        let channel = self
+            .args
+            .channels
+            .get(name.snap())
+            .map_or("", |c| c.as_str());
         let risk = channel.split_once('/').map_or("stable", |(_, risk)| risk);
         let commands = way
             .iter()
@@ -190,7 +195,7 @@ impl Seen<'_> {
     /// The set that all components are to be moved to, if it is one.
     fn target_set(&self) -> Option<&tables::Set> {
         let is_target = |set: &&tables::Set| {
-            let mut all = tables::Component::ALL.iter();
+            let mut all = Component::ALL.iter();
             all.all(|c| self.args.channels.get(c.snap()) == Some(set.channel(*c)))
         };
         self.args.sets.iter().find(is_target)
@@ -210,20 +215,13 @@ impl Seen<'_> {
         let target = self.target_set()?;
         let between = self.args.sets.iter().find(|set| {
             moves.iter().all(|m| {
-                let by = tables::Component::ALL
-                    .iter()
-                    .find(|c| c.snap() == m.component.name);
-                by.is_some_and(|by| {
-                    let by = track(set.channel(*by).as_str());
-                    let single = |n: Option<usize>| n.is_some_and(|n| n < 2);
-                    single(runs(m, &m.from, by)) && single(runs(m, by, m.to))
-                })
+                let by = track(set.channel(m.component.name).as_str());
+                let single = |n: Option<usize>| n.is_some_and(|n| n < 2);
+                single(runs(m, &m.from, by)) && single(runs(m, by, m.to))
             })
         })?;
-        let left = tables::Component::ALL
-            .iter()
-            .filter(|c| !self.args.chosen(c.snap()));
-        let skip: String = left.map(|c| format!(" --skip {}", c.snap())).collect();
+        let left = Component::ALL.into_iter().filter(|c| !self.args.chosen(*c));
+        let skip: String = left.map(|c| format!(" --skip {c}")).collect();
         let command = |set: &tables::Set| format!("lockstep upgrade --to {}{skip}", set.name);
         Some(in_runs(&[command(between), command(target)]))
     }

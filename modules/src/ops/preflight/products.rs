@@ -1,24 +1,25 @@
 //! Checks of what the products say of themselves.
 
 use super::checks::{Found, Seen};
+use crate::contract::component::Component;
 use crate::ops::status::Health;
 
 impl Seen<'_> {
     /// How a component is, and what will be switched in it meanwhile.
-    pub(super) fn component(&self, name: &str) -> Found {
-        let mut found = self.health(name);
-        let switched = match (name, self.work, self.network) {
-            ("lxd", Some(Ok(work)), _) => &work.healing,
-            ("microovn", _, Some(Ok(outlook))) => &outlook.timers,
+    pub(super) fn component(&self, component: Component) -> Found {
+        let mut found = self.health(component);
+        let switched = match (component, self.work, self.network) {
+            (Component::Lxd, Some(Ok(work)), _) => &work.healing,
+            (Component::Microovn, _, Some(Ok(outlook))) => &outlook.timers,
             _ => &None,
         };
         found.notes.extend(switched.clone());
         found
     }
 
-    fn health(&self, name: &str) -> Found {
+    fn health(&self, asked: Component) -> Found {
         let mut found = Found::default();
-        for component in self.status.components.iter().filter(|c| c.name == name) {
+        for component in self.status.components.iter().filter(|c| c.name == asked) {
             found.notes.extend(component.notes.iter().cloned());
             match component.health {
                 Health::Ok => {}
@@ -39,7 +40,7 @@ impl Seen<'_> {
     pub(super) fn work(&self) -> Found {
         asked(self.work, |work, found| {
             found.against.clone_from(&work.operations);
-            if self.args.chosen("lxd") {
+            if self.args.chosen(Component::Lxd) {
                 found.notes.clone_from(&work.starts);
             }
             found.notes.extend(work.warnings.iter().cloned());

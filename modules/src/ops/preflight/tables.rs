@@ -9,39 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Version;
+use crate::contract::component::Component;
 use crate::contract::schema::Channel;
-
-/// A component, by its snap.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Component {
-    /// MicroCeph.
-    Microceph,
-    /// MicroOVN.
-    Microovn,
-    /// LXD.
-    Lxd,
-    /// MicroCloud.
-    Microcloud,
-}
-
-impl Component {
-    /// All of them, in the order in which they are refreshed.
-    pub const ALL: [Self; 4] = [Self::Microceph, Self::Microovn, Self::Lxd, Self::Microcloud];
-
-    /// Its snap.
-    #[must_use]
-    pub fn snap(self) -> &'static str {
-        match self {
-            Self::Microceph => "microceph",
-            Self::Microovn => "microovn",
-            Self::Lxd => "lxd",
-            Self::Microcloud => "microcloud",
-        }
-    }
-}
 
 /// Channels that go together.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -26,7 +26,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Client {
     /// The member it runs on.
-    pub member: String,
+    pub member: Member,
     /// The snap that it is a program of.
     pub snap: String,
     /// The program, as snapd calls it: `lxc` of `lxd`, `ceph` of `microceph`.
@@ -212,18 +212,13 @@ pub(super) async fn now(cx: &Cx, member: &Member) -> Result<Vec<Client>, OpError
             return Ok(Vec::new());
         }
     }
-    read(member.as_str(), output.text(&cmd, member.as_str())?).ok_or_else(|| {
-        output.failure(
-            &cmd,
-            member.as_str(),
-            "printed something else than processes",
-        )
-    })
+    read(member, output.text(&cmd, member)?)
+        .ok_or_else(|| output.failure(&cmd, member, "printed something else than processes"))
 }
 
 /// The processes in what `head -v` printed: the name of each file between arrows, and then its lines. Nothing where it is
 /// something else.
-fn read(member: &str, text: &str) -> Option<Vec<Client>> {
+fn read(member: &Member, text: &str) -> Option<Vec<Client>> {
     let (mut clients, mut of) = (Vec::new(), None);
     for line in text.lines().filter(|line| !line.is_empty()) {
         if let Some(path) = line.strip_prefix("==> ") {
@@ -233,7 +228,7 @@ fn read(member: &str, text: &str) -> Option<Vec<Client>> {
         let pid = line.parse().ok()?;
         if let Some((snap, app)) = of? {
             clients.push(Client {
-                member: member.to_owned(),
+                member: member.clone(),
                 snap: snap.to_owned(),
                 app: app.to_owned(),
                 pid,
@@ -263,7 +258,7 @@ mod tests {
                     ==> /sys/fs/cgroup/system.slice/snap.microceph.ceph.3b5d4d0c-7e2e-4a0e-9b39-0f3a8d6f5c12.scope/cgroup.procs <==\n77\n\n\
                     ==> /sys/fs/cgroup/system.slice/snap.lxd.hook.configure-3b5d4d0c-7e2e-4a0e-9b39-0f3a8d6f5c13.scope/cgroup.procs <==\n\
                     \n==> /sys/fs/cgroup/system.slice/snap.odd.scope/cgroup.procs <==\n9\n";
-        let told: Vec<String> = read("micro01", text)
+        let told: Vec<String> = read(&"micro01".into(), text)
             .unwrap()
             .iter()
             .map(|c| format!("{} {}", c.snap, c.told()))
@@ -276,9 +271,9 @@ mod tests {
                 "microceph ceph (pid 77)"
             ]
         );
-        assert_eq!(read("micro01", ""), Some(vec![]));
+        assert_eq!(read(&"micro01".into(), ""), Some(vec![]));
         for odd in ["{}", "[]\n", "4242\n", "==> /sys/fs/cgr"] {
-            assert_eq!(read("micro01", odd), None, "{odd}");
+            assert_eq!(read(&"micro01".into(), odd), None, "{odd}");
         }
     }
 }

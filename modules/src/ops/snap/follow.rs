@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::look;
 use super::refresh::RefreshArgs;
+use crate::contract::component::Component;
 use crate::contract::cx::{Cx, Look};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
@@ -141,7 +142,7 @@ pub(super) async fn follow(cx: &Cx, args: &RefreshArgs, id: &str) -> Result<(), 
 /// The members that wait for this one: members of LXD whose versions differ block each other, and one that isn't there yet
 /// holds those that have the release. Of a member that gives no answer nothing is said.
 pub(super) async fn waiting(cx: &Cx, args: &RefreshArgs) -> Vec<String> {
-    if args.snap != "lxd" {
+    if args.snap != Component::Lxd.snap() {
         return Vec::new();
     }
     let Ok((own, _)) = look(cx, &args.member, &args.snap).await else {
@@ -160,7 +161,7 @@ pub(super) async fn waiting(cx: &Cx, args: &RefreshArgs) -> Vec<String> {
 pub(super) fn verdict(change: &Change, member: &Member) -> Result<(), OpError> {
     let failed = |message: String| {
         OpError::command(message)
-            .on(member.as_str())
+            .on(member)
             .with("change", change.id.as_str())
             .with("status", change.status.as_str())
     };

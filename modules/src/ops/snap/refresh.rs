@@ -166,11 +166,14 @@ pub trait Spares: 'static {
     ) -> impl Future<Output = Option<Result<Vec<String>, OpError>>>;
 }
 
+/// The name of the op that refreshes a snap.
+pub const REFRESH: &str = "snap.refresh";
+
 /// `snap.refresh`
 pub struct Refresh<S>(PhantomData<S>);
 
 impl<S: Spares> Op for Refresh<S> {
-    const NAME: &'static str = "snap.refresh";
+    const NAME: &'static str = REFRESH;
     const EFFECT: Effect = Effect::Once;
     /// Stopping alone may take 10 minutes (lxd's stop-timeout), and a download as long as it likes.
     const TIMEOUT: Span = Span::secs(30 * 60);
@@ -237,7 +240,7 @@ impl<S: Spares> Op for Refresh<S> {
                     "still running after {}: {goes_on}; resume to keep waiting",
                     cx.timeout()
                 );
-                return Err(watch.late(OpError::timeout(still).on(args.member.as_str())));
+                return Err(watch.late(OpError::timeout(still).on(&args.member)));
             }
             Some(change) => match verdict(change, &args.member) {
                 Ok(()) => Some(change.id.clone()),
@@ -319,9 +322,7 @@ async fn attempt<S: Spares>(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, O
                 let why = clients::against(&clients);
                 if Instant::now() >= idle {
                     let error = OpError::new(Kind::Conflict, format!("not started: {why}"));
-                    return Err(error
-                        .on(member.as_str())
-                        .with("clients", clients::told(&clients)));
+                    return Err(error.on(member).with("clients", clients::told(&clients)));
                 }
                 cx.progress(0, None, why);
                 tokio::time::sleep(AGAIN).await;
@@ -333,7 +334,7 @@ async fn attempt<S: Spares>(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, O
         .as_ref()
         .map_or_else(String::new, |due| format!("; all members must have {due}"));
     let message = format!("gave up after {CONFLICTS} requests: {in_between}{due}");
-    Err(OpError::new(Kind::Conflict, message).on(member.as_str()))
+    Err(OpError::new(Kind::Conflict, message).on(member))
 }
 
 /// Looks whether storage or network can do without the member now: a run may have been away for long since its gate was
@@ -361,7 +362,7 @@ async fn spared<S: Spares>(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<(
             against.join("; ")
         );
         if Instant::now() >= until {
-            return Err(OpError::refused(message).on(member.as_str()));
+            return Err(OpError::refused(message).on(member));
         }
         cx.progress(0, None, message);
         tokio::time::sleep(AGAIN).await;
@@ -472,7 +473,7 @@ async fn ask(
             if matches!(output.end, End::Exit(_)) && !running.is_empty() {
                 return Ok(Asked::Busy(running));
             }
-            Err(output.failure(&cmd, args.member.as_str(), &unwrapped(&output.stderr)))
+            Err(output.failure(&cmd, &args.member, &unwrapped(&output.stderr)))
         }
     }
 }
@@ -493,7 +494,7 @@ fn check_enabled(snap: &Snap, member: &Member) -> Result<(), OpError> {
         "{0} is disabled; enable it with: sudo snap enable {0}",
         snap.name
     );
-    Err(OpError::refused(message).on(member.as_str()))
+    Err(OpError::refused(message).on(member))
 }
 
 /// What the refresh came to, judged by the snap and not by anything that was printed. None where the member has neither the
@@ -530,7 +531,7 @@ async fn result(
         "snapd says {how}, but {} tracks {} in cohort {:?}",
         snap.name, snap.tracking_channel, snap.cohort_key
     );
-    Err(OpError::command(message).on(args.member.as_str()))
+    Err(OpError::command(message).on(&args.member))
 }
 
 /// A newer release took the place of the one that all members are to have. Taken by this member alone it would be one more
@@ -555,7 +556,7 @@ fn replaced(
         "all members must have {due}, but {done}: abort the run and start it again, which takes all of them to the newest; or refresh this one to {due} with: sudo snap refresh {name} --revision={due}, then resume"
     );
     Err(OpError::refused(message)
-        .on(args.member.as_str())
+        .on(&args.member)
         .with("replaced", by))
 }
 

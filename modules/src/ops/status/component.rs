@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MemberStatus;
 use super::halfway::{self, Halfway};
+use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::schema::Member;
@@ -18,16 +19,18 @@ use crate::products::snapd::Presence;
 
 /// A component, across all members.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Component {
+#[schemars(rename = "Component")]
+pub struct ComponentStatus {
     /// The snap.
-    pub name: String,
+    #[schemars(with = "String")]
+    pub name: Component,
     /// As people write it.
     pub title: String,
     /// The members that have it.
-    pub members: Vec<String>,
+    pub members: Vec<Member>,
     /// Whom its own cluster lists, as the first member that answers has it; absent where none does.
     #[serde(default)]
-    pub roster: Option<Vec<String>>,
+    pub roster: Option<Vec<Member>>,
     /// Whether they all run the same revision, from the same channel, in the cohort.
     pub in_step: bool,
     /// The channels that are followed; one, unless they differ.
@@ -77,10 +80,14 @@ impl Health {
 }
 
 /// Looks at a component.
-pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStatus]) -> Component {
-    let installed: Vec<(&str, &Installed)> = members
+pub(super) async fn read(
+    cx: &Cx,
+    component: Component,
+    members: &[MemberStatus],
+) -> ComponentStatus {
+    let installed: Vec<(&Member, &Installed)> = members
         .iter()
-        .filter_map(|m| Some((m.name.as_str(), m.snaps.get(snap)?)))
+        .filter_map(|m| Some((&m.name, m.snaps.get(component.snap())?)))
         .collect();
     let skew = skew(&installed);
     let mut halfway = Halfway::of(&installed);
@@ -93,12 +100,12 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
         };
         Seen::judged(Ok((health, Vec::new())))
     } else {
-        let presence = &presence(snap, members);
-        match snap {
-            "microceph" => microceph(cx, presence, halfway.as_mut()).await,
-            "microovn" => microovn(cx, presence, halfway.as_mut()).await,
-            "lxd" => lxd(cx, presence, halfway.as_mut()).await,
-            _ => {
+        let presence = &presence(component, members);
+        match component {
+            Component::Microceph => microceph(cx, presence, halfway.as_mut()).await,
+            Component::Microovn => microovn(cx, presence, halfway.as_mut()).await,
+            Component::Lxd => lxd(cx, presence, halfway.as_mut()).await,
+            Component::Microcloud => {
                 let views = Views::take(cx, MICROCLOUD, presence).await;
                 Seen {
                     roster: views.roster().ok(),
@@ -110,12 +117,12 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
     let unknown = |error: OpError| (Health::Unknown, vec![error.told()]);
     let (health, problems) = seen.judged.unwrap_or_else(unknown);
     let channels: BTreeSet<String> = installed.iter().map(|(_, i)| i.channel.clone()).collect();
-    Component {
-        name: snap.to_owned(),
-        title: title.to_owned(),
+    ComponentStatus {
+        name: component,
+        title: component.title().to_owned(),
         members: installed
             .iter()
-            .map(|(member, _)| (*member).to_owned())
+            .map(|(member, _)| (*member).clone())
             .collect(),
         roster: seen.roster,
         in_step: skew.is_empty(),
@@ -129,11 +136,11 @@ pub(super) async fn read(cx: &Cx, snap: &str, title: &str, members: &[MemberStat
 }
 
 /// Who has a snap, of those that were seen.
-fn presence(snap: &str, members: &[MemberStatus]) -> Presence {
+fn presence(component: Component, members: &[MemberStatus]) -> Presence {
     let seen = members.iter().filter(|m| m.problem.is_none());
-    let (with, without) = seen.partition::<Vec<_>, _>(|m| m.snaps.contains_key(snap));
+    let (with, without) = seen.partition::<Vec<_>, _>(|m| m.snaps.contains_key(component.snap()));
     let names = |members: Vec<&MemberStatus>| {
-        let names = members.into_iter().map(|m| Member(m.name.clone()));
+        let names = members.into_iter().map(|m| m.name.clone());
         names.collect()
     };
     Presence {
@@ -149,7 +156,7 @@ pub(super) type Judged = (Health, Vec<String>);
 struct Seen {
     judged: Result<Judged, OpError>,
     /// Whom its own cluster lists.
-    roster: Option<Vec<String>>,
+    roster: Option<Vec<Member>>,
     notes: Vec<String>,
 }
 
@@ -210,12 +217,15 @@ async fn lxd(cx: &Cx, presence: &Presence, halfway: Option<&mut Halfway>) -> See
 }
 
 /// What differs between members that have a component.
-fn skew(installed: &[(&str, &Installed)]) -> Vec<String> {
+fn skew(installed: &[(&Member, &Installed)]) -> Vec<String> {
     let mut skew = Vec::new();
     let by = |field: fn(&Installed) -> &str| {
         let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (member, installed) in installed {
-            values.entry(field(installed)).or_default().push(member);
+            values
+                .entry(field(installed))
+                .or_default()
+                .push(member.as_str());
         }
         values
     };
@@ -233,7 +243,7 @@ fn skew(installed: &[(&str, &Installed)]) -> Vec<String> {
     let outside: Vec<&str> = installed
         .iter()
         .filter(|(_, i)| i.cohort != COHORT)
-        .map(|(member, _)| *member)
+        .map(|(member, _)| member.as_str())
         .collect();
     if !outside.is_empty() {
         skew.push(format!(
@@ -244,7 +254,7 @@ fn skew(installed: &[(&str, &Installed)]) -> Vec<String> {
     let disabled: Vec<&str> = installed
         .iter()
         .filter(|(_, i)| !i.active)
-        .map(|(member, _)| *member)
+        .map(|(member, _)| member.as_str())
         .collect();
     if !disabled.is_empty() {
         skew.push(format!("not active on {}", disabled.join(", ")));
@@ -273,16 +283,14 @@ mod tests {
     fn what_differs_between_members_is_named() {
         let base = installed("1", "2/stable", "+", true);
         let odd = installed("2", "2/edge", "", false);
-        assert!(skew(&[("m1", &base), ("m2", &base)]).is_empty());
+        let [m1, m2, m3] = &["m1", "m2", "m3"].map(Member::from);
+        assert!(skew(&[(m1, &base), (m2, &base)]).is_empty());
         let expected = [
             "revision 1 on m1, m2, 2 on m3",
             "channel 2/edge on m3, 2/stable on m1, m2",
             "not in cohort \"+\" on m3",
             "not active on m3",
         ];
-        assert_eq!(
-            skew(&[("m1", &base), ("m2", &base), ("m3", &odd)]),
-            expected
-        );
+        assert_eq!(skew(&[(m1, &base), (m2, &base), (m3, &odd)]), expected);
     }
 }

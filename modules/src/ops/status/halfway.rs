@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::component::{Health, Judged};
 use crate::contract::cx::Look;
 use crate::contract::error::{Kind, OpError};
+use crate::contract::schema::Member;
 use crate::ops::lxd;
 use crate::ops::preflight::Version;
 use crate::ops::snap::Installed;
@@ -23,18 +24,18 @@ pub struct Halfway {
     /// The newest revision that any member has.
     pub newest: String,
     /// The members that have it.
-    pub ahead: Vec<String>,
+    pub ahead: Vec<Member>,
     /// The members that have an older one.
-    pub behind: Vec<String>,
+    pub behind: Vec<Member>,
     /// Members whose daemon waits until those that are behind have it too.
-    pub waiting: Vec<String>,
+    pub waiting: Vec<Member>,
     /// Members that are behind and whose daemon doesn't serve until they have it too.
-    pub stopped: Vec<String>,
+    pub stopped: Vec<Member>,
 }
 
 impl Halfway {
     /// How members stand that have these revisions; none where they have the same.
-    pub(super) fn of(installed: &[(&str, &Installed)]) -> Option<Self> {
+    pub(super) fn of(installed: &[(&Member, &Installed)]) -> Option<Self> {
         let mut newest = installed.first()?.1;
         for (_, other) in installed {
             if is_newer(other, newest) {
@@ -45,7 +46,7 @@ impl Halfway {
             .iter()
             .partition(|(_, has)| has.revision == newest.revision);
         let names =
-            |of: Vec<&(&str, &Installed)>| of.iter().map(|(m, _)| (*m).to_owned()).collect();
+            |of: Vec<&(&Member, &Installed)>| of.iter().map(|(m, _)| (*m).clone()).collect();
         (!behind.is_empty()).then(|| Self {
             newest: newest.revision.clone(),
             ahead: names(ahead),
@@ -89,13 +90,12 @@ impl Halfway {
 
     /// Whether a member's daemon doesn't serve because releases differ.
     #[must_use]
-    pub fn stands_still(&self, member: &str) -> bool {
-        let mut still = self.waiting.iter().chain(&self.stopped);
-        still.any(|name| name == member)
+    pub fn stands_still(&self, member: &Member) -> bool {
+        self.waiting.contains(member) || self.stopped.contains(member)
     }
 
-    fn is_behind(&self, member: &str) -> bool {
-        self.behind.iter().any(|name| name == member)
+    fn is_behind(&self, member: &Member) -> bool {
+        self.behind.contains(member)
     }
 
     /// Whether so many daemons that are behind don't serve that the database has no majority.
@@ -133,13 +133,14 @@ pub(super) fn database(
     };
     let judge = |rows: &[Row]| microcluster::judge(app, presence, rows);
     for (member, view) in &views.each {
-        let name = member.to_string();
         match view {
             Ok(rows) if matches!(judge(rows), Look::Yes(State::Waiting)) => {
-                halfway.waiting.push(name);
+                halfway.waiting.push(member.clone());
             }
             Err(error) if error.kind == Kind::Unreachable => return Err(error.clone()),
-            Err(error) if halfway.is_behind(&name) && failed(error) => halfway.stopped.push(name),
+            Err(error) if halfway.is_behind(member) && failed(error) => {
+                halfway.stopped.push(member.clone());
+            }
             Ok(_) | Err(_) => {}
         }
     }
@@ -158,7 +159,7 @@ pub(super) fn database(
                     problems.push(missing);
                 }
             }
-            Err(_) if halfway.stands_still(member.as_str()) => {}
+            Err(_) if halfway.stands_still(member) => {}
             Err(error) if failed(error) && halfway.lacks_majority() => {}
             Err(error) => problems.push(format!(
                 "{} on {member}: {error}; look there at: sudo snap logs {}.daemon",
@@ -194,11 +195,10 @@ pub(super) fn lxd(seen: &lxd::Seen, halfway: Option<&mut Halfway>) -> Result<Jud
     };
     let mut problems = Vec::new();
     for (member, error) in &seen.silent {
-        let name = member.to_string();
-        if halfway.is_behind(&name) && failed(error) {
-            halfway.stopped.push(name);
+        if halfway.is_behind(member) && failed(error) {
+            halfway.stopped.push(member.clone());
         } else if lxd::waits(error) {
-            halfway.waiting.push(name);
+            halfway.waiting.push(member.clone());
         } else {
             problems.push(format!(
                 "{member}: {error}; look there at: sudo snap logs lxd"
@@ -234,7 +234,6 @@ fn judged(halfway: &Halfway, problems: Vec<String>) -> Judged {
 mod tests {
     use super::*;
     use crate::contract::cmd::{Cmd, Output};
-    use crate::contract::schema::Member;
     use crate::products::microcluster::MICROCEPH;
 
     fn installed(revision: &str, version: &str) -> Installed {
@@ -251,7 +250,9 @@ mod tests {
     /// What a member prints, read as `microceph cluster list` is.
     fn view(member: &str, output: &Output) -> (Member, Result<Vec<Row>, OpError>) {
         let cmd = Cmd::root(["/snap/bin/microceph", "cluster", "list"]).private();
-        (member.into(), output.json(&cmd, member))
+        let member = Member::from(member);
+        let rows = output.json(&cmd, &member);
+        (member, rows)
     }
 
     fn rows(statuses: [&str; 3]) -> Output {
@@ -264,7 +265,10 @@ mod tests {
 
     fn judge(each: Vec<(Member, Result<Vec<Row>, OpError>)>, newest_on: &str) -> String {
         let (old, new) = (installed("1500", "19.2.0"), installed("1501", "19.2.3"));
-        let has = ["m1", "m2", "m3"].map(|m| (m, if m == newest_on { &new } else { &old }));
+        let members = ["m1", "m2", "m3"].map(Member::from);
+        let has = members
+            .each_ref()
+            .map(|m| (m, if *m == *newest_on { &new } else { &old }));
         let mut halfway = Halfway::of(&has);
         let views = Views {
             app: MICROCEPH,
@@ -281,7 +285,7 @@ mod tests {
     #[test]
     fn newer_is_told_by_the_version_and_only_then_by_the_revision() {
         let newest = |a: &Installed, b: &Installed| {
-            let halfway = Halfway::of(&[("m1", a), ("m2", b)]);
+            let halfway = Halfway::of(&[(&"m1".into(), a), (&"m2".into(), b)]);
             halfway.map(|halfway| halfway.ahead.join(", "))
         };
         let one = installed("40585", "5.21.7-1018661");

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{MemberStatus, member_status};
 use crate::contract::cmd::Cmd;
+use crate::contract::component::Component;
 use crate::contract::cx::{Cx, Look};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Op};
@@ -215,7 +216,7 @@ pub(super) async fn look(cx: &Cx) -> Vec<Area> {
             unread,
         });
     };
-    let storage = having(&members, "microceph");
+    let storage = having(&members, Component::Microceph);
     if !storage.is_empty() {
         add("MicroCeph's disks", disks(cx, &storage).await);
         add(ENCRYPTION, encryption(cx, &storage).await);
@@ -223,20 +224,22 @@ pub(super) async fn look(cx: &Cx) -> Vec<Area> {
         add(FILESYSTEMS, filesystems(cx, &storage).await);
         add("Ceph's networks", networks(cx, &storage).await);
     }
-    let network = having(&members, "microovn");
+    let network = having(&members, Component::Microovn);
     if !network.is_empty() {
         add("OVN's tunnels", tunnels(cx, &network).await);
     }
-    let instances = having(&members, "lxd");
+    let instances = having(&members, Component::Lxd);
     if !instances.is_empty() {
         add("LXD", lxd::lasting(cx, &instances).await);
     }
     areas
 }
 
-fn having(members: &[MemberStatus], snap: &str) -> Vec<Member> {
-    let has = members.iter().filter(|m| m.snaps.contains_key(snap));
-    has.map(|m| Member(m.name.clone())).collect()
+fn having(members: &[MemberStatus], component: Component) -> Vec<Member> {
+    let has = members
+        .iter()
+        .filter(|m| m.snaps.contains_key(component.snap()));
+    has.map(|m| m.name.clone()).collect()
 }
 
 /// What isn't there is not the same as nothing.
@@ -260,7 +263,7 @@ async fn disks(cx: &Cx, members: &[Member]) -> Facts {
     // Before 2024 it had no such flag; then this isn't read.
     let cmd = Cmd::root(["/snap/bin/microceph", "disk", "list", "--json"]).timeout(TIMEOUT);
     let (asked, output) = cx.ask(members, &cmd).await?;
-    let list: List = output.json(&cmd, asked.as_str())?;
+    let list: List = output.json(&cmd, &asked)?;
     let disks = list.configured.unwrap_or_default().into_iter();
     Ok(disks
         .map(|disk| {
@@ -275,7 +278,7 @@ async fn disks(cx: &Cx, members: &[Member]) -> Facts {
 async fn encryption(cx: &Cx, members: &[Member]) -> Facts {
     let cmd = ceph::command(&["config-key", "ls"]);
     let (asked, output) = cx.ask(members, &cmd).await?;
-    let keys: Vec<String> = output.json(&cmd, asked.as_str())?;
+    let keys: Vec<String> = output.json(&cmd, &asked)?;
     // Managers keep theirs there too: none at all is no answer.
     if keys.is_empty() {
         return Err(missing("key"));
@@ -296,7 +299,7 @@ async fn pools(cx: &Cx, members: &[Member]) -> Facts {
     }
     let cmd = ceph::command(&["osd", "pool", "ls", "detail"]);
     let (asked, output) = cx.ask(members, &cmd).await?;
-    let pools: Vec<Pool> = output.json(&cmd, asked.as_str())?;
+    let pools: Vec<Pool> = output.json(&cmd, &asked)?;
     Ok(pools
         .into_iter()
         .map(|pool| {
@@ -315,7 +318,7 @@ async fn filesystems(cx: &Cx, members: &[Member]) -> Facts {
     }
     let cmd = ceph::command(&["fs", "ls"]);
     let (asked, output) = cx.ask(members, &cmd).await?;
-    let all: Vec<Filesystem> = output.json(&cmd, asked.as_str())?;
+    let all: Vec<Filesystem> = output.json(&cmd, &asked)?;
     Ok(all
         .into_iter()
         .map(|fs| {
@@ -329,7 +332,7 @@ async fn filesystems(cx: &Cx, members: &[Member]) -> Facts {
 async fn networks(cx: &Cx, members: &[Member]) -> Facts {
     let cmd = ceph::command(&["osd", "ls"]);
     let (asked, output) = cx.ask(members, &cmd).await?;
-    let osds: Vec<i64> = output.json(&cmd, asked.as_str())?;
+    let osds: Vec<i64> = output.json(&cmd, &asked)?;
     let Some(first) = osds.iter().min() else {
         return Ok(BTreeMap::new());
     };
@@ -340,7 +343,7 @@ async fn networks(cx: &Cx, members: &[Member]) -> Facts {
         let head = ["/snap/bin/microceph.ceph", "--connect-timeout", "15"];
         let cmd = Cmd::root(head.iter().chain(&words).copied()).timeout(TIMEOUT);
         let output = cx.cmd(&asked, &cmd).await?;
-        let value = match output.text(&cmd, asked.as_str())?.trim() {
+        let value = match output.text(&cmd, &asked)?.trim() {
             "" => "not set",
             value => value,
         };
@@ -366,7 +369,7 @@ async fn tunnels(cx: &Cx, members: &[Member]) -> Facts {
     ])
     .timeout(TIMEOUT);
     let (asked, output) = cx.ask(members, &cmd).await?;
-    let table: Table = output.json(&cmd, asked.as_str())?;
+    let table: Table = output.json(&cmd, &asked)?;
     let at = |name: &str| {
         let at = table.headings.iter().position(|heading| heading == name);
         at.ok_or_else(|| missing(&format!("column {name}")))

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Component, Health, Status, is_bare, read};
+use super::{ComponentStatus, Health, Status, is_bare, read};
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Observation, Op};
@@ -92,8 +92,11 @@ fn reasons(args: &RequireArgs, status: &Status) -> Vec<String> {
     }
     // A member that can't be asked is why components can't be judged: it is named once.
     let blind = status.members.iter().any(|m| m.problem.is_some());
-    let meant = |c: &Component| args.components.is_empty() || args.components.contains(&c.name);
-    let fine = |c: &Component| match c.health {
+    let meant = |c: &ComponentStatus| {
+        let snap = c.name.snap();
+        args.components.is_empty() || args.components.iter().any(|name| name == snap)
+    };
+    let fine = |c: &ComponentStatus| match c.health {
         Health::Ok | Health::Absent => true,
         Health::Unknown if blind => true,
         Health::Waiting => args.health == Wanted::Converging || !meant(c),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Status;
 use super::lasting::{self, Area};
+use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
@@ -32,7 +33,7 @@ pub struct SnapshotOut {
     /// What `status.read` tells.
     pub status: Status,
     /// What the store offers to each member, by member and snap.
-    pub updates: BTreeMap<String, BTreeMap<String, Update>>,
+    pub updates: BTreeMap<Member, BTreeMap<String, Update>>,
     /// What the store has in every channel, by snap and channel.
     pub channels: BTreeMap<String, BTreeMap<String, Update>>,
     /// Ceph, where there is MicroCeph.
@@ -54,7 +55,7 @@ pub struct SnapshotOut {
     pub buckets: Vec<Bucket>,
     /// Each member's machine.
     #[serde(default)]
-    pub machines: BTreeMap<String, Machine>,
+    pub machines: BTreeMap<Member, Machine>,
     /// What could not be read, in sentences.
     pub unknown: Vec<String>,
 }
@@ -106,21 +107,23 @@ impl Op for Snapshot {
         for member in &status.members {
             unknown.extend(member.problem.clone());
         }
-        let having = |snap: &str| {
-            let has = status.members.iter().filter(|m| m.snaps.contains_key(snap));
-            has.map(|m| Member(m.name.clone())).collect::<Vec<_>>()
+        let having = |component: Component| {
+            let has = |m: &&super::MemberStatus| m.snaps.contains_key(component.snap());
+            let has = status.members.iter().filter(has);
+            has.map(|m| m.name.clone()).collect::<Vec<_>>()
         };
         let names = cx.members();
         let offers = join_all(names.iter().map(|member| snap::updates(cx, member))).await;
         let mut updates = BTreeMap::new();
         for (member, offer) in names.iter().zip(offers) {
             if let Some(offer) = seen(offer, &format!("updates of {member}"), &mut unknown) {
-                updates.insert(member.0.clone(), offer);
+                updates.insert(member.clone(), offer);
             }
         }
         let mut channels = BTreeMap::new();
-        for (snap, _) in super::COMPONENTS {
-            if !having(snap).is_empty()
+        for component in Component::ALL {
+            let snap = component.snap();
+            if !having(component).is_empty()
                 && let Some(map) = seen(
                     snapd::channels(cx, snap).await,
                     &format!("channels of {snap}"),
@@ -134,7 +137,7 @@ impl Op for Snapshot {
                 );
             }
         }
-        let mut storage = match having("microceph") {
+        let mut storage = match having(Component::Microceph) {
             members if members.is_empty() => None,
             members => seen(
                 Picture::take(cx, &members).await.map(storage),
@@ -146,7 +149,7 @@ impl Op for Snapshot {
             // A preflight asks again where anything depends on it; a likeness does without.
             storage.modules = ceph::manager_modules(cx).await.unwrap_or_default();
         }
-        let network = match having("microovn") {
+        let network = match having(Component::Microovn) {
             members if members.is_empty() => None,
             _ => seen(
                 crate::ops::microovn::placement(cx).await,
@@ -155,7 +158,7 @@ impl Op for Snapshot {
             ),
         };
         let (mut instances, mut config) = (Vec::new(), BTreeMap::new());
-        if !having("lxd").is_empty()
+        if !having(Component::Lxd).is_empty()
             && let Some((all, set)) = seen(
                 crate::ops::lxd::inventory(cx).await,
                 "LXD's instances",
@@ -165,7 +168,7 @@ impl Op for Snapshot {
             (instances, config) = (all, set);
         }
         let (mut pools, mut buckets) = (Vec::new(), Vec::new());
-        if !having("lxd").is_empty() {
+        if !having(Component::Lxd).is_empty() {
             let read = seen(lxd::pools(cx).await, "LXD's storage pools", &mut unknown);
             pools = read.unwrap_or_default();
             // An LXD that is too old to tell has none that matter: see lxd::local_buckets.

@@ -20,6 +20,6 @@ pub async fn manager_modules(cx: &Cx) -> Result<BTreeSet<String>, OpError> {
     }
     let cmd = command(&["mgr", "module", "ls"]);
     let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
-    let modules: Modules = output.json(&cmd, asked.as_str())?;
+    let modules: Modules = output.json(&cmd, &asked)?;
     Ok(modules.enabled_modules)
 }

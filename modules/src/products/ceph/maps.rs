@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::codes::hinders;
+use crate::contract::schema::Member;
 
 /// `ceph mon dump -f json`. MicroCeph names its monitors, managers and metadata servers after their members.
 #[derive(Clone, Debug, Deserialize)]
@@ -71,14 +72,14 @@ impl MdsStat {
 
     /// Whether a file system is served from there. (Who replays for another stands by.)
     #[must_use]
-    pub fn serves(&self, member: &str) -> bool {
+    pub fn serves(&self, member: &Member) -> bool {
         self.serving()
-            .any(|mds| mds.name == member && mds.state != "up:standby-replay")
+            .any(|mds| mds.name == *member && mds.state != "up:standby-replay")
     }
 
     /// Whether somebody else stands by.
     #[must_use]
-    pub fn stands_by_beside(&self, member: &str) -> bool {
+    pub fn stands_by_beside(&self, member: &Member) -> bool {
         let replaying = self
             .serving()
             .filter(|mds| mds.state == "up:standby-replay");
@@ -86,7 +87,7 @@ impl MdsStat {
             .standbys
             .iter()
             .chain(replaying)
-            .any(|mds| mds.name != member)
+            .any(|mds| mds.name != *member)
     }
 }
 

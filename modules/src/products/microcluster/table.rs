@@ -80,7 +80,7 @@ fn row(columns: &[&str], cells: &[&str]) -> Result<Row, String> {
         Ok(text.to_owned())
     };
     Ok(Row {
-        name: cell("NAME")?,
+        name: cell("NAME")?.into(),
         address: cell("ADDRESS")?,
         role: cell("ROLE")?,
         status: cell("STATUS")?,

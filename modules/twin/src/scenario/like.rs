@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_modules::contract::schema::Member;
 use lockstep_modules::ops::lxd::{self, InstanceDetail};
 use lockstep_modules::ops::preflight::Machine;
 use lockstep_modules::ops::snap::Installed;
@@ -23,7 +24,8 @@ impl Scenario {
         if !seen.unknown.is_empty() {
             return Err(seen.unknown.clone());
         }
-        let members: Vec<String> = seen.status.members.iter().map(|m| m.name.clone()).collect();
+        let names = seen.status.members.iter().map(|m| m.name.to_string());
+        let members: Vec<String> = names.collect();
         let there = |snap: &str| {
             seen.status
                 .members
@@ -53,9 +55,9 @@ impl Scenario {
                 .network
                 .as_ref()
                 .map_or_else(Network::default, |network| Network {
-                    central: network.central.clone(),
-                    northbound_leader: network.northbound_leader.clone(),
-                    southbound_leader: network.southbound_leader.clone(),
+                    central: network.central.iter().map(Member::to_string).collect(),
+                    northbound_leader: network.northbound_leader.as_ref().map(Member::to_string),
+                    southbound_leader: network.southbound_leader.as_ref().map(Member::to_string),
                     election_timer: network.election_timer,
                 }),
             instances: Some(seen.instances.iter().map(instance).collect()),
@@ -73,7 +75,12 @@ impl Scenario {
                 .status
                 .members
                 .iter()
-                .map(|m| (m.name.clone(), m.snaps.iter().filter_map(snap).collect()))
+                .map(|m| {
+                    (
+                        m.name.to_string(),
+                        m.snaps.iter().filter_map(snap).collect(),
+                    )
+                })
                 .collect(),
             members,
             ..Self::default()
@@ -118,14 +125,14 @@ fn bucket(seen: &lxd::Bucket) -> Bucket {
     }
 }
 
-fn host((name, seen): (&String, &Machine)) -> (String, Host) {
+fn host((name, seen): (&Member, &Machine)) -> (String, Host) {
     let host = Host {
         os: seen.os.clone(),
         snapd: seen.snapd.clone(),
         kernel: seen.kernel.clone(),
         ..Host::default()
     };
-    (name.clone(), host)
+    (name.to_string(), host)
 }
 
 fn raised(seen: &ceph::Raised) -> Raised {

@@ -15,9 +15,10 @@ use clap_complete::engine::{
     ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
 };
 use clap_complete::env::{EnvCompleter, Fish, Zsh};
+use lockstep_modules::contract::component::Component;
 use lockstep_modules::contract::op::Registry;
+use lockstep_modules::contract::schema::Member;
 use lockstep_modules::ops::preflight::CHECKS;
-use lockstep_modules::ops::status::COMPONENTS;
 use lockstep_twin::{Arg as FaultArg, KINDS, SEVERITIES, Set};
 
 use crate::cli::exit::{Exit, Fault};
@@ -249,7 +250,7 @@ impl Context {
     }
 
     /// The members of the cluster that is named, or of the simulated one.
-    fn member_names(&self) -> Vec<String> {
+    fn member_names(&self) -> Vec<Member> {
         target::named(&self.global)
             .map(|target| target.config.cluster.names())
             .unwrap_or_default()
@@ -295,7 +296,7 @@ impl Context {
         };
         let given = args.rfind(',').map_or("", |at| &args[..=at]);
         let values = match kind.args.get(given.matches(',').count()) {
-            Some(FaultArg::Snap) => COMPONENTS.map(|(snap, _)| snap.to_owned()).to_vec(),
+            Some(FaultArg::Snap) => Component::ALL.map(|c| c.snap().to_owned()).to_vec(),
             Some(FaultArg::Member) => self.made.scenario().names(),
             Some(FaultArg::Severity) => SEVERITIES.map(str::to_owned).to_vec(),
             _ => Vec::new(),
@@ -358,13 +359,13 @@ fn with_values(arg: Arg, of: &str, context: &Arc<Context>) -> Arg {
         }
         ("op", "member") => arg.add(list(|c| {
             c.member_names()
-                .into_iter()
-                .map(CompletionCandidate::new)
+                .iter()
+                .map(|member| CompletionCandidate::new(member.as_str()))
                 .collect()
         })),
         ("op", "snap") => arg.add(list(|_| {
-            let snaps = COMPONENTS.iter();
-            snaps.map(|(snap, title)| candidate(snap, title)).collect()
+            let all = Component::ALL.iter();
+            all.map(|c| candidate(c.snap(), c.title())).collect()
         })),
         ("doc", "name") => arg.add(list(|c| {
             c.names

@@ -8,6 +8,7 @@ use clap::Args;
 use lockstep_modules::contract::cluster::{Cluster, MemberConfig, SshConfig};
 use lockstep_modules::contract::cmd::Cmd;
 use lockstep_modules::contract::reach::{ContactError, Facts, Transport, deaf};
+use lockstep_modules::contract::schema::Member;
 use lockstep_modules::transport::ssh::Ssh;
 use serde::Deserialize;
 
@@ -114,7 +115,8 @@ fn destination(text: &str) -> Result<(Option<String>, &str, Option<u16>), Fault>
 }
 
 async fn discover(ssh: &SshConfig, first: &str) -> Result<Vec<Found>, Fault> {
-    let transport = transport(ssh, vec![MemberConfig::named(first)])?;
+    let first = &Member::from(first);
+    let transport = transport(ssh, vec![MemberConfig::named(first.clone())])?;
     let contact = |e: ContactError| Fault::new(Exit::Unreachable, format!("{first}: {e}"));
     transport.facts(first).await.map_err(contact)?;
     let listed = list(&transport, first).await?;
@@ -125,13 +127,13 @@ async fn discover(ssh: &SshConfig, first: &str) -> Result<Vec<Found>, Fault> {
     // The name comes first: ssh_config may know more about it than about the address.
     let named = listed
         .iter()
-        .map(|(name, _)| MemberConfig::named(name))
+        .map(|(name, _)| MemberConfig::named(name.as_str()))
         .collect();
     let by_name = reach(ssh, named).await?;
     let addressed = listed.iter().zip(&by_name).filter(|(_, way)| way.is_err());
     let addressed = addressed.map(|((name, address), _)| MemberConfig {
         address: Some(address.clone()),
-        ..MemberConfig::named(name)
+        ..MemberConfig::named(name.as_str())
     });
     let mut by_address = reach(ssh, addressed.collect()).await?.into_iter();
     let found = listed
@@ -178,9 +180,9 @@ async fn reach(
     ssh: &SshConfig,
     members: Vec<MemberConfig>,
 ) -> Result<Vec<Result<(), String>>, Fault> {
-    let names: Vec<String> = members.iter().map(|m| m.name.clone()).collect();
+    let names: Vec<Member> = members.iter().map(|m| m.name.clone()).collect();
     let reached = transport(ssh, members)?.warm(&names).await;
-    let judge = |(name, facts): (String, Result<Facts, ContactError>)| match facts {
+    let judge = |(name, facts): (Member, Result<Facts, ContactError>)| match facts {
         Ok(facts) if facts.hostname == name => Ok(()),
         Ok(facts) => Err(format!("a machine named {} answers", facts.hostname)),
         Err(error) => Err(error.to_string()),
@@ -204,7 +206,7 @@ fn transport(ssh: &SshConfig, members: Vec<MemberConfig>) -> Result<Ssh, Fault> 
 }
 
 /// Names and addresses of all members: MicroCloud's own list, or LXD's.
-async fn list(transport: &Ssh, first: &str) -> Result<Vec<(String, String)>, Fault> {
+async fn list(transport: &Ssh, first: &Member) -> Result<Vec<(String, String)>, Fault> {
     #[derive(Deserialize)]
     struct Micro {
         name: String,

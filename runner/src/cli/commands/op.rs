@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use lockstep_modules::contract::cluster::Cluster;
 use lockstep_modules::contract::error::Kind;
 use lockstep_modules::contract::op::{Effect, OpDef, Registry};
-use lockstep_modules::contract::schema::{required, types_of, words};
+use lockstep_modules::contract::schema::{Member, required, types_of, words};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -313,21 +313,22 @@ fn names_others(registry: &Registry, op: &OpDef, given: &ArgMatches, cluster: &C
     let mut named =
         names.flat_map(|(name, _)| given.get_many::<String>(name).into_iter().flatten());
     let members = cluster.names();
-    programs::is_of_program(registry, &op.name) || named.any(|name| !members.contains(name))
+    programs::is_of_program(registry, &op.name)
+        || named.any(|name| !members.iter().any(|member| member == name))
 }
 
-fn members(op: &OpDef, given: &ArgMatches, cluster: &Cluster) -> Result<Vec<String>, Fault> {
+fn members(op: &OpDef, given: &ArgMatches, cluster: &Cluster) -> Result<Vec<Member>, Fault> {
     if op.args.pointer("/properties/member").is_none() {
         return Ok(Vec::new());
     }
     if given.get_flag("all") {
         return Ok(cluster.names());
     }
-    let named: Vec<String> = given
+    let named: Vec<Member> = given
         .get_many::<String>("member")
         .into_iter()
         .flatten()
-        .cloned()
+        .map(|name| name.as_str().into())
         .collect();
     let known: Vec<&str> = cluster.reachable().map(|m| m.name.as_str()).collect();
     if let Some(unknown) = named.iter().find(|name| !known.contains(&name.as_str())) {
@@ -340,7 +341,7 @@ fn members(op: &OpDef, given: &ArgMatches, cluster: &Cluster) -> Result<Vec<Stri
     match (named.is_empty(), known.as_slice()) {
         (false, _) => Ok(named),
         (true, _) if optional => Ok(Vec::new()),
-        (true, [only]) => Ok(vec![(*only).to_owned()]),
+        (true, [only]) => Ok(vec![(*only).into()]),
         (true, _) => Err(
             Fault::usage(format!("on which member? {}", known.join(", ")))
                 .help("--member NAME, or --all"),
@@ -355,7 +356,7 @@ fn print(op: &OpDef, call: &Once, value: Value, as_json: bool) -> Exit {
     let names: Vec<&str> = if call.members.is_empty() {
         vec![""]
     } else {
-        call.members.iter().map(String::as_str).collect()
+        call.members.iter().map(Member::as_str).collect()
     };
     let pairs = || names.iter().zip(&results);
     if as_json {

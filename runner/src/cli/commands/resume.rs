@@ -7,7 +7,7 @@ use lockstep_modules::contract::op::{Effect, Op, Registry};
 use lockstep_modules::contract::schema::required;
 use lockstep_modules::ops::exec::Exec;
 use lockstep_modules::ops::lock::{Release, Take};
-use lockstep_modules::ops::snap::Refresh;
+use lockstep_modules::ops::snap::REFRESH;
 use serde_json::{Value, json};
 
 use super::playbook::{DELIVER, main_of};
@@ -280,10 +280,12 @@ fn stays(registry: &Registry, history: &History) {
         let (Some(value), Ok(op)) = (value, registry.op(&step.op)) else {
             continue;
         };
-        let lasting = step.op == Exec::NAME || step.op == Refresh::NAME;
+        let lasting = step.op == Exec::NAME || step.op == REFRESH;
         let changed = value.get("changed") != Some(&Value::Bool(false));
         if lasting && step.effect == Effect::Once && changed {
-            let member = op.member(&step.args).unwrap_or_default();
+            let member = op
+                .member(&step.args)
+                .map_or_else(String::new, |m| m.to_string());
             let (what, how) = (op.call.headline(&step.args), op.call.summary(value));
             lines.push(format!("  {member}  {} {what}: {how}", op.name));
         }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use lockstep_modules::contract::error::Kind;
 use lockstep_modules::contract::op::Registry;
+use lockstep_modules::contract::schema::Member;
 use lockstep_modules::contract::schema::required;
 use serde_json::{Value, json};
 
@@ -134,7 +135,7 @@ fn head(account: &Account) {
     }
 }
 
-fn names(members: &[String]) -> String {
+fn names(members: &[Member]) -> String {
     match members.len() {
         0..=NAMES => members.join(", "),
         n => format!("{} and {} more", members[..NAMES].join(", "), n - NAMES),

@@ -6,7 +6,8 @@ use clap::Args;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use console::Term;
-use lockstep_modules::ops::status::{Component, Health, MemberStatus, Status};
+use lockstep_modules::contract::schema::Member;
+use lockstep_modules::ops::status::{ComponentStatus, Health, MemberStatus, Status};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -99,7 +100,7 @@ fn print(status: &Status) {
     out!("{}: {}\n", status.cluster, status.brief());
     let mut table = table(["MEMBER", "MICROCEPH", "MICROOVN", "LXD", "MICROCLOUD", ""]);
     for member in &status.members {
-        let mut row = vec![member.name.clone()];
+        let mut row = vec![member.name.to_string()];
         row.extend(status.components.iter().map(|c| cell(member, c)));
         let note = member
             .problem
@@ -129,8 +130,8 @@ fn print(status: &Status) {
             out!("{}: note: {note}", component.title);
         }
     }
-    let apart = |c: &&Component| c.halfway.is_some();
-    let curable = |c: &Component| matches!(c.health, Health::Ok | Health::Waiting);
+    let apart = |c: &&ComponentStatus| c.halfway.is_some();
+    let curable = |c: &ComponentStatus| matches!(c.health, Health::Ok | Health::Waiting);
     let mut halfway = status.components.iter().filter(apart).peekable();
     if halfway.peek().is_some() && halfway.all(curable) {
         let mut locks = status.members.iter().filter_map(|m| m.lock.as_ref());
@@ -143,8 +144,8 @@ fn print(status: &Status) {
 }
 
 /// `1501 squid/stable` with what is out of the ordinary.
-fn cell(member: &MemberStatus, component: &Component) -> String {
-    let Some(installed) = member.snaps.get(&component.name) else {
+fn cell(member: &MemberStatus, component: &ComponentStatus) -> String {
+    let Some(installed) = member.snaps.get(component.name.snap()) else {
         return "-".to_owned();
     };
     let mut text = format!("{} {}", installed.revision, installed.channel);
@@ -158,7 +159,7 @@ fn cell(member: &MemberStatus, component: &Component) -> String {
         text.push_str(" disabled");
     }
     if let Some(halfway) = &component.halfway {
-        let has = |names: &[String]| names.contains(&member.name);
+        let has = |names: &[Member]| names.contains(&member.name);
         let words = [
             (has(&halfway.behind), " behind"),
             (has(&halfway.stopped), " stopped"),

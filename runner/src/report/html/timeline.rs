@@ -1,5 +1,6 @@
 //! The run as a chart: a row for each member, a band for each wave, a bar for each attempt at a step.
 
+use lockstep_modules::contract::schema::Member;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -30,7 +31,7 @@ struct Scale {
 
 impl Scale {
     fn of(account: &Account) -> Self {
-        let mut rows: Vec<String> = account.members.clone();
+        let mut rows: Vec<String> = account.members.iter().map(Member::to_string).collect();
         let elsewhere = |step: &&Step| row_of(step, &account.members).is_none();
         if account.steps.iter().any(|step| elsewhere(&step)) {
             rows.insert(0, String::new());
@@ -94,14 +95,14 @@ impl Scale {
         (from, to)
     }
 
-    fn y(&self, step: &Step, members: &[String]) -> f64 {
+    fn y(&self, step: &Step, members: &[Member]) -> f64 {
         let aside = self.rows.len() - members.len();
         let row = row_of(step, members).map_or(0, |row| row + aside);
         self.row.mul_add(row as f64, TOP)
     }
 }
 
-fn row_of(step: &Step, members: &[String]) -> Option<usize> {
+fn row_of(step: &Step, members: &[Member]) -> Option<usize> {
     let member = step.member.as_ref()?;
     members.iter().position(|m| m == member)
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use toml::Spanned;
 
-use super::{Component, Hazard, Path, Range, Set, Together, Track};
+use super::{Hazard, Path, Range, Set, Together, Track};
+use crate::contract::component::Component;
 use crate::ops::preflight::{CHECKS, Version};
 
 /// `compatibility.toml`
