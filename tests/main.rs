@@ -47,6 +47,7 @@ mod site;
 mod sittings;
 mod ssh;
 mod storage;
+mod structure;
 mod tidy;
 mod trust;
 mod update;
