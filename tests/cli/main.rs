@@ -18,6 +18,7 @@ mod plan;
 mod report;
 mod secrets;
 mod site;
+mod structure;
 mod tidy;
 mod trust;
 mod watch;

@@ -9,6 +9,7 @@ mod health;
 mod maps;
 mod mutes;
 mod placement;
+mod severity;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -17,15 +18,57 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::microcluster;
+use crate::product::Product;
 use crate::world::{Due, World};
 pub(crate) use command::command;
 use faults::Faults;
-pub use health::Severity;
 pub(crate) use maps::disks;
 pub use mutes::Raised;
+pub use severity::Severity;
 
 /// A release of Ceph, as in `("19.2.3", "squid")`.
 type Version = (String, String);
+
+/// The product.
+pub(crate) struct MicroCeph;
+
+impl Product for MicroCeph {
+    fn snap(&self) -> &'static str {
+        "microceph"
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &["ceph", "rbd", "rados"]
+    }
+
+    fn services(&self) -> &'static [&'static str] {
+        &["mds", "mgr", "mon", "osd"]
+    }
+
+    fn places(&self, world: &World, member: &str, service: &str) -> bool {
+        let (services, _) = world.ceph_services(member);
+        services.split(", ").any(|placed| placed == service)
+    }
+
+    fn stop(&self, world: &mut World, member: &str) {
+        microcluster::stop(world, self.snap(), member);
+        stop(world, member);
+    }
+
+    fn start(&self, world: &mut World, member: &str) {
+        microcluster::start(world, self.snap(), member);
+        start(world, member);
+    }
+
+    fn ready(&self, world: &mut World) {
+        daemon_ready(world);
+    }
+
+    fn link_changed(&self, world: &mut World, member: &str) {
+        link_changed(world, member);
+    }
+}
 
 /// The storage cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,7 +171,7 @@ const OSDS_MISSED: u64 = 18_000;
 const FINISH: u64 = 10_000;
 const FINISH_TRIES: u32 = 10;
 
-pub(crate) fn stop(world: &mut World, member: &str) {
+fn stop(world: &mut World, member: &str) {
     watch::on_stop(world, member);
     let told = health::pg_state(world);
     let ceph = &mut world.ceph;
@@ -162,7 +205,7 @@ pub(crate) fn stop(world: &mut World, member: &str) {
     }
 }
 
-pub(crate) fn start(world: &mut World, member: &str) {
+fn start(world: &mut World, member: &str) {
     let Some(version) = world
         .release(member, "microceph")
         .and_then(|release| release.ceph.clone())
@@ -205,12 +248,12 @@ pub(crate) fn start(world: &mut World, member: &str) {
 }
 
 /// MicroCeph's daemon is ready: it looks whether an upgrade is over.
-pub(crate) fn daemon_ready(world: &mut World) {
+fn daemon_ready(world: &mut World) {
     world.schedule(FINISH, Due::Ceph(Event::FinishUpgrade(1)));
 }
 
 /// A member's network link went down or came back.
-pub(crate) fn link_changed(world: &mut World, member: &str) {
+fn link_changed(world: &mut World, member: &str) {
     let events = if world.answers(member) {
         let ids = world.ceph.osds.iter();
         let own = ids.filter(|(_, osd)| osd.host == member);

@@ -4,8 +4,6 @@
 #[cfg(test)]
 mod samples;
 
-use crate::world::World;
-
 /// Something that some releases have and others haven't.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trait {
@@ -223,21 +221,20 @@ pub(crate) fn extensions(version: &str) -> Vec<&'static str> {
         .collect()
 }
 
-impl World {
-    /// Whether what a member runs has this trait.
-    pub(crate) fn has(&self, member: &str, what: Trait) -> bool {
-        let Some(row) = TABLE.iter().find(|row| row.what == what) else {
-            return false;
-        };
-        let version = match row.product {
-            "snapd" => self.host_of(member).snapd,
-            snap => match self.release(member, snap) {
-                Some(release) if snap == "microceph" => release.built.replace('-', "."),
-                Some(release) => release.version.clone(),
-                None => return false,
-            },
-        };
-        within(&numbers(&version), row.spans)
+impl Trait {
+    fn row(self) -> Option<&'static Row> {
+        TABLE.iter().find(|row| row.what == self)
+    }
+
+    /// The snap whose releases have it or not, or `snapd`.
+    pub(crate) fn product(self) -> Option<&'static str> {
+        Some(self.row()?.product)
+    }
+
+    /// Whether this version of its product has it.
+    pub(crate) fn is_in(self, version: &str) -> bool {
+        self.row()
+            .is_some_and(|row| within(&numbers(version), row.spans))
     }
 }
 

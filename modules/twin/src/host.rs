@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dialects::Trait;
 use crate::programs::app;
 use crate::world::{Reply, World};
 
@@ -51,6 +52,20 @@ pub(crate) struct Client {
 const PID: u32 = 4242;
 
 impl World {
+    /// Whether what a member runs has this trait.
+    pub(crate) fn has(&self, member: &str, what: Trait) -> bool {
+        let version = match what.product() {
+            Some("snapd") => self.host_of(member).snapd,
+            Some(snap) => match self.release(member, snap) {
+                Some(release) if snap == "microceph" => release.built.replace('-', "."),
+                Some(release) => release.version.clone(),
+                None => return false,
+            },
+            None => return false,
+        };
+        what.is_in(&version)
+    }
+
     /// Somebody runs a program of a snap on a member: `lxc`, `ceph`.
     pub fn run_client(&mut self, member: &str, program: &str) {
         let Some((snap, app)) = app(program) else {

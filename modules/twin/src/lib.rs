@@ -17,6 +17,7 @@ mod lxd;
 mod machine;
 mod microcluster;
 mod ovn;
+mod product;
 mod programs;
 mod rules;
 mod scenario;

@@ -18,11 +18,42 @@ pub use instance::{Instance, Kind};
 use operation::Operation;
 
 use crate::dialects::Trait;
+use crate::product::Product;
 use crate::snapd;
 use crate::world::{Due, World};
 
 /// Memory of a virtual machine without `limits.memory`.
 const LIVE_DEFAULT: u64 = 1 << 30;
+
+/// The product.
+pub(crate) struct LxdProduct;
+
+impl Product for LxdProduct {
+    fn snap(&self) -> &'static str {
+        "lxd"
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &["lxc"]
+    }
+
+    fn stop(&self, world: &mut World, member: &str) {
+        stop(world, member);
+    }
+
+    fn start(&self, world: &mut World, member: &str) {
+        start(world, member);
+    }
+
+    fn is_down(&self, world: &World, member: &str) -> bool {
+        let node = world.lxd.nodes.get(member);
+        node.is_some_and(|node| node.daemon == Daemon::Down)
+    }
+
+    fn power_lost(&self, world: &mut World, member: &str) {
+        power_lost(world, member);
+    }
+}
 
 /// The LXD cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,7 +211,7 @@ pub(crate) fn found(world: &mut World, restarted: &[String]) {
 
 /// A member's daemon stops. Instances run on behind a refresh; behind anything else LXD takes it for the host's
 /// shutdown and stops them all (`snapcraft/commands/daemon.stop`).
-pub(crate) fn stop(world: &mut World, member: &str) {
+fn stop(world: &mut World, member: &str) {
     let kinds = ["auto-refresh", "refresh-snap", "install-snap"];
     let machine = world.members.get(member);
     let mut changes = machine.into_iter().flat_map(|m| &m.snapd.changes);
@@ -191,7 +222,7 @@ pub(crate) fn stop(world: &mut World, member: &str) {
 }
 
 /// The member's power is gone, and every instance with it. Those that ran are started again when LXD is.
-pub(crate) fn power_lost(world: &mut World, member: &str) {
+fn power_lost(world: &mut World, member: &str) {
     let cause = std::mem::take(&mut world.cause);
     instances_stop(world, member);
     world.cause = cause;
@@ -285,7 +316,7 @@ fn heal(world: &mut World, member: &str) {
     }
 }
 
-pub(crate) fn start(world: &mut World, member: &str) {
+fn start(world: &mut World, member: &str) {
     let version = world
         .release(member, "lxd")
         .map(|r| (r.schema, r.extensions));
@@ -385,11 +416,6 @@ fn unserved(world: &World, member: &str) -> Option<&'static str> {
 /// Whether its process is there at all.
 fn runs(daemon: Daemon) -> bool {
     !matches!(daemon, Daemon::Down | Daemon::Crashing)
-}
-
-pub(crate) fn is_down(world: &World, member: &str) -> bool {
-    let node = world.lxd.nodes.get(member);
-    node.is_some_and(|node| node.daemon == Daemon::Down)
 }
 
 fn has_quorum(world: &World) -> bool {

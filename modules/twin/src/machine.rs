@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::product::{self, Product};
 use crate::snapd::Snapd;
 use crate::world::{Due, World};
 
@@ -36,9 +37,6 @@ pub(crate) enum Event {
 
 /// From power-on to the network's being up, in milliseconds.
 const BOOT: u64 = 40_000;
-
-/// The snaps whose daemons start at boot.
-const SNAPS: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
 
 impl Machine {
     /// Whether it answers on the network.
@@ -76,8 +74,9 @@ impl World {
             change(machine);
             machine.turned = now;
         }
-        crate::ceph::link_changed(self, member);
-        crate::ovn::link_changed(self, member);
+        for product in product::ALL {
+            product.link_changed(self, member);
+        }
     }
 
     /// The network link of a member goes down or comes back.
@@ -94,9 +93,11 @@ impl World {
     pub fn power_off(&mut self, member: &str) {
         self.turn(member, |machine| machine.power = false);
         self.kill_all(member);
-        crate::lxd::power_lost(self, member);
-        for snap in SNAPS {
-            self.daemons_stop(member, snap);
+        for product in product::ALL {
+            product.power_lost(self, member);
+        }
+        for product in product::ALL {
+            product.stop(self, member);
         }
     }
 
@@ -113,7 +114,7 @@ impl World {
             machine.power = true;
             machine.boot_id = format!("b007b007-0000-4000-8000-{:012}", boot % 1_000_000_000_000);
         });
-        for snap in SNAPS {
+        for snap in product::ALL.map(Product::snap) {
             let linked = self
                 .members
                 .get(member)

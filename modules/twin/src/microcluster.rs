@@ -13,8 +13,18 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::dialects::Trait;
+use crate::product::Product;
 use crate::world::{Due, Proc, Reply, World};
-use crate::{ceph, ovn};
+use crate::{ceph, ovn, product};
+
+/// The product that is nothing but its daemon.
+pub(crate) struct MicroCloud;
+
+impl Product for MicroCloud {
+    fn snap(&self) -> &'static str {
+        "microcloud"
+    }
+}
 
 /// One of the three clusters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,10 +199,8 @@ pub(crate) fn settle(world: &mut World, snap: &str, member: &str) {
                 },
             );
         }
-        match snap {
-            "microceph" => ceph::daemon_ready(world),
-            "microovn" => ovn::expect_conversion(world),
-            _ => {}
+        if let Some(product) = product::of(snap) {
+            product.ready(world);
         }
     }
 }
@@ -357,25 +365,9 @@ pub(crate) fn services(world: &World, member: &str, snap: &str) -> Value {
         .rows
         .get(member)
         .is_some_and(|row| row.daemon != Daemon::Down);
-    let others: Vec<&str> = match snap {
-        "microceph" => vec!["mds", "mgr", "mon", "osd"],
-        "microovn" => vec![
-            "chassis",
-            "ovn-northd",
-            "ovn-ovsdb-server-nb",
-            "ovn-ovsdb-server-sb",
-            "switch",
-        ],
-        _ => vec![],
-    };
-    let placed = |name: &str| match snap {
-        "microceph" => world
-            .ceph_services(member)
-            .0
-            .split(", ")
-            .any(|placed| placed == name),
-        _ => !name.starts_with("ovn-") || world.ovn.northbound.servers.contains_key(member),
-    };
+    let product = product::of(snap);
+    let others = product.map_or(&[][..], |product| product.services());
+    let placed = |name: &str| product.is_some_and(|product| product.places(world, member, name));
     let service = |name: &str, enabled: bool, active: bool| {
         let mut service =
             json!({"snap": snap, "name": name, "daemon": "simple", "daemon-scope": "system"});
@@ -395,7 +387,7 @@ pub(crate) fn services(world: &World, member: &str, snap: &str) -> Value {
     let own = std::iter::once(service("daemon", true, linked && up));
     own.chain(
         others
-            .into_iter()
+            .iter()
             .map(|name| service(name, placed(name), linked && placed(name) && !lost(name))),
     )
     .collect()

@@ -13,10 +13,58 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::microcluster;
+use crate::product::Product;
 use crate::world::{Due, World};
 pub(crate) use appctl::{appctl, sbctl};
 pub(crate) use certificates::{certificates, openssl};
-pub(crate) use schema::{expect_conversion, status};
+use schema::expect_conversion;
+pub(crate) use schema::status;
+
+/// The product.
+pub(crate) struct MicroOvn;
+
+impl Product for MicroOvn {
+    fn snap(&self) -> &'static str {
+        "microovn"
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &["ovn-nbctl", "ovn-sbctl", "ovs-vsctl"]
+    }
+
+    fn services(&self) -> &'static [&'static str] {
+        &[
+            "chassis",
+            "ovn-northd",
+            "ovn-ovsdb-server-nb",
+            "ovn-ovsdb-server-sb",
+            "switch",
+        ]
+    }
+
+    fn places(&self, world: &World, member: &str, service: &str) -> bool {
+        !service.starts_with("ovn-") || world.ovn.northbound.servers.contains_key(member)
+    }
+
+    fn stop(&self, world: &mut World, member: &str) {
+        microcluster::stop(world, self.snap(), member);
+        stop(world, member);
+    }
+
+    fn start(&self, world: &mut World, member: &str) {
+        microcluster::start(world, self.snap(), member);
+        start(world, member);
+    }
+
+    fn ready(&self, world: &mut World) {
+        expect_conversion(world);
+    }
+
+    fn link_changed(&self, world: &mut World, member: &str) {
+        link_changed(world, member);
+    }
+}
 
 /// The network's databases.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +153,7 @@ impl Ovn {
     }
 }
 
-pub(crate) fn stop(world: &mut World, member: &str) {
+fn stop(world: &mut World, member: &str) {
     watch::on_stop(world, member);
     stop_servers(world, member);
 }
@@ -128,7 +176,7 @@ fn stop_servers(world: &mut World, member: &str) {
     }
 }
 
-pub(crate) fn start(world: &mut World, member: &str) {
+fn start(world: &mut World, member: &str) {
     for database in DATABASES {
         if let Some(server) = world.ovn.raft_mut(database).servers.get_mut(member) {
             server.running = true;
@@ -138,7 +186,7 @@ pub(crate) fn start(world: &mut World, member: &str) {
 }
 
 /// A member's network link went down or came back.
-pub(crate) fn link_changed(world: &mut World, member: &str) {
+fn link_changed(world: &mut World, member: &str) {
     let (answers, now) = (world.answers(member), world.now);
     for database in DATABASES {
         let raft = world.ovn.raft_mut(database);

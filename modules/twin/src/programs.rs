@@ -3,6 +3,7 @@
 use lockstep_modules::contract::cmd::Cmd;
 
 use crate::microcluster::overview;
+use crate::product::{self, Product};
 use crate::world::{Proc, Reply, World};
 use crate::{ceph, dumps, files, host, lxd, microcluster, ovn, snapd};
 
@@ -21,14 +22,10 @@ pub(crate) fn snap_of(cmd: &Cmd) -> Option<(&'static str, &str)> {
 /// The snap that a program is of, and the app's name there. Some are called by an alias.
 pub(crate) fn app(program: &str) -> Option<(&'static str, &str)> {
     let (snap, name) = program.split_once('.').unwrap_or((program, program));
-    let snap = match snap {
-        "lxc" | "lxd" => "lxd",
-        "microceph" | "ceph" | "rbd" | "rados" => "microceph",
-        "microovn" | "ovn-nbctl" | "ovn-sbctl" | "ovs-vsctl" => "microovn",
-        "microcloud" => "microcloud",
-        _ => return None,
-    };
-    Some((snap, name))
+    let is_of =
+        |product: &&dyn Product| product.snap() == snap || product.aliases().contains(&snap);
+    let product = product::ALL.into_iter().find(is_of)?;
+    Some((product.snap(), name))
 }
 
 /// What a command takes beyond the ordinary before it first looks at the world, in milliseconds.

@@ -17,7 +17,7 @@ use crate::microcluster::Micro;
 use crate::ovn::Ovn;
 use crate::rules::{self, Rules};
 use crate::store::Store;
-use crate::{broken, ceph, lxd, microcluster, ovn, programs, snapd};
+use crate::{broken, ceph, lxd, microcluster, ovn, product, programs, snapd};
 
 /// How long an ordinary command takes, in milliseconds.
 const LATENCY: u64 = 40;
@@ -451,18 +451,8 @@ impl World {
 
     /// The daemons of a snap end on a member, whatever ended them.
     pub(crate) fn daemons_stop(&mut self, member: &str, snap: &str) {
-        match snap {
-            "microceph" => {
-                microcluster::stop(self, snap, member);
-                ceph::stop(self, member);
-            }
-            "microovn" => {
-                microcluster::stop(self, snap, member);
-                ovn::stop(self, member);
-            }
-            "microcloud" => microcluster::stop(self, snap, member),
-            "lxd" => lxd::stop(self, member),
-            _ => {}
+        if let Some(product) = product::of(snap) {
+            product.stop(self, member);
         }
     }
 
@@ -471,27 +461,14 @@ impl World {
         if self.faults.no_return(member, snap) {
             return;
         }
-        match snap {
-            "microceph" => {
-                microcluster::start(self, snap, member);
-                ceph::start(self, member);
-            }
-            "microovn" => {
-                microcluster::start(self, snap, member);
-                ovn::start(self, member);
-            }
-            "microcloud" => microcluster::start(self, snap, member),
-            "lxd" => lxd::start(self, member),
-            _ => {}
+        if let Some(product) = product::of(snap) {
+            product.start(self, member);
         }
     }
 
     /// Whether the daemons of a snap are down on a member.
     pub(crate) fn is_down(&self, member: &str, snap: &str) -> bool {
-        match snap {
-            "lxd" => lxd::is_down(self, member),
-            _ => microcluster::is_down(self, snap, member),
-        }
+        product::of(snap).is_some_and(|product| product.is_down(self, member))
     }
 
     /// What is in the revision of a snap that is linked on a member.

@@ -1,49 +1,14 @@
 //! `ceph -s` and `ceph health detail`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::severity::Severity;
 use super::{Osd, maps, mutes, rank};
 use crate::dialects::numbers;
 use crate::world::World;
-
-/// How bad Ceph takes a health check to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Severity {
-    /// `HEALTH_OK`
-    #[default]
-    #[serde(rename = "HEALTH_OK")]
-    Ok,
-    /// `HEALTH_WARN`
-    #[serde(rename = "HEALTH_WARN")]
-    Warning,
-    /// `HEALTH_ERR`
-    #[serde(rename = "HEALTH_ERR")]
-    Error,
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ok => "HEALTH_OK",
-            Self::Warning => "HEALTH_WARN",
-            Self::Error => "HEALTH_ERR",
-        })
-    }
-}
-
-impl From<&str> for Severity {
-    fn from(word: &str) -> Self {
-        match word {
-            "HEALTH_OK" => Self::Ok,
-            "HEALTH_WARN" => Self::Warning,
-            _ => Self::Error,
-        }
-    }
-}
 
 /// A health check that is raised.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::health::{Check, Checks, Severity};
+use super::health::{Check, Checks};
+use super::severity::Severity;
 use crate::world::{Reply, World};
 
 /// A health check that Ceph has raised.

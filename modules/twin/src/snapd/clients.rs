@@ -2,6 +2,7 @@
 //! (`sandbox/cgroup/tracking.go`).
 
 use super::wrapped;
+use crate::product;
 use crate::programs::snap_of;
 use crate::world::{Reply, World};
 
@@ -38,12 +39,8 @@ fn all(world: &World, member: &str) -> Vec<Client> {
 
 /// The program of a snap that people use.
 fn program(snap: &str) -> &str {
-    match snap {
-        "lxd" => "lxc",
-        "microceph" => "ceph",
-        "microovn" => "ovn-nbctl",
-        snap => snap,
-    }
+    let aliases = product::of(snap).map_or(&[][..], |product| product.aliases());
+    aliases.first().copied().unwrap_or(snap)
 }
 
 /// What `snap refresh` says where programs of the snap run (`overlord/snapstate/refresh.go`).
