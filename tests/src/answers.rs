@@ -8,8 +8,7 @@ use lockstep::engine::{Answer, Finish};
 use lockstep_modules::contract::cmd::{Cmd, Output};
 use lockstep_modules::contract::op::OpDef;
 use lockstep_modules::contract::reach::{ContactError, Ear, Facts, Transport, Turn};
-use lockstep_modules::contract::schema::Member;
-use lockstep_modules::contract::schema::sample;
+use lockstep_modules::contract::schema::{Member, sample};
 use lockstep_twin::Twin;
 use serde_json::{Value, json};
 

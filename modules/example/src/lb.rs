@@ -211,7 +211,7 @@ impl Op for Enable {
             State::Enabled => Ok(EnableOut {}),
             State::Draining => {
                 let what = format!("{backend} was enabled, and still gets no connections");
-                Err(OpError::command(what).on(&&balancer))
+                Err(OpError::command(what).on(&balancer))
             }
         }
     }

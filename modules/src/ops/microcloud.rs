@@ -16,7 +16,7 @@ use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Op, OpDef};
 use crate::contract::schema::{Member, Span};
 use crate::products::microcluster::{self, MICROCLOUD, Row, State, not_yet};
-use crate::products::snapd::Presence;
+use crate::products::snapd::{Presence, Revision};
 
 /// Pause between two looks of a gate.
 const EVERY: Duration = Duration::from_secs(3);
@@ -79,7 +79,7 @@ pub struct WaitArgs {
     /// The member that was just refreshed.
     pub member: Option<Member>,
     /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
-    pub before: Option<String>,
+    pub before: Option<Revision>,
 }
 
 /// What the gate saw when it opened.
@@ -135,7 +135,7 @@ impl Op for Wait {
                 e,
                 MICROCLOUD,
                 args.member.as_ref(),
-                args.before.as_deref(),
+                args.before.as_ref(),
             )
         })
     }

@@ -24,7 +24,7 @@ use crate::contract::cx::{Cx, LogLevel, Look};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
 use crate::contract::schema::{Channel, Member, Span};
-use crate::products::snapd::{self, Change, Snap};
+use crate::products::snapd::{self, Change, Revision, Snap};
 
 /// The cohort that lets all members get the same revision, whatever a progressive release gives each of them.
 pub const COHORT: &str = "+";
@@ -55,7 +55,7 @@ pub fn module<S: Spares>() -> Module {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Installed {
     /// Revision, for example `33110`.
-    pub revision: String,
+    pub revision: Revision,
     /// Version, as its publisher writes it.
     pub version: String,
     /// The channel it follows; empty for a local snap.
@@ -87,7 +87,7 @@ impl Installed {
     pub fn observation(&self, member: &Member, snap: &str) -> Observation {
         let key = |field: &str| format!("{member}/{snap}/{field}");
         Observation::from([
-            (key("revision"), self.revision.clone()),
+            (key("revision"), self.revision.to_string()),
             (key("channel"), self.channel.clone()),
             (key("cohort"), self.cohort.clone()),
         ])
@@ -203,7 +203,7 @@ pub struct UpdatesOut {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Update {
     /// Its revision.
-    pub revision: String,
+    pub revision: Revision,
     /// Its version.
     pub version: String,
 }
@@ -259,7 +259,7 @@ pub(crate) async fn updates(cx: &Cx, member: &Member) -> Result<BTreeMap<String,
 #[derive(Deserialize)]
 struct Offer {
     name: String,
-    revision: String,
+    revision: Revision,
     version: String,
 }
 

@@ -17,7 +17,7 @@ use crate::contract::component::Component;
 use crate::contract::cx::{Cx, Look};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
-use crate::products::snapd::{self, Presence};
+use crate::products::snapd::{self, Presence, Revision};
 
 /// Each member that doesn't answer costs the one that is asked 30 s, one after the other.
 const TIMEOUT: Duration = Duration::from_secs(100);
@@ -177,7 +177,7 @@ pub fn with_way_back(
     error: OpError,
     app: App,
     member: Option<&Member>,
-    before: Option<&str>,
+    before: Option<&Revision>,
 ) -> OpError {
     let (Some(member), Some(before), Kind::Timeout) = (member, before, error.kind) else {
         return error;

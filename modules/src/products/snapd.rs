@@ -4,10 +4,12 @@
 //! Reads need no root (`daemon/access.go`); `snap debug api` serves members without curl (snapd 2.64 and later).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,6 +25,39 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The kind of the task behind a refresh that looks for a further one.
 const RE_REFRESH: &str = "check-rerefresh";
 
+/// A revision of a snap: a number, or `x1` where it was installed from a file. A JSON string.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(transparent)]
+pub struct Revision(String);
+
+impl Revision {
+    /// As snapd writes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its number: within a track they only grow. One from a file has none and is no release, and so the oldest.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.0.parse().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for Revision {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 /// An installed snap (`client/packages.go`).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -31,8 +66,8 @@ pub struct Snap {
     pub name: String,
     /// Version, as its publisher writes it.
     pub version: String,
-    /// Revision: a number, or `x1` for local ones. A JSON string.
-    pub revision: String,
+    /// The revision that is installed.
+    pub revision: Revision,
     /// `active`, or `installed` where it is disabled or in mid-refresh.
     pub status: String,
     /// The channel it follows. Absent for local snaps.
@@ -365,7 +400,7 @@ pub struct Released {
     pub version: String,
     /// Revision.
     #[serde(default)]
-    pub revision: String,
+    pub revision: Revision,
     /// Bytes to download.
     #[serde(default)]
     pub size: u64,

@@ -14,6 +14,7 @@ use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
 use crate::products::ceph::{self, Metadata, Picture, Release};
 use crate::products::microcluster::{self, MICROCEPH, State};
+use crate::products::snapd::Revision;
 
 /// Pause between two looks of a gate.
 pub(super) const EVERY: Duration = Duration::from_secs(5);
@@ -33,7 +34,7 @@ pub struct WaitArgs {
     /// The member that was just refreshed.
     pub member: Option<Member>,
     /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
-    pub before: Option<String>,
+    pub before: Option<Revision>,
     /// What `microceph.baseline` returned: monitors and OSDs that were there then have to be there, and codes that were
     /// raised then don't count.
     pub since: Option<BaselineOut>,
@@ -90,7 +91,7 @@ impl Op for Wait {
                     e,
                     MICROCEPH,
                     args.member.as_ref(),
-                    args.before.as_deref(),
+                    args.before.as_ref(),
                 )
             })
     }

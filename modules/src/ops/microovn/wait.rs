@@ -14,7 +14,7 @@ use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
 use crate::products::microcluster::{self, MICROOVN, State};
-use crate::products::snapd::Presence;
+use crate::products::snapd::{Presence, Revision};
 
 /// Pause between two looks of a gate.
 const EVERY: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ pub struct WaitArgs {
     /// The member that was just refreshed.
     pub member: Option<Member>,
     /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
-    pub before: Option<String>,
+    pub before: Option<Revision>,
     /// Good looks in a row, 5 s apart.
     #[serde(default = "samples")]
     pub samples: u32,
@@ -89,7 +89,7 @@ impl Op for Wait {
                     e,
                     MICROOVN,
                     args.member.as_ref(),
-                    args.before.as_deref(),
+                    args.before.as_ref(),
                 )
             })
     }

@@ -11,6 +11,7 @@ use super::{Hazard, Version};
 use crate::contract::component::Component;
 use crate::contract::schema::Member;
 use crate::ops::status::ComponentStatus;
+use crate::products::snapd::Revision;
 
 /// Whether a condition is met.
 enum Met {
@@ -111,7 +112,8 @@ impl Seen<'_> {
             let gets = match channel {
                 // That a channel has nothing is told by "target".
                 Some(channel) => self.offer(snap, channel).and_then(|offer| {
-                    let there = offer.revision == installed.revision && !offer.revision.is_empty();
+                    let there = offer.revision == installed.revision
+                        && offer.revision != Revision::default();
                     (!there).then(|| self.brings(component, channel.as_str(), &offer.version))
                 }),
                 None if chosen => self

@@ -12,7 +12,7 @@ use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::schema::Member;
 use crate::ops::snap::{self, Client};
-use crate::products::snapd;
+use crate::products::snapd::{self, Revision};
 
 /// A member, as a preflight sees it.
 pub(super) struct Host {
@@ -37,7 +37,7 @@ pub(super) struct Host {
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Offer {
     pub(super) name: String,
-    pub(super) revision: String,
+    pub(super) revision: Revision,
     pub(super) version: String,
     #[serde(default)]
     pub(super) download_size: u64,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::checks::{Found, Seen};
 use crate::contract::schema::Channel;
-use crate::products::snapd::Released;
+use crate::products::snapd::{Released, Revision};
 
 /// Room beside what is downloaded, in bytes: a snap is there twice while it is refreshed, and its data is copied.
 const ROOM: u64 = 1 << 30;
@@ -46,7 +46,7 @@ impl Seen<'_> {
             .chosen()
             .filter(|c| !self.args.channels.contains_key(c.name.snap()))
         {
-            let mut revisions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+            let mut revisions: BTreeMap<&Revision, Vec<&str>> = BTreeMap::new();
             for (member, host) in self.answers() {
                 let installed = self.status.members.iter().find(|m| m.name == *member);
                 let installed = installed.and_then(|m| m.snaps.get(component.name.snap()));
@@ -63,9 +63,7 @@ impl Seen<'_> {
                     .map_or(&installed.revision, |o| &o.revision);
                 revisions.entry(next).or_default().push(member.as_str());
             }
-            let newest = revisions
-                .keys()
-                .max_by_key(|r| r.parse::<u64>().unwrap_or(0));
+            let newest = revisions.keys().max_by_key(|r| r.number());
             if let Some(newest) = newest.filter(|_| revisions.len() > 1) {
                 let each = revisions
                     .iter()

@@ -8,7 +8,7 @@ use super::refresh::RefreshArgs;
 use super::{COHORT, follows, offers};
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::products::snapd::{self, Snap};
+use crate::products::snapd::{self, Revision, Snap};
 
 /// What a refresh of a member would come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +18,9 @@ pub(super) enum Aim {
     /// The cohort gives it the revision, or nobody knows yet which one all are to have.
     Cohort,
     /// The store has it, and offers this member something else.
-    Number(String),
+    Number(Revision),
     /// A newer one took its place: this.
-    Replaced(String),
+    Replaced(Revision),
 }
 
 /// Looks at what the store offers the member now.
@@ -32,34 +32,32 @@ pub(super) async fn aim(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<Aim,
         return Ok(Aim::There);
     }
     let offer = offered(cx, args, snap).await?;
-    Ok(judge(due, &snap.revision, offer.as_deref()))
+    Ok(judge(due, &snap.revision, offer.as_ref()))
 }
 
 /// What it comes to that the member has the revision `own`, and the store offers it `offer`.
-fn judge(due: &str, own: &str, offer: Option<&str>) -> Aim {
+fn judge(due: &Revision, own: &Revision, offer: Option<&Revision>) -> Aim {
     let Some(offer) = offer else {
         return Aim::Cohort;
     };
     if offer == due {
         return Aim::Cohort;
     }
-    // Numbers only grow. A local revision has none, and is no release.
-    let number = |revision: &str| revision.parse::<u64>().unwrap_or(0);
-    let newest = if number(own) > number(offer) {
+    let newest = if own.number() > offer.number() {
         own
     } else {
         offer
     };
-    if number(newest) > number(due) {
-        Aim::Replaced(newest.to_owned())
+    if newest.number() > due.number() {
+        Aim::Replaced(newest.clone())
     } else {
-        Aim::Number(due.to_owned())
+        Aim::Number(due.clone())
     }
 }
 
 /// The revision that the store offers, which is the installed one where it has nothing else. None where that can't be told:
 /// of a channel that is closed, for example.
-async fn offered(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<Option<String>, OpError> {
+async fn offered(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<Option<Revision>, OpError> {
     if follows(snap, args.channel.as_ref()) {
         let offers = offers(cx, &args.member).await?.into_iter();
         let mut offer = offers.filter(|o| o.name == snap.name).map(|o| o.revision);
@@ -77,7 +75,7 @@ async fn offered(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<Option<Stri
 /// The words of `snap refresh` that ask for it. By number the member leaves the cohort for the time being: snapd refuses a
 /// cohort and a revision in one call (`daemon/api_snaps.go`), and from 2.66 on would send the one that it is in to the store
 /// beside the revision (`overlord/snapstate/target.go`).
-pub(super) fn words(args: &RefreshArgs, snap: &Snap, number: Option<&str>) -> Vec<String> {
+pub(super) fn words(args: &RefreshArgs, snap: &Snap, number: Option<&Revision>) -> Vec<String> {
     let mut words: Vec<String> = ["/usr/bin/snap", "refresh", "--no-wait"]
         .map(str::to_owned)
         .into();
@@ -99,8 +97,8 @@ mod tests {
 
     #[test]
     fn a_newer_release_is_told_from_one_that_a_member_does_not_get() {
-        let number = || Aim::Number("1502".to_owned());
-        let replaced = |by: &str| Aim::Replaced(by.to_owned());
+        let number = || Aim::Number("1502".into());
+        let replaced = |by: &str| Aim::Replaced(by.into());
         let cases = [
             // What the member has, what it is offered, what it comes to where 1502 is due.
             ("1500", Some("1502"), Aim::Cohort),
@@ -115,7 +113,9 @@ mod tests {
             ("1503", Some("1502"), Aim::Cohort),
         ];
         for (own, offer, aim) in cases {
-            assert_eq!(judge("1502", own, offer), aim, "{own} {offer:?}");
+            let offered = offer.map(Revision::from);
+            let judged = judge(&"1502".into(), &own.into(), offered.as_ref());
+            assert_eq!(judged, aim, "{own} {offer:?}");
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::contract::cx::{Cx, LogLevel};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Observation, Op, Probe};
 use crate::contract::schema::{Channel, Member, Span};
-use crate::products::snapd::{Change, Snap};
+use crate::products::snapd::{Change, Revision, Snap};
 
 /// Asking for a refresh takes as long as the store does: up to 38 s of attempts, and more through a slow proxy.
 const ASK: Duration = Duration::from_secs(120);
@@ -63,7 +63,7 @@ pub struct RefreshArgs {
     /// Channel to move to, for example `squid/stable`. Without it, the one that the snap follows.
     pub channel: Option<Channel>,
     /// The revision that it has to come to, because all members must have the same one.
-    pub revision: Option<String>,
+    pub revision: Option<Revision>,
     /// What to do if the store has a newer release in place of `revision`.
     #[serde(default)]
     pub replaced: Replaced,
@@ -89,9 +89,9 @@ pub struct RefreshOut {
     /// Whether the revision is another one than before.
     pub changed: bool,
     /// The revision before.
-    pub from: String,
+    pub from: Revision,
     /// The revision now.
-    pub to: String,
+    pub to: Revision,
     /// The version now.
     pub version: String,
     /// The channel it follows now.
@@ -100,7 +100,7 @@ pub struct RefreshOut {
     pub change: Option<String>,
     /// The newer revision that took the place of the one that was asked for; all members should have that one.
     #[serde(default)]
-    pub replaced: Option<String>,
+    pub replaced: Option<Revision>,
 }
 
 /// What is left for whoever has to find out how a refresh ended.
@@ -115,7 +115,7 @@ enum Left {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Before {
-    revision: String,
+    revision: Revision,
     /// The highest id among the snap's changes so far: ours will be higher.
     last_change: u64,
 }
@@ -123,7 +123,7 @@ struct Before {
 /// What the witnesses say.
 struct Past {
     /// The revision before the first attempt: `changed` is told against it, however many attempts it took.
-    from: Option<String>,
+    from: Option<Revision>,
     /// The highest change before the last attempt.
     last_change: u64,
     /// The change that the last attempt made, if it came to that.
@@ -197,7 +197,7 @@ impl<S: Spares> Op for Refresh<S> {
     fn observed(args: &RefreshArgs, out: &RefreshOut) -> Observation {
         let key = |field: &str| format!("{}/{}/{field}", args.member, args.snap);
         Observation::from([
-            (key("revision"), out.to.clone()),
+            (key("revision"), out.to.to_string()),
             (key("channel"), out.channel.clone()),
             (key("cohort"), COHORT.to_owned()),
         ])
@@ -295,8 +295,8 @@ async fn attempt<S: Spares>(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, O
             );
             cx.say(LogLevel::Warn, &text);
         }
-        let asked = ask(cx, args, words(args, &snap, number.as_deref()), last_change).await;
-        match asked.map_err(|error| by_number(error, number.as_deref()))? {
+        let asked = ask(cx, args, words(args, &snap, number.as_ref()), last_change).await;
+        match asked.map_err(|error| by_number(error, number.as_ref()))? {
             Asked::Change(id) => {
                 requests += 1;
                 cx.witness(&Left::Change(id.clone())).await?;
@@ -416,7 +416,7 @@ async fn accounted(cx: &Cx, args: &RefreshArgs, error: OpError) -> OpError {
 }
 
 /// Adds to the failure of a request by number why it was made.
-fn by_number(error: OpError, number: Option<&str>) -> OpError {
+fn by_number(error: OpError, number: Option<&Revision>) -> OpError {
     let Some(number) = number.filter(|_| error.kind == Kind::Command) else {
         return error;
     };
@@ -502,15 +502,14 @@ fn check_enabled(snap: &Snap, member: &Member) -> Result<(), OpError> {
 async fn result(
     cx: &Cx,
     args: &RefreshArgs,
-    from: &str,
+    from: &Revision,
     change: Option<String>,
 ) -> Result<Option<RefreshOut>, OpError> {
     let (mut snap, _) = look(cx, &args.member, &args.snap).await?;
     check_enabled(&snap, &args.member)?;
     let due = args.revision.as_ref().filter(|due| **due != snap.revision);
     if let Some(due) = due {
-        let number = |revision: &str| revision.parse::<u64>().unwrap_or(0);
-        if number(&snap.revision) > number(due) {
+        if snap.revision.number() > due.number() {
             let by = snap.revision.clone();
             return replaced(args, from, snap, change, by).map(Some);
         }
@@ -538,15 +537,15 @@ async fn result(
 /// revision in the cluster: that is for whoever asked to say, before anything is done.
 fn replaced(
     args: &RefreshArgs,
-    from: &str,
+    from: &Revision,
     snap: Snap,
     change: Option<String>,
-    by: String,
+    by: Revision,
 ) -> Result<RefreshOut, OpError> {
     if args.replaced == Replaced::Tell {
         return Ok(RefreshOut::of(from, snap, change, Some(by)));
     }
-    let (name, due) = (&args.snap, args.revision.as_deref().unwrap_or_default());
+    let (name, due) = (&args.snap, args.revision.clone().unwrap_or_default());
     let done = if snap.revision == by {
         format!("{} already has {by} of {name}", args.member)
     } else {
@@ -557,15 +556,15 @@ fn replaced(
     );
     Err(OpError::refused(message)
         .on(&args.member)
-        .with("replaced", by))
+        .with("replaced", by.as_str()))
 }
 
 impl RefreshOut {
     /// What became of a snap that had the revision `from`.
-    fn of(from: &str, snap: Snap, change: Option<String>, replaced: Option<String>) -> Self {
+    fn of(from: &Revision, snap: Snap, change: Option<String>, replaced: Option<Revision>) -> Self {
         Self {
-            changed: snap.revision != from,
-            from: from.to_owned(),
+            changed: snap.revision != *from,
+            from: from.clone(),
             to: snap.revision,
             version: snap.version,
             channel: snap.tracking_channel,

@@ -230,7 +230,7 @@ fn skew(installed: &[(&Member, &Installed)]) -> Vec<String> {
         values
     };
     for (what, values) in [
-        ("revision", by(|i| &i.revision)),
+        ("revision", by(|i| i.revision.as_str())),
         ("channel", by(|i| &i.channel)),
     ] {
         if values.len() > 1 {
@@ -270,7 +270,7 @@ mod tests {
         let own = |text: &str| text.to_owned();
         let version = own("1");
         Installed {
-            revision: own(revision),
+            revision: revision.into(),
             version,
             channel: own(channel),
             cohort: own(cohort),

@@ -16,13 +16,13 @@ use crate::ops::lxd;
 use crate::ops::preflight::Version;
 use crate::ops::snap::Installed;
 use crate::products::microcluster::{self, Row, State, Views};
-use crate::products::snapd::Presence;
+use crate::products::snapd::{Presence, Revision};
 
 /// Who is ahead of whom, and who waits for whom, where members have different revisions of a component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Halfway {
     /// The newest revision that any member has.
-    pub newest: String,
+    pub newest: Revision,
     /// The members that have it.
     pub ahead: Vec<Member>,
     /// The members that have an older one.
@@ -106,11 +106,10 @@ impl Halfway {
 
 /// By version, and where that tells nothing by revision: numbers of revisions say nothing across tracks.
 fn is_newer(one: &Installed, other: &Installed) -> bool {
-    let number = |of: &Installed| of.revision.parse::<u64>().unwrap_or(0);
     match (Version::parse(&one.version), Version::parse(&other.version)) {
         (Some(a), Some(b)) if b.is_below(&a) => true,
         (Some(a), Some(b)) if a.is_below(&b) => false,
-        _ => number(one) > number(other),
+        _ => one.revision.number() > other.revision.number(),
     }
 }
 
@@ -238,7 +237,7 @@ mod tests {
 
     fn installed(revision: &str, version: &str) -> Installed {
         Installed {
-            revision: revision.to_owned(),
+            revision: revision.into(),
             version: version.to_owned(),
             channel: "squid/stable".to_owned(),
             cohort: "+".to_owned(),

@@ -1,5 +1,6 @@
 //! From a look at a cluster to a scenario like it.
 
+use lockstep_modules::products::snapd::Revision;
 use std::collections::BTreeMap;
 
 use lockstep_modules::contract::schema::Member;
@@ -169,8 +170,12 @@ fn instance(seen: &InstanceDetail) -> Instance {
 }
 
 /// A local revision (`x1`) is no number: it gets one that no store has.
-fn number(revision: &str) -> u32 {
-    revision.trim_start_matches('x').parse().unwrap_or(0)
+fn number(revision: &Revision) -> u32 {
+    revision
+        .as_str()
+        .trim_start_matches('x')
+        .parse()
+        .unwrap_or(0)
 }
 
 fn snap((name, installed): (&String, &Installed)) -> Option<(String, Snap)> {
