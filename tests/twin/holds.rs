@@ -329,7 +329,7 @@ fn side_by_side<T: Sync>(all: &[T], play: impl Fn(&T) + Sync) {
 }
 
 #[test]
-fn over_ssh_each_trouble_is_told_as_on_the_twin_and_ends_as_well() {
+fn over_ssh_each_trouble_is_as_on_the_twin() {
     side_by_side(TROUBLES, |trouble| {
         let scenario = (trouble.scenario)();
         let mut twin = stage::twin(&scenario, trouble.piece);
@@ -395,14 +395,14 @@ fn travel(members: usize, piece: Piece, on: fn(&Scenario, Piece) -> Box<dyn Stag
 }
 
 #[test]
-fn on_the_twin_updates_and_upgrades_of_every_size_come_to_a_good_end() {
+fn on_the_twin_every_journey_comes_to_a_good_end() {
     for (members, piece) in journeys() {
         travel(members, piece, stage::twin);
     }
 }
 
 #[test]
-fn over_ssh_updates_and_upgrades_of_every_size_come_to_a_good_end() {
+fn over_ssh_every_journey_comes_to_a_good_end() {
     side_by_side(&journeys(), |(members, piece)| {
         travel(*members, *piece, stage::over_ssh)
     });

@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_microcloud_doesn_t_find_online_is_named() {
+    fn what_microcloud_does_not_find_online_is_named() {
         let one = Presence {
             with: vec![Member("m1".to_owned())],
             without: Vec::new(),
