@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_evidence_of_a_failure_is_bounded_and_what_is_read_of_it_stays() {
+    fn the_evidence_of_a_failure_is_bounded_and_its_reason_stays() {
         let long = "x".repeat(9 << 20);
         let error = OpError::command(long.clone())
             .with("stderr", long.clone())

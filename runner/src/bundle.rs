@@ -303,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_site_s_modules_come_first_and_the_library_is_there() {
+    fn modules_of_a_site_come_first_and_the_library_is_there() {
         let folder = tempfile::tempdir().unwrap();
         let main = folder.path().join("mine.lua");
         std::fs::write(&main, "return 1").unwrap();

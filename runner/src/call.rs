@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn order_of_keys_doesn_t_matter() {
+    fn the_order_of_keys_does_not_matter() {
         assert_eq!(
             canonical(&json!({"b": [1, {"d": 1, "c": 2}], "a": "x"})),
             r#"{"a":"x","b":[1,{"c":2,"d":1}]}"#

@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_with_names_that_are_nearly_the_same_are_captured_each() {
+    fn modules_with_nearly_the_same_names_are_captured_each() {
         let state = tempfile::tempdir().unwrap();
         let run = Runs::in_state(state.path()).create("update").unwrap();
         let modules = modules(&[

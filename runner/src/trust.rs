@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_may_write_is_not_used_and_neither_is_what_lies_there() {
+    fn what_others_may_write_is_not_used_nor_what_lies_there() {
         let (folder, file) = place();
         assert_eq!(found(&file), Ok(()));
         for (at, open) in [(file.as_path(), 0o646), (folder.path(), 0o1777)] {

@@ -118,7 +118,7 @@ fn a_held_run_says_what_to_type_and_goes_on_when_that_is_typed() {
 }
 
 #[test]
-fn where_instances_were_restarted_the_command_that_goes_on_is_the_one_that_is_shown() {
+fn after_restarts_the_command_shown_is_the_one_that_works() {
     let desk = Desk::new();
     let args = "rehearse update -p only=lxd -p backup=false --fault reboot:micro02@lxd/micro02";
     let args: Vec<&str> = args.split(' ').collect();
@@ -135,7 +135,7 @@ fn where_instances_were_restarted_the_command_that_goes_on_is_the_one_that_is_sh
 }
 
 #[test]
-fn a_run_that_doesn_t_exist_is_told_with_a_near_match() {
+fn a_run_that_does_not_exist_is_told_with_a_near_match() {
     let desk = Desk::new();
     let _ = desk
         .run(&["update", "--cluster", "twin:1", "-p", "only=microcloud"])
@@ -197,7 +197,7 @@ fn a_journal_of_another_version_is_refused() {
 }
 
 #[test]
-fn a_state_folder_that_can_t_be_written_is_told_before_anything_is_done() {
+fn an_unwritable_state_folder_is_told_before_any_step() {
     let desk = Desk::new();
     let ran = desk.run(&["update", "--cluster", "twin:1", "--state", "/proc/nowhere"]);
     assert_eq!(ran.code, Some(7));
@@ -355,7 +355,7 @@ fn the_status_of_a_simulated_cluster_is_on_one_screen() {
 }
 
 #[test]
-fn the_status_is_watched_on_a_cleared_screen_and_in_plain_lines_elsewhere() {
+fn the_status_is_watched_on_a_screen_or_in_plain_lines() {
     let desk = Desk::new();
     let lockstep = lockstep();
     let watch = format!("{lockstep} status --cluster twin:1 --watch 1");
@@ -439,7 +439,7 @@ fn whoever_stops_listening_is_no_reason_to_fail() {
 }
 
 #[test]
-fn a_run_that_is_aborted_says_what_stays_and_has_an_exit_code_of_its_own() {
+fn an_aborted_run_says_what_stays_and_has_its_own_exit_code() {
     let desk = Desk::new();
     let body = body(
         r#"
@@ -463,7 +463,7 @@ fn a_run_that_is_aborted_says_what_stays_and_has_an_exit_code_of_its_own() {
 }
 
 #[test]
-fn what_an_abort_can_t_give_back_is_told_with_what_to_type() {
+fn what_an_abort_cannot_restore_is_told_with_what_to_type() {
     let desk = Desk::new();
     let body = body(
         r#"
@@ -546,7 +546,7 @@ fn a_channel_for_a_component_that_is_left_out_is_refused() {
 }
 
 #[test]
-fn a_table_of_a_site_s_that_is_wrong_is_named_with_its_line_and_not_replaced() {
+fn a_wrong_table_of_a_site_is_named_with_its_line() {
     let desk = Desk::new();
     let shipped = lockstep_tests::root().join("playbooks");
     for folder in ["own/data", "own/waves"] {

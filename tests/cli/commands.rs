@@ -116,7 +116,7 @@ fn the_version_is_one_line_or_says_how_it_was_built() {
 }
 
 #[test]
-fn a_command_that_is_not_there_is_told_with_its_help_on_standard_error() {
+fn a_missing_command_is_told_with_help_on_standard_error() {
     // With a variable that gives an option its value, and without.
     for args in [&["--json"][..], &["op"], &[], &["op", "--json"]] {
         let mut command = Command::new(desk::lockstep());
@@ -133,7 +133,7 @@ fn a_command_that_is_not_there_is_told_with_its_help_on_standard_error() {
 }
 
 #[test]
-fn manual_pages_are_written_and_have_nothing_that_groff_complains_about() {
+fn manual_pages_are_written_without_a_complaint_of_groff() {
     let desk = Desk::new();
     let out = desk.run(&["man", "man1"]).exits(0);
     let mut pages: Vec<String> = std::fs::read_dir(desk.path("man1"))

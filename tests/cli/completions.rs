@@ -92,7 +92,7 @@ fn what_is_offered_is_what_there_is_at_the_moment() {
 }
 
 #[test]
-fn whatever_is_wrong_makes_an_empty_answer_and_nothing_is_written() {
+fn whatever_is_wrong_the_answer_is_empty_and_nothing_written() {
     let desk = Desk::new();
     write(&desk.path("cluster.toml"), "name = 3\n");
     write(&desk.path("bad.lua"), "return {{{\n");

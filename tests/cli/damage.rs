@@ -31,7 +31,7 @@ fn damage(desk: &Desk, run: &str, text: &str) {
 }
 
 #[test]
-fn a_run_whose_playbook_is_damaged_says_how_it_ends_all_the_same() {
+fn a_run_with_a_damaged_playbook_says_how_it_ends() {
     for (command, exit) in [("resume", 4), ("abort", 9)] {
         let desk = Desk::new();
         let _ = desk.play(HELD).exits(4);
@@ -81,7 +81,7 @@ fn with_small_files(desk: &Desk, blocks: usize, playbook: &str) -> Ran {
 }
 
 #[test]
-fn a_journal_that_may_not_grow_ends_the_run_with_a_sentence_and_events_that_may_not_are_lost() {
+fn a_journal_that_may_not_grow_ends_the_run_with_a_sentence() {
     let desk = Desk::new();
     let says = r#"return { api = 1, run = function()
         for i = 1, 50 do log.info(("x"):rep(4000)) end
@@ -106,7 +106,7 @@ fn a_journal_that_may_not_grow_ends_the_run_with_a_sentence_and_events_that_may_
 }
 
 #[test]
-fn a_member_that_prints_without_end_fills_neither_the_journal_nor_the_disk() {
+fn endless_output_fills_neither_the_journal_nor_the_disk() {
     let desk = Desk::new();
     let cluster = "name = \"here\"\n\n[[members]]\nname = \"here\"\nlocal = true\n";
     write(&desk.path("here.toml"), cluster);
@@ -158,7 +158,7 @@ int fsync(int file) {
 "#;
 
 #[test]
-fn a_run_s_folder_lasts_as_what_is_written_into_it_does() {
+fn the_folder_of_a_run_lasts_as_long_as_what_is_in_it() {
     let desk = Desk::new();
     write(&desk.path("witness.c"), WITNESS);
     let mut cc = Command::new("cc");

@@ -39,7 +39,7 @@ fn table(cases: &[(&str, String)]) -> String {
 }
 
 #[test]
-fn mistakes_of_a_playbook_s_author() {
+fn mistakes_in_a_playbook() {
     let cases = [
         ("a misspelt op", body("\tsnap.refesh { member = \"micro01\" }")),
         (

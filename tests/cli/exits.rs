@@ -105,7 +105,7 @@ fn each_exit_code_has_its_meaning() {
 }
 
 #[test]
-fn a_run_that_a_check_refused_is_over_and_shows_its_checks_as_a_table() {
+fn a_run_that_a_check_refused_is_over_and_shows_its_checks() {
     let desk = Desk::new();
     let refused = desk.run(&["rehearse", "update", "--fault", "cut:micro02", "--quiet"]);
     assert_eq!(refused.code, Some(3), "{refused:?}");

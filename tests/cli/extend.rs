@@ -52,7 +52,7 @@ fn of_microcloud(plan: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn a_wave_of_a_site_s_own_is_planned_rehearsed_and_checked_in_place_of_the_shipped_one() {
+fn a_wave_of_a_site_replaces_the_shipped_one_everywhere() {
     let desk = desk();
     for (playbook, channel) in [("update", None), ("upgrade", Some("--microcloud=3/stable"))] {
         let file = format!("site/{playbook}.lua");
@@ -105,7 +105,7 @@ fn a_wave_of_a_site_s_own_is_planned_rehearsed_and_checked_in_place_of_the_shipp
 }
 
 #[test]
-fn what_can_t_be_extended_so_is_told_with_its_line() {
+fn what_cannot_be_extended_so_is_told_with_its_line() {
     let cases = [
         (
             "a wave of no component",

@@ -33,7 +33,7 @@ fn a_run_without_sittings_is_resumed_to_its_end() {
 }
 
 #[test]
-fn a_run_that_stopped_for_a_reason_in_words_is_resumed_to_its_end() {
+fn a_run_that_stopped_for_a_reason_in_words_is_resumed() {
     let desk = taken_up(3);
     let shown = desk.run(&["show", "drain-1"]).exits(0);
     assert!(shown.contains("paused: held at confirm#1"), "{shown}");

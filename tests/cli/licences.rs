@@ -59,7 +59,7 @@ fn of_a_licence_expression_the_first_that_is_allowed_is_taken() {
 }
 
 #[test]
-fn the_copyright_file_names_every_crate_and_has_the_text_of_every_licence() {
+fn the_copyright_file_names_every_crate_with_its_licence() {
     let text = copyright();
     let given: BTreeSet<&str> = field(&text, "License").collect();
     for licence in &given {

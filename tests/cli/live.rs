@@ -367,7 +367,7 @@ fn an_op_alone_is_seen_on_a_terminal_and_leaves_its_result() {
 }
 
 #[test]
-fn where_there_is_no_terminal_a_long_command_has_a_line_now_and_then() {
+fn without_a_terminal_a_long_command_has_a_line_at_times() {
     let said = [false, true].map(|verbose| {
         let mut lines = LineReporter::new(Vec::new(), verbose);
         talking().iter().for_each(|event| lines.take(event));

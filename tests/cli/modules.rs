@@ -166,7 +166,7 @@ fn told_of(desk: &Desk) -> String {
 }
 
 #[test]
-fn a_program_that_can_t_be_a_module_is_told_before_anything_is_done() {
+fn a_program_that_cannot_be_a_module_is_told_before_any_step() {
     let two = Desk::new();
     program(&two, "lb.sh", &shell("once", DONE));
     program(&two, "lb.py", &shell("once", DONE));
@@ -207,7 +207,7 @@ fn a_program_that_can_t_be_a_module_is_told_before_anything_is_done() {
 }
 
 #[test]
-fn ops_of_lockstep_work_beside_a_program_that_doesn_t() {
+fn ops_of_lockstep_work_beside_a_program_that_does_not() {
     let desk = Desk::new();
     program(&desk, "lb.sh", "#!/bin/sh\nexit 3\n");
     let ran = desk.run(&["doc", "--modules", "modules"]);
@@ -382,7 +382,7 @@ fn a_resumed_run_probes_what_a_program_had_begun() {
 }
 
 #[test]
-fn a_resumed_run_goes_on_with_its_own_copy_unless_told_otherwise() {
+fn a_resumed_run_keeps_its_own_copy_unless_told_otherwise() {
     let desk = killed();
     let mended = probed("say '{\"done\":{\"left\":1}}'", DONE);
     program(&desk, "lb.sh", &shell("once", &mended));
@@ -446,7 +446,7 @@ fn the_worked_example_drains_members_behind_its_balancer() {
 
 /// A site's own build has one module more, in all places where ops are.
 #[test]
-fn a_native_module_of_a_site_s_own_build() {
+fn a_native_module_of_a_build_of_a_site() {
     let desk = Desk::new();
     write(
         &desk.path("cluster.toml"),
@@ -490,7 +490,7 @@ fn a_native_module_of_a_site_s_own_build() {
 }
 
 #[test]
-fn a_plan_isn_t_for_a_program_that_was_changed_since() {
+fn a_plan_is_not_for_a_program_that_was_changed_since() {
     let desk = Desk::new();
     program(&desk, "lb.sh", &shell("converge", DONE));
     write(

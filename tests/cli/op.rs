@@ -15,7 +15,7 @@ members = [
 ";
 
 #[test]
-fn all_that_a_program_printed_is_shown_and_a_read_leaves_nothing_behind() {
+fn all_that_is_printed_is_shown_and_a_read_leaves_nothing() {
     let desk = Desk::new();
     write(&desk.path("cluster.toml"), LOCAL);
     let exec = |flags: &str, script: &str| {
@@ -46,7 +46,7 @@ fn all_that_a_program_printed_is_shown_and_a_read_leaves_nothing_behind() {
 }
 
 #[test]
-fn who_can_t_be_reached_has_an_exit_code_that_no_failure_has() {
+fn who_cannot_be_reached_has_an_exit_code_of_its_own() {
     let desk = Desk::new();
     write(&desk.path("cluster.toml"), LOCAL);
     let op = |effect: &str, program: &str| {

@@ -148,7 +148,7 @@ fn a_damaged_journal_is_told_and_the_rest_is_shown() {
 }
 
 #[test]
-fn a_journal_that_is_torn_or_was_never_begun_is_shown_as_far_as_it_goes() {
+fn a_torn_or_missing_journal_is_shown_as_far_as_it_goes() {
     let desk = held();
     let text = read(&journal(&desk));
     write(&journal(&desk), &text[..text.len() - 30]);
@@ -182,7 +182,7 @@ fn a_journal_that_is_torn_or_was_never_begun_is_shown_as_far_as_it_goes() {
 }
 
 #[test]
-fn a_journal_of_another_version_is_named_and_the_events_are_shown() {
+fn with_a_journal_of_another_version_the_events_are_shown() {
     let desk = held();
     let line = r#"{"n":1,"at":"2026-01-01T00:00:00Z","sum":"acd6b9e450aaca59","record":{"run":{"format":9}}}"#;
     write(&journal(&desk), &format!("{line}\n"));
@@ -197,7 +197,7 @@ fn a_journal_of_another_version_is_named_and_the_events_are_shown() {
 }
 
 #[test]
-fn events_that_are_missing_unknown_or_garbage_cost_only_themselves() {
+fn missing_unknown_or_garbage_events_cost_only_themselves() {
     let desk = held();
     let text = read(&events(&desk));
     let strange = r#"{"v":1,"at":"2026-04-01T12:00:00Z","event":"eclipse","of":"the sun"}"#;

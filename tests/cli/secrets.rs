@@ -13,7 +13,7 @@ use lockstep_tests::secrets::{
 use serde_json::Value;
 
 #[test]
-fn a_secret_that_can_t_be_had_is_told_before_anything_is_done() {
+fn a_secret_that_cannot_be_had_is_told_before_any_step() {
     let desk = Desk::new();
     write(
         &desk.path("cluster.toml"),
@@ -98,7 +98,7 @@ fn a_secret_that_can_t_be_had_is_told_before_anything_is_done() {
         "$ lockstep run site.lua    # the cluster file has a number\n{}",
         ran.stderr
     ));
-    insta::assert_snapshot!("a_secret_that_can_t_be_had", said);
+    insta::assert_snapshot!("a_secret_that_cannot_be_had", said);
     assert!(!desk.path("state/runs/secret-1").exists());
 }
 
@@ -188,7 +188,7 @@ fn a_file_that_others_may_read_is_warned_of() {
 }
 
 #[test]
-fn what_a_run_leaves_is_nobody_else_s_business() {
+fn what_a_run_leaves_is_private() {
     let desk = Desk::new();
     let _ = desk
         .run(&["plan", "update", "--cluster", "twin:4", "-o", "plan.json"])

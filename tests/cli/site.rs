@@ -15,7 +15,7 @@ use lockstep_twin::Scenario;
 use serde_json::{Value, json};
 
 #[test]
-fn the_beginnings_of_playbooks_break_no_rule_and_luacheck_has_nothing_to_say() {
+fn new_playbooks_break_no_rule_and_please_luacheck() {
     let desk = Desk::new();
     let _ = desk.run(&["new", "site/drain.lua"]).exits(0);
     for name in ["update", "upgrade"] {
@@ -139,7 +139,7 @@ fn the_types_of_an_editor_are_those_of_the_registry() {
 }
 
 #[test]
-fn types_of_an_older_lockstep_are_brought_up_to_date_and_what_is_not_lockstep_s_is_left() {
+fn types_of_an_older_lockstep_are_updated_and_others_left() {
     let desk = Desk::new();
     let _ = desk.run(&["types", "."]).exits(0);
     // As if an older lockstep had written these two.
@@ -179,7 +179,7 @@ fn types_of_an_older_lockstep_are_brought_up_to_date_and_what_is_not_lockstep_s_
 }
 
 #[test]
-fn what_can_be_run_is_listed_with_what_can_t_and_why() {
+fn what_can_be_run_is_listed_with_what_cannot_and_why() {
     let desk = Desk::new();
     let _ = desk.run(&["new", "site/drain.lua"]).exits(0);
     write(
@@ -216,7 +216,7 @@ fn what_can_be_run_is_listed_with_what_can_t_and_why() {
 }
 
 #[test]
-fn a_site_s_programs_are_in_its_types() {
+fn programs_of_a_site_are_in_its_types() {
     let desk = Desk::new();
     let lb = root().join("playbooks/site/modules/lb.py");
     fs::create_dir_all(desk.path("site/modules")).unwrap();

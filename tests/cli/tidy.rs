@@ -5,6 +5,7 @@ use std::process::Command;
 
 use lockstep_tests::generated::below;
 use lockstep_tests::root;
+use regex::Regex;
 
 #[test]
 fn no_file_is_much_longer_than_600_lines() {
@@ -23,6 +24,25 @@ fn names_say_what_is_in_a_file() {
             "{}",
             path.display()
         );
+    }
+}
+
+#[test]
+fn names_of_tests_are_short_and_without_contractions() {
+    let test = r"#\[(?:tokio::)?test\b.*\]\n(?:\s*#.*\n)*\s*(?:async )?fn (\w+)";
+    let test = Regex::new(test).unwrap();
+    for path in below(&root(), &[".rs"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        for name in test.captures_iter(&text) {
+            let name = &name[1];
+            let words: Vec<&str> = name.split('_').collect();
+            let contracted = ["d", "ll", "re", "s", "t", "ve"];
+            assert!(
+                name.len() <= 60 && !words.iter().any(|word| contracted.contains(word)),
+                "{}: {name}",
+                path.display()
+            );
+        }
     }
 }
 
@@ -98,12 +118,16 @@ fn every_test_that_shows_a_promise_exists() {
     let mut count = 0;
     for (module, test) in named {
         let file = |target: &str| root().join(format!("tests/{target}/{module}.rs"));
-        let source =
+        let sources =
             ["twin", "cli", "lab"].map(|t| fs::read_to_string(file(t)).unwrap_or_default());
+        let source = sources.concat();
+        // A table is named as a whole: each of its rows is a test.
+        let forms = [
+            format!("#[test]\nfn {test}() {{"),
+            format!("\nmod {test} {{"),
+        ];
         assert!(
-            source
-                .concat()
-                .contains(&format!("#[test]\nfn {test}() {{")),
+            forms.iter().any(|form| source.contains(form)),
             "tests/PROMISES.md names {module}::{test}, and there is no such test"
         );
         count += 1;

@@ -165,7 +165,7 @@ fn nothing_is_started_in_a_folder_that_belongs_to_somebody_else() {
 }
 
 #[test]
-fn what_is_one_s_own_is_found_without_being_named() {
+fn what_the_user_owns_is_found_without_being_named() {
     let desk = trap();
     for line in ["status", "doc", "types ."] {
         let ran = run(&desk, line);
@@ -175,7 +175,7 @@ fn what_is_one_s_own_is_found_without_being_named() {
 }
 
 #[test]
-fn what_is_written_by_its_usual_name_follows_no_link_and_is_for_nobody_else() {
+fn what_is_written_follows_no_link_and_is_private() {
     let desk = Desk::new();
     let _ = run(&desk, "-c twin:1 update -p only=microcloud").exits(0);
     write(&desk.path("victim"), "precious");

@@ -6,7 +6,7 @@ use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::{Ran, as_root};
 
 #[test]
-fn a_full_disk_stops_the_run_and_a_resume_goes_on_when_there_is_room() {
+fn a_full_disk_stops_a_run_that_continues_when_there_is_room() {
     let desk = Desk::new();
     let state = desk.path("full");
     std::fs::create_dir(&state).unwrap();

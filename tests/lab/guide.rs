@@ -5,7 +5,7 @@ use lockstep_tests::lab::SshLab;
 use lockstep_twin::{Scenario, Set};
 
 #[test]
-fn the_upgrade_to_the_lts_release_goes_through_the_real_client_and_server() {
+fn the_upgrade_to_lts_goes_through_the_real_client_and_server() {
     let scenario = Scenario {
         microcloud: Set::One,
         updates: false,

@@ -7,7 +7,7 @@ use lockstep_twin::Scenario;
 
 /// Each member has a step of another kind when all links die: nobody closes a connection, nothing arrives any more.
 #[test]
-fn a_dead_link_is_noticed_and_each_kind_of_step_brought_to_a_known_end() {
+fn a_dead_link_brings_each_kind_of_step_to_a_known_end() {
     let lab = SshLab::up(&Scenario::of(5));
     lab.world().slow_down("microcloud", 300_000);
     let mut joined = Master::over(&lab, "micro05");

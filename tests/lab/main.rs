@@ -4,6 +4,7 @@ mod browser;
 mod disk;
 mod displays;
 mod guide;
+mod holds;
 mod links;
 mod modules;
 mod package;

@@ -6,7 +6,7 @@ use lockstep_twin::Scenario;
 
 /// The example's program, real `ssh`, and a load balancer that answers.
 #[test]
-fn a_program_s_commands_travel_over_ssh() {
+fn commands_of_a_program_travel_over_ssh() {
     let lbctl = "#!/bin/sh\n[ \"$1\" != connections ] || echo 0\n".to_owned();
     let lab = SshLab::with(&Scenario::of(2), |name| Odd {
         files: if name == "lb1" {

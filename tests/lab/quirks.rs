@@ -176,7 +176,7 @@ fn reluctant(drops: usize, port: u16) -> u16 {
 
 /// What the user's ssh_config says about members is met: each line of it has cost somebody something.
 #[test]
-fn what_a_user_s_own_settings_ask_for_is_met_or_left_out() {
+fn what_settings_of_the_user_ask_for_is_met_or_left_out() {
     let lab = SshLab::with(&Scenario::of(4), |name| Odd {
         sshd: match name {
             "micro01" => ["X11Forwarding yes", "Match all", "LogLevel DEBUG1"]
@@ -280,7 +280,7 @@ fn a_signal_is_heard_while_a_connection_is_opened() {
 
 /// The shell of a batch is killed: looking for the reason closes no connection that is well.
 #[test]
-fn a_batch_that_was_killed_is_told_as_that_and_leaves_the_connection_alone() {
+fn a_killed_batch_is_told_and_leaves_the_connection_alone() {
     let lab = SshLab::up(&Scenario::of(1));
     let kill = "kill -9 $(ps -o ppid= -p $PPID)";
     let text = format!(
@@ -358,7 +358,7 @@ fn a_watch_ends_when_it_is_interrupted() {
 
 /// A key with a passphrase, no agent, and a terminal: one prompt at a time, and nothing of what is typed is shown.
 #[test]
-fn members_that_need_an_answer_are_asked_for_one_after_the_other() {
+fn members_that_need_an_answer_are_asked_for_in_turn() {
     let lab = SshLab::up(&Scenario::of(2));
     let mut lock = Command::new("ssh-keygen");
     lock.args(["-q", "-p", "-P", "", "-N", "hush-hush", "-f"]);
@@ -419,7 +419,7 @@ fn members_that_need_an_answer_are_asked_for_one_after_the_other() {
 
 /// A ControlPath that doesn't name the host is the same for all members.
 #[test]
-fn a_master_of_the_user_s_that_leads_to_another_member_is_not_used() {
+fn a_master_that_leads_to_another_member_is_not_used() {
     let lab = SshLab::up(&Scenario::of(2));
     let config = lab.path("ssh_config");
     let socket = lab.path("one-for-all");

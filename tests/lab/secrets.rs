@@ -78,7 +78,7 @@ fn the_program_gets_the_secret_and_nobody_else_does() {
 }
 
 #[test]
-fn what_a_program_says_while_it_runs_is_shown_without_the_secret() {
+fn what_a_running_program_says_is_shown_without_the_secret() {
     let lab = lab();
     let (book, got) = (playbook(), lab.path("got"));
     let into = got.display().to_string();

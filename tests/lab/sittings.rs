@@ -37,7 +37,7 @@ impl Drop for Process {
 }
 
 #[test]
-fn of_two_that_carry_on_a_run_the_one_that_was_taken_over_begins_nothing_more() {
+fn a_process_that_was_taken_over_begins_nothing_more() {
     let lab = SshLab::up(&Scenario::of(2));
     let file = lab.path("file");
     let path = |name: &str| lab.path(name).display().to_string();

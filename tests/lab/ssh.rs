@@ -125,7 +125,7 @@ fn kill_and_resume(moment: u64) -> bool {
 }
 
 #[test]
-fn a_run_that_is_killed_at_twenty_moments_is_resumed_and_refreshes_once() {
+fn a_run_killed_at_twenty_moments_refreshes_once() {
     // Most of the time is waiting: five labs side by side.
     let under_way: usize = std::thread::scope(|scope| {
         let work = |worker: u64| {
@@ -148,7 +148,7 @@ fn a_run_that_is_killed_at_twenty_moments_is_resumed_and_refreshes_once() {
 }
 
 #[test]
-fn a_connection_that_is_cut_is_told_and_made_again_and_the_refresh_not_repeated() {
+fn a_cut_connection_is_made_again_and_no_refresh_repeated() {
     let lab = lab(1);
     lab.world().slow_down("microcloud", 40_000);
     let child = lab
@@ -214,7 +214,7 @@ fn commands_travel_over_ssh_processes_too() {
 }
 
 #[test]
-fn the_user_s_own_master_is_used_and_left_alone() {
+fn a_master_of_the_user_is_used_and_left_alone() {
     let lab = lab(1);
     let config = lab.path("ssh_config");
     let socket = lab.path("own-master");
@@ -277,7 +277,7 @@ fn a_cluster_file_is_written_by_asking_one_member() {
 
 /// A cluster file in which one member has the address of another.
 #[test]
-fn a_machine_that_stands_in_for_another_member_is_found_before_anything_is_done() {
+fn a_machine_that_stands_in_for_a_member_is_found_first() {
     let lab = lab(5);
     let file = lab.path("cluster.toml");
     let text = read(&file).replace(
@@ -306,7 +306,7 @@ fn a_machine_that_stands_in_for_another_member_is_found_before_anything_is_done(
 }
 
 #[test]
-fn members_that_can_t_be_used_are_each_told_by_their_reason() {
+fn members_that_cannot_be_used_are_each_told_by_their_reason() {
     let lab = odd(5, |name| Odd {
         sudo_asks: name == "micro05",
         ..Odd::default()
@@ -398,7 +398,7 @@ fn garbage_from_a_member_is_named_with_its_command() {
 }
 
 #[test]
-fn a_snap_that_isn_t_installed_is_told() {
+fn a_snap_that_is_not_installed_is_told() {
     let lab = lab(1);
     let out = lab.run(&["op", "snap.refresh", "-m", "micro01", "--snap", "microsmth"]);
     assert_eq!(out.code, Some(1));
@@ -474,7 +474,7 @@ fn a_site_drains_its_load_balancer_around_each_member() {
 
 /// The program goes on only when its line was seen.
 #[test]
-fn what_a_long_command_says_is_known_also_if_nobody_hears_its_end() {
+fn what_a_command_says_is_known_though_nobody_hears_its_end() {
     let migrate = "#!/bin/sh\necho moving 1 of 2 tables\nwhile [ ! -e \"$1\" ]; do sleep 0.05; done\necho moved";
     let lab = odd(1, |_| Odd {
         files: vec![("/usr/local/bin/migrate".to_owned(), migrate.to_owned())],
@@ -557,7 +557,7 @@ fn interrupt(child: &std::process::Child) {
 }
 
 #[test]
-fn the_first_interrupt_lets_steps_finish_and_the_second_leaves_them() {
+fn the_first_interrupt_lets_steps_finish_the_second_does_not() {
     let lab = lab(2);
     lab.world().slow_down("microcloud", 40_000);
     let start = |args: &[&str]| {

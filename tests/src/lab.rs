@@ -1,6 +1,7 @@
 //! The SSH lab: real `sshd` processes, and behind them one simulated world. lockstep can't tell it from a real cluster.
 
 mod links;
+mod places;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -49,7 +50,7 @@ pub struct SshLab {
     members: Vec<Member>,
     folder: tempfile::TempDir,
     /// lockstep's time runs as fast as the world's.
-    hurried: bool,
+    hurried: Option<places::Place>,
 }
 
 struct Member {
@@ -139,7 +140,7 @@ impl SshLab {
             world: served,
             members: Vec::new(),
             folder,
-            hurried: false,
+            hurried: None,
         };
         let machines = ["lb1".to_owned()];
         let beside = machines.iter().filter(|name| !odd(name).files.is_empty());
@@ -161,8 +162,9 @@ impl SshLab {
     /// As [`SshLab::up`].
     #[must_use]
     pub fn hurried(scenario: &Scenario) -> Self {
+        let place = places::Place::take();
         let mut lab = Self::up(scenario);
-        lab.hurried = true;
+        lab.hurried = Some(place);
         // What LXD forgets after five seconds of the world is a moment of ours, which a busy machine misses.
         lab.world().remember_operations(20_000);
         // Logins take the time that they take; and the members' clocks are this machine's.
@@ -303,7 +305,7 @@ impl SshLab {
             .env("HOME", self.folder.path())
             .stdin(Stdio::null())
             .args(args);
-        if self.hurried {
+        if self.hurried.is_some() {
             command.env("LOCKSTEP_LAB_PACE", SPEED.to_string());
         }
         command

@@ -4,6 +4,7 @@ pub mod answers;
 pub mod desk;
 pub mod generated;
 pub mod hazards;
+pub mod holds;
 pub mod lab;
 pub mod licences;
 pub mod secrets;

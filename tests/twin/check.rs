@@ -42,7 +42,7 @@ fn found(report: &Report) -> Vec<String> {
 }
 
 #[test]
-fn calls_that_don_t_fit_their_ops_are_found_where_nothing_comes_by() {
+fn calls_that_do_not_fit_their_ops_are_found_unplayed() {
     let report = broken("calls");
     let line = |site: &str| site.rsplit('/').next().unwrap_or_default().to_owned();
     let told: Vec<String> = report

@@ -185,7 +185,7 @@ fn cut_at(text: &str, at: usize) -> usize {
 }
 
 #[test]
-fn a_journal_that_is_cut_anywhere_is_that_of_a_run_that_was_killed_there() {
+fn a_cut_journal_is_that_of_a_run_killed_there() {
     let [(fresh, small), (_, large)] = journals();
     let result = {
         let mut bench = fresh.fresh_copy();

@@ -48,7 +48,7 @@ fn a_failure_holds_and_a_resume_tries_it_again() {
 }
 
 #[test]
-fn what_runs_beside_a_held_step_is_finished_and_what_comes_next_isn_t_begun() {
+fn beside_a_held_step_work_is_finished_and_none_begun() {
     let mut bench = Bench::playing(
         r#"
         parallel(cluster.members, function(m)
@@ -154,7 +154,7 @@ fn two_in_doubt() -> Bench {
 }
 
 #[test]
-fn a_decision_that_is_in_the_journal_is_kept_to_wherever_the_controller_is_killed() {
+fn a_decision_in_the_journal_outlives_any_kill() {
     let by_hand = json!({"code": 0, "stdout": "by hand", "stderr": ""});
     let paths = ["micro01/exec#1", "micro02/exec#1"].map(str::to_owned);
     let assumed = Decisions {
@@ -227,7 +227,7 @@ fn held_paths(bench: &Bench) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_decision_about_a_step_that_doesn_t_wait_is_refused() {
+fn a_decision_about_a_step_that_does_not_wait_is_refused() {
     let mut bench = failing(1);
     let _ = bench.run().held();
     let retry = BTreeSet::from(["snap.refersh#1".to_owned()]);
@@ -337,7 +337,7 @@ fn an_intent_without_a_start_was_never_begun() {
 }
 
 #[test]
-fn a_once_without_a_probe_is_the_operator_s_to_decide() {
+fn a_once_without_a_probe_is_for_the_operator_to_decide() {
     let body =
         r#"return exec { member = "micro01", argv = { "/bin/echo", "sent" }, effect = "once" }"#;
     let mut bench = Bench::playing(body, 1);
@@ -361,7 +361,7 @@ fn a_once_without_a_probe_is_the_operator_s_to_decide() {
 }
 
 #[test]
-fn lost_contact_is_waited_for_and_the_refresh_is_not_asked_for_again() {
+fn lost_contact_is_waited_for_and_the_refresh_not_repeated() {
     let mut bench = Bench::playing(REFRESH_ALL, 1);
     // The link goes down while the refresh runs, and comes back a minute later.
     bench.fault("cut:micro01@3s+1m");
@@ -400,7 +400,7 @@ fn two_members_that_stay_away_hold_the_run_too() {
 }
 
 #[test]
-fn a_refresh_that_takes_longer_than_its_time_is_waited_for_after_a_resume() {
+fn a_refresh_past_its_time_is_waited_for_after_a_resume() {
     let body = r#"return snap.refresh { member = "micro01", snap = "microceph", timeout = "3s" }"#;
     let mut bench = Bench::playing(body, 1);
     let held = bench.run().held();
@@ -427,7 +427,7 @@ fn a_sleep_only_sleeps_for_the_rest() {
 }
 
 #[test]
-fn a_playbook_that_was_mended_goes_on_as_far_as_the_past_is_the_same() {
+fn a_mended_playbook_continues_while_its_past_is_the_same() {
     let mut bench = Bench::playing(
         r#"snap.hold { member = "micro01", snap = "lxd" }
         snap.info { member = "micro01", snap = "nosuch" }"#,
@@ -562,7 +562,7 @@ fn replaying_a_finished_journal_runs_no_command() {
 }
 
 #[test]
-fn a_pattern_that_takes_for_ever_ends_with_its_line_and_an_abort_gives_back() {
+fn an_endless_pattern_ends_with_its_line_and_is_aborted() {
     let body = r#"
         local on = microceph.noout { member = "micro01", on = true }
         finally(function()

@@ -335,7 +335,7 @@ fn a_member_that_holds_the_others_is_named() {
 }
 
 #[test]
-fn an_lxd_that_is_refreshed_behind_our_back_is_not_waited_for_for_hours() {
+fn an_lxd_refreshed_by_others_is_not_waited_for_for_hours() {
     let mut bench = evacuating(&Scenario::of(3), &json!({}));
     let before = places(&bench);
     for fault in [
@@ -368,7 +368,7 @@ fn an_lxd_that_is_refreshed_behind_our_back_is_not_waited_for_for_hours() {
 }
 
 #[test]
-fn services_that_were_never_down_are_not_started_again_by_the_end_of_a_fault() {
+fn the_end_of_a_fault_starts_only_what_was_down() {
     let mut bench = evacuating(
         &Scenario::of(3),
         &json!({"only": ["microceph"], "looks": 1}),
@@ -380,7 +380,7 @@ fn services_that_were_never_down_are_not_started_again_by_the_end_of_a_fault() {
 }
 
 #[test]
-fn what_was_left_behind_is_moved_one_by_one_where_lxd_would_move_all_home_first() {
+fn what_was_left_behind_is_moved_one_by_one() {
     let mut bench = Bench::playing("return lxd.evacuate { member = 'micro01' }", 3);
     let start = mixed(3).build();
     bench.world = start;
@@ -403,7 +403,7 @@ fn what_was_left_behind_is_moved_one_by_one_where_lxd_would_move_all_home_first(
 }
 
 #[test]
-fn an_instance_that_lxd_starts_on_the_way_is_foretold_and_stopped_again() {
+fn an_instance_that_lxd_starts_is_foretold_and_stopped_again() {
     let instances = vec![
         Instance {
             running: false,

@@ -175,7 +175,7 @@ fn is_true_enough(command: &str, says: &str, truly: &str, form: Option<&str>) ->
 }
 
 #[test]
-fn whatever_a_program_says_instead_of_what_it_should_nothing_is_taken_for_well() {
+fn nothing_is_taken_for_well_whatever_a_program_says() {
     let called = all();
     let healthy: Vec<(Option<Value>, World)> = called.iter().map(|c| c.play(|_| {})).collect();
     // What each command truly says, and who is asked.
@@ -255,7 +255,7 @@ fn whatever_a_program_says_instead_of_what_it_should_nothing_is_taken_for_well()
 }
 
 #[test]
-fn members_without_curl_are_passed_over_and_the_command_is_asked_last() {
+fn members_without_curl_are_passed_over() {
     let asked = |without: &[&str], says: &str| {
         let mut bench = Bench::playing("return microcloud.wait { timeout = '25s' }", 3);
         for member in without {

@@ -155,7 +155,7 @@ fn lxd_behind_its_wave_is_asked_on_each_member() {
 }
 
 #[test]
-fn a_refresh_isn_t_begun_where_its_guard_can_t_see() {
+fn a_refresh_is_not_begun_where_its_guard_is_blind() {
     for (snap, command) in [("microceph", "osd tree"), ("microovn", "cluster/status")] {
         for broken in BROKEN {
             let step = format!(r#"snap.refresh {{ member = "micro03", snap = "{snap}" }}"#);
@@ -245,7 +245,7 @@ fn is_held_by(component: &str, words: &str, broken: Broken, after: usize) -> boo
 }
 
 #[test]
-fn a_product_that_answers_nonsense_at_any_time_holds_the_run_and_nothing_is_lost() {
+fn a_product_that_answers_nonsense_holds_the_run() {
     for (component, products) in PRODUCTS {
         for words in products {
             let mut held = 0;

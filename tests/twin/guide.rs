@@ -15,7 +15,7 @@ fn upgraded(world: World, scenario: &Scenario, params: &Value) -> World {
 }
 
 #[test]
-fn microcloud_1_comes_to_the_lts_release_and_from_there_to_the_feature_release() {
+fn microcloud_1_comes_to_lts_and_then_to_the_feature_release() {
     for members in [1, 3, 5] {
         let scenario = Scenario {
             microcloud: Set::One,
@@ -39,7 +39,7 @@ fn microcloud_1_comes_to_the_lts_release_and_from_there_to_the_feature_release()
 }
 
 #[test]
-fn a_microcloud_1_that_follows_latest_comes_to_the_lts_release_but_for_lxd() {
+fn microcloud_1_from_latest_comes_to_lts_but_for_lxd() {
     for members in [1, 3, 5] {
         let scenario = Scenario {
             microcloud: Set::OneLatest,

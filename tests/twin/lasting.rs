@@ -10,7 +10,7 @@ const AROUND: &str =
     "local since = status.lasting {}\nconfirm 'Go on?'\nreturn status.unharmed { since = since }";
 
 #[test]
-fn what_must_be_the_same_is_read_before_the_first_change_and_compared_at_the_end() {
+fn what_must_last_is_read_first_and_compared_at_the_end() {
     let mut bench = Bench::update(3);
     bench.run().done();
     let steps = bench.history().steps;

@@ -48,7 +48,7 @@ fn ops(effect: Effect) -> Vec<OpDef> {
 }
 
 #[test]
-fn arguments_made_from_a_schema_are_accepted_and_come_back_the_same() {
+fn arguments_made_from_a_schema_come_back_the_same() {
     for op in lockstep_modules::registry().ops() {
         let args = sample(&op.args);
         let fitted = op

@@ -270,7 +270,7 @@ fn an_lxd_that_serves_nowhere_is_refreshed_with_a_warning() {
 }
 
 #[test]
-fn healing_that_can_t_be_switched_on_again_is_told_with_what_to_type() {
+fn healing_that_stays_off_is_told_with_what_to_type() {
     let mut bench = Bench::update(3);
     bench.world.set_healing_threshold(60);
     for member in MEMBERS {
@@ -286,7 +286,7 @@ fn healing_that_can_t_be_switched_on_again_is_told_with_what_to_type() {
 }
 
 #[test]
-fn snaps_that_aren_t_held_are_held_where_nothing_is_refreshed() {
+fn snaps_that_are_not_held_are_held_without_a_refresh_too() {
     let scenario = Scenario {
         updates: false,
         ..Scenario::of(3)
@@ -304,7 +304,7 @@ fn snaps_that_aren_t_held_are_held_where_nothing_is_refreshed() {
 }
 
 #[test]
-fn an_operator_is_told_before_a_wave_what_stands_still_and_what_not_to_do() {
+fn an_operator_knows_before_a_wave_what_will_stand_still() {
     let mut bench = Bench::update(3);
     bench.run().done();
     let told = said(&bench);

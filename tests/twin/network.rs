@@ -60,7 +60,7 @@ fn what_is_wrong_holds_the_wave_at_its_gate() {
 }
 
 #[test]
-fn what_is_down_on_the_member_itself_doesn_t_keep_it_from_being_refreshed() {
+fn what_is_down_on_a_member_does_not_stop_its_refresh() {
     let mut bench = Bench::playing(r#"microovn.spare { member = "micro03" }"#, 3);
     bench.world.fail_raft_server("micro03");
     bench.wait(Duration::from_secs(30));
@@ -124,7 +124,7 @@ fn databases_on_a_part_of_the_members_keep_their_majority() {
 }
 
 #[test]
-fn where_the_databases_must_stop_that_is_asked_before_anything_is_changed() {
+fn that_databases_must_stop_is_asked_before_any_change() {
     let mut bench = only_microovn(2);
     insta::assert_snapshot!(told(&bench.run().held()));
     let changed = bench
@@ -139,7 +139,7 @@ fn where_the_databases_must_stop_that_is_asked_before_anything_is_changed() {
 }
 
 #[test]
-fn a_run_that_comes_back_to_a_closed_gate_refreshes_nothing_behind_it() {
+fn a_run_that_resumes_at_a_closed_gate_refreshes_nothing() {
     let (mut held, mut tried) = (0, 0);
     for n in (1..).step_by(2) {
         let mut bench = only_microovn(3);

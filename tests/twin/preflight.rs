@@ -244,7 +244,7 @@ fn where_one_run_is_too_few_the_commands_are_told_in_order() {
 }
 
 #[test]
-fn a_track_that_rolls_on_leads_where_its_version_does_and_lxd_s_leads_to_no_lts() {
+fn a_rolling_track_leads_where_its_version_does() {
     let latest = |w: &mut World| {
         let all = ["microceph", "microovn", "lxd", "microcloud"];
         follow(w, &all.map(|snap| (snap, "latest/stable")));
@@ -274,7 +274,7 @@ fn a_track_that_rolls_on_leads_where_its_version_does_and_lxd_s_leads_to_no_lts(
 }
 
 #[test]
-fn a_snap_whose_version_tells_nothing_is_judged_by_ceph_s_daemons() {
+fn a_snap_without_a_telling_version_is_judged_by_daemons() {
     let told = odd(&json!({"microceph": "tentacle/stable"}), |w| {
         runs(w, "microceph", "0+git.4a608fc")
     });
@@ -286,7 +286,7 @@ fn a_snap_whose_version_tells_nothing_is_judged_by_ceph_s_daemons() {
 }
 
 #[test]
-fn a_hazard_applies_within_a_track_too_when_its_version_is_crossed() {
+fn a_hazard_applies_within_a_track_where_it_is_crossed() {
     let six = |old: &'static str, new: &'static str| {
         move |w: &mut World| {
             follow(w, &[("lxd", "6/stable")]);
@@ -323,7 +323,7 @@ fn a_hazard_applies_within_a_track_too_when_its_version_is_crossed() {
 }
 
 #[test]
-fn versions_that_don_t_go_together_afterwards_are_refused() {
+fn versions_that_will_not_go_together_are_refused() {
     let told = odd(&json!({"microceph": "tentacle/stable"}), |_| {}).join("\n");
     assert!(
         told.contains("MicroCloud 2.1.0-3e8b183 and MicroCeph 20.2.4+snap1: it takes 19.2 or newer and older than 19.3"),
@@ -369,7 +369,7 @@ fn what_may_be_accepted_can_be_and_nothing_else() {
 }
 
 #[test]
-fn a_channel_without_a_release_of_its_own_follows_the_next_safer_one() {
+fn an_empty_channel_follows_the_next_safer_one() {
     let params = json!({"microcloud": "3/beta", "accept": ["microcloud-3-in-production"]});
     let mut bench = upgrade(&params, |_| {});
     let text = format!("{:?}", bench.run());
@@ -420,7 +420,7 @@ fn what_will_be_switched_meanwhile_is_said_beforehand() {
 }
 
 #[test]
-fn a_network_that_can_t_list_its_certificates_is_told_and_let_through() {
+fn a_network_without_a_certificate_list_is_let_through() {
     let told = |broken| {
         let report = bench("preflight", &json!({}), true, |w| {
             w.break_program("micro02 /snap/bin/microovn certificates", broken);
@@ -485,7 +485,7 @@ fn questions(bench: &Bench) -> Vec<String> {
 }
 
 #[test]
-fn the_point_of_no_return_is_asked_about_where_somebody_is_there() {
+fn the_point_of_no_return_is_asked_about_if_somebody_is_there() {
     let params = json!({"to": "3", "accept": ["microcloud-3-in-production"]});
     let expected = [
         "From here on there is no way back for LXD to an older release than 6/stable. Continue?",

@@ -167,6 +167,6 @@ fn a_cluster_is_never_that_of_two_controllers() {
 
 #[test]
 #[ignore = "takes long: nightly"]
-fn a_cluster_is_never_that_of_two_controllers_in_ten_thousand_races() {
+fn a_cluster_has_one_controller_in_ten_thousand_races() {
     rounds(10_000);
 }

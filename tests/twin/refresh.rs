@@ -32,7 +32,7 @@ fn cohorts(bench: &mut Bench, snap: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_refresh_whose_change_id_was_not_read_is_looked_for_and_followed() {
+fn a_refresh_with_an_unread_change_id_is_found_and_followed() {
     for revision in ["", r#", revision = "1501""#] {
         let body = format!(
             r#"return snap.refresh {{ member = "micro02", snap = "microceph"{revision} }}"#
@@ -49,7 +49,7 @@ fn a_refresh_whose_change_id_was_not_read_is_looked_for_and_followed() {
 }
 
 #[test]
-fn a_run_whose_target_was_replaced_asks_before_it_acts_and_takes_all_members_to_the_new_one() {
+fn a_replaced_target_is_asked_about_and_taken_by_all_members() {
     for (snap, old, due) in SNAPS {
         let new = due + 1;
         let mut bench = only(snap);
@@ -77,7 +77,7 @@ fn a_run_whose_target_was_replaced_asks_before_it_acts_and_takes_all_members_to_
 }
 
 #[test]
-fn without_consent_an_abort_leaves_a_cluster_that_the_next_run_takes_to_the_newest() {
+fn what_an_abort_leaves_the_next_run_takes_to_the_newest() {
     let mut bench = only("microcloud");
     bench.fault("new-release:microcloud@microcloud/micro01");
     bench.run().held();
@@ -90,7 +90,7 @@ fn without_consent_an_abort_leaves_a_cluster_that_the_next_run_takes_to_the_newe
 }
 
 #[test]
-fn a_release_that_comes_out_in_mid_wave_is_seen_by_the_next_member() {
+fn a_release_in_mid_wave_is_seen_by_the_next_member() {
     // The first one of each wave.
     let waves = [
         (SNAPS[0], "micro02"),
@@ -114,7 +114,7 @@ fn a_release_that_comes_out_in_mid_wave_is_seen_by_the_next_member() {
 }
 
 #[test]
-fn a_playbook_that_doesn_t_ask_for_it_is_refused_before_anything_is_done() {
+fn a_playbook_without_that_question_is_refused_at_first() {
     let body = r#"return snap.refresh { member = "micro02", snap = "lxd", revision = "33105" }"#;
     let mut bench = Bench::playing(body, 3);
     let held = bench.run().held();
@@ -150,7 +150,7 @@ fn a_release_that_comes_out_in_the_very_moment_is_accounted_for() {
 }
 
 #[test]
-fn where_the_cohort_doesn_t_converge_a_member_is_refreshed_by_number_and_put_back_into_it() {
+fn a_member_refreshed_by_number_is_put_back_into_the_cohort() {
     for (snap, _, due) in SNAPS {
         let mut bench = only(snap);
         bench.fault(&format!("cohort-apart:{snap},micro03@2s"));
@@ -166,7 +166,7 @@ fn where_the_cohort_doesn_t_converge_a_member_is_refreshed_by_number_and_put_bac
 }
 
 #[test]
-fn a_cohort_that_is_apart_beforehand_is_told_and_may_be_accepted() {
+fn a_cohort_that_is_apart_is_told_and_may_be_accepted() {
     let apart = |accept: Value| {
         let params = json!({"only": ["microcloud"], "accept": accept});
         let mut bench = Bench::shipped("update", &Scenario::of(3), &params);
@@ -183,7 +183,7 @@ fn a_cohort_that_is_apart_beforehand_is_told_and_may_be_accepted() {
 }
 
 #[test]
-fn a_refresh_that_hangs_is_told_with_the_task_the_time_and_who_waits() {
+fn a_hanging_refresh_is_told_with_task_time_and_who_waits() {
     let body = r#"
         return parallel(cluster.members, function(m)
             return snap.refresh { member = m, snap = "lxd", timeout = "6m" }
@@ -240,7 +240,7 @@ fn a_hang_that_is_aborted_is_undone_and_can_be_tried_again() {
 }
 
 #[test]
-fn programs_that_people_run_are_found_before_the_wave_with_member_and_process() {
+fn programs_that_people_run_are_found_before_the_wave() {
     let mut bench = only("lxd");
     bench.fault("running-app:lxd,micro02");
     bench.world.advance(1000);
@@ -260,7 +260,7 @@ fn programs_that_people_run_are_found_before_the_wave_with_member_and_process() 
 }
 
 #[test]
-fn a_refresh_waits_for_a_program_that_somebody_runs_and_then_says_whose_it_is() {
+fn a_refresh_waits_for_a_program_and_then_says_whose_it_is() {
     let body = r#"return snap.refresh { member = "micro02", snap = "microceph" }"#;
     let mut bench = Bench::playing(body, 3);
     bench.fault("running-app:microceph,micro02+1m");

@@ -58,7 +58,7 @@ fn a_run_has_the_cluster_to_itself_until_it_ends() {
 }
 
 #[test]
-fn a_second_run_is_refused_before_it_changes_anything_and_goes_on_when_the_first_has_ended() {
+fn a_second_run_is_refused_until_the_first_has_ended() {
     // Whichever member the other controller got first.
     for member in ["micro01", "micro03"] {
         let mut bench = Bench::update(3);
@@ -97,7 +97,7 @@ fn a_run_of_the_same_name_from_elsewhere_is_another_run() {
 }
 
 #[test]
-fn a_lock_that_can_t_be_read_is_not_free() {
+fn a_lock_that_cannot_be_read_is_not_free() {
     for node in [
         Node::Link("garbage".to_owned()),
         Node::File("update-1".to_owned()),
@@ -122,7 +122,7 @@ fn a_lock_that_can_t_be_read_is_not_free() {
 }
 
 #[test]
-fn a_member_that_can_t_be_written_is_told() {
+fn a_member_that_cannot_be_written_is_told() {
     let mut bench = Bench::update(3);
     bench.world.read_only.insert("micro02".to_owned());
     let text = bench.run().held().failure.to_string();
@@ -134,7 +134,7 @@ fn a_member_that_can_t_be_written_is_told() {
 }
 
 #[test]
-fn a_cluster_that_another_run_took_meanwhile_is_left_alone_whatever_is_trusted() {
+fn a_cluster_that_another_run_took_is_left_alone() {
     let mut bench = Bench::update(3);
     assert!(matches!(bench.run_until(Crash::Before(60)), Ended::Killed));
     bench.world.set_file("micro01", LOCK, None);
@@ -193,7 +193,7 @@ fn unlocking_removes_what_was_shown_whatever_it_is() {
 }
 
 #[test]
-fn a_lock_that_says_something_else_than_was_shown_stays_and_what_was_removed_is_told() {
+fn a_lock_that_is_not_as_shown_stays() {
     let shown = r#"{ micro01 = "the lock of before", micro02 = "x", micro03 = "x" }"#;
     let mut bench = Bench::playing(&format!("return lock.remove {{ shown = {shown} }}"), 3);
     foreign(&mut bench, "micro01");
@@ -275,7 +275,7 @@ fn assert_given_back(bench: &Bench, refreshes: &[String]) {
 }
 
 #[test]
-fn an_aborted_run_gives_back_what_it_had_switched_on_and_begins_nothing() {
+fn an_aborted_run_restores_what_it_switched_and_begins_nothing() {
     let mut bench = held_in_mid_wave();
     let before = bench.refreshes();
     assert!(matches!(bench.abort(), Ended::Finish(Finish::Aborted)));
@@ -339,7 +339,7 @@ fn a_run_killed_anywhere_can_be_aborted() {
 }
 
 #[test]
-fn what_can_t_be_given_back_holds_the_abort() {
+fn what_cannot_be_restored_holds_the_abort() {
     let mut bench = held_in_mid_wave();
     bench.world.read_only.insert("micro02".to_owned());
     let held = bench.abort().held();
@@ -351,7 +351,7 @@ fn what_can_t_be_given_back_holds_the_abort() {
 }
 
 #[test]
-fn nothing_in_a_playbook_goes_on_behind_an_abort_but_what_cleans_up() {
+fn after_an_abort_a_playbook_only_cleans_up() {
     // It tries again for ever, and something else besides.
     let body = r#"
         finally(function()
@@ -433,7 +433,7 @@ fn an_update_begins_with_a_backup_on_every_member() {
 }
 
 #[test]
-fn a_member_without_room_for_a_backup_holds_the_run_before_the_first_change() {
+fn no_room_for_a_backup_holds_the_run_before_any_change() {
     let mut bench = Bench::shipped("update", &Scenario::of(3), &json!({"accept": ["disk"]}));
     bench.world.host("micro02").free = 0;
     let held = bench.run().held();
@@ -451,7 +451,7 @@ fn a_member_without_room_for_a_backup_holds_the_run_before_the_first_change() {
 }
 
 #[test]
-fn a_backup_folder_that_can_t_be_written_holds_the_run_before_the_first_change() {
+fn an_unwritable_backup_folder_holds_the_run_before_any_change() {
     let folder = "/var/lib/lockstep/backup";
     let mut bench = Bench::update(3);
     let node = Node::File("not a folder".to_owned());

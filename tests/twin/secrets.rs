@@ -195,7 +195,7 @@ fn what_an_op_tells_on_its_way_holds_no_secret() {
 }
 
 #[test]
-fn a_witness_holds_no_secret_and_is_found_with_it_by_a_later_process() {
+fn a_witness_holds_no_secret_and_is_found_with_it_later() {
     let journal = MemoryJournal::default();
     let crashing = journal.crashing(Crash::After(3));
     let (end, events, _) = process(Box::new(crashing), |head| Start::Fresh(Box::new(head)));

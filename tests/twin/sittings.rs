@@ -44,7 +44,7 @@ fn a_run_that_was_taken_up_elsewhere_is_refused_here() {
 }
 
 #[test]
-fn of_two_that_take_a_run_up_at_once_one_is_refused_on_the_first_member() {
+fn of_two_that_resume_a_run_at_once_one_is_refused() {
     let mut first = Bench::update(3);
     assert!(matches!(first.run_until(Crash::Before(60)), Ended::Killed));
     let mut second = elsewhere(&first);
@@ -76,7 +76,7 @@ fn of_two_that_take_a_run_up_at_once_one_is_refused_on_the_first_member() {
 }
 
 #[test]
-fn what_changes_something_is_not_begun_where_the_claim_is_another_one() {
+fn no_change_is_begun_under_the_claim_of_another() {
     let body = r#"
         lock.take {}
         local here = lock.read {}.members[1]

@@ -72,7 +72,7 @@ fn what_is_wrong_behind_a_refresh_holds_the_wave_at_its_gate() {
 }
 
 #[test]
-fn what_is_wrong_before_a_refresh_holds_the_wave_before_it_begins() {
+fn what_is_wrong_before_a_refresh_holds_the_wave() {
     let mut held = Vec::new();
     for fault in [
         (|world| world.fail_osd(2)) as fn(&mut World),
@@ -91,7 +91,7 @@ fn what_is_wrong_before_a_refresh_holds_the_wave_before_it_begins() {
 }
 
 #[test]
-fn what_is_down_on_the_member_itself_doesn_t_keep_it_from_being_refreshed() {
+fn what_is_down_on_a_member_does_not_stop_its_refresh() {
     let spare = |fault: fn(&mut World)| {
         let mut bench = Bench::playing(r#"microceph.spare { member = "micro03" }"#, 3);
         fault(&mut bench.world);
@@ -102,7 +102,7 @@ fn what_is_down_on_the_member_itself_doesn_t_keep_it_from_being_refreshed() {
 }
 
 #[test]
-fn codes_that_were_there_before_don_t_hold_a_wave() {
+fn codes_that_were_there_before_do_not_hold_a_wave() {
     let mut bench = only_microceph(3, &json!({}));
     bench.world.raise_check(
         "POOL_APP_NOT_ENABLED",
@@ -138,7 +138,7 @@ fn an_update_that_may_cure_an_error_can_be_run() {
 }
 
 #[test]
-fn an_error_that_comes_with_a_release_holds_with_a_hint_that_works() {
+fn an_error_that_a_release_brings_holds_with_a_working_hint() {
     let (code, severity, message) = FAILED_MODULE;
     let mut bench = only_microceph(3, &json!({}));
     bench
@@ -182,7 +182,7 @@ fn what_ceph_calls_an_error_and_is_none_is_told_at_the_end() {
 }
 
 #[test]
-fn monitors_of_a_new_major_can_go_back_until_the_last_one_has_it() {
+fn monitors_can_go_back_until_the_last_has_the_new_major() {
     let mut bench = to_tentacle(&json!({}));
     bench.world.never_clean_after("micro02");
     let held = told(&bench.run().held());
@@ -198,7 +198,7 @@ fn monitors_of_a_new_major_can_go_back_until_the_last_one_has_it() {
 }
 
 #[test]
-fn a_way_back_is_no_longer_offered_once_the_only_monitor_has_a_new_major() {
+fn no_way_back_is_offered_once_the_only_monitor_is_new() {
     let mut bench = to_tentacle(&json!({"downtime": true}));
     bench
         .world
@@ -210,7 +210,7 @@ fn a_way_back_is_no_longer_offered_once_the_only_monitor_has_a_new_major() {
 }
 
 #[test]
-fn the_operator_s_noout_is_still_set_at_the_end() {
+fn a_noout_of_the_operator_is_still_set_at_the_end() {
     for host in [None, Some("micro02")] {
         let mut bench = only_microceph(3, &json!({}));
         bench.world.operator_sets_flag("noout", host);
@@ -224,7 +224,7 @@ fn the_operator_s_noout_is_still_set_at_the_end() {
 }
 
 #[test]
-fn a_member_whose_monitor_or_manager_nobody_could_replace_is_not_spared() {
+fn a_member_with_the_only_monitor_or_manager_is_not_spared() {
     let mut bench = Bench::playing(r#"microceph.spare { member = "micro01" }"#, 5);
     bench
         .world
@@ -248,7 +248,7 @@ fn monitors_come_first_and_the_active_manager_last_among_them() {
 }
 
 #[test]
-fn members_with_some_of_the_services_or_none_are_refreshed_like_the_others() {
+fn members_with_few_services_or_none_are_refreshed_too() {
     let mut bench = Bench::shipped("update", &Scenario::of(5), &json!({"only": ["microceph"]}));
     bench.world.place_ceph(
         &["micro01", "micro02", "micro03"],
@@ -269,7 +269,7 @@ fn members_with_some_of_the_services_or_none_are_refreshed_like_the_others() {
 }
 
 #[test]
-fn where_storage_must_stop_that_is_asked_before_anything_is_changed() {
+fn that_storage_must_stop_is_asked_before_any_change() {
     let mut bench = only_microceph(2, &json!({}));
     let held = bench.run().held();
     insta::assert_snapshot!(told(&held));
@@ -299,7 +299,7 @@ fn tentacle(world: &mut World) {
 }
 
 #[test]
-fn a_new_major_ends_with_its_release_required_whoever_requires_it() {
+fn a_new_major_ends_with_its_release_required() {
     for by_itself in [true, false] {
         let mut bench = to_tentacle(&json!({}));
         if !by_itself {
@@ -338,7 +338,7 @@ fn a_way_back_is_offered_as_long_as_one_member_is_ahead_alone() {
 }
 
 #[test]
-fn a_run_that_comes_back_to_a_closed_gate_refreshes_nothing_behind_it() {
+fn a_run_that_resumes_at_a_closed_gate_refreshes_nothing() {
     let (mut held, mut tried) = (0, 0);
     for n in (1..).step_by(2) {
         let mut bench = only_microceph(3, &json!({"looks": 1}));
@@ -368,7 +368,7 @@ fn a_run_that_comes_back_to_a_closed_gate_refreshes_nothing_behind_it() {
 }
 
 #[test]
-fn a_resumed_refresh_waits_until_storage_can_do_without_its_member_again() {
+fn a_resumed_refresh_waits_until_its_member_can_be_spared() {
     let mut bench = only_microceph(3, &json!({"looks": 1}));
     let fails = "refresh-fails:microceph,micro02".parse().unwrap();
     bench.world.inject(fails).unwrap();
@@ -385,7 +385,7 @@ fn a_resumed_refresh_waits_until_storage_can_do_without_its_member_again() {
 }
 
 #[test]
-fn the_end_of_a_wave_wants_one_release_and_no_flag_that_wasn_t_there() {
+fn a_wave_ends_with_one_release_and_no_new_flag() {
     let finish = "return microceph.finish { since = since, samples = 1 }";
     // Two members were left out.
     let mut bench = Bench::playing(

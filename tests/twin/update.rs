@@ -36,7 +36,7 @@ fn in_order(members: usize) -> Vec<String> {
 }
 
 #[test]
-fn an_update_brings_every_member_to_the_channel_s_revision_in_the_documented_order() {
+fn an_update_brings_every_member_to_its_channel_in_order() {
     for members in [1, 3, 5] {
         for schema_bump in [false, true] {
             let mut bench = Bench::shipped(
@@ -215,7 +215,7 @@ fn the_same_run_is_the_same_to_the_byte() {
 }
 
 #[test]
-fn a_store_that_fails_behind_a_refresh_doesn_t_hold_the_run() {
+fn a_store_that_fails_after_a_refresh_does_not_hold_the_run() {
     let mut bench = Bench::update(3);
     bench.fault("store-error:429@microcloud/micro01+5s");
     bench.run().done();
@@ -223,7 +223,7 @@ fn a_store_that_fails_behind_a_refresh_doesn_t_hold_the_run() {
 }
 
 #[test]
-fn snapd_that_lost_its_store_with_the_link_has_refreshed_all_the_same() {
+fn snapd_without_its_store_and_link_has_refreshed_all_the_same() {
     let mut bench = Bench::update(3);
     bench.fault("cut:micro02@microceph/micro02+2m");
     bench.run().done();
@@ -231,7 +231,7 @@ fn snapd_that_lost_its_store_with_the_link_has_refreshed_all_the_same() {
 }
 
 #[test]
-fn snaps_that_aren_t_held_are_said_to_be_and_held_before_anything_moves() {
+fn snaps_that_are_not_held_are_told_and_held_first() {
     let loose = |revision: u32| Snap {
         revision,
         channel: None,
@@ -288,7 +288,7 @@ fn snaps_that_aren_t_held_are_said_to_be_and_held_before_anything_moves() {
 }
 
 #[test]
-fn members_that_are_ahead_from_an_interrupted_run_are_caught_up_with() {
+fn members_ahead_from_an_interrupted_run_are_caught_up_with() {
     let mut bench = Bench::update(3);
     let refresh = ["/usr/bin/snap", "refresh", "--no-wait", "microcloud"];
     by_hand(&mut bench.world, "micro02", &refresh);
@@ -305,7 +305,7 @@ fn members_that_are_ahead_from_an_interrupted_run_are_caught_up_with() {
 }
 
 #[test]
-fn the_last_look_waits_until_storage_has_caught_up_and_holds_the_run_if_it_doesn_t() {
+fn the_last_look_waits_for_storage_or_holds_the_run() {
     let mut bench = Bench::update(3);
     bench.fault("crash:microceph,micro02@microcloud/micro03");
     bench.run().done();

@@ -223,7 +223,7 @@ mod tests {
 
     /// What `lbctl show` printed, and what is missing then.
     #[test]
-    fn a_backend_is_drained_when_nothing_is_left_and_nothing_new_comes() {
+    fn a_backend_is_drained_when_nothing_is_left_or_new() {
         let missing = |printed: &str| {
             let seen = serde_json::from_str(printed).unwrap();
             match drained(&Member::from("micro01"), &seen) {

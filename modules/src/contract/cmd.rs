@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_that_isn_t_known_is_told_from_other_failures() {
+    fn an_unknown_flag_is_told_from_other_failures() {
         let fails = |said: &str| Output::exit(1, "", said);
         let old = [
             "Error: unknown shorthand flag: 'f' in -f\n",

@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_t_be_told_is_not_free() {
+    fn what_cannot_be_told_is_not_free() {
         let claim = r#"{"run":"update-1","holder":"me@here","began":"2026-11-22T23:01:12Z"}"#;
         assert_eq!(read((1, ""), 1), "free");
         assert_eq!(

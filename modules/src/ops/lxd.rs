@@ -460,7 +460,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_that_aren_t_ready_for_the_same_reason_are_named_together() {
+    fn members_not_ready_for_the_same_reason_are_named_together() {
         let late = "lxd failed (exit 1): LXD daemon not running".to_owned();
         let one = [("m2", late.clone())];
         insta::assert_snapshot!(not_ready(&one), @"m2: lxd failed (exit 1): LXD daemon not running; see: sudo snap logs lxd there");

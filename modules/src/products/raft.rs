@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_concerns_the_server_that_is_left_aside_doesn_t_count() {
+    fn what_concerns_the_server_left_aside_does_not_count() {
         let mut views = three();
         views.truncate(2);
         views[0].1.connections = vec!["<-f1e3".to_owned(), "->f1e3".to_owned()];

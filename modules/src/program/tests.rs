@@ -26,7 +26,7 @@ fn argument(schema: &Value) -> String {
 }
 
 #[test]
-fn what_can_t_be_used_of_a_description_is_told_with_its_place() {
+fn what_is_unusable_in_a_description_is_told_with_its_place() {
     let no_ops = json!({"protocol": 1, "about": "", "ops": {}});
     let no_ops = checked("lb", serde_json::from_value(no_ops).unwrap()).unwrap_err();
     let newer = json!({"protocol": 2, "about": "", "ops": {}});

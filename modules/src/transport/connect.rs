@@ -448,7 +448,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_user_s_settings_are_read() {
+    fn settings_of_the_user_are_read() {
         let of = |text: &str| {
             let Settings {
                 control_path,

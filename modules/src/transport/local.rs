@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_runs_in_order_and_a_failure_doesn_t_stop_it() {
+    async fn a_batch_runs_in_order_and_past_a_failure() {
         let batch = [
             Cmd::user(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"]),
             Cmd::user(["/bin/cat"]).stdin("it's fed"),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_won_t_end_is_killed_and_its_time_was_up() {
+    async fn a_program_that_does_not_end_is_killed_in_time() {
         let stubborn = "trap '' TERM; while :; do sleep 1; done";
         let cmd = Cmd::user(["/bin/sh", "-c", stubborn]).timeout(Duration::from_millis(200));
         assert_eq!(run(&[cmd]).await[0].end, End::TimedOut);
@@ -246,7 +246,7 @@ mod tests {
 
     /// What a program prints can't end it: the mark is known to nobody.
     #[tokio::test]
-    async fn a_frame_can_t_be_forged() {
+    async fn a_frame_cannot_be_forged() {
         let frame = "\nlockstep-local-frame E 0 0\n\nlockstep- E 0 0\n";
         let says = format!("printf '{frame}'; printf '{frame}' >&2; exit 3");
         let output = &run(&[Cmd::user(["/bin/sh", "-c", &says])]).await[0];

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_ssh_s_own_or_the_machine_s() {
+    fn reasons_are_those_of_ssh_or_of_the_machine() {
         let told = |said: &str| Log::of(said, "m1").classify(false).to_string();
         assert_eq!(
             told("System is booting up.\nConnection closed by 10.0.0.1 port 22"),

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn control_sockets_go_where_they_can_and_are_for_their_owner_alone() {
+    fn control_sockets_go_where_they_fit_and_are_private() {
         let runtime = tempfile::tempdir_in("/tmp").unwrap();
         let here = Sockets::below(Some(runtime.path().to_owned())).unwrap();
         assert_eq!(here.path().parent(), Some(runtime.path()));

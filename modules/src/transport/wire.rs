@@ -537,7 +537,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn frames_don_t_depend_on_how_the_bytes_arrive(
+        fn frames_do_not_depend_on_how_the_bytes_arrive(
             cuts in proptest::collection::vec(1_usize..9, 1..200),
             body in "[NBE0-9 \n]{0,60}",
         ) {

@@ -258,7 +258,7 @@ mod tests {
 
     /// Time has to pass also where nothing is due any more in the world.
     #[tokio::test(start_paused = true)]
-    async fn a_member_that_stays_away_is_given_up_in_a_world_where_nothing_happens() {
+    async fn a_member_that_stays_away_is_given_up_in_a_still_world() {
         let twin = Twin::new(Scenario::of(3).build());
         let cmd = [Cmd::user(["/bin/cat", "/proc/sys/kernel/random/boot_id"])];
         let ask = async || {
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_open_connection_outlives_a_flap_and_is_given_up_after_three_keepalives() {
+    async fn a_connection_outlives_a_flap_and_not_three_keepalives() {
         let twin = Twin::new(Scenario::of(3).build());
         let cmd = [Cmd::user(["/bin/cat", "/proc/sys/kernel/random/boot_id"])];
         let ask = async || {

@@ -270,7 +270,7 @@ fn a_run_is_told_in_its_order_by_whoever_knows_best() {
 }
 
 #[test]
-fn a_journal_that_is_damaged_anywhere_is_no_ground_to_stand_on_and_the_events_go_on() {
+fn with_a_damaged_journal_the_events_go_on() {
     let records = journal();
     for damaged in 0..records.len() {
         let mut lines: Vec<String> = text(&records).lines().map(str::to_owned).collect();
@@ -305,7 +305,7 @@ fn a_journal_that_is_damaged_anywhere_is_no_ground_to_stand_on_and_the_events_go
 }
 
 #[test]
-fn records_that_can_t_follow_are_damage_too() {
+fn records_that_cannot_follow_are_damage_too() {
     let mut records = journal();
     records.remove(1);
     let journal = text(&records);

@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_that_is_larger_than_a_record_is_a_failure_and_in_doubt_where_it_did_something() {
+    fn an_answer_larger_than_a_record_is_a_failure_or_in_doubt() {
         let list = || Value::from("x".repeat(bounds::RECORD));
         let of = |effect| Verdict::Done(list(), By::Run).bounded(effect, Some(&"m1".into()));
         let (Verdict::Failed(read), Verdict::InDoubt(once)) = (of(Effect::Read), of(Effect::Once))

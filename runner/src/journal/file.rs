@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_can_t_be_written_says_where() {
+    fn a_journal_that_cannot_be_written_says_where() {
         let error = FileJournal::create(Path::new("/nonexistent/journal.jsonl")).unwrap_err();
         assert!(
             error

@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_t_be_shown_is_left_out() {
+    fn what_cannot_be_shown_is_left_out() {
         let source = Source {
             chunk: "a.lua".to_owned(),
             text: format!("x\n{}\n", "y".repeat(10_000_000)),

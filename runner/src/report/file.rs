@@ -137,7 +137,7 @@ mod tests {
     use crate::event::{Events, Kept};
 
     #[test]
-    fn what_members_print_is_kept_up_to_a_limit_however_often_a_run_is_resumed() {
+    fn what_members_print_is_kept_up_to_a_limit_over_all_resumes() {
         let run = tempfile::tempdir().unwrap();
         let told = Kept::default();
         for sitting in 0..2 {

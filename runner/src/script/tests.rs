@@ -470,7 +470,7 @@ fn parameters_are_checked_and_filled_in() {
 }
 
 #[test]
-fn order_doesn_t_depend_on_hash_seeds() {
+fn order_does_not_depend_on_hash_seeds() {
     let body = r#"
         local t = { 10, 20 }
         for _, k in ipairs { "pear", "fig", "apple", "kiwi", "plum", "lime", "date" } do t[k] = k end
@@ -500,7 +500,7 @@ fn optional_fields_of_results_are_nil_and_others_are_mistakes() {
 }
 
 #[test]
-fn a_script_failure_carries_the_author_s_frames() {
+fn a_script_failure_carries_frames_of_the_playbook() {
     let failure = play(
         load("local function f() error('x') end\nsection('s', function() f() end)").unwrap(),
         yes,

@@ -177,7 +177,7 @@ fn a_simulated_run_keeps_placeholders_and_shows_stars() {
 }
 
 #[test]
-fn what_is_left_of_a_secret_where_an_output_was_cut_is_taken_out() {
+fn what_a_cut_output_has_of_a_secret_is_taken_out() {
     let secrets = secrets(&["0123456789abcdef"]);
     let text = format!("9abcdef {} 0123456", "-".repeat(400));
     assert_eq!(
@@ -213,7 +213,7 @@ fn of_a_program_that_goes_on_no_part_of_a_secret_is_told() {
 }
 
 #[test]
-fn words_of_ours_that_are_a_secret_by_chance_leave_an_event_readable() {
+fn our_words_that_are_a_secret_leave_an_event_readable() {
     let secrets = secrets(&["command", "converge"]);
     let event = crate::event::Event::Log {
         level: LogLevel::Info,
@@ -245,7 +245,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn what_can_t_be_a_secret_is_refused_without_being_told() {
+fn what_cannot_be_a_secret_is_refused_without_being_told() {
     insta::assert_snapshot!(refused("\n"), @"the file TOKEN is empty");
     insta::assert_snapshot!(refused("abc  \n"), @"the file TOKEN holds fewer than 6 characters: text this short appears everywhere by chance, and can't be kept out of what is written down");
     insta::assert_snapshot!(refused("abc\0defghi"), @"the file TOKEN holds no text: it has a NUL in it");
@@ -272,7 +272,7 @@ fn what_can_t_be_a_secret_is_refused_without_being_told() {
 }
 
 #[test]
-fn a_file_may_end_with_a_line_s_end_and_should_be_nobody_else_s() {
+fn a_file_may_end_with_a_newline_and_should_be_private() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");

@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_microcloud_doesn_t_find_online_is_named() {
+    fn what_microcloud_does_not_find_online_is_named() {
         let one = Presence {
             with: vec![Member::from("m1")],
             without: Vec::new(),

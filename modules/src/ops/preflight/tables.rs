@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_contradict_themselves_or_each_other_are_told_with_their_line() {
+    fn rows_that_contradict_are_told_with_their_line() {
         let link = "link = \"https://example.org\"\n";
         let hazard = |name: &str, rest: &str| {
             format!(
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_from_before_there_were_more_conditions_is_read_as_it_was() {
+    fn a_table_with_fewer_conditions_is_read_as_before() {
         let text = "[[hazard]]\nname = \"x\"\ncomponent = \"lxd\"\nto = \"6\"\nkernel = \"6.8\"\nwhat = \"y\"\naccept = true\nlink = \"https://example.org\"\n";
         let row = &read("hazards", text).unwrap()["hazard"][0];
         let fields: Vec<&String> = row

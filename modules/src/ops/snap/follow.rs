@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_hook_s_log_the_last_line_is_told() {
+    fn of_the_log_of_a_hook_the_last_line_is_told() {
         let path = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/tests/transcripts/snapd/refresh-hook-fails.txt"

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differing_releases_explain_is_waiting_and_nothing_else_is() {
+    fn only_what_differing_releases_explain_is_waiting() {
         let refused = Output::exit(1, "", "Error: connect: connection refused\n");
         let waits = rows(["NEEDS UPGRADE", "UPGRADING", "NEEDS UPGRADE"]);
         let old = rows(["UNREACHABLE", "UNREACHABLE", "ONLINE"]);

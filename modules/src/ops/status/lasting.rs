@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_and_what_is_gone_is_named_and_what_came_on_top_isnt() {
+    fn what_differs_or_is_gone_is_named_and_what_is_new_is_not() {
         let before = [area(
             "Ceph's pools",
             &[

@@ -135,7 +135,7 @@ fn codes_that_are_no_reason_to_stop_are_told_with_what_to_do() {
 }
 
 #[test]
-fn health_ok_isn_t_health() {
+fn health_ok_is_not_health() {
     let mut status = sample("01-ok");
     status.pgmap.pgs_by_state = vec![PgState {
         state_name: "unknown".to_owned(),

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_isn_t_drawn_as_known_is_refused_with_the_place() {
+    fn a_table_drawn_otherwise_is_refused_with_the_place() {
         let without = |line: usize| {
             let lines = REEF.lines().enumerate().filter(|(i, _)| *i != line);
             lines

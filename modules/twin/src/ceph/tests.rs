@@ -173,7 +173,7 @@ fn placement_groups_without_an_object_are_not_degraded() {
 }
 
 #[test]
-fn a_refusal_to_stop_osds_is_told_on_both_streams_as_by_the_real_one() {
+fn a_refusal_to_stop_osds_is_told_on_both_streams() {
     let mut world = addressed(9);
     let args = ["osd", "ok-to-stop", "0", "1", "-f", "json"];
     let proc = Proc::of("micro01", &args, world.now);
@@ -191,7 +191,7 @@ fn a_refusal_to_stop_osds_is_told_on_both_streams_as_by_the_real_one() {
 }
 
 #[test]
-fn versions_leave_out_osds_that_are_down_and_count_monitors_that_are() {
+fn versions_leave_out_osds_that_are_down_but_not_monitors() {
     let mut world = Scenario::of(3).build();
     world.fail_osd(2);
     world.fail_mon("micro03");
@@ -219,7 +219,7 @@ fn ok_to_stop_answers_as_the_real_one_does() {
 }
 
 #[test]
-fn tentacle_s_daemons_add_their_kind_of_build() {
+fn daemons_of_tentacle_add_their_kind_of_build() {
     for (version, name) in [("19.2.3", "squid"), ("20.2.4", "tentacle")] {
         let text = maps::long(&(version.to_owned(), name.to_owned()));
         let release = Release::parse(&text).unwrap();

@@ -101,7 +101,7 @@ fn members_are_told_as_json_where_that_can_be_asked_for() {
 }
 
 #[test]
-fn what_microovn_tells_of_schemas_and_dates_is_its_release_s() {
+fn what_microovn_says_of_schemas_and_dates_fits_its_release() {
     for (channel, schemas, dates) in [
         ("22.03/stable", false, false),
         ("24.03/stable", true, false),
@@ -183,7 +183,7 @@ fn microcloud_1_has_no_overview() {
 }
 
 #[test]
-fn a_snap_that_wants_a_newer_snapd_is_refused_before_anything_changes() {
+fn a_snap_that_wants_a_newer_snapd_is_refused_at_first() {
     let mut world = made(Set::Three, &[]);
     world.host("micro01").snapd = "2.63".to_owned();
     let refused = run(&mut world, "/usr/bin/snap refresh --no-wait --cohort=+ lxd");
@@ -238,7 +238,7 @@ fn one_ahead(snap: &str, revisions: [u32; 3], restarted: bool) -> World {
 }
 
 #[test]
-fn a_member_that_was_left_behind_runs_on_until_it_is_started_again() {
+fn a_member_left_behind_runs_on_until_it_is_started_again() {
     let list = "/snap/bin/microovn cluster list -f json";
     let mut world = one_ahead("microovn", [700, 800, 700], false);
     assert!(run_on(&mut world, "micro01", &list.split(' ').collect::<Vec<_>>()).success());
@@ -266,7 +266,7 @@ fn a_member_that_was_left_behind_runs_on_until_it_is_started_again() {
 }
 
 #[test]
-fn daemons_are_of_their_own_member_s_release() {
+fn daemons_are_of_the_release_of_their_member() {
     let mut world = one_ahead("microceph", [1500, 1600, 1500], false);
     let versions = asked(&mut world, "/snap/bin/microceph.ceph versions -f json");
     for kind in ["mon", "mgr", "osd"] {
@@ -317,7 +317,7 @@ fn a_mute_ends_when_there_is_more_of_it() {
 }
 
 #[test]
-fn a_pool_that_is_unavailable_is_told_by_its_member_and_in_the_warnings() {
+fn an_unavailable_pool_is_told_by_its_member_and_in_warnings() {
     let mut world = made(Set::Three, &[]);
     world
         .inject("pool-unavailable:local,micro01".parse().unwrap())

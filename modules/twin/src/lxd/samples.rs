@@ -90,7 +90,7 @@ fn an_evacuation_goes_as_it_went() {
 }
 
 #[test]
-fn a_member_that_is_cut_off_can_t_be_evacuated() {
+fn a_member_that_is_cut_off_cannot_be_evacuated() {
     let mut world = world();
     world.set_link("micro03", false);
     world.advance(36_000);

@@ -85,7 +85,7 @@ fn the_election_timer_is_changed_as_by_real_servers() {
 }
 
 #[test]
-fn a_stopped_leader_is_replaced_when_the_election_timer_has_run_out() {
+fn a_stopped_leader_is_replaced_after_the_election_timer() {
     let mut world = Scenario::of(3).build();
     super::stop(&mut world, "micro01");
     world.advance(10_000);

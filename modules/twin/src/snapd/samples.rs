@@ -123,7 +123,7 @@ fn a_refresh_that_is_undone_looks_as_it_looked() {
 }
 
 #[test]
-fn where_the_store_fails_behind_a_refresh_the_change_fails_and_nothing_is_undone() {
+fn where_the_store_fails_after_a_refresh_nothing_is_undone() {
     let cases = [
         ("store-error:429", "27"),
         ("slow-store:20", "26"),

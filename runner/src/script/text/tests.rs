@@ -144,7 +144,7 @@ fn patterns_do_what_they_do_in_lua() {
 }
 
 #[test]
-fn the_manual_s_examples_do_what_it_says() {
+fn examples_of_the_manual_do_what_it_says() {
     insta::assert_snapshot!(Both::agree(
         r#"
         return function()
@@ -176,7 +176,7 @@ fn the_manual_s_examples_do_what_it_says() {
 }
 
 #[test]
-fn what_is_wrong_is_told_in_lua_s_words() {
+fn what_is_wrong_is_told_in_the_words_of_lua() {
     insta::assert_snapshot!(Both::agree(
         r#"
         return function()

@@ -4,14 +4,15 @@ use std::ops::DerefMut;
 use std::time::Duration;
 
 use lockstep::engine::Finish;
-use lockstep_tests::lab::{Ran, SshLab, pause};
-use lockstep_tests::{Bench, Ended};
 use lockstep_twin::{Scenario, World};
 use serde_json::{Map, Value};
 
+use crate::lab::{Ran, SshLab, pause};
+use crate::{Bench, Ended};
+
 /// How a process of a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub enum Outcome {
     /// The run is done.
     Done,
     /// It is held or was refused at these steps, each with its message.
@@ -21,7 +22,7 @@ pub(super) enum Outcome {
 }
 
 /// A cluster with a run on it.
-pub(super) trait Stage {
+pub trait Stage {
     /// The world, as it is now.
     fn world(&mut self) -> Box<dyn DerefMut<Target = World> + '_>;
     /// Begins the run.
@@ -36,9 +37,11 @@ pub(super) trait Stage {
 
 /// A playbook with parameters as they are typed.
 #[derive(Clone, Copy)]
-pub(super) struct Piece {
-    pub(super) playbook: &'static str,
-    pub(super) params: &'static [(&'static str, &'static str)],
+pub struct Piece {
+    /// The playbook.
+    pub playbook: &'static str,
+    /// Its parameters.
+    pub params: &'static [(&'static str, &'static str)],
 }
 
 /// On the twin.
@@ -48,7 +51,8 @@ struct OnTwin {
 }
 
 /// The twin.
-pub(super) fn twin(scenario: &Scenario, piece: Piece) -> Box<dyn Stage> {
+#[must_use]
+pub fn twin(scenario: &Scenario, piece: Piece) -> Box<dyn Stage> {
     let typed = |(name, value): &(&str, &str)| ((*name).to_owned(), Value::from(*value));
     // As over SSH, where there is nothing to be copied.
     let backup = [("backup".to_owned(), Value::from("false"))];
@@ -108,7 +112,8 @@ struct OverSsh {
 }
 
 /// Members over SSH.
-pub(super) fn over_ssh(scenario: &Scenario, piece: Piece) -> Box<dyn Stage> {
+#[must_use]
+pub fn over_ssh(scenario: &Scenario, piece: Piece) -> Box<dyn Stage> {
     let lab = SshLab::hurried(scenario);
     Box::new(OverSsh { lab, piece })
 }
