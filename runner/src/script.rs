@@ -33,6 +33,7 @@ use crate::call::{Call, Options};
 use crate::failure::Failure;
 pub(crate) use convert::UNKNOWN;
 use convert::{ToLua, to_json};
+pub(crate) use sandbox::is_of_lua;
 use sandbox::{Shared, Site};
 
 /// The text of a Lua module, and the name under which its lines are shown.
