@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::digest;
 use crate::generate::FLOW;
+use crate::script::is_of_lua;
 
 /// A folder that is copied into every run may hold no more than this.
 const MOST_FILES: usize = 1000;
@@ -21,65 +22,6 @@ const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The folder of the copies in a run's.
 const COPIES: &str = "modules";
-
-/// Words that mean something else in Lua.
-const LUA: [&str; 52] = [
-    "and",
-    "arg",
-    "assert",
-    "break",
-    "collectgarbage",
-    "coroutine",
-    "debug",
-    "do",
-    "dofile",
-    "else",
-    "elseif",
-    "end",
-    "error",
-    "false",
-    "for",
-    "function",
-    "getmetatable",
-    "goto",
-    "if",
-    "in",
-    "io",
-    "ipairs",
-    "load",
-    "loadfile",
-    "local",
-    "math",
-    "next",
-    "nil",
-    "not",
-    "or",
-    "os",
-    "package",
-    "pairs",
-    "pcall",
-    "print",
-    "rawequal",
-    "rawget",
-    "rawlen",
-    "rawset",
-    "repeat",
-    "require",
-    "return",
-    "select",
-    "setmetatable",
-    "string",
-    "table",
-    "then",
-    "tonumber",
-    "tostring",
-    "true",
-    "until",
-    "while",
-];
-
-/// More of them.
-const LUA_TOO: [&str; 4] = ["type", "utf8", "warn", "xpcall"];
 
 /// What a run's journal says of its programs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -135,7 +77,7 @@ pub async fn find(folder: &Path, native: &Registry) -> io::Result<Found> {
         if FLOW.contains(&name) {
             return Some(format!("the function {name} of playbooks"));
         }
-        (LUA.contains(&name) || LUA_TOO.contains(&name)).then(|| "Lua itself".to_owned())
+        is_of_lua(name).then(|| "Lua itself".to_owned())
     };
     program::find(folder, taken).await
 }

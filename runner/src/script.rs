@@ -35,6 +35,7 @@ use crate::failure::Failure;
 pub use crate::source::{Source, Sources};
 pub(crate) use convert::UNKNOWN;
 use convert::{ToLua, to_json};
+pub(crate) use sandbox::is_of_lua;
 use raised::{cut, internal, read_failure};
 use sandbox::{Shared, Site};
 

@@ -8,7 +8,9 @@ use lockstep_modules::contract::cx::LogLevel;
 use lockstep_modules::contract::near;
 use lockstep_modules::contract::op::Registry;
 use lockstep_modules::ops::preflight::tables;
-use mlua::{HookTriggers, Lua, LuaOptions, StdLib, Table, Thread, VmState};
+use mlua::{
+    FromLuaMulti, HookTriggers, IntoLuaMulti, Lua, LuaOptions, StdLib, Table, Thread, VmState,
+};
 
 use super::convert::plain;
 use super::text;
@@ -27,6 +29,18 @@ pub(super) const MEMORY: usize = 64 * 1024 * 1024;
 
 /// Frames that a traceback has at most: what recurses without an end would fill journals.
 const DEEPEST: usize = 50;
+
+/// The words of the language (Lua 5.4's manual, 3.1).
+const KEYWORDS: [&str; 22] = [
+    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in",
+    "local", "nil", "not", "or", "repeat", "return", "then", "true", "until", "while",
+];
+
+/// Whether a name means something in Lua, so that nothing else may have it.
+pub(crate) fn is_of_lua(name: &str) -> bool {
+    let known = Lua::new().globals().contains_key(name).unwrap_or(false);
+    known || KEYWORDS.contains(&name) || REMOVED.iter().any(|(removed, _)| *removed == name)
+}
 
 /// What is missing from a playbook's world on purpose, and why.
 const REMOVED: [(&str, &str); 13] = [
@@ -233,163 +247,129 @@ pub(super) fn watch(thread: &Thread, shared: &Rc<RefCell<Shared>>) -> mlua::Resu
     )
 }
 
+/// What the prelude asks of the machine: a table of functions.
+struct Host<'a> {
+    lua: &'a Lua,
+    table: Table,
+    shared: &'a Rc<RefCell<Shared>>,
+}
+
+impl Host<'_> {
+    /// A function that works with what the strands share.
+    fn set<A, R>(
+        &self,
+        name: &str,
+        function: impl Fn(&Lua, &RefCell<Shared>, A) -> R + 'static,
+    ) -> mlua::Result<()>
+    where
+        A: FromLuaMulti,
+        R: IntoLuaMulti,
+    {
+        let shared = Rc::clone(self.shared);
+        let function = move |lua: &Lua, args: A| Ok(function(lua, &shared, args));
+        self.table.set(name, self.lua.create_function(function)?)
+    }
+
+    /// A function that does something to the strand that calls it.
+    fn set_of_strand<A: FromLuaMulti + 'static>(
+        &self,
+        name: &str,
+        function: fn(&mut StrandState, A),
+    ) -> mlua::Result<()> {
+        self.set(name, move |_, shared, args| {
+            if let Some(strand) = shared.borrow_mut().strand() {
+                function(strand, args);
+            }
+        })
+    }
+}
+
 fn host(lua: &Lua, shared: &Rc<RefCell<Shared>>, registry: &Registry) -> mlua::Result<Table> {
-    let host = lua.create_table()?;
+    let table = lua.create_table()?;
+    let host = Host { lua, table, shared };
+    host.set("site", |lua, shared, ()| calling(lua, shared))?;
+    host.set("affords", |_, shared, steps: u64| {
+        let mut shared = shared.borrow_mut();
+        shared.spend(steps);
+        shared.left() > 0
+    })?;
+    host.set("message", |_, shared, error: mlua::Value| {
+        shared.borrow_mut().message(&error)
+    })?;
+    host.set("traceback", |lua, _, ()| traceback(lua))?;
+    host.set("hint", |_, _, (word, table): (String, Table)| {
+        hint(&word, &table)
+    })?;
+    host.set("loading", |_, shared, ()| shared.borrow().loading)?;
+    host.set("source", |_, shared, name| source(shared, name))?;
+    host.table.set("data", lua.create_function(data)?)?;
+    text::add(lua, &host.table, shared)?;
 
-    let s = Rc::clone(shared);
-    host.set(
-        "site",
-        lua.create_function(move |lua, ()| {
-            // A tail call (`return snap.refresh { … }`) leaves no frame: then the function that the strand runs must do.
-            let site = site(lua, 1).or_else(|| {
-                s.borrow_mut()
-                    .strand()
-                    .and_then(|strand| strand.body.clone())
-            });
-            Ok(site.map_or_else(String::new, |site| site.to_string()))
-        })?,
-    )?;
-    let s = Rc::clone(shared);
-    host.set(
-        "affords",
-        lua.create_function(move |_, steps: u64| {
-            let mut shared = s.borrow_mut();
-            shared.spend(steps);
-            Ok(shared.left() > 0)
-        })?,
-    )?;
-    let s = Rc::clone(shared);
-    host.set(
-        "message",
-        lua.create_function(move |_, error: mlua::Value| Ok(s.borrow_mut().message(&error)))?,
-    )?;
-    host.set(
-        "traceback",
-        lua.create_function(|lua, ()| Ok(traceback(lua)))?,
-    )?;
-    host.set(
-        "hint",
-        lua.create_function(|_, (word, table): (String, Table)| {
-            let names: Vec<String> = table
-                .pairs::<String, mlua::Value>()
-                .filter_map(|pair| pair.ok().map(|(name, _)| name))
-                .collect();
-            let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
-            names.sort_unstable();
-            Ok(near::hint(&word, &names))
-        })?,
-    )?;
-
-    let s = Rc::clone(shared);
-    host.set(
-        "loading",
-        lua.create_function(move |_, ()| Ok(s.borrow().loading))?,
-    )?;
-    let s = Rc::clone(shared);
-    host.set(
-        "source",
-        lua.create_function(move |_, name: String| {
-            let found = s.borrow().sources.find(&name);
-            Ok(match found {
-                Ok(source) => {
-                    s.borrow_mut().loaded.insert(name, source.clone());
-                    (Some(source.chunk), source.text)
-                }
-                Err(tried) => (None, tried),
-            })
-        })?,
-    )?;
-
-    host.set("data", lua.create_function(data)?)?;
-    text::add(lua, &host, shared)?;
-
-    let s = Rc::clone(shared);
-    host.set(
-        "depth",
-        lua.create_function(move |_, ()| {
-            Ok(s.borrow_mut()
-                .strand()
-                .map_or(0, |strand| strand.scope.len()))
-        })?,
-    )?;
-    let s = Rc::clone(shared);
-    host.set(
-        "enter",
-        lua.create_function(move |_, label: String| {
-            if let Some(strand) = s.borrow_mut().strand() {
-                strand.scope.push(label);
-            }
-            Ok(())
-        })?,
-    )?;
-    let s = Rc::clone(shared);
-    host.set(
-        "leave",
-        lua.create_function(move |_, depth: usize| {
-            if let Some(strand) = s.borrow_mut().strand() {
-                strand.scope.truncate(depth);
-            }
-            Ok(())
-        })?,
-    )?;
-    let s = Rc::clone(shared);
-    host.set(
-        "catch",
-        lua.create_function(move |_, by: i32| {
-            if let Some(strand) = s.borrow_mut().strand() {
-                strand.catching = strand.catching.saturating_add_signed(by);
-            }
-            Ok(())
-        })?,
-    )?;
-    let s = Rc::clone(shared);
-    host.set(
-        "clean",
-        lua.create_function(move |_, by: i32| {
-            if let Some(strand) = s.borrow_mut().strand() {
-                strand.cleaning = strand.cleaning.saturating_add_signed(by);
-            }
-            Ok(())
-        })?,
-    )?;
-    let s = Rc::clone(shared);
-    host.set(
-        "cancelled",
-        lua.create_function(move |_, ()| {
-            let mut shared = s.borrow_mut();
-            let cleaning = shared.strand().is_some_and(|strand| strand.cleaning > 0);
-            Ok(shared.cancelled && !cleaning)
-        })?,
-    )?;
+    host.set("depth", |_, shared, ()| {
+        shared.borrow_mut().strand().map_or(0, |s| s.scope.len())
+    })?;
+    host.set_of_strand("enter", |strand, label| strand.scope.push(label))?;
+    host.set_of_strand("leave", |strand, depth| strand.scope.truncate(depth))?;
+    host.set_of_strand("catch", |strand, by| {
+        strand.catching = strand.catching.saturating_add_signed(by);
+    })?;
+    host.set_of_strand("clean", |strand, by| {
+        strand.cleaning = strand.cleaning.saturating_add_signed(by);
+    })?;
+    host.set("cancelled", |_, shared, ()| {
+        let mut shared = shared.borrow_mut();
+        let cleaning = shared.strand().is_some_and(|strand| strand.cleaning > 0);
+        shared.cancelled && !cleaning
+    })?;
     for (name, level) in [("info", LogLevel::Info), ("warn", LogLevel::Warn)] {
-        let s = Rc::clone(shared);
-        host.set(
-            name,
-            lua.create_function(move |_, message: String| {
-                let mut shared = s.borrow_mut();
-                let scope = shared
-                    .strand()
-                    .map_or_else(String::new, |strand| strand.scope.join("/"));
-                shared.logs.push((level, message, scope));
-                Ok(())
-            })?,
-        )?;
+        host.set(name, move |_, shared, message: String| {
+            let mut shared = shared.borrow_mut();
+            let scope = shared
+                .strand()
+                .map_or_else(String::new, |strand| strand.scope.join("/"));
+            shared.logs.push((level, message, scope));
+        })?;
     }
 
     let ops = lua.create_table()?;
     for module in registry.modules() {
-        ops.set(
-            module.name.as_str(),
-            module
-                .ops
-                .iter()
-                .map(|op| op.name.clone())
-                .collect::<Vec<_>>(),
-        )?;
+        let names: Vec<&str> = module.ops.iter().map(|op| op.name.as_str()).collect();
+        ops.set(module.name.as_str(), names)?;
     }
-    host.set("ops", ops)?;
-    host.set("removed", lua.create_table_from(REMOVED)?)?;
-    Ok(host)
+    host.table.set("ops", ops)?;
+    host.table.set("removed", lua.create_table_from(REMOVED)?)?;
+    Ok(host.table)
+}
+
+/// The playbook's line that calls the prelude; empty where there is none.
+fn calling(lua: &Lua, shared: &RefCell<Shared>) -> String {
+    // A tail call (`return snap.refresh { … }`) leaves no frame: then the function that the strand runs must do.
+    let site = site(lua, 1).or_else(|| {
+        let mut shared = shared.borrow_mut();
+        shared.strand().and_then(|strand| strand.body.clone())
+    });
+    site.map_or_else(String::new, |site| site.to_string())
+}
+
+/// " (did you mean …?)", by the keys of a table.
+fn hint(word: &str, table: &Table) -> String {
+    let names = table.pairs::<String, mlua::Value>();
+    let mut names: Vec<String> = names.filter_map(|pair| Some(pair.ok()?.0)).collect();
+    names.sort_unstable();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    near::hint(word, &names)
+}
+
+/// The chunk's name and the text of a module; no name, and where it was looked for, where it isn't found.
+fn source(shared: &RefCell<Shared>, name: String) -> (Option<String>, String) {
+    let found = shared.borrow().sources.find(&name);
+    match found {
+        Ok(source) => {
+            shared.borrow_mut().loaded.insert(name, source.clone());
+            (Some(source.chunk), source.text)
+        }
+        Err(tried) => (None, tried),
+    }
 }
 
 /// A table of data as Lua has it; or what is wrong with it, and where.
