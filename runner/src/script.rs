@@ -35,8 +35,8 @@ use crate::failure::Failure;
 pub use crate::source::{Source, Sources};
 pub(crate) use convert::UNKNOWN;
 use convert::{ToLua, to_json};
-pub(crate) use sandbox::is_of_lua;
 use raised::{cut, internal, read_failure};
+pub(crate) use sandbox::is_of_lua;
 use sandbox::{Shared, Site};
 
 /// What a strand asks for, beside waiting.
