@@ -20,6 +20,7 @@ use serde_json::Value;
 pub use crate::event::Change;
 use crate::event::Outcome;
 use crate::journal::ClusterRef;
+use crate::path::StepPath;
 
 pub use events::{Heard, Line};
 pub use load::{Tail, load};
@@ -57,7 +58,7 @@ pub struct Account {
     /// What the playbook returned.
     pub result: Option<Value>,
     /// The steps that it is held at.
-    pub held: Vec<String>,
+    pub held: Vec<StepPath>,
     /// How often it was resumed.
     pub resumes: usize,
     /// How many steps came to an end.
@@ -199,8 +200,8 @@ impl Session {
 impl Account {
     /// The step of this path.
     #[must_use]
-    pub fn step(&self, path: &str) -> Option<&Step> {
-        self.steps.iter().find(|step| step.path == path)
+    pub fn step(&self, path: &StepPath) -> Option<&Step> {
+        self.steps.iter().find(|step| step.path == *path)
     }
 
     /// How long processes were at it, in milliseconds: the time in which it was paused isn't counted.
@@ -244,7 +245,7 @@ impl Account {
     /// The name of the wave that a step belongs to; nothing for what is done around the waves.
     #[must_use]
     pub fn wave_of<'a>(&self, step: &'a Step) -> Option<&'a str> {
-        let (first, _) = step.path.split_once('/')?;
+        let first = step.path.stage()?;
         let is_member = self.members.iter().any(|m| *m == *first);
         (!is_member && first != "finally").then_some(first)
     }

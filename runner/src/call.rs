@@ -5,12 +5,14 @@ use lockstep_modules::contract::schema::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::path::StepPath;
+
 /// One call of an op, with its place in the run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// Where it stands: section and member labels, then the op and how many of it came before in the same scope, for
     /// example `MicroCeph/micro2/snap.refresh#1`. This is the step's identity.
-    pub path: String,
+    pub path: StepPath,
     /// The op.
     pub op: String,
     /// Its arguments, fitted to the op's schema.

@@ -32,6 +32,7 @@ use crate::clock::Clock;
 use crate::event::{Change, Event, Events, Interruption, StepInfo};
 use crate::failure::Failure;
 use crate::journal::{By, Choice, Head, Journal, Record, Suspended};
+use crate::path::StepPath;
 use crate::script::{Demand, Script};
 use crate::secret::Secrets;
 use attempt::{Attempt, Verdict};
@@ -97,8 +98,8 @@ pub struct Engine {
     tools: Tools,
     host: Rc<RunHost>,
     witnesses: mpsc::UnboundedReceiver<Witness>,
-    steps: BTreeMap<String, Live>,
-    effects: FuturesUnordered<LocalBoxFuture<'static, (String, Verdict)>>,
+    steps: BTreeMap<StepPath, Live>,
+    effects: FuturesUnordered<LocalBoxFuture<'static, (StepPath, Verdict)>>,
     held: Vec<Held>,
     /// How many of these asked if the run may begin at all, and were told no.
     refusals: usize,
@@ -347,7 +348,7 @@ impl Engine {
     }
 
     /// Sets a live step going. Its start is on disk.
-    fn begin(&mut self, path: &str, how: Begin, after: Duration) {
+    fn begin(&mut self, path: &StepPath, how: Begin, after: Duration) {
         let Some(live) = self.steps.get(path) else {
             return;
         };
@@ -364,7 +365,7 @@ impl Engine {
         let attempt = Attempt {
             host: Rc::clone(&self.host),
             def: live.def.clone(),
-            path: path.to_owned(),
+            path: path.clone(),
             args: live.call.args.clone(),
             effect: live.call.effect,
             timeout,
@@ -383,7 +384,7 @@ impl Engine {
     }
 
     /// An attempt has come to an end.
-    fn settle(&mut self, path: &str, verdict: Verdict) -> Result<(), EngineError> {
+    fn settle(&mut self, path: &StepPath, verdict: Verdict) -> Result<(), EngineError> {
         let Some(live) = self.steps.get_mut(path) else {
             return Ok(());
         };
@@ -418,7 +419,7 @@ impl Engine {
                 if let Some(retry) = retry.filter(|r| attempts <= r.times && self.stop == Stop::No)
                 {
                     self.tools.events.emit(Event::StepRetried {
-                        path: path.to_owned(),
+                        path: path.clone(),
                         failure,
                         attempt: attempts + 1,
                         wait: retry.every.0.as_secs(),
@@ -435,14 +436,14 @@ impl Engine {
     }
 
     /// Another attempt.
-    fn again(&mut self, path: &str, after: Duration) -> Result<(), EngineError> {
+    fn again(&mut self, path: &StepPath, after: Duration) -> Result<(), EngineError> {
         let Some(live) = self.steps.get_mut(path) else {
             return Ok(());
         };
         live.attempts += 1;
         let attempt = live.attempts;
         self.append(&[Record::Start {
-            path: path.to_owned(),
+            path: path.clone(),
             attempt,
         }])?;
         self.begin(path, Begin::Run, after);
@@ -452,7 +453,7 @@ impl Engine {
     /// Records a result, with the decision that it follows from, and lets the playbook have it.
     fn deliver(
         &mut self,
-        path: &str,
+        path: &StepPath,
         result: &Result<Value, Failure>,
         by: By,
         decided: Option<Choice>,
@@ -463,12 +464,12 @@ impl Engine {
             .collect();
         group.push(match result {
             Ok(value) => Record::Done {
-                path: path.to_owned(),
+                path: path.clone(),
                 value: value.clone(),
                 by,
             },
             Err(failure) => Record::Failed {
-                path: path.to_owned(),
+                path: path.clone(),
                 failure: failure.clone(),
             },
         });
@@ -487,7 +488,7 @@ impl Engine {
                     ms: u64::try_from(live.began.elapsed().as_millis()).unwrap_or(u64::MAX),
                 },
                 Err(failure) => Event::StepFailed {
-                    path: path.to_owned(),
+                    path: path.clone(),
                     failure: failure.clone(),
                 },
             });
@@ -498,9 +499,14 @@ impl Engine {
     }
 
     /// Pauses the run at a step: the playbook has seen nothing, and the cluster stays as it is.
-    fn hold(&mut self, path: &str, failure: Failure, in_doubt: bool) -> Result<(), EngineError> {
+    fn hold(
+        &mut self,
+        path: &StepPath,
+        failure: Failure,
+        in_doubt: bool,
+    ) -> Result<(), EngineError> {
         self.append(&[Record::Hold {
-            path: path.to_owned(),
+            path: path.clone(),
             failure: failure.clone(),
             in_doubt,
         }])?;
@@ -508,12 +514,12 @@ impl Engine {
         let refused = failure.kind == Kind::Refused;
         self.refusals += usize::from(refused && live.as_ref().is_some_and(|l| l.def.requires()));
         self.tools.events.emit(Event::StepHeld {
-            path: path.to_owned(),
+            path: path.clone(),
             failure: failure.clone(),
             in_doubt,
         });
         self.held.push(Held {
-            path: path.to_owned(),
+            path: path.clone(),
             failure,
             in_doubt,
             needs_result: live.is_some_and(|live| required(&live.def.out).next().is_some()),
@@ -522,23 +528,23 @@ impl Engine {
     }
 
     /// Holds a step that isn't in the plan.
-    fn refuse(&mut self, path: &str, why: String) -> Result<(), EngineError> {
+    fn refuse(&mut self, path: &StepPath, why: String) -> Result<(), EngineError> {
         let error = OpError::refused(why);
         let failure = self.steps.get(path).map(|live| live.failure(error));
         failure.map_or(Ok(()), |failure| self.hold(path, failure, false))
     }
 
     /// Records what the operator decided about a step.
-    fn decided(&self, path: &str, choice: Choice) -> Record {
+    fn decided(&self, path: &StepPath, choice: Choice) -> Record {
         Record::Decide {
-            path: path.to_owned(),
+            path: path.clone(),
             choice,
             who: self.tools.who.clone(),
         }
     }
 }
 
-fn live_failure(steps: &BTreeMap<String, Live>, path: &str, why: String) -> Failure {
+fn live_failure(steps: &BTreeMap<StepPath, Live>, path: &StepPath, why: String) -> Failure {
     let error = OpError::new(Kind::Unreachable, why);
     steps.get(path).map_or_else(
         || Failure::new(Kind::Unreachable, ""),

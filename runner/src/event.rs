@@ -20,6 +20,7 @@ use crate::bounds;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::journal::By;
+use crate::path::StepPath;
 use crate::secret::Secrets;
 
 /// The version of the stream. A new field or event doesn't change it: readers leave out what they don't know. It changes
@@ -70,7 +71,7 @@ pub enum Event {
     /// How far a step is.
     Progress {
         /// The step.
-        path: String,
+        path: StepPath,
         /// Units done.
         done: u64,
         /// Units in all, where known.
@@ -82,7 +83,7 @@ pub enum Event {
     /// commands of module programs): what it printed in all stands in `command`, when it is over.
     Printed {
         /// The step.
-        path: String,
+        path: StepPath,
         /// The member.
         #[schemars(with = "String")]
         member: Member,
@@ -92,7 +93,7 @@ pub enum Event {
     /// A command was run on a member.
     Command {
         /// The step.
-        path: String,
+        path: StepPath,
         /// The member.
         #[schemars(with = "String")]
         member: Member,
@@ -110,7 +111,7 @@ pub enum Event {
     /// The connection to a member broke while nothing ran over it, and was made again.
     Mended {
         /// The step.
-        path: String,
+        path: StepPath,
         /// The member.
         #[schemars(with = "String")]
         member: Member,
@@ -120,7 +121,7 @@ pub enum Event {
     /// Contact with a member was lost; the step waits for it.
     Away {
         /// The step.
-        path: String,
+        path: StepPath,
         /// The member.
         #[schemars(with = "String")]
         member: Member,
@@ -145,7 +146,7 @@ pub enum Event {
     /// An attempt failed, and another follows.
     StepRetried {
         /// The step.
-        path: String,
+        path: StepPath,
         /// Why it failed.
         failure: Failure,
         /// The attempt that follows.
@@ -156,14 +157,14 @@ pub enum Event {
     /// A step failed, and the playbook is told.
     StepFailed {
         /// The step.
-        path: String,
+        path: StepPath,
         /// Why.
         failure: Failure,
     },
     /// The run pauses at this step.
     StepHeld {
         /// The step.
-        path: String,
+        path: StepPath,
         /// Why.
         failure: Failure,
         /// Whether its effect may exist or still go on.
@@ -196,7 +197,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepInfo {
     /// The step.
-    pub path: String,
+    pub path: StepPath,
     /// Its op.
     pub op: String,
     /// The member it is about, if one.
@@ -312,7 +313,7 @@ pub enum Outcome {
 impl Event {
     /// The step that it is about, if one.
     #[must_use]
-    pub fn path(&self) -> Option<&str> {
+    pub fn path(&self) -> Option<&StepPath> {
         match self {
             Self::StepStarted { step, .. }
             | Self::StepProbed { step }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::path::StepPath;
 use crate::source::Source;
 
 /// Where in the evidence of a failure stands what a run left on that has ended otherwise well: what is typed to switch it
@@ -24,7 +25,7 @@ pub struct Failure {
     pub op: Option<String>,
     /// The step that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<String>,
+    pub step: Option<StepPath>,
     /// The member it happened on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -72,13 +73,13 @@ impl Failure {
     pub fn of_step(
         error: OpError,
         op: &str,
-        step: &str,
+        step: &StepPath,
         member: Option<&Member>,
         site: &str,
     ) -> Self {
         Self {
             op: Some(op.to_owned()),
-            step: Some(step.to_owned()),
+            step: Some(step.clone()),
             member: error.member.or_else(|| member.cloned()),
             site: Some(site.to_owned()),
             detail: error.detail,

@@ -28,6 +28,7 @@ pub use memory::{Crash, MemoryJournal};
 pub use words::{ClusterRef, Suspended};
 
 use crate::failure::Failure;
+use crate::path::StepPath;
 use crate::programs::Captured;
 
 /// The version of the format. Format 2 has no sittings, and in 3 a run stops for a reason in words; both are read as well. A
@@ -48,7 +49,7 @@ pub enum Record {
     /// The playbook asks for a step. Nothing has been done yet.
     Intent {
         /// The step.
-        path: String,
+        path: StepPath,
         /// Its op.
         op: String,
         /// Its arguments.
@@ -61,21 +62,21 @@ pub enum Record {
     /// An attempt begins. From here on its effect may exist.
     Start {
         /// The step.
-        path: String,
+        path: StepPath,
         /// Counted from 1.
         attempt: u32,
     },
     /// What the op left in the world, by which its end can be told later.
     Witness {
         /// The step.
-        path: String,
+        path: StepPath,
         /// A snapd change id, for example.
         data: Value,
     },
     /// The step is done, and this is delivered to the playbook.
     Done {
         /// The step.
-        path: String,
+        path: StepPath,
         /// Its result.
         value: Value,
         /// How that is known.
@@ -84,14 +85,14 @@ pub enum Record {
     /// The step has failed, and this is delivered to the playbook.
     Failed {
         /// The step.
-        path: String,
+        path: StepPath,
         /// Why.
         failure: Failure,
     },
     /// The run pauses at this step; the playbook has seen nothing.
     Hold {
         /// The step.
-        path: String,
+        path: StepPath,
         /// Why.
         failure: Failure,
         /// Whether its effect may exist or still go on.
@@ -100,7 +101,7 @@ pub enum Record {
     /// What was decided about a held step.
     Decide {
         /// The step.
-        path: String,
+        path: StepPath,
         /// What.
         choice: Choice,
         /// By whom, as `user@host`.
@@ -187,7 +188,7 @@ pub enum Choice {
 impl Record {
     /// The step that the record is about, if one.
     #[must_use]
-    pub fn path(&self) -> Option<&str> {
+    pub fn path(&self) -> Option<&StepPath> {
         match self {
             Self::Intent { path, .. }
             | Self::Start { path, .. }
@@ -411,7 +412,7 @@ mod tests {
 
     fn three() -> Vec<Record> {
         let start = |attempt| Record::Start {
-            path: "a".to_owned(),
+            path: "a".into(),
             attempt,
         };
         vec![start(1), start(2), start(3)]

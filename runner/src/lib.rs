@@ -15,6 +15,7 @@ pub mod event;
 pub mod failure;
 pub mod generate;
 pub mod journal;
+pub mod path;
 pub mod plan;
 pub mod private;
 pub mod programs;

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_modules::contract::cx::LogLevel;
 use lockstep_modules::contract::error::Kind;
-use lockstep_modules::contract::op::Effect;
+use lockstep_modules::contract::op::{Effect, Op};
 use lockstep_modules::contract::schema::Member;
+use lockstep_modules::ops::lxd::Evacuate;
 use lockstep_twin::{Scenario, Strangers};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ use crate::engine::{Answer, Decisions, Finish, Planned};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::journal::Record;
+use crate::path::StepPath;
 use crate::programs;
 use crate::script::UNKNOWN;
 use crate::trial::{Ended, Piece, Trial};
@@ -66,7 +68,7 @@ pub struct Plan {
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// Its path.
-    pub path: String,
+    pub path: StepPath,
     /// Its op.
     pub op: String,
     /// Its arguments.
@@ -109,7 +111,7 @@ pub enum End {
     /// The run would be held, or fail.
     Stops {
         /// At this step, if at one.
-        step: String,
+        step: StepPath,
         /// Why.
         why: String,
         /// The line of the playbook.
@@ -149,7 +151,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
             break;
         };
         let strangers = held.iter().filter(|h| h.failure.kind == Kind::Unknown);
-        let paths: BTreeSet<&str> = strangers.map(|h| h.path.as_str()).collect();
+        let paths: BTreeSet<&StepPath> = strangers.map(|h| &h.path).collect();
         if paths.len() < held.len() {
             break;
         }
@@ -220,10 +222,10 @@ fn sources(piece: &Piece) -> BTreeMap<String, String> {
 }
 
 /// That nobody knows what strangers do.
-fn answers(trial: &Trial, paths: &BTreeSet<&str>) -> BTreeMap<String, Value> {
+fn answers(trial: &Trial, paths: &BTreeSet<&StepPath>) -> BTreeMap<StepPath, Value> {
     let records = trial.records().unwrap_or_default();
     let answer = |record: &Record| match record {
-        Record::Intent { path, args, .. } if paths.contains(path.as_str()) => {
+        Record::Intent { path, args, .. } if paths.contains(path) => {
             let command = args.get("argv").unwrap_or(args);
             Some((path.clone(), json!({UNKNOWN: command.to_string()})))
         }
@@ -243,7 +245,7 @@ fn stops(failure: &Failure, refused: bool) -> End {
 
 fn changes(trial: &Trial, step: &str) -> bool {
     let records = trial.records().unwrap_or_default();
-    records.iter().any(|r| matches!(r, Record::Intent { path, effect, .. } if path == step && *effect != Effect::Read))
+    records.iter().any(|r| matches!(r, Record::Intent { path, effect, .. } if *path == *step && *effect != Effect::Read))
 }
 
 fn steps(trial: &Trial, events: &[crate::event::Stamped]) -> Vec<Step> {
@@ -265,7 +267,7 @@ fn steps(trial: &Trial, events: &[crate::event::Stamped]) -> Vec<Step> {
         }
     }
     let records = trial.records().unwrap_or_default();
-    let open: BTreeSet<String> = records
+    let open: BTreeSet<StepPath> = records
         .iter()
         .filter_map(|record| match record {
             Record::Done { path, value, .. } if value.get(UNKNOWN).is_some() => Some(path.clone()),
@@ -362,7 +364,7 @@ fn touched(trial: &Trial, before: &[lockstep_twin::Instance]) -> Vec<String> {
                 .into_iter()
                 .flatten();
             touched.extend(
-                list.filter(|_| path.contains("lxd.evacuate"))
+                list.filter(|_| path.op() == Evacuate::NAME)
                     .filter_map(Value::as_str)
                     .map(|name| format!("{what} {name}")),
             );
@@ -460,10 +462,8 @@ mod tests {
     use crate::call::{Call, Options};
 
     fn objection(planned: Planned, args: Value) -> Option<String> {
-        let (path, op) = (
-            "MicroCeph/microceph.finish#1".to_owned(),
-            planned.op.clone(),
-        );
+        let path = StepPath::from("MicroCeph/microceph.finish#1");
+        let op = planned.op.clone();
         let approved: Approved = [(path.clone(), planned)].into_iter().collect();
         approved.objection(&Call {
             path,

@@ -32,6 +32,7 @@ pub use playbook::{API, Param, ParamKind, Playbook};
 
 use crate::call::{Call, Options};
 use crate::failure::Failure;
+use crate::path::StepPath;
 pub use crate::source::{Source, Sources};
 pub(crate) use convert::UNKNOWN;
 use convert::{ToLua, to_json};
@@ -65,8 +66,8 @@ pub struct Script {
     functions: playbook::Functions,
     strands: Vec<Strand>,
     ready: VecDeque<(usize, MultiValue)>,
-    waiting: BTreeMap<String, Waiting>,
-    counts: BTreeMap<String, u32>,
+    waiting: BTreeMap<StepPath, Waiting>,
+    counts: BTreeMap<(Vec<String>, String), u32>,
     outcome: Option<Result<Value, Failure>>,
     /// Members and machines that steps may name; empty before the start.
     known: Vec<Member>,
@@ -275,7 +276,7 @@ impl Script {
 
     /// Whether a strand waits for this step.
     #[must_use]
-    pub fn waits_for(&self, path: &str) -> bool {
+    pub fn waits_for(&self, path: &StepPath) -> bool {
         self.waiting.contains_key(path)
     }
 
@@ -283,7 +284,11 @@ impl Script {
     ///
     /// # Errors
     /// Where no strand waits for `path`.
-    pub fn complete(&mut self, path: &str, result: &Result<Value, Failure>) -> Result<(), Failure> {
+    pub fn complete(
+        &mut self,
+        path: &StepPath,
+        result: &Result<Value, Failure>,
+    ) -> Result<(), Failure> {
         let Some(Waiting { strand, op }) = self.waiting.remove(path) else {
             return Err(Failure::script(format!(
                 "a completion of {path} arrived, for which nothing waits"
@@ -450,17 +455,13 @@ impl Script {
         let (scope, catching, cleaning) = {
             let shared = self.shared.borrow();
             let state = &shared.strands[id];
-            (state.scope.join("/"), state.catching, state.cleaning)
+            (state.scope.clone(), state.catching, state.cleaning)
         };
-        let stem = if scope.is_empty() {
-            op.to_owned()
-        } else {
-            format!("{scope}/{op}")
-        };
-        let count = self.counts.entry(stem.clone()).or_insert(0);
+        let key = (scope.clone(), op.to_owned());
+        let count = self.counts.entry(key).or_insert(0);
         *count += 1;
         Ok(Call {
-            path: format!("{stem}#{count}"),
+            path: StepPath::new(&scope, op, *count),
             op: op.to_owned(),
             effect: def.call.effect(&args),
             args,

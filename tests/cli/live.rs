@@ -7,6 +7,7 @@ use console::{measure_text_width, strip_ansi_codes};
 use indicatif::InMemoryTerm;
 use lockstep::event::{Event, Outcome, Reporter, Stamped, StepInfo, VERSION};
 use lockstep::failure::Failure;
+use lockstep::path::StepPath;
 use lockstep::report::excerpt::Ink;
 use lockstep::report::{Board, LineReporter, LiveReporter, NowReporter, Screen, Signs};
 use lockstep_modules::contract::cx::LogLevel;
@@ -57,7 +58,7 @@ fn foot(frame: &str) -> &str {
 fn progress(of: &'static str, text: &'static str) -> impl Fn(&Event) -> bool {
     move |event| {
         matches!(event, Event::Progress { path, text: said, .. }
-            if path.contains(of) && said.contains(text))
+            if path.as_str().contains(of) && said.contains(text))
     }
 }
 
@@ -91,7 +92,7 @@ fn an_evacuation_shows_how_many_instances_are_away() {
             done,
             total: Some(total),
             text,
-        } if path.contains("lxd.evacuate") => Some(format!("{done} of {total}: {text}")),
+        } if path.op() == "lxd.evacuate" => Some(format!("{done} of {total}: {text}")),
         _ => None,
     });
     let mut shares: Vec<String> = shares.collect();
@@ -222,7 +223,7 @@ fn the_stages_are_those_that_the_parameters_leave() {
 /// The beginning of a run that runs a program on each of two members, of which one talks while the other is silent.
 fn talking() -> Vec<Stamped> {
     let text = |text: &str| text.to_owned();
-    let path = |member: &str| format!("Tables/{member}/exec#1");
+    let path = |member: &str| StepPath::from(format!("Tables/{member}/exec#1"));
     let starts = |member: &str| Event::StepStarted {
         step: StepInfo {
             path: path(member),
@@ -382,7 +383,7 @@ fn hostile() -> Vec<Stamped> {
         "\x1b[2J\x1b]0;owned\x07\x1b[31m{}\r\n\u{9b}8m\u{202e}end",
         "x".repeat(10 * 1024 * 1024)
     );
-    let path = "\x1b[1mWave/micro01/exec#1".to_owned();
+    let path = StepPath::from("\x1b[1mWave/micro01/exec#1");
     let step = StepInfo {
         path: path.clone(),
         op: "exec".to_owned(),

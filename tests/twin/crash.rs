@@ -20,6 +20,7 @@ use lockstep::bundle::{Finder, Playbooks};
 use lockstep::check::{Case, Judge};
 use lockstep::engine::Finish;
 use lockstep::journal::{MemoryJournal, Record};
+use lockstep::path::StepPath;
 use lockstep::trial::{Ended, Piece, Trial};
 use lockstep_modules::contract::cmd::End;
 use lockstep_modules::contract::op::Effect;
@@ -50,7 +51,7 @@ struct Course {
     /// The playbook's result, as JSON without times.
     result: String,
     /// Every step that was asked for; of those that change something, also with what.
-    steps: BTreeMap<String, (String, String)>,
+    steps: BTreeMap<StepPath, (String, String)>,
     /// What was asked of snapd and LXD that must not be asked for twice, and whether it is known to have succeeded.
     asked: BTreeMap<String, (usize, usize)>,
     /// Where every instance is, and whether it runs.

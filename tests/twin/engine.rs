@@ -6,6 +6,7 @@ use std::time::Duration;
 use lockstep::engine::{Answer, Decisions, Finish};
 use lockstep::event::Event;
 use lockstep::journal::{By, Choice, Crash, Record};
+use lockstep::path::StepPath;
 use lockstep_tests::{Bench, Ended};
 use serde_json::json;
 
@@ -102,7 +103,7 @@ fn a_delivered_failure_reaches_the_playbook_which_cleans_up() {
     ) else {
         panic!("the failure was to end the playbook")
     };
-    assert_eq!(failure.step.as_deref(), Some("snap.refresh#1"));
+    assert_eq!(failure.step, Some("snap.refresh#1".into()));
     assert!(
         bench.history().steps["finally/snap.unhold#1"]
             .ended
@@ -117,7 +118,7 @@ fn what_was_done_by_hand_is_taken_as_done() {
     let mut bench = failing(9);
     assert_eq!(bench.run().held().path, "snap.refresh#1");
     let value = json!({"changed": true, "from": "1500", "to": "1501", "version": "x", "channel": "squid/stable"});
-    let assume_done = BTreeMap::from([("snap.refresh#1".to_owned(), value)]);
+    let assume_done = BTreeMap::from([("snap.refresh#1".into(), value)]);
     let result = bench
         .resume_with(
             Decisions {
@@ -156,7 +157,7 @@ fn two_in_doubt() -> Bench {
 #[test]
 fn a_decision_in_the_journal_outlives_any_kill() {
     let by_hand = json!({"code": 0, "stdout": "by hand", "stderr": ""});
-    let paths = ["micro01/exec#1", "micro02/exec#1"].map(str::to_owned);
+    let paths = ["micro01/exec#1", "micro02/exec#1"].map(StepPath::from);
     let assumed = Decisions {
         assume_done: paths.clone().map(|path| (path, by_hand.clone())).into(),
         ..Decisions::default()
@@ -184,11 +185,11 @@ fn a_decision_in_the_journal_outlives_any_kill() {
                 bench.journal = lockstep::journal::MemoryJournal::with(&journal);
                 let killed = bench.resume_until(decisions.clone(), crash);
                 ended += usize::from(!matches!(killed, Ended::Killed));
-                let decided: Vec<String> = bench
+                let decided: Vec<StepPath> = bench
                     .records()
                     .iter()
                     .filter(|r| matches!(r, Record::Decide { choice: c, .. } if *c == choice))
-                    .filter_map(|r| r.path().map(str::to_owned))
+                    .filter_map(|r| r.path().cloned())
                     .collect();
                 // Whatever isn't in the journal is decided otherwise now.
                 for _ in 0..2 {
@@ -220,7 +221,7 @@ fn a_decision_in_the_journal_outlives_any_kill() {
 }
 
 /// The steps that wait for a decision.
-fn held_paths(bench: &Bench) -> BTreeSet<String> {
+fn held_paths(bench: &Bench) -> BTreeSet<StepPath> {
     let steps = bench.history().steps.into_iter();
     let held = steps.filter(|(_, step)| step.phase.word() == "held");
     held.map(|(path, _)| path).collect()
@@ -230,7 +231,7 @@ fn held_paths(bench: &Bench) -> BTreeSet<String> {
 fn a_decision_about_a_step_that_does_not_wait_is_refused() {
     let mut bench = failing(1);
     let _ = bench.run().held();
-    let retry = BTreeSet::from(["snap.refersh#1".to_owned()]);
+    let retry = BTreeSet::from(["snap.refersh#1".into()]);
     let ended = bench.resume_with(
         Decisions {
             retry,
@@ -347,7 +348,7 @@ fn a_once_without_a_probe_is_for_the_operator_to_decide() {
     insta::assert_snapshot!(held.failure.message, @"lockstep ended while this step was running; exec leaves no trace from which its outcome can be determined");
     // Asking again changes nothing about it.
     assert!(bench.resume().held().in_doubt);
-    let retry = BTreeSet::from(["exec#1".to_owned()]);
+    let retry = BTreeSet::from(["exec#1".into()]);
     let result = bench
         .resume_with(
             Decisions {
@@ -444,7 +445,7 @@ fn a_mended_playbook_continues_while_its_past_is_the_same() {
         return "mended""#,
     );
     let value = json!({"revision": "1", "version": "", "channel": "", "cohort": "", "held": true, "active": true});
-    let assume_done = BTreeMap::from([("snap.info#1".to_owned(), value)]);
+    let assume_done = BTreeMap::from([("snap.info#1".into(), value)]);
     assert_eq!(
         bench
             .resume_with(

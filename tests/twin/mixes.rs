@@ -122,7 +122,10 @@ fn cured(mut bench: Bench) -> Result<Way, String> {
             Ended::Finish(Finish::Failed(failure)) => failure.message,
             Ended::Finish(Finish::Held(held)) => {
                 let told = held.iter().map(lockstep_tests::told).collect::<Vec<_>>();
-                if held.iter().any(|h| !h.path.starts_with("preflight.")) {
+                if held
+                    .iter()
+                    .any(|h| !h.path.as_str().starts_with("preflight."))
+                {
                     return Err(told.join("; "));
                 }
                 told.join("; ")

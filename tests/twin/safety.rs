@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lockstep::engine::{Decisions, Finish};
 use lockstep::journal::{Crash, Phase};
+use lockstep::path::StepPath;
 use lockstep_modules::contract::error::Kind;
 use lockstep_tests::{Bench, Ended};
 use lockstep_twin::{Node, Scenario};
@@ -394,10 +395,11 @@ fn a_cluster_of_one_is_locked_and_aborted_too() {
 
 /// Where an update keeps its backup on a member.
 fn backup_of(bench: &Bench, member: &str) -> String {
-    let record = &bench.history().steps[&format!("Backup/{member}/backup.take#1")];
+    let path = StepPath::from(format!("Backup/{member}/backup.take#1"));
+    let record = &bench.history().steps[&path];
     assert_eq!(record.phase, Phase::Done);
     let done = bench.history().completions.into_iter();
-    let mut taken = done.filter(|c| c.path == format!("Backup/{member}/backup.take#1"));
+    let mut taken = done.filter(|c| c.path == path);
     let value = taken.next().unwrap().result.unwrap();
     assert_eq!(value["files"].as_array().unwrap().len(), 11, "{value}");
     value["folder"].as_str().unwrap().to_owned()
@@ -481,7 +483,7 @@ fn a_run_without_a_backup_says_so() {
             .history()
             .steps
             .keys()
-            .all(|path| !path.contains("backup"))
+            .all(|path| !path.as_str().contains("backup"))
     );
     assert_eq!(bench.history().head.params["backup"], false);
 }

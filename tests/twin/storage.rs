@@ -415,7 +415,7 @@ fn a_flag_that_somebody_else_cleared_meanwhile_is_told() {
     let mut bench = only_microceph(3, &json!({}));
     bench.fault("no-return:microceph,micro02");
     let held = bench.run().held();
-    assert!(held.path.contains("micro02"), "{}", held.path);
+    assert!(held.path.as_str().contains("micro02"), "{}", held.path);
     bench.world.mend();
     by_hand(
         &mut bench.world,

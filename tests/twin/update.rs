@@ -104,7 +104,7 @@ fn another_revision(mut bench: Bench, snap: &str, member: &str, from: &str) {
     bench.fault(&format!("other-revision:{snap},{member}@{from}"));
     let held = bench.run().held();
     assert_eq!(held.failure.member.as_deref(), Some(member), "{held:?}");
-    assert!(held.path.contains("snap.refresh"), "{held:?}");
+    assert_eq!(held.path.op(), "snap.refresh", "{held:?}");
     assert!(
         held.failure.message.contains("(a phased release?)"),
         "{held:?}"

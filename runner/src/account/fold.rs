@@ -14,6 +14,7 @@ use super::{Account, Command, Heard, Output, Progress, Session, State, Step, Tur
 use crate::event::{Change, CommandEnd, Event, Outcome, Stamped, StepInfo};
 use crate::failure::Failure;
 use crate::journal::{By, Choice, Head, History, JournalError, Record, Suspended, readable};
+use crate::path::StepPath;
 
 impl Account {
     /// What is known of the run of this name: from the texts of its journal and its events, or why there is none, and
@@ -91,7 +92,7 @@ fn sound(text: &[u8]) -> (Vec<(Timestamp, Record)>, Option<JournalError>) {
 #[derive(Default)]
 struct Fold {
     account: Account,
-    index: BTreeMap<String, usize>,
+    index: BTreeMap<StepPath, usize>,
     /// The journal has nothing in it.
     empty: bool,
     /// The session that the events are in.
@@ -101,7 +102,7 @@ struct Fold {
     /// Where the journal ends: session and time. Where it isn't sound the events speak alone from there on.
     silent_after: Option<(usize, Timestamp)>,
     /// Since when contact with a member is lost, by step and member.
-    lost: BTreeMap<(String, Member), Timestamp>,
+    lost: BTreeMap<(StepPath, Member), Timestamp>,
     /// How the events say that the run stopped, with the reason.
     outcome: Option<(Outcome, Value)>,
     end: Option<Result<Value, Failure>>,
@@ -110,9 +111,9 @@ struct Fold {
 }
 
 impl Fold {
-    fn step(&mut self, path: &str) -> &mut Step {
+    fn step(&mut self, path: &StepPath) -> &mut Step {
         let steps = &mut self.account.steps;
-        let i = *self.index.entry(path.to_owned()).or_insert_with(|| {
+        let i = *self.index.entry(path.clone()).or_insert_with(|| {
             steps.push(Step::at(path));
             steps.len() - 1
         });
@@ -237,7 +238,7 @@ impl Fold {
         }
     }
 
-    fn done(&mut self, path: &str, session: usize, at: Timestamp, value: Value, by: By) {
+    fn done(&mut self, path: &StepPath, session: usize, at: Timestamp, value: Value, by: By) {
         let step = self.step(path);
         step.end(session, at, Progress::Done);
         (step.by, step.failure) = (Some(by), None);
@@ -249,13 +250,7 @@ impl Fold {
         }
         match by {
             By::Run => {}
-            By::Probe => self.turn(
-                at,
-                session,
-                What::Probed {
-                    path: path.to_owned(),
-                },
-            ),
+            By::Probe => self.turn(at, session, What::Probed { path: path.clone() }),
             By::Operator => {
                 let decided = self
                     .account
@@ -279,7 +274,7 @@ impl Fold {
         &mut self,
         at: Timestamp,
         session: usize,
-        path: String,
+        path: StepPath,
         failure: Failure,
         in_doubt: bool,
     ) {
@@ -299,7 +294,7 @@ impl Fold {
     }
 
     /// What a step has changed although it failed.
-    fn did(&mut self, path: &str, failure: &Failure) {
+    fn did(&mut self, path: &StepPath, failure: &Failure) {
         let step = self.step(path);
         let did = failure.detail.get(DID);
         let change =
@@ -517,7 +512,7 @@ impl Fold {
         self.turn(at, self.session, what);
     }
 
-    fn heard_done(&mut self, path: &str, at: Timestamp, by: By, change: Option<Change>) {
+    fn heard_done(&mut self, path: &StepPath, at: Timestamp, by: By, change: Option<Change>) {
         let session = self.session;
         let step = self.step(path);
         step.end(session, at, Progress::Done);
@@ -528,11 +523,11 @@ impl Fold {
     }
 
     /// A member that was lost to a step has answered it.
-    fn found(&mut self, path: &str, member: Option<&Member>, at: Timestamp) {
+    fn found(&mut self, path: &StepPath, member: Option<&Member>, at: Timestamp) {
         if self.lost.is_empty() {
             return;
         }
-        let back: Vec<(String, Member)> = self
+        let back: Vec<(StepPath, Member)> = self
             .lost
             .keys()
             .filter(|(of, who)| of == path && member.is_none_or(|member| member == who))
@@ -550,7 +545,7 @@ impl Fold {
         let account = &mut self.account;
         // What a resume looks at before it goes on is no step of the playbook's.
         for look in account.steps.iter_mut().filter(|step| step.op.is_empty()) {
-            look.op.clone_from(&look.path);
+            look.op = look.path.to_string();
             "the current state of the cluster".clone_into(&mut look.headline);
             (look.state, look.effect) = (Progress::Done, Some(Effect::Read));
         }

@@ -12,12 +12,13 @@ use super::between;
 use crate::event::CommandEnd;
 use crate::failure::Failure;
 use crate::journal::By;
+use crate::path::StepPath;
 
 /// A step, with all that was heard of it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Step {
     /// Its path.
-    pub path: String,
+    pub path: StepPath,
     /// Its op.
     pub op: String,
     /// The member it is about, if one.
@@ -188,9 +189,9 @@ impl Attempt {
 }
 
 impl Step {
-    pub(super) fn at(path: &str) -> Self {
+    pub(super) fn at(path: &StepPath) -> Self {
         Self {
-            path: path.to_owned(),
+            path: path.clone(),
             ..Self::default()
         }
     }

@@ -40,7 +40,7 @@ fn head() -> Record {
 
 fn intent(path: &str, op: &str, effect: Effect) -> Record {
     Record::Intent {
-        path: path.to_owned(),
+        path: path.into(),
         op: op.to_owned(),
         args: json!({"member": "micro02", "snap": "lxd"}),
         effect,
@@ -50,14 +50,14 @@ fn intent(path: &str, op: &str, effect: Effect) -> Record {
 
 fn start(path: &str, attempt: u32) -> Record {
     Record::Start {
-        path: path.to_owned(),
+        path: path.into(),
         attempt,
     }
 }
 
 fn done(path: &str, value: Value, by: By) -> Record {
     Record::Done {
-        path: path.to_owned(),
+        path: path.into(),
         value,
         by,
     }
@@ -74,7 +74,7 @@ fn failure() -> Failure {
 /// Held, left alone overnight, taken up by somebody else on a machine whose clock is behind, and done.
 fn journal() -> Vec<(Timestamp, Record)> {
     let decide = Record::Decide {
-        path: REFRESH.to_owned(),
+        path: REFRESH.into(),
         choice: Choice::AssumeDone,
         who: "bob@desk".to_owned(),
     };
@@ -83,12 +83,12 @@ fn journal() -> Vec<(Timestamp, Record)> {
         observed: Observation::new(),
     };
     let hold = Record::Hold {
-        path: REFRESH.to_owned(),
+        path: REFRESH.into(),
         failure: failure(),
         in_doubt: true,
     };
     let suspend = Record::Suspend {
-        why: Suspended::Held(vec![REFRESH.to_owned()]),
+        why: Suspended::Held(vec![REFRESH.into()]),
     };
     vec![
         (at(0), head()),
@@ -132,7 +132,7 @@ fn events() -> String {
         replayed,
     };
     let command = |end: &str, stdout: &str| Event::Command {
-        path: WAIT.to_owned(),
+        path: WAIT.into(),
         member: "micro02".into(),
         command: "lxc list".to_owned(),
         end: end.to_owned().into(),
@@ -141,13 +141,13 @@ fn events() -> String {
         stderr: String::new(),
     };
     let away = || Event::Away {
-        path: WAIT.to_owned(),
+        path: WAIT.into(),
         member: "micro02".into(),
         reason: "the connection was closed".to_owned(),
     };
     let begun = |path: &str, op: &str, effect| Event::StepStarted {
         step: StepInfo {
-            path: path.to_owned(),
+            path: path.into(),
             op: op.to_owned(),
             member: Some("micro02".into()),
             headline: "lxd".to_owned(),
@@ -162,7 +162,7 @@ fn events() -> String {
         (
             11,
             Event::StepHeld {
-                path: REFRESH.to_owned(),
+                path: REFRESH.into(),
                 failure: failure(),
                 in_doubt: true,
             },
@@ -185,7 +185,7 @@ fn events() -> String {
         (
             18,
             Event::StepRetried {
-                path: WAIT.to_owned(),
+                path: WAIT.into(),
                 failure: failure(),
                 attempt: 2,
                 wait: 2,
@@ -194,7 +194,7 @@ fn events() -> String {
         (
             19,
             Event::Progress {
-                path: WAIT.to_owned(),
+                path: WAIT.into(),
                 done: 1,
                 total: None,
                 text: "1 of 2 members".to_owned(),
@@ -259,7 +259,7 @@ fn a_run_is_told_in_its_order_by_whoever_knows_best() {
         (moves[0].from, moves[0].to, moves[0].among(&account.members)),
         ("33100", "33110", "micro02".to_owned())
     );
-    let wait = account.step(WAIT).unwrap();
+    let wait = account.step(&WAIT.into()).unwrap();
     assert!(wait.is_gate() && wait.heard == "1 of 2 members");
     let times: Vec<usize> = wait.commands.iter().map(|command| command.times).collect();
     assert_eq!(times, [2, 1, 1], "what is repeated stands once");

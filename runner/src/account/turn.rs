@@ -10,6 +10,7 @@ use super::{State, span};
 use crate::event::Interruption;
 use crate::failure::Failure;
 use crate::journal::Choice;
+use crate::path::StepPath;
 
 /// Something that happened to the run as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -40,7 +41,7 @@ pub enum What {
     /// It was held at a step.
     Held {
         /// The step.
-        path: String,
+        path: StepPath,
         /// Why.
         failure: Failure,
         /// Whether the effect may have existed or still gone on.
@@ -49,7 +50,7 @@ pub enum What {
     /// The operator decided about a held step.
     Decided {
         /// The step.
-        path: String,
+        path: StepPath,
         /// What.
         choice: Choice,
         /// By whom.
@@ -82,7 +83,7 @@ pub enum What {
     /// A step failed and was tried again.
     Retried {
         /// The step.
-        path: String,
+        path: StepPath,
         /// Why it had failed.
         failure: Failure,
         /// The attempt that followed.
@@ -91,14 +92,14 @@ pub enum What {
     /// A step failed, and the playbook was told.
     Failed {
         /// The step.
-        path: String,
+        path: StepPath,
         /// Why.
         failure: Failure,
     },
     /// Contact with a member was lost.
     Lost {
         /// The step that noticed.
-        path: String,
+        path: StepPath,
         /// The member.
         member: Member,
         /// Why.
@@ -107,7 +108,7 @@ pub enum What {
     /// The member was there again.
     Found {
         /// The step that waited.
-        path: String,
+        path: StepPath,
         /// The member.
         member: Member,
         /// After so many milliseconds.
@@ -123,7 +124,7 @@ pub enum What {
     /// A step whose end had been missed was found to have ended.
     Probed {
         /// The step.
-        path: String,
+        path: StepPath,
     },
     /// The playbook said something.
     Said {
@@ -151,7 +152,7 @@ impl Choice {
 impl What {
     /// The step that it is about, if one.
     #[must_use]
-    pub fn path(&self) -> Option<&str> {
+    pub fn path(&self) -> Option<&StepPath> {
         match self {
             Self::Held { path, .. }
             | Self::Decided { path, .. }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::case::Case;
 use crate::failure::Failure;
+use crate::path::StepPath;
 
 /// Something that is wrong, where it comes from, and what shows it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -13,7 +14,7 @@ pub struct Finding {
     /// How.
     pub what: String,
     /// The step that broke it.
-    pub step: String,
+    pub step: StepPath,
     /// The line that asked for the step, as `file:line`.
     pub site: String,
     /// How many members the cluster had.
@@ -35,7 +36,7 @@ impl Finding {
         Self {
             rule: rule.to_owned(),
             what: what.to_owned(),
-            step: String::new(),
+            step: StepPath::default(),
             site: String::new(),
             members: 0,
             number: None,
@@ -50,11 +51,11 @@ impl Finding {
     pub(super) fn of_failure(rule: &str, failure: &Failure, case: &Case) -> Self {
         let step = failure.step.clone().unwrap_or_default();
         Self::new(rule, &failure.to_string(), case)
-            .by(&step, failure.site.as_deref().unwrap_or_default())
+            .by(step, failure.site.as_deref().unwrap_or_default())
     }
 
-    pub(super) fn by(mut self, step: &str, site: &str) -> Self {
-        (self.step, self.site) = (step.to_owned(), site.to_owned());
+    pub(super) fn by(mut self, step: impl Into<StepPath>, site: &str) -> Self {
+        (self.step, self.site) = (step.into(), site.to_owned());
         self
     }
 

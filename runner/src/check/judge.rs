@@ -271,7 +271,7 @@ impl Judge {
         let mut findings: Vec<Finding> = Vec::new();
         for violation in trial.world.violations() {
             let finding = Finding::new(&violation.rule, &violation.what, case)
-                .by(&violation.step, site(&violation.step))
+                .by(violation.step.as_str(), site(&violation.step))
                 .after(history(violation.at));
             findings.push(finding);
         }
@@ -287,7 +287,7 @@ impl Judge {
                 let what = format!("{path} was done {again} times");
                 findings.push(
                     Finding::new("once", &what, case)
-                        .by(path, line)
+                        .by(*path, line)
                         .after(history(u64::MAX)),
                 );
             }
@@ -373,5 +373,5 @@ fn endless(trial: &Trial, case: &Case) -> Finding {
         &format!("the run does not end: stopped after {days} days"),
         case,
     )
-    .by(&path, &site)
+    .by(path, &site)
 }

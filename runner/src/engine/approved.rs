@@ -6,6 +6,7 @@ use lockstep_modules::contract::op::Effect;
 use serde_json::Value;
 
 use crate::call::Call;
+use crate::path::StepPath;
 
 /// A step that a run may take.
 #[derive(Clone, Debug)]
@@ -20,10 +21,10 @@ pub struct Planned {
 
 /// The steps that a run may take, by their paths.
 #[derive(Clone, Debug)]
-pub struct Approved(BTreeMap<String, Planned>);
+pub struct Approved(BTreeMap<StepPath, Planned>);
 
-impl FromIterator<(String, Planned)> for Approved {
-    fn from_iter<I: IntoIterator<Item = (String, Planned)>>(steps: I) -> Self {
+impl FromIterator<(StepPath, Planned)> for Approved {
+    fn from_iter<I: IntoIterator<Item = (StepPath, Planned)>>(steps: I) -> Self {
         Self(steps.into_iter().collect())
     }
 }

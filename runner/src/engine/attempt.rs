@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::host::RunHost;
 use crate::bounds;
 use crate::journal::By;
+use crate::path::StepPath;
 use crate::secret::Secrets;
 
 /// How long an op may go on after its own deadline before it is cut off.
@@ -46,7 +47,7 @@ pub(super) enum Verdict {
 pub(super) struct Attempt {
     pub(super) host: Rc<RunHost>,
     pub(super) def: OpDef,
-    pub(super) path: String,
+    pub(super) path: StepPath,
     pub(super) args: Value,
     pub(super) effect: Effect,
     pub(super) timeout: Span,
@@ -116,7 +117,7 @@ impl Attempt {
             let began = Instant::now();
             let cx = Cx::new(
                 Rc::clone(&self.host) as Rc<dyn Host>,
-                &self.path,
+                self.path.as_str(),
                 self.timeout,
                 left,
             );
@@ -173,7 +174,7 @@ impl Attempt {
         }
         let cx = Rc::new(Cx::new(
             Rc::clone(&self.host) as Rc<dyn Host>,
-            &self.path,
+            self.path.as_str(),
             self.timeout,
             left,
         ));
@@ -257,7 +258,7 @@ impl<'a> Away<'a> {
             member: &member,
             reason: &error.message,
         };
-        self.attempt.host.note(&self.attempt.path, note);
+        self.attempt.host.note(self.attempt.path.as_str(), note);
         self.member.clone_from(&error.member);
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);

@@ -6,6 +6,7 @@ use super::Divergence;
 use crate::event::{Event, Outcome};
 use crate::failure::Failure;
 use crate::journal::{JournalError, Suspended};
+use crate::path::StepPath;
 
 /// How a run ended, or paused.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub enum Finish {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Held {
     /// The step.
-    pub path: String,
+    pub path: StepPath,
     /// Why.
     pub failure: Failure,
     /// Whether its effect may exist or still go on.

@@ -21,11 +21,12 @@ use super::{Start, Tools};
 use crate::bounds;
 use crate::clock::Clock;
 use crate::event::{CommandEnd, Event, Events};
+use crate::path::StepPath;
 use crate::secret::Secrets;
 
 /// Something that must be on disk before the op that left it goes on.
 pub(super) struct Witness {
-    pub(super) path: String,
+    pub(super) path: StepPath,
     pub(super) data: Value,
     pub(super) written: oneshot::Sender<()>,
 }
@@ -159,7 +160,7 @@ impl Host for RunHost {
                 return Err(bounds::overflow(why, None));
             }
             let witness = Witness {
-                path: path.to_owned(),
+                path: path.into(),
                 data,
                 written,
             };
@@ -179,7 +180,7 @@ impl Host for RunHost {
     }
 
     fn note(&self, path: &str, note: Note<'_>) {
-        let path = path.to_owned();
+        let path = StepPath::from(path);
         self.events.emit(match note {
             Note::Printed { member, lines } => match self.secrets.last_line(lines) {
                 Some(line) => Event::Printed {
@@ -196,7 +197,7 @@ impl Host for RunHost {
                 text,
             },
             Note::Said { level, text } => Event::Log {
-                scope: path,
+                scope: path.to_string(),
                 level,
                 message: text.to_owned(),
             },

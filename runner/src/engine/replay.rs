@@ -18,6 +18,7 @@ use super::{Begin, Engine, EngineError, Finish};
 use crate::call::{Call, canonical};
 use crate::failure::Failure;
 use crate::journal::{By, Choice, History, Phase, Record, Step, Suspended};
+use crate::path::StepPath;
 use crate::script::Demand;
 
 /// The op that shows what the cluster is like. A resumed run looks with it before it does anything.
@@ -42,9 +43,9 @@ pub struct Resume {
 #[derive(Clone, Debug, Default)]
 pub struct Decisions {
     /// Do these again, whatever became of them.
-    pub retry: BTreeSet<String>,
+    pub retry: BTreeSet<StepPath>,
     /// Take these as done, with these results.
-    pub assume_done: BTreeMap<String, Value>,
+    pub assume_done: BTreeMap<StepPath, Value>,
     /// Let the playbook have the failures of all held steps.
     pub deliver: bool,
 }
@@ -231,7 +232,7 @@ impl Engine {
             taken.map_err(|failure| EngineError::Internal(failure.to_string()))?;
         }
         let open = |step: &Step| !matches!(step.phase, Phase::Done | Phase::Failed);
-        let asked = |path: &String| pending.iter().any(|call| call.path == *path);
+        let asked = |path: &StepPath| pending.iter().any(|call| call.path == *path);
         let lost = history
             .steps
             .iter()
@@ -376,7 +377,7 @@ impl Engine {
         let def = def.map_err(|e| OpError::refused(e.to_string()))?.clone();
         let attempt = Attempt {
             host: std::rc::Rc::clone(&self.host),
-            path: "resume".to_owned(),
+            path: "resume".into(),
             args,
             effect: def.effect,
             timeout: def.timeout,
@@ -485,7 +486,7 @@ impl Engine {
 }
 
 /// What the operator decided and the playbook hasn't seen yet.
-pub(super) type Decided = VecDeque<(String, Result<Value, Failure>, Option<Choice>)>;
+pub(super) type Decided = VecDeque<(StepPath, Result<Value, Failure>, Option<Choice>)>;
 
 /// What is done with a step that waits.
 enum Way {
@@ -554,7 +555,7 @@ fn cancelled(call: &Call, phase: &Phase) -> Failure {
     Failure::of_step(error, &call.op, &call.path, None, &call.site)
 }
 
-fn not_asked(path: &str, history: &History, ended: bool) -> EngineError {
+fn not_asked(path: &StepPath, history: &History, ended: bool) -> EngineError {
     let site = history
         .steps
         .get(path)
@@ -589,7 +590,7 @@ fn check_decisions(
         let why = if done {
             "has already ended".to_owned()
         } else {
-            format!("is not waiting{}", near::hint(path, &open))
+            format!("is not waiting{}", near::hint(path.as_str(), &open))
         };
         return Err(EngineError::Decision(format!(
             "the step {path} {why}; waiting steps: {}",

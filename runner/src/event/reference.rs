@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{Change, CommandEnd, Event, Interruption, Outcome, Stamped, StepInfo, VERSION};
 use crate::failure::Failure;
 use crate::journal::By;
+use crate::path::StepPath;
 
 const HEAD: &str = "\
 <!-- Made from `runner/src/event.rs`: edit that, and run the tests. -->
@@ -148,8 +149,8 @@ fn kind(schema: &Value) -> String {
 
 /// An event of each kind, as it could have been.
 fn examples() -> Vec<Stamped> {
-    let path = || "LXD/micro02/snap.refresh#1".to_owned();
-    let wait = || "MicroCeph/micro02/microceph.wait#1".to_owned();
+    let path = || StepPath::from("LXD/micro02/snap.refresh#1");
+    let wait = || StepPath::from("MicroCeph/micro02/microceph.wait#1");
     let member = || Member::from("micro02");
     let step = || StepInfo {
         path: path(),
@@ -191,7 +192,7 @@ fn examples() -> Vec<Stamped> {
             text: "Stop snap \"lxd\" services".to_owned(),
         },
         Event::Printed {
-            path: "drain/exec#1".to_owned(),
+            path: "drain/exec#1".into(),
             member: member(),
             line: "3 of 7 backends are drained".to_owned(),
         },

@@ -158,7 +158,7 @@ mod tests {
 
     fn start(attempt: u32) -> Record {
         Record::Start {
-            path: "a".to_owned(),
+            path: "a".into(),
             attempt,
         }
     }

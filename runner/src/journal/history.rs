@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{By, Choice, Head, JournalError, Record, Suspended};
 use crate::failure::Failure;
+use crate::path::StepPath;
 
 /// How far a step is.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +62,7 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Completion {
     /// The step.
-    pub path: String,
+    pub path: StepPath,
     /// What was delivered.
     pub result: Result<Value, Failure>,
     /// How it is known.
@@ -78,7 +79,7 @@ pub struct History {
     /// When the last record was written.
     pub last: Timestamp,
     /// All steps asked for, by path.
-    pub steps: BTreeMap<String, Step>,
+    pub steps: BTreeMap<StepPath, Step>,
     /// What was delivered, in order.
     pub completions: Vec<Completion>,
     /// Who took the run up, in order; empty as long as only a lockstep did that didn't number its sittings.
@@ -182,7 +183,7 @@ impl History {
             Record::Cancel { .. } => self.cancelled = Some(self.completions.len()),
             Record::End { result } => self.end = Some(result),
             record => {
-                let path = record.path().unwrap_or_default().to_owned();
+                let path = record.path().cloned().unwrap_or_default();
                 let step = self
                     .steps
                     .get_mut(&path)
@@ -372,7 +373,7 @@ mod tests {
 
     fn intent() -> Record {
         Record::Intent {
-            path: "a".to_owned(),
+            path: "a".into(),
             op: "demo.act".to_owned(),
             args: json!({}),
             effect: Effect::Once,
@@ -382,14 +383,14 @@ mod tests {
 
     fn start(attempt: u32) -> Record {
         Record::Start {
-            path: "a".to_owned(),
+            path: "a".into(),
             attempt,
         }
     }
 
     fn done(by: By) -> Record {
         Record::Done {
-            path: "a".to_owned(),
+            path: "a".into(),
             value: json!({}),
             by,
         }
@@ -397,7 +398,7 @@ mod tests {
 
     fn hold() -> Record {
         Record::Hold {
-            path: "a".to_owned(),
+            path: "a".into(),
             failure: Failure::new(Kind::Command, "x"),
             in_doubt: false,
         }
@@ -405,7 +406,7 @@ mod tests {
 
     fn decide(choice: Choice) -> Record {
         Record::Decide {
-            path: "a".to_owned(),
+            path: "a".into(),
             choice,
             who: "me@here".to_owned(),
         }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::path::StepPath;
+
 /// Which cluster a run is about. On disk a text, as it was named: a file's path, `twin:4`, or `twin, NAME` of a rehearsal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
@@ -61,11 +63,11 @@ impl fmt::Display for ClusterRef {
 #[serde(rename_all = "kebab-case")]
 pub enum Suspended {
     /// It is held at these steps.
-    Held(Vec<String>),
+    Held(Vec<StepPath>),
     /// The operator interrupted it, and what was under way came to its end. So many steps were asked for and not begun.
     Drained(usize),
     /// The operator interrupted it while these steps were under way.
-    UnderWay(Vec<String>),
+    UnderWay(Vec<StepPath>),
     /// The cluster is another run's, or was changed by something else: in a sentence that says what can be done.
     Fenced(String),
     /// As journals before format 4 have it: in a sentence.
@@ -110,9 +112,9 @@ mod tests {
     fn reasons_are_read_as_they_are_written_and_those_of_before_too() {
         let read = |text: &str| serde_json::from_str::<Suspended>(text).unwrap();
         let all = [
-            Suspended::Held(vec!["A/exec#1".to_owned()]),
+            Suspended::Held(vec!["A/exec#1".into()]),
             Suspended::Drained(2),
-            Suspended::UnderWay(vec!["A/exec#1".to_owned()]),
+            Suspended::UnderWay(vec!["A/exec#1".into()]),
             Suspended::Fenced("it is another run's".to_owned()),
         ];
         for why in all {

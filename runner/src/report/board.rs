@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::excerpt::Ink;
 use super::harmless::one_line;
 use crate::event::{Event, Interruption, Stamped, StepInfo};
+use crate::path::StepPath;
 
 /// The columns of a terminal that doesn't tell its size.
 pub const WIDTH: usize = 100;
@@ -94,7 +95,7 @@ pub struct Board {
     stages: Vec<String>,
     visited: BTreeSet<String>,
     stage: String,
-    running: BTreeMap<String, Running>,
+    running: BTreeMap<StepPath, Running>,
     held: BTreeMap<String, String>,
     interrupted: Option<&'static str>,
 }
@@ -182,7 +183,7 @@ impl Board {
             }
             Event::StepHeld { path, failure, .. } => {
                 self.running.remove(path);
-                let (path, failure) = (one_line(path), one_line(&failure.to_string()));
+                let (path, failure) = (one_line(path.as_str()), one_line(&failure.to_string()));
                 self.held.insert(path, failure);
             }
             Event::Interrupted { level } => {
@@ -201,8 +202,8 @@ impl Board {
     }
 
     /// The first part of a step's path, where that is a section, is the stage in which the run is.
-    fn enter(&mut self, path: &str, member: Option<&Member>) {
-        let Some((first, _)) = path.split_once('/') else {
+    fn enter(&mut self, path: &StepPath, member: Option<&Member>) {
+        let Some(first) = path.stage() else {
             return;
         };
         let first = one_line(first);
@@ -220,7 +221,7 @@ impl Board {
         self.stage = first;
     }
 
-    fn say(&mut self, path: &str, text: &str) {
+    fn say(&mut self, path: &StepPath, text: &str) {
         if let Some(running) = self.running.get_mut(path) {
             (running.share, running.text) = (None, one_line(text));
             running.printed.clear();

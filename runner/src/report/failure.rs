@@ -215,7 +215,7 @@ mod tests {
 
     fn of(cmd: &Cmd, output: &Output) -> Failure {
         let error = output.text(cmd, &"micro02".into()).unwrap_err();
-        Failure::of_step(error, "exec", "exec#1", None, "site.lua:3")
+        Failure::of_step(error, "exec", &"exec#1".into(), None, "site.lua:3")
     }
 
     #[test]

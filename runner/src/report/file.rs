@@ -146,7 +146,7 @@ mod tests {
             let events = Events::new(Clock::system(), reporters);
             for i in 0..50 {
                 events.emit(Event::Command {
-                    path: "exec#1".to_owned(),
+                    path: "exec#1".into(),
                     member: "m1".into(),
                     command: "/bin/cat /dev/zero".to_owned(),
                     end: "exit 0".to_owned().into(),

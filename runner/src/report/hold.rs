@@ -78,7 +78,7 @@ pub fn told(id: &str, held: &[Held], simulated: bool, teller: &Teller<'_>, width
 pub fn reasons(id: &str, held: &[Held], teller: &Teller<'_>) -> String {
     let mut text = String::new();
     for step in held {
-        let path = harmless(&step.path);
+        let path = harmless(step.path.as_str());
         text.push_str(&format!("{id} is held at {path}\n"));
         let why = head(&step.failure).replace('\n', "\n  ");
         text.push_str(&format!("  {why}\n{}", teller.details(&step.failure)));
@@ -131,7 +131,7 @@ mod tests {
 
     fn held(path: &str, in_doubt: bool) -> Held {
         Held {
-            path: path.to_owned(),
+            path: path.into(),
             failure: Failure::script("why"),
             in_doubt,
             needs_result: !in_doubt,

@@ -170,7 +170,7 @@ fn standing(account: &Account, ways: Option<&str>) -> Markup {
         @if !held.is_empty() {
             section.notice.bad aria-label="Held" {
                 h2 { "Held at " @for (i, step) in held.iter().enumerate() {
-                    @if i > 0 { ", " } code { (text(&step.path)) }
+                    @if i > 0 { ", " } code { (text(step.path.as_str())) }
                 } }
                 @match ways {
                     // The run's own words: reasons, evidence, and what can be typed.
@@ -241,7 +241,7 @@ fn turns(account: &Account) -> Markup {
                         @if let Some(day) = day(turn.at) { tr.day { th scope="rowgroup" colspan="3" { (day) } } }
                         tr class=(turn_tone(&turn.what)) {
                             td.number { (stamp(turn.at, &time(turn.at))) }
-                            td { @if let Some(path) = turn.what.path() { code { (text(path)) } } }
+                            td { @if let Some(path) = turn.what.path() { code { (text(path.as_str())) } } }
                             td.text { (sentence(&turn.what)) }
                         }
                     } }

@@ -12,6 +12,7 @@ use super::excerpt::Ink;
 use super::harmless::{harmless, lines};
 use crate::event::{Event, Interruption, Reporter, Stamped, StepInfo};
 use crate::journal::By;
+use crate::path::StepPath;
 
 /// How often a step that waits says what it waits for, in seconds.
 const PATIENCE: i64 = 10;
@@ -29,7 +30,7 @@ pub struct LineReporter<W> {
     ink: Ink,
     began: Option<Timestamp>,
     section: String,
-    said: BTreeMap<String, (Timestamp, String)>,
+    said: BTreeMap<StepPath, (Timestamp, String)>,
 }
 
 impl<W: Write> LineReporter<W> {
@@ -65,13 +66,11 @@ impl<W: Write> LineReporter<W> {
     }
 
     /// The section that a step stands in, as a heading where it is another one.
-    fn heading(&mut self, path: &str, member: Option<&Member>) {
-        let first = path.split('/').next().unwrap_or_default();
-        let section = if first.contains('#') || member.is_some_and(|member| *member == *first) {
-            ""
-        } else {
-            first
-        };
+    fn heading(&mut self, path: &StepPath, member: Option<&Member>) {
+        let stage = path.stage();
+        let section = stage
+            .filter(|stage| member.is_none_or(|member| *member != **stage))
+            .unwrap_or_default();
         if !section.is_empty() && section != self.section {
             let section = self.ink.bold(&harmless(section));
             let _ = writeln!(self.out, "{section}");
@@ -80,7 +79,7 @@ impl<W: Write> LineReporter<W> {
     }
 
     /// Whether what a step that goes on says now is worth a line after what it said before.
-    fn worth(&mut self, at: Timestamp, path: &str, text: &str) -> bool {
+    fn worth(&mut self, at: Timestamp, path: &StepPath, text: &str) -> bool {
         let (due, news) = self.said.get(path).map_or((true, true), |(last, said)| {
             let news = said != text;
             let patience = if news { PATIENCE } else { REMINDER };

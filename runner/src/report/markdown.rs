@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::harmless::harmless;
 use crate::account::{Account, Progress, What, span};
+use crate::path::StepPath;
 
 /// The report of a run. `ways` are the ways on, where it waits for somebody.
 #[must_use]
@@ -216,8 +217,11 @@ fn plain(text: &str) -> String {
 }
 
 /// A path as code in a table, where a bar would end the cell.
-fn code(path: &str) -> String {
-    format!("`{}`", harmless(path).replace(['`', '|', '\n'], "·"))
+fn code(path: &StepPath) -> String {
+    format!(
+        "`{}`",
+        harmless(path.as_str()).replace(['`', '|', '\n'], "·")
+    )
 }
 
 #[cfg(test)]

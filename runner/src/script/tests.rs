@@ -220,7 +220,7 @@ fn a_delivered_failure_stops_a_rolling_and_names_the_member() {
     let failure = outcome.unwrap_err();
     assert_eq!(failure.message, "1 of 3 failed: m2: it broke");
     assert_eq!(failure.failures[0].detail["code"], 1);
-    assert_eq!(failure.failures[0].step.as_deref(), Some("m2/demo.act#1"));
+    assert_eq!(failure.failures[0].step, Some("m2/demo.act#1".into()));
 }
 
 #[test]

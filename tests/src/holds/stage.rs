@@ -97,7 +97,9 @@ impl From<Ended> for Outcome {
         match ended {
             Ended::Finish(Finish::Done(_)) => Self::Done,
             Ended::Finish(Finish::Held(held) | Finish::Refused(held)) => {
-                let told = held.into_iter().map(|h| (h.path, h.failure.message));
+                let told = held
+                    .into_iter()
+                    .map(|h| (h.path.to_string(), h.failure.message));
                 Self::Held(told.collect())
             }
             other => Self::Other(format!("{other:?}")),

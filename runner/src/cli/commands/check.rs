@@ -132,7 +132,11 @@ fn print(
         ink: Ink::stdout(),
     };
     for finding in &report.findings {
-        let excerpt = teller.excerpt(&finding.site, &finding.what, finding.step.is_empty());
+        let excerpt = teller.excerpt(
+            &finding.site,
+            &finding.what,
+            finding.step.as_str().is_empty(),
+        );
         let excerpt = excerpt.map_or_else(String::new, |excerpt| excerpt + "\n");
         let (head, rest) = text(again, finding);
         print::styled(&format!(
@@ -168,7 +172,7 @@ fn text(again: &str, finding: &Finding) -> (String, String) {
     };
     let head = format!("{place}{rule}: {what}");
     let mut text = String::new();
-    if !step.is_empty() {
+    if !step.as_str().is_empty() {
         text.push_str(&format!("  step     {step}\n"));
     }
     for (i, disturbance) in finding.disturbed.iter().enumerate() {

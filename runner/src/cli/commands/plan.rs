@@ -22,6 +22,7 @@ use crate::cli::help::Example;
 use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::cli::target;
+use crate::path::StepPath;
 use crate::plan::{End, Plan, Step, make};
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
@@ -164,12 +165,9 @@ fn clock(millis: u64) -> String {
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
-/// The first part of a path, which is the wave.
+/// The stage of a step, which is its wave.
 fn wave(step: &Step) -> &str {
-    match step.path.split_once('/') {
-        Some((wave, _)) => wave,
-        None => "",
-    }
+    step.path.stage().unwrap_or_default()
 }
 
 fn print(plan: &Plan, verbose: bool) {
@@ -289,8 +287,8 @@ fn place(site: &str) -> String {
     }
 }
 
-fn at(step: &str) -> String {
-    if step.is_empty() {
+fn at(step: &StepPath) -> String {
+    if step.as_str().is_empty() {
         String::new()
     } else {
         format!(", at {step}")

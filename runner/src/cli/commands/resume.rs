@@ -20,6 +20,7 @@ use crate::cli::shown::{Shown, is_screen};
 use crate::cli::{modules, params, print, target};
 use crate::engine::{Decisions, EngineError, Finish, Held};
 use crate::journal::{History, Step};
+use crate::path::StepPath;
 use crate::programs::Captured;
 use crate::report::harmless;
 use crate::report::hold::{self, Way, assumed};
@@ -50,7 +51,7 @@ pub(crate) struct ResumeArgs {
     run: String,
     /// Run this step again, regardless of its outcome; can be repeated
     #[arg(long, value_name = "STEP")]
-    retry: Vec<String>,
+    retry: Vec<StepPath>,
     /// Mark this step done, with this result as JSON; can be repeated
     #[arg(long, value_name = "STEP[=RESULT]")]
     assume_done: Vec<String>,
@@ -87,7 +88,7 @@ pub(crate) struct ResumeArgs {
 #[derive(Default)]
 pub(crate) struct How<'a> {
     pub(crate) run: &'a str,
-    pub(crate) retry: &'a [String],
+    pub(crate) retry: &'a [StepPath],
     pub(crate) assume_done: &'a [String],
     pub(crate) deliver: bool,
     pub(crate) trust_cluster: bool,
@@ -317,14 +318,12 @@ fn decisions(
                 let value = serde_json::from_str(text).map_err(|e| {
                     Fault::usage(format!("--assume-done {path}: the result is not JSON: {e}"))
                 })?;
-                (path, value)
+                (StepPath::from(path), value)
             }
-            None => (given.as_str(), json!({})),
+            None => (given.as_str().into(), json!({})),
         };
-        let value = fitted(registry, history, path, value)?;
-        decisions
-            .assume_done
-            .insert(path.to_owned(), secrets.take_out(value));
+        let value = fitted(registry, history, &path, value)?;
+        decisions.assume_done.insert(path, secrets.take_out(value));
     }
     Ok(decisions)
 }
@@ -333,7 +332,7 @@ fn decisions(
 fn fitted(
     registry: &Registry,
     history: &History,
-    path: &str,
+    path: &StepPath,
     value: Value,
 ) -> Result<Value, Fault> {
     let Some(step) = history.steps.get(path) else {

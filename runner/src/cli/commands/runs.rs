@@ -9,6 +9,7 @@ use crate::cli::global::Global;
 use crate::cli::help::Example;
 use crate::cli::print;
 use crate::journal::{History, JournalError, Phase};
+use crate::path::StepPath;
 use crate::runs::{Runs, RunsError};
 
 /// What it is typed for.
@@ -31,7 +32,7 @@ fn standing(history: &History, running: bool) -> &'static str {
     }
 }
 
-fn held(history: &History) -> impl Iterator<Item = &String> {
+fn held(history: &History) -> impl Iterator<Item = &StepPath> {
     history
         .steps
         .iter()

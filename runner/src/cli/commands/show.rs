@@ -233,7 +233,7 @@ fn one(step: &Step) {
     };
     let line = format!("{member}{}: {how}{took}", step.what());
     out!("  {began}  {}", harmless(&line));
-    let mut about = step.path.clone();
+    let mut about = step.path.to_string();
     if !step.site.is_empty() {
         about.push_str(&format!(", requested at {}", step.site));
     }

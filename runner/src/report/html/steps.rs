@@ -91,7 +91,7 @@ fn facts(step: &Step, share: Share) -> Markup {
         |value: &serde_json::Value| serde_json::to_string_pretty(value).unwrap_or_default();
     html! {
         dl {
-            dt { "Path" } dd { code { (text(&step.path)) } }
+            dt { "Path" } dd { code { (text(step.path.as_str())) } }
             @if !step.site.is_empty() { dt { "Requested at" } dd { (text(&step.site)) } }
             @if !step.args.is_null() { dt { "Arguments" } dd { (cut(&step.args.to_string(), None, share)) } }
             @if step.attempts.len() > 1 {
