@@ -20,7 +20,7 @@ pub(crate) use clients::{against, lasting as running};
 pub use refresh::{REFRESH, Refresh, RefreshArgs, RefreshOut, Replaced, Spares};
 
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::{Cx, LogLevel, Look};
+use crate::contract::cx::{Cx, LogLevel, Not};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
 use crate::contract::schema::{Channel, Member, Span};
@@ -581,7 +581,7 @@ async fn settled(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Chan
     cx.until(Span::secs(1).0, async || {
         let (snap, changes) = look(cx, member, name).await?;
         let Some(going) = changes.iter().find(|c| !c.ready) else {
-            return Ok(Look::Yes((snap, changes)));
+            return Ok((snap, changes));
         };
         if said.as_ref() != Some(&going.id) {
             let text = format!(
@@ -592,7 +592,7 @@ async fn settled(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Chan
             said = Some(going.id.clone());
         }
         let text = going.current().2;
-        Ok(Look::NotYet(format!(
+        Err(Not::Yet(format!(
             "change {} of {name} is in progress: {text}",
             going.id
         )))

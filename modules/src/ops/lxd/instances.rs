@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::detail::{autostarts, title};
 use super::{holding, query, versions};
-use crate::contract::cx::{Cx, Look};
+use crate::contract::cx::{Cx, Not};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
@@ -161,16 +161,17 @@ pub(super) async fn known(cx: &Cx) -> Result<Vec<Instance>, OpError> {
             .map(|i| format!("{} on {}", i.name, i.location))
             .collect();
         if silent.is_empty() {
-            return Ok(Look::Yes(now));
+            return Ok(now);
         }
         let missing = format!("LXD has no answer about {}", silent.join(", "));
         let versions = versions(cx, &cx.members()).await?;
         match versions.as_deref().and_then(holding) {
-            None => Ok(Look::NotYet(missing)),
+            None => Err(Not::Yet(missing)),
             Some(skew) => Err(OpError::timeout(format!(
                 "{missing}; {skew}. It refreshes itself within a minute; if it doesn't: lockstep op snap.refresh --snap lxd \
                  --member NAME. Resume when all have the same"
-            ))),
+            ))
+            .into()),
         }
     })
     .await

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use super::BaselineOut;
 use super::wait::{EVERY, samples, whole};
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::{Cx, Look};
+use crate::contract::cx::{Cx, Look, Not};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
 use crate::products::ceph::{self, OsdDump, Release, Versions};
-use crate::products::microcluster::{self, MICROCEPH, State};
+use crate::products::microcluster::{self, MICROCEPH};
 
 /// MicroCeph requires the release of all OSDs by itself, within 10 s + 10 × 10 s of its daemon's start (`ceph/start.go`),
 /// and never if that wasn't long enough.
@@ -87,19 +87,9 @@ impl Op for Finish {
     }
 }
 
-async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Result<Look<FinishOut>, OpError> {
-    if let Look::NotYet(missing) = whole(cx, None, Some(since)).await? {
-        return Ok(Look::NotYet(missing));
-    }
-    match microcluster::look_everywhere(cx, MICROCEPH).await? {
-        Look::Yes(State::Online) => {}
-        Look::Yes(State::Waiting) => {
-            return Ok(Look::NotYet(
-                "MicroCeph still waits for members without the release".to_owned(),
-            ));
-        }
-        Look::NotYet(missing) => return Ok(Look::NotYet(missing)),
-    }
+async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Look<FinishOut> {
+    whole(cx, None, Some(since)).await?;
+    microcluster::look_everywhere(cx, MICROCEPH).await?;
     let (asked, versions): (Member, Versions) = ask(cx, &["versions"]).await?;
     let Some(release) = versions.one() else {
         let several: Vec<String> = versions
@@ -107,7 +97,7 @@ async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Result<Look<Finis
             .iter()
             .map(|(release, count)| format!("{count} run {release}"))
             .collect();
-        return Ok(Look::NotYet(format!(
+        return Err(Not::Yet(format!(
             "not all daemons run the same release: {}; for more: sudo microceph.ceph versions",
             several.join(", ")
         )));
@@ -117,19 +107,19 @@ async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Result<Look<Finis
         if began.elapsed() > BY_ITSELF {
             require(cx, &asked, &release).await?;
         }
-        return Ok(Look::NotYet(format!(
+        return Err(Not::Yet(format!(
             "OSDs are required to run {}, but not yet {}",
             dump.require_osd_release, release.name
         )));
     }
     if let Some(left) = left_on(since, &dump) {
-        return Ok(Look::NotYet(left));
+        return Err(Not::Yet(left));
     }
-    Ok(Look::Yes(FinishOut {
+    Ok(FinishOut {
         release: release.to_string(),
         flags_changed: changed(&since.flags, dump.flags()),
         require_osd_release: dump.require_osd_release,
-    }))
+    })
 }
 
 async fn ask<T: serde::de::DeserializeOwned>(

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::cmd::{Cmd, End};
-use crate::contract::cx::{Cx, Look};
+use crate::contract::cx::{Cx, Not};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
@@ -130,10 +130,10 @@ impl Op for Wait {
                 for look in looks {
                     found.extend(look?.into_iter().filter(|c| c.snap == args.snap));
                 }
-                Ok(match found.is_empty() {
-                    true => Look::Yes(()),
-                    false => Look::NotYet(against(&found)),
-                })
+                match found.is_empty() {
+                    true => Ok(()),
+                    false => Err(Not::Yet(against(&found))),
+                }
             })
             .await;
         match waited {

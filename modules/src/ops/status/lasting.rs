@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{MemberStatus, member_status};
 use crate::contract::cmd::Cmd;
 use crate::contract::component::Component;
-use crate::contract::cx::{Cx, Look};
+use crate::contract::cx::{Cx, Not};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
@@ -140,7 +140,7 @@ impl Op for Unharmed {
                 .cloned()
                 .collect();
             if !lost.is_empty() {
-                return Ok(Look::NotYet(format!(
+                return Err(Not::Yet(format!(
                     "it can't be determined whether everything is unchanged: {}",
                     unread(&lost).join("; ")
                 )));
@@ -148,10 +148,10 @@ impl Op for Unharmed {
             let differences = differences(since, &now);
             if differences.is_empty() {
                 let read = since.iter().filter(|area| area.unread.is_none());
-                return Ok(Look::Yes(UnharmedOut {
+                return Ok(UnharmedOut {
                     same: read.map(|area| area.facts.len()).sum(),
                     unread: unread(since),
-                }));
+                });
             }
             Err(OpError::refused(format!(
                 "not everything is as it was before the run: {}. Fix that, then resume; or if it is intended: lockstep resume {} --assume-done '{}'",
@@ -159,7 +159,8 @@ impl Op for Unharmed {
                 cx.run().id,
                 cx.path()
             ))
-            .with("differences", differences))
+            .with("differences", differences)
+            .into())
         })
         .await
     }
