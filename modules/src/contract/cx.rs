@@ -451,6 +451,20 @@ impl Cx {
         Err(last)
     }
 
+    /// As [`Cx::ask`], and reads what was printed as JSON.
+    ///
+    /// # Errors
+    /// As [`Cx::ask`], and where it printed something else.
+    pub async fn ask_json<T: DeserializeOwned>(
+        &self,
+        members: &[Member],
+        cmd: &Cmd,
+    ) -> Result<(Member, T), OpError> {
+        let (asked, output) = self.ask(members, cmd).await?;
+        let value = output.json(cmd, &asked)?;
+        Ok((asked, value))
+    }
+
     /// Whether a member has answered since the attempt began.
     #[must_use]
     pub fn has_heard(&self, member: &Member) -> bool {

@@ -372,8 +372,7 @@ fn unwritten(member: &Member, path: &str, cmd: &Cmd, output: &Output) -> OpError
 
 /// The snaps that are installed on a member.
 async fn installed(cx: &Cx, member: &Member) -> Result<Vec<String>, OpError> {
-    let mut answers = snapd::get(cx, member, &["/v2/snaps"]).await?;
-    let snaps: Vec<Snap> = snapd::read(member, answers.remove(0))?;
+    let snaps: Vec<Snap> = snapd::ask(cx, member, "/v2/snaps").await?;
     Ok(snaps.into_iter().map(|snap| snap.name).collect())
 }
 

@@ -172,8 +172,7 @@ impl Op for List {
     }
 
     async fn run(cx: &Cx, args: ListArgs) -> Result<ListOut, OpError> {
-        let mut answers = snapd::get(cx, &args.member, &["/v2/snaps"]).await?;
-        let snaps: Vec<Snap> = snapd::read(&args.member, answers.remove(0))?;
+        let snaps: Vec<Snap> = snapd::ask(cx, &args.member, "/v2/snaps").await?;
         let now = cx.now();
         Ok(ListOut {
             snaps: snaps
@@ -265,8 +264,7 @@ struct Offer {
 
 /// What the store offers for the snaps of a member, in the channels that they follow.
 async fn offers(cx: &Cx, member: &Member) -> Result<Vec<Offer>, OpError> {
-    let mut answers = snapd::get(cx, member, &["/v2/find?select=refresh"]).await?;
-    snapd::read(member, answers.remove(0))
+    snapd::ask(cx, member, "/v2/find?select=refresh").await
 }
 
 /// List the changes that snapd made or is making on a member.
@@ -348,8 +346,7 @@ impl Op for Changes {
             .as_ref()
             .map_or_else(String::new, |snap| format!("&for={snap}"));
         let path = format!("/v2/changes?select={select}{only}");
-        let mut answers = snapd::get(cx, &args.member, &[&path]).await?;
-        let mut changes: Vec<Change> = snapd::read(&args.member, answers.remove(0))?;
+        let mut changes: Vec<Change> = snapd::ask(cx, &args.member, &path).await?;
         changes.sort_by_key(Change::number);
         Ok(ChangesOut {
             changes: changes.into_iter().map(Into::into).collect(),
@@ -560,9 +557,7 @@ async fn look(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Change>
         format!("/v2/snaps/{name}"),
         format!("/v2/changes?select=all&for={name}"),
     );
-    let answers = snapd::get(cx, member, &[&snap, &changes]).await?;
-    let [snap, changes] =
-        <[_; 2]>::try_from(answers).map_err(|_| OpError::command("two answers were expected"))?;
+    let [snap, changes] = snapd::get(cx, member, [&snap, &changes]).await?;
     if matches!(&snap, Err(e) if e.kind == "snap-not-found") {
         return Err(OpError::refused(format!("the snap {name:?} is not installed")).on(member));
     }

@@ -12,6 +12,8 @@ mod status;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use crate::contract::cmd::{Cmd, End, Output};
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
@@ -32,6 +34,18 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub fn command(args: &[&str]) -> Cmd {
     let head = ["/snap/bin/microceph.ceph", "--connect-timeout", "15"];
     Cmd::root(head.iter().chain(args).chain(&["-f", "json"]).copied()).timeout(TIMEOUT)
+}
+
+/// What a `ceph` command prints on the first of `members` that answers, and which that was.
+///
+/// # Errors
+/// Where none does, or not with a `T`.
+pub async fn ask<T: DeserializeOwned>(
+    cx: &Cx,
+    members: &[Member],
+    args: &[&str],
+) -> Result<(Member, T), OpError> {
+    cx.ask_json(members, &command(args)).await
 }
 
 /// Ceph as one member saw it, all at once.

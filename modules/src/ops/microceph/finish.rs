@@ -90,7 +90,8 @@ impl Op for Finish {
 async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Look<FinishOut> {
     whole(cx, None, Some(since)).await?;
     microcluster::look_everywhere(cx, MICROCEPH).await?;
-    let (asked, versions): (Member, Versions) = ask(cx, &["versions"]).await?;
+    let members = cx.members();
+    let (asked, versions): (_, Versions) = ceph::ask(cx, &members, &["versions"]).await?;
     let Some(release) = versions.one() else {
         let several: Vec<String> = versions
             .releases()
@@ -102,7 +103,7 @@ async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Look<FinishOut> {
             several.join(", ")
         )));
     };
-    let (_, dump): (Member, OsdDump) = ask(cx, &["osd", "dump"]).await?;
+    let (_, dump): (_, OsdDump) = ceph::ask(cx, &members, &["osd", "dump"]).await?;
     if dump.require_osd_release != release.name {
         if began.elapsed() > BY_ITSELF {
             require(cx, &asked, &release).await?;
@@ -120,16 +121,6 @@ async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Look<FinishOut> {
         flags_changed: changed(&since.flags, dump.flags()),
         require_osd_release: dump.require_osd_release,
     })
-}
-
-async fn ask<T: serde::de::DeserializeOwned>(
-    cx: &Cx,
-    args: &[&str],
-) -> Result<(Member, T), OpError> {
-    let cmd = ceph::command(args);
-    let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
-    let value = output.json(&cmd, &asked)?;
-    Ok((asked, value))
 }
 
 /// Ceph refuses where an OSD that is up doesn't have the release; the option to skip that could lock one out.

@@ -125,8 +125,7 @@ pub(super) async fn follow(cx: &Cx, args: &RefreshArgs, id: &str) -> Result<(), 
     let mut watch = Watch::default();
     let ended = cx
         .until(LOOK, async || {
-            let mut answers = snapd::get(cx, member, &[&path]).await?;
-            let change: Change = snapd::read(member, answers.remove(0))?;
+            let change: Change = snapd::ask(cx, member, &path).await?;
             if change.ready || change.status == "Wait" {
                 return Ok(change);
             }

@@ -263,8 +263,7 @@ async fn disks(cx: &Cx, members: &[Member]) -> Facts {
     }
     // Before 2024 it had no such flag; then this isn't read.
     let cmd = Cmd::root(["/snap/bin/microceph", "disk", "list", "--json"]).timeout(TIMEOUT);
-    let (asked, output) = cx.ask(members, &cmd).await?;
-    let list: List = output.json(&cmd, &asked)?;
+    let (_, list): (_, List) = cx.ask_json(members, &cmd).await?;
     let disks = list.configured.unwrap_or_default().into_iter();
     Ok(disks
         .map(|disk| {
@@ -277,9 +276,7 @@ async fn disks(cx: &Cx, members: &[Member]) -> Facts {
 /// A disk that is encrypted can be opened only as long as the monitors keep its key (`microceph/ceph/osd.go`). Only the names
 /// of keys are asked for.
 async fn encryption(cx: &Cx, members: &[Member]) -> Facts {
-    let cmd = ceph::command(&["config-key", "ls"]);
-    let (asked, output) = cx.ask(members, &cmd).await?;
-    let keys: Vec<String> = output.json(&cmd, &asked)?;
+    let (_, keys): (_, Vec<String>) = ceph::ask(cx, members, &["config-key", "ls"]).await?;
     // Managers keep theirs there too: none at all is no answer.
     if keys.is_empty() {
         return Err(missing("key"));
@@ -298,9 +295,8 @@ async fn pools(cx: &Cx, members: &[Member]) -> Facts {
         size: u64,
         min_size: u64,
     }
-    let cmd = ceph::command(&["osd", "pool", "ls", "detail"]);
-    let (asked, output) = cx.ask(members, &cmd).await?;
-    let pools: Vec<Pool> = output.json(&cmd, &asked)?;
+    let words = ["osd", "pool", "ls", "detail"];
+    let (_, pools): (_, Vec<Pool>) = ceph::ask(cx, members, &words).await?;
     Ok(pools
         .into_iter()
         .map(|pool| {
@@ -317,9 +313,7 @@ async fn filesystems(cx: &Cx, members: &[Member]) -> Facts {
         metadata_pool: String,
         data_pools: Vec<String>,
     }
-    let cmd = ceph::command(&["fs", "ls"]);
-    let (asked, output) = cx.ask(members, &cmd).await?;
-    let all: Vec<Filesystem> = output.json(&cmd, &asked)?;
+    let (_, all): (_, Vec<Filesystem>) = ceph::ask(cx, members, &["fs", "ls"]).await?;
     Ok(all
         .into_iter()
         .map(|fs| {
@@ -331,9 +325,7 @@ async fn filesystems(cx: &Cx, members: &[Member]) -> Facts {
 
 /// As its first OSD has them: MicroCeph keeps one of them in a file of its own.
 async fn networks(cx: &Cx, members: &[Member]) -> Facts {
-    let cmd = ceph::command(&["osd", "ls"]);
-    let (asked, output) = cx.ask(members, &cmd).await?;
-    let osds: Vec<i64> = output.json(&cmd, &asked)?;
+    let (asked, osds): (_, Vec<i64>) = ceph::ask(cx, members, &["osd", "ls"]).await?;
     let Some(first) = osds.iter().min() else {
         return Ok(BTreeMap::new());
     };
@@ -369,8 +361,7 @@ async fn tunnels(cx: &Cx, members: &[Member]) -> Facts {
         "Encap",
     ])
     .timeout(TIMEOUT);
-    let (asked, output) = cx.ask(members, &cmd).await?;
-    let table: Table = output.json(&cmd, &asked)?;
+    let (_, table): (_, Table) = cx.ask_json(members, &cmd).await?;
     let at = |name: &str| {
         let at = table.headings.iter().position(|heading| heading == name);
         at.ok_or_else(|| missing(&format!("column {name}")))
