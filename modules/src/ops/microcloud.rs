@@ -118,7 +118,8 @@ impl Op for Wait {
     }
 
     async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
-        cx.until(EVERY, async || match &args.member {
+        let (member, before) = (args.member.as_ref(), args.before.as_ref());
+        cx.until(EVERY, async || match member {
             Some(member) => Ok(WaitOut {
                 database: microcluster::look(cx, MICROCLOUD, member).await?,
                 services: None,
@@ -126,15 +127,7 @@ impl Op for Wait {
             None => everywhere(cx).await,
         })
         .await
-        .map_err(|e| {
-            microcluster::with_way_back(
-                cx,
-                e,
-                MICROCLOUD,
-                args.member.as_ref(),
-                args.before.as_ref(),
-            )
-        })
+        .map_err(|e| microcluster::with_way_back(cx, e, MICROCLOUD, member, before))
     }
 }
 

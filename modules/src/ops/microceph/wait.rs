@@ -83,17 +83,10 @@ impl Op for Wait {
     }
 
     async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
+        let (member, before) = (args.member.as_ref(), args.before.as_ref());
         cx.steady(args.samples, EVERY, |_| (), async || look(cx, &args).await)
             .await
-            .map_err(|e| {
-                microcluster::with_way_back(
-                    cx,
-                    e,
-                    MICROCEPH,
-                    args.member.as_ref(),
-                    args.before.as_ref(),
-                )
-            })
+            .map_err(|e| microcluster::with_way_back(cx, e, MICROCEPH, member, before))
     }
 }
 

@@ -79,19 +79,11 @@ impl Op for Wait {
     }
 
     async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
+        let (member, before) = (args.member.as_ref(), args.before.as_ref());
         let terms = |out: &WaitOut| out.health.terms.clone();
-        let look = async || look(cx, args.member.as_ref()).await;
-        cx.steady(args.samples, EVERY, terms, look)
+        cx.steady(args.samples, EVERY, terms, async || look(cx, member).await)
             .await
-            .map_err(|e| {
-                microcluster::with_way_back(
-                    cx,
-                    e,
-                    MICROOVN,
-                    args.member.as_ref(),
-                    args.before.as_ref(),
-                )
-            })
+            .map_err(|e| microcluster::with_way_back(cx, e, MICROOVN, member, before))
     }
 }
 
