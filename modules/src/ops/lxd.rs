@@ -42,6 +42,7 @@ use crate::contract::cx::{Cx, Look, Not};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Module, Op, OpDef};
 use crate::contract::schema::{Member, Span};
+use crate::contract::text::joined;
 use crate::products::snapd::Presence;
 
 /// Without quorum `lxc` hangs, and after a leader died it was seen to take more than 10 s, or 40 s on a blocked member.
@@ -118,11 +119,8 @@ impl Op for Members {
     type Out = MembersOut;
 
     fn summary(out: &MembersOut) -> String {
-        out.members
-            .iter()
-            .map(|m| format!("{} {}", m.name, m.status))
-            .collect::<Vec<_>>()
-            .join(", ")
+        let each = out.members.iter();
+        joined(each.map(|m| format!("{} {}", m.name, m.status)), ", ")
     }
 
     async fn run(cx: &Cx, _: MembersArgs) -> Result<MembersOut, OpError> {
@@ -244,13 +242,13 @@ fn not_ready(waiting: &[(&str, String)]) -> String {
     let reasons = by_reason
         .iter()
         .map(|(why, members)| format!("{}: {why}", members.join(", ")));
-    let reasons: Vec<String> = reasons.collect();
     let place = if waiting.len() == 1 {
         "there"
     } else {
         "on each: one may hold the others"
     };
-    format!("{}; see: sudo snap logs lxd {place}", reasons.join("; "))
+    let reasons = joined(reasons, "; ");
+    format!("{reasons}; see: sudo snap logs lxd {place}")
 }
 
 /// Whether LXD is ready on a member.
@@ -395,10 +393,11 @@ fn holding(versions: &[(String, i64, i64)]) -> Option<String> {
     let newest = versions.iter().map(|v| (v.1, v.2)).max()?;
     let (behind, ahead): (Vec<_>, Vec<_>) = versions.iter().partition(|v| (v.1, v.2) != newest);
     let each = |members: &[&(String, i64, i64)]| {
-        let each = members
-            .iter()
-            .map(|(n, schema, count)| format!("{n} ({schema}/{count})"));
-        each.collect::<Vec<_>>().join(", ")
+        let each = members.iter();
+        joined(
+            each.map(|(n, schema, count)| format!("{n} ({schema}/{count})")),
+            ", ",
+        )
     };
     if behind.is_empty() {
         return None;

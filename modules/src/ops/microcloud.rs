@@ -15,6 +15,7 @@ use crate::contract::cx::{Cx, Look};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Op, OpDef};
 use crate::contract::schema::{Member, Span};
+use crate::contract::text::joined;
 use crate::products::microcluster::{self, MICROCLOUD, Row, State};
 use crate::products::snapd::Revision;
 
@@ -57,11 +58,8 @@ impl Op for Members {
     type Out = MembersOut;
 
     fn summary(out: &MembersOut) -> String {
-        out.members
-            .iter()
-            .map(|m| format!("{} {}", m.name, m.status))
-            .collect::<Vec<_>>()
-            .join(", ")
+        let each = out.members.iter();
+        joined(each.map(|m| format!("{} {}", m.name, m.status)), ", ")
     }
 
     async fn run(cx: &Cx, args: MembersArgs) -> Result<MembersOut, OpError> {

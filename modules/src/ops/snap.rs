@@ -24,6 +24,7 @@ use crate::contract::cx::{Cx, LogLevel, Not};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
 use crate::contract::schema::{Channel, Member, Span};
+use crate::contract::text::joined;
 use crate::products::snapd::{self, Change, Revision, Snap};
 
 /// The cohort that lets all members get the same revision, whatever a progressive release gives each of them.
@@ -168,7 +169,7 @@ impl Op for List {
             .snaps
             .iter()
             .map(|(name, snap)| format!("{name} {}", snap.revision));
-        snaps.collect::<Vec<_>>().join(", ")
+        joined(snaps, ", ")
     }
 
     async fn run(cx: &Cx, args: ListArgs) -> Result<ListOut, OpError> {
@@ -229,11 +230,8 @@ impl Op for Updates {
         if out.updates.is_empty() {
             return "none".to_owned();
         }
-        out.updates
-            .iter()
-            .map(|(name, u)| format!("{name} {}", u.revision))
-            .collect::<Vec<_>>()
-            .join(", ")
+        let each = out.updates.iter();
+        joined(each.map(|(name, u)| format!("{name} {}", u.revision)), ", ")
     }
 
     async fn run(cx: &Cx, args: UpdatesArgs) -> Result<UpdatesOut, OpError> {

@@ -23,6 +23,7 @@ use crate::contract::cx::Cx;
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
 use crate::contract::schema::{Member, Span};
+use crate::contract::text::joined;
 use crate::ops::lock::{self, MemberLock};
 use crate::ops::snap::Installed;
 use crate::products::snapd::{self, Change, Snap};
@@ -226,10 +227,7 @@ impl Status {
         let unseen = |reachable: bool| {
             let members = self.members.iter();
             let unseen = members.filter(|m| m.problem.is_some() && m.reachable == reachable);
-            unseen
-                .map(|m| m.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
+            joined(unseen.map(|m| &m.name), ", ")
         };
         for (reachable, what) in [(false, "not reachable"), (true, "not seen")] {
             let who = unseen(reachable);

@@ -18,6 +18,7 @@ use crate::contract::cmd::{Cmd, End, Output};
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::schema::Member;
+use crate::contract::text::joined;
 
 pub use codes::{Class, Codes, Raised, Severity, all as codes, notes};
 pub use manager::manager_modules;
@@ -156,11 +157,8 @@ impl Picture {
         let down = hosts.map(|host| (self.tree.of_host(&host).1, host));
         let down = down.filter(|(ids, _)| !ids.is_empty());
         down.map(|(ids, host)| {
-            let names: Vec<String> = ids.iter().map(|id| format!("osd.{id}")).collect();
-            format!(
-                "down on {host}: {}; look there at: sudo snap logs microceph.osd",
-                names.join(", ")
-            )
+            let osds = joined(ids.iter().map(|id| format!("osd.{id}")), ", ");
+            format!("down on {host}: {osds}; look there at: sudo snap logs microceph.osd")
         })
         .collect()
     }

@@ -13,6 +13,7 @@ use crate::contract::cx::{Cx, Not};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
+use crate::contract::text::joined;
 
 /// The status of an instance whose member gave no answer.
 const NO_ANSWER: &str = "Error";
@@ -238,7 +239,6 @@ impl Op for Unharmed {
                 started: started.map(Instance::title).collect(),
             });
         }
-        let whats: Vec<&str> = differences.iter().map(|d| d.what.as_str()).collect();
         let lasting = differences.iter().any(|d| d.lasting);
         let way_on = if lasting {
             // Asked again it would say the same for ever.
@@ -252,7 +252,7 @@ impl Op for Unharmed {
         };
         Err(OpError::refused(format!(
             "instances are not as they were before: {}{way_on}",
-            whats.join("; ")
+            joined(differences.iter().map(|d| &d.what), "; ")
         )))
     }
 }

@@ -13,6 +13,7 @@ use crate::contract::cx::{Cx, Look, Not};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
+use crate::contract::text::joined;
 use crate::products::ceph::{self, OsdDump, Release, Versions};
 use crate::products::microcluster::{self, MICROCEPH};
 
@@ -93,14 +94,11 @@ async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Look<FinishOut> {
     let members = cx.members();
     let (asked, versions): (_, Versions) = ceph::ask(cx, &members, &["versions"]).await?;
     let Some(release) = versions.one() else {
-        let several: Vec<String> = versions
-            .releases()
-            .iter()
-            .map(|(release, count)| format!("{count} run {release}"))
-            .collect();
+        let several = versions.releases().into_iter();
+        let several = several.map(|(release, count)| format!("{count} run {release}"));
         return Err(Not::Yet(format!(
             "not all daemons run the same release: {}; for more: sudo microceph.ceph versions",
-            several.join(", ")
+            joined(several, ", ")
         )));
     };
     let (_, dump): (_, OsdDump) = ceph::ask(cx, &members, &["osd", "dump"]).await?;

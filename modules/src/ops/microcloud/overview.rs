@@ -11,6 +11,7 @@ use crate::contract::cmd::Cmd;
 use crate::contract::cx::{Cx, Look, Not};
 use crate::contract::error::OpError;
 use crate::contract::schema::Member;
+use crate::contract::text::joined;
 use crate::products::snapd::Presence;
 
 const URL: &str = "http://localhost/1.0/status";
@@ -142,7 +143,7 @@ async fn by_command(cx: &Cx, presence: &Presence) -> Look<Option<String>> {
 fn brief(rows: &[Row]) -> String {
     let clusters = rows.first().map(|row| &row.clusters).into_iter().flatten();
     let each = clusters.map(|(service, parts)| format!("{service} {}", parts.len()));
-    each.collect::<Vec<_>>().join(", ")
+    joined(each, ", ")
 }
 
 /// What is wrong.
@@ -172,9 +173,8 @@ fn problem(presence: &Presence, rows: &[Row]) -> Option<String> {
             }
         }
     }
-    let problems: Vec<String> = problems.into_iter().collect();
     (!problems.is_empty()).then(|| {
-        let problems = problems.join(", ");
+        let problems = joined(problems, ", ");
         format!("as MicroCloud sees it, {problems}; see: sudo microcloud status")
     })
 }
