@@ -14,3 +14,4 @@ pub mod op;
 pub mod reach;
 pub mod run;
 pub mod schema;
+pub mod text;

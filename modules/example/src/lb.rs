@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use lockstep_modules::contract::cmd::Cmd;
-use lockstep_modules::contract::cx::{Cx, Look};
+use lockstep_modules::contract::cx::{Cx, Look, Not};
 use lockstep_modules::contract::error::OpError;
 use lockstep_modules::contract::op::{Effect, Module, Op, OpDef};
 use lockstep_modules::contract::schema::{Member, Span};
@@ -149,7 +149,7 @@ impl Op for Drain {
         tell(cx, &balancer, "drain", &backend).await?;
         cx.until(EVERY, async || {
             let seen = look(cx, &balancer, &backend, State::Draining).await?;
-            Ok(drained(&backend, &seen))
+            drained(&backend, &seen)
         })
         .await
     }
@@ -161,15 +161,17 @@ fn drained(name: &Member, seen: &Backend) -> Look<DrainOut> {
         Backend {
             state: State::Draining,
             connections: 0,
-        } => Look::Yes(DrainOut {}),
+        } => Ok(DrainOut {}),
         Backend {
             state: State::Draining,
             connections,
-        } => Look::NotYet(format!("{connections} connections to {name} are open")),
+        } => Err(Not::Yet(format!(
+            "{connections} connections to {name} are open"
+        ))),
         Backend {
             state: State::Enabled,
             ..
-        } => Look::NotYet(format!("{name} still gets new connections")),
+        } => Err(Not::Yet(format!("{name} still gets new connections"))),
     }
 }
 
@@ -227,8 +229,8 @@ mod tests {
         let missing = |printed: &str| {
             let seen = serde_json::from_str(printed).unwrap();
             match drained(&Member::from("micro01"), &seen) {
-                Look::Yes(_) => None,
-                Look::NotYet(missing) => Some(missing),
+                Err(Not::Yet(missing)) => Some(missing),
+                _ => None,
             }
         };
         let transcript = [

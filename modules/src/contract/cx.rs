@@ -109,22 +109,32 @@ pub enum Note<'a> {
     },
 }
 
-/// What one look at the world gave.
+/// What one look at the world gave, if it is as wanted.
+pub type Look<T> = Result<T, Not>;
+
+/// Why a look gave nothing.
 #[derive(Debug)]
-pub enum Look<T> {
-    /// It is as wanted.
-    Yes(T),
-    /// It isn't yet, because of this.
-    NotYet(String),
+pub enum Not {
+    /// It isn't as wanted yet, because of this: look again.
+    Yet(String),
+    /// The look itself failed, and another one won't help.
+    Seen(OpError),
 }
 
-impl<T> Look<T> {
-    /// What a yes comes to.
-    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Look<U> {
-        match self {
-            Self::Yes(value) => Look::Yes(f(value)),
-            Self::NotYet(missing) => Look::NotYet(missing),
+impl Not {
+    /// An error is a reason to look again, in the words that `told` has for it, unless a member can't be reached.
+    pub fn of(error: OpError, told: impl FnOnce(&OpError) -> String) -> Self {
+        if error.kind == Kind::Unreachable {
+            Self::Seen(error)
+        } else {
+            Self::Yet(told(&error))
         }
+    }
+}
+
+impl From<OpError> for Not {
+    fn from(error: OpError) -> Self {
+        Self::Seen(error)
     }
 }
 
@@ -441,6 +451,20 @@ impl Cx {
         Err(last)
     }
 
+    /// As [`Cx::ask`], and reads what was printed as JSON.
+    ///
+    /// # Errors
+    /// As [`Cx::ask`], and where it printed something else.
+    pub async fn ask_json<T: DeserializeOwned>(
+        &self,
+        members: &[Member],
+        cmd: &Cmd,
+    ) -> Result<(Member, T), OpError> {
+        let (asked, output) = self.ask(members, cmd).await?;
+        let value = output.json(cmd, &asked)?;
+        Ok((asked, value))
+    }
+
     /// Whether a member has answered since the attempt began.
     #[must_use]
     pub fn has_heard(&self, member: &Member) -> bool {
@@ -510,12 +534,13 @@ impl Cx {
     pub async fn until<T>(
         &self,
         every: Duration,
-        mut look: impl AsyncFnMut() -> Result<Look<T>, OpError>,
+        mut look: impl AsyncFnMut() -> Look<T>,
     ) -> Result<T, OpError> {
         loop {
-            match look().await? {
-                Look::Yes(value) => return Ok(value),
-                Look::NotYet(missing) => self.pause(every, missing).await?,
+            match look().await {
+                Ok(value) => return Ok(value),
+                Err(Not::Yet(missing)) => self.pause(every, missing).await?,
+                Err(Not::Seen(error)) => return Err(error),
             }
         }
     }
@@ -529,25 +554,20 @@ impl Cx {
         looks: u32,
         every: Duration,
         same: impl Fn(&T) -> K,
-        mut look: impl AsyncFnMut() -> Result<Look<T>, OpError>,
+        mut look: impl AsyncFnMut() -> Look<T>,
     ) -> Result<T, OpError> {
         let (mut good, mut last) = (0, None);
         self.until(every, async || {
-            let value = match look().await? {
-                Look::Yes(value) => value,
-                Look::NotYet(missing) => {
-                    last = None;
-                    return Ok(Look::NotYet(missing));
-                }
-            };
+            let value = look().await.inspect_err(|_| last = None)?;
             let now = Some(same(&value));
             good = if now == last { good + 1 } else { 1 };
             last = now;
-            Ok(if good >= looks {
-                Look::Yes(value)
-            } else {
-                Look::NotYet(format!("healthy so far, {good} of {looks} checks"))
-            })
+            if good >= looks {
+                return Ok(value);
+            }
+            Err(Not::Yet(format!(
+                "healthy so far, {good} of {looks} checks"
+            )))
         })
         .await
     }

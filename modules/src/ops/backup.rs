@@ -46,21 +46,21 @@ struct Part {
     component: Component,
     /// A path that is there where the part is.
     there: &'static str,
-    /// What prints it.
-    argv: &'static [&'static str],
+    /// What prints it; no word of it has a space.
+    command: &'static str,
 }
 
 const fn part(
     file: &'static str,
     component: Component,
     there: &'static str,
-    argv: &'static [&'static str],
+    command: &'static str,
 ) -> Part {
     Part {
         file,
         component,
         there,
-        argv,
+        command,
     }
 }
 
@@ -70,113 +70,67 @@ const PARTS: [Part; 11] = [
         "microceph.sql",
         Component::Microceph,
         "/var/snap/microceph/common/state",
-        &["/snap/bin/microceph", "cluster", "sql", ".dump"],
+        "/snap/bin/microceph cluster sql .dump",
     ),
     part(
         "microceph-state.tar.gz",
         Component::Microceph,
         "/var/snap/microceph/common/state",
-        &[
-            "/usr/bin/tar",
-            "--ignore-failed-read",
-            "-C",
-            "/var/snap/microceph/common",
-            "-czf",
-            "-",
-            "state",
-        ],
+        "/usr/bin/tar --ignore-failed-read -C /var/snap/microceph/common -czf - state",
     ),
     part(
         "microovn.sql",
         Component::Microovn,
         "/var/snap/microovn/common/state",
-        &["/snap/bin/microovn", "cluster", "sql", ".dump"],
+        "/snap/bin/microovn cluster sql .dump",
     ),
     part(
         "microovn-state.tar.gz",
         Component::Microovn,
         "/var/snap/microovn/common/state",
-        &[
-            "/usr/bin/tar",
-            "--ignore-failed-read",
-            "-C",
-            "/var/snap/microovn/common",
-            "-czf",
-            "-",
-            "state",
-        ],
+        "/usr/bin/tar --ignore-failed-read -C /var/snap/microovn/common -czf - state",
     ),
     part(
         "ovn-northbound.db",
         Component::Microovn,
         "/var/snap/microovn/common/run/ovn/ovnnb_db.sock",
-        &[
-            "/snap/bin/microovn.ovsdb-client",
-            "--timeout=60",
-            "backup",
-            "unix:/var/snap/microovn/common/run/ovn/ovnnb_db.sock",
-            "OVN_Northbound",
-        ],
+        "/snap/bin/microovn.ovsdb-client --timeout=60 backup unix:/var/snap/microovn/common/run/ovn/ovnnb_db.sock OVN_Northbound",
     ),
     part(
         "ovn-southbound.db",
         Component::Microovn,
         "/var/snap/microovn/common/run/ovn/ovnsb_db.sock",
-        &[
-            "/snap/bin/microovn.ovsdb-client",
-            "--timeout=60",
-            "backup",
-            "unix:/var/snap/microovn/common/run/ovn/ovnsb_db.sock",
-            "OVN_Southbound",
-        ],
+        "/snap/bin/microovn.ovsdb-client --timeout=60 backup unix:/var/snap/microovn/common/run/ovn/ovnsb_db.sock OVN_Southbound",
     ),
     part(
         "lxd-global.sql",
         Component::Lxd,
         "/var/snap/lxd/common/lxd",
-        &["/snap/bin/lxd", "sql", "global", ".dump"],
+        "/snap/bin/lxd sql global .dump",
     ),
     part(
         "lxd-local.sql",
         Component::Lxd,
         "/var/snap/lxd/common/lxd",
-        &["/snap/bin/lxd", "sql", "local", ".dump"],
+        "/snap/bin/lxd sql local .dump",
     ),
     part(
         "lxd-certificates.tar.gz",
         Component::Lxd,
         "/var/snap/lxd/common/lxd",
-        &[
-            "/usr/bin/tar",
-            "-C",
-            "/var/snap/lxd/common/lxd",
-            "-czf",
-            "-",
-            "server.crt",
-            "server.key",
-            "cluster.crt",
-            "cluster.key",
-        ],
+        "/usr/bin/tar -C /var/snap/lxd/common/lxd -czf - server.crt server.key cluster.crt cluster.key",
     ),
     part(
         "microcloud.sql",
         Component::Microcloud,
         "/var/snap/microcloud/common/state",
-        &["/snap/bin/microcloud", "sql", ".dump"],
+        "/snap/bin/microcloud sql .dump",
     ),
     part(
         "microcloud-state.tar.gz",
         Component::Microcloud,
         "/var/snap/microcloud/common/state",
-        &[
-            "/usr/bin/tar",
-            "--ignore-failed-read",
-            "-C",
-            "/var/snap/microcloud/common",
-            "-czf",
-            "-",
-            "state",
-        ],
+        "/usr/bin/tar --ignore-failed-read -C /var/snap/microcloud/common -czf - state",
     ),
 ];
 
@@ -185,15 +139,7 @@ const LXD_FILES: Part = part(
     "lxd-database.tar.gz",
     Component::Lxd,
     "/var/snap/lxd/common/lxd",
-    &[
-        "/usr/bin/tar",
-        "--ignore-failed-read",
-        "-C",
-        "/var/snap/lxd/common/lxd",
-        "-czf",
-        "-",
-        "database",
-    ],
+    "/usr/bin/tar --ignore-failed-read -C /var/snap/lxd/common/lxd -czf - database",
 );
 
 /// Copy the control plane of a member into a folder of this run's there, which only root can read.
@@ -301,9 +247,9 @@ async fn exists(cx: &Cx, member: &Member, path: &str) -> Result<bool, OpError> {
 }
 
 /// Has what `argv` prints kept in a file.
-fn keep(file: &str, argv: &[&str]) -> Cmd {
+fn keep<'a>(file: &'a str, argv: impl IntoIterator<Item = &'a str>) -> Cmd {
     let head = ["/bin/sh", "-c", KEEP, "sh", file];
-    Cmd::root(head.iter().chain(argv).copied())
+    Cmd::root(head.into_iter().chain(argv))
         .timeout(TIMEOUT)
         .private()
 }
@@ -331,10 +277,10 @@ async fn take(cx: &Cx, member: &Member, folder: &str, unserved: &[String]) -> Re
         }
         cx.progress(kept.len() as u64, Some(PARTS.len() as u64), part.file);
         let path = format!("{folder}/{}", part.file);
-        let cmd = keep(&path, part.argv);
+        let cmd = keep(&path, part.command.split(' '));
         let output = cx.cmd(member, &cmd).await?;
         // tar's 1: a file changed while it was read, as a living database's do.
-        let changed = output.end == End::Exit(1) && part.argv[0].ends_with("/tar");
+        let changed = output.end == End::Exit(1) && part.command.starts_with("/usr/bin/tar ");
         if output.end == UNWRITTEN {
             return Err(unwritten(member, &path, &cmd, &output));
         }
@@ -345,8 +291,8 @@ async fn take(cx: &Cx, member: &Member, folder: &str, unserved: &[String]) -> Re
         kept.push(path);
     }
     let sums = format!("{folder}/{SUMS}");
-    let paths: Vec<&str> = kept.iter().map(String::as_str).collect();
-    let cmd = keep(&sums, &[&["/usr/bin/sha256sum"], paths.as_slice()].concat());
+    let paths = kept.iter().map(String::as_str);
+    let cmd = keep(&sums, std::iter::once("/usr/bin/sha256sum").chain(paths));
     let output = cx.cmd(member, &cmd).await?;
     if output.success() {
         return Ok(());
@@ -372,8 +318,7 @@ fn unwritten(member: &Member, path: &str, cmd: &Cmd, output: &Output) -> OpError
 
 /// The snaps that are installed on a member.
 async fn installed(cx: &Cx, member: &Member) -> Result<Vec<String>, OpError> {
-    let mut answers = snapd::get(cx, member, &["/v2/snaps"]).await?;
-    let snaps: Vec<Snap> = snapd::read(member, answers.remove(0))?;
+    let snaps: Vec<Snap> = snapd::ask(cx, member, "/v2/snaps").await?;
     Ok(snaps.into_iter().map(|snap| snap.name).collect())
 }
 

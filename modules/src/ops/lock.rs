@@ -19,6 +19,7 @@ use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Module, Observation, Op, OpDef, Switch};
 use crate::contract::run::{Run, Sitting};
 use crate::contract::schema::{Member, Span};
+use crate::contract::text::joined;
 
 pub use crate::contract::claim::{Claim, LOCK};
 
@@ -229,14 +230,11 @@ impl Op for Read {
 
     fn summary(out: &ReadOut) -> String {
         let taken = out.members.iter().filter(|lock| !lock.free());
-        let taken: Vec<String> = taken
-            .map(|l| format!("{}: {}", l.member, l.brief()))
-            .collect();
+        let taken = joined(taken.map(|l| format!("{}: {}", l.member, l.brief())), ", ");
         if taken.is_empty() {
-            "free".to_owned()
-        } else {
-            taken.join(", ")
+            return "free".to_owned();
         }
+        taken
     }
 
     async fn run(cx: &Cx, _: ReadArgs) -> Result<ReadOut, OpError> {

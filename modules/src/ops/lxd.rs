@@ -38,11 +38,11 @@ pub use work::{Work, work};
 
 use crate::contract::cmd::Cmd;
 use crate::contract::component::Component;
-use crate::contract::cx::{Cx, Look};
+use crate::contract::cx::{Cx, Look, Not};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Module, Op, OpDef};
 use crate::contract::schema::{Member, Span};
-use crate::products::microcluster::not_yet;
+use crate::contract::text::joined;
 use crate::products::snapd::Presence;
 
 /// Without quorum `lxc` hangs, and after a leader died it was seen to take more than 10 s, or 40 s on a blocked member.
@@ -119,11 +119,8 @@ impl Op for Members {
     type Out = MembersOut;
 
     fn summary(out: &MembersOut) -> String {
-        out.members
-            .iter()
-            .map(|m| format!("{} {}", m.name, m.status))
-            .collect::<Vec<_>>()
-            .join(", ")
+        let each = out.members.iter();
+        joined(each.map(|m| format!("{} {}", m.name, m.status)), ", ")
     }
 
     async fn run(cx: &Cx, _: MembersArgs) -> Result<MembersOut, OpError> {
@@ -207,31 +204,13 @@ impl Op for Wait {
     }
 
     async fn run(cx: &Cx, _: WaitArgs) -> Result<WaitOut, OpError> {
-        let mut good = 0;
-        cx.until(EVERY, async || match look(cx).await? {
-            Look::Yes(out) => {
-                good += 1;
-                if good >= SAMPLES {
-                    return Ok(Look::Yes(out));
-                }
-                Ok(Look::NotYet(format!(
-                    "healthy so far, {good} of {SAMPLES} checks"
-                )))
-            }
-            Look::NotYet(missing) => {
-                good = 0;
-                Ok(Look::NotYet(missing))
-            }
-        })
-        .await
+        cx.steady(SAMPLES, EVERY, |_| (), async || look(cx).await)
+            .await
     }
 }
 
-async fn look(cx: &Cx) -> Result<Look<WaitOut>, OpError> {
-    let presence = match Presence::of(cx, Component::Lxd.snap()).await {
-        Ok(presence) => presence,
-        Err(error) => return not_yet(error),
-    };
+async fn look(cx: &Cx) -> Look<WaitOut> {
+    let presence = Presence::look(cx, Component::Lxd.snap()).await?;
     let answers = join_all(presence.with.iter().map(|member| ready(cx, member))).await;
     let (mut waiting, mut unasked) = (Vec::new(), Vec::new());
     for (member, answer) in presence.with.iter().zip(answers) {
@@ -242,15 +221,15 @@ async fn look(cx: &Cx) -> Result<Look<WaitOut>, OpError> {
         }
     }
     if !waiting.is_empty() {
-        return Ok(Look::NotYet(not_ready(&waiting)));
+        return Err(Not::Yet(not_ready(&waiting)));
     }
-    match health(cx, &presence).await {
-        Ok(Seen {
-            members, problems, ..
-        }) if problems.is_empty() => Ok(Look::Yes(WaitOut { members, unasked })),
-        Ok(seen) => Ok(Look::NotYet(seen.problems.join("; "))),
-        Err(error) => not_yet(error),
+    let seen = health(cx, &presence).await;
+    let seen = seen.map_err(|error| Not::of(error, OpError::told))?;
+    if seen.problems.is_empty() {
+        let members = seen.members;
+        return Ok(WaitOut { members, unasked });
     }
+    Err(Not::Yet(seen.problems.join("; ")))
 }
 
 /// Who isn't ready and why, and where to look. A member that has a newer version than another one isn't ready either, so one
@@ -263,13 +242,13 @@ fn not_ready(waiting: &[(&str, String)]) -> String {
     let reasons = by_reason
         .iter()
         .map(|(why, members)| format!("{}: {why}", members.join(", ")));
-    let reasons: Vec<String> = reasons.collect();
     let place = if waiting.len() == 1 {
         "there"
     } else {
         "on each: one may hold the others"
     };
-    format!("{}; see: sudo snap logs lxd {place}", reasons.join("; "))
+    let reasons = joined(reasons, "; ");
+    format!("{reasons}; see: sudo snap logs lxd {place}")
 }
 
 /// Whether LXD is ready on a member.
@@ -414,10 +393,11 @@ fn holding(versions: &[(String, i64, i64)]) -> Option<String> {
     let newest = versions.iter().map(|v| (v.1, v.2)).max()?;
     let (behind, ahead): (Vec<_>, Vec<_>) = versions.iter().partition(|v| (v.1, v.2) != newest);
     let each = |members: &[&(String, i64, i64)]| {
-        let each = members
-            .iter()
-            .map(|(n, schema, count)| format!("{n} ({schema}/{count})"));
-        each.collect::<Vec<_>>().join(", ")
+        let each = members.iter();
+        joined(
+            each.map(|(n, schema, count)| format!("{n} ({schema}/{count})")),
+            ", ",
+        )
     };
     if behind.is_empty() {
         return None;

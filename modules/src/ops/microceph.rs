@@ -122,9 +122,7 @@ impl Op for Health {
 /// # Errors
 /// Where none of them does.
 pub async fn health(cx: &Cx, members: &[Member]) -> Result<HealthOut, OpError> {
-    let cmd = ceph::command(&["-s"]);
-    let (asked, output) = cx.ask(members, &cmd).await?;
-    let status: Status = output.json(&cmd, &asked)?;
+    let (asked, status): (_, Status) = ceph::ask(cx, members, &["-s"]).await?;
     let cmd = ceph::command(&["osd", "dump"]);
     let dump: OsdDump = cx.cmd(&asked, &cmd).await?.json(&cmd, &asked)?;
     Ok(HealthOut::of(&status, &dump))

@@ -15,8 +15,9 @@ use crate::contract::cx::{Cx, Look};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Op, OpDef};
 use crate::contract::schema::{Member, Span};
-use crate::products::microcluster::{self, MICROCLOUD, Row, State, not_yet};
-use crate::products::snapd::{Presence, Revision};
+use crate::contract::text::joined;
+use crate::products::microcluster::{self, MICROCLOUD, Row, State};
+use crate::products::snapd::Revision;
 
 /// Pause between two looks of a gate.
 const EVERY: Duration = Duration::from_secs(3);
@@ -57,11 +58,8 @@ impl Op for Members {
     type Out = MembersOut;
 
     fn summary(out: &MembersOut) -> String {
-        out.members
-            .iter()
-            .map(|m| format!("{} {}", m.name, m.status))
-            .collect::<Vec<_>>()
-            .join(", ")
+        let each = out.members.iter();
+        joined(each.map(|m| format!("{} {}", m.name, m.status)), ", ")
     }
 
     async fn run(cx: &Cx, args: MembersArgs) -> Result<MembersOut, OpError> {
@@ -118,49 +116,23 @@ impl Op for Wait {
     }
 
     async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
-        cx.until(EVERY, async || match &args.member {
-            Some(member) => {
-                let look = microcluster::look(cx, MICROCLOUD, member).await?;
-                Ok(look.map(|database| WaitOut {
-                    database,
-                    services: None,
-                }))
-            }
+        let (member, before) = (args.member.as_ref(), args.before.as_ref());
+        cx.until(EVERY, async || match member {
+            Some(member) => Ok(WaitOut {
+                database: microcluster::look(cx, MICROCLOUD, member).await?,
+                services: None,
+            }),
             None => everywhere(cx).await,
         })
         .await
-        .map_err(|e| {
-            microcluster::with_way_back(
-                cx,
-                e,
-                MICROCLOUD,
-                args.member.as_ref(),
-                args.before.as_ref(),
-            )
-        })
+        .map_err(|e| microcluster::with_way_back(cx, e, MICROCLOUD, member, before))
     }
 }
 
-async fn everywhere(cx: &Cx) -> Result<Look<WaitOut>, OpError> {
-    let presence = match Presence::of(cx, MICROCLOUD.snap).await {
-        Ok(presence) => presence,
-        Err(error) => return not_yet(error),
-    };
-    match microcluster::look_among(cx, MICROCLOUD, &presence).await? {
-        Look::Yes(State::Online) => {}
-        Look::Yes(State::Waiting) => {
-            return Ok(Look::NotYet(
-                "MicroCloud still waits for members without the release".to_owned(),
-            ));
-        }
-        Look::NotYet(missing) => return Ok(Look::NotYet(missing)),
-    }
-    let services = match overview::look(cx, &presence).await {
-        Ok(look) => look,
-        Err(error) => not_yet(error)?,
-    };
-    Ok(services.map(|services| WaitOut {
+async fn everywhere(cx: &Cx) -> Look<WaitOut> {
+    let presence = microcluster::look_everywhere(cx, MICROCLOUD).await?;
+    Ok(WaitOut {
         database: State::Online,
-        services,
-    }))
+        services: overview::look(cx, &presence).await?,
+    })
 }

@@ -27,6 +27,7 @@ use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
 use crate::contract::schema::{Channel, Member, Span};
+use crate::contract::text::joined;
 use crate::ops::snap::Update;
 use crate::ops::status::{self, Health, Status};
 use crate::products::snapd;
@@ -229,12 +230,8 @@ impl CheckArgs {
                     return Err(format!("there is no check {accepted:?}{hint}"));
                 }
                 Some((_, false)) => {
-                    let may: Vec<&str> = known
-                        .iter()
-                        .filter(|(_, may)| *may)
-                        .map(|(n, _)| *n)
-                        .collect();
-                    let may = may.join(", ");
+                    let may = known.iter().filter(|(_, may)| *may);
+                    let may = joined(may.map(|(name, _)| name), ", ");
                     return Err(format!(
                         "the check {accepted:?} can't be accepted; these can: {may}"
                     ));
@@ -338,12 +335,8 @@ fn headline(args: &CheckArgs) -> String {
     if args.channels.is_empty() {
         return "within the channels".to_owned();
     }
-    let moves: Vec<String> = args
-        .channels
-        .iter()
-        .map(|(snap, c)| format!("{snap} to {c}"))
-        .collect();
-    moves.join(", ")
+    let moves = args.channels.iter();
+    joined(moves.map(|(snap, c)| format!("{snap} to {c}")), ", ")
 }
 
 /// `preflight.read`

@@ -20,10 +20,11 @@ pub(crate) use clients::{against, lasting as running};
 pub use refresh::{REFRESH, Refresh, RefreshArgs, RefreshOut, Replaced, Spares};
 
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::{Cx, LogLevel, Look};
+use crate::contract::cx::{Cx, LogLevel, Not};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
 use crate::contract::schema::{Channel, Member, Span};
+use crate::contract::text::joined;
 use crate::products::snapd::{self, Change, Revision, Snap};
 
 /// The cohort that lets all members get the same revision, whatever a progressive release gives each of them.
@@ -168,12 +169,11 @@ impl Op for List {
             .snaps
             .iter()
             .map(|(name, snap)| format!("{name} {}", snap.revision));
-        snaps.collect::<Vec<_>>().join(", ")
+        joined(snaps, ", ")
     }
 
     async fn run(cx: &Cx, args: ListArgs) -> Result<ListOut, OpError> {
-        let mut answers = snapd::get(cx, &args.member, &["/v2/snaps"]).await?;
-        let snaps: Vec<Snap> = snapd::read(&args.member, answers.remove(0))?;
+        let snaps: Vec<Snap> = snapd::ask(cx, &args.member, "/v2/snaps").await?;
         let now = cx.now();
         Ok(ListOut {
             snaps: snaps
@@ -230,11 +230,8 @@ impl Op for Updates {
         if out.updates.is_empty() {
             return "none".to_owned();
         }
-        out.updates
-            .iter()
-            .map(|(name, u)| format!("{name} {}", u.revision))
-            .collect::<Vec<_>>()
-            .join(", ")
+        let each = out.updates.iter();
+        joined(each.map(|(name, u)| format!("{name} {}", u.revision)), ", ")
     }
 
     async fn run(cx: &Cx, args: UpdatesArgs) -> Result<UpdatesOut, OpError> {
@@ -265,8 +262,7 @@ struct Offer {
 
 /// What the store offers for the snaps of a member, in the channels that they follow.
 async fn offers(cx: &Cx, member: &Member) -> Result<Vec<Offer>, OpError> {
-    let mut answers = snapd::get(cx, member, &["/v2/find?select=refresh"]).await?;
-    snapd::read(member, answers.remove(0))
+    snapd::ask(cx, member, "/v2/find?select=refresh").await
 }
 
 /// List the changes that snapd made or is making on a member.
@@ -348,8 +344,7 @@ impl Op for Changes {
             .as_ref()
             .map_or_else(String::new, |snap| format!("&for={snap}"));
         let path = format!("/v2/changes?select={select}{only}");
-        let mut answers = snapd::get(cx, &args.member, &[&path]).await?;
-        let mut changes: Vec<Change> = snapd::read(&args.member, answers.remove(0))?;
+        let mut changes: Vec<Change> = snapd::ask(cx, &args.member, &path).await?;
         changes.sort_by_key(Change::number);
         Ok(ChangesOut {
             changes: changes.into_iter().map(Into::into).collect(),
@@ -560,9 +555,7 @@ async fn look(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Change>
         format!("/v2/snaps/{name}"),
         format!("/v2/changes?select=all&for={name}"),
     );
-    let answers = snapd::get(cx, member, &[&snap, &changes]).await?;
-    let [snap, changes] =
-        <[_; 2]>::try_from(answers).map_err(|_| OpError::command("two answers were expected"))?;
+    let [snap, changes] = snapd::get(cx, member, [&snap, &changes]).await?;
     if matches!(&snap, Err(e) if e.kind == "snap-not-found") {
         return Err(OpError::refused(format!("the snap {name:?} is not installed")).on(member));
     }
@@ -581,7 +574,7 @@ async fn settled(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Chan
     cx.until(Span::secs(1).0, async || {
         let (snap, changes) = look(cx, member, name).await?;
         let Some(going) = changes.iter().find(|c| !c.ready) else {
-            return Ok(Look::Yes((snap, changes)));
+            return Ok((snap, changes));
         };
         if said.as_ref() != Some(&going.id) {
             let text = format!(
@@ -592,7 +585,7 @@ async fn settled(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Chan
             said = Some(going.id.clone());
         }
         let text = going.current().2;
-        Ok(Look::NotYet(format!(
+        Err(Not::Yet(format!(
             "change {} of {name} is in progress: {text}",
             going.id
         )))

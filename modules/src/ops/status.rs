@@ -23,6 +23,7 @@ use crate::contract::cx::Cx;
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
 use crate::contract::schema::{Member, Span};
+use crate::contract::text::joined;
 use crate::ops::lock::{self, MemberLock};
 use crate::ops::snap::Installed;
 use crate::products::snapd::{self, Change, Snap};
@@ -181,19 +182,15 @@ async fn installed(
     // Asked for by snap: a host without a serial vault has a change that never ends ("Initialize device"), and older
     // releases of snapd don't say in a change which snaps it is about.
     let changes = names.map(|snap| format!("/v2/changes?select=in-progress&for={snap}"));
-    let mut paths = vec![format!("/v2/snaps?snaps={}", names.join(","))];
-    paths.extend(changes);
-    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let [a, b, c, d] = changes.each_ref().map(String::as_str);
+    let paths = [&format!("/v2/snaps?snaps={}", names.join(",")), a, b, c, d];
     itself(cx, member).await?;
     // Whoever is to be updated must let us be root; better to know before the first change.
     let lock = lock::at(cx, member).await?;
-    let mut answers = snapd::get(cx, member, &paths).await?.into_iter();
-    let snaps = answers
-        .next()
-        .ok_or_else(|| OpError::command("an answer was expected"))?;
+    let [snaps, changes @ ..] = snapd::get(cx, member, paths).await?;
     let snaps: Vec<Snap> = snapd::read(member, snaps)?;
     let mut going = Vec::new();
-    for answer in answers {
+    for answer in changes {
         let changes: Vec<Change> = snapd::read(member, answer)?;
         going.extend(
             changes
@@ -230,10 +227,7 @@ impl Status {
         let unseen = |reachable: bool| {
             let members = self.members.iter();
             let unseen = members.filter(|m| m.problem.is_some() && m.reachable == reachable);
-            unseen
-                .map(|m| m.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
+            joined(unseen.map(|m| &m.name), ", ")
         };
         for (reachable, what) in [(false, "not reachable"), (true, "not seen")] {
             let who = unseen(reachable);

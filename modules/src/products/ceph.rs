@@ -12,10 +12,13 @@ mod status;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use crate::contract::cmd::{Cmd, End, Output};
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::schema::Member;
+use crate::contract::text::joined;
 
 pub use codes::{Class, Codes, Raised, Severity, all as codes, notes};
 pub use manager::manager_modules;
@@ -32,6 +35,18 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub fn command(args: &[&str]) -> Cmd {
     let head = ["/snap/bin/microceph.ceph", "--connect-timeout", "15"];
     Cmd::root(head.iter().chain(args).chain(&["-f", "json"]).copied()).timeout(TIMEOUT)
+}
+
+/// What a `ceph` command prints on the first of `members` that answers, and which that was.
+///
+/// # Errors
+/// Where none does, or not with a `T`.
+pub async fn ask<T: DeserializeOwned>(
+    cx: &Cx,
+    members: &[Member],
+    args: &[&str],
+) -> Result<(Member, T), OpError> {
+    cx.ask_json(members, &command(args)).await
 }
 
 /// Ceph as one member saw it, all at once.
@@ -142,11 +157,8 @@ impl Picture {
         let down = hosts.map(|host| (self.tree.of_host(&host).1, host));
         let down = down.filter(|(ids, _)| !ids.is_empty());
         down.map(|(ids, host)| {
-            let names: Vec<String> = ids.iter().map(|id| format!("osd.{id}")).collect();
-            format!(
-                "down on {host}: {}; look there at: sudo snap logs microceph.osd",
-                names.join(", ")
-            )
+            let osds = joined(ids.iter().map(|id| format!("osd.{id}")), ", ");
+            format!("down on {host}: {osds}; look there at: sudo snap logs microceph.osd")
         })
         .collect()
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::cmd::Cmd;
 use crate::contract::component::Component;
-use crate::contract::cx::{Cx, Look};
+use crate::contract::cx::{Cx, Look, Not};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
 use crate::products::snapd::{self, Presence, Revision};
@@ -102,14 +102,16 @@ pub async fn list(cx: &Cx, app: App, member: &Member) -> Result<Vec<Row>, OpErro
 }
 
 /// What the members' statuses amount to, if those who have the snap are listed.
-#[must_use]
-pub fn judge(app: App, presence: &Presence, rows: &[Row]) -> Look<State> {
+///
+/// # Errors
+/// With what is wrong, a sentence.
+pub fn judge(app: App, presence: &Presence, rows: &[Row]) -> Result<State, String> {
     let listed = rows.iter().map(|row| row.name.as_str());
     if let Some(differs) = presence.differs(app.title, listed) {
-        return Look::NotYet(differs);
+        return Err(differs);
     }
     if rows.iter().any(|row| row.status == "NEEDS UPGRADE") {
-        return Look::Yes(State::Waiting);
+        return Ok(State::Waiting);
     }
     let odd: Vec<String> = rows
         .iter()
@@ -117,40 +119,18 @@ pub fn judge(app: App, presence: &Presence, rows: &[Row]) -> Look<State> {
         .map(|r| format!("{} is {}", r.name, r.status))
         .collect();
     if odd.is_empty() {
-        return Look::Yes(State::Online);
+        return Ok(State::Online);
     }
-    Look::NotYet(format!("{}: {}", app.title, odd.join(", ")))
+    Err(format!("{}: {}", app.title, odd.join(", ")))
 }
 
 /// How the database stands as `member` sees it.
 ///
 /// # Errors
 /// Where `member`, or another one, can't be reached.
-pub async fn look(cx: &Cx, app: App, member: &Member) -> Result<Look<State>, OpError> {
-    match Presence::of(cx, app.snap).await {
-        Ok(presence) => look_from(cx, app, member, &presence).await,
-        Err(error) => not_yet(error),
-    }
-}
-
-/// An error is a reason to look again, unless a member can't be reached.
-///
-/// # Errors
-/// Where that is it.
-pub(crate) fn not_yet<T>(error: OpError) -> Result<Look<T>, OpError> {
-    if error.kind == Kind::Unreachable {
-        return Err(error);
-    }
-    Ok(Look::NotYet(error.told()))
-}
-
-async fn look_from(
-    cx: &Cx,
-    app: App,
-    member: &Member,
-    presence: &Presence,
-) -> Result<Look<State>, OpError> {
-    seen(app, presence, member, &list(cx, app, member).await)
+pub async fn look(cx: &Cx, app: App, member: &Member) -> Look<State> {
+    let presence = Presence::look(cx, app.snap).await?;
+    seen(app, &presence, member, &list(cx, app, member).await)
 }
 
 /// How the database stands by what `member` said.
@@ -159,14 +139,15 @@ fn seen(
     presence: &Presence,
     member: &Member,
     view: &Result<Vec<Row>, OpError>,
-) -> Result<Look<State>, OpError> {
+) -> Look<State> {
     match view {
-        Ok(rows) => Ok(judge(app, presence, rows)),
-        Err(error) if error.kind == Kind::Unreachable => Err(error.clone()),
-        Err(error) => Ok(Look::NotYet(format!(
-            "{} on {member}: {error}; look there at: sudo snap logs {}.daemon",
-            app.title, app.snap
-        ))),
+        Ok(rows) => judge(app, presence, rows).map_err(Not::Yet),
+        Err(error) => Err(Not::of(error.clone(), |error| {
+            format!(
+                "{} on {member}: {error}; look there at: sudo snap logs {}.daemon",
+                app.title, app.snap
+            )
+        })),
     }
 }
 
@@ -196,43 +177,32 @@ pub fn with_way_back(
 ///
 /// # Errors
 /// Where `member` can't be reached.
-pub async fn look_refreshed(cx: &Cx, app: App, member: &Member) -> Result<Look<State>, OpError> {
-    let down = match snapd::services_down(cx, member, app.snap).await {
-        Ok(down) => down,
-        Err(error) if error.kind == Kind::Unreachable => return Err(error),
-        Err(error) => {
-            return Ok(Look::NotYet(format!(
-                "services of {} on {member}: {error}",
-                app.title
-            )));
-        }
-    };
+pub async fn look_refreshed(cx: &Cx, app: App, member: &Member) -> Look<State> {
+    let down = snapd::services_down(cx, member, app.snap).await;
+    let told = |error: &OpError| format!("services of {} on {member}: {error}", app.title);
+    let down = down.map_err(|error| Not::of(error, told))?;
     if let Some(first) = down.first() {
         let all = down.join(", ");
-        return Ok(Look::NotYet(format!(
+        return Err(Not::Yet(format!(
             "down on {member}: {all}; look there at: sudo snap logs {first}"
         )));
     }
     look(cx, app, member).await
 }
 
-/// How the database stands as all of its members see it: online only if it is for each of them.
+/// Looks whether the database is online for each of its members, and returns who has the snap.
 ///
 /// # Errors
 /// Where a member can't be reached.
-pub async fn look_everywhere(cx: &Cx, app: App) -> Result<Look<State>, OpError> {
-    match Presence::of(cx, app.snap).await {
-        Ok(presence) => look_among(cx, app, &presence).await,
-        Err(error) => not_yet(error),
+pub async fn look_everywhere(cx: &Cx, app: App) -> Look<Presence> {
+    let presence = Presence::look(cx, app.snap).await?;
+    match Views::take(cx, app, &presence).await.state(&presence)? {
+        State::Online => Ok(presence),
+        State::Waiting => Err(Not::Yet(format!(
+            "{} still waits for members without the release",
+            app.title
+        ))),
     }
-}
-
-/// As [`look_everywhere`], where it is known who has the snap.
-///
-/// # Errors
-/// Where a member can't be reached.
-pub async fn look_among(cx: &Cx, app: App, presence: &Presence) -> Result<Look<State>, OpError> {
-    Views::take(cx, app, presence).await.state(presence)
 }
 
 /// What each member that has the snap says of the database, side by side.
@@ -286,26 +256,26 @@ impl Views {
     ///
     /// # Errors
     /// Where a member can't be reached.
-    pub fn state(&self, presence: &Presence) -> Result<Look<State>, OpError> {
-        if let Err(error) = self.roster() {
-            return not_yet(error);
-        }
+    pub fn state(&self, presence: &Presence) -> Look<State> {
+        self.roster()
+            .map_err(|error| Not::of(error, OpError::told))?;
         let mut missing = Vec::new();
         let mut waiting = false;
         for (member, view) in &self.each {
-            match seen(self.app, presence, member, view)? {
-                Look::Yes(State::Online) => {}
-                Look::Yes(State::Waiting) => waiting = true,
-                Look::NotYet(what) => missing.push(what),
+            match seen(self.app, presence, member, view) {
+                Ok(State::Online) => {}
+                Ok(State::Waiting) => waiting = true,
+                Err(Not::Yet(what)) => missing.push(what),
+                Err(error) => return Err(error),
             }
         }
         missing.dedup();
         // Members that wait are why others seem unreachable.
-        Ok(match (waiting, missing.is_empty()) {
-            (true, _) => Look::Yes(State::Waiting),
-            (false, true) => Look::Yes(State::Online),
-            (false, false) => Look::NotYet(missing.join("; ")),
-        })
+        match (waiting, missing.is_empty()) {
+            (true, _) => Ok(State::Waiting),
+            (false, true) => Ok(State::Online),
+            (false, false) => Err(Not::Yet(missing.join("; "))),
+        }
     }
 }
 
@@ -330,27 +300,27 @@ mod tests {
             without: vec![Member::from("micro3")],
         };
         let shown = |statuses: &[&str]| format!("{:?}", judge(MICROOVN, &two, &rows(statuses)));
-        assert_eq!(shown(&["ONLINE", "ONLINE"]), "Yes(Online)");
-        assert_eq!(shown(&["UPGRADING", "NEEDS UPGRADE"]), "Yes(Waiting)");
+        assert_eq!(shown(&["ONLINE", "ONLINE"]), "Ok(Online)");
+        assert_eq!(shown(&["UPGRADING", "NEEDS UPGRADE"]), "Ok(Waiting)");
         assert_eq!(
             shown(&["UPGRADING", "UPGRADING"]),
-            r#"NotYet("MicroOVN: micro1 is UPGRADING, micro2 is UPGRADING")"#
+            r#"Err("MicroOVN: micro1 is UPGRADING, micro2 is UPGRADING")"#
         );
         assert_eq!(
             shown(&["ONLINE", "UNREACHABLE"]),
-            r#"NotYet("MicroOVN: micro2 is UNREACHABLE")"#
+            r#"Err("MicroOVN: micro2 is UNREACHABLE")"#
         );
         assert_eq!(
             shown(&["ONLINE", "NOT TRUSTED"]),
-            r#"NotYet("MicroOVN: micro2 is NOT TRUSTED")"#
+            r#"Err("MicroOVN: micro2 is NOT TRUSTED")"#
         );
         assert_eq!(
             shown(&["ONLINE"]),
-            r#"NotYet("MicroOVN doesn't list micro2, which has its snap")"#
+            r#"Err("MicroOVN doesn't list micro2, which has its snap")"#
         );
         assert_eq!(
             shown(&["ONLINE", "ONLINE", "ONLINE"]),
-            r#"NotYet("MicroOVN lists micro3, which doesn't have its snap")"#
+            r#"Err("MicroOVN lists micro3, which doesn't have its snap")"#
         );
     }
 }

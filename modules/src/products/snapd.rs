@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::Cx;
+use crate::contract::cx::{Cx, Look, Not};
 use crate::contract::error::OpError;
 use crate::contract::schema::Member;
 
@@ -237,8 +237,7 @@ impl Service {
 /// As [`get`].
 pub async fn services_down(cx: &Cx, member: &Member, snap: &str) -> Result<Vec<String>, OpError> {
     let path = format!("/v2/apps?names={snap}&select=service");
-    let mut answers = get(cx, member, &[&path]).await?;
-    let services: Vec<Service> = read(member, answers.remove(0))?;
+    let services: Vec<Service> = ask(cx, member, &path).await?;
     if services.is_empty() {
         return Err(OpError::command(format!("snapd lists no services of {snap}")).on(member));
     }
@@ -266,8 +265,7 @@ impl Presence {
         let path = format!("/v2/snaps?snaps={snap}");
         let members = cx.members();
         let ask = async |member: &Member| {
-            let mut answers = get(cx, member, &[&path]).await?;
-            let snaps: Vec<Snap> = read(member, answers.remove(0))?;
+            let snaps: Vec<Snap> = ask(cx, member, &path).await?;
             Ok(snaps.iter().any(|found| found.name == snap))
         };
         let answers = join_all(members.iter().map(ask)).await;
@@ -279,6 +277,15 @@ impl Presence {
             }
         }
         Ok(presence)
+    }
+
+    /// As [`Presence::of`], in a look.
+    ///
+    /// # Errors
+    /// Where a member gives no answer: it may have the snap.
+    pub async fn look(cx: &Cx, snap: &str) -> Look<Self> {
+        let presence = Self::of(cx, snap).await;
+        presence.map_err(|error| Not::of(error, OpError::told))
     }
 
     /// What is wrong with a list of a product's members: nothing may be concluded from one that lacks a member with the snap,
@@ -322,20 +329,26 @@ struct Envelope {
     result: Value,
 }
 
+/// What a path of the API has, as a `T`.
+///
+/// # Errors
+/// As [`get`] and [`read`].
+pub async fn ask<T: DeserializeOwned>(cx: &Cx, member: &Member, path: &str) -> Result<T, OpError> {
+    let [answer] = get(cx, member, [path]).await?;
+    read(member, answer)
+}
+
 /// Reads several paths of the API in one exec.
 ///
 /// # Errors
 /// Where the member can't be reached, or something other than snapd answers.
-pub async fn get(
+pub async fn get<const N: usize>(
     cx: &Cx,
     member: &Member,
-    paths: &[&str],
-) -> Result<Vec<Result<Value, ApiError>>, OpError> {
+    paths: [&str; N],
+) -> Result<[Result<Value, ApiError>; N], OpError> {
     let facts = cx.facts(member).await?;
-    let batch: Vec<Cmd> = paths
-        .iter()
-        .map(|path| request(facts.curl.as_deref(), path))
-        .collect();
+    let batch = paths.map(|path| request(facts.curl.as_deref(), path));
     let outputs = cx.batch(member, &batch).await?;
     let answers = batch.iter().zip(&outputs).map(|(cmd, output)| {
         let envelope: Envelope = output.json(cmd, member)?;
@@ -349,7 +362,10 @@ pub async fn get(
             },
         )))
     });
-    answers.collect()
+    let answers: Vec<_> = answers.collect::<Result<_, OpError>>()?;
+    answers
+        .try_into()
+        .map_err(|_| OpError::command(format!("{N} answers were expected")).on(member))
 }
 
 fn request(curl: Option<&str>, path: &str) -> Cmd {
@@ -419,9 +435,8 @@ pub async fn channels(cx: &Cx, snap: &str) -> Result<BTreeMap<String, Released>,
     let path = format!("/v2/find?name={snap}");
     let mut last = OpError::refused("there is no member to ask");
     for member in cx.members() {
-        match get(cx, &member, &[&path]).await {
-            Ok(mut answers) => {
-                let answer = answers.pop().unwrap_or_else(|| Err(silence()));
+        match get(cx, &member, [&path]).await {
+            Ok([answer]) => {
                 let mut found: Vec<Found> = read(&member, answer)?;
                 let found = found.pop();
                 return found
@@ -432,14 +447,6 @@ pub async fn channels(cx: &Cx, snap: &str) -> Result<BTreeMap<String, Released>,
         }
     }
     Err(last)
-}
-
-/// For an answer that isn't there.
-pub(crate) fn silence() -> ApiError {
-    ApiError {
-        message: "it gave no answer".to_owned(),
-        kind: String::new(),
-    }
 }
 
 #[cfg(test)]

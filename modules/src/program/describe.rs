@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::protocol::PROTOCOL;
 use crate::contract::op::{Described, DescribedOp};
 use crate::contract::schema::{self, Channel, Span};
+use crate::contract::text::joined;
 
 /// Keywords of JSON Schema that are kept to. Any other is refused: a rule that nobody checks is worse than none.
 const KEYWORDS: [&str; 11] = [
@@ -339,7 +340,7 @@ pub(super) fn written(
                     .filter(|v| v.is_string() || v.is_number() || v.is_boolean())?;
                 (name != "member").then(|| alone(name, &plain(value)))
             });
-            shown.collect::<Vec<_>>().join(", ")
+            joined(shown, ", ")
         }
     }
 }

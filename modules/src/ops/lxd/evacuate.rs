@@ -17,6 +17,7 @@ use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op, Probe};
 use crate::contract::schema::{Member, Span};
+use crate::contract::text::joined;
 
 /// Evacuate a member: LXD moves its instances to other members, or stops those that can't be moved.
 ///
@@ -323,10 +324,9 @@ fn way_back(member: &Member, status: &str, away: &[&Foretold]) -> String {
         };
         format!("lxc move {}{project} --target {member}", was.name)
     });
-    let moves: Vec<String> = moves.collect();
     format!(
         "LXD shows the member as {status}; to move back what was moved instead, stop it and run: {}",
-        moves.join("; ")
+        joined(moves, "; ")
     )
 }
 

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::detail::{autostarts, title};
 use super::{holding, query, versions};
-use crate::contract::cx::{Cx, Look};
+use crate::contract::cx::{Cx, Not};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
+use crate::contract::text::joined;
 
 /// The status of an instance whose member gave no answer.
 const NO_ANSWER: &str = "Error";
@@ -161,16 +162,17 @@ pub(super) async fn known(cx: &Cx) -> Result<Vec<Instance>, OpError> {
             .map(|i| format!("{} on {}", i.name, i.location))
             .collect();
         if silent.is_empty() {
-            return Ok(Look::Yes(now));
+            return Ok(now);
         }
         let missing = format!("LXD has no answer about {}", silent.join(", "));
         let versions = versions(cx, &cx.members()).await?;
         match versions.as_deref().and_then(holding) {
-            None => Ok(Look::NotYet(missing)),
+            None => Err(Not::Yet(missing)),
             Some(skew) => Err(OpError::timeout(format!(
                 "{missing}; {skew}. It refreshes itself within a minute; if it doesn't: lockstep op snap.refresh --snap lxd \
                  --member NAME. Resume when all have the same"
-            ))),
+            ))
+            .into()),
         }
     })
     .await
@@ -237,7 +239,6 @@ impl Op for Unharmed {
                 started: started.map(Instance::title).collect(),
             });
         }
-        let whats: Vec<&str> = differences.iter().map(|d| d.what.as_str()).collect();
         let lasting = differences.iter().any(|d| d.lasting);
         let way_on = if lasting {
             // Asked again it would say the same for ever.
@@ -251,7 +252,7 @@ impl Op for Unharmed {
         };
         Err(OpError::refused(format!(
             "instances are not as they were before: {}{way_on}",
-            whats.join("; ")
+            joined(differences.iter().map(|d| &d.what), "; ")
         )))
     }
 }

@@ -45,8 +45,7 @@ pub(crate) async fn local_buckets(cx: &Cx) -> Result<Vec<Bucket>, OpError> {
     let sql = "SELECT sb.name, sp.name FROM storage_buckets AS sb JOIN storage_pools AS sp ON sb.storage_pool_id = sp.id \
                WHERE sp.driver != 'cephobject'";
     let cmd = Cmd::root(["/snap/bin/lxd", "sql", "global", "--format=json", sql]).timeout(TIMEOUT);
-    let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
-    let answer: Answer = output.json(&cmd, &asked)?;
+    let (_, answer): (_, Answer) = cx.ask_json(&cx.members(), &cmd).await?;
     let bucket = |(name, pool)| Bucket { name, pool };
     Ok(answer.rows.into_iter().map(bucket).collect())
 }

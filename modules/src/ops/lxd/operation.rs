@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Instance, TIMEOUT};
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::{Cx, Look};
+use crate::contract::cx::{Cx, Not};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
 
@@ -110,7 +110,7 @@ pub(super) async fn follow(
     cx.until(EVERY, async || {
         let output = cx.cmd(member, &cmd).await?;
         if output.stderr.to_lowercase().contains("not found") {
-            return Ok(Look::Yes(Ended::Forgotten));
+            return Ok(Ended::Forgotten);
         }
         // LXD may restart in the middle: what it then says of the operation counts.
         match output.json::<Operation>(&cmd, member) {
@@ -120,10 +120,10 @@ pub(super) async fn follow(
                 if let Some(done) = seen.len().checked_sub(1).filter(|_| instances > 0) {
                     cx.progress(done as u64, Some(instances as u64), doing.as_str());
                 }
-                Ok(Look::NotYet(doing))
+                Err(Not::Yet(doing))
             }
-            Ok(operation) => Ok(Look::Yes(operation.ended())),
-            Err(error) => Ok(Look::NotYet(error.message)),
+            Ok(operation) => Ok(operation.ended()),
+            Err(error) => Err(Not::Yet(error.message)),
         }
     })
     .await

@@ -9,6 +9,7 @@ use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::Member;
+use crate::contract::text::joined;
 use crate::products::ceph::{self, Aside, Picture, Versions};
 
 /// Record how the storage is before a wave. What comes later is held against it.
@@ -61,11 +62,10 @@ impl Op for Baseline {
             1..=2 => format!("; {}", codes.join(", ")),
             many => format!("; {} and {} more codes", codes[0], many - 1),
         };
-        let releases: Vec<&str> = out.versions.keys().map(String::as_str).collect();
         format!(
             "{} monitors, {osds} OSDs, {}{codes}",
             out.mons.len(),
-            releases.join(" and ")
+            joined(out.versions.keys(), " and ")
         )
     }
 
@@ -98,10 +98,7 @@ impl Op for Baseline {
 
 /// `osd.0, osd.3`
 pub(super) fn osd_names(ids: &[i64]) -> String {
-    ids.iter()
-        .map(|id| format!("osd.{id}"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    joined(ids.iter().map(|id| format!("osd.{id}")), ", ")
 }
 
 /// Why storage stops while a member is away, where nothing else is wrong: what is wrong otherwise is for the gates.
@@ -145,11 +142,7 @@ impl Op for Order {
     type Out = OrderOut;
 
     fn summary(out: &OrderOut) -> String {
-        out.members
-            .iter()
-            .map(Member::as_str)
-            .collect::<Vec<_>>()
-            .join(", ")
+        joined(&out.members, ", ")
     }
 
     async fn run(cx: &Cx, args: OrderArgs) -> Result<OrderOut, OpError> {

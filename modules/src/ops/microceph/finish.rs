@@ -9,12 +9,13 @@ use tokio::time::Instant;
 use super::BaselineOut;
 use super::wait::{EVERY, samples, whole};
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::{Cx, Look};
+use crate::contract::cx::{Cx, Look, Not};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
+use crate::contract::text::joined;
 use crate::products::ceph::{self, OsdDump, Release, Versions};
-use crate::products::microcluster::{self, MICROCEPH, State};
+use crate::products::microcluster::{self, MICROCEPH};
 
 /// MicroCeph requires the release of all OSDs by itself, within 10 s + 10 × 10 s of its daemon's start (`ceph/start.go`),
 /// and never if that wasn't long enough.
@@ -87,59 +88,37 @@ impl Op for Finish {
     }
 }
 
-async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Result<Look<FinishOut>, OpError> {
-    if let Look::NotYet(missing) = whole(cx, None, Some(since)).await? {
-        return Ok(Look::NotYet(missing));
-    }
-    match microcluster::look_everywhere(cx, MICROCEPH).await? {
-        Look::Yes(State::Online) => {}
-        Look::Yes(State::Waiting) => {
-            return Ok(Look::NotYet(
-                "MicroCeph still waits for members without the release".to_owned(),
-            ));
-        }
-        Look::NotYet(missing) => return Ok(Look::NotYet(missing)),
-    }
-    let (asked, versions): (Member, Versions) = ask(cx, &["versions"]).await?;
+async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Look<FinishOut> {
+    whole(cx, None, Some(since)).await?;
+    microcluster::look_everywhere(cx, MICROCEPH).await?;
+    let members = cx.members();
+    let (asked, versions): (_, Versions) = ceph::ask(cx, &members, &["versions"]).await?;
     let Some(release) = versions.one() else {
-        let several: Vec<String> = versions
-            .releases()
-            .iter()
-            .map(|(release, count)| format!("{count} run {release}"))
-            .collect();
-        return Ok(Look::NotYet(format!(
+        let several = versions.releases().into_iter();
+        let several = several.map(|(release, count)| format!("{count} run {release}"));
+        return Err(Not::Yet(format!(
             "not all daemons run the same release: {}; for more: sudo microceph.ceph versions",
-            several.join(", ")
+            joined(several, ", ")
         )));
     };
-    let (_, dump): (Member, OsdDump) = ask(cx, &["osd", "dump"]).await?;
+    let (_, dump): (_, OsdDump) = ceph::ask(cx, &members, &["osd", "dump"]).await?;
     if dump.require_osd_release != release.name {
         if began.elapsed() > BY_ITSELF {
             require(cx, &asked, &release).await?;
         }
-        return Ok(Look::NotYet(format!(
+        return Err(Not::Yet(format!(
             "OSDs are required to run {}, but not yet {}",
             dump.require_osd_release, release.name
         )));
     }
     if let Some(left) = left_on(since, &dump) {
-        return Ok(Look::NotYet(left));
+        return Err(Not::Yet(left));
     }
-    Ok(Look::Yes(FinishOut {
+    Ok(FinishOut {
         release: release.to_string(),
         flags_changed: changed(&since.flags, dump.flags()),
         require_osd_release: dump.require_osd_release,
-    }))
-}
-
-async fn ask<T: serde::de::DeserializeOwned>(
-    cx: &Cx,
-    args: &[&str],
-) -> Result<(Member, T), OpError> {
-    let cmd = ceph::command(args);
-    let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
-    let value = output.json(&cmd, &asked)?;
-    Ok((asked, value))
+    })
 }
 
 /// Ceph refuses where an OSD that is up doesn't have the release; the option to skip that could lock one out.

@@ -145,17 +145,13 @@ impl Op for Noout {
 
 /// Who was asked, whether `noout` holds for `host`, and whether it does for the whole cluster.
 async fn noout(cx: &Cx, host: &Member) -> Result<(Member, bool, bool), OpError> {
-    let cmd = ceph::command(&["osd", "dump"]);
-    let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
-    let dump: OsdDump = output.json(&cmd, &asked)?;
+    let (asked, dump): (_, OsdDump) = ceph::ask(cx, &cx.members(), &["osd", "dump"]).await?;
     let (set, global) = dump.noout(host.as_str());
     Ok((asked, set, global))
 }
 
 /// Whether the member is a host with OSDs in Ceph's map: Ceph refuses flags for others.
 async fn has_osds(cx: &Cx, host: &Member) -> Result<bool, OpError> {
-    let cmd = ceph::command(&["osd", "tree"]);
-    let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
-    let tree: OsdTree = output.json(&cmd, &asked)?;
+    let (_, tree): (_, OsdTree) = ceph::ask(cx, &cx.members(), &["osd", "tree"]).await?;
     Ok(!tree.of_host(host.as_str()).0.is_empty())
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::BaselineOut;
 use super::wait::{others_first, unanswered, with_place};
-use crate::contract::cx::{Cx, Look};
-use crate::contract::error::{Kind, OpError};
+use crate::contract::cx::{Cx, Not};
+use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
 use crate::products::ceph::{self, Codes, Picture};
@@ -61,16 +61,12 @@ impl Op for Spare {
     async fn run(cx: &Cx, args: SpareArgs) -> Result<SpareOut, OpError> {
         let since = args.since.as_ref().map(|baseline| &baseline.codes);
         cx.until(EVERY, async || {
-            let (picture, against) = match look(cx, &args.member, since, args.downtime).await {
-                Ok(seen) => seen,
-                Err(error) if error.kind == Kind::Unreachable => return Err(error),
-                Err(error) => return Ok(Look::NotYet(unanswered(&error))),
-            };
-            Ok(if against.is_empty() {
-                Look::Yes(SpareOut { spared: true })
-            } else {
-                Look::NotYet(with_place(&picture, Some(&args.member), &against))
-            })
+            let seen = look(cx, &args.member, since, args.downtime).await;
+            let (picture, against) = seen.map_err(|error| Not::of(error, unanswered))?;
+            if against.is_empty() {
+                return Ok(SpareOut { spared: true });
+            }
+            Err(Not::Yet(with_place(&picture, Some(&args.member), &against)))
         })
         .await
     }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::baseline::osd_names;
 use super::{BaselineOut, HealthOut};
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::{Cx, Look};
-use crate::contract::error::{Kind, OpError};
+use crate::contract::cx::{Cx, Look, Not};
+use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
 use crate::products::ceph::{self, Metadata, Picture, Release};
@@ -83,17 +83,10 @@ impl Op for Wait {
     }
 
     async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
+        let (member, before) = (args.member.as_ref(), args.before.as_ref());
         cx.steady(args.samples, EVERY, |_| (), async || look(cx, &args).await)
             .await
-            .map_err(|e| {
-                microcluster::with_way_back(
-                    cx,
-                    e,
-                    MICROCEPH,
-                    args.member.as_ref(),
-                    args.before.as_ref(),
-                )
-            })
+            .map_err(|e| microcluster::with_way_back(cx, e, MICROCEPH, member, before))
     }
 }
 
@@ -104,27 +97,19 @@ pub(super) fn others_first(cx: &Cx, member: Option<&Member>) -> Vec<Member> {
     order
 }
 
-async fn look(cx: &Cx, args: &WaitArgs) -> Result<Look<WaitOut>, OpError> {
-    let health = match whole(cx, args.member.as_ref(), args.since.as_ref()).await? {
-        Look::Yes(health) => health,
-        Look::NotYet(missing) => return Ok(Look::NotYet(missing)),
-    };
+async fn look(cx: &Cx, args: &WaitArgs) -> Look<WaitOut> {
+    let health = whole(cx, args.member.as_ref(), args.since.as_ref()).await?;
     let database = match &args.member {
-        Some(member) => match settled(cx, member, args.since.as_ref()).await? {
-            Some(missing) => return Ok(Look::NotYet(missing)),
-            None => microcluster::look_refreshed(cx, MICROCEPH, member).await?,
-        },
-        None => match microcluster::look_everywhere(cx, MICROCEPH).await? {
-            Look::Yes(State::Waiting) => {
-                Look::NotYet("MicroCeph still waits for members without the release".to_owned())
-            }
-            other => other,
-        },
+        Some(member) => {
+            settled(cx, member, args.since.as_ref()).await?;
+            microcluster::look_refreshed(cx, MICROCEPH, member).await?
+        }
+        None => {
+            microcluster::look_everywhere(cx, MICROCEPH).await?;
+            State::Online
+        }
     };
-    Ok(match database {
-        Look::Yes(database) => Look::Yes(WaitOut { database, health }),
-        Look::NotYet(missing) => Look::NotYet(missing),
-    })
+    Ok(WaitOut { database, health })
 }
 
 /// Whether the storage is whole, and has what it had.
@@ -132,21 +117,17 @@ pub(super) async fn whole(
     cx: &Cx,
     member: Option<&Member>,
     since: Option<&BaselineOut>,
-) -> Result<Look<HealthOut>, OpError> {
-    let picture = match Picture::take(cx, &others_first(cx, member)).await {
-        Ok(picture) => picture,
-        Err(error) if error.kind == Kind::Unreachable => return Err(error),
-        Err(error) => return Ok(Look::NotYet(unanswered(&error))),
-    };
+) -> Look<HealthOut> {
+    let picture = Picture::take(cx, &others_first(cx, member)).await;
+    let picture = picture.map_err(|error| Not::of(error, unanswered))?;
     let mut problems = picture.problems(since.map(|baseline| &baseline.codes), None);
     if let Some(baseline) = since {
         problems.extend(vanished(baseline, &picture));
     }
-    Ok(if problems.is_empty() {
-        Look::Yes(HealthOut::of(&picture.status, &picture.dump))
-    } else {
-        Look::NotYet(with_place(&picture, None, &problems))
-    })
+    if problems.is_empty() {
+        return Ok(HealthOut::of(&picture.status, &picture.dump));
+    }
+    Err(Not::Yet(with_place(&picture, None, &problems)))
 }
 
 /// What is missing, and where to look for more of it. OSDs that are down beside `member` name their own place.
@@ -196,15 +177,11 @@ fn vanished(baseline: &BaselineOut, picture: &Picture) -> Vec<String> {
     vanished
 }
 
-/// What is still missing on a member that was refreshed: its monitor and OSDs run what its snap has. A unit of OSDs that is
+/// Whether a member that was refreshed has settled: its monitor and OSDs run what its snap has. A unit of OSDs that is
 /// active says nothing of each of them.
-async fn settled(
-    cx: &Cx,
-    member: &Member,
-    since: Option<&BaselineOut>,
-) -> Result<Option<String>, OpError> {
+async fn settled(cx: &Cx, member: &Member, since: Option<&BaselineOut>) -> Look<()> {
     let Some(baseline) = since else {
-        return Ok(None);
+        return Ok(());
     };
     let osds = baseline
         .osds
@@ -219,7 +196,7 @@ async fn settled(
         .map(|mon| ("mon", mon.clone()));
     let daemons: Vec<(&str, String)> = mons.chain(osds).collect();
     if daemons.is_empty() {
-        return Ok(None);
+        return Ok(());
     }
     let mut batch = vec![Cmd::root(["/snap/bin/microceph.ceph", "-v"])];
     batch.extend(
@@ -233,7 +210,7 @@ async fn settled(
         .next()
         .and_then(|(output, _)| Release::parse(&output.stdout).filter(|_| output.success()))
     else {
-        return Ok(Some(format!(
+        return Err(Not::Yet(format!(
             "{member} doesn't report which release of Ceph it has"
         )));
     };
@@ -246,12 +223,12 @@ async fn settled(
         match runs {
             Ok(runs) if runs == installed.to_string() => {}
             Ok(runs) => {
-                return Ok(Some(format!(
+                return Err(Not::Yet(format!(
                     "{kind}.{who} of {member} runs {runs}, and its snap has {installed}"
                 )));
             }
-            Err(error) => return Ok(Some(format!("{kind}.{who} of {member}: {error}"))),
+            Err(error) => return Err(Not::Yet(format!("{kind}.{who} of {member}: {error}"))),
         }
     }
-    Ok(None)
+    Ok(())
 }

@@ -8,9 +8,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::{Cx, Look};
-use crate::contract::error::{Kind, OpError};
+use crate::contract::cx::{Cx, Look, Not};
+use crate::contract::error::OpError;
 use crate::contract::schema::Member;
+use crate::contract::text::joined;
 use crate::products::snapd::Presence;
 
 const URL: &str = "http://localhost/1.0/status";
@@ -59,15 +60,15 @@ enum Answer {
 ///
 /// # Errors
 /// Where no member can be reached.
-pub(super) async fn look(cx: &Cx, presence: &Presence) -> Result<Look<Option<String>>, OpError> {
+pub(super) async fn look(cx: &Cx, presence: &Presence) -> Look<Option<String>> {
     let (mut last, mut nothing) = (None, false);
     for member in &presence.with {
         match ask(cx, member).await {
             Ok(Answer::Rows(rows)) => {
-                return Ok(match problem(presence, &rows) {
-                    None => Look::Yes(Some(brief(&rows))),
-                    Some(problem) => Look::NotYet(problem),
-                });
+                return match problem(presence, &rows) {
+                    None => Ok(Some(brief(&rows))),
+                    Some(problem) => Err(Not::Yet(problem)),
+                };
             }
             Ok(Answer::Nothing) => nothing = true,
             Ok(Answer::NoCurl) => {}
@@ -75,11 +76,12 @@ pub(super) async fn look(cx: &Cx, presence: &Presence) -> Result<Look<Option<Str
         }
     }
     match last {
-        _ if nothing => Ok(Look::Yes(None)),
-        Some(error) if error.kind == Kind::Unreachable => Err(error),
-        Some(error) => Ok(Look::NotYet(format!(
-            "MicroCloud's view of all services: {error}; see: sudo snap logs microcloud.daemon"
-        ))),
+        _ if nothing => Ok(None),
+        Some(error) => Err(Not::of(error, |error| {
+            format!(
+                "MicroCloud's view of all services: {error}; see: sudo snap logs microcloud.daemon"
+            )
+        })),
         None => by_command(cx, presence).await,
     }
 }
@@ -115,34 +117,33 @@ async fn ask(cx: &Cx, member: &Member) -> Result<Answer, OpError> {
 
 /// Where no member has curl there is only what the command prints for people: the one line that is the sum of it
 /// (`cmd/microcloud/status.go`), whose colours are left out where nobody sees them.
-async fn by_command(cx: &Cx, presence: &Presence) -> Result<Look<Option<String>>, OpError> {
+async fn by_command(cx: &Cx, presence: &Presence) -> Look<Option<String>> {
     let cmd = Cmd::root(["/snap/bin/microcloud", "status"]).timeout(TIMEOUT);
     let sum = |line: &str| line.trim().strip_prefix("Status: ").map(str::to_owned);
     let mut missing = "no member has MicroCloud".to_owned();
     for member in &presence.with {
-        let output = cx.cmd(member, &cmd).await?;
+        let output = cx.cmd(member, &cmd).await;
+        let output = output.map_err(|error| Not::of(error, OpError::told))?;
         if output.lacks_command() {
-            return Ok(Look::Yes(None));
+            return Ok(None);
         }
         missing = match output.text(&cmd, member) {
             Err(error) => error.told(),
             Ok(text) => match text.lines().find_map(sum).as_deref() {
-                Some("HEALTHY" | "WARNING") => return Ok(Look::Yes(None)),
+                Some("HEALTHY" | "WARNING") => return Ok(None),
                 Some(other) => format!("on {member} microcloud status says {other}"),
                 None => format!("on {member} microcloud status says nothing about the status"),
             },
         };
     }
-    Ok(Look::NotYet(format!(
-        "{missing}; see: sudo microcloud status"
-    )))
+    Err(Not::Yet(format!("{missing}; see: sudo microcloud status")))
 }
 
 /// How many members each service finds.
 fn brief(rows: &[Row]) -> String {
     let clusters = rows.first().map(|row| &row.clusters).into_iter().flatten();
     let each = clusters.map(|(service, parts)| format!("{service} {}", parts.len()));
-    each.collect::<Vec<_>>().join(", ")
+    joined(each, ", ")
 }
 
 /// What is wrong.
@@ -172,9 +173,8 @@ fn problem(presence: &Presence, rows: &[Row]) -> Option<String> {
             }
         }
     }
-    let problems: Vec<String> = problems.into_iter().collect();
     (!problems.is_empty()).then(|| {
-        let problems = problems.join(", ");
+        let problems = joined(problems, ", ");
         format!("as MicroCloud sees it, {problems}; see: sudo microcloud status")
     })
 }

@@ -8,6 +8,7 @@ use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::Member;
+use crate::contract::text::joined;
 
 /// Put members into the order of a wave: those that run no database first, and those that lead one last.
 ///
@@ -45,11 +46,7 @@ impl Op for Order {
     type Out = OrderOut;
 
     fn summary(out: &OrderOut) -> String {
-        out.members
-            .iter()
-            .map(Member::as_str)
-            .collect::<Vec<_>>()
-            .join(", ")
+        joined(&out.members, ", ")
     }
 
     async fn run(cx: &Cx, args: OrderArgs) -> Result<OrderOut, OpError> {

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Picture;
-use crate::contract::cx::{Cx, Look};
-use crate::contract::error::{Kind, OpError};
+use crate::contract::cx::{Cx, Not};
+use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
 use crate::products::microcluster::{self, MICROOVN};
@@ -57,16 +57,12 @@ impl Op for Spare {
 
     async fn run(cx: &Cx, args: SpareArgs) -> Result<SpareOut, OpError> {
         cx.until(EVERY, async || {
-            let against = match against(cx, &args.member, args.downtime).await {
-                Ok(against) => against,
-                Err(error) if error.kind == Kind::Unreachable => return Err(error),
-                Err(error) => vec![error.to_string()],
-            };
-            Ok(if against.is_empty() {
-                Look::Yes(SpareOut { spared: true })
-            } else {
-                Look::NotYet(against.join("; "))
-            })
+            let against = against(cx, &args.member, args.downtime).await;
+            let against = against.map_err(|error| Not::of(error, OpError::to_string))?;
+            if against.is_empty() {
+                return Ok(SpareOut { spared: true });
+            }
+            Err(Not::Yet(against.join("; ")))
         })
         .await
     }

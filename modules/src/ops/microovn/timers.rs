@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DATABASES, Database, Picture};
-use crate::contract::cx::{Cx, Look};
+use crate::contract::cx::{Cx, Look, Not};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op, Probe, Switch};
 use crate::contract::schema::Member;
@@ -174,15 +174,15 @@ fn wanted(args: &TimersArgs, database: usize, before: u64) -> u64 {
 }
 
 /// Goes one step towards `wanted`, unless it is there. Only the leader takes it.
-async fn step(cx: &Cx, database: Database, i: usize, wanted: u64) -> Result<Look<()>, OpError> {
+async fn step(cx: &Cx, database: Database, i: usize, wanted: u64) -> Look<()> {
     let picture = Picture::clear(cx).await?;
     let views = &picture.views[i];
     if views.iter().all(|(_, view)| view.election_timer == wanted) {
-        return Ok(Look::Yes(()));
+        return Ok(());
     }
     let title = database.title;
     let Some((leader, view)) = views.iter().find(|(_, view)| view.role == "leader") else {
-        return Ok(Look::NotYet(format!(
+        return Err(Not::Yet(format!(
             "{title} has no leader to change its election timer"
         )));
     };
@@ -191,12 +191,12 @@ async fn step(cx: &Cx, database: Database, i: usize, wanted: u64) -> Result<Look
         let cmd = database.appctl("cluster/change-election-timer", &[&next.to_string()]);
         let output = cx.cmd(&leader.as_str().into(), &cmd).await?;
         if !output.success() {
-            return Ok(Look::NotYet(
+            return Err(Not::Yet(
                 output.failure(&cmd, leader, output.stderr.trim()).message,
             ));
         }
     }
-    Ok(Look::NotYet(format!(
+    Err(Not::Yet(format!(
         "the election timer of {title} is {} ms on its way to {wanted} ms",
         view.election_timer
     )))

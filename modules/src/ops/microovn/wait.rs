@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{DATABASES, Database, HealthOut, health};
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::{Cx, Look};
-use crate::contract::error::{Kind, OpError};
+use crate::contract::cx::{Cx, Look, Not};
+use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
 use crate::products::microcluster::{self, MICROOVN, State};
@@ -79,70 +79,42 @@ impl Op for Wait {
     }
 
     async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
+        let (member, before) = (args.member.as_ref(), args.before.as_ref());
         let terms = |out: &WaitOut| out.health.terms.clone();
-        let look = async || look(cx, args.member.as_ref()).await;
-        cx.steady(args.samples, EVERY, terms, look)
+        cx.steady(args.samples, EVERY, terms, async || look(cx, member).await)
             .await
-            .map_err(|e| {
-                microcluster::with_way_back(
-                    cx,
-                    e,
-                    MICROOVN,
-                    args.member.as_ref(),
-                    args.before.as_ref(),
-                )
-            })
+            .map_err(|e| microcluster::with_way_back(cx, e, MICROOVN, member, before))
     }
 }
 
-async fn look(cx: &Cx, member: Option<&Member>) -> Result<Look<WaitOut>, OpError> {
-    let health = match health(cx).await {
-        Ok(health) => health,
-        Err(error) if error.kind == Kind::Unreachable => return Err(error),
-        Err(error) => return Ok(Look::NotYet(error.to_string())),
-    };
+async fn look(cx: &Cx, member: Option<&Member>) -> Look<WaitOut> {
+    let health = health(cx).await;
+    let health = health.map_err(|error| Not::of(error, OpError::to_string))?;
     if !health.ok {
         let mut missing = health.problems;
         // What is down on the member itself is why the others miss it.
-        if let Some(member) = member
-            && let Look::NotYet(cause) = microcluster::look_refreshed(cx, MICROOVN, member).await?
-        {
-            missing.insert(0, cause);
-        }
-        return Ok(Look::NotYet(missing.join("; ")));
-    }
-    let Some(member) = member else {
-        match microcluster::look_everywhere(cx, MICROOVN).await? {
-            Look::Yes(State::Online) => {}
-            Look::Yes(State::Waiting) => {
-                return Ok(Look::NotYet(
-                    "MicroOVN still waits for members without the release".to_owned(),
-                ));
+        if let Some(member) = member {
+            match microcluster::look_refreshed(cx, MICROOVN, member).await {
+                Ok(_) => {}
+                Err(Not::Yet(cause)) => missing.insert(0, cause),
+                Err(error) => return Err(error),
             }
-            Look::NotYet(missing) => return Ok(Look::NotYet(missing)),
         }
-        return Ok(match schemas(cx, &health.central).await? {
-            Look::Yes(()) => Look::Yes(WaitOut {
-                database: State::Online,
-                health,
-            }),
-            Look::NotYet(missing) => Look::NotYet(missing),
-        });
+        return Err(Not::Yet(missing.join("; ")));
+    }
+    let database = match member {
+        Some(member) => microcluster::look_refreshed(cx, MICROOVN, member).await?,
+        None => {
+            let presence = microcluster::look_everywhere(cx, MICROOVN).await?;
+            schemas(cx, &presence, &health.central).await?;
+            State::Online
+        }
     };
-    Ok(
-        match microcluster::look_refreshed(cx, MICROOVN, member).await? {
-            Look::Yes(database) => Look::Yes(WaitOut { database, health }),
-            Look::NotYet(missing) => Look::NotYet(missing),
-        },
-    )
+    Ok(WaitOut { database, health })
 }
 
 /// Whether both databases have been converted to the schema that all members expect, as every member sees it.
-async fn schemas(cx: &Cx, central: &[Member]) -> Result<Look<()>, OpError> {
-    let presence = match Presence::of(cx, MICROOVN.snap).await {
-        Ok(presence) => presence,
-        Err(error) => return microcluster::not_yet(error),
-    };
+async fn schemas(cx: &Cx, presence: &Presence, central: &[Member]) -> Look<()> {
     let cmd = status();
     let outputs = join_all(presence.with.iter().map(|member| cx.cmd(member, &cmd))).await;
     for (member, output) in presence.with.iter().zip(outputs) {
@@ -152,10 +124,10 @@ async fn schemas(cx: &Cx, central: &[Member]) -> Result<Look<()>, OpError> {
             Err(error) => Some(error.message),
         };
         if let Some(missing) = missing {
-            return Ok(Look::NotYet(format!("{member}: {missing}")));
+            return Err(Not::Yet(format!("{member}: {missing}")));
         }
     }
-    Ok(Look::Yes(()))
+    Ok(())
 }
 
 /// `microovn status`, which asks each member in turn what schema it expects.

@@ -9,6 +9,7 @@ use crate::contract::component::Component;
 use crate::contract::error::OpError;
 use crate::contract::run::Run;
 use crate::contract::schema::{Channel, Member};
+use crate::contract::text::joined;
 use crate::ops::lxd::Work;
 use crate::ops::microovn::Outlook;
 use crate::ops::snap::{self, Client};
@@ -431,19 +432,13 @@ impl Seen<'_> {
                 .iter()
                 .map(|skew| format!("{}: {skew}", component.title));
             found.notes.extend(skew);
-            let loose: Vec<&str> = self
-                .status
-                .members
-                .iter()
-                .filter(|m| m.snaps.get(component.name.snap()).is_some_and(|s| !s.held))
-                .map(|m| m.name.as_str())
-                .collect();
+            let snap = component.name.snap();
+            let loose = self.status.members.iter();
+            let loose = loose.filter(|m| m.snaps.get(snap).is_some_and(|s| !s.held));
+            let loose = joined(loose.map(|m| &m.name), ", ");
             if !loose.is_empty() {
-                found.notes.push(format!(
-                    "{} is not held on {}",
-                    component.title,
-                    loose.join(", ")
-                ));
+                let note = format!("{} is not held on {loose}", component.title);
+                found.notes.push(note);
             }
         }
         found

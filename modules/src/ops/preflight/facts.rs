@@ -45,9 +45,7 @@ async fn told<T>(
 }
 
 async fn codes(cx: &Cx) -> Result<BTreeSet<String>, OpError> {
-    let cmd = ceph::command(&["-s"]);
-    let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
-    let status: Status = output.json(&cmd, &asked)?;
+    let (_, status): (_, Status) = ceph::ask(cx, &cx.members(), &["-s"]).await?;
     Ok(status
         .raised()
         .into_iter()
@@ -57,9 +55,8 @@ async fn codes(cx: &Cx) -> Result<BTreeSet<String>, OpError> {
 
 /// The version that all of Ceph's daemons run, for a snap whose own version doesn't tell.
 pub(super) async fn ceph_version(cx: &Cx, members: &[Member]) -> Result<Version, String> {
-    let cmd = ceph::command(&["versions"]);
-    let (asked, output) = cx.ask(members, &cmd).await.map_err(|e| e.to_string())?;
-    let versions: Versions = output.json(&cmd, &asked).map_err(|e| e.to_string())?;
+    let versions = ceph::ask::<Versions>(cx, members, &["versions"]).await;
+    let (_, versions) = versions.map_err(|e| e.to_string())?;
     let one = versions.one().map(|release| release.to_string());
     one.as_deref()
         .and_then(Version::parse)

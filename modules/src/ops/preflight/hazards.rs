@@ -10,6 +10,7 @@ use super::tables::{self, Range, Together};
 use super::{Hazard, Version};
 use crate::contract::component::Component;
 use crate::contract::schema::Member;
+use crate::contract::text::joined;
 use crate::ops::status::ComponentStatus;
 use crate::products::snapd::Revision;
 
@@ -73,7 +74,7 @@ impl std::fmt::Display for Reasons<'_> {
                 format!("{who}: {what}")
             }
         });
-        f.write_str(&each.collect::<Vec<_>>().join("; "))
+        f.write_str(&joined(each, "; "))
     }
 }
 

@@ -84,12 +84,10 @@ pub(super) async fn all(cx: &Cx, members: Vec<Member>) -> Vec<(Member, Result<Ho
 }
 
 async fn look(cx: &Cx, member: &Member) -> Result<Host, OpError> {
-    let mut answers = snapd::get(cx, member, &["/v2/system-info", "/v2/find?select=refresh"])
-        .await?
-        .into_iter();
-    let mut next = || answers.next().unwrap_or_else(|| Err(snapd::silence()));
-    let system: Option<System> = snapd::read(member, next()).ok();
-    let offers: Result<Vec<Offer>, OpError> = snapd::read(member, next());
+    let paths = ["/v2/system-info", "/v2/find?select=refresh"];
+    let [system, offers] = snapd::get(cx, member, paths).await?;
+    let system: Option<System> = snapd::read(member, system).ok();
+    let offers: Result<Vec<Offer>, OpError> = snapd::read(member, offers);
     let df = Cmd::user(["/usr/bin/df", "--output=avail", "-B1", "/var/lib/snapd"]);
     let date = Cmd::user(["/usr/bin/date", "+%s.%N"]);
     let room = cx.cmd(member, &df).await?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::checks::{Found, Seen};
 use crate::contract::schema::Channel;
+use crate::contract::text::joined;
 use crate::products::snapd::{Released, Revision};
 
 /// Room beside what is downloaded, in bytes: a snap is there twice while it is refreshed, and its data is copied.
@@ -71,7 +72,7 @@ impl Seen<'_> {
                 found.against.push(format!(
                     "{}: the store has {}; try again later, or if accepted, all are taken to {newest}, by number where the cohort doesn't offer it",
                     component.title,
-                    each.collect::<Vec<_>>().join(" and ")
+                    joined(each, " and ")
                 ));
             }
         }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::Version;
 use crate::contract::component::Component;
 use crate::contract::schema::Channel;
+use crate::contract::text::joined;
 
 /// Channels that go together.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -51,8 +52,7 @@ impl Set {
     /// What it is, in a few words.
     #[must_use]
     pub fn label(&self) -> String {
-        let parts = self.about.iter().chain(&self.support);
-        parts.map(String::as_str).collect::<Vec<_>>().join(", ")
+        joined(self.about.iter().chain(&self.support), ", ")
     }
 }
 

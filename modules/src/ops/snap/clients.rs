@@ -11,10 +11,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::cmd::{Cmd, End};
-use crate::contract::cx::{Cx, Look};
+use crate::contract::cx::{Cx, Not};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
+use crate::contract::text::joined;
 
 /// Where the kernel shows which process is in which scope.
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -77,7 +78,7 @@ impl Op for Clients {
         if out.clients.is_empty() {
             return "none".to_owned();
         }
-        list(&out.clients)
+        joined(out.clients.iter().map(Client::told), ", ")
     }
 
     async fn run(cx: &Cx, args: ClientsArgs) -> Result<ClientsOut, OpError> {
@@ -130,10 +131,10 @@ impl Op for Wait {
                 for look in looks {
                     found.extend(look?.into_iter().filter(|c| c.snap == args.snap));
                 }
-                Ok(match found.is_empty() {
-                    true => Look::Yes(()),
-                    false => Look::NotYet(against(&found)),
-                })
+                match found.is_empty() {
+                    true => Ok(()),
+                    false => Err(Not::Yet(against(&found))),
+                }
             })
             .await;
         match waited {
@@ -151,31 +152,21 @@ pub(crate) fn against(clients: &[Client]) -> String {
     let mut members: Vec<&str> = clients.iter().map(|c| c.member.as_str()).collect();
     members.dedup();
     let each = members.iter().map(|member| {
-        let here: Vec<Client> = clients
-            .iter()
-            .filter(|c| c.member == **member)
-            .cloned()
-            .collect();
-        let pids: Vec<String> = here.iter().map(|c| c.pid.to_string()).collect();
-        let pids = pids.join(",");
-        format!("{member} runs {} (see: ps -fp {pids})", list(&here))
+        let here = clients.iter().filter(|c| c.member == **member);
+        let programs = joined(here.clone().map(Client::told), ", ");
+        let pids = joined(here.map(|c| c.pid), ",");
+        format!("{member} runs {programs} (see: ps -fp {pids})")
     });
-    let each: Vec<String> = each.collect();
     let snap = clients.first().map_or("", |c| c.snap.as_str());
     format!(
         "snapd doesn't refresh {snap} while its programs run: {}; end them there",
-        each.join("; ")
+        joined(each, "; ")
     )
 }
 
 /// The processes as evidence.
 pub(super) fn told(clients: &[Client]) -> serde_json::Value {
     serde_json::to_value(clients).unwrap_or_default()
-}
-
-fn list(clients: &[Client]) -> String {
-    let each: Vec<String> = clients.iter().map(Client::told).collect();
-    each.join(", ")
 }
 
 /// What runs on a member, of all snaps, and still runs a moment later.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::look;
 use super::refresh::RefreshArgs;
 use crate::contract::component::Component;
-use crate::contract::cx::{Cx, Look};
+use crate::contract::cx::{Cx, Not};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
 use crate::products::snapd::{self, Change};
@@ -125,12 +125,11 @@ pub(super) async fn follow(cx: &Cx, args: &RefreshArgs, id: &str) -> Result<(), 
     let mut watch = Watch::default();
     let ended = cx
         .until(LOOK, async || {
-            let mut answers = snapd::get(cx, member, &[&path]).await?;
-            let change: Change = snapd::read(member, answers.remove(0))?;
+            let change: Change = snapd::ask(cx, member, &path).await?;
             if change.ready || change.status == "Wait" {
-                return Ok(Look::Yes(change));
+                return Ok(change);
             }
-            Ok(Look::NotYet(watch.see(cx, args, &change).await))
+            Err(Not::Yet(watch.see(cx, args, &change).await))
         })
         .await;
     match ended {

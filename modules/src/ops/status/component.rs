@@ -12,6 +12,7 @@ use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::schema::Member;
+use crate::contract::text::joined;
 use crate::ops::snap::{COHORT, Installed};
 use crate::ops::{lxd, microceph, microovn};
 use crate::products::microcluster::{MICROCEPH, MICROCLOUD, MICROOVN, Views};
@@ -237,27 +238,20 @@ fn skew(installed: &[(&Member, &Installed)]) -> Vec<String> {
             let each = values
                 .iter()
                 .map(|(value, members)| format!("{value} on {}", members.join(", ")));
-            skew.push(format!("{what} {}", each.collect::<Vec<_>>().join(", ")));
+            skew.push(format!("{what} {}", joined(each, ", ")));
         }
     }
-    let outside: Vec<&str> = installed
-        .iter()
-        .filter(|(_, i)| i.cohort != COHORT)
-        .map(|(member, _)| member.as_str())
-        .collect();
+    let on = |odd: fn(&Installed) -> bool| {
+        let members = installed.iter().filter(|(_, i)| odd(i));
+        joined(members.map(|(member, _)| member), ", ")
+    };
+    let outside = on(|i| i.cohort != COHORT);
     if !outside.is_empty() {
-        skew.push(format!(
-            "not in cohort {COHORT:?} on {}",
-            outside.join(", ")
-        ));
+        skew.push(format!("not in cohort {COHORT:?} on {outside}"));
     }
-    let disabled: Vec<&str> = installed
-        .iter()
-        .filter(|(_, i)| !i.active)
-        .map(|(member, _)| member.as_str())
-        .collect();
+    let disabled = on(|i| !i.active);
     if !disabled.is_empty() {
-        skew.push(format!("not active on {}", disabled.join(", ")));
+        skew.push(format!("not active on {disabled}"));
     }
     skew
 }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::component::{Health, Judged};
-use crate::contract::cx::Look;
+use crate::contract::cx::Not;
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
 use crate::ops::lxd;
@@ -121,19 +121,20 @@ pub(super) fn database(
 ) -> Result<Judged, OpError> {
     let app = views.app;
     let Some(halfway) = halfway else {
-        return Ok(match views.state(presence)? {
-            Look::Yes(State::Online) => (Health::Ok, Vec::new()),
-            Look::Yes(State::Waiting) => {
+        return match views.state(presence) {
+            Ok(State::Online) => Ok((Health::Ok, Vec::new())),
+            Ok(State::Waiting) => {
                 let waits = format!("{} waits for members without the release", app.title);
-                (Health::Waiting, vec![waits])
+                Ok((Health::Waiting, vec![waits]))
             }
-            Look::NotYet(missing) => (Health::Bad, vec![missing]),
-        });
+            Err(Not::Yet(missing)) => Ok((Health::Bad, vec![missing])),
+            Err(Not::Seen(error)) => Err(error),
+        };
     };
     let judge = |rows: &[Row]| microcluster::judge(app, presence, rows);
     for (member, view) in &views.each {
         match view {
-            Ok(rows) if matches!(judge(rows), Look::Yes(State::Waiting)) => {
+            Ok(rows) if judge(rows) == Ok(State::Waiting) => {
                 halfway.waiting.push(member.clone());
             }
             Err(error) if error.kind == Kind::Unreachable => return Err(error.clone()),
@@ -154,7 +155,7 @@ pub(super) fn database(
                         "ONLINE".clone_into(&mut row.status);
                     }
                 }
-                if let Look::NotYet(missing) = judge(&rows) {
+                if let Err(missing) = judge(&rows) {
                     problems.push(missing);
                 }
             }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{MemberStatus, member_status};
 use crate::contract::cmd::Cmd;
 use crate::contract::component::Component;
-use crate::contract::cx::{Cx, Look};
+use crate::contract::cx::{Cx, Not};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
@@ -140,7 +140,7 @@ impl Op for Unharmed {
                 .cloned()
                 .collect();
             if !lost.is_empty() {
-                return Ok(Look::NotYet(format!(
+                return Err(Not::Yet(format!(
                     "it can't be determined whether everything is unchanged: {}",
                     unread(&lost).join("; ")
                 )));
@@ -148,10 +148,10 @@ impl Op for Unharmed {
             let differences = differences(since, &now);
             if differences.is_empty() {
                 let read = since.iter().filter(|area| area.unread.is_none());
-                return Ok(Look::Yes(UnharmedOut {
+                return Ok(UnharmedOut {
                     same: read.map(|area| area.facts.len()).sum(),
                     unread: unread(since),
-                }));
+                });
             }
             Err(OpError::refused(format!(
                 "not everything is as it was before the run: {}. Fix that, then resume; or if it is intended: lockstep resume {} --assume-done '{}'",
@@ -159,7 +159,8 @@ impl Op for Unharmed {
                 cx.run().id,
                 cx.path()
             ))
-            .with("differences", differences))
+            .with("differences", differences)
+            .into())
         })
         .await
     }
@@ -262,8 +263,7 @@ async fn disks(cx: &Cx, members: &[Member]) -> Facts {
     }
     // Before 2024 it had no such flag; then this isn't read.
     let cmd = Cmd::root(["/snap/bin/microceph", "disk", "list", "--json"]).timeout(TIMEOUT);
-    let (asked, output) = cx.ask(members, &cmd).await?;
-    let list: List = output.json(&cmd, &asked)?;
+    let (_, list): (_, List) = cx.ask_json(members, &cmd).await?;
     let disks = list.configured.unwrap_or_default().into_iter();
     Ok(disks
         .map(|disk| {
@@ -276,9 +276,7 @@ async fn disks(cx: &Cx, members: &[Member]) -> Facts {
 /// A disk that is encrypted can be opened only as long as the monitors keep its key (`microceph/ceph/osd.go`). Only the names
 /// of keys are asked for.
 async fn encryption(cx: &Cx, members: &[Member]) -> Facts {
-    let cmd = ceph::command(&["config-key", "ls"]);
-    let (asked, output) = cx.ask(members, &cmd).await?;
-    let keys: Vec<String> = output.json(&cmd, &asked)?;
+    let (_, keys): (_, Vec<String>) = ceph::ask(cx, members, &["config-key", "ls"]).await?;
     // Managers keep theirs there too: none at all is no answer.
     if keys.is_empty() {
         return Err(missing("key"));
@@ -297,9 +295,8 @@ async fn pools(cx: &Cx, members: &[Member]) -> Facts {
         size: u64,
         min_size: u64,
     }
-    let cmd = ceph::command(&["osd", "pool", "ls", "detail"]);
-    let (asked, output) = cx.ask(members, &cmd).await?;
-    let pools: Vec<Pool> = output.json(&cmd, &asked)?;
+    let words = ["osd", "pool", "ls", "detail"];
+    let (_, pools): (_, Vec<Pool>) = ceph::ask(cx, members, &words).await?;
     Ok(pools
         .into_iter()
         .map(|pool| {
@@ -316,9 +313,7 @@ async fn filesystems(cx: &Cx, members: &[Member]) -> Facts {
         metadata_pool: String,
         data_pools: Vec<String>,
     }
-    let cmd = ceph::command(&["fs", "ls"]);
-    let (asked, output) = cx.ask(members, &cmd).await?;
-    let all: Vec<Filesystem> = output.json(&cmd, &asked)?;
+    let (_, all): (_, Vec<Filesystem>) = ceph::ask(cx, members, &["fs", "ls"]).await?;
     Ok(all
         .into_iter()
         .map(|fs| {
@@ -330,9 +325,7 @@ async fn filesystems(cx: &Cx, members: &[Member]) -> Facts {
 
 /// As its first OSD has them: MicroCeph keeps one of them in a file of its own.
 async fn networks(cx: &Cx, members: &[Member]) -> Facts {
-    let cmd = ceph::command(&["osd", "ls"]);
-    let (asked, output) = cx.ask(members, &cmd).await?;
-    let osds: Vec<i64> = output.json(&cmd, &asked)?;
+    let (asked, osds): (_, Vec<i64>) = ceph::ask(cx, members, &["osd", "ls"]).await?;
     let Some(first) = osds.iter().min() else {
         return Ok(BTreeMap::new());
     };
@@ -368,8 +361,7 @@ async fn tunnels(cx: &Cx, members: &[Member]) -> Facts {
         "Encap",
     ])
     .timeout(TIMEOUT);
-    let (asked, output) = cx.ask(members, &cmd).await?;
-    let table: Table = output.json(&cmd, &asked)?;
+    let (_, table): (_, Table) = cx.ask_json(members, &cmd).await?;
     let at = |name: &str| {
         let at = table.headings.iter().position(|heading| heading == name);
         at.ok_or_else(|| missing(&format!("column {name}")))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::command;
+use super::ask;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 
@@ -18,8 +18,6 @@ pub async fn manager_modules(cx: &Cx) -> Result<BTreeSet<String>, OpError> {
     struct Modules {
         enabled_modules: BTreeSet<String>,
     }
-    let cmd = command(&["mgr", "module", "ls"]);
-    let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
-    let modules: Modules = output.json(&cmd, &asked)?;
+    let (_, modules): (_, Modules) = ask(cx, &cx.members(), &["mgr", "module", "ls"]).await?;
     Ok(modules.enabled_modules)
 }
