@@ -317,7 +317,7 @@ impl Engine {
                 .approved
                 .as_ref()
                 .and_then(|a| a.objection(&call));
-            self.admit(call, 1, Vec::new());
+            self.admit(call, 1, Vec::new())?;
             if let Some(why) = outside {
                 self.refuse(&path, why)?;
                 continue;
@@ -328,11 +328,10 @@ impl Engine {
     }
 
     /// Makes a step live.
-    fn admit(&mut self, call: Call, attempts: u32, left: Vec<Value>) {
+    fn admit(&mut self, call: Call, attempts: u32, left: Vec<Value>) -> Result<(), EngineError> {
         // The script has checked that the op exists.
-        let Ok(def) = self.tools.registry.op(&call.op).cloned() else {
-            return;
-        };
+        let def = self.tools.registry.op(&call.op).cloned();
+        let def = def.map_err(|unknown| EngineError::Internal(unknown.to_string()))?;
         let began = tokio::time::Instant::now();
         self.steps.insert(
             call.path.clone(),
@@ -345,6 +344,7 @@ impl Engine {
                 began,
             },
         );
+        Ok(())
     }
 
     /// Sets a live step going. Its start is on disk.

@@ -441,7 +441,7 @@ impl Engine {
                         .push_back((path.clone(), Err(failure), choice));
                 }
                 Way::Refuse(why) => {
-                    self.admit(call, attempts, left);
+                    self.admit(call, attempts, left)?;
                     refused.push((path, why));
                     continue;
                 }
@@ -451,18 +451,18 @@ impl Engine {
                         path: path.clone(),
                         attempt: attempts + 1,
                     });
-                    self.admit(call, attempts + 1, left);
+                    self.admit(call, attempts + 1, left)?;
                     beginning.push((path, Begin::Run));
                     continue;
                 }
                 Way::Probe { .. } => {
                     records.extend(choice.map(|choice| self.decided(&path, choice)));
-                    self.admit(call, attempts, left);
+                    self.admit(call, attempts, left)?;
                     beginning.push((path, Begin::Probe));
                     continue;
                 }
             }
-            self.admit(call, attempts, left);
+            self.admit(call, attempts, left)?;
         }
         self.append(&records)?;
         for (path, why) in refused {

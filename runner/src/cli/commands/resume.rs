@@ -158,7 +158,7 @@ pub(crate) fn go_on(app: &App<'_>, how: &How<'_>) -> Result<Exit, Fault> {
     let _within = runtime.enter();
     // Only for what is shown where the two differ: a run continues with another playbook even if its own can't be read.
     let then = taken.captured();
-    let session = taken.resume(app.registry.clone(), script, choices)?;
+    let session = taken.resume(registry.clone(), script, choices)?;
     let now = session.sources();
     let front = Front {
         shown: Shown::of_run(app.global),
