@@ -1,18 +1,17 @@
 //! The path of a step: where it stands in its run, and what it is known by.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// The identity of a step: labels of sections and strands, then the op and how many of it came before in the same scope, for
 /// example `MicroCeph/micro2/snap.refresh#1`. Any text can be taken for one; which steps there are, the run knows.
 /// The empty one, which is the default, is no step's.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(from = "String")]
-#[schemars(with = "String")]
 pub struct StepPath(Arc<str>);
 
 impl StepPath {
@@ -60,6 +59,21 @@ impl fmt::Display for StepPath {
 impl Serialize for StepPath {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&self.0)
+    }
+}
+
+/// As a plain text in place: in a schema a path has no name of its own.
+impl JsonSchema for StepPath {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        String::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
     }
 }
 
