@@ -8,7 +8,7 @@ lock = {}
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lock.read.Result
----@field members { member: string, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }[] One a member, by name.
+---@field members { member: lockstep.Member, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }[] One a member, by name.
 
 --- Tell whose the cluster is, member by member.
 ---@param args lock.read.Args
@@ -22,7 +22,7 @@ function lock.read(args) end
 
 ---@class (exact) lock.take.Result
 ---@field claim { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } } What the lock says on every member.
----@field members string[] The members, by name.
+---@field members lockstep.Member[] The members, by name.
 
 --- Take the cluster for this run, on every member.
 ---
@@ -36,7 +36,7 @@ function lock.take(args) end
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lock.release.Result
----@field members { member: string, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }[] How each member's lock is now: free, or another run's.
+---@field members { member: lockstep.Member, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }[] How each member's lock is now: free, or another run's.
 
 --- Give the cluster back, on every member where this run has it.
 ---@param args lock.release.Args
@@ -49,7 +49,7 @@ function lock.release(args) end
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lock.remove.Result
----@field members { member: string, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }[] How each member's lock is now: free, or another run's.
+---@field members { member: lockstep.Member, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }[] How each member's lock is now: free, or another run's.
 
 --- Remove locks that were inspected before, whoever holds them: for the lock of a run that no longer exists. See `lockstep unlock`.
 ---

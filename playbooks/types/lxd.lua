@@ -8,7 +8,7 @@ lxd = {}
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lxd.members.Result
----@field members { message: string, name: string, status: string, architecture?: string, config?: table<string, string>, groups?: string[], roles?: string[] }[] The members.
+---@field members { message: string, name: lockstep.Member, status: string, architecture?: string, config?: table<string, string>, groups?: string[], roles?: string[] }[] The members.
 
 --- List the members of the LXD cluster and how LXD sees them.
 ---@param args lxd.members.Args
@@ -20,7 +20,7 @@ function lxd.members(args) end
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lxd.wait.Result
----@field members { message: string, name: string, status: string, architecture?: string, config?: table<string, string>, groups?: string[], roles?: string[] }[] The members.
+---@field members { message: string, name: lockstep.Member, status: string, architecture?: string, config?: table<string, string>, groups?: string[], roles?: string[] }[] The members.
 ---@field unasked? string[] Members whose LXD can't be asked for its networks and storage: it is from before 5.21.4, or before 6.4.
 
 --- Wait until LXD is ready on every member, with networks and storage, and all members are online with one version.
@@ -66,7 +66,7 @@ function lxd.unharmed(args) end
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) lxd.predict.Result
----@field instances ({ action: "live"|"cold"|"stop"|"cannot", name: string, project: string, reason: string, target?: string })[] The running instances of the member.
+---@field instances ({ action: "live"|"cold"|"stop"|"cannot", name: string, project: string, reason: string, target?: lockstep.Member })[] The running instances of the member.
 ---@field refusals string[] What speaks against it. Empty where nothing does.
 ---@field starts? string[] Instances that don't run, and that LXD starts on the way; `lxd.restore` stops them again.
 

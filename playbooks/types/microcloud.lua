@@ -9,7 +9,7 @@ microcloud = {}
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) microcloud.members.Result
----@field members { address: string, name: string, role: string, status: string }[] The members.
+---@field members { address: string, name: lockstep.Member, role: string, status: string }[] The members.
 
 --- List the members of the MicroCloud, as one of them sees them.
 ---@param args microcloud.members.Args

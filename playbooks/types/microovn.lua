@@ -8,8 +8,8 @@ microovn = {}
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) microovn.health.Result
----@field central string[] Members that run the databases.
----@field leaders string[] Members that lead one.
+---@field central lockstep.Member[] Members that run the databases.
+---@field leaders lockstep.Member[] Members that lead one.
 ---@field ok boolean Whether nothing speaks against taking one member down.
 ---@field problems string[] What does.
 ---@field terms integer[] The terms of both databases; they change with every election.
@@ -25,9 +25,9 @@ function microovn.health(args) end
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) microovn.order.Result
----@field central string[] Those that run the databases.
+---@field central lockstep.Member[] Those that run the databases.
 ---@field downtime string[] Why the databases stop while a member is away; empty if they needn't.
----@field leaders string[] Those that lead one.
+---@field leaders lockstep.Member[] Those that lead one.
 ---@field members lockstep.Member[] The members, the first to be refreshed first.
 
 --- Put members into the order of a wave: those that run no database first, and those that lead one last.
@@ -82,7 +82,7 @@ function microovn.spare(args) end
 
 ---@class (exact) microovn.wait.Result
 ---@field database "online"|"waiting" How MicroOVN's database stands.
----@field health { central: string[], leaders: string[], ok: boolean, problems: string[], terms: integer[] } How OVN's databases are.
+---@field health { central: lockstep.Member[], leaders: lockstep.Member[], ok: boolean, problems: string[], terms: integer[] } How OVN's databases are.
 
 --- Wait until the network's databases are healthy again: the gate before the next member.
 ---

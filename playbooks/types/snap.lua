@@ -70,7 +70,7 @@ function snap.changes(args) end
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) snap.clients.Result
----@field clients { app: string, member: string, pid: integer, snap: string }[] The processes. What runs for less than two seconds isn't among them.
+---@field clients { app: string, member: lockstep.Member, pid: integer, snap: string }[] The processes. What runs for less than two seconds isn't among them.
 
 --- List the programs of snaps that people run on a member: snapd doesn't refresh a snap while one of its programs runs.
 ---@param args snap.clients.Args
