@@ -105,8 +105,8 @@ async fn look(cx: &Cx, member: Option<&Member>) -> Look<WaitOut> {
     let database = match member {
         Some(member) => microcluster::look_refreshed(cx, MICROOVN, member).await?,
         None => {
-            let presence = microcluster::look_everywhere(cx, MICROOVN).await?;
-            schemas(cx, &presence, &health.central).await?;
+            microcluster::look_everywhere(cx, MICROOVN).await?;
+            schemas(cx, &health.central).await?;
             State::Online
         }
     };
@@ -114,7 +114,8 @@ async fn look(cx: &Cx, member: Option<&Member>) -> Look<WaitOut> {
 }
 
 /// Whether both databases have been converted to the schema that all members expect, as every member sees it.
-async fn schemas(cx: &Cx, presence: &Presence, central: &[Member]) -> Look<()> {
+async fn schemas(cx: &Cx, central: &[Member]) -> Look<()> {
+    let presence = Presence::look(cx, MICROOVN.snap).await?;
     let cmd = status();
     let outputs = join_all(presence.with.iter().map(|member| cx.cmd(member, &cmd))).await;
     for (member, output) in presence.with.iter().zip(outputs) {
