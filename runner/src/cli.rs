@@ -5,6 +5,7 @@ mod print;
 
 mod app;
 mod commands;
+mod example;
 mod exit;
 mod front;
 mod global;
@@ -15,6 +16,7 @@ mod params;
 mod reference;
 mod shown;
 mod signals;
+mod table;
 mod target;
 mod typed;
 mod version;

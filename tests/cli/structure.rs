@@ -64,11 +64,6 @@ const CIRCLES: &[(&str, &str, &str)] = &[
     ),
     (
         "runner/src",
-        "cli/commands/op cli/commands/plan cli/commands/playbook cli/commands/preflight cli/commands/status cli/params cli/session",
-        "Commands play steps and playbooks for each other.",
-    ),
-    (
-        "runner/src",
         "engine engine/attempt engine/finish engine/host engine/replay",
         "The loop and its parts work on one state.",
     ),

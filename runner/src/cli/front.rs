@@ -17,12 +17,12 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-use super::commands::preflight::checks_table;
 use super::exit::{Exit, Fault};
 use super::global::Global;
 use super::print;
 use super::shown::Shown;
 use super::signals::until_interrupted;
+use super::table::checks_table;
 use crate::clock::Clock;
 use crate::engine::{Answer, Asker, EngineError, Finish, Held, Stop};
 use crate::failure::Failure;

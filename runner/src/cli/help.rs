@@ -10,6 +10,7 @@ use super::commands::{
     abort, check, completions, doc, init, man, new, op, plan, playbook, playbooks, preflight,
     rehearse, report, resume, runs, show, status, types, unlock, watch,
 };
+use super::example::Example;
 use super::exit::{Exit, Fault};
 
 /// The commands in the order in which they are read about.
@@ -26,9 +27,6 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Write playbooks", &["new", "types", "playbooks", "doc"]),
     ("Set up", &["init", "completions", "man"]),
 ];
-
-/// What is typed, and what for.
-pub(crate) type Example = (&'static str, &'static str);
 
 /// What `lockstep` itself is typed for.
 const FIRST: &[Example] = &[

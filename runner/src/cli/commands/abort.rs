@@ -4,8 +4,8 @@ use clap::Args;
 
 use super::resume::{self, How};
 use crate::cli::app::App;
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::help::Example;
 
 /// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[

@@ -21,10 +21,10 @@ use lockstep_modules::contract::schema::Member;
 use lockstep_modules::ops::preflight::CHECKS;
 use lockstep_twin::{Arg as FaultArg, KINDS, SEVERITIES, Set};
 
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::state;
 use crate::cli::global::Global;
-use crate::cli::help::Example;
 use crate::cli::print;
 use crate::cli::target;
 use crate::journal::Phase;

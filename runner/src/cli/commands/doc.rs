@@ -5,8 +5,8 @@ use lockstep_modules::contract::near::hint;
 use serde_json::json;
 
 use crate::cli::app::App;
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::help::Example;
 use crate::cli::print;
 use crate::generate;
 

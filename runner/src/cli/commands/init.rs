@@ -12,10 +12,10 @@ use lockstep_modules::contract::schema::Member;
 use lockstep_modules::transport::ssh::Ssh;
 use serde::Deserialize;
 
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
 use crate::cli::global::Global;
-use crate::cli::help::Example;
 use crate::config::address;
 use crate::private::{self, Over};
 use crate::report::harmless::one_line;

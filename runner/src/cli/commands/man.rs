@@ -8,8 +8,9 @@ use clap_mangen::Man;
 use lockstep_modules::contract::op::Registry;
 use roff::{Roff, bold, italic, roman};
 
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::help::{self, ENVIRONMENT, Example, FILES};
+use crate::cli::help::{self, ENVIRONMENT, FILES};
 use crate::private::{self, Over, SHARED};
 
 /// What it is typed for.

@@ -9,9 +9,10 @@ use lockstep_modules::contract::cmd::quote;
 use serde_json::json;
 
 use crate::bundle::shipped;
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
-use crate::cli::help::{Example, columns};
+use crate::cli::help::columns;
 use crate::cli::print;
 
 /// What it is typed for.

@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::cli::app::App;
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::{Front, runtime, tell, who};
-use crate::cli::help::Example;
 use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::cli::target::{self, machines};

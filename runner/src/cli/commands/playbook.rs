@@ -7,10 +7,10 @@ use lockstep_modules::contract::cluster::MemberConfig;
 
 use crate::bundle::Main;
 use crate::cli::app::App;
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::global::Global;
-use crate::cli::help::Example;
 use crate::cli::mistakes::near_file;
 use crate::cli::params::{self, Params};
 use crate::cli::shown::Shown;

@@ -1,7 +1,6 @@
 //! `preflight`: whether an update, or an upgrade, could begin. It only looks.
 
 use clap::Args;
-use comfy_table::Table;
 use lockstep_modules::contract::op::Registry;
 use lockstep_modules::contract::schema::coerce;
 use lockstep_modules::ops::preflight::{CHECKS, Check, Report, Verdict};
@@ -9,14 +8,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::playbook::main_of;
-use super::status::table;
 use crate::cli::app::App;
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::{Front, runtime, tell, who};
-use crate::cli::help::Example;
 use crate::cli::params::{self, Params};
 use crate::cli::print;
 use crate::cli::shown::Shown;
+use crate::cli::table::checks_table;
 use crate::cli::target;
 use crate::engine::Finish;
 use crate::session::{Begin, Draft};
@@ -85,24 +84,6 @@ fn report(registry: &Registry, value: Value) -> Result<Report, Fault> {
 /// Whether a check is one of lockstep's own, and not a row of a table.
 fn is_own(name: &str) -> bool {
     CHECKS.iter().any(|own| own.name == name)
-}
-
-/// Checks as a table, each with its evidence and with what can be typed.
-pub(crate) fn checks_table(checks: &[Check]) -> Table {
-    let mut table = table(["CHECK", "", "EVIDENCE"]);
-    for check in checks {
-        let mut evidence = check.evidence.join("\n");
-        if check.is_against() {
-            if let Some(link) = &check.link {
-                evidence.push_str(&format!("\n{link}"));
-            }
-            if check.may_accept {
-                evidence.push_str(&format!("\nto proceed anyway: --accept {}", check.name));
-            }
-        }
-        table.add_row([check.name.as_str(), check.verdict.word(), &evidence]);
-    }
-    table
 }
 
 fn print(report: &Report, verbose: bool) {

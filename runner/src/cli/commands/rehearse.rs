@@ -7,9 +7,9 @@ use lockstep_twin::Fault as Mishap;
 
 use super::playbook::{self, RunArgs, machines_of, main_of};
 use crate::cli::app::App;
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
-use crate::cli::help::Example;
 use crate::config::read_scenario;
 use crate::target::{Made, Target};
 

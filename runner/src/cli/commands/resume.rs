@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::playbook::{DELIVER, main_of};
 use crate::cli::app::App;
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::global::Global;
-use crate::cli::help::Example;
 use crate::cli::shown::{Shown, is_screen};
 use crate::cli::{modules, params, print, target};
 use crate::engine::{Decisions, EngineError, Finish, Held};

@@ -3,11 +3,12 @@
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::state;
 use crate::cli::global::Global;
-use crate::cli::help::Example;
 use crate::cli::print;
+use crate::cli::table::table;
 use crate::journal::{History, JournalError, Phase};
 use crate::path::StepPath;
 use crate::runs::{Runs, RunsError};
@@ -62,7 +63,7 @@ pub(crate) fn runs(global: &Global) -> Result<Exit, Fault> {
         out!("no runs yet");
         return Ok(Exit::Done);
     }
-    let mut table = super::status::table(["RUN", "CLUSTER", "BEGAN", "STEPS", "STATE"]);
+    let mut table = table(["RUN", "CLUSTER", "BEGAN", "STEPS", "STATE"]);
     for (id, history, running) in &rows {
         match history {
             Ok(history) => {

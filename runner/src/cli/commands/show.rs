@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 
 use crate::account::{Account, Command, Output, Progress, State, Step, load, span};
 use crate::cli::app::App;
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::refusal;
-use crate::cli::help::Example;
 use crate::cli::print;
+use crate::cli::table::table;
 use crate::engine::Held;
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
@@ -146,7 +147,7 @@ fn names(members: &[Member]) -> String {
 pub(crate) fn changes(account: &Account) {
     let moves = account.moves();
     if !moves.is_empty() {
-        let mut table = super::status::table(["CHANGED", "BEFORE", "NOW", "VERSION", "MEMBERS"]);
+        let mut table = table(["CHANGED", "BEFORE", "NOW", "VERSION", "MEMBERS"]);
         for one in &moves {
             table.add_row([
                 one.component,
@@ -163,8 +164,7 @@ pub(crate) fn changes(account: &Account) {
 fn summary(account: &Account) {
     changes(account);
     if !account.waves.is_empty() {
-        let mut table =
-            super::status::table(["WAVE", "BEGAN", "TOOK", "MEMBERS", "STEPS", "AGAIN"]);
+        let mut table = table(["WAVE", "BEGAN", "TOOK", "MEMBERS", "STEPS", "AGAIN"]);
         for wave in &account.waves {
             table.add_row([
                 wave.name.clone(),

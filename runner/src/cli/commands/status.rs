@@ -3,9 +3,6 @@
 use std::time::Duration;
 
 use clap::Args;
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
-use console::Term;
 use lockstep_modules::contract::schema::Member;
 use lockstep_modules::ops::status::{ComponentStatus, Health, MemberStatus, Status};
 use serde::Deserialize;
@@ -13,11 +10,12 @@ use serde_json::json;
 
 use super::op;
 use crate::cli::app::App;
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
-use crate::cli::help::Example;
 use crate::cli::print;
 use crate::cli::shown::{Shown, is_screen};
+use crate::cli::table::table;
 use crate::cli::target;
 use crate::session::Once;
 
@@ -27,22 +25,6 @@ pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep status --watch", "again every five seconds"),
     ("lockstep status --json", "for programs"),
 ];
-
-/// A table without lines, no wider than the terminal that it is for.
-pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(header);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    let size = is_screen().then(|| Term::stdout().size_checked()).flatten();
-    if let Some((_, columns)) = size {
-        table
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(columns);
-    }
-    table
-}
 
 /// How the cluster is shown.
 #[derive(Args)]

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::bundle::digest;
 use crate::cli::app::App;
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::help::Example;
 use crate::cli::print;
 use crate::generate::{self, TYPES};
 use crate::private::{self, Over, SHARED};

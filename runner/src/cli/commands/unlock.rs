@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::op;
 use crate::cli::app::App;
+use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
-use crate::cli::help::Example;
 use crate::cli::shown::Shown;
 use crate::cli::target;
 use crate::session::Once;
