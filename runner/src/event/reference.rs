@@ -17,7 +17,7 @@ use crate::journal::By;
 use crate::path::StepPath;
 
 const HEAD: &str = "\
-<!-- Made from `runner/src/event.rs`: edit that, and run the tests. -->
+<!-- Made from `runner/src/event.rs`: edit that, and run cargo generate. -->
 
 # The event stream
 
