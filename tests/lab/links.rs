@@ -56,7 +56,9 @@ fn a_dead_link_brings_each_kind_of_step_to_a_known_end() {
         let told = format!(r#""member":"{member}","reason":"contact was lost: {why}"#);
         read(&events).contains(&told)
     };
-    wait_until("it isn't noticed", || members.iter().all(&away));
+    for member in &members {
+        wait_until(&format!("{member}: it isn't noticed"), || away(member));
+    }
     write(&lab.path("go"), "");
     members.iter().for_each(|member| lab.dead(member, false));
     let out = Ran::of(child.wait_with_output().unwrap()).exits(4);
