@@ -1,8 +1,9 @@
 //! Links that die in the middle of each kind of step, over real SSH, and come back.
 
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use lockstep_tests::lab::{Ran, SshLab, read, wait_until, write};
+use lockstep_tests::lab::{Ran, SshLab, now, pause, read, wait_until, write};
 use lockstep_twin::Scenario;
 
 /// Each member has a step of another kind when all links die: nobody closes a connection, nothing arrives any more.
@@ -56,8 +57,11 @@ fn a_dead_link_brings_each_kind_of_step_to_a_known_end() {
         let told = format!(r#""member":"{member}","reason":"contact was lost: {why}"#);
         read(&events).contains(&told)
     };
-    for member in &members {
-        wait_until(&format!("{member}: it isn't noticed"), || away(member));
+    let deadline = now() + Duration::from_secs(60);
+    while let Some(member) = members.iter().find(|member| !away(member)) {
+        let seen = read(&events);
+        assert!(now() < deadline, "{member}: it isn't noticed:\n{seen}");
+        pause(Duration::from_millis(5));
     }
     write(&lab.path("go"), "");
     members.iter().for_each(|member| lab.dead(member, false));
