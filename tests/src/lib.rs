@@ -140,6 +140,18 @@ pub fn held_by(
     told(&held)
 }
 
+/// Asserts that a snap has this revision wherever it is installed, and that no rule was broken.
+///
+/// # Panics
+/// Where it isn't so.
+pub fn assert_refreshed(bench: &Bench, snap: &str, revision: u32) {
+    // A member may have none of the component.
+    let revisions = bench.revisions(snap);
+    let all = revisions.iter().all(|r| *r == revision);
+    assert!(!revisions.is_empty() && all, "{revisions:?}");
+    assert_eq!(bench.world.violations(), []);
+}
+
 impl From<Result<trial::Ended, Failure>> for Ended {
     fn from(ended: Result<trial::Ended, Failure>) -> Self {
         match ended {

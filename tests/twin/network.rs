@@ -25,13 +25,7 @@ fn held_by(fault: impl FnOnce(&mut World), mend: impl FnOnce(&mut World)) -> Str
 }
 
 fn assert_whole(bench: &Bench) {
-    // A member may have none of the component.
-    let revisions = bench.revisions("microovn");
-    assert!(
-        !revisions.is_empty() && revisions.iter().all(|r| *r == 701),
-        "{revisions:?}"
-    );
-    assert_eq!(bench.world.violations(), []);
+    lockstep_tests::assert_refreshed(bench, "microovn", 701);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use lockstep_modules::contract::cmd::Cmd;
-use lockstep_modules::contract::cx::{Cx, Look, Not};
+use lockstep_modules::contract::cx::{Cx, Look, Unmet};
 use lockstep_modules::contract::error::OpError;
 use lockstep_modules::contract::op::{Effect, Module, Op, OpDef};
 use lockstep_modules::contract::schema::{Member, Span};
@@ -165,13 +165,13 @@ fn drained(name: &Member, seen: &Backend) -> Look<DrainOut> {
         Backend {
             state: State::Draining,
             connections,
-        } => Err(Not::Yet(format!(
+        } => Err(Unmet::NotYet(format!(
             "{connections} connections to {name} are open"
         ))),
         Backend {
             state: State::Enabled,
             ..
-        } => Err(Not::Yet(format!("{name} still gets new connections"))),
+        } => Err(Unmet::NotYet(format!("{name} still gets new connections"))),
     }
 }
 
@@ -229,7 +229,7 @@ mod tests {
         let missing = |printed: &str| {
             let seen = serde_json::from_str(printed).unwrap();
             match drained(&Member::from("micro01"), &seen) {
-                Err(Not::Yet(missing)) => Some(missing),
+                Err(Unmet::NotYet(missing)) => Some(missing),
                 _ => None,
             }
         };

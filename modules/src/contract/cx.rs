@@ -110,31 +110,31 @@ pub enum Note<'a> {
 }
 
 /// What one look at the world gave, if it is as wanted.
-pub type Look<T> = Result<T, Not>;
+pub type Look<T> = Result<T, Unmet>;
 
 /// Why a look gave nothing.
 #[derive(Debug)]
-pub enum Not {
+pub enum Unmet {
     /// It isn't as wanted yet, because of this: look again.
-    Yet(String),
+    NotYet(String),
     /// The look itself failed, and another one won't help.
-    Seen(OpError),
+    Failed(OpError),
 }
 
-impl Not {
+impl Unmet {
     /// An error is a reason to look again, in the words that `told` has for it, unless a member can't be reached.
     pub fn of(error: OpError, told: impl FnOnce(&OpError) -> String) -> Self {
         if error.kind == Kind::Unreachable {
-            Self::Seen(error)
+            Self::Failed(error)
         } else {
-            Self::Yet(told(&error))
+            Self::NotYet(told(&error))
         }
     }
 }
 
-impl From<OpError> for Not {
+impl From<OpError> for Unmet {
     fn from(error: OpError) -> Self {
-        Self::Seen(error)
+        Self::Failed(error)
     }
 }
 
@@ -539,8 +539,8 @@ impl Cx {
         loop {
             match look().await {
                 Ok(value) => return Ok(value),
-                Err(Not::Yet(missing)) => self.pause(every, missing).await?,
-                Err(Not::Seen(error)) => return Err(error),
+                Err(Unmet::NotYet(missing)) => self.pause(every, missing).await?,
+                Err(Unmet::Failed(error)) => return Err(error),
             }
         }
     }
@@ -565,7 +565,7 @@ impl Cx {
             if good >= looks {
                 return Ok(value);
             }
-            Err(Not::Yet(format!(
+            Err(Unmet::NotYet(format!(
                 "healthy so far, {good} of {looks} checks"
             )))
         })

@@ -38,7 +38,7 @@ pub use work::{Work, work};
 
 use crate::contract::cmd::Cmd;
 use crate::contract::component::Component;
-use crate::contract::cx::{Cx, Look, Not};
+use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Module, Op, OpDef};
 use crate::contract::schema::{Member, Span};
@@ -221,15 +221,15 @@ async fn look(cx: &Cx) -> Look<WaitOut> {
         }
     }
     if !waiting.is_empty() {
-        return Err(Not::Yet(not_ready(&waiting)));
+        return Err(Unmet::NotYet(not_ready(&waiting)));
     }
     let seen = health(cx, &presence).await;
-    let seen = seen.map_err(|error| Not::of(error, OpError::told))?;
+    let seen = seen.map_err(|error| Unmet::of(error, OpError::told))?;
     if seen.problems.is_empty() {
         let members = seen.members;
         return Ok(WaitOut { members, unasked });
     }
-    Err(Not::Yet(seen.problems.join("; ")))
+    Err(Unmet::NotYet(seen.problems.join("; ")))
 }
 
 /// Who isn't ready and why, and where to look. A member that has a newer version than another one isn't ready either, so one

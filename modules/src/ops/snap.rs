@@ -20,7 +20,7 @@ pub(crate) use clients::{against, lasting as running};
 pub use refresh::{REFRESH, Refresh, RefreshArgs, RefreshOut, Replaced, Spares};
 
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::{Cx, LogLevel, Not};
+use crate::contract::cx::{Cx, LogLevel, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
 use crate::contract::schema::{Channel, Member, Span};
@@ -585,7 +585,7 @@ async fn settled(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Chan
             said = Some(going.id.clone());
         }
         let text = going.current().2;
-        Err(Not::Yet(format!(
+        Err(Unmet::NotYet(format!(
             "change {} of {name} is in progress: {text}",
             going.id
         )))

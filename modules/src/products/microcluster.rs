@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::cmd::Cmd;
 use crate::contract::component::Component;
-use crate::contract::cx::{Cx, Look, Not};
+use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
 use crate::products::snapd::{self, Presence, Revision};
@@ -141,8 +141,8 @@ fn seen(
     view: &Result<Vec<Row>, OpError>,
 ) -> Look<State> {
     match view {
-        Ok(rows) => judge(app, presence, rows).map_err(Not::Yet),
-        Err(error) => Err(Not::of(error.clone(), |error| {
+        Ok(rows) => judge(app, presence, rows).map_err(Unmet::NotYet),
+        Err(error) => Err(Unmet::of(error.clone(), |error| {
             format!(
                 "{} on {member}: {error}; look there at: sudo snap logs {}.daemon",
                 app.title, app.snap
@@ -180,10 +180,10 @@ pub fn with_way_back(
 pub async fn look_refreshed(cx: &Cx, app: App, member: &Member) -> Look<State> {
     let down = snapd::services_down(cx, member, app.snap).await;
     let told = |error: &OpError| format!("services of {} on {member}: {error}", app.title);
-    let down = down.map_err(|error| Not::of(error, told))?;
+    let down = down.map_err(|error| Unmet::of(error, told))?;
     if let Some(first) = down.first() {
         let all = down.join(", ");
-        return Err(Not::Yet(format!(
+        return Err(Unmet::NotYet(format!(
             "down on {member}: {all}; look there at: sudo snap logs {first}"
         )));
     }
@@ -198,7 +198,7 @@ pub async fn look_everywhere(cx: &Cx, app: App) -> Look<Presence> {
     let presence = Presence::look(cx, app.snap).await?;
     match Views::take(cx, app, &presence).await.state(&presence)? {
         State::Online => Ok(presence),
-        State::Waiting => Err(Not::Yet(format!(
+        State::Waiting => Err(Unmet::NotYet(format!(
             "{} still waits for members without the release",
             app.title
         ))),
@@ -258,14 +258,14 @@ impl Views {
     /// Where a member can't be reached.
     pub fn state(&self, presence: &Presence) -> Look<State> {
         self.roster()
-            .map_err(|error| Not::of(error, OpError::told))?;
+            .map_err(|error| Unmet::of(error, OpError::told))?;
         let mut missing = Vec::new();
         let mut waiting = false;
         for (member, view) in &self.each {
             match seen(self.app, presence, member, view) {
                 Ok(State::Online) => {}
                 Ok(State::Waiting) => waiting = true,
-                Err(Not::Yet(what)) => missing.push(what),
+                Err(Unmet::NotYet(what)) => missing.push(what),
                 Err(error) => return Err(error),
             }
         }
@@ -274,7 +274,7 @@ impl Views {
         match (waiting, missing.is_empty()) {
             (true, _) => Ok(State::Waiting),
             (false, true) => Ok(State::Online),
-            (false, false) => Err(Not::Yet(missing.join("; "))),
+            (false, false) => Err(Unmet::NotYet(missing.join("; "))),
         }
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::{Cx, Look, Not};
+use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::schema::Member;
 
@@ -285,7 +285,7 @@ impl Presence {
     /// Where a member gives no answer: it may have the snap.
     pub async fn look(cx: &Cx, snap: &str) -> Look<Self> {
         let presence = Self::of(cx, snap).await;
-        presence.map_err(|error| Not::of(error, OpError::told))
+        presence.map_err(|error| Unmet::of(error, OpError::told))
     }
 
     /// What is wrong with a list of a product's members: nothing may be concluded from one that lacks a member with the snap,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::detail::{autostarts, title};
 use super::{holding, query, versions};
-use crate::contract::cx::{Cx, Not};
+use crate::contract::cx::{Cx, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
@@ -167,7 +167,7 @@ pub(super) async fn known(cx: &Cx) -> Result<Vec<Instance>, OpError> {
         let missing = format!("LXD has no answer about {}", silent.join(", "));
         let versions = versions(cx, &cx.members()).await?;
         match versions.as_deref().and_then(holding) {
-            None => Err(Not::Yet(missing)),
+            None => Err(Unmet::NotYet(missing)),
             Some(skew) => Err(OpError::timeout(format!(
                 "{missing}; {skew}. It refreshes itself within a minute; if it doesn't: lockstep op snap.refresh --snap lxd \
                  --member NAME. Resume when all have the same"

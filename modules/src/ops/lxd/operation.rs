@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Instance, TIMEOUT};
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::{Cx, Not};
+use crate::contract::cx::{Cx, Unmet};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
 
@@ -120,10 +120,10 @@ pub(super) async fn follow(
                 if let Some(done) = seen.len().checked_sub(1).filter(|_| instances > 0) {
                     cx.progress(done as u64, Some(instances as u64), doing.as_str());
                 }
-                Err(Not::Yet(doing))
+                Err(Unmet::NotYet(doing))
             }
             Ok(operation) => Ok(operation.ended()),
-            Err(error) => Err(Not::Yet(error.message)),
+            Err(error) => Err(Unmet::NotYet(error.message)),
         }
     })
     .await

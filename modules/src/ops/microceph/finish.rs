@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::BaselineOut;
 use super::wait::{EVERY, samples, whole};
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::{Cx, Look, Not};
+use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
@@ -96,7 +96,7 @@ async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Look<FinishOut> {
     let Some(release) = versions.one() else {
         let several = versions.releases().into_iter();
         let several = several.map(|(release, count)| format!("{count} run {release}"));
-        return Err(Not::Yet(format!(
+        return Err(Unmet::NotYet(format!(
             "not all daemons run the same release: {}; for more: sudo microceph.ceph versions",
             joined(several, ", ")
         )));
@@ -106,13 +106,13 @@ async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Look<FinishOut> {
         if began.elapsed() > BY_ITSELF {
             require(cx, &asked, &release).await?;
         }
-        return Err(Not::Yet(format!(
+        return Err(Unmet::NotYet(format!(
             "OSDs are required to run {}, but not yet {}",
             dump.require_osd_release, release.name
         )));
     }
     if let Some(left) = left_on(since, &dump) {
-        return Err(Not::Yet(left));
+        return Err(Unmet::NotYet(left));
     }
     Ok(FinishOut {
         release: release.to_string(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::BaselineOut;
 use super::wait::{others_first, unanswered, with_place};
-use crate::contract::cx::{Cx, Not};
+use crate::contract::cx::{Cx, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
@@ -62,11 +62,15 @@ impl Op for Spare {
         let since = args.since.as_ref().map(|baseline| &baseline.codes);
         cx.until(EVERY, async || {
             let seen = look(cx, &args.member, since, args.downtime).await;
-            let (picture, against) = seen.map_err(|error| Not::of(error, unanswered))?;
+            let (picture, against) = seen.map_err(|error| Unmet::of(error, unanswered))?;
             if against.is_empty() {
                 return Ok(SpareOut { spared: true });
             }
-            Err(Not::Yet(with_place(&picture, Some(&args.member), &against)))
+            Err(Unmet::NotYet(with_place(
+                &picture,
+                Some(&args.member),
+                &against,
+            )))
         })
         .await
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::baseline::osd_names;
 use super::{BaselineOut, HealthOut};
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::{Cx, Look, Not};
+use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
@@ -119,7 +119,7 @@ pub(super) async fn whole(
     since: Option<&BaselineOut>,
 ) -> Look<HealthOut> {
     let picture = Picture::take(cx, &others_first(cx, member)).await;
-    let picture = picture.map_err(|error| Not::of(error, unanswered))?;
+    let picture = picture.map_err(|error| Unmet::of(error, unanswered))?;
     let mut problems = picture.problems(since.map(|baseline| &baseline.codes), None);
     if let Some(baseline) = since {
         problems.extend(vanished(baseline, &picture));
@@ -127,7 +127,7 @@ pub(super) async fn whole(
     if problems.is_empty() {
         return Ok(HealthOut::of(&picture.status, &picture.dump));
     }
-    Err(Not::Yet(with_place(&picture, None, &problems)))
+    Err(Unmet::NotYet(with_place(&picture, None, &problems)))
 }
 
 /// What is missing, and where to look for more of it. OSDs that are down beside `member` name their own place.
@@ -210,7 +210,7 @@ async fn settled(cx: &Cx, member: &Member, since: Option<&BaselineOut>) -> Look<
         .next()
         .and_then(|(output, _)| Release::parse(&output.stdout).filter(|_| output.success()))
     else {
-        return Err(Not::Yet(format!(
+        return Err(Unmet::NotYet(format!(
             "{member} doesn't report which release of Ceph it has"
         )));
     };
@@ -223,11 +223,11 @@ async fn settled(cx: &Cx, member: &Member, since: Option<&BaselineOut>) -> Look<
         match runs {
             Ok(runs) if runs == installed.to_string() => {}
             Ok(runs) => {
-                return Err(Not::Yet(format!(
+                return Err(Unmet::NotYet(format!(
                     "{kind}.{who} of {member} runs {runs}, and its snap has {installed}"
                 )));
             }
-            Err(error) => return Err(Not::Yet(format!("{kind}.{who} of {member}: {error}"))),
+            Err(error) => return Err(Unmet::NotYet(format!("{kind}.{who} of {member}: {error}"))),
         }
     }
     Ok(())

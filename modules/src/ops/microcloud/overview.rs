@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::{Cx, Look, Not};
+use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::schema::Member;
 use crate::contract::text::joined;
@@ -67,7 +67,7 @@ pub(super) async fn look(cx: &Cx, presence: &Presence) -> Look<Option<String>> {
             Ok(Answer::Rows(rows)) => {
                 return match problem(presence, &rows) {
                     None => Ok(Some(brief(&rows))),
-                    Some(problem) => Err(Not::Yet(problem)),
+                    Some(problem) => Err(Unmet::NotYet(problem)),
                 };
             }
             Ok(Answer::Nothing) => nothing = true,
@@ -77,7 +77,7 @@ pub(super) async fn look(cx: &Cx, presence: &Presence) -> Look<Option<String>> {
     }
     match last {
         _ if nothing => Ok(None),
-        Some(error) => Err(Not::of(error, |error| {
+        Some(error) => Err(Unmet::of(error, |error| {
             format!(
                 "MicroCloud's view of all services: {error}; see: sudo snap logs microcloud.daemon"
             )
@@ -123,7 +123,7 @@ async fn by_command(cx: &Cx, presence: &Presence) -> Look<Option<String>> {
     let mut missing = "no member has MicroCloud".to_owned();
     for member in &presence.with {
         let output = cx.cmd(member, &cmd).await;
-        let output = output.map_err(|error| Not::of(error, OpError::told))?;
+        let output = output.map_err(|error| Unmet::of(error, OpError::told))?;
         if output.lacks_command() {
             return Ok(None);
         }
@@ -136,7 +136,9 @@ async fn by_command(cx: &Cx, presence: &Presence) -> Look<Option<String>> {
             },
         };
     }
-    Err(Not::Yet(format!("{missing}; see: sudo microcloud status")))
+    Err(Unmet::NotYet(format!(
+        "{missing}; see: sudo microcloud status"
+    )))
 }
 
 /// How many members each service finds.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Picture;
-use crate::contract::cx::{Cx, Not};
+use crate::contract::cx::{Cx, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
@@ -58,11 +58,11 @@ impl Op for Spare {
     async fn run(cx: &Cx, args: SpareArgs) -> Result<SpareOut, OpError> {
         cx.until(EVERY, async || {
             let against = against(cx, &args.member, args.downtime).await;
-            let against = against.map_err(|error| Not::of(error, OpError::to_string))?;
+            let against = against.map_err(|error| Unmet::of(error, OpError::to_string))?;
             if against.is_empty() {
                 return Ok(SpareOut { spared: true });
             }
-            Err(Not::Yet(against.join("; ")))
+            Err(Unmet::NotYet(against.join("; ")))
         })
         .await
     }

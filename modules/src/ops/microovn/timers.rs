@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DATABASES, Database, Picture};
-use crate::contract::cx::{Cx, Look, Not};
+use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op, Probe, Switch};
 use crate::contract::schema::Member;
@@ -182,7 +182,7 @@ async fn step(cx: &Cx, database: Database, i: usize, wanted: u64) -> Look<()> {
     }
     let title = database.title;
     let Some((leader, view)) = views.iter().find(|(_, view)| view.role == "leader") else {
-        return Err(Not::Yet(format!(
+        return Err(Unmet::NotYet(format!(
             "{title} has no leader to change its election timer"
         )));
     };
@@ -191,12 +191,12 @@ async fn step(cx: &Cx, database: Database, i: usize, wanted: u64) -> Look<()> {
         let cmd = database.appctl("cluster/change-election-timer", &[&next.to_string()]);
         let output = cx.cmd(&leader.as_str().into(), &cmd).await?;
         if !output.success() {
-            return Err(Not::Yet(
+            return Err(Unmet::NotYet(
                 output.failure(&cmd, leader, output.stderr.trim()).message,
             ));
         }
     }
-    Err(Not::Yet(format!(
+    Err(Unmet::NotYet(format!(
         "the election timer of {title} is {} ms on its way to {wanted} ms",
         view.election_timer
     )))

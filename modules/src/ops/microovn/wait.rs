@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DATABASES, Database, HealthOut, health};
 use crate::contract::cmd::Cmd;
-use crate::contract::cx::{Cx, Look, Not};
+use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
@@ -89,18 +89,18 @@ impl Op for Wait {
 
 async fn look(cx: &Cx, member: Option<&Member>) -> Look<WaitOut> {
     let health = health(cx).await;
-    let health = health.map_err(|error| Not::of(error, OpError::to_string))?;
+    let health = health.map_err(|error| Unmet::of(error, OpError::to_string))?;
     if !health.ok {
         let mut missing = health.problems;
         // What is down on the member itself is why the others miss it.
         if let Some(member) = member {
             match microcluster::look_refreshed(cx, MICROOVN, member).await {
                 Ok(_) => {}
-                Err(Not::Yet(cause)) => missing.insert(0, cause),
+                Err(Unmet::NotYet(cause)) => missing.insert(0, cause),
                 Err(error) => return Err(error),
             }
         }
-        return Err(Not::Yet(missing.join("; ")));
+        return Err(Unmet::NotYet(missing.join("; ")));
     }
     let database = match member {
         Some(member) => microcluster::look_refreshed(cx, MICROOVN, member).await?,
@@ -125,7 +125,7 @@ async fn schemas(cx: &Cx, central: &[Member]) -> Look<()> {
             Err(error) => Some(error.message),
         };
         if let Some(missing) = missing {
-            return Err(Not::Yet(format!("{member}: {missing}")));
+            return Err(Unmet::NotYet(format!("{member}: {missing}")));
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::cmd::{Cmd, End};
-use crate::contract::cx::{Cx, Not};
+use crate::contract::cx::{Cx, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
@@ -133,7 +133,7 @@ impl Op for Wait {
                 }
                 match found.is_empty() {
                     true => Ok(()),
-                    false => Err(Not::Yet(against(&found))),
+                    false => Err(Unmet::NotYet(against(&found))),
                 }
             })
             .await;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::look;
 use super::refresh::RefreshArgs;
 use crate::contract::component::Component;
-use crate::contract::cx::{Cx, Not};
+use crate::contract::cx::{Cx, Unmet};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
 use crate::products::snapd::{self, Change};
@@ -129,7 +129,7 @@ pub(super) async fn follow(cx: &Cx, args: &RefreshArgs, id: &str) -> Result<(), 
             if change.ready || change.status == "Wait" {
                 return Ok(change);
             }
-            Err(Not::Yet(watch.see(cx, args, &change).await))
+            Err(Unmet::NotYet(watch.see(cx, args, &change).await))
         })
         .await;
     match ended {

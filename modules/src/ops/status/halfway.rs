@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::component::{Health, Judged};
-use crate::contract::cx::Not;
+use crate::contract::cx::Unmet;
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
 use crate::ops::lxd;
@@ -127,8 +127,8 @@ pub(super) fn database(
                 let waits = format!("{} waits for members without the release", app.title);
                 Ok((Health::Waiting, vec![waits]))
             }
-            Err(Not::Yet(missing)) => Ok((Health::Bad, vec![missing])),
-            Err(Not::Seen(error)) => Err(error),
+            Err(Unmet::NotYet(missing)) => Ok((Health::Bad, vec![missing])),
+            Err(Unmet::Failed(error)) => Err(error),
         };
     };
     let judge = |rows: &[Row]| microcluster::judge(app, presence, rows);

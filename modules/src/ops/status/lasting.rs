@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{MemberStatus, member_status};
 use crate::contract::cmd::Cmd;
 use crate::contract::component::Component;
-use crate::contract::cx::{Cx, Not};
+use crate::contract::cx::{Cx, Unmet};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
@@ -140,7 +140,7 @@ impl Op for Unharmed {
                 .cloned()
                 .collect();
             if !lost.is_empty() {
-                return Err(Not::Yet(format!(
+                return Err(Unmet::NotYet(format!(
                     "it can't be determined whether everything is unchanged: {}",
                     unread(&lost).join("; ")
                 )));

@@ -44,7 +44,7 @@ pub(crate) const EXAMPLES: &[Example] = &[
     ),
 ];
 
-/// How a run is continued.
+/// Options a run is continued.
 #[derive(Args)]
 pub(crate) struct ResumeArgs {
     /// The run, for example update-14
@@ -84,9 +84,9 @@ pub(crate) struct ResumeArgs {
     on_failure: String,
 }
 
-/// How a run is continued or aborted.
+/// Options a run is continued or aborted.
 #[derive(Default)]
-pub(crate) struct How<'a> {
+pub(crate) struct Options<'a> {
     pub(crate) run: &'a str,
     pub(crate) retry: &'a [StepPath],
     pub(crate) assume_done: &'a [String],
@@ -104,7 +104,7 @@ pub(crate) struct How<'a> {
 
 /// Continues a run.
 pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
-    let how = How {
+    let how = Options {
         run: &args.run,
         retry: &args.retry,
         assume_done: &args.assume_done,
@@ -119,11 +119,11 @@ pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
         deliver_failures: args.on_failure == DELIVER,
         abort: false,
     };
-    go_on(app, &how)
+    continue_run(app, &how)
 }
 
 /// Continues a run, to its end or to abort it.
-pub(crate) fn go_on(app: &App<'_>, how: &How<'_>) -> Result<Exit, Fault> {
+pub(crate) fn continue_run(app: &App<'_>, how: &Options<'_>) -> Result<Exit, Fault> {
     let runs = app.runs()?;
     let taken = TakenUp::of(&runs, how.run)?;
     let aborting = how.abort || taken.history().cancelled.is_some();
@@ -305,7 +305,7 @@ fn decisions(
     registry: &Registry,
     history: &History,
     secrets: &Secrets,
-    how: &How<'_>,
+    how: &Options<'_>,
 ) -> Result<Decisions, Fault> {
     let mut decisions = Decisions {
         retry: how.retry.iter().cloned().collect(),
