@@ -107,6 +107,12 @@ pub fn shipped_with(sum: &str) -> Option<&'static str> {
     within(&SHIPPED, sum)
 }
 
+/// Whether a source is one of the shipped playbooks, unchanged.
+#[must_use]
+pub fn is_shipped(source: &Source) -> bool {
+    shipped_with(&digest(&source.text)).is_some()
+}
+
 /// The Lua files in a folder of the shipped playbooks (`""` for the top): names with texts, by name.
 #[must_use]
 pub fn shipped_in(folder: &str) -> Vec<(&'static str, &'static str)> {

@@ -210,6 +210,25 @@ fn a_rehearsal_that_is_held_tells_the_command_and_what_to_type() {
     insta::assert_snapshot!(&ran.stdout[at..]);
 }
 
+/// Whoever runs a shipped playbook hasn't written it.
+#[test]
+fn lua_is_shown_to_its_authors_and_with_verbose() {
+    let fault = ["--fault", "refresh-fails:lxd,micro02"];
+    let shipped = ["rehearse", "update", "--only", "lxd", "--backup=false"];
+    let held = |args: &[&str]| {
+        let desk = Desk::new();
+        let text = "snap.refresh { member = \"micro02\", snap = \"lxd\" }";
+        write(&desk.path("site.lua"), &body(text));
+        let ran = desk.run(&[args, &fault].concat());
+        assert_eq!(ran.code, Some(4), "{ran:?}");
+        ran.stdout
+    };
+    let lua = "snap.refresh {";
+    assert!(!held(&shipped).contains(lua));
+    assert!(held(&[&shipped, &["--verbose"][..]].concat()).contains(lua));
+    assert!(held(&["rehearse", "site.lua"]).contains(lua));
+}
+
 #[test]
 fn what_a_program_says_is_shown_and_does_nothing() {
     let desk = Desk::new();

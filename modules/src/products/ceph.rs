@@ -158,7 +158,7 @@ impl Picture {
         let down = down.filter(|(ids, _)| !ids.is_empty());
         down.map(|(ids, host)| {
             let osds = joined(ids.iter().map(|id| format!("osd.{id}")), ", ");
-            format!("down on {host}: {osds}; look there at: sudo snap logs microceph.osd")
+            format!("down on {host}: {osds}; on that member, see: sudo snap logs microceph.osd")
         })
         .collect()
     }

@@ -144,7 +144,7 @@ fn seen(
         Ok(rows) => judge(app, presence, rows).map_err(Unmet::NotYet),
         Err(error) => Err(Unmet::of(error.clone(), |error| {
             format!(
-                "{} on {member}: {error}; look there at: sudo snap logs {}.daemon",
+                "{} on {member}: {error}; on that member, see: sudo snap logs {}.daemon",
                 app.title, app.snap
             )
         })),
@@ -184,7 +184,7 @@ pub async fn look_refreshed(cx: &Cx, app: App, member: &Member) -> Look<State> {
     if let Some(first) = down.first() {
         let all = down.join(", ");
         return Err(Unmet::NotYet(format!(
-            "down on {member}: {all}; look there at: sudo snap logs {first}"
+            "down on {member}: {all}; on that member, see: sudo snap logs {first}"
         )));
     }
     look(cx, app, member).await

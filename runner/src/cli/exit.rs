@@ -288,6 +288,7 @@ impl From<Failure> for Fault {
                 sources: &BTreeMap::new(),
                 cluster: None,
                 ink: Ink::stderr(),
+                verbose: false,
             };
             Place {
                 site: site.clone(),
@@ -318,6 +319,7 @@ impl Fault {
                 sources,
                 cluster: None,
                 ink: Ink::stderr(),
+                verbose: false,
             };
             let excerpt = teller.excerpt(site.as_ref()?, &about, true)?;
             Some(format!("{when}:\n{excerpt}\n"))

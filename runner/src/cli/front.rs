@@ -122,12 +122,13 @@ impl Front {
 }
 
 /// What a failure is shown with.
-fn teller(played: &Played) -> Teller<'_> {
+fn teller(played: &Played, verbose: bool) -> Teller<'_> {
     Teller {
         sources: &played.sources,
         // Nobody could type a command on a simulated cluster's members.
         cluster: (!played.simulated).then_some(&played.cluster),
         ink: Ink::stdout(),
+        verbose,
     }
 }
 
@@ -198,7 +199,8 @@ impl Asker for Terminal {
 }
 
 /// Tells how a run ended and what can be typed next; returns the exit code.
-pub(super) fn tell(outcome: &Played, json: bool) -> Exit {
+pub(super) fn tell(outcome: &Played, global: &Global) -> Exit {
+    let json = global.json;
     let id = outcome.id.as_str();
     let word = outcome.finish.outcome();
     match &outcome.finish {
@@ -214,7 +216,7 @@ pub(super) fn tell(outcome: &Played, json: bool) -> Exit {
             if json {
                 print::json(&json!({"run": id, "outcome": word, "failure": failure}));
             } else {
-                let details = teller(outcome).details(failure);
+                let details = teller(outcome, global.verbose).details(failure);
                 print::styled(&format!("{id}: failed: {}\n{details}", head(failure)));
             }
             // What was typed, or the playbook, can't be used, and that was noticed in time.
@@ -237,7 +239,7 @@ pub(super) fn tell(outcome: &Played, json: bool) -> Exit {
             if json {
                 print::json(&json!({"run": id, "outcome": word, "steps": steps(held)}));
             } else {
-                let teller = teller(outcome);
+                let teller = teller(outcome, global.verbose);
                 let simulated = outcome.simulated;
                 let width = hold::columns();
                 print::styled(&hold::told(id, held, simulated, &teller, width));

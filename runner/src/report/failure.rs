@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::excerpt::{Excerpt, Ink, parse};
 use super::harmless::{cut, harmless, lines, one_line};
+use crate::bundle::is_shipped;
 use crate::failure::Failure;
 use crate::source::Source;
 
@@ -29,6 +30,8 @@ pub struct Teller<'a> {
     pub cluster: Option<&'a Cluster>,
     /// Whether excerpts are coloured.
     pub ink: Ink,
+    /// Lua of the shipped playbooks is shown too: whoever runs them hasn't written it.
+    pub verbose: bool,
 }
 
 /// What failed, in a line or, where the op's message has more of them, in as many.
@@ -136,13 +139,21 @@ impl Teller<'_> {
             _ => failure.message.clone(),
         };
         let call = failure.kind == Kind::Args || failure.step.is_some();
-        let own = failure.source.as_deref().zip(parse(site));
-        let excerpt = match own.filter(|(source, (chunk, _))| source.chunk == *chunk) {
-            Some((source, (_, line))) => {
-                Excerpt::of(source, line, &about, call).and_then(|excerpt| excerpt.render(self.ink))
+        let own = failure.source.as_deref();
+        let found = parse(site).and_then(|(chunk, line)| {
+            let mut sources = own.into_iter().chain(self.sources.values());
+            Some((sources.find(|source| source.chunk == chunk)?, line))
+        });
+        if found.is_some_and(|(source, _)| !self.verbose && is_shipped(source)) {
+            // Of a step, its path says as much; anything else may have to be reported.
+            if failure.step.is_none() {
+                entry(text, "at", &harmless(site));
             }
-            None => self.excerpt(site, &about, call),
-        };
+            return;
+        }
+        let excerpt = found
+            .and_then(|(source, line)| Excerpt::of(source, line, &about, call))
+            .and_then(|excerpt| excerpt.render(self.ink));
         match excerpt {
             Some(excerpt) => {
                 let _ = writeln!(text, "{excerpt}");
@@ -209,6 +220,7 @@ mod tests {
             sources: &BTreeMap::new(),
             cluster: Some(&cluster),
             ink: Ink::Plain,
+            verbose: false,
         };
         format!("{}\n{}\n", head(failure), teller.details(failure))
     }

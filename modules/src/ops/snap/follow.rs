@@ -168,7 +168,7 @@ pub(super) fn verdict(change: &Change, member: &Member) -> Result<(), OpError> {
         "Done" => Ok(()),
         "Error" if change.stands() => Ok(()),
         "Error" => Err(failed(format!(
-            "snapd undid the refresh: {}; look there at: snap tasks {}",
+            "snapd undid the refresh: {}; on that member, see: snap tasks {}",
             reason(&change.err),
             change.id
         ))),
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(verdict("Done"), None);
         assert_eq!(
             verdict("Error").unwrap(),
-            "snapd undid the refresh: Mount (no space); look there at: snap tasks 12"
+            "snapd undid the refresh: Mount (no space); on that member, see: snap tasks 12"
         );
         assert_eq!(
             verdict("Wait").unwrap(),

@@ -162,7 +162,7 @@ pub(super) fn database(
             Err(_) if halfway.stands_still(member) => {}
             Err(error) if failed(error) && halfway.lacks_majority() => {}
             Err(error) => problems.push(format!(
-                "{} on {member}: {error}; look there at: sudo snap logs {}.daemon",
+                "{} on {member}: {error}; on that member, see: sudo snap logs {}.daemon",
                 app.title, app.snap
             )),
         }
@@ -201,7 +201,7 @@ pub(super) fn lxd(seen: &lxd::Seen, halfway: Option<&mut Halfway>) -> Result<Jud
             halfway.waiting.push(member.clone());
         } else {
             problems.push(format!(
-                "{member}: {error}; look there at: sudo snap logs lxd"
+                "{member}: {error}; on that member, see: sudo snap logs lxd"
             ));
         }
     }

@@ -130,6 +130,7 @@ fn print(
         sources,
         cluster: None,
         ink: Ink::stdout(),
+        verbose: false,
     };
     for finding in &report.findings {
         let excerpt = teller.excerpt(

@@ -227,7 +227,7 @@ pub(crate) fn run(app: &App<'_>, given: &ArgMatches) -> Result<Exit, Fault> {
     let session = begin(app.registry, &target, &call, runs, None)?;
     let played = runtime.block_on(Front::of_op(Shown::of_op(app.global)).play(session))?;
     let Finish::Done(value) = played.finish else {
-        return Ok(tell(&played, app.global.json));
+        return Ok(tell(&played, app.global));
     };
     Ok(print(op, &call, value, app.global.json))
 }

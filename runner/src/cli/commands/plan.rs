@@ -268,6 +268,7 @@ fn end(end: &End, sources: &BTreeMap<String, Source>) {
         sources,
         cluster: None,
         ink: Ink::stdout(),
+        verbose: false,
     };
     if let Some(excerpt) = teller.excerpt(site, why, false) {
         print::styled(&format!("{excerpt}\n"));

@@ -167,7 +167,7 @@ pub(crate) fn run(
         speed,
     };
     let played = runtime.block_on(front.play(session))?;
-    Ok(tell(&played, app.global.json))
+    Ok(tell(&played, app.global))
 }
 
 /// The plan in a file, if the run can be the planned one.

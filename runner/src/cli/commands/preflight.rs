@@ -63,7 +63,7 @@ pub(crate) fn preflight(app: &App<'_>, args: &PreflightArgs) -> Result<Exit, Fau
     })?;
     let played = runtime.block_on(Front::of_op(Shown::of_op(app.global)).play(session))?;
     let Finish::Done(value) = played.finish else {
-        return Ok(tell(&played, app.global.json));
+        return Ok(tell(&played, app.global));
     };
     let report = report(app.registry, value)?;
     if app.global.json {

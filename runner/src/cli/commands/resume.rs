@@ -178,7 +178,7 @@ pub(crate) fn continue_run(app: &App<'_>, how: &Options<'_>) -> Result<Exit, Fau
         not_given_back(&played.id, held, &runs.history(&played.id)?);
         return Ok(Exit::Held);
     }
-    let exit = tell(&played, app.global.json);
+    let exit = tell(&played, app.global);
     if exit == Exit::Aborted && !app.global.json {
         stays(&registry, &runs.history(&played.id)?);
     }

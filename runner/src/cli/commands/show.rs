@@ -323,6 +323,7 @@ pub(crate) fn ways(registry: &Registry, account: &Account, width: usize) -> Opti
         sources: &BTreeMap::new(),
         cluster: None,
         ink: Ink::Plain,
+        verbose: false,
     };
     (!held.is_empty()).then(|| hold::told(&account.run, &held, simulated, &teller, width))
 }
