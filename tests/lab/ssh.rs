@@ -197,7 +197,7 @@ fn one_op_runs_on_all_members() {
 }
 
 #[test]
-fn commands_travel_over_ssh_processes_too() {
+fn a_cluster_file_that_still_has_a_mux_is_read() {
     let lab = lab(1);
     let file = lab.path("cluster.toml");
     write(

@@ -137,8 +137,9 @@ pub struct SshConfig {
     pub connect_timeout: Span,
     /// How long a member that was reached before may stay away before its step is held.
     pub patience: Span,
-    /// How commands travel over the connection.
-    pub mux: Mux,
+    /// Cluster files and journals up to 0.1 had a choice of how commands travel. It is read and says nothing.
+    #[serde(skip_serializing, rename = "mux", deserialize_with = "retired")]
+    pub _mux: (),
 }
 
 impl Default for SshConfig {
@@ -150,20 +151,13 @@ impl Default for SshConfig {
             options: Vec::new(),
             connect_timeout: Span::secs(10),
             patience: Span::secs(600),
-            mux: Mux::Native,
+            _mux: (),
         }
     }
 }
 
-/// How commands travel over an open connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mux {
-    /// lockstep speaks to the control socket itself: 2 ms a command.
-    #[default]
-    Native,
-    /// An `ssh -S` process for every command: 6 ms, and nothing of the mux protocol is assumed.
-    Process,
+fn retired<'de, D: serde::Deserializer<'de>>(value: D) -> Result<(), D::Error> {
+    serde::de::IgnoredAny::deserialize(value).map(drop)
 }
 
 #[expect(

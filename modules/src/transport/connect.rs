@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use super::local::{collect, feed, nonce};
 use super::reason::{self, Log};
 use super::wire::{self, Cut, Frames};
-use crate::contract::cluster::{MemberConfig, Mux, SshConfig};
+use crate::contract::cluster::{MemberConfig, SshConfig};
 use crate::contract::cmd::{Cmd, Output};
 use crate::contract::reach::{ContactError, Ear, Facts, deaf};
 
@@ -117,7 +117,7 @@ impl Target<'_> {
 
     /// Uses the user's own master where it is alive. It is never closed by us.
     async fn join(&self, path: &Path) -> Option<Connection> {
-        let session = session(path, self.config.mux);
+        let session = session(path);
         let answer = tokio::time::timeout(ANSWER, session.check()).await;
         answer.ok()?.ok()?;
         let facts = facts_over(&session, LOGIN).await?;
@@ -216,7 +216,7 @@ impl Target<'_> {
             };
             return Err((error, dropped));
         };
-        let session = session(&self.socket, self.config.mux);
+        let session = session(&self.socket);
         Ok(Connection {
             session,
             facts,
@@ -397,11 +397,10 @@ async fn facts_over(session: &openssh::Session, limit: Duration) -> Option<Facts
     wire::facts(&out.text(0)?)
 }
 
-fn session(socket: &Path, mux: Mux) -> openssh::Session {
-    match mux {
-        Mux::Native => openssh::Session::resume_mux(socket.into(), None),
-        Mux::Process => openssh::Session::resume(socket.into(), None),
-    }
+/// lockstep speaks to the control socket itself: an `ssh -S` for each command takes three times as long, and would die of
+/// an interrupt that a terminal sends to all of its foreground group.
+fn session(socket: &Path) -> openssh::Session {
+    openssh::Session::resume_mux(socket.into(), None)
 }
 
 /// Feeds a script to a shell over an open session and collects the frames of `count` commands.
