@@ -32,7 +32,7 @@ function channels.params(params)
 	return params
 end
 
--- The set that is named, if one is.
+-- The named set, if there is one.
 function channels.set(p)
 	for _, set in ipairs(compatibility.set) do
 		if set.name == p.to then
@@ -41,7 +41,7 @@ function channels.set(p)
 	end
 end
 
--- The channels by component: the set's, and over it those that are named.
+-- The channels by component: the set's, overridden by those that are named.
 function channels.chosen(p)
 	local chosen, set = {}, channels.set(p) or {}
 	for _, component in ipairs(flow.components) do
@@ -50,7 +50,7 @@ function channels.chosen(p)
 	return chosen
 end
 
--- The parameters with only the components that are moved, if any is: what isn't stays as it is, an update is another
+-- The parameters with only the components that move, if any does: the others stay as they are, since an update is another
 -- procedure.
 function channels.only_moved(p)
 	local chosen, only, given, kept = channels.chosen(p), {}, {}, {}

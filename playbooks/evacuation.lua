@@ -1,8 +1,8 @@
--- Instances move out of the way of a refresh, and come home after it.
+-- Instances move out of the way of a refresh, and back home after it.
 
 local evacuation = {}
 
--- What a playbook that evacuates takes.
+-- The parameters of a playbook that evacuates.
 evacuation.params = {
 	evacuate = {
 		type = "boolean",
@@ -86,8 +86,8 @@ local function foresee(p, component, waves)
 	return members
 end
 
--- Switches healing off. Where members have different releases some or all of LXD doesn't serve: then it is tried, and
--- said if it can't be done.
+-- Switches healing off. Where members have different releases some or all of LXD doesn't serve: then this is attempted,
+-- and reported if it can't be done.
 local function switch_off(component)
 	if component.health == "ok" then
 		return lxd.healing { threshold = 0 }

@@ -1,4 +1,4 @@
--- What playbooks are written with: how one is declared, extended, and asked for its hooks. Everything here is plain Lua.
+-- The base of all playbooks: how one is declared, extended, and asked for its hooks. Everything here is plain Lua.
 
 local flow = {}
 
@@ -18,12 +18,12 @@ local function known_names(list)
 	return names
 end
 
--- The line is that of whoever called: lockstep finds it, also where `return update:extend { … }` leaves none on the stack.
+-- The line is that of the caller: lockstep finds it even where `return update:extend { … }` leaves none on the stack.
 local function refuse(why)
 	error(why, 0)
 end
 
--- What is changed in a copy is changed nowhere else: `require` gives the same table to everybody.
+-- A change to a copy changes nothing else: `require` gives the same table to everybody.
 local function copy(t)
 	local other = {}
 	for key, value in pairs(t or {}) do
@@ -114,7 +114,7 @@ end
 --   }
 --
 -- `this` is the playbook as a site has extended it: `this.hook(name, event)` calls what the site has put there, and
--- `this.waves` are the waves with the site's among them. One that isn't to be extended may have its `run` behind it:
+-- `this.waves` are the waves with the site's among them. One that can't be extended may have its `run` added afterwards:
 --
 --   local M = flow.playbook { api = 1, about = "…" }
 --   function M.run(cluster, p) … end

@@ -1,5 +1,5 @@
--- One op, on one, several or all members, or on the cluster: what `lockstep op` runs. It isn't listed, since nobody could type
--- what it is given: the op's name, its arguments as a record, and the members.
+-- One op, on one, several or all members, or on the cluster: what `lockstep op` runs. It isn't listed, since its parameters
+-- can't be typed: the op's name, its arguments as a record, and the members.
 
 local M = { api = 1, about = "Run one op.", leaves_on = true }
 
@@ -12,7 +12,7 @@ local function named(op)
 	return _ENV[op]
 end
 
--- What fails is told like what succeeds, member by member.
+-- Failures are reported as successes are, member by member.
 function M.run(_, call)
 	local op = named(call.op)
 	if #call.members == 0 then

@@ -9,7 +9,7 @@ local wave = require "playbooks.waves.wave"
 
 local waves = {}
 
--- The wave of each component. A site may have its own in their place.
+-- The wave of each component. A site may replace any of them.
 waves.shipped = {
 	microceph = require "playbooks.waves.microceph",
 	microovn = require "playbooks.waves.microovn",
@@ -17,7 +17,7 @@ waves.shipped = {
 	microcloud = require "playbooks.waves.microcloud",
 }
 
--- What a run with these parameters goes through, for whoever watches it.
+-- The stages of a run with these parameters, for whoever watches it.
 function waves.stages(p)
 	local stages = p.backup ~= false and { "Backup" } or {}
 	for _, component in ipairs(flow.chosen(p)) do
@@ -29,7 +29,7 @@ end
 -- The hooks that a playbook made of waves offers to sites.
 waves.hooks = { "before_wave", "before_member", "after_member", "after_wave" }
 
--- What a playbook made of waves takes.
+-- The parameters of a playbook made of waves.
 function waves.params()
 	local params = flow.component_params()
 	for name, param in pairs(evacuation.params) do
@@ -41,7 +41,7 @@ end
 -- How many minutes a component's control plane may take no changes: for each member, or in all. Guesses, on the long side.
 local minutes = { microceph = { each = 2 }, microovn = { each = 1 }, lxd = { all = 5 }, microcloud = { each = 0.5 } }
 
--- The members on which a refresh would bring another revision, as far as can be told beforehand, and which that is.
+-- The members on which a refresh would bring another revision, as far as is known beforehand, and which that is.
 local function moving(report, name, channel)
 	local moves, any, revision = {}, false, nil
 	for _, member in ipairs(report.status.members) do
@@ -56,7 +56,7 @@ local function moving(report, name, channel)
 	return moves, any, revision
 end
 
--- Whether a no of this check is accepted.
+-- Whether this check's refusal is accepted.
 local function accepts(p, check)
 	for _, accepted in ipairs(p.accept or {}) do
 		if accepted == check then
@@ -77,7 +77,7 @@ function stops.microovn(members)
 	return microovn.order({ members = members }).downtime
 end
 
--- Where storage or network can't do without a member, that is said before anything is changed, and asked.
+-- Where storage or network can't do without a member, this is said before anything changes, and confirmed.
 local function accepted(component, asked)
 	local reasons = stops[component.name] and stops[component.name](component.members) or {}
 	if #reasons > 0 and not asked then
@@ -87,7 +87,7 @@ local function accepted(component, asked)
 	return #reasons > 0
 end
 
--- What is known beforehand of the waves that are to be run, in order. A component that is out of step is refreshed on every
+-- What is known beforehand about the waves to run, in order. A component that is out of step is refreshed on every
 -- member.
 local function planned(report, p, channels)
 	local chain = {}
@@ -105,7 +105,7 @@ local function planned(report, p, channels)
 	return chain
 end
 
--- What is worth knowing of a cluster that is well: Ceph may call it ill for what is no harm to data.
+-- What is worth knowing about a healthy cluster: Ceph may warn of what is no danger to data.
 local function notes(status)
 	local all = {}
 	for _, component in ipairs(status.components) do
@@ -153,7 +153,7 @@ local function hold(unheld)
 	end)
 end
 
--- What became different on which member, by component.
+-- What changed on which member, by component.
 local function changes(before, after)
 	local changed = {}
 	for i, member in ipairs(after.members) do
@@ -168,7 +168,7 @@ local function changes(before, after)
 	return changed
 end
 
--- What an operator has to know while a wave is on. With a newer schema refreshed members wait for the last one, and the
+-- What an operator has to know during a wave. With a newer schema, refreshed members wait for the last one, and the
 -- daemons of the others don't start again once they are stopped.
 local function announce(plan)
 	local component, count = plan.component, 0
@@ -187,7 +187,7 @@ local function announce(plan)
 	)
 end
 
--- Runs the wave of a component, the shipped one or a site's. Returns what it has to tell at the end.
+-- Runs the wave of a component, the shipped one or a site's. Returns its notes for the end of the run.
 local function run_wave(plan, given, away)
 	local component, hook = plan.component, given.hook
 	return section(component.title, function()
@@ -216,7 +216,7 @@ local function run_wave(plan, given, away)
 	end)
 end
 
--- While a run changes the cluster no other one does, whoever begins it and from wherever.
+-- While a run changes the cluster no other one does, whoever starts it and from wherever.
 local function with_lock(body)
 	return finally(function()
 		lock.take {}
@@ -240,7 +240,7 @@ local function unserved(status, member)
 	return #names > 0 and names or nil
 end
 
--- Copies the control plane on every member, and sees that the copies are whole. Returns where they are, by member.
+-- Copies the control plane on every member, and verifies the copies. Returns where they are, by member.
 local function back_up(status)
 	local folders = {}
 	section("Backup", function()
@@ -253,7 +253,7 @@ local function back_up(status)
 	return folders
 end
 
--- Looks at everything that speaks against going on. The arguments of preflight.read and preflight.require.
+-- Checks everything that speaks against continuing. The arguments of preflight.read and preflight.require.
 function waves.preflight(p, channels)
 	local components = {}
 	for i, component in ipairs(flow.chosen(p)) do
@@ -272,8 +272,8 @@ function waves.preflight(p, channels)
 end
 
 -- Runs a wave for each of the chosen components. `given` has the parameters, the `waves` by component, the `hook` that calls
--- what a site has put on it, and the `channels` to move to, by component; without one, a component stays in the channel that
--- it follows. Returns what changed, by component.
+-- what a site has put on it, and the `channels` to move to, by component; without one, a component stays in the channel it
+-- follows. Returns what changed, by component.
 function waves.run(given)
 	local p, channels = given.params, given.channels
 	local report = preflight.require(waves.preflight(p, channels))
@@ -303,11 +303,11 @@ function waves.run(given)
 		else
 			folders = back_up(before)
 		end
-		local moved, told = {}, {}
+		local moved, noted = {}, {}
 		evacuation.around(p, flow.component(before, "lxd"), chain, function(away)
 			for i, plan in ipairs(chain) do
 				for _, note in ipairs(run_wave(plan, given, away)) do
-					told[#told + 1] = note
+					noted[#noted + 1] = note
 				end
 				moved[i] = plan.component.name
 			end
@@ -317,7 +317,7 @@ function waves.run(given)
 		local after = status.require { health = "ok", in_step = true, components = moved, retry = patience }
 		status.unharmed { since = lasting }
 		local all = notes(after)
-		for _, note in ipairs(told) do
+		for _, note in ipairs(noted) do
 			all[#all + 1] = note
 		end
 		return { backup = folders, changed = changes(before, after), components = moved, notes = all }

@@ -10,10 +10,10 @@
 ---@field members lockstep.Member[] Its members, in the order in which waves visit them.
 ---@field machines lockstep.Member[] Other machines, on which programs can be run.
 
----@class lockstep.WaveEvent What the hooks around a wave are told.
+---@class lockstep.WaveEvent What the hooks around a wave are given.
 ---@field component string The component whose wave it is.
 
----@class lockstep.MemberEvent: lockstep.WaveEvent What the hooks around a member are told.
+---@class lockstep.MemberEvent: lockstep.WaveEvent What the hooks around a member are given.
 ---@field member lockstep.Member The member.
 ---@field changed? boolean Behind it: whether it has another revision now.
 

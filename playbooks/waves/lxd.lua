@@ -1,5 +1,5 @@
--- LXD: all members at once. Those that are ahead are blocked until the last one has caught up, so a gate between two members
--- would never open.
+-- LXD: all members at once. Those that are ahead are blocked until the last one has caught up, so that a gate between two
+-- members would never open.
 
 ---@param wave lockstep.Wave
 return function(wave)

@@ -1,6 +1,6 @@
--- Storage: one member after the other, each behind a gate before and a gate after it.
+-- Storage: one member after the other, with a gate before and a gate after each.
 
--- While a member is away Ceph shall not start to move its data. Whoever set the flag gives it back.
+-- While a member is away, Ceph must not start to move its data. Whoever set the flag clears it.
 local function with_noout(member, body)
 	local set = microceph.noout { member = member, on = true }
 	finally(body, function()
@@ -28,7 +28,7 @@ end
 
 ---@param wave lockstep.Wave
 return function(wave)
-	-- How storage is now: behind each member it has to be as good again.
+	-- How storage is now: after each member it has to be as good again.
 	local before = microceph.baseline {}
 	local function gate(member, had)
 		microceph.wait { member = member, before = had, since = before, samples = wave.looks }

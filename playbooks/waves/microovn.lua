@@ -1,6 +1,6 @@
--- Network: as with storage, one member after the other, each behind a gate before and a gate after it.
+-- Network: as with storage, one member after the other, with a gate before and a gate after each.
 
--- A server that is busy shall not be taken for dead in the middle of a conversion. Whoever raised the timers gives them back.
+-- A busy server must not be taken for dead in the middle of a conversion. Whoever raised the timers restores them.
 local function with_patience(body)
 	local timers = microovn.timers {}
 	finally(body, function()

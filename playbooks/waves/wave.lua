@@ -1,22 +1,22 @@
--- A wave: the refresh of one component's snap on all members. Each of the files beside this one is given one, and says with
--- it in which order members are refreshed, and behind which gates. A site's own wave is given the same.
+-- A wave: the refresh of one component's snap on all members. Each of the files beside this one is given one, and uses it
+-- to say in which order members are refreshed, and after which gates. A site's own wave is given the same.
 
 -- Waits until a refreshed member is well. `had` is the revision that it can still go back to.
 ---@alias lockstep.Gate fun(member: lockstep.Member, had: string?)
 
 ---@class lockstep.Wave
----@field component table What status.read tells of the component, as it was before: name, title, health, in_step, halfway.
+---@field component table What status.read says about the component before the run: name, title, health, in_step, halfway.
 ---@field members lockstep.Member[] The members that have it, in the cluster's order.
----@field moves table<lockstep.Member, boolean> Those that have another release coming, as far as can be told.
+---@field moves table<lockstep.Member, boolean> Those that will get another release, as far as is known.
 ---@field channel? lockstep.Channel The channel to move to; none to stay.
 ---@field looks? integer How many good looks in a row open a gate.
----@field downtime boolean Whether it is accepted that storage or network stops meanwhile.
----@field notes string[] What is told again at the end of the run.
----@field private has table<lockstep.Member, string> The revision that each refreshed member has by now.
+---@field downtime boolean Whether it is accepted that storage or network stops during the wave.
+---@field notes string[] What is repeated at the end of the run.
+---@field private has table<lockstep.Member, string> The revision that each refreshed member has.
 ---@field private revision? string The revision that all members are to have.
----@field private replaced? string The newer one that took its place in the store meanwhile.
+---@field private replaced? string The newer one that has replaced it in the store since.
 ---@field private ahead boolean Whether any member has the new release.
----@field private past boolean Whether the point of no return is behind.
+---@field private past boolean Whether the point of no return is passed.
 ---@field private hook fun(name: string, event: table) Calls what a site has put on a hook.
 ---@field private evacuate fun(member: lockstep.Member, work: fun()) Does the work with the member's instances out of the way.
 local Wave = {}
@@ -35,7 +35,7 @@ function wave.newer(one, other)
 	return other
 end
 
--- Makes a wave of what is known before it begins. `evacuate` does a member's work with its instances out of the way.
+-- Makes a wave from what is known before it begins. `evacuate` does a member's work with its instances out of the way.
 ---@return lockstep.Wave
 function wave.new(known)
 	return setmetatable({
@@ -84,7 +84,7 @@ function Wave:refresh(member, gate)
 end
 
 -- Whether a member that was refreshed now could go back: as long as no other one has the new release and the point of no
--- return isn't behind. Two that are ahead keep each other from going back, where the release has a newer schema.
+-- return isn't passed. Two that are ahead keep each other from going back, where the release has a newer schema.
 ---@private
 ---@return boolean
 function Wave:can_go_back()
@@ -116,9 +116,9 @@ function Wave:parallel(members, fn)
 	self:through(parallel, members, fn)
 end
 
--- Takes the members through `fn`, and once more those that have fallen behind: where nobody could tell beforehand what all
--- are to have, a member that was given nothing new is noticed when another one is; and where a newer release comes out
--- meanwhile, nobody is begun with until it is agreed upon.
+-- Takes the members through `fn`, and once more those that have fallen behind: where it isn't known beforehand what all
+-- are to have, a member that got nothing new is noticed when another one does; and where a newer release comes out
+-- meanwhile, no member is started until that is confirmed.
 ---@private
 function Wave:through(way, members, fn)
 	local function one(member)
@@ -147,7 +147,7 @@ function Wave:through(way, members, fn)
 	until not again and not self.replaced
 end
 
--- A newer release took the place of the one that members have by now. Some with the one and some with the other would block
+-- A newer release has replaced the one that members already have. Some with the one and some with the other would block
 -- each other, so either all of them get the newer one or none.
 ---@private
 ---@param members lockstep.Member[]
@@ -166,8 +166,8 @@ function Wave:take_newer(members)
 	self.revision, self.replaced = new, nil
 end
 
--- The same members, with those in front that are behind: daemons of others may wait for them, or theirs may not run before.
--- Where the component goes to another channel the order is the products' own.
+-- The same members, with those that are behind first: daemons of others may wait for them, or theirs may not run before.
+-- Where the component moves to another channel, the order is the products' own.
 ---@param order lockstep.Member[]
 ---@return lockstep.Member[]
 function Wave:behind_first(order)
@@ -189,8 +189,8 @@ function Wave:behind_first(order)
 	return first
 end
 
--- To be called before the member whose release changes the component's databases for good: mostly the last one. Where the
--- component is moved to another channel, that is said, and asked if somebody is there.
+-- Call it before the member whose release changes the component's databases for good: mostly the last one. Where the
+-- component moves to another channel, this is said, and confirmed if somebody is there.
 function Wave:point_of_no_return()
 	local component, channel = self.component, self.channel
 	if not channel or (#component.channels == 1 and component.channels[1] == channel) then
@@ -202,7 +202,7 @@ function Wave:point_of_no_return()
 	confirm("From here on " .. what .. ". Continue?", { unattended = "go-on" })
 end
 
--- Warns whoever watches, and tells it again at the end of the run.
+-- Warns whoever watches, and repeats it at the end of the run.
 ---@param text string
 function Wave:note(text)
 	log.warn(text)

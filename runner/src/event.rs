@@ -35,7 +35,7 @@ pub const VERSION: u32 = 1;
     rename_all_fields = "snake_case"
 )]
 pub enum Event {
-    /// The run begins, or goes on.
+    /// The run begins, or is resumed.
     RunStarted {
         /// Its name.
         run: String,
@@ -79,7 +79,7 @@ pub enum Event {
         /// What is being done or waited for.
         text: String,
     },
-    /// A command that goes on has printed a line. Told every other second at most, of programs that talk to people (`exec`,
+    /// A running command has printed a line. Reported every other second at most, of programs that talk to people (`exec`,
     /// commands of module programs): what it printed in all stands in `command`, when it is over.
     Printed {
         /// The step.
@@ -154,7 +154,7 @@ pub enum Event {
         /// Seconds until then.
         wait: u64,
     },
-    /// A step failed, and the playbook is told.
+    /// A step failed, and the playbook gets the failure.
     StepFailed {
         /// The step.
         path: StepPath,
@@ -300,7 +300,7 @@ pub enum Outcome {
     Done,
     /// A failure ended it.
     Failed,
-    /// A check said no before anything was changed.
+    /// A check refused before anything was changed.
     Refused,
     /// The operator ended it.
     Aborted,
@@ -352,7 +352,7 @@ pub trait Reporter {
     /// Takes one event.
     fn take(&mut self, event: &Stamped);
 
-    /// What it can't do any more, as an event for all. Each trouble is told once.
+    /// What it can't do any more, as an event for all. Each trouble is reported once.
     fn trouble(&mut self) -> Option<Event> {
         None
     }

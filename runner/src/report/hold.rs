@@ -56,30 +56,36 @@ fn at_a_gate(held: &Held) -> bool {
     held.failure.op.as_deref().is_some_and(is_gate)
 }
 
-/// All that a person is told of a hold: where and why, and the ways on.
+/// All that a person is told of a hold: where, what to type, and last, above the prompt, why.
 ///
 /// `simulated` is as in [`ways_on`], `width` as in [`table`].
 #[must_use]
 pub fn told(id: &str, held: &[Held], simulated: bool, teller: &Teller<'_>, width: usize) -> String {
-    let reasons = reasons(id, held, teller);
+    let places: Vec<_> = held
+        .iter()
+        .map(|step| harmless(step.path.as_str()))
+        .collect();
+    let places = places.join("\n  and at ");
     let ways = table(&ways_on(id, held, simulated), width);
     let recover = if held.iter().any(at_a_gate) {
         format!("If a majority of the members is lost for good, see {RECOVER}\n")
     } else {
         String::new()
     };
+    let reasons = reasons(held, teller);
     format!(
-        "{reasons}The cluster is left as it is; nothing was undone. What you can do:\n{ways}{recover}"
+        "{id} is held at {places}\nThe cluster is left as it is; nothing was undone. What you can do:\n{ways}{recover}{reasons}"
     )
 }
 
-/// Where the run `id` is held, and why: for each step its failure in full.
-#[must_use]
-pub fn reasons(id: &str, held: &[Held], teller: &Teller<'_>) -> String {
+/// Why: for each step its failure in full.
+fn reasons(held: &[Held], teller: &Teller<'_>) -> String {
     let mut text = String::new();
     for step in held {
-        let path = harmless(step.path.as_str());
-        text.push_str(&format!("{id} is held at {path}\n"));
+        match held.len() {
+            1 => text.push_str("Why:\n"),
+            _ => text.push_str(&format!("Why at {}:\n", harmless(step.path.as_str()))),
+        }
         let why = head(&step.failure).replace('\n', "\n  ");
         text.push_str(&format!("  {why}\n{}", teller.details(&step.failure)));
         if step.in_doubt {

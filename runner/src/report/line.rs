@@ -20,6 +20,9 @@ const PATIENCE: i64 = 10;
 /// How often it says the same again, in seconds.
 const REMINDER: i64 = 60;
 
+/// Characters of the reason of a hold that are shown in its line.
+const BRIEF: usize = 60;
+
 /// A step that changes nothing is worth a line only if somebody had to wait for it, in milliseconds.
 const NOTICEABLE: u64 = 1000;
 
@@ -30,7 +33,8 @@ pub struct LineReporter<W> {
     ink: Ink,
     began: Option<Timestamp>,
     section: String,
-    said: BTreeMap<StepPath, (Timestamp, String)>,
+    /// What each running step reported last, and when.
+    reported: BTreeMap<StepPath, (Timestamp, String)>,
 }
 
 impl<W: Write> LineReporter<W> {
@@ -42,7 +46,7 @@ impl<W: Write> LineReporter<W> {
             ink: Ink::Plain,
             began: None,
             section: String::new(),
-            said: BTreeMap::new(),
+            reported: BTreeMap::new(),
         }
     }
 
@@ -78,18 +82,17 @@ impl<W: Write> LineReporter<W> {
         section.clone_into(&mut self.section);
     }
 
-    /// Whether what a step that goes on says now is worth a line after what it said before.
-    fn worth(&mut self, at: Timestamp, path: &StepPath, text: &str) -> bool {
-        let (due, news) = self.said.get(path).map_or((true, true), |(last, said)| {
-            let news = said != text;
-            let patience = if news { PATIENCE } else { REMINDER };
-            (at.duration_since(*last).as_secs() >= patience, news)
-        });
+    /// Whether what a running step reports is worth a line after what it reported before, and if so, whether it is news.
+    fn news(&mut self, at: Timestamp, path: &StepPath, text: &str) -> Option<bool> {
+        let before = self.reported.get(path);
+        let news = before.is_none_or(|(_, reported)| reported != text);
+        let patience = if news { PATIENCE } else { REMINDER };
+        let due = before.is_none_or(|(last, _)| at.duration_since(*last).as_secs() >= patience);
         let worth = self.verbose && news || due;
         if worth {
-            self.said.insert(path.to_owned(), (at, text.to_owned()));
+            self.reported.insert(path.clone(), (at, text.to_owned()));
         }
-        worth
+        worth.then_some(news)
     }
 
     fn step(&mut self, at: Timestamp, step: &StepInfo, rest: &str) {
@@ -149,14 +152,16 @@ impl<W: Write> Reporter for LineReporter<W> {
                 self.step(at, step, text);
             }
             Event::Progress { path, text, .. } => {
-                let first = !self.said.contains_key(path);
-                // The first look is never a surprise.
-                if self.worth(at, path, text) && (!first || self.verbose) {
+                if !self.verbose && !self.reported.contains_key(path) {
+                    // The first look is never a surprise. Nothing was shown of it.
+                    self.reported.insert(path.clone(), (at, String::new()));
+                } else if let Some(news) = self.news(at, path, text) {
+                    let text = if news { text } else { "no change" };
                     self.line(at, &format!("{path}: {text}"));
                 }
             }
             Event::Printed { path, line, .. } => {
-                if self.worth(at, path, line) {
+                if self.news(at, path, line).is_some() {
                     self.line(at, &format!("{path} | {line}"));
                 }
             }
@@ -184,7 +189,7 @@ impl<W: Write> Reporter for LineReporter<W> {
                 by,
                 ms,
             } => {
-                self.said.remove(&step.path);
+                self.reported.remove(&step.path);
                 if step.effect != Effect::Once && *ms < NOTICEABLE && !self.verbose {
                     return;
                 }
@@ -208,13 +213,15 @@ impl<W: Write> Reporter for LineReporter<W> {
                 );
             }
             Event::StepFailed { path, failure } => {
-                self.said.remove(path);
+                self.reported.remove(path);
                 self.line(at, &format!("{path}: {failure}"));
             }
             Event::StepHeld { path, failure, .. } => {
-                self.said.remove(path);
+                self.reported.remove(path);
                 let mark = self.ink.bad("held");
-                self.marked(at, &mark, &format!(" at {path}: {failure}"));
+                // In full it is told when the run ends, which is mostly the next line.
+                let why = brief(&failure.message);
+                self.marked(at, &mark, &format!(" at {path}: {why}"));
             }
             // What programs of modules say on standard error.
             Event::Log { level, message, .. } => match level {
@@ -239,6 +246,15 @@ impl<W: Write> Reporter for LineReporter<W> {
             Event::RunEnded { .. } => {}
         }
         let _ = self.out.flush();
+    }
+}
+
+/// The beginning of a reason.
+fn brief(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    match line.char_indices().nth(BRIEF) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line.to_owned(),
     }
 }
 
