@@ -3,7 +3,7 @@
 pub mod connect;
 pub mod local;
 mod reason;
-mod said;
 mod sockets;
 pub mod ssh;
+mod tail;
 pub mod wire;

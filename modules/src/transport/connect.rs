@@ -51,8 +51,8 @@ const DROPPED: [Duration; 4] = [
 /// is under way comes to its end. In a group of its own ssh couldn't ask for a password.
 const DEAF_SSH: &str = "trap '' INT QUIT; exec ssh \"$@\"";
 
-/// What is kept of what ssh says.
-const SAID: usize = 16 * 1024;
+/// Bytes that are kept of what ssh prints.
+const KEPT: usize = 16 * 1024;
 
 /// An open connection.
 pub(super) struct Connection {
@@ -67,7 +67,7 @@ struct Master {
     child: Child,
     /// Beside the child, which would close it when it is waited for: the member's `cat` ends with it.
     _stdin: Option<ChildStdin>,
-    said: Arc<Shared<VecDeque<u8>>>,
+    log: Arc<Shared<VecDeque<u8>>>,
     reader: Option<JoinHandle<()>>,
     host: String,
 }
@@ -144,7 +144,7 @@ impl Target<'_> {
         command.args(["-o", "ClearAllForwardings=yes", "-o", "RemoteCommand=none"]);
         // Who is root on one member must not come to the others with the operator's keys.
         command.args(["-o", "ForwardAgent=no", "-o", "ForwardX11=no"]);
-        // Reasons are read off what it says: no less of it, and not what it debugs.
+        // Reasons are read from what it prints: no less of it, and no debug lines.
         command.args(["-o", "LogLevel=INFO"]);
         command.args([
             "-o",
@@ -175,13 +175,13 @@ impl Target<'_> {
             )
         })?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let said = Arc::default();
+        let log = Arc::default();
         let stderr = child.stderr.take();
         #[expect(
             clippy::disallowed_methods,
             reason = "it has no effect: it listens, and ends with what it listens to"
         )]
-        let reader = stderr.map(|stderr| tokio::spawn(listen(stderr, Arc::clone(&said))));
+        let reader = stderr.map(|stderr| tokio::spawn(listen(stderr, Arc::clone(&log))));
         let limit = self.config.connect_timeout.0 + if interactive { PROMPT } else { LOGIN };
         let greet = async {
             let mut stdin = stdin;
@@ -199,7 +199,7 @@ impl Target<'_> {
         let mut master = Master {
             child,
             _stdin: stdin,
-            said,
+            log,
             reader,
             host: self.member.host().to_owned(),
         };
@@ -356,7 +356,7 @@ impl Connection {
 }
 
 impl Master {
-    /// What it said before it ended. It is given a moment to end where it is about to: its streams close first.
+    /// What it printed before it ended. It is given a moment to end where it is about to: its streams close first.
     async fn last_words(&mut self) -> Option<Log> {
         let moment = Duration::from_secs(2);
         tokio::time::timeout(moment, self.child.wait())
@@ -367,8 +367,8 @@ impl Master {
             // A proxy that stays holds the other end open.
             let _ = tokio::time::timeout(Duration::from_millis(300), reader).await;
         }
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes: Vec<u8> = said.iter().copied().collect();
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: Vec<u8> = log.iter().copied().collect();
         Some(reason::Log::of(
             &String::from_utf8_lossy(&bytes),
             &self.host,
@@ -377,13 +377,13 @@ impl Master {
 }
 
 /// Keeps the end of what ssh says: what comes of a member must not fill the controller's memory or disk.
-async fn listen(mut stderr: ChildStderr, said: Arc<Shared<VecDeque<u8>>>) {
+async fn listen(mut stderr: ChildStderr, log: Arc<Shared<VecDeque<u8>>>) {
     let mut buffer = [0; 4096];
     while let Ok(n @ 1..) = stderr.read(&mut buffer).await {
-        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.extend(&buffer[..n]);
-        let beginning = said.len().saturating_sub(SAID);
-        said.drain(..beginning);
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.extend(&buffer[..n]);
+        let beginning = log.len().saturating_sub(KEPT);
+        log.drain(..beginning);
     }
 }
 

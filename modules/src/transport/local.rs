@@ -56,7 +56,7 @@ impl Transport for Local {
                 Err(Cut::Late) => Ok(wire::unended(batch)),
                 Err(Cut::Sudo(reason)) => Err(ContactError::Sudo(reason)),
                 Err(Cut::NotBegun(reason)) => Err(ContactError::Shell(reason)),
-                Err(Cut::Taken(says)) => Err(ContactError::Taken(says)),
+                Err(Cut::Taken(claim)) => Err(ContactError::Taken(claim)),
                 Err(Cut::Short) => Err(ContactError::Lost(
                     "the shell that ran the command was ended".to_owned(),
                 )),

@@ -1,11 +1,11 @@
-//! Why ssh ended, read off what it said: it exits with 255 whatever happened.
+//! Why ssh ended, read from what it printed: it exits with 255 whatever happened.
 //!
 //! Between its own lines stand the server's banner and what a jump host says. So only whole forms of its own are looked
 //! for, at the beginning of a line, and from the end.
 
 use crate::contract::reach::ContactError;
 
-/// What ssh said before it ended.
+/// What ssh printed before it ended.
 pub(super) struct Log {
     lines: Vec<String>,
     host: String,
@@ -21,9 +21,9 @@ const AWAY: [&str; 5] = [
 ];
 
 impl Log {
-    /// What `ssh HOST` said. Debugging is no reason.
-    pub(super) fn of(said: &str, host: &str) -> Self {
-        let lines = said.lines().map(str::trim);
+    /// What `ssh HOST` printed. Debugging is no reason.
+    pub(super) fn of(printed: &str, host: &str) -> Self {
+        let lines = printed.lines().map(str::trim);
         let own = lines.filter(|line| !line.is_empty() && !line.starts_with("debug"));
         Self {
             lines: own.map(str::to_owned).collect(),
@@ -121,11 +121,11 @@ impl Log {
                 || (l.starts_with("Connection to ") && l.ends_with(" closed by remote host."))
         };
         if let Some((at, found)) = self.last(closed) {
-            // What the machine said before is its reason: that it isn't up yet, for example (pam_nologin).
+            // What the machine printed before is its reason: that it isn't up yet, for example (pam_nologin).
             let before = self.lines[..at].iter().rfind(|line| !closed(line));
             let before = before.filter(|line| !line.starts_with("Warning: Permanently added"));
             let reason = match before {
-                Some(said) => format!("{}, which said: {said}", plain(found)),
+                Some(printed) => format!("{}, which said: {printed}", plain(found)),
                 None => plain(found),
             };
             return ContactError::Closed { reason, known };
@@ -252,15 +252,19 @@ mod tests {
             ),
             ("", "ssh"),
         ];
-        for (said, word) in cases {
-            assert_eq!(Log::of(said, "m1").classify(false).word(), word, "{said}");
+        for (printed, word) in cases {
+            assert_eq!(
+                Log::of(printed, "m1").classify(false).word(),
+                word,
+                "{printed}"
+            );
         }
     }
 
     #[test]
     fn a_changed_key_names_the_file_to_look_at() {
-        let said = "@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@@\nOffending ED25519 key in /home/u/.ssh/known_hosts:3\nHost key verification failed.\n";
-        let error = Log::of(said, "m1").classify(true);
+        let printed = "@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@@\nOffending ED25519 key in /home/u/.ssh/known_hosts:3\nHost key verification failed.\n";
+        let error = Log::of(printed, "m1").classify(true);
         assert_eq!(
             error.to_string(),
             "the host key was not accepted: it has changed since it was recorded; Offending ED25519 key in /home/u/.ssh/known_hosts:3"
@@ -270,30 +274,30 @@ mod tests {
 
     #[test]
     fn only_a_member_that_answered_before_is_waited_for() {
-        let said = "ssh: connect to host x port 22: Connection refused";
-        assert!(!Log::of(said, "m1").classify(false).transient());
-        assert!(Log::of(said, "m1").classify(true).transient());
+        let printed = "ssh: connect to host x port 22: Connection refused";
+        assert!(!Log::of(printed, "m1").classify(false).transient());
+        assert!(Log::of(printed, "m1").classify(true).transient());
     }
 
     #[test]
     fn reasons_are_those_of_ssh_or_of_the_machine() {
-        let told = |said: &str| Log::of(said, "m1").classify(false).to_string();
+        let classified = |printed: &str| Log::of(printed, "m1").classify(false).to_string();
         assert_eq!(
-            told("System is booting up.\nConnection closed by 10.0.0.1 port 22"),
+            classified("System is booting up.\nConnection closed by 10.0.0.1 port 22"),
             "the connection was closed: Connection closed by 10.0.0.1 port 22, which said: System is booting up."
         );
         assert_eq!(
-            told("Host key verification failed."),
+            classified("Host key verification failed."),
             "the host key was not accepted: it isn't known here; check it and accept it once with: ssh m1"
         );
         assert_eq!(
-            told(
+            classified(
                 "/home/u/.ssh/config: line 3: Bad configuration option: usekeychain\n/home/u/.ssh/config: terminating, 1 bad configuration options"
             ),
             "ssh failed: /home/u/.ssh/config: line 3: Bad configuration option: usekeychain"
         );
         assert_eq!(
-            told(
+            classified(
                 "#####\nubuntu@jump: Permission denied (publickey).\nConnection closed by UNKNOWN port 65535"
             ),
             "the jump host or proxy failed: ubuntu@jump: Permission denied (publickey)."
@@ -302,7 +306,7 @@ mod tests {
 
     #[test]
     fn who_was_dropped_before_the_banner_may_come_again() {
-        let dropped = |said: &str| Log::of(said, "m1").dropped();
+        let dropped = |printed: &str| Log::of(printed, "m1").dropped();
         assert!(dropped(
             "kex_exchange_identification: Connection closed by remote host"
         ));

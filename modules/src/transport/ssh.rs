@@ -185,7 +185,7 @@ impl Ssh {
             match result {
                 Ok(outputs) => return Ok(outputs),
                 Err(Cut::Sudo(reason)) => return Err(ContactError::Sudo(reason)),
-                Err(Cut::Taken(says)) => return Err(ContactError::Taken(says)),
+                Err(Cut::Taken(claim)) => return Err(ContactError::Taken(claim)),
                 Err(Cut::Short) => return Err(connection.autopsy().await),
                 Err(Cut::Late) if connection.answers().await => return Ok(wire::unended(batch)),
                 Err(Cut::Late) => {

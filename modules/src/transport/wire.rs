@@ -18,7 +18,7 @@
 
 use std::time::Duration;
 
-use super::said::Said;
+use super::tail::Tail;
 use crate::contract::cmd::{Cmd, End, Guard, Output, quote};
 use crate::contract::reach::Facts;
 
@@ -173,7 +173,7 @@ struct Body {
     bytes: Vec<u8>,
     /// Whether some of its beginning was dropped already.
     dropped: bool,
-    said: Said,
+    tail: Tail,
 }
 
 impl Frames {
@@ -260,7 +260,7 @@ impl Frames {
     #[must_use]
     pub fn lines(&self) -> Option<String> {
         // What may become a mark begins with a line's end.
-        self.open.as_ref()?.said.lines(!self.pending.is_empty())
+        self.open.as_ref()?.tail.lines(!self.pending.is_empty())
     }
 
     /// What the command of this number printed, once it has ended.
@@ -281,7 +281,7 @@ impl Frames {
 
 impl Body {
     fn keep(&mut self, bytes: &[u8]) {
-        self.said.push(bytes);
+        self.tail.push(bytes);
         self.bytes.extend_from_slice(bytes);
         if self.bytes.len() > 2 * CAP {
             let beginning = self.bytes.len() - CAP;
@@ -310,7 +310,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 pub enum Cut {
     /// Frames are missing.
     Short,
-    /// sudo refused; what it said.
+    /// sudo refused; what it printed.
     Sudo(String),
     /// The other side began nothing of it; why.
     NotBegun(String),

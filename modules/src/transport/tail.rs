@@ -1,17 +1,17 @@
-//! What a program has said so far, for whoever watches while it goes on.
+//! The end of what a program has printed so far, for whoever watches while it runs.
 
 /// How much of it is kept: enough that what is cut off in front matters to nobody.
 const KEPT: usize = 4 * 1024;
 
-/// The end of a stream that goes on.
+/// The end of an open stream.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct Tail {
     bytes: Vec<u8>,
     /// The first of the bytes were something else.
     cut: bool,
 }
 
-impl Said {
+impl Tail {
     /// Takes what has arrived.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         let bytes = &bytes[bytes.len().saturating_sub(KEPT + 1)..];
@@ -43,15 +43,15 @@ mod tests {
     use super::*;
 
     fn lines(pieces: &[&str], closed: bool) -> Option<String> {
-        let mut said = Said::default();
+        let mut tail = Tail::default();
         for piece in pieces {
-            said.push(piece.as_bytes());
+            tail.push(piece.as_bytes());
         }
-        said.lines(closed)
+        tail.lines(closed)
     }
 
     #[test]
-    fn only_whole_lines_are_told() {
+    fn only_whole_lines_are_shown() {
         assert_eq!(lines(&[], false), None);
         assert_eq!(lines(&["\n", " \n"], false), None);
         assert_eq!(lines(&["password: hun"], false), None);
@@ -64,12 +64,12 @@ mod tests {
     fn a_flood_leaves_its_end_and_a_line_without_end_leaves_nothing() {
         let many: Vec<String> = (0..100_000).map(|n| format!("line {n}\n")).collect();
         let flood = many.concat();
-        let told = lines(&[&flood, "cut"], false).unwrap();
-        assert!(told.len() <= KEPT && told.starts_with("line "), "{told}");
-        assert!(told.ends_with("line 99999\n"), "{told}");
-        let told = lines(&[&"x".repeat(1 << 20)], false);
-        assert_eq!(told, None);
-        let told = lines(&[&"x".repeat(1 << 20), "\nend\n"], false);
-        assert_eq!(told.unwrap(), "end\n");
+        let end = lines(&[&flood, "cut"], false).unwrap();
+        assert!(end.len() <= KEPT && end.starts_with("line "), "{end}");
+        assert!(end.ends_with("line 99999\n"), "{end}");
+        let end = lines(&[&"x".repeat(1 << 20)], false);
+        assert_eq!(end, None);
+        let end = lines(&[&"x".repeat(1 << 20), "\nend\n"], false);
+        assert_eq!(end.unwrap(), "end\n");
     }
 }
