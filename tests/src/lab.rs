@@ -41,7 +41,7 @@ pub struct Answer {
     pub stderr: String,
 }
 
-/// The world's time runs so much faster than ours.
+/// The world's time runs this much faster than ours.
 const SPEED: u32 = 10;
 
 /// A lab that is up. It goes down with this.
@@ -90,7 +90,7 @@ impl Served {
     /// So much real time has passed, as far as a beat can tell.
     fn beat(&mut self, length: Duration) {
         if let Time::Beats(now) = &mut self.time {
-            *now += u64::try_from((length * SPEED).as_millis()).unwrap_or(0);
+            *now += u64::try_from((length * places::PACE).as_millis()).unwrap_or(0);
         }
         self.advance();
     }
@@ -306,7 +306,7 @@ impl SshLab {
             .stdin(Stdio::null())
             .args(args);
         if self.hurried.is_some() {
-            command.env("LOCKSTEP_LAB_PACE", SPEED.to_string());
+            command.env("LOCKSTEP_LAB_PACE", places::PACE.to_string());
         }
         command
     }

@@ -1,6 +1,9 @@
-//! How many labs in a hurry may be up at once.
+//! Labs in a hurry: how fast their time runs, and how many may be up at once.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
+
+/// Their time, and that of lockstep with them, runs this much faster than ours.
+pub(super) const PACE: u32 = 20;
 
 /// Each drives a clock of its own, which a machine with too much to do would slow down.
 static FREE: Mutex<usize> = Mutex::new(4);
