@@ -38,7 +38,7 @@ pub struct Check {
 #[derive(Debug, Default)]
 pub struct Report {
     /// Cases in which the controller was killed at one append.
-    pub kills: usize,
+    pub(crate) kills: usize,
     /// Random cases.
     pub tries: usize,
     /// What went wrong: one for each rule and line, by the simplest case that shows it.

@@ -27,7 +27,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use lockstep_modules::contract::op::Registry;
 
-pub use commands::man::pages;
 pub use exit::{Exit, Fault};
 pub use reference::reference;
 

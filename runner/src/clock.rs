@@ -11,7 +11,7 @@ use tokio::time::Instant;
     clippy::disallowed_methods,
     reason = "jiff's own way panics where the clock is wrong"
 )]
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     shown_by(SystemTime::now())
 }
 
@@ -29,7 +29,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that shows `base` now.
     #[must_use]
-    pub fn at(base: Timestamp) -> Self {
+    pub(crate) fn at(base: Timestamp) -> Self {
         Self {
             base,
             start: Instant::now(),

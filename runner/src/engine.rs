@@ -38,7 +38,7 @@ use crate::secret::Secrets;
 use attempt::{Attempt, Verdict};
 use host::{RunHost, Witness};
 
-pub use approved::{Approved, Planned};
+pub(crate) use approved::{Approved, Planned};
 pub use finish::{EngineError, Finish, Held};
 pub use host::{Answer, Asker};
 pub use replay::{Decisions, Divergence, Resume};

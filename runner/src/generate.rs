@@ -18,7 +18,7 @@ pub(crate) const FLOW: [&str; 8] = [
 ];
 
 /// The folder of the stubs, in a site's and among the shipped playbooks.
-pub const TYPES: &str = "types";
+pub(crate) const TYPES: &str = "types";
 
 /// The reference page of all ops, as Markdown.
 #[must_use]
@@ -111,7 +111,7 @@ pub fn health() -> String {
 
 /// The part of the reference that is about one op.
 #[must_use]
-pub fn reference_of(op: &OpDef) -> String {
+pub(crate) fn reference_of(op: &OpDef) -> String {
     let mut text = format!("### {}\n\n{}\n\n", op.name, op.doc);
     let _ = writeln!(
         text,
@@ -351,7 +351,10 @@ pub fn luacheckrc(registry: &Registry) -> String {
 ///
 /// # Errors
 /// Where the shipped playbooks' stand-in (`--playbooks DIR`) can't be read.
-pub fn editor(registry: &Registry, playbooks: &Playbooks) -> Result<Vec<(String, String)>, String> {
+pub(crate) fn editor(
+    registry: &Registry,
+    playbooks: &Playbooks,
+) -> Result<Vec<(String, String)>, String> {
     let settings = json!({
         "runtime": {
             "version": "Lua 5.4",
@@ -395,7 +398,7 @@ pub fn editor(registry: &Registry, playbooks: &Playbooks) -> Result<Vec<(String,
 
 /// The schemas of all ops, as one JSON document.
 #[must_use]
-pub fn schema(registry: &Registry) -> Value {
+pub(crate) fn schema(registry: &Registry) -> Value {
     let op = |op: &OpDef| {
         let value =
             json!({"effect": op.effect, "timeout": op.timeout, "args": op.args, "out": op.out});

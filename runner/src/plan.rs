@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::bundle::digest;
-pub use crate::engine::Approved;
+pub(crate) use crate::engine::Approved;
 use crate::engine::{Answer, Decisions, Finish, Planned};
 use crate::event::Event;
 use crate::failure::Failure;
@@ -28,37 +28,37 @@ use crate::script::UNKNOWN;
 use crate::trial::{Ended, Piece, Trial};
 
 pub(crate) use file::KEPT;
-pub use file::PlanError;
+pub(crate) use file::PlanError;
 
 /// The version of the file.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// What a run will do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// The version of the file.
-    pub format: u32,
+    pub(crate) format: u32,
     /// The lockstep that made it.
-    pub lockstep: String,
+    pub(crate) lockstep: String,
     /// The cluster's name.
-    pub cluster: String,
+    pub(crate) cluster: String,
     /// Its members.
-    pub members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
     /// The playbook's main module.
-    pub playbook: String,
+    pub(crate) playbook: String,
     /// The SHA-256 of each of its sources.
-    pub sources: BTreeMap<String, String>,
+    pub(crate) sources: BTreeMap<String, String>,
     /// Its parameters.
-    pub params: Value,
+    pub(crate) params: Value,
     /// The steps, in the order in which they begin.
     pub steps: Vec<Step>,
     /// What the playbook says on the way: where, and what.
-    pub said: Vec<(String, String)>,
+    pub(crate) said: Vec<(String, String)>,
     /// Instances that are moved, stopped or restarted, with what happens to them.
-    pub instances: Vec<String>,
+    pub(crate) instances: Vec<String>,
     /// Settings that are changed on the way; with what they are in the end, where that isn't what they were.
-    pub settings: Vec<Setting>,
+    pub(crate) settings: Vec<Setting>,
     /// How the plan ends.
     pub end: End,
 }
@@ -75,31 +75,31 @@ pub struct Step {
     pub args: Value,
     /// Those of its arguments that hold what an earlier step found: on the day they are what is found then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub found: Vec<String>,
+    pub(crate) found: Vec<String>,
     /// What doing it twice would mean.
-    pub effect: Effect,
+    pub(crate) effect: Effect,
     /// The line that asks for it.
-    pub site: String,
+    pub(crate) site: String,
     /// The member it is about, if one.
-    pub member: Option<Member>,
+    pub(crate) member: Option<Member>,
     /// Its object, in a few words.
-    pub headline: String,
+    pub(crate) headline: String,
     /// Its result, in a few words.
-    pub summary: String,
+    pub(crate) summary: String,
     /// Milliseconds from the beginning, estimated.
-    pub begins: u64,
+    pub(crate) begins: u64,
     /// Milliseconds that it takes, estimated.
-    pub takes: u64,
+    pub(crate) takes: u64,
 }
 
 /// A setting that is changed on the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// Which.
-    pub name: String,
+    pub(crate) name: String,
     /// Whether it is in the end what it was in the beginning.
-    pub given_back: bool,
+    pub(crate) given_back: bool,
 }
 
 /// How a plan ends.
@@ -391,7 +391,7 @@ fn touched(trial: &Trial, before: &[lockstep_twin::Instance]) -> Vec<String> {
 impl Plan {
     /// What a run that keeps to this plan may do.
     #[must_use]
-    pub fn approved(&self) -> Approved {
+    pub(crate) fn approved(&self) -> Approved {
         let step = |s: &Step| {
             let (op, args, found) = (s.op.clone(), s.args.clone(), s.found.clone());
             (s.path.clone(), Planned { op, args, found })
@@ -401,7 +401,12 @@ impl Plan {
 
     /// Why a run of this playbook on this cluster can't be the planned one.
     #[must_use]
-    pub fn misfit(&self, cluster: &str, members: &[Member], piece: &Piece) -> Option<String> {
+    pub(crate) fn misfit(
+        &self,
+        cluster: &str,
+        members: &[Member],
+        piece: &Piece,
+    ) -> Option<String> {
         let changed = |planned: &BTreeMap<String, String>| {
             let mut now = sources(piece).into_iter();
             let changed = now.find(|(name, sum)| planned.get(name) != Some(sum));

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// How a folder is made.
 #[must_use]
-pub fn folder() -> DirBuilder {
+pub(crate) fn folder() -> DirBuilder {
     let mut folder = DirBuilder::new();
     folder.mode(0o700);
     folder
@@ -15,7 +15,7 @@ pub fn folder() -> DirBuilder {
 
 /// How a file is opened, which may have to be made.
 #[must_use]
-pub fn file() -> OpenOptions {
+pub(crate) fn file() -> OpenOptions {
     let mut file = OpenOptions::new();
     file.mode(0o600);
     file
@@ -25,7 +25,7 @@ pub fn file() -> OpenOptions {
 ///
 /// # Errors
 /// Where it can't be made.
-pub fn make_folder(path: &Path) -> Result<()> {
+pub(crate) fn make_folder(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -43,7 +43,7 @@ pub fn make_folder(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Where it can't be made, or is there.
-pub fn make_new_folder(path: &Path) -> Result<()> {
+pub(crate) fn make_new_folder(path: &Path) -> Result<()> {
     folder().create(path)?;
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
     match File::open(above.unwrap_or(Path::new("."))) {
@@ -57,7 +57,7 @@ pub fn make_new_folder(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Where it can't be written.
-pub fn write(path: &Path, text: &str) -> Result<File> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<File> {
     let mut options = file();
     let mut file = options.write(true).create(true).truncate(true).open(path)?;
     file.write_all(text.as_bytes())?;
@@ -65,14 +65,14 @@ pub fn write(path: &Path, text: &str) -> Result<File> {
 }
 
 /// The mode of files that are for nobody else.
-pub const PRIVATE: u32 = 0o600;
+pub(crate) const PRIVATE: u32 = 0o600;
 
 /// The mode of files that others may read, as far as the umask lets them.
-pub const SHARED: u32 = 0o644;
+pub(crate) const SHARED: u32 = 0o644;
 
 /// What a file that is written where somebody works may take the place of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
+pub(crate) enum Over {
     /// Nothing may have its name.
     Nothing,
     /// A file is replaced; a link is somebody's way to somewhere else, and is left alone.
@@ -86,7 +86,7 @@ pub enum Over {
 ///
 /// # Errors
 /// Where it can't be written; as one that exists already, where it would take the place of what it may not.
-pub fn place(path: &Path, text: &str, mode: u32, over: Over) -> Result<()> {
+pub(crate) fn place(path: &Path, text: &str, mode: u32, over: Over) -> Result<()> {
     let there = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         there => Some(there?),

@@ -28,16 +28,16 @@ const COPIES: &str = "modules";
 #[serde(deny_unknown_fields)]
 pub struct Captured {
     /// The folder that they were copied from.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// The SHA-256 of every file, by its path in the folder.
-    pub files: BTreeMap<String, String>,
+    pub(crate) files: BTreeMap<String, String>,
     /// The modules by name: the file of each, and what it said of itself.
-    pub modules: BTreeMap<String, (String, Described)>,
+    pub(crate) modules: BTreeMap<String, (String, Described)>,
 }
 
 /// Why programs can't be captured, or aren't what was captured.
 #[derive(Debug, thiserror::Error)]
-pub enum CaptureError {
+pub(crate) enum CaptureError {
     /// Something about a file doesn't work.
     #[error("{path} can't be {verb}: {source}")]
     Io {
@@ -92,21 +92,21 @@ fn of(registry: &Registry) -> impl Iterator<Item = &Program> {
 
 /// The modules that aren't programs.
 #[must_use]
-pub fn native(registry: &Registry) -> Registry {
+pub(crate) fn native(registry: &Registry) -> Registry {
     let native = registry.modules().iter().filter(|m| m.program.is_none());
     Registry::new(native.cloned())
 }
 
 /// Whether an op is a program's.
 #[must_use]
-pub fn is_of_program(registry: &Registry, op: &str) -> bool {
+pub(crate) fn is_of_program(registry: &Registry, op: &str) -> bool {
     let has = |module: &Module| module.ops.iter().any(|own| own.name == op);
     let mut programs = registry.modules().iter().filter(|m| m.program.is_some());
     programs.any(has)
 }
 
 /// The SHA-256 of every program of a registry, by its path in the site.
-pub fn digests(registry: &Registry) -> impl Iterator<Item = (String, String)> {
+pub(crate) fn digests(registry: &Registry) -> impl Iterator<Item = (String, String)> {
     of(registry).map(|program| {
         let bytes = fs::read(&program.file).unwrap_or_default();
         (program.shown(), digest(&bytes))
@@ -118,7 +118,7 @@ pub fn digests(registry: &Registry) -> impl Iterator<Item = (String, String)> {
 ///
 /// # Errors
 /// Where they can't be copied.
-pub fn capture(
+pub(crate) fn capture(
     run: &Path,
     registry: &Registry,
 ) -> Result<(Registry, Option<Captured>), CaptureError> {
@@ -161,7 +161,7 @@ pub fn capture(
 ///
 /// # Errors
 /// Where a copy isn't what was captured.
-pub fn captured(run: &Path, captured: &Captured) -> Result<Vec<Module>, CaptureError> {
+pub(crate) fn captured(run: &Path, captured: &Captured) -> Result<Vec<Module>, CaptureError> {
     for (name, sum) in &captured.files {
         let bytes = fs::read(run.join(COPIES).join(name)).unwrap_or_default();
         if digest(&bytes) != *sum {
@@ -188,7 +188,7 @@ fn modules_of(run: &Path, captured: &Captured) -> impl Iterator<Item = Module> {
 impl Captured {
     /// The files that are another thing now, or gone, where they were copied from.
     #[must_use]
-    pub fn changed(&self) -> Vec<String> {
+    pub(crate) fn changed(&self) -> Vec<String> {
         let now = |name: &str| {
             fs::read(self.folder.join(name))
                 .map(|bytes| digest(&bytes))

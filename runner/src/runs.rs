@@ -22,13 +22,13 @@ use crate::source::Source;
 
 /// The folder with all runs.
 #[derive(Clone, Debug)]
-pub struct Runs {
+pub(crate) struct Runs {
     folder: PathBuf,
 }
 
 /// Why a run can't be begun, found or taken up.
 #[derive(Debug, thiserror::Error)]
-pub enum RunsError {
+pub(crate) enum RunsError {
     /// Something about the folder doesn't work.
     #[error("{path} can't be {verb}: {source}")]
     Io {
@@ -77,11 +77,11 @@ pub enum RunsError {
 
 /// A run's folder, with its lock held.
 #[derive(Debug)]
-pub struct RunFolder {
+pub(crate) struct RunFolder {
     /// The run's name.
-    pub id: String,
+    pub(crate) id: String,
     /// The folder.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Closing it releases the lock, however the process ends.
     _lock: File,
 }
@@ -89,7 +89,7 @@ pub struct RunFolder {
 impl Runs {
     /// The runs in a state folder, which need not exist yet.
     #[must_use]
-    pub fn in_state(state: &Path) -> Self {
+    pub(crate) fn in_state(state: &Path) -> Self {
         Self {
             folder: state.join("runs"),
         }
@@ -99,7 +99,7 @@ impl Runs {
     ///
     /// # Errors
     /// Where the state folder can't be written.
-    pub fn create(&self, playbook: &str) -> Result<RunFolder, RunsError> {
+    pub(crate) fn create(&self, playbook: &str) -> Result<RunFolder, RunsError> {
         private::make_folder(&self.folder).map_err(|source| fail(&self.folder, "made", source))?;
         let mut number = self.last_number(playbook)? + 1;
         loop {
@@ -128,7 +128,7 @@ impl Runs {
     ///
     /// # Errors
     /// Where the folder is there and can't be read.
-    pub fn ids(&self) -> Result<Vec<String>, RunsError> {
+    pub(crate) fn ids(&self) -> Result<Vec<String>, RunsError> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -149,7 +149,7 @@ impl Runs {
     ///
     /// # Errors
     /// Where the folder is there and can't be read.
-    pub fn newest(&self) -> Result<Option<String>, RunsError> {
+    pub(crate) fn newest(&self) -> Result<Option<String>, RunsError> {
         let written = |id: &String| {
             let file = fs::metadata(self.folder.join(id).join(JOURNAL));
             file.and_then(|file| file.modified()).ok()
@@ -162,7 +162,7 @@ impl Runs {
     ///
     /// # Errors
     /// With a near match, if there is none.
-    pub fn folder_of(&self, id: &str) -> Result<PathBuf, RunsError> {
+    pub(crate) fn folder_of(&self, id: &str) -> Result<PathBuf, RunsError> {
         let ids = self.ids()?;
         if ids.iter().any(|known| known == id) {
             return Ok(self.folder.join(id));
@@ -184,7 +184,7 @@ impl Runs {
     ///
     /// # Errors
     /// Where there is none, or another process has it.
-    pub fn take_up(&self, id: &str) -> Result<RunFolder, RunsError> {
+    pub(crate) fn take_up(&self, id: &str) -> Result<RunFolder, RunsError> {
         lock(id, self.folder_of(id)?)
     }
 
@@ -192,7 +192,7 @@ impl Runs {
     ///
     /// # Errors
     /// Where there is none, or it is damaged.
-    pub fn history(&self, id: &str) -> Result<History, RunsError> {
+    pub(crate) fn history(&self, id: &str) -> Result<History, RunsError> {
         let folder = self.folder_of(id)?;
         let of = |source| RunsError::Journal {
             id: id.to_owned(),
@@ -206,13 +206,13 @@ impl Runs {
     ///
     /// # Errors
     /// As [`RunFolder::captured`].
-    pub fn captured(&self, head: &Head) -> Result<Captured, RunsError> {
+    pub(crate) fn captured(&self, head: &Head) -> Result<Captured, RunsError> {
         captured(&self.folder_of(&head.id)?, head)
     }
 
     /// Whether a process has the run now.
     #[must_use]
-    pub fn is_running(&self, id: &str) -> bool {
+    pub(crate) fn is_running(&self, id: &str) -> bool {
         let Ok(lock) = File::open(self.folder.join(id).join(LOCK)) else {
             return false;
         };
@@ -256,7 +256,7 @@ fn lock(id: &str, path: PathBuf) -> Result<RunFolder, RunsError> {
 impl RunFolder {
     /// The path of a file in it.
     #[must_use]
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
@@ -264,7 +264,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// Where it can't be written.
-    pub fn create_journal(&self) -> Result<FileJournal, RunsError> {
+    pub(crate) fn create_journal(&self) -> Result<FileJournal, RunsError> {
         FileJournal::create(&self.file(JOURNAL)).map_err(|source| self.journal(source))
     }
 
@@ -272,7 +272,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// Where it is damaged or can't be written.
-    pub fn open_journal(&self) -> Result<(FileJournal, History), RunsError> {
+    pub(crate) fn open_journal(&self) -> Result<(FileJournal, History), RunsError> {
         let (journal, records) = begun(&self.path)
             .and_then(|()| FileJournal::open(&self.file(JOURNAL)))
             .map_err(|source| self.journal(source))?;
@@ -293,7 +293,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// Where they can't be written.
-    pub fn capture(
+    pub(crate) fn capture(
         &self,
         modules: &BTreeMap<String, Source>,
     ) -> Result<BTreeMap<String, (String, String)>, RunsError> {
@@ -317,7 +317,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// Where one is missing or isn't what was captured.
-    pub fn captured(&self, head: &Head) -> Result<Captured, RunsError> {
+    pub(crate) fn captured(&self, head: &Head) -> Result<Captured, RunsError> {
         captured(&self.path, head)
     }
 }

@@ -42,7 +42,7 @@ use sandbox::{Shared, Site};
 
 /// What a strand asks for, beside waiting.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Demand {
+pub(crate) enum Demand {
     /// A step is to be done. The strand waits for its completion.
     Step(Call),
     /// A line for whoever watches.
@@ -126,13 +126,13 @@ impl Script {
 
     /// What the playbook says about itself.
     #[must_use]
-    pub fn playbook(&self) -> &Playbook {
+    pub(crate) fn playbook(&self) -> &Playbook {
         &self.playbook
     }
 
     /// The sources that were loaded, by module name: what a run must keep in order to be resumed.
     #[must_use]
-    pub fn loaded(&self) -> BTreeMap<String, Source> {
+    pub(crate) fn loaded(&self) -> BTreeMap<String, Source> {
         self.shared.borrow().loaded.clone()
     }
 
@@ -237,7 +237,7 @@ impl Script {
     ///
     /// # Errors
     /// Where a strand runs on and on without a step, which nothing inside Lua can be told about.
-    pub fn poll(&mut self) -> Result<Vec<Demand>, Failure> {
+    pub(crate) fn poll(&mut self) -> Result<Vec<Demand>, Failure> {
         let mut demands = Vec::new();
         while let Some((id, args)) = self.ready.pop_front() {
             self.shared.borrow_mut().enter_strand(id);
@@ -264,19 +264,19 @@ impl Script {
 
     /// The playbook's result, once it has ended.
     #[must_use]
-    pub fn outcome(&self) -> Option<&Result<Value, Failure>> {
+    pub(crate) fn outcome(&self) -> Option<&Result<Value, Failure>> {
         self.outcome.as_ref()
     }
 
     /// From here on the playbook asks for no step any more: each raises an error that nothing but `finally` sees. What
     /// `finally` does last goes on as ever. Steps that are waited for now are completed as any other.
-    pub fn cancel(&mut self) {
+    pub(crate) fn cancel(&mut self) {
         self.shared.borrow_mut().cancelled = true;
     }
 
     /// Whether a strand waits for this step.
     #[must_use]
-    pub fn waits_for(&self, path: &StepPath) -> bool {
+    pub(crate) fn waits_for(&self, path: &StepPath) -> bool {
         self.waiting.contains_key(path)
     }
 
@@ -284,7 +284,7 @@ impl Script {
     ///
     /// # Errors
     /// Where no strand waits for `path`.
-    pub fn complete(
+    pub(crate) fn complete(
         &mut self,
         path: &StepPath,
         result: &Result<Value, Failure>,

@@ -17,7 +17,8 @@ use serde_json::{Map, Value};
 
 use forms::Forms;
 
-pub use source::{LONGEST, Opened, SHORTEST, Source, Unusable, anchored};
+pub use source::Source;
+pub(crate) use source::{Opened, SHORTEST, Unusable, anchored};
 
 /// What stands around the name of a secret in a placeholder: two characters that Unicode keeps free, so that no product prints
 /// and no playbook contains them. They pass through JSON, Lua and the words of a command as any text does.
@@ -35,7 +36,7 @@ pub fn placeholder(name: &str) -> String {
 
 /// A text as people may see it: `***` for every placeholder.
 #[must_use]
-pub fn shown(text: &str) -> Cow<'_, str> {
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains([OPENS, CLOSES]) {
         return Cow::Borrowed(text);
     }
@@ -87,7 +88,7 @@ impl fmt::Debug for Secrets {
 impl Secrets {
     /// The secrets of a run on a simulated cluster: placeholders go all the way.
     #[must_use]
-    pub fn simulated(names: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn simulated(names: impl IntoIterator<Item = String>) -> Self {
         Self {
             all: names.into_iter().map(|name| (name, None)).collect(),
             forms: None,
@@ -119,7 +120,7 @@ impl Secrets {
     ///
     /// # Errors
     /// For what was a placeholder and has been cut or changed: the program would be given what nobody meant.
-    pub fn put_in(&self, value: Value) -> Result<Value, OpError> {
+    pub(crate) fn put_in(&self, value: Value) -> Result<Value, OpError> {
         if self.all.is_empty() {
             return Ok(value);
         }
@@ -156,7 +157,7 @@ impl Secrets {
     /// one in another form (in base64, as a part of JSON) becomes `***`, since nothing could make it again. What a member
     /// made to look like a placeholder isn't one any more: it would be filled in the next time it is passed on.
     #[must_use]
-    pub fn take_out(&self, value: Value) -> Value {
+    pub(crate) fn take_out(&self, value: Value) -> Value {
         let Some(forms) = &self.forms else {
             return value;
         };
@@ -168,7 +169,7 @@ impl Secrets {
 
     /// As [`Secrets::take_out`], of one text.
     #[must_use]
-    pub fn take_out_of(&self, text: String) -> String {
+    pub(crate) fn take_out_of(&self, text: String) -> String {
         match self.take_out(Value::String(text)) {
             Value::String(text) => text,
             _ => String::new(),
@@ -177,7 +178,7 @@ impl Secrets {
 
     /// As [`Secrets::take_out`], of a failure.
     #[must_use]
-    pub fn take_out_of_error(&self, error: OpError) -> OpError {
+    pub(crate) fn take_out_of_error(&self, error: OpError) -> OpError {
         let detail = match self.take_out(Value::Object(error.detail)) {
             Value::Object(detail) => detail,
             _ => Map::new(),
@@ -191,7 +192,7 @@ impl Secrets {
 
     /// A text as people may see it: `***` for every value and every placeholder.
     #[must_use]
-    pub fn show_text(&self, text: &str) -> String {
+    pub(crate) fn show_text(&self, text: &str) -> String {
         let text = match &self.forms {
             Some(forms) => forms.replaced(text, |_| STARS.to_owned()),
             None => text.to_owned(),
@@ -202,7 +203,7 @@ impl Secrets {
     /// The last line with a letter or a number in it of what a program has printed so far, as people may see it. None where
     /// it may be a part of a secret: a program that encodes a long one prints it in several lines, of which each is a word.
     #[must_use]
-    pub fn last_line(&self, lines: &str) -> Option<String> {
+    pub(crate) fn last_line(&self, lines: &str) -> Option<String> {
         /// A word from which on it may be one. Programs break what they encode at 60 letters and more.
         const WORD: usize = 40;
         let shown = self.show_text(lines);
@@ -214,7 +215,7 @@ impl Secrets {
 
     /// As [`Secrets::show_text`], of all texts in something. None where it can't be read again, so that it isn't shown at all.
     #[must_use]
-    pub fn show<T: Serialize + DeserializeOwned>(&self, whole: T) -> Option<T> {
+    pub(crate) fn show<T: Serialize + DeserializeOwned>(&self, whole: T) -> Option<T> {
         /// Fields with words of our own, which a value may be by chance.
         const OURS: [&str; 6] = ["event", "effect", "by", "kind", "level", "outcome"];
         if self.all.is_empty() {

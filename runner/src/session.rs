@@ -33,14 +33,14 @@ use crate::secret::Secrets;
 use crate::target::{TargetError, Way};
 
 pub(crate) use draft::given;
-pub use draft::{Begin, Draft};
-pub use once::{Once, results};
-pub use taken::{Choices, TakenUp};
+pub(crate) use draft::{Begin, Draft};
+pub(crate) use once::{Once, results};
+pub(crate) use taken::{Choices, TakenUp};
 
 /// A run that is ready to be played.
-pub struct Session {
+pub(crate) struct Session {
     /// The run's name.
-    pub id: String,
+    pub(crate) id: String,
     registry: Registry,
     cluster: Cluster,
     way: Way,
@@ -58,36 +58,36 @@ pub struct Session {
 }
 
 /// Who is there while a run is played.
-pub struct Front {
+pub(crate) struct Front {
     /// Whoever watches.
-    pub reporters: Vec<Box<dyn Reporter>>,
+    pub(crate) reporters: Vec<Box<dyn Reporter>>,
     /// Whoever answers questions.
-    pub asker: Rc<dyn Asker>,
+    pub(crate) asker: Rc<dyn Asker>,
     /// How far the run is to be stopped.
-    pub stop: watch::Receiver<Stop>,
+    pub(crate) stop: watch::Receiver<Stop>,
     /// A failure is delivered to the playbook instead of holding the run.
-    pub deliver_failures: bool,
+    pub(crate) deliver_failures: bool,
 }
 
 /// How a session ended, and what it takes to show that.
-pub struct Played {
+pub(crate) struct Played {
     /// The run's name.
-    pub id: String,
+    pub(crate) id: String,
     /// How it ended.
-    pub finish: Finish,
+    pub(crate) finish: Finish,
     /// Something on the cluster may have been changed.
-    pub touched: bool,
+    pub(crate) touched: bool,
     /// The cluster is simulated.
-    pub simulated: bool,
+    pub(crate) simulated: bool,
     /// The cluster.
-    pub cluster: Cluster,
+    pub(crate) cluster: Cluster,
     /// The sources that were loaded, by module.
-    pub sources: BTreeMap<String, Source>,
+    pub(crate) sources: BTreeMap<String, Source>,
 }
 
 /// Why a run can't be begun or resumed. Nothing was done on the cluster.
 #[derive(Debug, thiserror::Error)]
-pub enum SessionError {
+pub(crate) enum SessionError {
     /// The playbook, its parameters, or a decision can't be used.
     #[error(transparent)]
     Playbook(#[from] Box<Failure>),
@@ -156,19 +156,19 @@ fn changed_something(event: &Event) -> bool {
 impl Session {
     /// Whether the cluster is simulated.
     #[must_use]
-    pub fn is_simulated(&self) -> bool {
+    pub(crate) fn is_simulated(&self) -> bool {
         self.way.is_simulated()
     }
 
     /// The time, as the run has it.
     #[must_use]
-    pub fn clock(&self) -> Clock {
+    pub(crate) fn clock(&self) -> Clock {
         self.clock
     }
 
     /// The sources that were loaded, by module.
     #[must_use]
-    pub fn sources(&self) -> BTreeMap<String, Source> {
+    pub(crate) fn sources(&self) -> BTreeMap<String, Source> {
         self.script.loaded()
     }
 
@@ -176,7 +176,7 @@ impl Session {
     ///
     /// # Errors
     /// Where the journal can't be written, or doesn't fit the playbook.
-    pub async fn play(self, front: Front) -> Result<Played, EngineError> {
+    pub(crate) async fn play(self, front: Front) -> Result<Played, EngineError> {
         let (touched, sources, simulated) =
             (Touched::default(), self.sources(), self.is_simulated());
         let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(touched.clone())];

@@ -27,21 +27,21 @@ use crate::secret::Secrets;
 use crate::source::{Source, Sources};
 
 /// A playbook that never ends is stopped after so much virtual time.
-pub const ENDLESS: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const ENDLESS: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A playbook with its parameters, ready to be played any number of times, on any thread.
 #[derive(Clone)]
 pub struct Piece {
     /// All ops.
-    pub registry: Registry,
+    pub(crate) registry: Registry,
     /// Its main module.
-    pub main: String,
+    pub(crate) main: String,
     /// Every source that it loads.
     pub bundle: BTreeMap<String, Source>,
     /// Its parameters, checked.
     pub params: Value,
     /// Beside the members, machines that its steps may name.
-    pub machines: Vec<MemberConfig>,
+    pub(crate) machines: Vec<MemberConfig>,
 }
 
 /// A simulated cluster with a run on it.
@@ -107,7 +107,7 @@ impl Piece {
     ///
     /// # Errors
     /// As [`Piece::load`].
-    pub fn takes(&self) -> Result<Vec<String>, Failure> {
+    pub(crate) fn takes(&self) -> Result<Vec<String>, Failure> {
         Ok(self.script()?.playbook().names())
     }
 
@@ -115,7 +115,7 @@ impl Piece {
     ///
     /// # Errors
     /// For one that doesn't exist or doesn't fit.
-    pub fn give(&mut self, given: &Map<String, Value>) -> Result<(), Failure> {
+    pub(crate) fn give(&mut self, given: &Map<String, Value>) -> Result<(), Failure> {
         self.params = checked(&self.script()?, given)?;
         Ok(())
     }
@@ -150,7 +150,7 @@ impl Trial {
 
     /// The cluster, as a run sees it.
     #[must_use]
-    pub fn cluster(&self) -> Cluster {
+    pub(crate) fn cluster(&self) -> Cluster {
         let names = self.world.members.keys();
         Cluster {
             name: "twin".to_owned(),

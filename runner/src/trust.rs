@@ -16,11 +16,11 @@ const MOST_LINKS: usize = 40;
 /// Why a file that was found isn't used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{found} isn't used: it wasn't named explicitly, and {at} {wrong}", found = found.display(), at = at.display())]
-pub struct Distrust {
+pub(crate) struct Distrust {
     /// What was found.
-    pub found: PathBuf,
+    pub(crate) found: PathBuf,
     /// Who may change it: the file itself, what it is a link to, or a folder that either lies in.
-    pub at: PathBuf,
+    pub(crate) at: PathBuf,
     wrong: Wrong,
 }
 
@@ -41,7 +41,7 @@ enum Wrong {
 impl Distrust {
     /// What makes the file one that is used, where that is in the caller's hands.
     #[must_use]
-    pub fn remedy(&self) -> Option<String> {
+    pub(crate) fn remedy(&self) -> Option<String> {
         let at = lockstep_modules::contract::cmd::quote(&self.at.display().to_string());
         match self.wrong {
             Wrong::Owner { .. } => Some(format!("chown it: chown \"$(id -u)\" {at}")),
@@ -57,7 +57,7 @@ impl Distrust {
 ///
 /// # Errors
 /// Where somebody else may.
-pub fn found(path: &Path) -> std::result::Result<(), Distrust> {
+pub(crate) fn found(path: &Path) -> std::result::Result<(), Distrust> {
     let distrust = |at: &Path, wrong: Wrong| Distrust {
         found: path.to_owned(),
         at: at.to_owned(),

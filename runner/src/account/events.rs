@@ -6,7 +6,7 @@ use crate::event::{Stamped, VERSION};
 
 /// What a line of events turned out to be.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Line {
+pub(crate) enum Line {
     /// An event.
     Event(Box<Stamped>),
     /// An event that this lockstep doesn't know, or of a later version of the stream: its name.
@@ -25,7 +25,7 @@ struct Least {
 impl Line {
     /// Reads one line, without its newline.
     #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         let Ok(least) = serde_json::from_slice::<Least>(bytes) else {
             return Self::Garbage;
         };
@@ -40,23 +40,23 @@ impl Line {
 
 /// The events of a run, and what of their file could not be read.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Heard {
+pub(crate) struct Heard {
     /// The events, in their order.
-    pub events: Vec<Stamped>,
+    pub(crate) events: Vec<Stamped>,
     /// Names of events that this lockstep doesn't know, each once.
-    pub strange: Vec<String>,
+    pub(crate) strange: Vec<String>,
     /// How many lines were strange.
-    pub strangers: usize,
+    pub(crate) strangers: usize,
     /// How many lines can't be read.
-    pub garbage: usize,
+    pub(crate) garbage: usize,
     /// Whether the last line has no end.
-    pub torn: bool,
+    pub(crate) torn: bool,
 }
 
 impl Heard {
     /// Reads the text of `events.jsonl`.
     #[must_use]
-    pub fn of(text: &[u8]) -> Self {
+    pub(crate) fn of(text: &[u8]) -> Self {
         let mut heard = Self::default();
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             match line.strip_suffix(b"\n") {
@@ -84,7 +84,7 @@ impl Heard {
 
     /// What could not be read, a sentence each. A torn end is no news while the run is `running`.
     #[must_use]
-    pub fn troubles(&self, running: bool) -> Vec<String> {
+    pub(crate) fn troubles(&self, running: bool) -> Vec<String> {
         let mut troubles = Vec::new();
         if self.garbage > 0 {
             troubles.push(format!(

@@ -18,7 +18,7 @@ const BEGINNING: u64 = 4096;
 ///
 /// # Errors
 /// Where there is no such run. A folder in which little can be read gives an account of little.
-pub fn load(runs: &Runs, id: &str) -> Result<Account, RunsError> {
+pub(crate) fn load(runs: &Runs, id: &str) -> Result<Account, RunsError> {
     let folder = runs.folder_of(id)?;
     // Asked first: what ends while the files are read has written all of it.
     let running = runs.is_running(id);
@@ -84,7 +84,7 @@ fn begin(folder: &Path, output: &mut Output) {
 
 /// The lines of a file that others write to.
 #[derive(Debug)]
-pub struct Tail {
+pub(crate) struct Tail {
     path: PathBuf,
     file: Option<File>,
     /// The beginning of a line whose end isn't there yet.
@@ -94,7 +94,7 @@ pub struct Tail {
 impl Tail {
     /// A file's lines from its beginning. The file need not exist yet.
     #[must_use]
-    pub fn of(path: &Path) -> Self {
+    pub(crate) fn of(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
             file: None,
@@ -104,7 +104,7 @@ impl Tail {
 
     /// The events of the run in this folder.
     #[must_use]
-    pub fn of_events(folder: &Path) -> Self {
+    pub(crate) fn of_events(folder: &Path) -> Self {
         Self::of(&folder.join(EVENTS))
     }
 
@@ -112,7 +112,7 @@ impl Tail {
     ///
     /// # Errors
     /// Where the file is there and can't be read.
-    pub fn lines(&mut self) -> io::Result<Vec<Vec<u8>>> {
+    pub(crate) fn lines(&mut self) -> io::Result<Vec<Vec<u8>>> {
         let file = match &mut self.file {
             Some(file) => file,
             None => match File::open(&self.path) {

@@ -14,20 +14,20 @@ use crate::path::StepPath;
 
 /// Something that happened to the run as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Turn {
+pub(crate) struct Turn {
     /// When.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// In which session, counted from 0.
-    pub session: usize,
+    pub(crate) session: usize,
     /// What.
     #[serde(flatten)]
-    pub what: What,
+    pub(crate) what: What,
 }
 
 /// What happened to a run as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
-pub enum What {
+pub(crate) enum What {
     /// It began.
     Began {
         /// By whom; empty where only the events tell.
@@ -140,7 +140,7 @@ pub enum What {
 impl Choice {
     /// In words, as what somebody did.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Retry => "retry",
             Self::AssumeDone => "mark it done",
@@ -152,7 +152,7 @@ impl Choice {
 impl What {
     /// The step that it is about, if one.
     #[must_use]
-    pub fn path(&self) -> Option<&StepPath> {
+    pub(crate) fn path(&self) -> Option<&StepPath> {
         match self {
             Self::Held { path, .. }
             | Self::Decided { path, .. }
@@ -167,13 +167,13 @@ impl What {
 
     /// Whether a person has to know of it to understand how the run went.
     #[must_use]
-    pub fn matters(&self) -> bool {
+    pub(crate) fn matters(&self) -> bool {
         !matches!(self, Self::Mended { .. } | Self::Said { .. })
     }
 
     /// In a sentence, without who and where.
     #[must_use]
-    pub fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         let by = |what: &str, who: &str| match who {
             "" => what.to_owned(),
             who => format!("{what} by {who}"),

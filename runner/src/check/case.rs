@@ -13,9 +13,9 @@ use crate::journal::Crash;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kill {
     /// When it is killed.
-    pub crash: Crash,
+    pub(crate) crash: Crash,
     /// How long it is away.
-    pub downtime: Duration,
+    pub(crate) downtime: Duration,
     /// Commands that ran on members end with their sessions; otherwise they go on.
     pub sessions_end: bool,
 }
@@ -66,7 +66,13 @@ impl Case {
     /// Case number `number` of a series: up to two faults and up to two kills, anywhere in a run of so many appends that
     /// takes so many milliseconds.
     #[must_use]
-    pub fn random(series: u64, number: usize, world: &World, appends: usize, takes: u64) -> Self {
+    pub(crate) fn random(
+        series: u64,
+        number: usize,
+        world: &World,
+        appends: usize,
+        takes: u64,
+    ) -> Self {
         let mut rng = fastrand::Rng::with_seed(series);
         // Neighbouring numbers must not give neighbouring cases.
         let mut rng = fastrand::Rng::with_seed(
@@ -101,7 +107,7 @@ impl Case {
 
     /// The cases that are like this one and simpler, the simplest first.
     #[must_use]
-    pub fn simpler(&self) -> Vec<Self> {
+    pub(crate) fn simpler(&self) -> Vec<Self> {
         let mut simpler = Vec::new();
         for i in 0..self.before.len() {
             let mut case = self.clone();
@@ -134,13 +140,13 @@ impl Case {
 
     /// How much there is to it.
     #[must_use]
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.before.len() + self.faults.len() + self.kills.len()
     }
 
     /// Whether something goes or went wrong with the cluster, so that there may be something else to do.
     #[must_use]
-    pub fn shakes_cluster(&self) -> bool {
+    pub(crate) fn shakes_cluster(&self) -> bool {
         !(self.before.is_empty() && self.faults.is_empty())
     }
 }

@@ -68,7 +68,7 @@ impl From<Exit> for ExitCode {
 #[derive(Debug)]
 pub struct Fault {
     /// The exit code.
-    pub exit: Exit,
+    pub(crate) exit: Exit,
     /// What happened.
     message: String,
     /// What to do or to type next.
@@ -87,7 +87,7 @@ struct Place {
 
 impl Fault {
     /// A fault with a message.
-    pub fn new(exit: Exit, message: impl Display) -> Self {
+    pub(crate) fn new(exit: Exit, message: impl Display) -> Self {
         Self {
             exit,
             message: message.to_string(),
@@ -97,13 +97,13 @@ impl Fault {
     }
 
     /// Something about the input can't be used.
-    pub fn usage(message: impl Display) -> Self {
+    pub(crate) fn usage(message: impl Display) -> Self {
         Self::new(Exit::Usage, message)
     }
 
     /// Adds what to do next.
     #[must_use]
-    pub fn help(self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self {
             help: Some(help.into()),
             ..self

@@ -55,15 +55,15 @@ pub struct Decisions {
 #[error("the playbook no longer matches this run: {what}\n  then: {then}\n  now:  {now}")]
 pub struct Divergence {
     /// In which way.
-    pub what: String,
+    pub(crate) what: String,
     /// What the journal says, with the line that asked for it.
-    pub then: String,
+    pub(crate) then: String,
     /// What the playbook does now, with its line.
-    pub now: String,
+    pub(crate) now: String,
     /// The argument in which the two differ, if it is one.
-    pub key: String,
+    pub(crate) key: String,
     /// The line that asked for it then, and the one that asks now, where there is one.
-    pub sites: [Option<String>; 2],
+    pub(crate) sites: [Option<String>; 2],
 }
 
 fn diverged(what: &str, then: String, now: String) -> Divergence {

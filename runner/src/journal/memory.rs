@@ -77,7 +77,7 @@ impl MemoryJournal {
 
     /// How many appends there have been since the journal was opened.
     #[must_use]
-    pub fn appends(&self) -> usize {
+    pub(crate) fn appends(&self) -> usize {
         self.disk.borrow().appends
     }
 

@@ -14,7 +14,7 @@ pub(crate) const KEPT: &str = "plan.json";
 
 /// Why a plan can't be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum PlanError {
+pub(crate) enum PlanError {
     /// It can't be used.
     #[error("the plan {path}: {what}")]
     Unusable {
@@ -38,7 +38,7 @@ impl Plan {
     ///
     /// # Errors
     /// Where it can't be read, or another version of lockstep made it.
-    pub fn read(file: &Path) -> Result<Self, PlanError> {
+    pub(crate) fn read(file: &Path) -> Result<Self, PlanError> {
         let unusable = |what: String| PlanError::Unusable {
             path: file.to_owned(),
             what,
@@ -59,7 +59,7 @@ impl Plan {
     ///
     /// # Errors
     /// Where it can't be written.
-    pub fn write(&self, file: &Path) -> Result<(), PlanError> {
+    pub(crate) fn write(&self, file: &Path) -> Result<(), PlanError> {
         let text = serde_json::to_string_pretty(self)
             .map_err(std::io::Error::from)
             .and_then(|text| {

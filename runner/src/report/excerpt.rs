@@ -31,13 +31,13 @@ pub enum Ink {
 impl Ink {
     /// For standard output.
     #[must_use]
-    pub fn stdout() -> Self {
+    pub(crate) fn stdout() -> Self {
         Self::of(console::colors_enabled())
     }
 
     /// For standard error.
     #[must_use]
-    pub fn stderr() -> Self {
+    pub(crate) fn stderr() -> Self {
         Self::of(console::colors_enabled_stderr())
     }
 
@@ -73,7 +73,7 @@ impl Ink {
 
 /// A place in a source, marked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Excerpt<'a> {
+pub(crate) struct Excerpt<'a> {
     source: &'a Source,
     /// Counted from 1.
     line: usize,
@@ -83,7 +83,7 @@ pub struct Excerpt<'a> {
 
 /// `file:line` in its parts.
 #[must_use]
-pub fn parse(site: &str) -> Option<(&str, usize)> {
+pub(crate) fn parse(site: &str) -> Option<(&str, usize)> {
     let (chunk, line) = site.rsplit_once(':')?;
     Some((chunk, line.parse().ok().filter(|line| *line > 0)?))
 }
@@ -94,7 +94,7 @@ impl<'a> Excerpt<'a> {
     /// Where the arguments of a `call` are wrong, they may stand in lines behind the one in which it begins. None where
     /// there is no such line.
     #[must_use]
-    pub fn of(source: &'a Source, line: usize, message: &str, call: bool) -> Option<Self> {
+    pub(crate) fn of(source: &'a Source, line: usize, message: &str, call: bool) -> Option<Self> {
         let lines: Vec<&str> = source.text.lines().collect();
         // What is missing at the end is missed behind the last line.
         let line = line.min(lines.len());
@@ -120,7 +120,7 @@ impl<'a> Excerpt<'a> {
 
     /// The excerpt, with a line that names the place. None where its lines are too long to be looked at.
     #[must_use]
-    pub fn render(&self, ink: Ink) -> Option<String> {
+    pub(crate) fn render(&self, ink: Ink) -> Option<String> {
         let first = self.line.saturating_sub(1 + AROUND);
         let lines: Vec<&str> = self
             .source

@@ -23,20 +23,20 @@ const WIDE: usize = 300;
 const FRAMES: usize = 12;
 
 /// Tells failures to a person.
-pub struct Teller<'a> {
+pub(crate) struct Teller<'a> {
     /// The sources of the run, by module name: what was loaded, or captured.
-    pub sources: &'a BTreeMap<String, Source>,
+    pub(crate) sources: &'a BTreeMap<String, Source>,
     /// How members are reached; none where they are simulated and nobody could type a command there.
-    pub cluster: Option<&'a Cluster>,
+    pub(crate) cluster: Option<&'a Cluster>,
     /// Whether excerpts are coloured.
-    pub ink: Ink,
+    pub(crate) ink: Ink,
     /// Lua of the shipped playbooks is shown too: whoever runs them hasn't written it.
-    pub verbose: bool,
+    pub(crate) verbose: bool,
 }
 
 /// What failed, in a line or, where the op's message has more of them, in as many.
 #[must_use]
-pub fn head(failure: &Failure) -> String {
+pub(crate) fn head(failure: &Failure) -> String {
     let whole = failure.to_string();
     // What failed in the strands is listed behind it.
     let brief = match whole.split_once(": ") {
@@ -49,7 +49,7 @@ pub fn head(failure: &Failure) -> String {
 impl Teller<'_> {
     /// Everything about a failure but its head. Each line ends with a line break; empty where nothing more is known.
     #[must_use]
-    pub fn details(&self, failure: &Failure) -> String {
+    pub(crate) fn details(&self, failure: &Failure) -> String {
         let mut text = String::new();
         self.evidence(failure, &mut text);
         self.strands(failure, &mut text);
@@ -61,7 +61,7 @@ impl Teller<'_> {
     ///
     /// Where the arguments of a `call` are wrong, the line is that of the argument.
     #[must_use]
-    pub fn excerpt(&self, site: &str, message: &str, call: bool) -> Option<String> {
+    pub(crate) fn excerpt(&self, site: &str, message: &str, call: bool) -> Option<String> {
         let (chunk, line) = parse(site)?;
         let source = self.sources.values().find(|s| s.chunk == chunk)?;
         Excerpt::of(source, line, message, call)?.render(self.ink)

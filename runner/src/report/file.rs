@@ -25,7 +25,7 @@ pub(crate) fn kept(outputs: &Path) -> u64 {
 }
 
 /// Writes events to a file, and long outputs to files beside it: as many as a run keeps, however often it is resumed.
-pub struct FileReporter {
+pub(crate) struct FileReporter {
     file: File,
     outputs: PathBuf,
     /// Bytes of events so far, and of outputs.
@@ -41,7 +41,7 @@ impl FileReporter {
     ///
     /// # Errors
     /// Where the file can't be opened.
-    pub fn in_folder(folder: &Path) -> std::io::Result<Self> {
+    pub(crate) fn in_folder(folder: &Path) -> std::io::Result<Self> {
         let file = private::file()
             .create(true)
             .append(true)

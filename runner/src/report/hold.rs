@@ -7,18 +7,18 @@ use crate::engine::Held;
 
 /// One way on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
+pub(crate) struct Way {
     /// What it means, in a few words.
-    pub what: String,
+    pub(crate) what: String,
     /// What to type.
-    pub command: String,
+    pub(crate) command: String,
 }
 
 /// The ways on of the run `id`, which is held at these steps.
 ///
 /// `simulated` says that the cluster is, so that what was made to go wrong there can be ended.
 #[must_use]
-pub fn ways_on(id: &str, held: &[Held], simulated: bool) -> Vec<Way> {
+pub(crate) fn ways_on(id: &str, held: &[Held], simulated: bool) -> Vec<Way> {
     let way = |what: &str, command: String| Way {
         what: what.to_owned(),
         command,
@@ -60,7 +60,13 @@ fn at_a_gate(held: &Held) -> bool {
 ///
 /// `simulated` is as in [`ways_on`], `width` as in [`table`].
 #[must_use]
-pub fn told(id: &str, held: &[Held], simulated: bool, teller: &Teller<'_>, width: usize) -> String {
+pub(crate) fn told(
+    id: &str,
+    held: &[Held],
+    simulated: bool,
+    teller: &Teller<'_>,
+    width: usize,
+) -> String {
     let reasons = reasons(id, held, teller);
     let ways = table(&ways_on(id, held, simulated), width);
     let recover = if held.iter().any(at_a_gate) {
@@ -75,7 +81,7 @@ pub fn told(id: &str, held: &[Held], simulated: bool, teller: &Teller<'_>, width
 
 /// Where the run `id` is held, and why: for each step its failure in full.
 #[must_use]
-pub fn reasons(id: &str, held: &[Held], teller: &Teller<'_>) -> String {
+pub(crate) fn reasons(id: &str, held: &[Held], teller: &Teller<'_>) -> String {
     let mut text = String::new();
     for step in held {
         let path = harmless(step.path.as_str());
@@ -92,7 +98,7 @@ pub fn reasons(id: &str, held: &[Held], teller: &Teller<'_>) -> String {
 /// Ways on as lines: what they mean in a column, then what to type. Where `width` columns have no room for that, what to
 /// type stands in a line of its own.
 #[must_use]
-pub fn table(ways: &[Way], width: usize) -> String {
+pub(crate) fn table(ways: &[Way], width: usize) -> String {
     let length = |text: &str| text.chars().count();
     let longest = |text: fn(&Way) -> &str| ways.iter().map(|way| length(text(way))).max();
     let what = longest(|way| &way.what).unwrap_or(0);
@@ -112,14 +118,14 @@ pub fn table(ways: &[Way], width: usize) -> String {
 
 /// The columns of the terminal at standard output; no end of them where there is none.
 #[must_use]
-pub fn columns() -> usize {
+pub(crate) fn columns() -> usize {
     let size = console::Term::stdout().size_checked();
     size.map_or(usize::MAX, |(_, columns)| columns.into())
 }
 
 /// A step as it is named where it is taken as done.
 #[must_use]
-pub fn assumed(step: &Held) -> String {
+pub(crate) fn assumed(step: &Held) -> String {
     let result = if step.needs_result { "=RESULT" } else { "" };
     format!("'{}{result}'", step.path)
 }

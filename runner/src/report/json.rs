@@ -6,13 +6,13 @@ use super::harmless_json;
 use crate::event::{Reporter, Stamped};
 
 /// Prints every event as a line of JSON.
-pub struct JsonReporter<W> {
+pub(crate) struct JsonReporter<W> {
     out: W,
 }
 
 impl<W: Write> JsonReporter<W> {
     /// A reporter that prints to `out`.
-    pub fn new(out: W) -> Self {
+    pub(crate) fn new(out: W) -> Self {
         Self { out }
     }
 }

@@ -48,7 +48,7 @@ impl<W: Write> LineReporter<W> {
 
     /// In colours, if the ink has any.
     #[must_use]
-    pub fn coloured(self, ink: Ink) -> Self {
+    pub(crate) fn coloured(self, ink: Ink) -> Self {
         Self { ink, ..self }
     }
 

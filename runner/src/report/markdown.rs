@@ -11,7 +11,7 @@ use crate::path::StepPath;
 
 /// The report of a run. `ways` are the ways on, where it waits for somebody.
 #[must_use]
-pub fn ticket(account: &Account, ways: Option<&str>) -> String {
+pub(crate) fn ticket(account: &Account, ways: Option<&str>) -> String {
     let mut out = Ticket(String::new());
     out.summary(account);
     out.changes(account);

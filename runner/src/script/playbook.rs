@@ -24,27 +24,27 @@ pub const API: i64 = 1;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Playbook {
     /// What it does, for `--help` and listings.
-    pub about: String,
+    pub(crate) about: String,
     /// Its parameters, by name.
-    pub params: Vec<(String, Param)>,
+    pub(crate) params: Vec<(String, Param)>,
     /// The sections that it goes through, in their order, where it names them: `stages = { "Drain", "Refresh" }`, or a
     /// function that tells them from the parameters, and is asked when the script starts.
-    pub stages: Vec<String>,
+    pub(crate) stages: Vec<String>,
     /// What it switches on is meant to stay on when it ends: `leaves_on = true`.
-    pub leaves_on: bool,
+    pub(crate) leaves_on: bool,
 }
 
 /// A parameter of a playbook: `evacuate = { "boolean", default = false, about = "…" }`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Param {
     /// What values it takes.
-    pub kind: ParamKind,
+    pub(crate) kind: ParamKind,
     /// Its value unless given; null where there is none.
-    pub default: Value,
+    pub(crate) default: Value,
     /// What it is for.
-    pub about: String,
+    pub(crate) about: String,
     /// The only values allowed, if there are any.
-    pub one_of: Vec<String>,
+    pub(crate) one_of: Vec<String>,
 }
 
 /// The values a parameter takes.
@@ -66,7 +66,7 @@ pub enum ParamKind {
 impl Playbook {
     /// The schema of the parameters, as a record.
     #[must_use]
-    pub fn schema(&self) -> Value {
+    pub(crate) fn schema(&self) -> Value {
         let properties: Map<String, Value> = self
             .params
             .iter()
@@ -77,7 +77,7 @@ impl Playbook {
 
     /// The names of the parameters.
     #[must_use]
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.params.iter().map(|(name, _)| name.clone()).collect()
     }
 
@@ -85,7 +85,7 @@ impl Playbook {
     ///
     /// # Errors
     /// For a parameter that doesn't exist (with a near match) or a value that doesn't fit.
-    pub fn params(&self, given: &Map<String, Value>) -> Result<Value, Failure> {
+    pub(crate) fn params(&self, given: &Map<String, Value>) -> Result<Value, Failure> {
         let names: Vec<&str> = self.params.iter().map(|(name, _)| name.as_str()).collect();
         if let Some(unknown) = given.keys().find(|key| !names.contains(&key.as_str())) {
             let hint = near::hint(unknown, &names);
@@ -117,7 +117,7 @@ impl Playbook {
     }
 
     /// The names of those that are secrets.
-    pub fn names_of_secrets(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn names_of_secrets(&self) -> impl Iterator<Item = String> {
         let secrets = self
             .params
             .iter()
@@ -129,7 +129,7 @@ impl Playbook {
     ///
     /// # Errors
     /// For one that isn't given by where it is found.
-    pub fn secrets(&self, params: &Value) -> Result<Vec<(String, Source)>, Failure> {
+    pub(crate) fn secrets(&self, params: &Value) -> Result<Vec<(String, Source)>, Failure> {
         let given = self.secrets_in(params);
         let found = given.map(|name| match source(&params[name]) {
             Ok(source) => Ok((name.to_owned(), source)),
@@ -140,7 +140,7 @@ impl Playbook {
 
     /// These parameters as Lua has them, and plans: whatever a secret is and wherever it is found, its placeholder is the same.
     #[must_use]
-    pub fn without_secrets(&self, params: &Value) -> Value {
+    pub(crate) fn without_secrets(&self, params: &Value) -> Value {
         let mut without = params.clone();
         for name in self.secrets_in(params) {
             without[name] = Value::from(placeholder(name));

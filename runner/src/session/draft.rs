@@ -24,7 +24,7 @@ use crate::trial::Piece;
 const SEED: u64 = 1;
 
 /// A run that can begin: its playbook is loaded, and its parameters are checked. Nothing was written.
-pub struct Draft {
+pub(crate) struct Draft {
     registry: Registry,
     script: Script,
     main: String,
@@ -34,17 +34,17 @@ pub struct Draft {
 }
 
 /// With what a drafted run begins.
-pub struct Begin<'a> {
+pub(crate) struct Begin<'a> {
     /// Who begins it, as `user@host`.
-    pub who: String,
+    pub(crate) who: String,
     /// Where its folder is made; none for one that leaves nothing to be resumed.
-    pub runs: Option<&'a Runs>,
+    pub(crate) runs: Option<&'a Runs>,
     /// The way to the members, where there is one already.
-    pub way: Option<Way>,
+    pub(crate) way: Option<Way>,
     /// What ops are given and nobody gets to see.
-    pub secrets: Secrets,
+    pub(crate) secrets: Secrets,
     /// The plan that it has to keep to.
-    pub plan: Option<Plan>,
+    pub(crate) plan: Option<Plan>,
 }
 
 impl Draft {
@@ -52,7 +52,7 @@ impl Draft {
     ///
     /// # Errors
     /// With the line, for anything wrong with the playbook; for parameters that don't fit it.
-    pub fn new(
+    pub(crate) fn new(
         registry: &Registry,
         main: Main,
         target: &Target,
@@ -87,19 +87,19 @@ impl Draft {
 
     /// The playbook.
     #[must_use]
-    pub fn playbook(&self) -> &Playbook {
+    pub(crate) fn playbook(&self) -> &Playbook {
         self.script.playbook()
     }
 
     /// Its parameters: secrets by where they are found.
     #[must_use]
-    pub fn params(&self) -> &Value {
+    pub(crate) fn params(&self) -> &Value {
         &self.params
     }
 
     /// Why this can't be what was planned.
     #[must_use]
-    pub fn misfit(&self, plan: &Plan) -> Option<String> {
+    pub(crate) fn misfit(&self, plan: &Plan) -> Option<String> {
         let piece = Piece {
             registry: self.registry.clone(),
             main: self.main.clone(),
@@ -115,7 +115,7 @@ impl Draft {
     ///
     /// # Errors
     /// Where something can't be written, or the cluster can't be worked with.
-    pub fn begin(self, begin: Begin<'_>) -> Result<Session, SessionError> {
+    pub(crate) fn begin(self, begin: Begin<'_>) -> Result<Session, SessionError> {
         let folder = match begin.runs {
             Some(runs) => Some(runs.create(&self.name)?),
             None => None,

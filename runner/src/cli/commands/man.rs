@@ -61,7 +61,7 @@ pub(crate) fn man(registry: &Registry, args: &ManArgs) -> Result<Exit, Fault> {
 ///
 /// # Errors
 /// Where a shipped playbook can't be loaded: its parameters belong to a page.
-pub fn pages(registry: &Registry) -> Result<Vec<(String, String)>, Fault> {
+fn pages(registry: &Registry) -> Result<Vec<(String, String)>, Fault> {
     let (overview, commands) = help::commands(registry)?;
     let mut pages = vec![page(&overview, &about_all(&overview))];
     pages.extend(
