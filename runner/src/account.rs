@@ -31,45 +31,30 @@ pub(crate) use wave::Wave;
 /// What is known of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Account {
-    /// Its name.
     pub(crate) run: String,
-    /// The playbook.
     pub(crate) playbook: String,
-    /// The cluster's name.
     pub(crate) cluster: String,
     /// How the cluster was named on the command line.
     pub(crate) target: ClusterRef,
-    /// The cluster's members, in its order.
     pub(crate) members: Vec<Member>,
-    /// The playbook's parameters.
     pub(crate) params: Value,
     /// The lockstep that began the run.
     pub(crate) lockstep: String,
-    /// Who began it, as `user@host`.
     pub(crate) who: String,
-    /// When it began.
     pub(crate) began: Option<Timestamp>,
     /// When something was last heard of it.
     pub(crate) last: Option<Timestamp>,
-    /// Where it stands.
     pub(crate) state: State,
     /// Why it stopped there, where there is more to say.
     pub(crate) why: Option<String>,
-    /// What the playbook returned.
     pub(crate) result: Option<Value>,
-    /// The steps that it is held at.
     pub(crate) held: Vec<StepPath>,
-    /// How often it was resumed.
     pub(crate) resumes: usize,
-    /// How many steps came to an end.
     pub(crate) steps_done: usize,
-    /// What was changed, by component and member.
     pub(crate) changes: Vec<Change>,
     /// The waves, in the order in which they began.
     pub(crate) waves: Vec<Wave>,
-    /// The times in which a process ran it.
     pub(crate) sessions: Vec<Session>,
-    /// What happened to the run as a whole, in its order.
     pub(crate) turns: Vec<Turn>,
     /// The steps, in the order in which they were asked for.
     pub(crate) steps: Vec<Step>,
@@ -79,15 +64,11 @@ pub struct Account {
     pub sound: bool,
 }
 
-/// Where a run stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
-    /// A process is at it.
     Running,
-    /// The playbook came to its end.
     Done,
-    /// A failure ended the playbook.
     Failed,
     /// A check refused it before anything was changed.
     Refused,
@@ -118,8 +99,6 @@ impl From<Outcome> for State {
 }
 
 impl State {
-    /// In a word or two.
-    #[must_use]
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -135,7 +114,6 @@ impl State {
     }
 
     /// Whether nothing can follow.
-    #[must_use]
     pub(crate) fn is_over(self) -> bool {
         matches!(
             self,
@@ -149,19 +127,14 @@ impl State {
 pub(crate) struct Move<'a> {
     /// The snap, or what else was changed.
     pub(crate) component: &'a str,
-    /// The revision before.
     pub(crate) from: &'a str,
-    /// The revision now.
     pub(crate) to: &'a str,
-    /// The version now, where it is known.
     pub(crate) version: Option<&'a str>,
-    /// The members, in the order of their changes.
     pub(crate) members: Vec<Member>,
 }
 
 impl Move<'_> {
     /// On which of these members: `all 4`, or their names.
-    #[must_use]
     pub(crate) fn among(&self, members: &[Member]) -> String {
         if self.members.len() == members.len() && members.len() > 1 {
             return format!("all {}", members.len());
@@ -183,29 +156,23 @@ impl Move<'_> {
 /// A time in which a process ran the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Session {
-    /// When it began.
     pub(crate) began: Timestamp,
     /// When something was last heard of it.
     pub(crate) last: Timestamp,
 }
 
 impl Session {
-    /// How long it was, in milliseconds.
-    #[must_use]
     pub(crate) fn ms(&self) -> i64 {
         between(self.began, self.last)
     }
 }
 
 impl Account {
-    /// The step of this path.
-    #[must_use]
     pub(crate) fn step(&self, path: &StepPath) -> Option<&Step> {
         self.steps.iter().find(|step| step.path == *path)
     }
 
     /// How long processes were at it, in milliseconds: the time in which it was paused isn't counted.
-    #[must_use]
     pub(crate) fn ms(&self) -> i64 {
         self.sessions.iter().map(Session::ms).sum()
     }
@@ -216,7 +183,6 @@ impl Account {
     }
 
     /// What changed, with the members for which it was the same taken together, in the order of the first change.
-    #[must_use]
     pub(crate) fn moves(&self) -> Vec<Move<'_>> {
         let mut all: Vec<Move<'_>> = Vec::new();
         for change in &self.changes {
@@ -243,7 +209,6 @@ impl Account {
     }
 
     /// The name of the wave that a step belongs to; nothing for what is done around the waves.
-    #[must_use]
     pub(crate) fn wave_of<'a>(&self, step: &'a Step) -> Option<&'a str> {
         let first = step.path.stage()?;
         let is_member = self.members.iter().any(|m| *m == *first);
@@ -258,7 +223,6 @@ fn between(from: Timestamp, to: Timestamp) -> i64 {
 }
 
 /// A length of time for people: `0.4 s`, `49.7 s`, `12 min 5 s`, `3 h 2 min`.
-#[must_use]
 pub(crate) fn span(ms: i64) -> String {
     let whole = SignedDuration::from_millis(ms).as_secs();
     let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);

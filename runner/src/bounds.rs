@@ -32,7 +32,6 @@ pub(crate) const OUTPUTS: u64 = 64 << 20;
 pub(crate) const EVENTS: u64 = 128 << 20;
 
 /// A text of at most about so many bytes: of a longer one its two ends, with how much is left out between them.
-#[must_use]
 pub(crate) fn ends(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return Cow::Borrowed(text);
@@ -52,7 +51,6 @@ fn shorten(text: &mut String, most: usize) {
 }
 
 /// Whether a value is more than a record of the journal may hold: the sentence that says so.
-#[must_use]
 pub(crate) fn too_large(value: &Value, member: Option<&Member>) -> Option<String> {
     let bytes = value.to_string().len();
     let whose = member.map_or_else(|| "its answer".to_owned(), |m| format!("the answer of {m}"));
@@ -63,7 +61,6 @@ pub(crate) fn too_large(value: &Value, member: Option<&Member>) -> Option<String
 }
 
 /// A failure with as much of its evidence as a run keeps.
-#[must_use]
 pub(crate) fn failure(mut error: OpError) -> OpError {
     shorten(&mut error.message, TEXT);
     for value in error.detail.values_mut() {
@@ -81,7 +78,6 @@ pub(crate) fn failure(mut error: OpError) -> OpError {
 }
 
 /// What came of an attempt is more than a run keeps.
-#[must_use]
 pub(crate) fn overflow(message: String, member: Option<&Member>) -> OpError {
     let error = OpError::new(Kind::Command, message);
     match member {
@@ -91,7 +87,6 @@ pub(crate) fn overflow(message: String, member: Option<&Member>) -> OpError {
 }
 
 /// An event with as much of what others said as a run keeps.
-#[must_use]
 pub(crate) fn event(mut event: Event) -> Event {
     match &mut event {
         Event::Command {
@@ -125,7 +120,6 @@ pub(crate) fn event(mut event: Event) -> Event {
 }
 
 /// Whether an event tells how far the run is, and not only what was seen and said on the way.
-#[must_use]
 pub(crate) fn is_essential(event: &Event) -> bool {
     !matches!(
         event,

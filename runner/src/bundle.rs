@@ -53,9 +53,6 @@ impl Playbooks {
     }
 
     /// The Lua modules that `require "playbooks.…"` finds, and the library: paths with texts.
-    ///
-    /// # Errors
-    /// Where the folder can't be read.
     pub(crate) fn modules(&self) -> Result<Vec<(String, String)>, String> {
         let mut modules = Vec::new();
         for below in ["", WAVES] {
@@ -81,7 +78,6 @@ impl Playbooks {
     }
 
     /// The playbooks that can be run by name.
-    #[must_use]
     pub(crate) fn names(&self) -> Vec<String> {
         ["update", "upgrade", "preflight"]
             .map(str::to_owned)
@@ -90,13 +86,11 @@ impl Playbooks {
 }
 
 /// A file that comes with the shipped playbooks, whatever takes their place.
-#[must_use]
 pub(crate) fn shipped(file: &str) -> Option<&'static str> {
     SHIPPED.get_file(file)?.contents_utf8()
 }
 
 /// The file that comes with the shipped playbooks and has this digest, if one.
-#[must_use]
 pub(crate) fn shipped_with(sum: &str) -> Option<&'static str> {
     fn within(folder: &'static Dir<'_>, sum: &str) -> Option<&'static str> {
         let mut files = folder.files().filter_map(|file| file.contents_utf8());
@@ -108,13 +102,11 @@ pub(crate) fn shipped_with(sum: &str) -> Option<&'static str> {
 }
 
 /// Whether a source is one of the shipped playbooks, unchanged.
-#[must_use]
 pub(crate) fn is_shipped(source: &Source) -> bool {
     shipped_with(&digest(&source.text)).is_some()
 }
 
 /// The Lua files in a folder of the shipped playbooks (`""` for the top): names with texts, by name.
-#[must_use]
 pub(crate) fn shipped_in(folder: &str) -> Vec<(&'static str, &'static str)> {
     let folder = if folder.is_empty() {
         Some(&SHIPPED)
@@ -130,9 +122,6 @@ pub(crate) fn shipped_in(folder: &str) -> Vec<(&'static str, &'static str)> {
 }
 
 /// The Lua files in a folder, by name.
-///
-/// # Errors
-/// With the folder, where it can't be read.
 pub(crate) fn lua_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let complain = |e: std::io::Error| format!("{} can't be read: {e}", folder.display());
     let mut files = Vec::new();
@@ -148,11 +137,9 @@ pub(crate) fn lua_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
 
 /// A playbook that somebody named.
 pub(crate) struct Main {
-    /// Its main module.
     pub(crate) main: String,
     /// The name that its runs get.
     pub(crate) name: String,
-    /// Where its modules are.
     pub(crate) finder: Finder,
     /// It is a site's own, which may name machines beside the cluster.
     pub(crate) site: bool,
@@ -160,7 +147,6 @@ pub(crate) struct Main {
 
 impl Main {
     /// A shipped playbook by its name, or a site's by its file; none where there is neither.
-    #[must_use]
     pub(crate) fn find(playbooks: Playbooks, named: &str) -> Option<Self> {
         let main = named.to_owned();
         if playbooks.names().contains(&main) {

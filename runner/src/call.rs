@@ -13,11 +13,9 @@ pub(crate) struct Call {
     /// Where it stands: section and member labels, then the op and how many of it came before in the same scope, for
     /// example `MicroCeph/micro2/snap.refresh#1`. This is the step's identity.
     pub(crate) path: StepPath,
-    /// The op.
     pub(crate) op: String,
     /// Its arguments, fitted to the op's schema.
     pub(crate) args: Value,
-    /// What doing it twice would mean.
     pub(crate) effect: Effect,
     /// Fields of the call that concern the engine. Not part of the identity: a longer time-out is no other step.
     pub(crate) options: Options,
@@ -33,7 +31,6 @@ pub(crate) struct Call {
 
 impl Call {
     /// Whether `op` and `args` are this call's. Keys are compared by name, whatever order they stand in.
-    #[must_use]
     pub(crate) fn is_same(&self, op: &str, args: &Value) -> bool {
         self.op == op && canonical(&self.args) == canonical(args)
     }
@@ -42,10 +39,8 @@ impl Call {
 /// What every call may carry beside the op's own arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Options {
-    /// How long the step may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) timeout: Option<Span>,
-    /// How often and how quickly it is tried again when it fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) retry: Option<Retry>,
 }
@@ -56,7 +51,6 @@ pub(crate) struct Options {
 pub(crate) struct Retry {
     /// Attempts after the first.
     pub(crate) times: u32,
-    /// Pause before each.
     #[serde(default = "ten_seconds")]
     pub(crate) every: Span,
 }
@@ -67,9 +61,6 @@ fn ten_seconds() -> Span {
 
 impl Options {
     /// Takes `timeout` and `retry` out of a call's arguments.
-    ///
-    /// # Errors
-    /// With a sentence, where they aren't what they should be.
     pub(crate) fn take_from(args: &mut Value) -> Result<Self, String> {
         let Some(fields) = args.as_object_mut() else {
             return Ok(Self::default());
@@ -86,7 +77,6 @@ impl Options {
 }
 
 /// A value as text that is the same for the same value, whatever order its keys stand in.
-#[must_use]
 pub(crate) fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 /// The system's time. A clock that shows a year that jiff doesn't know, which is a mistake, shows its last.
-#[must_use]
 #[expect(
     clippy::disallowed_methods,
     reason = "jiff's own way panics where the clock is wrong"
@@ -27,8 +26,6 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that shows `base` now.
-    #[must_use]
     pub(crate) fn at(base: Timestamp) -> Self {
         Self {
             base,

@@ -193,9 +193,6 @@ impl Config {
 }
 
 /// A host as it is written, `HOST`, `HOST:PORT` or `[IPV6]:PORT`, as ssh takes it: without brackets, and the port by itself.
-///
-/// # Errors
-/// With a sentence about what can't be an address.
 pub(crate) fn address(text: &str) -> Result<(&str, Option<u16>), String> {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, "")) => (host, None),

@@ -128,7 +128,6 @@ struct Live {
 
 /// Where a step is on its way into the world.
 enum Begin {
-    /// An attempt.
     Run,
     /// The world is asked first what became of an earlier attempt.
     Probe,
@@ -327,7 +326,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes a step live.
     fn admit(&mut self, call: Call, attempts: u32, left: Vec<Value>) -> Result<(), EngineError> {
         // The script has checked that the op exists.
         let def = self.tools.registry.op(&call.op).cloned();
@@ -435,7 +433,6 @@ impl Engine {
         }
     }
 
-    /// Another attempt.
     fn again(&mut self, path: &StepPath, after: Duration) -> Result<(), EngineError> {
         let Some(live) = self.steps.get_mut(path) else {
             return Ok(());
@@ -534,7 +531,6 @@ impl Engine {
         failure.map_or(Ok(()), |failure| self.hold(path, failure, false))
     }
 
-    /// Records what the operator decided about a step.
     fn decided(&self, path: &StepPath, choice: Choice) -> Record {
         Record::Decide {
             path: path.clone(),

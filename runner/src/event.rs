@@ -233,7 +233,6 @@ pub struct Change {
 
 impl Change {
     /// What a step's result says about a revision that is another one than before.
-    #[must_use]
     pub(crate) fn of(
         op: &str,
         args: &Value,
@@ -359,7 +358,6 @@ impl Events {
     }
 
     /// The same stream, of which no reporter gets to see these.
-    #[must_use]
     pub(crate) fn hiding(self, secrets: Rc<Secrets>) -> Self {
         Self { secrets, ..self }
     }

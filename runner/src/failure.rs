@@ -69,7 +69,6 @@ impl Failure {
     }
 
     /// The failure of an op in a step.
-    #[must_use]
     pub(crate) fn of_step(
         error: OpError,
         op: &str,
@@ -88,7 +87,6 @@ impl Failure {
     }
 
     /// With the frames by which the playbook came to the line.
-    #[must_use]
     pub(crate) fn called(self, traceback: Option<String>) -> Self {
         Self { traceback, ..self }
     }
@@ -99,13 +97,10 @@ impl Failure {
     }
 
     /// Whether the run ended well, but for what it left on.
-    #[must_use]
     pub(crate) fn only_leaves_on(&self) -> bool {
         self.detail.contains_key(LEFT_ON)
     }
 
-    /// At this line.
-    #[must_use]
     pub(crate) fn at(mut self, site: impl Into<String>) -> Self {
         self.site = Some(site.into());
         self

@@ -110,7 +110,6 @@ pub fn health() -> String {
 }
 
 /// The part of the reference that is about one op.
-#[must_use]
 pub(crate) fn reference_of(op: &OpDef) -> String {
     let mut text = format!("### {}\n\n{}\n\n", op.name, op.doc);
     let _ = writeln!(
@@ -348,9 +347,6 @@ pub fn luacheckrc(registry: &Registry) -> String {
 ///
 /// The stubs of the ops and of what else playbooks see, the shipped playbooks where `require` finds them, and the settings
 /// of LuaLS, EmmyLua and luacheck that name all this.
-///
-/// # Errors
-/// Where the shipped playbooks' stand-in (`--playbooks DIR`) can't be read.
 pub(crate) fn editor(
     registry: &Registry,
     playbooks: &Playbooks,
@@ -397,7 +393,6 @@ pub(crate) fn editor(
 }
 
 /// The schemas of all ops, as one JSON document.
-#[must_use]
 pub(crate) fn schema(registry: &Registry) -> Value {
     let op = |op: &OpDef| {
         let value =

@@ -326,7 +326,6 @@ pub fn decode(text: &[u8]) -> Result<Decoded, JournalError> {
 
 /// Reads a journal's text up to the first group that is not what was written, and tells what is wrong with that one. For
 /// whoever only shows a run: nothing may be done on the strength of a journal that is damaged.
-#[must_use]
 pub(crate) fn readable(text: &[u8]) -> (Decoded, Option<JournalError>) {
     let mut decoded = Decoded {
         records: Vec::new(),

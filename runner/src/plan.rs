@@ -37,19 +37,14 @@ pub(crate) const FORMAT: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// The version of the file.
     pub(crate) format: u32,
     /// The lockstep that made it.
     pub(crate) lockstep: String,
-    /// The cluster's name.
     pub(crate) cluster: String,
-    /// Its members.
     pub(crate) members: Vec<Member>,
-    /// The playbook's main module.
     pub(crate) playbook: String,
     /// The SHA-256 of each of its sources.
     pub(crate) sources: BTreeMap<String, String>,
-    /// Its parameters.
     pub(crate) params: Value,
     /// The steps, in the order in which they begin.
     pub steps: Vec<Step>,
@@ -76,15 +71,10 @@ pub struct Step {
     /// Those of its arguments that hold what an earlier step found: on the day they are what is found then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) found: Vec<String>,
-    /// What doing it twice would mean.
     pub(crate) effect: Effect,
-    /// The line that asks for it.
     pub(crate) site: String,
-    /// The member it is about, if one.
     pub(crate) member: Option<Member>,
-    /// Its object, in a few words.
     pub(crate) headline: String,
-    /// Its result, in a few words.
     pub(crate) summary: String,
     /// Milliseconds from the beginning, estimated.
     pub(crate) begins: u64,
@@ -96,7 +86,6 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Setting {
-    /// Which.
     pub(crate) name: String,
     /// Whether it is in the end what it was in the beginning.
     pub(crate) given_back: bool,
@@ -390,7 +379,6 @@ fn touched(trial: &Trial, before: &[lockstep_twin::Instance]) -> Vec<String> {
 
 impl Plan {
     /// What a run that keeps to this plan may do.
-    #[must_use]
     pub(crate) fn approved(&self) -> Approved {
         let step = |s: &Step| {
             let (op, args, found) = (s.op.clone(), s.args.clone(), s.found.clone());
@@ -400,7 +388,6 @@ impl Plan {
     }
 
     /// Why a run of this playbook on this cluster can't be the planned one.
-    #[must_use]
     pub(crate) fn misfit(
         &self,
         cluster: &str,

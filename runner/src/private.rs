@@ -6,7 +6,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// How a folder is made.
-#[must_use]
 pub(crate) fn folder() -> DirBuilder {
     let mut folder = DirBuilder::new();
     folder.mode(0o700);
@@ -14,7 +13,6 @@ pub(crate) fn folder() -> DirBuilder {
 }
 
 /// How a file is opened, which may have to be made.
-#[must_use]
 pub(crate) fn file() -> OpenOptions {
     let mut file = OpenOptions::new();
     file.mode(0o600);
@@ -22,9 +20,6 @@ pub(crate) fn file() -> OpenOptions {
 }
 
 /// Makes a folder, and those that it is in, where they aren't there yet.
-///
-/// # Errors
-/// Where it can't be made.
 pub(crate) fn make_folder(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -40,9 +35,6 @@ pub(crate) fn make_folder(path: &Path) -> Result<()> {
 }
 
 /// Makes a folder that isn't there yet, in one that is. Its name lasts as what is written into it does.
-///
-/// # Errors
-/// Where it can't be made, or is there.
 pub(crate) fn make_new_folder(path: &Path) -> Result<()> {
     folder().create(path)?;
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
@@ -54,9 +46,6 @@ pub(crate) fn make_new_folder(path: &Path) -> Result<()> {
 }
 
 /// Writes a file that has just this in it, and returns it.
-///
-/// # Errors
-/// Where it can't be written.
 pub(crate) fn write(path: &Path, text: &str) -> Result<File> {
     let mut options = file();
     let mut file = options.write(true).create(true).truncate(true).open(path)?;
@@ -83,9 +72,6 @@ pub(crate) enum Over {
 
 /// Writes a file with this mode under a name that somebody else may have made something of: a file there is replaced as a
 /// whole, so that its old mode is gone, and no link is followed without being asked for.
-///
-/// # Errors
-/// Where it can't be written; as one that exists already, where it would take the place of what it may not.
 pub(crate) fn place(path: &Path, text: &str, mode: u32, over: Over) -> Result<()> {
     let there = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => None,

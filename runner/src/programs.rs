@@ -38,25 +38,18 @@ pub struct Captured {
 /// Why programs can't be captured, or aren't what was captured.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CaptureError {
-    /// Something about a file doesn't work.
     #[error("{path} can't be {verb}: {source}")]
     Io {
-        /// What it is about.
         path: PathBuf,
         /// What was tried, as a participle.
         verb: &'static str,
-        /// Why it didn't work.
         source: io::Error,
     },
-    /// The folder holds too much.
     #[error(
         "{folder} holds more than {MOST_FILES} files or {} MiB, and is copied into every run: keep only what its programs need there",
         MOST_BYTES >> 20
     )]
-    TooMuch {
-        /// The folder.
-        folder: PathBuf,
-    },
+    TooMuch { folder: PathBuf },
     /// A copy isn't what was captured.
     #[error("the run's copy of modules/{file} was changed or is missing")]
     Changed {
@@ -91,14 +84,12 @@ fn of(registry: &Registry) -> impl Iterator<Item = &Program> {
 }
 
 /// The modules that aren't programs.
-#[must_use]
 pub(crate) fn native(registry: &Registry) -> Registry {
     let native = registry.modules().iter().filter(|m| m.program.is_none());
     Registry::new(native.cloned())
 }
 
 /// Whether an op is a program's.
-#[must_use]
 pub(crate) fn is_of_program(registry: &Registry, op: &str) -> bool {
     let has = |module: &Module| module.ops.iter().any(|own| own.name == op);
     let mut programs = registry.modules().iter().filter(|m| m.program.is_some());
@@ -115,9 +106,6 @@ pub(crate) fn digests(registry: &Registry) -> impl Iterator<Item = (String, Stri
 
 /// Copies the programs of a registry, with all that is beside them, into a run's folder. Returns the registry that runs the
 /// copies, and what the journal's head says of them.
-///
-/// # Errors
-/// Where they can't be copied.
 pub(crate) fn capture(
     run: &Path,
     registry: &Registry,
@@ -158,9 +146,6 @@ pub(crate) fn capture(
 }
 
 /// The modules that a run captured.
-///
-/// # Errors
-/// Where a copy isn't what was captured.
 pub(crate) fn captured(run: &Path, captured: &Captured) -> Result<Vec<Module>, CaptureError> {
     for (name, sum) in &captured.files {
         let bytes = fs::read(run.join(COPIES).join(name)).unwrap_or_default();
@@ -187,7 +172,6 @@ fn modules_of(run: &Path, captured: &Captured) -> impl Iterator<Item = Module> {
 
 impl Captured {
     /// The files that are another thing now, or gone, where they were copied from.
-    #[must_use]
     pub(crate) fn changed(&self) -> Vec<String> {
         let now = |name: &str| {
             fs::read(self.folder.join(name))

@@ -29,58 +29,37 @@ pub(crate) struct Runs {
 /// Why a run can't be begun, found or taken up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunsError {
-    /// Something about the folder doesn't work.
     #[error("{path} can't be {verb}: {source}")]
     Io {
-        /// What it is about.
         path: PathBuf,
         /// What was tried, as a participle.
         verb: &'static str,
-        /// Why it didn't work.
         source: io::Error,
     },
-    /// No such run.
     #[error("there is no run {id:?}{hint}")]
     NoSuchRun {
-        /// What was asked for.
         id: String,
         /// A near match, or where to look.
         hint: String,
     },
-    /// A process has it.
     #[error("the run {id} is in use by another process")]
-    Locked {
-        /// The run.
-        id: String,
-    },
+    Locked { id: String },
     /// The captured playbook isn't what was captured.
     #[error("the captured module {name} of {id} was changed or is missing: {why}")]
     Bundle {
-        /// The run.
         id: String,
-        /// The playbook that it runs.
         playbook: String,
-        /// The module.
         name: String,
-        /// What is wrong with it.
         why: String,
     },
-    /// The journal can't be used.
     #[error("{id}: {source}")]
-    Journal {
-        /// The run.
-        id: String,
-        /// Why.
-        source: JournalError,
-    },
+    Journal { id: String, source: JournalError },
 }
 
 /// A run's folder, with its lock held.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
-    /// The run's name.
     pub(crate) id: String,
-    /// The folder.
     pub(crate) path: PathBuf,
     /// Closing it releases the lock, however the process ends.
     _lock: File,
@@ -88,7 +67,6 @@ pub(crate) struct RunFolder {
 
 impl Runs {
     /// The runs in a state folder, which need not exist yet.
-    #[must_use]
     pub(crate) fn in_state(state: &Path) -> Self {
         Self {
             folder: state.join("runs"),
@@ -96,9 +74,6 @@ impl Runs {
     }
 
     /// Makes the folder of a new run of a playbook, and locks it.
-    ///
-    /// # Errors
-    /// Where the state folder can't be written.
     pub(crate) fn create(&self, playbook: &str) -> Result<RunFolder, RunsError> {
         private::make_folder(&self.folder).map_err(|source| fail(&self.folder, "made", source))?;
         let mut number = self.last_number(playbook)? + 1;
@@ -125,9 +100,6 @@ impl Runs {
     }
 
     /// The names of all runs, in the order of their names' numbers.
-    ///
-    /// # Errors
-    /// Where the folder is there and can't be read.
     pub(crate) fn ids(&self) -> Result<Vec<String>, RunsError> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -146,9 +118,6 @@ impl Runs {
     }
 
     /// The run that somebody means who names none: the one that is running, or else the one that was last written to.
-    ///
-    /// # Errors
-    /// Where the folder is there and can't be read.
     pub(crate) fn newest(&self) -> Result<Option<String>, RunsError> {
         let written = |id: &String| {
             let file = fs::metadata(self.folder.join(id).join(JOURNAL));
@@ -158,10 +127,6 @@ impl Runs {
         Ok(self.ids()?.into_iter().max_by_key(rank))
     }
 
-    /// The folder of a run.
-    ///
-    /// # Errors
-    /// With a near match, if there is none.
     pub(crate) fn folder_of(&self, id: &str) -> Result<PathBuf, RunsError> {
         let ids = self.ids()?;
         if ids.iter().any(|known| known == id) {
@@ -181,17 +146,11 @@ impl Runs {
     }
 
     /// Takes up a run: locks its folder.
-    ///
-    /// # Errors
-    /// Where there is none, or another process has it.
     pub(crate) fn take_up(&self, id: &str) -> Result<RunFolder, RunsError> {
         lock(id, self.folder_of(id)?)
     }
 
     /// Reads a run's journal without touching it.
-    ///
-    /// # Errors
-    /// Where there is none, or it is damaged.
     pub(crate) fn history(&self, id: &str) -> Result<History, RunsError> {
         let folder = self.folder_of(id)?;
         let of = |source| RunsError::Journal {
@@ -203,15 +162,11 @@ impl Runs {
     }
 
     /// The Lua modules that a run captured.
-    ///
-    /// # Errors
-    /// As [`RunFolder::captured`].
     pub(crate) fn captured(&self, head: &Head) -> Result<Captured, RunsError> {
         captured(&self.folder_of(&head.id)?, head)
     }
 
     /// Whether a process has the run now.
-    #[must_use]
     pub(crate) fn is_running(&self, id: &str) -> bool {
         let Ok(lock) = File::open(self.folder.join(id).join(LOCK)) else {
             return false;
@@ -254,24 +209,15 @@ fn lock(id: &str, path: PathBuf) -> Result<RunFolder, RunsError> {
 }
 
 impl RunFolder {
-    /// The path of a file in it.
-    #[must_use]
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// A new journal.
-    ///
-    /// # Errors
-    /// Where it can't be written.
     pub(crate) fn create_journal(&self) -> Result<FileJournal, RunsError> {
         FileJournal::create(&self.file(JOURNAL)).map_err(|source| self.journal(source))
     }
 
     /// The journal to go on with, and what it says.
-    ///
-    /// # Errors
-    /// Where it is damaged or can't be written.
     pub(crate) fn open_journal(&self) -> Result<(FileJournal, History), RunsError> {
         let (journal, records) = begun(&self.path)
             .and_then(|()| FileJournal::open(&self.file(JOURNAL)))
@@ -290,9 +236,6 @@ impl RunFolder {
     }
 
     /// Writes down the Lua modules of the run, and returns what the journal's head says about them.
-    ///
-    /// # Errors
-    /// Where they can't be written.
     pub(crate) fn capture(
         &self,
         modules: &BTreeMap<String, Source>,
@@ -313,10 +256,6 @@ impl RunFolder {
             .collect())
     }
 
-    /// The Lua modules that the run captured.
-    ///
-    /// # Errors
-    /// Where one is missing or isn't what was captured.
     pub(crate) fn captured(&self, head: &Head) -> Result<Captured, RunsError> {
         captured(&self.path, head)
     }

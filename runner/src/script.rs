@@ -45,11 +45,9 @@ use sandbox::{Shared, Site};
 pub(crate) enum Demand {
     /// A step is to be done. The strand waits for its completion.
     Step(Call),
-    /// A line for whoever watches.
     Log {
         /// `info` or `warn`.
         level: LogLevel,
-        /// What it says.
         message: String,
         /// The scope it was said in, for example `MicroCeph/micro2`.
         scope: String,
@@ -124,14 +122,11 @@ impl Script {
         })
     }
 
-    /// What the playbook says about itself.
-    #[must_use]
     pub(crate) fn playbook(&self) -> &Playbook {
         &self.playbook
     }
 
     /// The sources that were loaded, by module name: what a run must keep in order to be resumed.
-    #[must_use]
     pub(crate) fn loaded(&self) -> BTreeMap<String, Source> {
         self.shared.borrow().loaded.clone()
     }
@@ -263,7 +258,6 @@ impl Script {
     }
 
     /// The playbook's result, once it has ended.
-    #[must_use]
     pub(crate) fn outcome(&self) -> Option<&Result<Value, Failure>> {
         self.outcome.as_ref()
     }
@@ -275,15 +269,11 @@ impl Script {
     }
 
     /// Whether a strand waits for this step.
-    #[must_use]
     pub(crate) fn waits_for(&self, path: &StepPath) -> bool {
         self.waiting.contains_key(path)
     }
 
     /// Delivers the completion of a step. The strand that waits for it runs at the next [`Script::poll`].
-    ///
-    /// # Errors
-    /// Where no strand waits for `path`.
     pub(crate) fn complete(
         &mut self,
         path: &StepPath,

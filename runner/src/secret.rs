@@ -35,7 +35,6 @@ pub fn placeholder(name: &str) -> String {
 }
 
 /// A text as people may see it: `***` for every placeholder.
-#[must_use]
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains([OPENS, CLOSES]) {
         return Cow::Borrowed(text);
@@ -87,7 +86,6 @@ impl fmt::Debug for Secrets {
 
 impl Secrets {
     /// The secrets of a run on a simulated cluster: placeholders go all the way.
-    #[must_use]
     pub(crate) fn simulated(names: impl IntoIterator<Item = String>) -> Self {
         Self {
             all: names.into_iter().map(|name| (name, None)).collect(),
@@ -156,7 +154,6 @@ impl Secrets {
     /// Takes values out of what an op returned. A value as it is becomes its placeholder, so that a playbook can pass it on;
     /// one in another form (in base64, as a part of JSON) becomes `***`, since nothing could make it again. What a member
     /// made to look like a placeholder isn't one any more: it would be filled in the next time it is passed on.
-    #[must_use]
     pub(crate) fn take_out(&self, value: Value) -> Value {
         let Some(forms) = &self.forms else {
             return value;
@@ -168,7 +165,6 @@ impl Secrets {
     }
 
     /// As [`Secrets::take_out`], of one text.
-    #[must_use]
     pub(crate) fn take_out_of(&self, text: String) -> String {
         match self.take_out(Value::String(text)) {
             Value::String(text) => text,
@@ -177,7 +173,6 @@ impl Secrets {
     }
 
     /// As [`Secrets::take_out`], of a failure.
-    #[must_use]
     pub(crate) fn take_out_of_error(&self, error: OpError) -> OpError {
         let detail = match self.take_out(Value::Object(error.detail)) {
             Value::Object(detail) => detail,
@@ -191,7 +186,6 @@ impl Secrets {
     }
 
     /// A text as people may see it: `***` for every value and every placeholder.
-    #[must_use]
     pub(crate) fn show_text(&self, text: &str) -> String {
         let text = match &self.forms {
             Some(forms) => forms.replaced(text, |_| STARS.to_owned()),
@@ -202,7 +196,6 @@ impl Secrets {
 
     /// The last line with a letter or a number in it of what a program has printed so far, as people may see it. None where
     /// it may be a part of a secret: a program that encodes a long one prints it in several lines, of which each is a word.
-    #[must_use]
     pub(crate) fn last_line(&self, lines: &str) -> Option<String> {
         /// A word from which on it may be one. Programs break what they encode at 60 letters and more.
         const WORD: usize = 40;
@@ -214,7 +207,6 @@ impl Secrets {
     }
 
     /// As [`Secrets::show_text`], of all texts in something. None where it can't be read again, so that it isn't shown at all.
-    #[must_use]
     pub(crate) fn show<T: Serialize + DeserializeOwned>(&self, whole: T) -> Option<T> {
         /// Fields with words of our own, which a value may be by chance.
         const OURS: [&str; 6] = ["event", "effect", "by", "kind", "level", "outcome"];

@@ -39,7 +39,6 @@ pub(crate) use taken::{Choices, TakenUp};
 
 /// A run that is ready to be played.
 pub(crate) struct Session {
-    /// The run's name.
     pub(crate) id: String,
     registry: Registry,
     cluster: Cluster,
@@ -59,9 +58,7 @@ pub(crate) struct Session {
 
 /// Who is there while a run is played.
 pub(crate) struct Front {
-    /// Whoever watches.
     pub(crate) reporters: Vec<Box<dyn Reporter>>,
-    /// Whoever answers questions.
     pub(crate) asker: Rc<dyn Asker>,
     /// How far the run is to be stopped.
     pub(crate) stop: watch::Receiver<Stop>,
@@ -71,15 +68,11 @@ pub(crate) struct Front {
 
 /// How a session ended, and what it takes to show that.
 pub(crate) struct Played {
-    /// The run's name.
     pub(crate) id: String,
-    /// How it ended.
     pub(crate) finish: Finish,
     /// Something on the cluster may have been changed.
     pub(crate) touched: bool,
-    /// The cluster is simulated.
     pub(crate) simulated: bool,
-    /// The cluster.
     pub(crate) cluster: Cluster,
     /// The sources that were loaded, by module.
     pub(crate) sources: BTreeMap<String, Source>,
@@ -91,36 +84,22 @@ pub(crate) enum SessionError {
     /// The playbook, its parameters, or a decision can't be used.
     #[error(transparent)]
     Playbook(#[from] Box<Failure>),
-    /// The run's folder or journal can't be read or written.
     #[error(transparent)]
     Runs(#[from] RunsError),
-    /// The site's module programs can't be copied, or aren't what was copied.
     #[error(transparent)]
     Programs(#[from] CaptureError),
-    /// The cluster can't be worked with.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// The plan can't be read or kept.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The run was refused before it did anything.
     #[error("{0} was refused; nothing was changed")]
     Refused(String),
-    /// The run is over.
     #[error("{0} has ended")]
     Ended(String),
-    /// The members that are to be reached in another way are others.
     #[error("the run has the members {0}, and this cluster file has others")]
     OtherMembers(String),
-    /// The run called an op that isn't there.
     #[error("{run} called {op}, and there is no such op here")]
-    NoSuchOp {
-        /// The run.
-        run: String,
-        /// The op.
-        op: String,
-    },
-    /// Only a simulated cluster has faults that can be cleared.
+    NoSuchOp { run: String, op: String },
     #[error("the cluster is not simulated")]
     Real,
 }
@@ -154,28 +133,19 @@ fn changed_something(event: &Event) -> bool {
 }
 
 impl Session {
-    /// Whether the cluster is simulated.
-    #[must_use]
     pub(crate) fn is_simulated(&self) -> bool {
         self.way.is_simulated()
     }
 
-    /// The time, as the run has it.
-    #[must_use]
     pub(crate) fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// The sources that were loaded, by module.
-    #[must_use]
     pub(crate) fn sources(&self) -> BTreeMap<String, Source> {
         self.script.loaded()
     }
 
     /// Plays it until it ends or pauses.
-    ///
-    /// # Errors
-    /// Where the journal can't be written, or doesn't fit the playbook.
     pub(crate) async fn play(self, front: Front) -> Result<Played, EngineError> {
         let (touched, sources, simulated) =
             (Touched::default(), self.sources(), self.is_simulated());

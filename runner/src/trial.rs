@@ -32,9 +32,7 @@ pub(crate) const ENDLESS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A playbook with its parameters, ready to be played any number of times, on any thread.
 #[derive(Clone)]
 pub struct Piece {
-    /// All ops.
     pub(crate) registry: Registry,
-    /// Its main module.
     pub(crate) main: String,
     /// Every source that it loads.
     pub bundle: BTreeMap<String, Source>,
@@ -104,17 +102,11 @@ impl Piece {
 
 impl Piece {
     /// The names of the playbook's parameters.
-    ///
-    /// # Errors
-    /// As [`Piece::load`].
     pub(crate) fn takes(&self) -> Result<Vec<String>, Failure> {
         Ok(self.script()?.playbook().names())
     }
 
     /// Gives it other parameters.
-    ///
-    /// # Errors
-    /// For one that doesn't exist or doesn't fit.
     pub(crate) fn give(&mut self, given: &Map<String, Value>) -> Result<(), Failure> {
         self.params = checked(&self.script()?, given)?;
         Ok(())
@@ -149,7 +141,6 @@ impl Trial {
     }
 
     /// The cluster, as a run sees it.
-    #[must_use]
     pub(crate) fn cluster(&self) -> Cluster {
         let names = self.world.members.keys();
         Cluster {

@@ -40,7 +40,6 @@ enum Wrong {
 
 impl Distrust {
     /// What makes the file one that is used, where that is in the caller's hands.
-    #[must_use]
     pub(crate) fn remedy(&self) -> Option<String> {
         let at = lockstep_modules::contract::cmd::quote(&self.at.display().to_string());
         match self.wrong {
@@ -54,9 +53,6 @@ impl Distrust {
 /// Whether nobody but the caller and root may say what is in a file or folder that was found: by its owner and its mode, and
 /// those of the folder that it lies in. Of a link that holds for the link's folder, for what it leads to and for the folder
 /// of that. Everybody's folder is no place for it, sticky or not: who came first made the file.
-///
-/// # Errors
-/// Where somebody else may.
 pub(crate) fn found(path: &Path) -> std::result::Result<(), Distrust> {
     let distrust = |at: &Path, wrong: Wrong| Distrust {
         found: path.to_owned(),

@@ -7,11 +7,9 @@ use crate::event::{Stamped, VERSION};
 /// What a line of events turned out to be.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Line {
-    /// An event.
     Event(Box<Stamped>),
     /// An event that this lockstep doesn't know, or of a later version of the stream: its name.
     Strange(String),
-    /// Nothing that can be read.
     Garbage,
 }
 
@@ -24,7 +22,6 @@ struct Least {
 
 impl Line {
     /// Reads one line, without its newline.
-    #[must_use]
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let Ok(least) = serde_json::from_slice::<Least>(bytes) else {
             return Self::Garbage;
@@ -41,21 +38,17 @@ impl Line {
 /// The events of a run, and what of their file could not be read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Heard {
-    /// The events, in their order.
     pub(crate) events: Vec<Stamped>,
     /// Names of events that this lockstep doesn't know, each once.
     pub(crate) strange: Vec<String>,
     /// How many lines were strange.
     pub(crate) strangers: usize,
-    /// How many lines can't be read.
     pub(crate) garbage: usize,
     /// Whether the last line has no end.
     pub(crate) torn: bool,
 }
 
 impl Heard {
-    /// Reads the text of `events.jsonl`.
-    #[must_use]
     pub(crate) fn of(text: &[u8]) -> Self {
         let mut heard = Self::default();
         for line in text.split_inclusive(|byte| *byte == b'\n') {
@@ -83,7 +76,6 @@ impl Heard {
     }
 
     /// What could not be read, a sentence each. A torn end is no news while the run is `running`.
-    #[must_use]
     pub(crate) fn troubles(&self, running: bool) -> Vec<String> {
         let mut troubles = Vec::new();
         if self.garbage > 0 {

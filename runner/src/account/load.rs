@@ -93,7 +93,6 @@ pub(crate) struct Tail {
 
 impl Tail {
     /// A file's lines from its beginning. The file need not exist yet.
-    #[must_use]
     pub(crate) fn of(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
@@ -102,16 +101,11 @@ impl Tail {
         }
     }
 
-    /// The events of the run in this folder.
-    #[must_use]
     pub(crate) fn of_events(folder: &Path) -> Self {
         Self::of(&folder.join(EVENTS))
     }
 
     /// The lines that were ended since this was asked last, without their newlines.
-    ///
-    /// # Errors
-    /// Where the file is there and can't be read.
     pub(crate) fn lines(&mut self) -> io::Result<Vec<Vec<u8>>> {
         let file = match &mut self.file {
             Some(file) => file,

@@ -21,27 +21,20 @@ pub struct Step {
     pub path: StepPath,
     /// Its op.
     pub op: String,
-    /// The member it is about, if one.
     pub(crate) member: Option<Member>,
-    /// Its object, in a few words.
     pub(crate) headline: String,
     /// Its arguments; null where only the events tell of it.
     pub args: Value,
-    /// What doing it twice would mean.
     pub(crate) effect: Option<Effect>,
     /// The line that asked for it; empty where only the events tell of it.
     pub(crate) site: String,
-    /// How far it is, in a word.
     pub(crate) state: Progress,
     /// Its attempts, oldest first.
     pub attempts: Vec<Attempt>,
-    /// Its result in a few words.
     pub(crate) summary: String,
-    /// Its result.
     pub(crate) result: Option<Value>,
     /// How the end is known.
     pub(crate) by: Option<By>,
-    /// Why it failed, or is held.
     pub(crate) failure: Option<Failure>,
     /// Whether its effect may exist or still go on.
     pub(crate) in_doubt: bool,
@@ -72,8 +65,6 @@ pub enum Progress {
 }
 
 impl Progress {
-    /// In a word or two.
-    #[must_use]
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Asked => "requested",
@@ -90,11 +81,9 @@ impl Progress {
 pub struct Attempt {
     /// In which session, counted from 0.
     pub(crate) session: usize,
-    /// When it began.
     pub(crate) began: Timestamp,
     /// When its end was known; none where it wasn't.
     pub(crate) ended: Option<Timestamp>,
-    /// How it came out.
     pub(crate) state: Progress,
 }
 
@@ -103,11 +92,9 @@ pub struct Attempt {
 pub struct Command {
     /// When it ended, the first time.
     pub(crate) at: Timestamp,
-    /// The member.
     pub(crate) member: Member,
     /// The command, as one could paste it.
     pub(crate) command: String,
-    /// How it ended, or why that isn't known.
     pub(crate) end: CommandEnd,
     /// How long it took the first time, in milliseconds.
     pub(crate) ms: u64,
@@ -115,9 +102,7 @@ pub struct Command {
     pub(crate) times: usize,
     /// When it ended the last time.
     pub(crate) last: Timestamp,
-    /// What it printed on standard output.
     pub(crate) stdout: Output,
-    /// What it printed on standard error.
     pub(crate) stderr: Output,
 }
 
@@ -141,39 +126,32 @@ pub fn is_gate(op: &str) -> bool {
 
 impl Step {
     /// Whether its op is one of those.
-    #[must_use]
     pub(crate) fn is_gate(&self) -> bool {
         is_gate(&self.op)
     }
 
     /// Whether the run stopped at it, and the playbook never heard of its failure.
-    #[must_use]
     pub(crate) fn is_held(&self) -> bool {
         self.state == Progress::Held
     }
 
     /// Whether it may have changed something.
-    #[must_use]
     pub(crate) fn changes(&self) -> bool {
         self.effect != Some(Effect::Read)
     }
 
     /// What it is about, as `op headline`.
-    #[must_use]
     pub(crate) fn what(&self) -> String {
         format!("{} {}", self.op, self.headline)
             .trim_end()
             .to_owned()
     }
 
-    /// When its first attempt began.
-    #[must_use]
     pub(crate) fn began(&self) -> Option<Timestamp> {
         self.attempts.first().map(|attempt| attempt.began)
     }
 
     /// How long its attempts took, in milliseconds, as far as their ends are known.
-    #[must_use]
     pub(crate) fn ms(&self) -> Option<i64> {
         let known = self.attempts.iter().filter_map(Attempt::ms);
         known.reduce(|sum, ms| sum + ms)
@@ -182,7 +160,6 @@ impl Step {
 
 impl Attempt {
     /// How long it took, in milliseconds, if its end is known.
-    #[must_use]
     pub(crate) fn ms(&self) -> Option<i64> {
         self.ended.map(|ended| between(self.began, ended))
     }

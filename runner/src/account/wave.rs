@@ -11,15 +11,12 @@ use super::{Account, between};
 /// A section of the playbook: as a rule one component across all members.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Wave {
-    /// Its name.
     pub(crate) name: String,
     /// When its first step began.
     pub(crate) began: Option<Timestamp>,
     /// How long it took, without the time in which the run was paused, in milliseconds.
     pub(crate) ms: i64,
-    /// How many steps it has.
     pub(crate) steps: usize,
-    /// How many members had a part in it.
     pub(crate) members: usize,
     /// How many attempts were repeated.
     pub(crate) again: usize,

@@ -65,7 +65,6 @@ impl Case {
 
     /// Case number `number` of a series: up to two faults and up to two kills, anywhere in a run of so many appends that
     /// takes so many milliseconds.
-    #[must_use]
     pub(crate) fn random(
         series: u64,
         number: usize,
@@ -106,7 +105,6 @@ impl Case {
     }
 
     /// The cases that are like this one and simpler, the simplest first.
-    #[must_use]
     pub(crate) fn simpler(&self) -> Vec<Self> {
         let mut simpler = Vec::new();
         for i in 0..self.before.len() {
@@ -139,13 +137,11 @@ impl Case {
     }
 
     /// How much there is to it.
-    #[must_use]
     pub(crate) fn size(&self) -> usize {
         self.before.len() + self.faults.len() + self.kills.len()
     }
 
     /// Whether something goes or went wrong with the cluster, so that there may be something else to do.
-    #[must_use]
     pub(crate) fn shakes_cluster(&self) -> bool {
         !(self.before.is_empty() && self.faults.is_empty())
     }

@@ -17,7 +17,6 @@ pub struct Finding {
     pub(crate) step: StepPath,
     /// The line that asked for the step, as `file:line`.
     pub site: String,
-    /// How many members the cluster had.
     pub(crate) members: usize,
     /// The number of the random case; none where it isn't one.
     pub(crate) number: Option<usize>,

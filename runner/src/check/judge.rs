@@ -123,7 +123,6 @@ impl Judge {
     }
 
     /// Plays a case, and says what was wrong.
-    #[must_use]
     pub(crate) fn play(&self, piece: &Piece, case: &Case) -> Vec<Finding> {
         match self.played(piece, case) {
             Ok((_, findings)) | Err(findings) => findings,
@@ -331,8 +330,6 @@ impl Judge {
         )
     }
 
-    /// How many members the cluster has.
-    #[must_use]
     pub(crate) fn members(&self) -> usize {
         self.scenario.members.len()
     }

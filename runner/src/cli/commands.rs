@@ -82,7 +82,6 @@ pub(super) enum Command {
     Man(man::ManArgs),
 }
 
-/// Runs the command that was typed.
 pub(super) fn dispatch(app: &App<'_>, command: Command) -> Result<Exit, Fault> {
     match command {
         Command::Status(args) => status::status(app, &args),

@@ -67,9 +67,7 @@ impl From<Exit> for ExitCode {
 /// Why a command ends without having done what it was asked to.
 #[derive(Debug)]
 pub struct Fault {
-    /// The exit code.
     pub(crate) exit: Exit,
-    /// What happened.
     message: String,
     /// What to do or to type next.
     help: Option<String>,
@@ -77,7 +75,6 @@ pub struct Fault {
     place: Option<Place>,
 }
 
-/// A line of a playbook.
 #[derive(Debug)]
 struct Place {
     site: String,
@@ -86,7 +83,6 @@ struct Place {
 }
 
 impl Fault {
-    /// A fault with a message.
     pub(crate) fn new(exit: Exit, message: impl Display) -> Self {
         Self {
             exit,
@@ -101,8 +97,6 @@ impl Fault {
         Self::new(Exit::Usage, message)
     }
 
-    /// Adds what to do next.
-    #[must_use]
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self {
             help: Some(help.into()),

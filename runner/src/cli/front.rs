@@ -44,7 +44,6 @@ pub(super) fn runtime(paused: bool) -> Result<Runtime, Fault> {
         .map_err(|e| Fault::new(Exit::State, format!("no runtime can be made: {e}")))
 }
 
-/// The state folder.
 pub(super) fn state(global: &Global) -> Result<PathBuf, Fault> {
     if let Some(folder) = &global.state {
         return Ok(folder.clone());

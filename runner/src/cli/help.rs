@@ -91,7 +91,6 @@ const TOPICS: [Topic; 3] = [
     },
 ];
 
-/// Environment variables.
 pub(super) const ENVIRONMENT: [(&str, &str); 6] = [
     ("LOCKSTEP_CLUSTER", "The cluster, if --cluster isn't given"),
     (
@@ -110,7 +109,6 @@ pub(super) const ENVIRONMENT: [(&str, &str); 6] = [
     ("TERM", "Plain lines instead of a live view, if dumb"),
 ];
 
-/// Files.
 pub(super) const FILES: [(&str, &str); 6] = [
     (
         "cluster.toml",
@@ -145,16 +143,12 @@ pub(super) fn groups(command: &Command) -> impl Iterator<Item = (&'static str, V
     })
 }
 
-/// The examples of a command.
 pub(super) fn examples(name: &str) -> &'static [Example] {
     let found = EXAMPLES.iter().find(|(command, _)| *command == name);
     found.map_or(&[], |(_, examples)| examples)
 }
 
 /// The command line, and each of its commands with the parameters of the playbook that it always plays.
-///
-/// # Errors
-/// Where a shipped playbook can't be loaded.
 pub(super) fn commands(registry: &Registry) -> Result<(Command, Vec<Command>), Fault> {
     let built = |words: &[&str]| -> Result<Command, Fault> {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
@@ -228,7 +222,6 @@ fn with_examples(command: Command) -> Command {
     command.after_help(text)
 }
 
-/// The text of a topic.
 pub(super) fn topic(name: &str) -> Option<String> {
     let topic = TOPICS.into_iter().find(|topic| topic.name == name)?;
     Some(format!("{}\n\n{}", topic.about, (topic.text)()))

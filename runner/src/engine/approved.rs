@@ -11,9 +11,7 @@ use crate::path::StepPath;
 /// A step that a run may take.
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
-    /// Its op.
     pub(crate) op: String,
-    /// Its arguments.
     pub(crate) args: Value,
     /// Those of its arguments that hold what an earlier step found: on the day they are what is found then.
     pub(crate) found: Vec<String>,
@@ -31,7 +29,6 @@ impl FromIterator<(StepPath, Planned)> for Approved {
 
 impl Approved {
     /// Why a step is outside the plan. What a read asks, and what an earlier step found, may depend on the day.
-    #[must_use]
     pub(crate) fn objection(&self, call: &Call) -> Option<String> {
         let Some(step) = self.0.get(&call.path) else {
             return Some("this step isn't in the plan".to_owned());

@@ -67,7 +67,6 @@ fn paths(held: &[Held]) -> Value {
 
 impl Finish {
     /// How it is called.
-    #[must_use]
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Done(_) => Outcome::Done,

@@ -40,9 +40,7 @@ pub struct Step {
     pub op: String,
     /// Its arguments.
     pub args: Value,
-    /// What doing it twice would mean.
     pub(crate) effect: Effect,
-    /// The line that asked for it.
     pub(crate) site: String,
     /// How far it is.
     pub phase: Phase,
@@ -74,7 +72,6 @@ pub struct Completion {
 pub struct History {
     /// What is run.
     pub head: Head,
-    /// When it began.
     pub(crate) began: Timestamp,
     /// When the last record was written.
     pub(crate) last: Timestamp,
@@ -84,7 +81,6 @@ pub struct History {
     pub completions: Vec<Completion>,
     /// Who took the run up, in order; empty as long as only a lockstep did that didn't number its sittings.
     pub(crate) sittings: Vec<Sitting>,
-    /// How often the run was resumed.
     pub(crate) resumes: u32,
     /// The last look at the cluster that a resume took, and how many completions came before it.
     pub(crate) observed: Option<(usize, Observation)>,
@@ -199,7 +195,6 @@ impl History {
     }
 
     /// The number of the last sitting; 0 where none has begun.
-    #[must_use]
     pub(crate) fn sitting(&self) -> u32 {
         self.sittings.last().map_or(0, |sitting| sitting.number)
     }
@@ -222,7 +217,6 @@ impl History {
 
 impl History {
     /// Whether a check refused the run before it changed anything: it ended at a step that the playbook never heard of.
-    #[must_use]
     pub(crate) fn refused(&self) -> bool {
         let held = |step: &Step| matches!(step.phase, Phase::Held { .. });
         self.end.is_some() && self.steps.values().any(held)
@@ -233,7 +227,6 @@ type Delivered = Option<(Result<Value, Failure>, By)>;
 
 impl Step {
     /// Whether it may have changed something. What a guard refused did not.
-    #[must_use]
     pub(crate) fn touched(&self) -> bool {
         let refused =
             matches!(&self.phase, Phase::Held { failure, .. } if failure.kind == Kind::Refused);

@@ -76,7 +76,6 @@ impl MemoryJournal {
     }
 
     /// How many appends there have been since the journal was opened.
-    #[must_use]
     pub(crate) fn appends(&self) -> usize {
         self.disk.borrow().appends
     }

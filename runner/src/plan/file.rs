@@ -15,29 +15,17 @@ pub(crate) const KEPT: &str = "plan.json";
 /// Why a plan can't be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlanError {
-    /// It can't be used.
     #[error("the plan {path}: {what}")]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// It can't be written.
+    Unusable { path: PathBuf, what: String },
     #[error("{path} can't be written: {source}")]
     Unwritten {
-        /// The file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
 }
 
 impl Plan {
     /// A plan that was written down.
-    ///
-    /// # Errors
-    /// Where it can't be read, or another version of lockstep made it.
     pub(crate) fn read(file: &Path) -> Result<Self, PlanError> {
         let unusable = |what: String| PlanError::Unusable {
             path: file.to_owned(),
@@ -56,9 +44,6 @@ impl Plan {
     }
 
     /// Writes it down where the operator wants it.
-    ///
-    /// # Errors
-    /// Where it can't be written.
     pub(crate) fn write(&self, file: &Path) -> Result<(), PlanError> {
         let text = serde_json::to_string_pretty(self)
             .map_err(std::io::Error::from)
@@ -69,9 +54,6 @@ impl Plan {
     }
 
     /// Keeps it in the folder of the run that has to keep to it.
-    ///
-    /// # Errors
-    /// Where it can't be written.
     pub(crate) fn keep(&self, folder: &RunFolder) -> Result<(), PlanError> {
         let file = folder.file(KEPT);
         serde_json::to_string(self)

@@ -229,8 +229,6 @@ impl Board {
         }
     }
 
-    /// Whether there is something to show.
-    #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.running.is_empty() && self.held.is_empty()
     }

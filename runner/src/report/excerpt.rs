@@ -29,14 +29,10 @@ pub enum Ink {
 }
 
 impl Ink {
-    /// For standard output.
-    #[must_use]
     pub(crate) fn stdout() -> Self {
         Self::of(console::colors_enabled())
     }
 
-    /// For standard error.
-    #[must_use]
     pub(crate) fn stderr() -> Self {
         Self::of(console::colors_enabled_stderr())
     }
@@ -82,7 +78,6 @@ pub(crate) struct Excerpt<'a> {
 }
 
 /// `file:line` in its parts.
-#[must_use]
 pub(crate) fn parse(site: &str) -> Option<(&str, usize)> {
     let (chunk, line) = site.rsplit_once(':')?;
     Some((chunk, line.parse().ok().filter(|line| *line > 0)?))
@@ -93,7 +88,6 @@ impl<'a> Excerpt<'a> {
     ///
     /// Where the arguments of a `call` are wrong, they may stand in lines behind the one in which it begins. None where
     /// there is no such line.
-    #[must_use]
     pub(crate) fn of(source: &'a Source, line: usize, message: &str, call: bool) -> Option<Self> {
         let lines: Vec<&str> = source.text.lines().collect();
         // What is missing at the end is missed behind the last line.
@@ -119,7 +113,6 @@ impl<'a> Excerpt<'a> {
     }
 
     /// The excerpt, with a line that names the place. None where its lines are too long to be looked at.
-    #[must_use]
     pub(crate) fn render(&self, ink: Ink) -> Option<String> {
         let first = self.line.saturating_sub(1 + AROUND);
         let lines: Vec<&str> = self

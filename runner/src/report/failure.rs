@@ -35,7 +35,6 @@ pub(crate) struct Teller<'a> {
 }
 
 /// What failed, in a line or, where the op's message has more of them, in as many.
-#[must_use]
 pub(crate) fn head(failure: &Failure) -> String {
     let whole = failure.to_string();
     // What failed in the strands is listed behind it.
@@ -48,7 +47,6 @@ pub(crate) fn head(failure: &Failure) -> String {
 
 impl Teller<'_> {
     /// Everything about a failure but its head. Each line ends with a line break; empty where nothing more is known.
-    #[must_use]
     pub(crate) fn details(&self, failure: &Failure) -> String {
         let mut text = String::new();
         self.evidence(failure, &mut text);
@@ -60,7 +58,6 @@ impl Teller<'_> {
     /// The line at `site`, marked by what `message` is about; none where its source isn't known.
     ///
     /// Where the arguments of a `call` are wrong, the line is that of the argument.
-    #[must_use]
     pub(crate) fn excerpt(&self, site: &str, message: &str, call: bool) -> Option<String> {
         let (chunk, line) = parse(site)?;
         let source = self.sources.values().find(|s| s.chunk == chunk)?;

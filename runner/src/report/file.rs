@@ -38,9 +38,6 @@ pub(crate) struct FileReporter {
 
 impl FileReporter {
     /// Appends to `events.jsonl` in the folder of a run.
-    ///
-    /// # Errors
-    /// Where the file can't be opened.
     pub(crate) fn in_folder(folder: &Path) -> std::io::Result<Self> {
         let file = private::file()
             .create(true)

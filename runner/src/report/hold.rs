@@ -17,7 +17,6 @@ pub(crate) struct Way {
 /// The ways on of the run `id`, which is held at these steps.
 ///
 /// `simulated` says that the cluster is, so that what was made to go wrong there can be ended.
-#[must_use]
 pub(crate) fn ways_on(id: &str, held: &[Held], simulated: bool) -> Vec<Way> {
     let way = |what: &str, command: String| Way {
         what: what.to_owned(),
@@ -59,7 +58,6 @@ fn at_a_gate(held: &Held) -> bool {
 /// All that a person is told of a hold: where and why, and the ways on.
 ///
 /// `simulated` is as in [`ways_on`], `width` as in [`table`].
-#[must_use]
 pub(crate) fn told(
     id: &str,
     held: &[Held],
@@ -80,7 +78,6 @@ pub(crate) fn told(
 }
 
 /// Where the run `id` is held, and why: for each step its failure in full.
-#[must_use]
 pub(crate) fn reasons(id: &str, held: &[Held], teller: &Teller<'_>) -> String {
     let mut text = String::new();
     for step in held {
@@ -97,7 +94,6 @@ pub(crate) fn reasons(id: &str, held: &[Held], teller: &Teller<'_>) -> String {
 
 /// Ways on as lines: what they mean in a column, then what to type. Where `width` columns have no room for that, what to
 /// type stands in a line of its own.
-#[must_use]
 pub(crate) fn table(ways: &[Way], width: usize) -> String {
     let length = |text: &str| text.chars().count();
     let longest = |text: fn(&Way) -> &str| ways.iter().map(|way| length(text(way))).max();
@@ -117,14 +113,12 @@ pub(crate) fn table(ways: &[Way], width: usize) -> String {
 }
 
 /// The columns of the terminal at standard output; no end of them where there is none.
-#[must_use]
 pub(crate) fn columns() -> usize {
     let size = console::Term::stdout().size_checked();
     size.map_or(usize::MAX, |(_, columns)| columns.into())
 }
 
 /// A step as it is named where it is taken as done.
-#[must_use]
 pub(crate) fn assumed(step: &Held) -> String {
     let result = if step.needs_result { "=RESULT" } else { "" };
     format!("'{}{result}'", step.path)

@@ -24,7 +24,6 @@ const LONGEST: usize = 4096;
 const FEW: usize = 40;
 
 /// The report of a run. `ways` are the ways on, where it waits for somebody.
-#[must_use]
 pub(crate) fn page(account: &Account, ways: Option<&str>) -> String {
     let title = format!("{}: {}", account.run, account.state.word());
     html! {

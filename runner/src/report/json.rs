@@ -11,7 +11,6 @@ pub(crate) struct JsonReporter<W> {
 }
 
 impl<W: Write> JsonReporter<W> {
-    /// A reporter that prints to `out`.
     pub(crate) fn new(out: W) -> Self {
         Self { out }
     }

@@ -47,7 +47,6 @@ impl<W: Write> LineReporter<W> {
     }
 
     /// In colours, if the ink has any.
-    #[must_use]
     pub(crate) fn coloured(self, ink: Ink) -> Self {
         Self { ink, ..self }
     }

@@ -33,8 +33,6 @@ struct Inner {
 }
 
 impl Screen {
-    /// The terminal at standard output.
-    #[must_use]
     pub(crate) fn stdout() -> Self {
         let term = Term::stdout();
         let signs = if console::Emoji("✓", "").to_string().is_empty() {

@@ -10,7 +10,6 @@ use crate::account::{Account, Progress, What, span};
 use crate::path::StepPath;
 
 /// The report of a run. `ways` are the ways on, where it waits for somebody.
-#[must_use]
 pub(crate) fn ticket(account: &Account, ways: Option<&str>) -> String {
     let mut out = Ticket(String::new());
     out.summary(account);

@@ -25,7 +25,6 @@ pub const API: i64 = 1;
 pub struct Playbook {
     /// What it does, for `--help` and listings.
     pub(crate) about: String,
-    /// Its parameters, by name.
     pub(crate) params: Vec<(String, Param)>,
     /// The sections that it goes through, in their order, where it names them: `stages = { "Drain", "Refresh" }`, or a
     /// function that tells them from the parameters, and is asked when the script starts.
@@ -37,11 +36,9 @@ pub struct Playbook {
 /// A parameter of a playbook: `evacuate = { "boolean", default = false, about = "…" }`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Param {
-    /// What values it takes.
     pub(crate) kind: ParamKind,
     /// Its value unless given; null where there is none.
     pub(crate) default: Value,
-    /// What it is for.
     pub(crate) about: String,
     /// The only values allowed, if there are any.
     pub(crate) one_of: Vec<String>,
@@ -65,7 +62,6 @@ pub enum ParamKind {
 
 impl Playbook {
     /// The schema of the parameters, as a record.
-    #[must_use]
     pub(crate) fn schema(&self) -> Value {
         let properties: Map<String, Value> = self
             .params
@@ -75,16 +71,11 @@ impl Playbook {
         json!({"type": "object", "properties": properties, "additionalProperties": false})
     }
 
-    /// The names of the parameters.
-    #[must_use]
     pub(crate) fn names(&self) -> Vec<String> {
         self.params.iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// The values of all parameters: what was given, and defaults for the rest.
-    ///
-    /// # Errors
-    /// For a parameter that doesn't exist (with a near match) or a value that doesn't fit.
     pub(crate) fn params(&self, given: &Map<String, Value>) -> Result<Value, Failure> {
         let names: Vec<&str> = self.params.iter().map(|(name, _)| name.as_str()).collect();
         if let Some(unknown) = given.keys().find(|key| !names.contains(&key.as_str())) {
@@ -126,9 +117,6 @@ impl Playbook {
     }
 
     /// Where the secrets among these parameters are found, by name.
-    ///
-    /// # Errors
-    /// For one that isn't given by where it is found.
     pub(crate) fn secrets(&self, params: &Value) -> Result<Vec<(String, Source)>, Failure> {
         let given = self.secrets_in(params);
         let found = given.map(|name| match source(&params[name]) {
@@ -139,7 +127,6 @@ impl Playbook {
     }
 
     /// These parameters as Lua has them, and plans: whatever a secret is and wherever it is found, its placeholder is the same.
-    #[must_use]
     pub(crate) fn without_secrets(&self, params: &Value) -> Value {
         let mut without = params.clone();
         for name in self.secrets_in(params) {

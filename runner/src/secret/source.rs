@@ -108,7 +108,6 @@ impl fmt::Display for Source {
 }
 
 /// A path as it is found from everywhere: it begins in `folder`, or with `~` in the home folder.
-#[must_use]
 pub(crate) fn anchored(path: &Path, folder: &Path) -> PathBuf {
     let path = match path.strip_prefix("~") {
         Ok(rest) => etcetera::home_dir().map_or(path.to_owned(), |home| home.join(rest)),
@@ -119,7 +118,6 @@ pub(crate) fn anchored(path: &Path, folder: &Path) -> PathBuf {
 
 impl Source {
     /// The same place for a process that is started in another folder; a path begins in `folder`.
-    #[must_use]
     pub(crate) fn anchored(self, folder: &Path) -> Self {
         match self {
             Self::File(path) => Self::File(anchored(&path, folder)),

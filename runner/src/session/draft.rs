@@ -35,13 +35,11 @@ pub(crate) struct Draft {
 
 /// With what a drafted run begins.
 pub(crate) struct Begin<'a> {
-    /// Who begins it, as `user@host`.
     pub(crate) who: String,
     /// Where its folder is made; none for one that leaves nothing to be resumed.
     pub(crate) runs: Option<&'a Runs>,
     /// The way to the members, where there is one already.
     pub(crate) way: Option<Way>,
-    /// What ops are given and nobody gets to see.
     pub(crate) secrets: Secrets,
     /// The plan that it has to keep to.
     pub(crate) plan: Option<Plan>,
@@ -49,9 +47,6 @@ pub(crate) struct Begin<'a> {
 
 impl Draft {
     /// A playbook on a cluster. `typed` are the parameters that somebody typed; the cluster file may have more.
-    ///
-    /// # Errors
-    /// With the line, for anything wrong with the playbook; for parameters that don't fit it.
     pub(crate) fn new(
         registry: &Registry,
         main: Main,
@@ -85,20 +80,16 @@ impl Draft {
         })
     }
 
-    /// The playbook.
-    #[must_use]
     pub(crate) fn playbook(&self) -> &Playbook {
         self.script.playbook()
     }
 
     /// Its parameters: secrets by where they are found.
-    #[must_use]
     pub(crate) fn params(&self) -> &Value {
         &self.params
     }
 
     /// Why this can't be what was planned.
-    #[must_use]
     pub(crate) fn misfit(&self, plan: &Plan) -> Option<String> {
         let piece = Piece {
             registry: self.registry.clone(),
@@ -112,9 +103,6 @@ impl Draft {
     }
 
     /// Makes the run's folder, with all that it takes to resume it. To be called within a runtime.
-    ///
-    /// # Errors
-    /// Where something can't be written, or the cluster can't be worked with.
     pub(crate) fn begin(self, begin: Begin<'_>) -> Result<Session, SessionError> {
         let folder = match begin.runs {
             Some(runs) => Some(runs.create(&self.name)?),

@@ -19,7 +19,6 @@ const PLAYBOOK: &str = "op";
 /// command line has to.
 #[derive(Serialize)]
 pub(crate) struct Once {
-    /// The op.
     pub(crate) op: String,
     /// Its arguments, but for the member.
     pub(crate) args: Value,
@@ -29,7 +28,6 @@ pub(crate) struct Once {
 
 impl Once {
     /// A call for no member in particular.
-    #[must_use]
     pub(crate) fn of(op: &str, args: Value) -> Self {
         Self {
             op: op.to_owned(),
@@ -39,7 +37,6 @@ impl Once {
     }
 
     /// What doing it twice would mean, on any of the members.
-    #[must_use]
     pub(crate) fn effect(&self, op: &OpDef) -> Effect {
         let mut whole = self.args.clone();
         if let Some(member) = self.members.first() {
@@ -49,9 +46,6 @@ impl Once {
     }
 
     /// The run of this one step.
-    ///
-    /// # Errors
-    /// For arguments that don't fit.
     pub(crate) fn draft(&self, registry: &Registry, target: &Target) -> Result<Draft, Failure> {
         // No copy is kept of programs that it doesn't call.
         let registry = if programs::is_of_program(registry, &self.op) {
@@ -67,7 +61,6 @@ impl Once {
 }
 
 /// What each call of an op returned. The values have been through Lua, where an empty list and an empty record are the same.
-#[must_use]
 pub(crate) fn results(op: &OpDef, value: Value) -> Vec<Value> {
     let Value::Array(mut results) = value else {
         return Vec::new();

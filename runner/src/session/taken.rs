@@ -27,17 +27,14 @@ pub(crate) struct TakenUp {
 
 /// How a run that was taken up continues.
 pub(crate) struct Choices {
-    /// Who resumes it, as `user@host`.
     pub(crate) who: String,
     /// Its members, where they are reached in another way than it began with.
     pub(crate) cluster: Option<Cluster>,
-    /// What ops are given and nobody gets to see.
     pub(crate) secrets: Secrets,
     /// What the operator decided about steps that wait.
     pub(crate) decisions: Decisions,
     /// Continue although something else changed the cluster.
     pub(crate) trust_cluster: bool,
-    /// Abort it.
     pub(crate) abort: bool,
     /// Stop following its plan.
     pub(crate) without_plan: bool,
@@ -47,9 +44,6 @@ pub(crate) struct Choices {
 
 impl TakenUp {
     /// Takes a run up.
-    ///
-    /// # Errors
-    /// Where another process has it, it is over, or its journal can't be read.
     pub(crate) fn of(runs: &Runs, id: &str) -> Result<Self, SessionError> {
         let folder = runs.take_up(id)?;
         let (journal, history) = folder.open_journal()?;
@@ -66,29 +60,20 @@ impl TakenUp {
         })
     }
 
-    /// What is known of it.
-    #[must_use]
     pub(crate) fn history(&self) -> &History {
         &self.history
     }
 
-    /// What it began with.
-    #[must_use]
     pub(crate) fn head(&self) -> &Head {
         &self.history.head
     }
 
-    /// Whether its cluster is simulated.
-    #[must_use]
     pub(crate) fn is_simulated(&self) -> bool {
         self.head().target.is_simulated()
     }
 
     /// The ops that it continues with: lockstep's own (or, with `named`, those that a front end made of them and of other
     /// programs), and the programs that the run captured.
-    ///
-    /// # Errors
-    /// Where a program isn't what was captured, or an op that was called is missing.
     pub(crate) fn registry(
         &self,
         native: &Registry,
@@ -110,9 +95,6 @@ impl TakenUp {
     }
 
     /// The playbook that it continues with: the one that it captured, or another.
-    ///
-    /// # Errors
-    /// With the line, for anything wrong with it.
     pub(crate) fn script(
         &self,
         registry: &Registry,
@@ -129,16 +111,12 @@ impl TakenUp {
     }
 
     /// The sources that it captured; none where they can't be read.
-    #[must_use]
     pub(crate) fn captured(&self) -> BTreeMap<String, Source> {
         let captured = self.folder.captured(self.head());
         captured.map(|captured| captured.0).unwrap_or_default()
     }
 
     /// Puts the session together that continues the run. To be called within a runtime.
-    ///
-    /// # Errors
-    /// Where the script doesn't start, or the cluster isn't the run's or can't be worked with.
     pub(crate) fn resume(
         self,
         registry: Registry,

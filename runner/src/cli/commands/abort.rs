@@ -7,7 +7,6 @@ use crate::cli::app::App;
 use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep abort update-14", "restore settings, and end"),
     (

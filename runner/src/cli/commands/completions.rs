@@ -32,7 +32,6 @@ use crate::report::harmless;
 use crate::runs::Runs;
 use crate::target::Made;
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("eval \"$(lockstep completions bash)\"", "in ~/.bashrc"),
     (
@@ -204,7 +203,6 @@ struct Context {
     run: Option<String>,
     /// What a simulated cluster is to be like.
     made: Made,
-    /// The parameters of the playbook.
     params: Vec<String>,
     /// Modules and ops.
     names: Vec<(String, String)>,

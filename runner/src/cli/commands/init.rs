@@ -20,7 +20,6 @@ use crate::config::address;
 use crate::private::{self, Over};
 use crate::report::harmless::one_line;
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep init ubuntu@micro01", "write cluster.toml"),
     (
@@ -53,7 +52,6 @@ struct Found {
     problem: Option<String>,
 }
 
-/// Writes a cluster file.
 pub(crate) fn init(global: &Global, args: &InitArgs) -> Result<Exit, Fault> {
     if args.output.symlink_metadata().is_ok() && !args.force {
         return Err(

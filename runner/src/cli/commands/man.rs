@@ -13,7 +13,6 @@ use crate::cli::exit::{Exit, Fault};
 use crate::cli::help::{self, ENVIRONMENT, FILES};
 use crate::private::{self, Over, SHARED};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep man | man -l -", "read it"),
     (
@@ -30,7 +29,6 @@ pub(crate) struct ManArgs {
     folder: Option<PathBuf>,
 }
 
-/// Prints a page, or writes all of them.
 pub(crate) fn man(registry: &Registry, args: &ManArgs) -> Result<Exit, Fault> {
     let pages = pages(registry)?;
     let Some(folder) = &args.folder else {

@@ -15,7 +15,6 @@ use crate::cli::global::Global;
 use crate::cli::help::columns;
 use crate::cli::print;
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep new site/drain.lua", "a standalone playbook"),
     (

@@ -23,7 +23,6 @@ use crate::secret::Secrets;
 use crate::session::{Begin, Once, Session, results};
 use crate::target::{Target, Way};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep op snap.info --snap lxd --all", "on all members"),
     ("lockstep op microovn.timers --help", "what an op takes"),
@@ -203,7 +202,6 @@ fn read(name: &str, schema: &Value, text: &str) -> Result<Value, Fault> {
     })
 }
 
-/// Runs an op as the command line says.
 pub(crate) fn run(app: &App<'_>, given: &ArgMatches) -> Result<Exit, Fault> {
     let (name, given) = given
         .subcommand()
@@ -232,7 +230,6 @@ pub(crate) fn run(app: &App<'_>, given: &ArgMatches) -> Result<Exit, Fault> {
     Ok(print(op, &call, value, app.global.json))
 }
 
-/// The run of one op.
 fn begin(
     registry: &Registry,
     target: &Target,

@@ -31,7 +31,6 @@ use crate::session::{Once, given};
 use crate::target::Target;
 use crate::trial::Piece;
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep plan update", "what an update will do"),
     ("lockstep plan upgrade --to 3 -v", "with every step"),

@@ -19,7 +19,6 @@ use crate::plan::Plan;
 use crate::session::{Begin, Draft};
 use crate::target::Target;
 
-/// What `run` is typed for.
 pub(crate) const RUN: &[Example] = &[
     ("lockstep run site/update.lua", "a playbook from a file"),
     ("lockstep run site/update.lua --help", "what it takes"),
@@ -29,7 +28,6 @@ pub(crate) const RUN: &[Example] = &[
     ),
 ];
 
-/// What `upgrade` is typed for.
 pub(crate) const UPGRADE: &[Example] = &[
     ("lockstep upgrade --to 3", "a set of channels"),
     ("lockstep upgrade --lxd 6/stable", "one component"),
@@ -39,7 +37,6 @@ pub(crate) const UPGRADE: &[Example] = &[
     ),
 ];
 
-/// What `update` is typed for.
 pub(crate) const UPDATE: &[Example] = &[
     ("lockstep update", "the cluster of cluster.toml"),
     ("lockstep update --cluster twin:4", "a simulated one"),
@@ -126,7 +123,6 @@ pub(crate) fn named(app: &App<'_>, name: &str, args: &RunArgs) -> Result<Exit, F
     run(app, main, &target, args, None)
 }
 
-/// Runs a playbook from a file.
 pub(crate) fn file(app: &App<'_>, args: &FileArgs) -> Result<Exit, Fault> {
     named(app, &args.file, &args.run)
 }

@@ -16,7 +16,6 @@ use crate::failure::Failure;
 use crate::script::{Param, Playbook, Script};
 use crate::trust;
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     (
         "lockstep playbooks",

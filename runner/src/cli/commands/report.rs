@@ -15,7 +15,6 @@ use crate::cli::print;
 use crate::private::{self, Over};
 use crate::report::{html, markdown};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep report update-14 -o report.html", "to look at"),
     (
@@ -49,7 +48,6 @@ enum Format {
     Markdown,
 }
 
-/// Writes the report of a run.
 pub(crate) fn report(app: &App<'_>, args: &ReportArgs) -> Result<Exit, Fault> {
     let account = load(&app.runs()?, &args.run)?;
     let ways = ways(app.registry, &account, usize::MAX);

@@ -27,7 +27,6 @@ use crate::report::hold::{self, Way, assumed};
 use crate::secret::Secrets;
 use crate::session::{Choices, SessionError, TakenUp};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep resume update-14", "try the held steps again"),
     (
@@ -102,7 +101,6 @@ pub(crate) struct Options<'a> {
     pub(crate) abort: bool,
 }
 
-/// Continues a run.
 pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
     let how = Options {
         run: &args.run,

@@ -13,7 +13,6 @@ use crate::journal::{History, JournalError, Phase};
 use crate::path::StepPath;
 use crate::runs::{Runs, RunsError};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep runs", "all runs and their state"),
     ("lockstep runs --json", "for programs"),
@@ -41,7 +40,6 @@ fn held(history: &History) -> impl Iterator<Item = &StepPath> {
         .map(|(path, _)| path)
 }
 
-/// Lists all runs.
 pub(crate) fn runs(global: &Global) -> Result<Exit, Fault> {
     let runs = Runs::in_state(&state(global)?);
     let mut rows = Vec::new();

@@ -23,7 +23,6 @@ use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::report::{harmless, hold};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep show update-14", "its steps and state"),
     ("lockstep show update-14 --json", "for programs"),

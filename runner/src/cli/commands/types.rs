@@ -15,7 +15,6 @@ use crate::cli::print;
 use crate::generate::{self, TYPES};
 use crate::private::{self, Over, SHARED};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep types site", "for the playbooks in site/"),
     ("lockstep types .", "for those here"),

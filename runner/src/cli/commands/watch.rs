@@ -22,7 +22,6 @@ use crate::event::Reporter;
 use crate::report::{LineReporter, LiveReporter, Screen, harmless, harmless_line};
 use crate::runs::Runs;
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep watch update-14", "from another terminal"),
     (
@@ -89,11 +88,8 @@ pub(crate) fn watch(app: &App<'_>, args: &WatchArgs) -> Result<Exit, Fault> {
 
 /// What is made of the lines.
 enum View {
-    /// The stream as it is.
     Raw,
-    /// What a reporter makes of it.
     Told(Box<dyn Reporter>),
-    /// Nothing.
     Quiet,
 }
 
