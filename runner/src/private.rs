@@ -5,6 +5,13 @@ use std::io::{ErrorKind, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+/// The folder that a file lies in, or is to lie in.
+pub(crate) fn folder_of(file: &Path) -> &Path {
+    let folder = file.parent();
+    let named = folder.filter(|folder| !folder.as_os_str().is_empty());
+    named.unwrap_or(Path::new("."))
+}
+
 /// How a folder is made.
 pub(crate) fn folder() -> DirBuilder {
     let mut folder = DirBuilder::new();
@@ -24,9 +31,7 @@ pub(crate) fn make_folder(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
-        make_folder(above)?;
-    }
+    make_folder(folder_of(path))?;
     match make_new_folder(path) {
         // Somebody else was faster.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
@@ -37,8 +42,7 @@ pub(crate) fn make_folder(path: &Path) -> Result<()> {
 /// Makes a folder that isn't there yet, in one that is. Its name lasts as what is written into it does.
 pub(crate) fn make_new_folder(path: &Path) -> Result<()> {
     folder().create(path)?;
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-    match File::open(above.unwrap_or(Path::new("."))) {
+    match File::open(folder_of(path)) {
         // One that may be written and not read can't be synced.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
         opened => opened?.sync_all(),
@@ -84,12 +88,9 @@ pub(crate) fn place(path: &Path, text: &str, mode: u32, over: Over) -> Result<()
             options.open(path)?.write_all(text.as_bytes())
         }
         (Some(there), Over::File | Over::Anything) if there.is_file() => {
-            let folder = path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
             let mut fresh = tempfile::Builder::new()
                 .permissions(Permissions::from_mode(mode))
-                .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+                .tempfile_in(folder_of(path))?;
             fresh.write_all(text.as_bytes())?;
             fresh.persist(path)?;
             Ok(())

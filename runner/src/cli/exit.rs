@@ -92,6 +92,11 @@ impl Fault {
         }
     }
 
+    pub(crate) fn unwritten(path: &Path, error: impl Display) -> Self {
+        let message = format!("{} can't be written: {error}", path.display());
+        Self::new(Exit::State, message)
+    }
+
     /// Something about the input can't be used.
     pub(crate) fn usage(message: impl Display) -> Self {
         Self::new(Exit::Usage, message)
@@ -278,19 +283,12 @@ impl From<SessionError> for Fault {
 impl From<Failure> for Fault {
     fn from(failure: Failure) -> Self {
         let place = failure.site.as_ref().map(|site| {
-            let teller = Teller {
-                sources: &BTreeMap::new(),
-                cluster: None,
-                ink: Ink::stderr(),
-                verbose: false,
+            let excerpt = match &failure.source {
+                Some(_) => Teller::of(&BTreeMap::new(), Ink::stderr()).details(&failure),
+                None => String::new(),
             };
-            Place {
-                site: site.clone(),
-                excerpt: match &failure.source {
-                    Some(_) => teller.details(&failure),
-                    None => String::new(),
-                },
-            }
+            let site = site.clone();
+            Place { site, excerpt }
         });
         Self {
             place,
@@ -309,12 +307,7 @@ impl Fault {
         let about = format!("{:?}", at.key);
         let sides = [("then", then), ("now", now)].into_iter().zip(&at.sites);
         let shown = sides.filter_map(|((when, sources), site)| {
-            let teller = Teller {
-                sources,
-                cluster: None,
-                ink: Ink::stderr(),
-                verbose: false,
-            };
+            let teller = Teller::of(sources, Ink::stderr());
             let excerpt = teller.excerpt(site.as_ref()?, &about, true)?;
             Some(format!("{when}:\n{excerpt}\n"))
         });

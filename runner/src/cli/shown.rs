@@ -55,7 +55,7 @@ impl Shown {
             (Self::All { verbose }, None) => {
                 Box::new(LineReporter::new(std::io::stdout(), verbose))
             }
-            (Self::Stream, _) => Box::new(JsonReporter::new(std::io::stdout())),
+            (Self::Stream, _) => Box::new(JsonReporter),
         })
     }
 }

@@ -45,7 +45,17 @@ pub(crate) fn head(failure: &Failure) -> String {
     lines(brief)
 }
 
-impl Teller<'_> {
+impl<'a> Teller<'a> {
+    /// For what no member has a part in.
+    pub(crate) fn of(sources: &'a BTreeMap<String, Source>, ink: Ink) -> Self {
+        Self {
+            sources,
+            cluster: None,
+            ink,
+            verbose: false,
+        }
+    }
+
     /// Everything about a failure but its head. Each line ends with a line break; empty where nothing more is known.
     pub(crate) fn details(&self, failure: &Failure) -> String {
         let mut text = String::new();

@@ -4,7 +4,6 @@ mod steps;
 mod timeline;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::harmless::harmless;
@@ -67,14 +66,12 @@ fn text(text: &str) -> String {
 
 /// A date and a time of day.
 fn date(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC)
-        .strftime("%Y-%m-%d %H:%M:%S")
-        .to_string()
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A time of day.
 fn time(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC).strftime("%H:%M:%S").to_string()
+    at.strftime("%H:%M:%S").to_string()
 }
 
 fn stamp(at: Timestamp, shown: &str) -> Markup {

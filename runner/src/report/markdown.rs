@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use super::harmless::harmless;
 use crate::account::{Account, Progress, What, span};
@@ -165,9 +164,7 @@ impl Ticket {
 }
 
 fn date(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC)
-        .strftime("%Y-%m-%d %H:%M:%S")
-        .to_string()
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// What nobody sees, and what makes no link of the text around it.

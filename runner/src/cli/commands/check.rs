@@ -124,12 +124,7 @@ fn print(
     report: &Report,
     sources: &BTreeMap<String, Source>,
 ) {
-    let teller = Teller {
-        sources,
-        cluster: None,
-        ink: Ink::stdout(),
-        verbose: false,
-    };
+    let teller = Teller::of(sources, Ink::stdout());
     for finding in &report.findings {
         let excerpt = teller.excerpt(
             &finding.site,

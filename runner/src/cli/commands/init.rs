@@ -75,12 +75,8 @@ pub(crate) fn init(global: &Global, args: &InitArgs) -> Result<Exit, Fault> {
     } else {
         Over::Nothing
     };
-    private::place(&args.output, &text, private::PRIVATE, over).map_err(|e| {
-        Fault::new(
-            Exit::State,
-            format!("{} can't be written: {e}", args.output.display()),
-        )
-    })?;
+    private::place(&args.output, &text, private::PRIVATE, over)
+        .map_err(|e| Fault::unwritten(&args.output, e))?;
     out!(
         "{}: {}",
         args.output.display(),

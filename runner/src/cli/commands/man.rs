@@ -37,12 +37,7 @@ pub(crate) fn man(registry: &Registry, args: &ManArgs) -> Result<Exit, Fault> {
         }
         return Ok(Exit::Done);
     };
-    let complain = |e: std::io::Error| {
-        Fault::new(
-            Exit::State,
-            format!("{} can't be written: {e}", folder.display()),
-        )
-    };
+    let complain = |e: std::io::Error| Fault::unwritten(folder, e);
     fs::create_dir_all(folder).map_err(complain)?;
     for (name, page) in &pages {
         private::place(&folder.join(name), page, SHARED, Over::File).map_err(complain)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use lockstep_modules::contract::cmd::quote;
 use lockstep_modules::contract::op::{Effect, Op};
 use lockstep_modules::contract::schema::Span;
 use lockstep_modules::ops::confirm::Confirm;
@@ -145,17 +146,8 @@ fn command(global: &Global, args: &PlanArgs, file: &Path) -> String {
     for (flag, value) in flags {
         words.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
     }
-    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
     words.join(" ")
-}
-
-/// A word as a shell reads it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@+%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Minutes and seconds.
@@ -263,12 +255,7 @@ fn end(end: &End, sources: &BTreeMap<String, Source>) {
             (site, why)
         }
     };
-    let teller = Teller {
-        sources,
-        cluster: None,
-        ink: Ink::stdout(),
-        verbose: false,
-    };
+    let teller = Teller::of(sources, Ink::stdout());
     if let Some(excerpt) = teller.excerpt(site, why, false) {
         print::styled(&format!("{excerpt}\n"));
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::show::{unread, ways};
+use super::show::{soundness, unread, ways};
 use crate::account::load;
 use crate::cli::app::App;
 use crate::cli::example::Example;
@@ -56,11 +56,7 @@ pub(crate) fn report(app: &App<'_>, args: &ReportArgs) -> Result<Exit, Fault> {
         Format::Markdown => (markdown::ticket(&account, ways.as_deref()), "md"),
     };
     unread(&account);
-    let exit = if account.sound {
-        Exit::Done
-    } else {
-        Exit::State
-    };
+    let exit = soundness(&account);
     // Journals hold the placeholders of secrets.
     let text = crate::secret::shown(&text);
     let usual = PathBuf::from(format!("{}.{end}", account.run));

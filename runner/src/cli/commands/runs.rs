@@ -1,6 +1,5 @@
 //! `runs`: what was run, and where it stands.
 
-use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::cli::example::Example;
@@ -113,7 +112,5 @@ fn unbegun(error: &RunsError, running: bool) -> Option<&'static str> {
 }
 
 fn time(at: jiff::Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC)
-        .strftime("%Y-%m-%d %H:%M")
-        .to_string()
+    at.strftime("%Y-%m-%d %H:%M").to_string()
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use lockstep_modules::contract::error::Kind;
 use lockstep_modules::contract::op::Registry;
 use lockstep_modules::contract::schema::Member;
@@ -49,11 +48,7 @@ pub(crate) fn show(app: &App<'_>, args: &ShowArgs) -> Result<Exit, Fault> {
     let account = load(&app.runs()?, &args.run)?;
     if app.global.json {
         print::json(&data(&account, args.steps));
-        return Ok(if account.sound {
-            Exit::Done
-        } else {
-            Exit::State
-        });
+        return Ok(soundness(&account));
     }
     unread(&account);
     if account.state == State::NotBegun {
@@ -67,11 +62,16 @@ pub(crate) fn show(app: &App<'_>, args: &ShowArgs) -> Result<Exit, Fault> {
         summary(&account);
     }
     stands(app.registry, &account);
-    Ok(if account.sound {
+    Ok(soundness(&account))
+}
+
+/// How a command ends that shows a run.
+pub(crate) fn soundness(account: &Account) -> Exit {
+    if account.sound {
         Exit::Done
     } else {
         Exit::State
-    })
+    }
 }
 
 /// The account as data; without commands, unless every step is asked for.
@@ -318,12 +318,8 @@ pub(crate) fn ways(registry: &Registry, account: &Account, width: usize) -> Opti
         .filter_map(|path| held(registry, account.step(path)?))
         .collect();
     let simulated = account.target.is_simulated();
-    let teller = Teller {
-        sources: &BTreeMap::new(),
-        cluster: None,
-        ink: Ink::Plain,
-        verbose: false,
-    };
+    let sources = BTreeMap::new();
+    let teller = Teller::of(&sources, Ink::Plain);
     (!held.is_empty()).then(|| hold::told(&account.run, &held, simulated, &teller, width))
 }
 
@@ -371,10 +367,9 @@ pub(crate) fn exit(account: &Account) -> Exit {
 }
 
 fn date(at: Timestamp) -> String {
-    let at = at.to_zoned(TimeZone::UTC);
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 fn time(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC).strftime("%H:%M:%S").to_string()
+    at.strftime("%H:%M:%S").to_string()
 }
