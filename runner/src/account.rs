@@ -162,6 +162,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    fn at(at: Timestamp) -> Self {
+        Self {
+            began: at,
+            last: at,
+        }
+    }
+
     pub(crate) fn ms(&self) -> i64 {
         between(self.began, self.last)
     }

@@ -27,6 +27,9 @@ pub enum Playbooks {
 }
 
 impl Playbooks {
+    /// The playbooks that can be run by name.
+    pub(crate) const NAMES: [&str; 3] = ["update", "upgrade", "preflight"];
+
     /// The file of this name, for example `update.lua`.
     fn read(&self, file: &str) -> Option<Result<Source, String>> {
         match self {
@@ -75,13 +78,6 @@ impl Playbooks {
             }
         }
         Ok(modules)
-    }
-
-    /// The playbooks that can be run by name.
-    pub(crate) fn names(&self) -> Vec<String> {
-        ["update", "upgrade", "preflight"]
-            .map(str::to_owned)
-            .to_vec()
     }
 }
 
@@ -149,7 +145,7 @@ impl Main {
     /// A shipped playbook by its name, or a site's by its file; none where there is neither.
     pub(crate) fn find(playbooks: Playbooks, named: &str) -> Option<Self> {
         let main = named.to_owned();
-        if playbooks.names().contains(&main) {
+        if Playbooks::NAMES.contains(&named) {
             return Some(Self {
                 name: main.clone(),
                 main,

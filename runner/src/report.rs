@@ -12,6 +12,8 @@ mod line;
 mod live;
 pub(crate) mod markdown;
 
+use jiff::Timestamp;
+
 pub use board::{Board, Signs, WIDTH};
 pub(crate) use file::FileReporter;
 pub(crate) use file::{OUT, kept};
@@ -19,3 +21,8 @@ pub(crate) use harmless::{harmless, harmless_json, harmless_line};
 pub(crate) use json::JsonReporter;
 pub use line::LineReporter;
 pub use live::{LiveReporter, NowReporter, Screen};
+
+/// A date and a time of day, in UTC.
+fn date(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}

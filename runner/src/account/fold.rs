@@ -143,10 +143,7 @@ impl Fold {
         account.lockstep = head.lockstep;
         account.who.clone_from(&head.who);
         account.began = Some(at);
-        account.sessions.push(Session {
-            began: at,
-            last: at,
-        });
+        account.sessions.push(Session::at(at));
         self.turn(at, 0, What::Began { who: head.who });
     }
 
@@ -157,10 +154,7 @@ impl Fold {
         }
         let resumes = matches!(record, Record::Resume { .. });
         if resumes {
-            self.account.sessions.push(Session {
-                began: at,
-                last: at,
-            });
+            self.account.sessions.push(Session::at(at));
             self.account.resumes += 1;
         }
         let session = self.account.sessions.len().saturating_sub(1);
@@ -246,9 +240,7 @@ impl Fold {
         step.in_doubt = false;
         step.result = Some(value.clone());
         let change = Change::of(&step.op, &step.args, step.member.as_ref(), &value);
-        if let Some(change) = change {
-            self.changed(change);
-        }
+        self.changed(change);
         match by {
             By::Run => {}
             By::Probe => self.turn(at, session, What::Probed { path: path.clone() }),
@@ -300,13 +292,12 @@ impl Fold {
         let did = failure.detail.get(DID);
         let change =
             did.and_then(|did| Change::of(&step.op, &step.args, step.member.as_ref(), did));
-        if let Some(change) = change {
-            self.changed(change);
-        }
+        self.changed(change);
     }
 
     /// One that comes again on the same member goes on from where the first began.
-    fn changed(&mut self, change: Change) {
+    fn changed(&mut self, change: Option<Change>) {
+        let Some(change) = change else { return };
         let known = &mut self.account.changes;
         let same =
             |c: &&mut Change| (&c.component, &c.member) == (&change.component, &change.member);

@@ -101,10 +101,6 @@ impl Tail {
         }
     }
 
-    pub(crate) fn of_events(folder: &Path) -> Self {
-        Self::of(&folder.join(EVENTS))
-    }
-
     /// The lines that were ended since this was asked last, without their newlines.
     pub(crate) fn lines(&mut self) -> io::Result<Vec<Vec<u8>>> {
         let file = match &mut self.file {

@@ -87,6 +87,13 @@ pub struct Attempt {
     pub(crate) state: Progress,
 }
 
+impl Attempt {
+    /// How long it took, in milliseconds, if its end is known.
+    pub(crate) fn ms(&self) -> Option<i64> {
+        self.ended.map(|ended| between(self.began, ended))
+    }
+}
+
 /// A command that was run on a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Command {
@@ -140,6 +147,15 @@ impl Step {
         self.effect != Some(Effect::Read)
     }
 
+    /// How it came out, in a line.
+    pub(crate) fn outcome(&self) -> String {
+        match (&self.failure, self.state) {
+            (Some(failure), state) => format!("{}: {}", state.word(), failure.message),
+            (None, Progress::Done) if !self.summary.is_empty() => self.summary.clone(),
+            (None, state) => state.word().to_owned(),
+        }
+    }
+
     /// What it is about, as `op headline`.
     pub(crate) fn what(&self) -> String {
         format!("{} {}", self.op, self.headline)
@@ -156,16 +172,7 @@ impl Step {
         let known = self.attempts.iter().filter_map(Attempt::ms);
         known.reduce(|sum, ms| sum + ms)
     }
-}
 
-impl Attempt {
-    /// How long it took, in milliseconds, if its end is known.
-    pub(crate) fn ms(&self) -> Option<i64> {
-        self.ended.map(|ended| between(self.began, ended))
-    }
-}
-
-impl Step {
     pub(super) fn at(path: &StepPath) -> Self {
         Self {
             path: path.clone(),

@@ -9,42 +9,44 @@ use crate::engine::Held;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Way {
     /// What it means, in a few words.
-    pub(crate) what: String,
+    pub(crate) what: &'static str,
     /// What to type.
     pub(crate) command: String,
+}
+
+impl Way {
+    pub(crate) fn new(what: &'static str, command: String) -> Self {
+        Self { what, command }
+    }
 }
 
 /// The ways on of the run `id`, which is held at these steps.
 ///
 /// `simulated` says that the cluster is, so that what was made to go wrong there can be ended.
 pub(crate) fn ways_on(id: &str, held: &[Held], simulated: bool) -> Vec<Way> {
-    let way = |what: &str, command: String| Way {
-        what: what.to_owned(),
-        command,
-    };
     let mut ways = Vec::new();
     if simulated {
         let command = format!("lockstep resume {id} --mend");
-        ways.push(way("clear the injected faults and retry", command));
+        ways.push(Way::new("clear the injected faults and retry", command));
     }
     let again = if held.iter().any(|step| step.in_doubt) {
         "check what became of it, then continue"
     } else {
         "retry once the cause is fixed"
     };
-    ways.push(way(again, format!("lockstep resume {id}")));
+    ways.push(Way::new(again, format!("lockstep resume {id}")));
     for step in held {
         let command = format!("lockstep resume {id} --assume-done {}", assumed(step));
-        ways.push(way("mark it done (you did it by hand)", command));
+        ways.push(Way::new("mark it done (you did it by hand)", command));
         if step.in_doubt {
             let command = format!("lockstep resume {id} --retry '{}'", step.path);
-            ways.push(way("run it again regardless", command));
+            ways.push(Way::new("run it again regardless", command));
         }
     }
     let command = format!("lockstep resume {id} --deliver");
-    ways.push(way("let the playbook clean up and end", command));
+    ways.push(Way::new("let the playbook clean up and end", command));
     let command = format!("lockstep abort {id}");
-    ways.push(way("restore what it changed, and stop", command));
+    ways.push(Way::new("restore what it changed, and stop", command));
     ways
 }
 
@@ -97,7 +99,7 @@ pub(crate) fn reasons(id: &str, held: &[Held], teller: &Teller<'_>) -> String {
 pub(crate) fn table(ways: &[Way], width: usize) -> String {
     let length = |text: &str| text.chars().count();
     let longest = |text: fn(&Way) -> &str| ways.iter().map(|way| length(text(way))).max();
-    let what = longest(|way| &way.what).unwrap_or(0);
+    let what = longest(|way| way.what).unwrap_or(0);
     let beside = what + longest(|way| &way.command).unwrap_or(0) + 4 <= width;
     let line = |Way {
                     what: text,

@@ -6,6 +6,7 @@ mod timeline;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::date;
 use super::harmless::harmless;
 use lockstep_modules::contract::cx::LogLevel;
 
@@ -62,11 +63,6 @@ fn text(text: &str) -> String {
         0..=LONGEST => shown,
         bytes => format!("{shown}… (cut: {bytes} bytes in all)"),
     }
-}
-
-/// A date and a time of day.
-fn date(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A time of day.
@@ -318,7 +314,7 @@ fn gates_table(account: &Account, gates: &[&Step]) -> Markup {
                     td.name { (text(&place(account, gate))) }
                     td { (text(&gate.what())) }
                     td.number { (took(gate)) }
-                    td.text { (text(&outcome(gate))) (waited(gate)) }
+                    td.text { (text(&gate.outcome())) (waited(gate)) }
                 } } }
             }
         }
@@ -352,14 +348,5 @@ fn step_tone(step: &Step) -> &'static str {
         Progress::Held | Progress::Failed => "bad",
         Progress::UnderWay | Progress::Asked => "open",
         Progress::Done => "",
-    }
-}
-
-/// How a step came out, in a line.
-fn outcome(step: &Step) -> String {
-    match (&step.failure, step.state) {
-        (Some(failure), _) => format!("{}: {}", step.state.word(), failure.message),
-        (None, Progress::Done) if !step.summary.is_empty() => step.summary.clone(),
-        (None, state) => state.word().to_owned(),
     }
 }

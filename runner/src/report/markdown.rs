@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
-
+use super::date;
 use super::harmless::harmless;
 use crate::account::{Account, Progress, What, span};
 use crate::path::StepPath;
@@ -161,10 +160,6 @@ impl Ticket {
         ];
         self.table(&head, rows);
     }
-}
-
-fn date(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// What nobody sees, and what makes no link of the text around it.

@@ -173,10 +173,7 @@ impl Fold {
         if self.account.sound || near.is_some() {
             return;
         }
-        sessions.push(Session {
-            began: at,
-            last: at,
-        });
+        sessions.push(Session::at(at));
         self.session = sessions.len() - 1;
         self.heard = Some(self.session);
         self.outcome = None;
@@ -202,9 +199,7 @@ impl Fold {
         let step = self.step(path);
         step.end(session, at, Progress::Done);
         (step.by, step.failure) = (Some(by), None);
-        if let Some(change) = change {
-            self.changed(change);
-        }
+        self.changed(change);
     }
 
     /// A member that was lost to a step has answered it.

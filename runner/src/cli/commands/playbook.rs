@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use lockstep_modules::contract::cluster::MemberConfig;
 
-use crate::bundle::Main;
+use crate::bundle::{Main, Playbooks};
 use crate::cli::app::App;
 use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
@@ -92,14 +92,11 @@ impl Which {
 
 /// The playbook of this name or file.
 pub(crate) fn main_of(global: &Global, named: &str) -> Result<Main, Fault> {
-    let playbooks = global.playbooks();
-    let names = playbooks.names();
-    Main::find(playbooks, named).ok_or_else(|| {
-        let known: Vec<&str> = names.iter().map(String::as_str).collect();
-        let near = near_file(Path::new(named), &known);
+    Main::find(global.playbooks(), named).ok_or_else(|| {
+        let near = near_file(Path::new(named), &Playbooks::NAMES);
         Fault::usage(format!(
             "there is no playbook {named:?}, neither a file nor one of {}{near}",
-            names.join(", ")
+            Playbooks::NAMES.join(", ")
         ))
     })
 }

@@ -225,21 +225,17 @@ fn registry_of(app: &App<'_>, taken: &TakenUp) -> Result<Registry, Fault> {
 
 /// Tells what an abort could not give back, with what to type.
 fn not_given_back(id: &str, held: &[Held], history: &History) {
-    let way = |what: &str, command: String| Way {
-        what: what.to_owned(),
-        command,
-    };
     out!("{id} is not fully aborted. These were not restored, or their state is unknown:");
     let again = format!("lockstep abort {id}");
-    let mut ways = vec![way("retry once the cause is fixed", again.clone())];
+    let mut ways = vec![Way::new("retry once the cause is fixed", again.clone())];
     for step in held {
         out!("  {}: {}", step.path, step.failure);
         let command = history.steps.get(&step.path).and_then(by_hand);
         if let Some(command) = command.filter(|_| !step.in_doubt) {
-            ways.push(way("restore it by hand", command));
+            ways.push(Way::new("restore it by hand", command));
         }
         let done = format!("{again} --assume-done {}", assumed(step));
-        ways.push(way("mark it done (you restored it by hand)", done));
+        ways.push(Way::new("mark it done (you restored it by hand)", done));
     }
     let ways = hold::table(&ways, hold::columns());
     print::styled(&format!("What you can do:\n{}", harmless(&ways)));

@@ -225,12 +225,7 @@ fn one(step: &Step) {
     let took = step
         .ms()
         .map_or_else(String::new, |ms| format!(" ({})", span(ms)));
-    let how = match (&step.failure, step.state) {
-        (Some(failure), state) => format!("{}: {}", state.word(), failure.message),
-        (None, Progress::Done) if !step.summary.is_empty() => step.summary.clone(),
-        (None, state) => state.word().to_owned(),
-    };
-    let line = format!("{member}{}: {how}{took}", step.what());
+    let line = format!("{member}{}: {}{took}", step.what(), step.outcome());
     out!("  {began}  {}", harmless(&line));
     let mut about = step.path.to_string();
     if !step.site.is_empty() {

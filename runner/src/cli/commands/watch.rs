@@ -20,7 +20,7 @@ use crate::cli::shown::Shown;
 use crate::clock::Clock;
 use crate::event::Reporter;
 use crate::report::{LineReporter, LiveReporter, Screen, harmless, harmless_line};
-use crate::runs::Runs;
+use crate::runs::{EVENTS, Runs};
 
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep watch update-14", "from another terminal"),
@@ -143,7 +143,7 @@ async fn follow(
     screen: Option<&Screen>,
 ) -> Result<(), Fault> {
     let clock = Clock::system();
-    let mut tail = Tail::of_events(folder);
+    let mut tail = Tail::of(&folder.join(EVENTS));
     let mut last = Timestamp::MIN;
     loop {
         // Asked first: whoever is gone by now has written all of it.
