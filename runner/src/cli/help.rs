@@ -13,19 +13,64 @@ use super::commands::{
 use super::example::Example;
 use super::exit::{Exit, Fault};
 
+/// Commands with their examples, which stand beside their options.
+type Commands = &'static [(&'static str, &'static [Example])];
+
 /// The commands in the order in which they are read about.
-const GROUPS: [(&str, &[&str]); 6] = [
-    ("Inspect a cluster", &["status", "preflight"]),
-    ("Change a cluster", &["update", "upgrade", "run", "op"]),
+const GROUPS: [(&str, Commands); 6] = [
+    (
+        "Inspect a cluster",
+        &[
+            ("status", status::EXAMPLES),
+            ("preflight", preflight::EXAMPLES),
+        ],
+    ),
+    (
+        "Change a cluster",
+        &[
+            ("update", playbook::UPDATE),
+            ("upgrade", playbook::UPGRADE),
+            ("run", playbook::RUN),
+            ("op", op::EXAMPLES),
+        ],
+    ),
     (
         "Runs",
         &[
-            "runs", "show", "watch", "report", "resume", "abort", "unlock",
+            ("runs", runs::EXAMPLES),
+            ("show", show::EXAMPLES),
+            ("watch", watch::EXAMPLES),
+            ("report", report::EXAMPLES),
+            ("resume", resume::EXAMPLES),
+            ("abort", abort::EXAMPLES),
+            ("unlock", unlock::EXAMPLES),
         ],
     ),
-    ("Before a change", &["plan", "rehearse", "check"]),
-    ("Write playbooks", &["new", "types", "playbooks", "doc"]),
-    ("Set up", &["init", "completions", "man"]),
+    (
+        "Before a change",
+        &[
+            ("plan", plan::EXAMPLES),
+            ("rehearse", rehearse::EXAMPLES),
+            ("check", check::EXAMPLES),
+        ],
+    ),
+    (
+        "Write playbooks",
+        &[
+            ("new", new::EXAMPLES),
+            ("types", types::EXAMPLES),
+            ("playbooks", playbooks::EXAMPLES),
+            ("doc", doc::EXAMPLES),
+        ],
+    ),
+    (
+        "Set up",
+        &[
+            ("init", init::EXAMPLES),
+            ("completions", completions::EXAMPLES),
+            ("man", man::EXAMPLES),
+        ],
+    ),
 ];
 
 /// What `lockstep` itself is typed for.
@@ -36,34 +81,6 @@ const FIRST: &[Example] = &[
     ),
     ("lockstep init ubuntu@micro01", "write cluster.toml"),
     ("lockstep plan update", "show what an update will do"),
-];
-
-/// The examples of each command, which stand beside its options.
-const EXAMPLES: &[(&str, &[Example])] = &[
-    ("lockstep", FIRST),
-    ("status", status::EXAMPLES),
-    ("preflight", preflight::EXAMPLES),
-    ("update", playbook::UPDATE),
-    ("upgrade", playbook::UPGRADE),
-    ("run", playbook::RUN),
-    ("op", op::EXAMPLES),
-    ("runs", runs::EXAMPLES),
-    ("show", show::EXAMPLES),
-    ("watch", watch::EXAMPLES),
-    ("report", report::EXAMPLES),
-    ("resume", resume::EXAMPLES),
-    ("abort", abort::EXAMPLES),
-    ("unlock", unlock::EXAMPLES),
-    ("plan", plan::EXAMPLES),
-    ("rehearse", rehearse::EXAMPLES),
-    ("check", check::EXAMPLES),
-    ("new", new::EXAMPLES),
-    ("types", types::EXAMPLES),
-    ("playbooks", playbooks::EXAMPLES),
-    ("doc", doc::EXAMPLES),
-    ("init", init::EXAMPLES),
-    ("completions", completions::EXAMPLES),
-    ("man", man::EXAMPLES),
 ];
 
 /// Something that `lockstep help` knows beside the commands.
@@ -135,17 +152,22 @@ pub(super) const FILES: [(&str, &str); 6] = [
 
 /// The groups of the commands that there are, with their names.
 pub(super) fn groups(command: &Command) -> impl Iterator<Item = (&'static str, Vec<&Command>)> {
-    GROUPS.into_iter().map(|(title, names)| {
-        let there = names
+    GROUPS.into_iter().map(|(title, commands)| {
+        let there = commands
             .iter()
-            .filter_map(|name| command.find_subcommand(name));
+            .filter_map(|(name, _)| command.find_subcommand(name));
         (title, there.collect())
     })
 }
 
 pub(super) fn examples(name: &str) -> &'static [Example] {
-    let found = EXAMPLES.iter().find(|(command, _)| *command == name);
-    found.map_or(&[], |(_, examples)| examples)
+    let mut commands = GROUPS.into_iter().flat_map(|(_, commands)| commands);
+    let found = commands.find(|(command, _)| *command == name);
+    match found {
+        Some((_, examples)) => examples,
+        None if name == "lockstep" => FIRST,
+        None => &[],
+    }
 }
 
 /// The command line, and each of its commands with the parameters of the playbook that it always plays.
@@ -158,7 +180,7 @@ pub(super) fn commands(registry: &Registry) -> Result<(Command, Vec<Command>), F
     };
     let overview = built(&[])?;
     let mut commands = Vec::new();
-    for name in GROUPS.iter().flat_map(|(_, names)| *names) {
+    for (name, _) in GROUPS.iter().flat_map(|(_, commands)| *commands) {
         commands.extend(built(&["lockstep", name])?.find_subcommand(name).cloned());
     }
     Ok((overview, commands))
