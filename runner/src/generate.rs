@@ -149,12 +149,7 @@ impl Field<'_> {
         } else {
             self.name.to_owned()
         };
-        let doc = self
-            .schema
-            .get("description")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .replace('\n', " ");
+        let doc = doc(self.schema).replace('\n', " ");
         let default = self.schema.get("default").filter(|d| !d.is_null());
         let default = default.map_or_else(String::new, |d| format!(" Default: `{d}`."));
         format!(
@@ -164,13 +159,22 @@ impl Field<'_> {
     }
 }
 
+/// What a schema says of itself.
+pub(crate) fn doc(schema: &Value) -> &str {
+    let doc = schema.get("description").and_then(Value::as_str);
+    doc.unwrap_or_default()
+}
+
+/// The schemas of a record's fields, by name.
+pub(crate) fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties.into_iter().flatten()
+}
+
 /// The fields of a record, the required ones first.
 fn fields(schema: &Value) -> Vec<Field<'_>> {
-    let properties = schema.get("properties").and_then(Value::as_object);
     let is_required = |name: &str| required(schema).any(|r| r == name);
-    let mut fields: Vec<Field<'_>> = properties
-        .into_iter()
-        .flatten()
+    let mut fields: Vec<Field<'_>> = properties(schema)
         .map(|(name, schema)| Field {
             name,
             schema,
@@ -285,12 +289,7 @@ fn op_stub(op: &OpDef) -> String {
 fn class(name: &str, schema: &Value, options: bool) -> String {
     let mut text = format!("---@class (exact) {name}\n");
     for field in fields(schema) {
-        let doc = field
-            .schema
-            .get("description")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .replace('\n', " ");
+        let doc = doc(field.schema).replace('\n', " ");
         let optional = if field.required { "" } else { "?" };
         let _ = writeln!(
             text,

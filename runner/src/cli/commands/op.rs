@@ -17,6 +17,7 @@ use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::cli::target::{self, machines};
 use crate::engine::Finish;
+use crate::generate::{doc, properties};
 use crate::programs;
 use crate::runs::Runs;
 use crate::secret::Secrets;
@@ -51,22 +52,15 @@ fn op_command(op: &OpDef) -> Command {
     let mut command = Command::new(op.name.clone())
         .about(op.about().trim_end_matches('.').to_owned())
         .long_about(op.doc.clone());
-    let no_properties = Map::new();
-    let properties = op
-        .args
-        .get("properties")
-        .and_then(Value::as_object)
-        .unwrap_or(&no_properties);
     let is_required = |name: &str| required(&op.args).any(|r| r == name);
-    let mut names: Vec<&String> = properties.keys().collect();
-    names.sort_by_key(|name| (!is_required(name), name.as_str()));
-    for name in names {
-        if name == "member" {
-            continue;
-        }
-        command = command.arg(argument(name, &properties[name], is_required(name)));
+    let (of_member, others): (Vec<_>, Vec<_>) =
+        properties(&op.args).partition(|(name, _)| *name == "member");
+    let mut others = others;
+    others.sort_by_key(|(name, _)| (!is_required(name), name.as_str()));
+    for (name, schema) in others {
+        command = command.arg(argument(name, schema, is_required(name)));
     }
-    if properties.contains_key("member") {
+    if !of_member.is_empty() {
         let all = Arg::new("all")
             .long("all")
             .action(ArgAction::SetTrue)
@@ -91,10 +85,6 @@ fn op_command(op: &OpDef) -> Command {
 }
 
 fn argument(name: &str, schema: &Value, is_required: bool) -> Arg {
-    let doc = schema
-        .get("description")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
     let default = schema
         .get("default")
         .filter(|d| !d.is_null() && **d != json!([]) && **d != json!(false));
@@ -106,7 +96,11 @@ fn argument(name: &str, schema: &Value, is_required: bool) -> Arg {
     });
     let help = format!(
         "{}{default}",
-        doc.lines().next().unwrap_or_default().trim_end_matches('.')
+        doc(schema)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches('.')
     );
     let arg = Arg::new(name.to_owned()).help(help).required(is_required);
     let kinds = types_of(schema);
@@ -158,13 +152,7 @@ fn argument(name: &str, schema: &Value, is_required: bool) -> Arg {
 /// The arguments that were given, as the op takes them.
 fn arguments(op: &OpDef, given: &ArgMatches) -> Result<Value, Fault> {
     let mut args = Map::new();
-    let properties = op
-        .args
-        .get("properties")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten();
-    for (name, schema) in properties.filter(|(name, _)| *name != "member") {
+    for (name, schema) in properties(&op.args).filter(|(name, _)| *name != "member") {
         let Some(values) = given.get_many::<String>(name) else {
             continue;
         };
@@ -302,10 +290,7 @@ fn the_result(registry: &Registry, call: &Once, finish: Finish) -> Result<Value,
 /// Whether an op may be about more than the members: one of its arguments names something else, or it is a program's, which
 /// gives commands to whomever it likes.
 fn names_others(registry: &Registry, op: &OpDef, given: &ArgMatches, cluster: &Cluster) -> bool {
-    let properties = op.args.get("properties").and_then(Value::as_object);
-    let names = properties
-        .into_iter()
-        .flatten()
+    let names = properties(&op.args)
         .filter(|(_, schema)| schema.get("x-lockstep").and_then(Value::as_str) == Some("Member"));
     let mut named =
         names.flat_map(|(name, _)| given.get_many::<String>(name).into_iter().flatten());
