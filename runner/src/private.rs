@@ -3,7 +3,27 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Something about a file or a folder doesn't work.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} can't be {verb}: {source}")]
+pub(crate) struct FileError {
+    path: PathBuf,
+    /// What was tried, as a participle.
+    verb: &'static str,
+    source: std::io::Error,
+}
+
+impl FileError {
+    pub(crate) fn of(path: &Path, verb: &'static str, source: std::io::Error) -> Self {
+        Self {
+            path: path.to_owned(),
+            verb,
+            source,
+        }
+    }
+}
 
 /// The folder that a file lies in, or is to lie in.
 pub(crate) fn folder_of(file: &Path) -> &Path {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::digest;
 use crate::generate::FLOW;
+use crate::private::FileError;
 use crate::script::is_of_lua;
 
 /// A folder that is copied into every run may hold no more than this.
@@ -38,13 +39,8 @@ pub struct Captured {
 /// Why programs can't be captured, or aren't what was captured.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CaptureError {
-    #[error("{path} can't be {verb}: {source}")]
-    Io {
-        path: PathBuf,
-        /// What was tried, as a participle.
-        verb: &'static str,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     #[error(
         "{folder} holds more than {MOST_FILES} files or {} MiB, and is copied into every run: keep only what its programs need there",
         MOST_BYTES >> 20
@@ -118,13 +114,13 @@ pub(crate) fn capture(
     for name in all_files(folder)? {
         let (from, to) = (folder.join(&name), copies.join(&name));
         let parent = to.parent().unwrap_or(&copies);
-        fs::create_dir_all(parent).map_err(|source| fail(parent, "made", source))?;
-        fs::copy(&from, &to).map_err(|source| fail(&from, "copied", source))?;
+        fs::create_dir_all(parent).map_err(|source| FileError::of(parent, "made", source))?;
+        fs::copy(&from, &to).map_err(|source| FileError::of(&from, "copied", source))?;
         File::open(&to)
             .and_then(|file| file.sync_all())
             .and_then(|()| File::open(parent)?.sync_all())
-            .map_err(|source| fail(&to, "written", source))?;
-        let bytes = fs::read(&to).map_err(|source| fail(&to, "read", source))?;
+            .map_err(|source| FileError::of(&to, "written", source))?;
+        let bytes = fs::read(&to).map_err(|source| FileError::of(&to, "read", source))?;
         files.insert(name, digest(&bytes));
     }
     let modules = of(registry).map(|program| {
@@ -193,7 +189,7 @@ fn all_files(folder: &Path) -> Result<Vec<String>, CaptureError> {
     while let Some(within) = folders.pop() {
         let path = folder.join(&within);
         let entries = fs::read_dir(&path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        for entry in entries.map_err(|source| fail(&path, "read", source))? {
+        for entry in entries.map_err(|source| FileError::of(&path, "read", source))? {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with('.') || name == "__pycache__" {
                 continue;
@@ -208,7 +204,7 @@ fn all_files(folder: &Path) -> Result<Vec<String>, CaptureError> {
                 Ok(_) => fs::metadata(entry.path()),
                 Err(error) => Err(error),
             };
-            let about = about.map_err(|source| fail(&entry.path(), "read", source))?;
+            let about = about.map_err(|source| FileError::of(&entry.path(), "read", source))?;
             if about.is_file() {
                 bytes += about.len();
                 files.push(path.to_string_lossy().into_owned());
@@ -222,12 +218,4 @@ fn all_files(folder: &Path) -> Result<Vec<String>, CaptureError> {
     }
     files.sort();
     Ok(files)
-}
-
-fn fail(path: &Path, verb: &'static str, source: io::Error) -> CaptureError {
-    CaptureError::Io {
-        path: path.to_owned(),
-        verb,
-        source,
-    }
 }

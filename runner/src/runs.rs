@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bundle::{Captured, digest, shipped_with};
 use crate::journal::{FileJournal, Head, History, JournalError};
-use crate::private;
+use crate::private::{self, FileError};
 use crate::source::Source;
 
 /// The folder with all runs.
@@ -29,13 +29,8 @@ pub(crate) struct Runs {
 /// Why a run can't be begun, found or taken up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunsError {
-    #[error("{path} can't be {verb}: {source}")]
-    Io {
-        path: PathBuf,
-        /// What was tried, as a participle.
-        verb: &'static str,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     #[error("there is no run {id:?}{hint}")]
     NoSuchRun {
         id: String,
@@ -75,7 +70,8 @@ impl Runs {
 
     /// Makes the folder of a new run of a playbook, and locks it.
     pub(crate) fn create(&self, playbook: &str) -> Result<RunFolder, RunsError> {
-        private::make_folder(&self.folder).map_err(|source| fail(&self.folder, "made", source))?;
+        private::make_folder(&self.folder)
+            .map_err(|source| FileError::of(&self.folder, "made", source))?;
         let mut number = self.last_number(playbook)? + 1;
         loop {
             let id = format!("{playbook}-{number}");
@@ -84,7 +80,7 @@ impl Runs {
                 Ok(()) => return lock(&id, path),
                 // Someone else has just begun one too.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                Err(source) => return Err(fail(&path, "made", source)),
+                Err(source) => return Err(FileError::of(&path, "made", source).into()),
             }
         }
     }
@@ -104,7 +100,7 @@ impl Runs {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(fail(&self.folder, "read", source)),
+            Err(source) => return Err(FileError::of(&self.folder, "read", source).into()),
         };
         let mut ids: Vec<String> = entries
             .flatten()
@@ -196,7 +192,8 @@ pub(crate) fn begun(folder: &Path) -> Result<(), JournalError> {
 
 fn lock(id: &str, path: PathBuf) -> Result<RunFolder, RunsError> {
     let lock_path = path.join(LOCK);
-    let file = private::write(&lock_path, "").map_err(|source| fail(&lock_path, "made", source))?;
+    let file = private::write(&lock_path, "")
+        .map_err(|source| FileError::of(&lock_path, "made", source))?;
     match file.try_lock() {
         Ok(()) => Ok(RunFolder {
             id: id.to_owned(),
@@ -204,7 +201,7 @@ fn lock(id: &str, path: PathBuf) -> Result<RunFolder, RunsError> {
             _lock: file,
         }),
         Err(TryLockError::WouldBlock) => Err(RunsError::Locked { id: id.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(fail(&lock_path, "locked", source)),
+        Err(TryLockError::Error(source)) => Err(FileError::of(&lock_path, "locked", source).into()),
     }
 }
 
@@ -241,15 +238,15 @@ impl RunFolder {
         modules: &BTreeMap<String, Source>,
     ) -> Result<BTreeMap<String, (String, String)>, RunsError> {
         let folder = self.file(BUNDLE);
-        private::make_folder(&folder).map_err(|source| fail(&folder, "made", source))?;
+        private::make_folder(&folder).map_err(|source| FileError::of(&folder, "made", source))?;
         for source in modules.values() {
             let path = folder.join(by_digest(&digest(&source.text)));
             let written = private::write(&path, &source.text).and_then(|file| file.sync_all());
-            written.map_err(|source| fail(&path, "written", source))?;
+            written.map_err(|source| FileError::of(&path, "written", source))?;
         }
         File::open(&folder)
             .and_then(|f| f.sync_all())
-            .map_err(|source| fail(&folder, "written", source))?;
+            .map_err(|source| FileError::of(&folder, "written", source))?;
         Ok(modules
             .iter()
             .map(|(name, s)| (name.clone(), (s.chunk.clone(), digest(&s.text))))
@@ -307,14 +304,6 @@ fn by_name(module: &str) -> String {
         })
         .collect();
     format!("{}.lua", plain.trim_end_matches(".lua"))
-}
-
-fn fail(path: &Path, verb: &'static str, source: io::Error) -> RunsError {
-    RunsError::Io {
-        path: path.to_owned(),
-        verb,
-        source,
-    }
 }
 
 #[cfg(test)]

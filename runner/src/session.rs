@@ -25,6 +25,7 @@ use crate::event::{Event, Events, Reporter, Stamped};
 use crate::failure::Failure;
 use crate::journal::Journal;
 use crate::plan::{Approved, PlanError};
+use crate::private::FileError;
 use crate::programs::CaptureError;
 use crate::report::FileReporter;
 use crate::runs::{RunFolder, RunsError};
@@ -92,6 +93,8 @@ pub(crate) enum SessionError {
     Target(#[from] TargetError),
     #[error(transparent)]
     Plan(#[from] PlanError),
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{0} was refused; nothing was changed")]
     Refused(String),
     #[error("{0} has ended")]

@@ -16,6 +16,7 @@ use crate::engine::{Divergence, EngineError};
 use crate::failure::Failure;
 use crate::journal::JournalError;
 use crate::plan::PlanError;
+use crate::private::FileError;
 use crate::programs::CaptureError;
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
@@ -179,7 +180,7 @@ impl From<RunsError> for Fault {
             RunsError::Journal { id, .. } => Some(format!(
                 "nothing was changed; the run's folder is left as it is: see lockstep show {id}"
             )),
-            RunsError::Io { .. } => None,
+            RunsError::Io(_) => None,
         };
         Self {
             help,
@@ -230,11 +231,13 @@ impl From<EngineError> for Fault {
 
 impl From<PlanError> for Fault {
     fn from(error: PlanError) -> Self {
-        let exit = match &error {
-            PlanError::Unusable { .. } => Exit::Usage,
-            PlanError::Unwritten { .. } => Exit::State,
-        };
-        Self::new(exit, error)
+        Self::usage(error)
+    }
+}
+
+impl From<FileError> for Fault {
+    fn from(error: FileError) -> Self {
+        Self::new(Exit::State, error)
     }
 }
 
@@ -264,6 +267,7 @@ impl From<SessionError> for Fault {
             SessionError::Programs(error) => Self::from(error),
             SessionError::Target(error) => Self::from(error),
             SessionError::Plan(error) => Self::from(error),
+            SessionError::File(error) => Self::from(error),
             SessionError::Refused(_) => Self::usage(error).help("run the command again"),
             SessionError::Ended(ref id) => {
                 let help = format!("lockstep show {id}  shows how");

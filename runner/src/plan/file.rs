@@ -6,28 +6,24 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{FORMAT, Plan};
-use crate::private::{self, Over};
+use crate::private::{self, FileError, Over, PRIVATE};
 use crate::runs::RunFolder;
 
 /// The file in a run's folder with the plan that it has to keep to.
 pub(crate) const KEPT: &str = "plan.json";
 
-/// Why a plan can't be read or written.
+/// Why a plan can't be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PlanError {
-    #[error("the plan {path}: {what}")]
-    Unusable { path: PathBuf, what: String },
-    #[error("{path} can't be written: {source}")]
-    Unwritten {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+#[error("the plan {path}: {what}")]
+pub(crate) struct PlanError {
+    path: PathBuf,
+    what: String,
 }
 
 impl Plan {
     /// A plan that was written down.
     pub(crate) fn read(file: &Path) -> Result<Self, PlanError> {
-        let unusable = |what: String| PlanError::Unusable {
+        let unusable = |what: String| PlanError {
             path: file.to_owned(),
             what,
         };
@@ -44,28 +40,17 @@ impl Plan {
     }
 
     /// Writes it down where the operator wants it.
-    pub(crate) fn write(&self, file: &Path) -> Result<(), PlanError> {
-        let text = serde_json::to_string_pretty(self)
-            .map_err(std::io::Error::from)
-            .and_then(|text| {
-                private::place(file, &(text + "\n"), private::PRIVATE, Over::Anything)
-            });
-        text.map(drop).map_err(unwritten(file))
+    pub(crate) fn write(&self, file: &Path) -> Result<(), FileError> {
+        let text = serde_json::to_string_pretty(self).map_err(std::io::Error::from);
+        text.and_then(|text| private::place(file, &(text + "\n"), PRIVATE, Over::Anything))
+            .map_err(|source| FileError::of(file, "written", source))
     }
 
     /// Keeps it in the folder of the run that has to keep to it.
-    pub(crate) fn keep(&self, folder: &RunFolder) -> Result<(), PlanError> {
+    pub(crate) fn keep(&self, folder: &RunFolder) -> Result<(), FileError> {
         let file = folder.file(KEPT);
-        serde_json::to_string(self)
-            .map_err(std::io::Error::from)
-            .and_then(|text| private::write(&file, &text)?.sync_all())
-            .map_err(unwritten(&file))
-    }
-}
-
-fn unwritten(file: &Path) -> impl Fn(std::io::Error) -> PlanError {
-    move |source| PlanError::Unwritten {
-        path: file.to_owned(),
-        source,
+        let text = serde_json::to_string(self).map_err(std::io::Error::from);
+        text.and_then(|text| private::write(&file, &text)?.sync_all())
+            .map_err(|source| FileError::of(&file, "written", source))
     }
 }
