@@ -36,7 +36,7 @@ use crate::path::StepPath;
 pub use crate::source::{Source, Sources};
 pub(crate) use convert::UNKNOWN;
 use convert::{ToLua, to_json};
-use raised::{cut, internal, read_failure};
+use raised::{cut, read_failure};
 pub(crate) use sandbox::is_of_lua;
 use sandbox::{Shared, Site};
 
@@ -103,7 +103,7 @@ impl Script {
         seed: u64,
     ) -> Result<Self, Failure> {
         let shared = Rc::new(RefCell::new(Shared::new(sources)));
-        let (lua, prelude) = sandbox::build(&shared, registry, seed).map_err(|e| internal(&e))?;
+        let (lua, prelude) = sandbox::build(&shared, registry, seed)?;
         let (playbook, functions) = playbook::load(&lua, &prelude, &shared, main)?;
         shared.borrow_mut().loading = false;
         Ok(Self {
@@ -140,15 +140,14 @@ impl Script {
         let machines: Vec<&str> = cluster.machines.iter().map(|m| m.name.as_str()).collect();
         let cluster =
             &json!({"name": cluster.name, "members": cluster.names(), "machines": machines});
-        let args = self.start_args(cluster, params).map_err(|e| internal(&e))?;
+        let args = self.start_args(cluster, params)?;
         if let (Some(stages), Some(params)) = (self.functions.stages.clone(), args.last()) {
             let told = self.ask_stages(stages, params.clone());
             self.playbook.stages =
                 told.map_err(|failure| self.shared.borrow().with_source(failure))?;
         }
         let entry = self.functions.run.clone();
-        self.spawn(entry, None, Vec::new(), (0, 0), args)
-            .map_err(|e| internal(&e))
+        Ok(self.spawn(entry, None, Vec::new(), (0, 0), args)?)
     }
 
     /// What a playbook's function says of its stages.
@@ -158,20 +157,15 @@ impl Script {
             site: site.clone(),
             ..Failure::script(what)
         };
-        let ask = || {
-            let thread = self.lua.create_thread(self.prelude.raw_get("strand")?)?;
-            sandbox::watch(&thread, &self.shared)?;
-            let values = thread.resume::<MultiValue>((stages, params))?;
-            Ok((thread.is_finished(), values))
-        };
-        let (finished, values) = ask().map_err(|e| internal(&e))?;
-        if !finished {
+        let thread = self.lua.create_thread(self.prelude.raw_get("strand")?)?;
+        sandbox::watch(&thread, &self.shared)?;
+        let values = thread.resume::<MultiValue>((stages, params))?;
+        if !thread.is_finished() {
             return Err(wrong(
                 "stages: a function that takes no steps is expected".to_owned(),
             ));
         }
-        let (ok, value): (bool, LuaValue) =
-            self.lua.unpack_multi(values).map_err(|e| internal(&e))?;
+        let (ok, value): (bool, LuaValue) = self.lua.unpack_multi(values)?;
         if !ok {
             return Err(read_failure(&value));
         }
@@ -223,8 +217,12 @@ impl Script {
         });
         let mut all = vec![LuaValue::Function(body)];
         all.extend(args);
-        self.ready.push_back((id, MultiValue::from_vec(all)));
+        self.wake(id, all);
         Ok(())
+    }
+
+    fn wake(&mut self, strand: usize, values: Vec<LuaValue>) {
+        self.ready.push_back((strand, MultiValue::from_vec(values)));
     }
 
     /// Runs every strand that can run, until all of them wait or the playbook has ended; returns what they asked for on
@@ -245,14 +243,13 @@ impl Script {
                 ));
                 return Err(failure.at(site.to_string()));
             }
-            let values = result.map_err(|e| internal(&e))?;
+            let values = result?;
             let done = self.strands[id].thread.is_finished();
-            let next = if done {
-                self.finish(id, values)
+            if done {
+                self.finish(id, values)?;
             } else {
-                self.waits(id, values, &mut demands)
-            };
-            next.map_err(|e| internal(&e))?;
+                self.waits(id, values, &mut demands)?;
+            }
         }
         Ok(demands)
     }
@@ -284,23 +281,15 @@ impl Script {
                 "a completion of {path} arrived, for which nothing waits"
             )));
         };
-        let args = match result {
+        let values = match result {
             Ok(value) => {
-                let out = self
-                    .registry
-                    .op(&op)
-                    .map_or(Value::Null, |op| op.out.clone());
-                self.to_lua(value, &out)
-                    .map(|value| vec![LuaValue::Boolean(true), value])
+                let op = self.registry.op(&op);
+                let out = op.map_or(Value::Null, |op| op.out.clone());
+                vec![LuaValue::Boolean(true), self.to_lua(value, &out)?]
             }
-            Err(failure) => self
-                .raised(failure)
-                .map(|e| vec![LuaValue::Boolean(false), e]),
+            Err(failure) => vec![LuaValue::Boolean(false), self.raised(failure)?],
         };
-        self.ready.push_back((
-            strand,
-            MultiValue::from_vec(args.map_err(|e| internal(&e))?),
-        ));
+        self.wake(strand, values);
         Ok(())
     }
 
@@ -335,10 +324,7 @@ impl Script {
                     }
                     Err(failure) => {
                         let raised = self.raised(&failure)?;
-                        self.ready.push_back((
-                            id,
-                            MultiValue::from_vec(vec![LuaValue::Boolean(false), raised]),
-                        ));
+                        self.wake(id, vec![LuaValue::Boolean(false), raised]);
                     }
                 }
                 Ok(())
@@ -402,8 +388,7 @@ impl Script {
             .lua
             .create_sequence_from(std::mem::take(&mut fork.results).into_iter().flatten())?;
         self.strands[parent].fork = None;
-        self.ready
-            .push_back((parent, MultiValue::from_vec(vec![LuaValue::Table(results)])));
+        self.wake(parent, vec![LuaValue::Table(results)]);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::convert::to_json;
-use super::raised::{internal, read_failure};
+use super::raised::read_failure;
 use super::sandbox::{self, Shared};
 use crate::bundle::LIBRARY;
 use crate::failure::Failure;
@@ -237,11 +237,11 @@ fn returned(
     shared: &Rc<RefCell<Shared>>,
     main: &str,
 ) -> Result<Table, Failure> {
-    let values = run_file(lua, prelude, shared, main).map_err(|e| internal(&e))?;
+    let values = run_file(lua, prelude, shared, main)?;
     if let Some(site) = shared.borrow().runaway.clone() {
         return Err(Failure::script("an endless loop at the top of the file").at(site.to_string()));
     }
-    let (ok, value): (bool, LuaValue) = lua.unpack_multi(values).map_err(|e| internal(&e))?;
+    let (ok, value): (bool, LuaValue) = lua.unpack_multi(values)?;
     if !ok {
         return Err(shared.borrow().at_caller(main, read_failure(&value)));
     }
