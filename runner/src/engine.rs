@@ -288,16 +288,7 @@ impl Engine {
             }
         }
         let pausing = !self.held.is_empty() || self.stop > Stop::No;
-        let mut group = Vec::new();
-        for call in &calls {
-            group.push(Record::Intent {
-                path: call.path.clone(),
-                op: call.op.clone(),
-                args: call.args.clone(),
-                effect: call.effect,
-                site: call.site.clone(),
-            });
-        }
+        let mut group: Vec<Record> = calls.iter().map(Call::intent).collect();
         if !pausing {
             group.extend(calls.iter().map(|call| Record::Start {
                 path: call.path.clone(),
@@ -311,11 +302,7 @@ impl Engine {
                 continue;
             }
             let path = call.path.clone();
-            let outside = self
-                .tools
-                .approved
-                .as_ref()
-                .and_then(|a| a.objection(&call));
+            let outside = self.objection(&call);
             self.admit(call, 1, Vec::new())?;
             if let Some(why) = outside {
                 self.refuse(&path, why)?;
@@ -324,6 +311,11 @@ impl Engine {
             self.begin(&path, Begin::Run, Duration::ZERO);
         }
         Ok(())
+    }
+
+    /// Why a step is outside the plan, where there is one.
+    fn objection(&self, call: &Call) -> Option<String> {
+        self.tools.approved.as_ref()?.objection(call)
     }
 
     fn admit(&mut self, call: Call, attempts: u32, left: Vec<Value>) -> Result<(), EngineError> {
@@ -399,7 +391,8 @@ impl Engine {
             Verdict::NotStarted(why) => {
                 live.restarts += 1;
                 if live.restarts > 3 || self.stop > Stop::No {
-                    return self.hold(path, live_failure(&self.steps, path, why), false);
+                    let failure = live.failure(OpError::new(Kind::Unreachable, why));
+                    return self.hold(path, failure, false);
                 }
                 self.again(path, Duration::ZERO)
             }
@@ -455,10 +448,8 @@ impl Engine {
         by: By,
         decided: Option<Choice>,
     ) -> Result<(), EngineError> {
-        let mut group: Vec<Record> = decided
-            .map(|choice| self.decided(path, choice))
-            .into_iter()
-            .collect();
+        let decided = decided.map(|choice| self.decided(path, choice));
+        let mut group: Vec<Record> = decided.into_iter().collect();
         group.push(match result {
             Ok(value) => Record::Done {
                 path: path.clone(),
@@ -540,14 +531,6 @@ impl Engine {
     }
 }
 
-fn live_failure(steps: &BTreeMap<StepPath, Live>, path: &StepPath, why: String) -> Failure {
-    let error = OpError::new(Kind::Unreachable, why);
-    steps.get(path).map_or_else(
-        || Failure::new(Kind::Unreachable, ""),
-        |live| live.failure(error),
-    )
-}
-
 impl Live {
     fn member(&self) -> Option<Member> {
         self.def.member(&self.call.args)
@@ -569,14 +552,9 @@ impl Live {
     }
 
     fn failure(&self, error: OpError) -> Failure {
-        let member = self.member();
-        Failure::of_step(
-            error,
-            &self.call.op,
-            &self.call.path,
-            member.as_ref(),
-            &self.call.site,
-        )
-        .called(self.call.traceback.clone())
+        Failure {
+            traceback: self.call.traceback.clone(),
+            ..Failure::of_step(error, &self.call, self.member())
+        }
     }
 }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::call::Call;
 use crate::path::StepPath;
 use crate::source::Source;
 
@@ -69,26 +70,15 @@ impl Failure {
     }
 
     /// The failure of an op in a step.
-    pub(crate) fn of_step(
-        error: OpError,
-        op: &str,
-        step: &StepPath,
-        member: Option<&Member>,
-        site: &str,
-    ) -> Self {
+    pub(crate) fn of_step(error: OpError, call: &Call, member: Option<Member>) -> Self {
         Self {
-            op: Some(op.to_owned()),
-            step: Some(step.clone()),
-            member: error.member.or_else(|| member.cloned()),
-            site: Some(site.to_owned()),
+            op: Some(call.op.clone()),
+            step: Some(call.path.clone()),
+            member: error.member.or(member),
+            site: Some(call.site.clone()),
             detail: error.detail,
             ..Self::new(error.kind, error.message)
         }
-    }
-
-    /// With the frames by which the playbook came to the line.
-    pub(crate) fn called(self, traceback: Option<String>) -> Self {
-        Self { traceback, ..self }
     }
 
     /// A mistake in a playbook.

@@ -234,7 +234,14 @@ mod tests {
 
     fn of(cmd: &Cmd, output: &Output) -> Failure {
         let error = output.text(cmd, &"micro02".into()).unwrap_err();
-        Failure::of_step(error, "exec", &"exec#1".into(), None, "site.lua:3")
+        Failure {
+            op: Some("exec".to_owned()),
+            step: Some("exec#1".into()),
+            member: error.member,
+            site: Some("site.lua:3".to_owned()),
+            detail: error.detail,
+            ..Failure::new(error.kind, error.message)
+        }
     }
 
     #[test]
