@@ -22,7 +22,7 @@ use crate::event::Outcome;
 use crate::journal::ClusterRef;
 use crate::path::StepPath;
 
-pub(crate) use events::{Heard, Line};
+pub(crate) use events::{EventLog, Line};
 pub(crate) use load::{Tail, load};
 pub use step::{Attempt, Command, Output, Progress, Step, is_gate};
 pub(crate) use turn::{Turn, What};

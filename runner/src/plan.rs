@@ -196,7 +196,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
         sources: sources(piece),
         params: piece.params.clone(),
         steps: steps(&trial, &events),
-        said: said(&events),
+        said: messages(&events),
         instances: touched(&trial, &instances_before),
         settings,
         end,
@@ -321,8 +321,8 @@ fn contains(result: &Value, value: &Value) -> bool {
         }
 }
 
-fn said(events: &[crate::event::Stamped]) -> Vec<(String, String)> {
-    let mut said = Vec::new();
+fn messages(events: &[crate::event::Stamped]) -> Vec<(String, String)> {
+    let mut messages = Vec::new();
     for stamped in events {
         if let Event::Log {
             scope,
@@ -332,12 +332,12 @@ fn said(events: &[crate::event::Stamped]) -> Vec<(String, String)> {
             && *level != LogLevel::Debug
         {
             let line = (scope.clone(), message.clone());
-            if !said.contains(&line) {
-                said.push(line);
+            if !messages.contains(&line) {
+                messages.push(line);
             }
         }
     }
-    said
+    messages
 }
 
 fn touched(trial: &Trial, before: &[lockstep_twin::Instance]) -> Vec<String> {
@@ -384,7 +384,7 @@ impl Plan {
             let (op, args, found) = (s.op.clone(), s.args.clone(), s.found.clone());
             (s.path.clone(), Planned { op, args, found })
         };
-        self.steps.iter().map(step).collect()
+        Approved(self.steps.iter().map(step).collect())
     }
 
     /// Why a run of this playbook on this cluster can't be the planned one.
@@ -456,7 +456,7 @@ mod tests {
     fn objection(planned: Planned, args: Value) -> Option<String> {
         let path = StepPath::from("MicroCeph/microceph.finish#1");
         let op = planned.op.clone();
-        let approved: Approved = [(path.clone(), planned)].into_iter().collect();
+        let approved = Approved(BTreeMap::from([(path.clone(), planned)]));
         approved.objection(&Call {
             path,
             op,

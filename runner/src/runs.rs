@@ -403,8 +403,11 @@ mod tests {
         let file = format!("bundle/{}.lua", digest("return 1"));
         fs::write(run.file(&file), "return 2").unwrap();
         let error = run.captured(&head).err().map(|error| error.to_string());
-        let told = "the captured module site/update.lua of update-1 was changed or is missing";
-        assert_eq!(error, Some(format!("{told}: {file} has another content")));
+        let message = "the captured module site/update.lua of update-1 was changed or is missing";
+        assert_eq!(
+            error,
+            Some(format!("{message}: {file} has another content"))
+        );
         // The run of a lockstep that named its files otherwise.
         fs::write(run.file("bundle/site_update.lua"), "return 1").unwrap();
         assert_eq!(run.captured(&head).unwrap().0, modules);

@@ -142,9 +142,9 @@ impl Script {
             &json!({"name": cluster.name, "members": cluster.names(), "machines": machines});
         let args = self.start_args(cluster, params)?;
         if let (Some(stages), Some(params)) = (self.functions.stages.clone(), args.last()) {
-            let told = self.ask_stages(stages, params.clone());
+            let stages = self.ask_stages(stages, params.clone());
             self.playbook.stages =
-                told.map_err(|failure| self.shared.borrow().with_source(failure))?;
+                stages.map_err(|failure| self.shared.borrow().with_source(failure))?;
         }
         let entry = self.functions.run.clone();
         Ok(self.spawn(entry, None, Vec::new(), (0, 0), args)?)

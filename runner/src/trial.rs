@@ -98,9 +98,7 @@ impl Piece {
             machines: Vec::new(),
         })
     }
-}
 
-impl Piece {
     /// The names of the playbook's parameters.
     pub(crate) fn takes(&self) -> Result<Vec<String>, Failure> {
         Ok(self.script()?.playbook().names())
@@ -217,6 +215,13 @@ impl Trial {
         self.go_on(Decisions::default(), false, true, crash)
     }
 
+    fn begin(&mut self, crash: Option<Crash>) -> Result<Ended, Failure> {
+        match crash {
+            Some(crash) => self.run_until(crash),
+            None => self.run(),
+        }
+    }
+
     fn go_on(
         &mut self,
         decisions: Decisions,
@@ -225,21 +230,15 @@ impl Trial {
         crash: Option<Crash>,
     ) -> Result<Ended, Failure> {
         let (journal, records) = self.journal.reopen().map_err(|e| unreadable(&e))?;
-        if records.is_empty() {
+        let history = match History::of(records) {
             // Killed before anything was written: nothing has begun.
-            return match crash {
-                Some(crash) => self.run_until(crash),
-                None => self.run(),
-            };
-        }
-        let history = History::of(records).map_err(|e| unreadable(&e))?;
+            Err(JournalError::Empty) => return self.begin(crash),
+            history => history.map_err(|e| unreadable(&e))?,
+        };
         if history.refused() {
             // It is over; the operator types the same command again.
             self.journal = MemoryJournal::default();
-            return match crash {
-                Some(crash) => self.run_until(crash),
-                None => self.run(),
-            };
+            return self.begin(crash);
         }
         let journal = match crash {
             Some(crash) => self.journal.crashing(crash),

@@ -161,13 +161,16 @@ mod tests {
         for (at, open) in [(file.as_path(), 0o646), (folder.path(), 0o1777)] {
             let closed = fs::metadata(at).unwrap().permissions().mode() & 0o7777;
             mode(at, open);
-            let told = found(&file).unwrap_err();
-            assert_eq!(told.at, fs::canonicalize(at).unwrap());
+            let refused = found(&file).unwrap_err();
+            assert_eq!(refused.at, fs::canonicalize(at).unwrap());
             assert!(
-                told.to_string().contains(&format!("mode {open:04o}")),
-                "{told}"
+                refused.to_string().contains(&format!("mode {open:04o}")),
+                "{refused}"
             );
-            assert!(told.remedy().unwrap().contains("chmod go-w /"), "{told}");
+            assert!(
+                refused.remedy().unwrap().contains("chmod go-w /"),
+                "{refused}"
+            );
             mode(at, closed);
         }
         assert_eq!(found(&file), Ok(()));
@@ -207,10 +210,10 @@ mod tests {
         let (folder, file) = place();
         for at in [file.as_path(), folder.path()] {
             chown(at, Some(65534), None).unwrap();
-            let told = found(&file).unwrap_err().to_string();
+            let refused = found(&file).unwrap_err().to_string();
             assert!(
-                told.contains("belongs to somebody else (uid 65534"),
-                "{told}"
+                refused.contains("belongs to somebody else (uid 65534"),
+                "{refused}"
             );
             chown(at, Some(0), None).unwrap();
         }

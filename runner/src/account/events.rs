@@ -37,7 +37,7 @@ impl Line {
 
 /// The events of a run, and what of their file could not be read.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Heard {
+pub(crate) struct EventLog {
     pub(crate) events: Vec<Stamped>,
     /// Names of events that this lockstep doesn't know, each once.
     pub(crate) strange: Vec<String>,
@@ -48,18 +48,18 @@ pub(crate) struct Heard {
     pub(crate) torn: bool,
 }
 
-impl Heard {
+impl EventLog {
     pub(crate) fn of(text: &[u8]) -> Self {
-        let mut heard = Self::default();
+        let mut log = Self::default();
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             match line.strip_suffix(b"\n") {
                 Some([]) => {}
-                Some(line) => heard.take(Line::of(line)),
+                Some(line) => log.take(Line::of(line)),
                 // What is being written just now, or was when the controller died.
-                None => heard.torn = true,
+                None => log.torn = true,
             }
         }
-        heard
+        log
     }
 
     fn take(&mut self, line: Line) {
@@ -124,21 +124,21 @@ mod tests {
             r#"{"v":1,"at":"20"#,
         ]
         .join("\n");
-        let heard = Heard::of(text.as_bytes());
-        assert_eq!(heard.events.len(), 1);
-        assert_eq!(heard.strange, ["eclipse", "log", "log of version 9"]);
-        assert_eq!((heard.strangers, heard.garbage, heard.torn), (3, 2, true));
-        insta::assert_snapshot!(heard.troubles(false).join("\n"), @r"
+        let log = EventLog::of(text.as_bytes());
+        assert_eq!(log.events.len(), 1);
+        assert_eq!(log.strange, ["eclipse", "log", "log of version 9"]);
+        assert_eq!((log.strangers, log.garbage, log.torn), (3, 2, true));
+        insta::assert_snapshot!(log.troubles(false).join("\n"), @r"
         left out: 2 lines of the events that can't be read
         left out: 3 lines of events that this lockstep doesn't know: eclipse, log, log of version 9
         left out: the last line of the events, which is incomplete
         ");
-        assert_eq!(heard.troubles(true).len(), 2);
+        assert_eq!(log.troubles(true).len(), 2);
     }
 
     #[test]
     fn a_field_more_is_no_stranger() {
         let more = LOG.replace("\"level\"", "\"new\":1,\"level\"");
-        assert_eq!(Heard::of(format!("{more}\n").as_bytes()).events.len(), 1);
+        assert_eq!(EventLog::of(format!("{more}\n").as_bytes()).events.len(), 1);
     }
 }

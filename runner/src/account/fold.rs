@@ -11,7 +11,7 @@ use lockstep_modules::contract::schema::Member;
 use serde_json::Value;
 
 use super::wave::waves;
-use super::{Account, Heard, Progress, Session, State, Step, Turn, What};
+use super::{Account, EventLog, Progress, Session, State, Step, Turn, What};
 use crate::event::{Change, Outcome, StepInfo};
 use crate::failure::Failure;
 use crate::journal::{By, Choice, Head, History, JournalError, Record, Suspended, readable};
@@ -53,15 +53,15 @@ impl Account {
         }
         match events {
             Ok(text) => {
-                let heard = Heard::of(text);
-                fold.account.troubles.extend(heard.troubles(running));
+                let log = EventLog::of(text);
+                fold.account.troubles.extend(log.troubles(running));
                 fold.silent_after = fold
                     .account
                     .sessions
                     .last()
                     .map(|last| (fold.account.sessions.len() - 1, last.last));
-                for event in heard.events {
-                    fold.heard(event);
+                for event in log.events {
+                    fold.event(event);
                 }
             }
             Err(why) => fold.account.troubles.push(format!(
@@ -98,8 +98,8 @@ struct Fold {
     empty: bool,
     /// The session that the events are in.
     session: usize,
-    /// The last session of which the events told the beginning.
-    heard: Option<usize>,
+    /// The last session whose beginning is among the events.
+    announced: Option<usize>,
     /// Where the journal ends: session and time. Where it isn't sound the events speak alone from there on.
     silent_after: Option<(usize, Timestamp)>,
     /// Since when contact with a member is lost, by step and member.

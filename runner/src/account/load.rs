@@ -135,10 +135,10 @@ mod tests {
         let mut tail = Tail::of(&path);
         assert!(tail.lines().unwrap().is_empty(), "there is no file yet");
         let mut file = File::create(&path).unwrap();
-        let mut said = Vec::new();
+        let mut read = Vec::new();
         for piece in ["one\ntw", "o", "\n\nthree\n", "fo"] {
             file.write_all(piece.as_bytes()).unwrap();
-            said.push(tail.lines().unwrap());
+            read.push(tail.lines().unwrap());
         }
         let lines = |lines: &[&str]| {
             lines
@@ -147,7 +147,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(
-            said,
+            read,
             [
                 lines(&["one"]),
                 vec![],

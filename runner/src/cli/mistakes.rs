@@ -12,7 +12,7 @@ use super::exit::Exit;
 use crate::private::folder_of;
 
 /// Prints what clap has to say, help or a mistake, and tells how the process ends.
-pub(super) fn told(command: &Command, mut error: Error) -> ExitCode {
+pub(super) fn report(command: &Command, mut error: Error) -> ExitCode {
     let context = |kind: ContextKind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         _ => None,

@@ -19,13 +19,7 @@ pub(crate) struct Planned {
 
 /// The steps that a run may take, by their paths.
 #[derive(Clone, Debug)]
-pub struct Approved(BTreeMap<StepPath, Planned>);
-
-impl FromIterator<(StepPath, Planned)> for Approved {
-    fn from_iter<I: IntoIterator<Item = (StepPath, Planned)>>(steps: I) -> Self {
-        Self(steps.into_iter().collect())
-    }
-}
+pub struct Approved(pub(crate) BTreeMap<StepPath, Planned>);
 
 impl Approved {
     /// Why a step is outside the plan. What a read asks, and what an earlier step found, may depend on the day.

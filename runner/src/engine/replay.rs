@@ -283,11 +283,11 @@ impl Engine {
             .collect();
         let unexplained = |key: &String| !explained.iter().any(|prefix| key.starts_with(prefix));
         let silent = silent(&known, &observed);
-        let heard = |key: &String| !silent.iter().any(|member| is_about(key, member));
+        let answers_now = |key: &String| !silent.iter().any(|member| is_about(key, member));
         let differences: Vec<String> = known
             .iter()
             .filter(|(key, then)| {
-                observed.get(*key) != Some(then) && unexplained(key) && heard(key)
+                observed.get(*key) != Some(then) && unexplained(key) && answers_now(key)
             })
             .map(|(key, then)| {
                 format!(
@@ -328,8 +328,8 @@ impl Engine {
         if done(Take::NAME) <= done(Release::NAME) {
             return Ok(());
         }
-        let told = |error: OpError| error.told();
-        let locks = self.ask(WhoseIsIt::NAME, json!({})).await.map_err(told)?;
+        let reason = |error: OpError| error.told();
+        let locks = self.ask(WhoseIsIt::NAME, json!({})).await.map_err(reason)?;
         let locks = WhoseIsItOut::deserialize(locks).map_err(|e| e.to_string())?;
         let refusal = |lock: &MemberLock| {
             let why = lock.refusal(&self.tools.run)?;
@@ -354,7 +354,7 @@ impl Engine {
             ));
         }
         let args = json!({"best_effort": unasked});
-        let out = self.ask(Take::NAME, args).await.map_err(told)?;
+        let out = self.ask(Take::NAME, args).await.map_err(reason)?;
         self.host.owns(Take::NAME, &out);
         Ok(())
     }

@@ -213,9 +213,7 @@ impl History {
         }
         known
     }
-}
 
-impl History {
     /// Whether a check refused the run before it changed anything: it ended at a step that the playbook never heard of.
     pub(crate) fn refused(&self) -> bool {
         let held = |step: &Step| matches!(step.phase, Phase::Held { .. });

@@ -177,16 +177,16 @@ fn words(message: &str) -> Vec<Word<'_>> {
     }
     let mut add = |text, far| push(text, far, false);
     // Ours: unknown argument "membr" (did you mean "member"?); what is meant comes behind what is there.
-    let said = message.split("(did you mean").next().unwrap_or(message);
-    for quoted in said.split('"').skip(1).step_by(2) {
+    let stated = message.split("(did you mean").next().unwrap_or(message);
+    for quoted in stated.split('"').skip(1).step_by(2) {
         add(quoted, true);
     }
     // Of a table of data: unknown variant `lxc`, expected one of …
-    if let Some(name) = said.split('`').nth(1) {
+    if let Some(name) = stated.split('`').nth(1) {
         add(name, false);
     }
     // Ours: there is no snap.refesh; os isn't there in playbooks; parallel: a label is a text; argument wait: expected …
-    for name in said.split([' ', ':', ',', ';', '=']) {
+    for name in stated.split([' ', ':', ',', ';', '=']) {
         let name = name.trim_matches(|c: char| !c.is_alphanumeric() && c != '_');
         if name.contains(['.', '_']) {
             add(name, false);
@@ -194,7 +194,7 @@ fn words(message: &str) -> Vec<Word<'_>> {
         }
     }
     // Ours: os isn't there in playbooks; argv: expected a list; exec: argv: expected a list
-    for name in said.split(": ").take(2) {
+    for name in stated.split(": ").take(2) {
         let (name, rest) = name.split_once(' ').unwrap_or((name, ""));
         if rest.is_empty() || rest.starts_with("isn't") || rest.starts_with("is asked") {
             add(name, true);

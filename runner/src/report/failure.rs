@@ -93,10 +93,10 @@ impl<'a> Teller<'a> {
             entry(text, "ended", &format!("{end}{after}"));
         }
         for stream in ["stderr", "stdout"] {
-            let said = word(stream).unwrap_or_default();
+            let output = word(stream).unwrap_or_default();
             // What the message quotes already isn't said again.
-            if !said.trim().is_empty() && !failure.message.contains(said.trim()) {
-                entry(text, stream, &last(said));
+            if !output.trim().is_empty() && !failure.message.contains(output.trim()) {
+                entry(text, stream, &last(output));
             }
         }
     }
@@ -198,8 +198,8 @@ fn entry(text: &mut String, name: &str, what: &str) {
 }
 
 /// The last lines of what a program said.
-fn last(said: &str) -> String {
-    let all: Vec<&str> = said.trim_end().lines().collect();
+fn last(output: &str) -> String {
+    let all: Vec<&str> = output.trim_end().lines().collect();
     let shown = all[all.len().saturating_sub(SAID)..].iter();
     let shown: Vec<_> = shown.map(|line| cut(line, WIDE)).collect();
     harmless(&shown.join("\n")).into_owned()
@@ -212,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    fn told(failure: &Failure) -> String {
+    fn shown(failure: &Failure) -> String {
         let cluster = Cluster {
             name: "c".to_owned(),
             members: vec![MemberConfig {
@@ -247,20 +247,20 @@ mod tests {
     #[test]
     fn what_a_program_on_a_member_failed_with() {
         let refresh = Cmd::root(["/usr/bin/snap", "refresh", "lxd"]);
-        let said = "one\ntwo\nthree\nfour\nfive\nsix\nseven\nerror: cannot refresh\neight\n";
+        let output = "one\ntwo\nthree\nfour\nfive\nsix\nseven\nerror: cannot refresh\neight\n";
         let query = Cmd::root(["/snap/bin/lxc", "query", "-d", "{\"it's\": 1}"]);
         let evil = "\x1b[31mgone\x1b[0m\x07\r\n\x1b]0;owned\x07last";
         let mut slow = Output::exit(137, "", "");
         slow.end = lockstep_modules::contract::cmd::End::Signal(9);
         slow.took = Some(std::time::Duration::from_millis(12_345));
         let cases = [
-            told(&of(&refresh, &Output::exit(1, "", said))),
-            told(&of(&refresh, &Output::exit(10, "only\nthis", ""))),
-            told(&of(&query, &Output::exit(2, "", evil))),
-            told(&of(&refresh, &slow)),
-            told(&of(&refresh, &Output::exit(1, "", "x".repeat(10_000_000)))),
+            shown(&of(&refresh, &Output::exit(1, "", output))),
+            shown(&of(&refresh, &Output::exit(10, "only\nthis", ""))),
+            shown(&of(&query, &Output::exit(2, "", evil))),
+            shown(&of(&refresh, &slow)),
+            shown(&of(&refresh, &Output::exit(1, "", "x".repeat(10_000_000)))),
         ];
         insta::assert_snapshot!(cases.join("\n"));
-        assert!(cases.iter().all(|told| told.len() < 8000));
+        assert!(cases.iter().all(|shown| shown.len() < 8000));
     }
 }

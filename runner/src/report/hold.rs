@@ -60,7 +60,7 @@ fn at_a_gate(held: &Held) -> bool {
 /// All that a person is told of a hold: where and why, and the ways on.
 ///
 /// `simulated` is as in [`ways_on`], `width` as in [`table`].
-pub(crate) fn told(
+pub(crate) fn message(
     id: &str,
     held: &[Held],
     simulated: bool,

@@ -30,7 +30,7 @@ pub struct LineReporter<W> {
     ink: Ink,
     began: Option<Timestamp>,
     section: String,
-    said: BTreeMap<StepPath, (Timestamp, String)>,
+    latest: BTreeMap<StepPath, (Timestamp, String)>,
 }
 
 impl<W: Write> LineReporter<W> {
@@ -42,7 +42,7 @@ impl<W: Write> LineReporter<W> {
             ink: Ink::Plain,
             began: None,
             section: String::new(),
-            said: BTreeMap::new(),
+            latest: BTreeMap::new(),
         }
     }
 
@@ -79,14 +79,17 @@ impl<W: Write> LineReporter<W> {
 
     /// Whether what a step that goes on says now is worth a line after what it said before.
     fn worth(&mut self, at: Timestamp, path: &StepPath, text: &str) -> bool {
-        let (due, news) = self.said.get(path).map_or((true, true), |(last, said)| {
-            let news = said != text;
-            let patience = if news { PATIENCE } else { REMINDER };
-            (at.duration_since(*last).as_secs() >= patience, news)
-        });
+        let (due, news) = self
+            .latest
+            .get(path)
+            .map_or((true, true), |(last, before)| {
+                let news = before != text;
+                let patience = if news { PATIENCE } else { REMINDER };
+                (at.duration_since(*last).as_secs() >= patience, news)
+            });
         let worth = self.verbose && news || due;
         if worth {
-            self.said.insert(path.to_owned(), (at, text.to_owned()));
+            self.latest.insert(path.to_owned(), (at, text.to_owned()));
         }
         worth
     }
@@ -114,7 +117,7 @@ impl<W: Write> LineReporter<W> {
 
 impl LineReporter<Vec<u8>> {
     /// What was printed since this was asked last.
-    pub fn said(&mut self) -> String {
+    pub fn printed(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.out)).into_owned()
     }
 }
@@ -148,7 +151,7 @@ impl<W: Write> Reporter for LineReporter<W> {
                 self.step(at, step, text);
             }
             Event::Progress { path, text, .. } => {
-                let first = !self.said.contains_key(path);
+                let first = !self.latest.contains_key(path);
                 // The first look is never a surprise.
                 if self.worth(at, path, text) && (!first || self.verbose) {
                     self.line(at, &format!("{path}: {text}"));
@@ -183,7 +186,7 @@ impl<W: Write> Reporter for LineReporter<W> {
                 by,
                 ms,
             } => {
-                self.said.remove(&step.path);
+                self.latest.remove(&step.path);
                 if step.effect != Effect::Once && *ms < NOTICEABLE && !self.verbose {
                     return;
                 }
@@ -207,11 +210,11 @@ impl<W: Write> Reporter for LineReporter<W> {
                 );
             }
             Event::StepFailed { path, failure } => {
-                self.said.remove(path);
+                self.latest.remove(path);
                 self.line(at, &format!("{path}: {failure}"));
             }
             Event::StepHeld { path, failure, .. } => {
-                self.said.remove(path);
+                self.latest.remove(path);
                 let mark = self.ink.bad("held");
                 self.marked(at, &mark, &format!(" at {path}: {failure}"));
             }

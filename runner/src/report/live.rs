@@ -194,7 +194,7 @@ impl Reporter for LiveReporter {
             Event::Progress { .. } | Event::Printed { .. } | Event::StepStarted { .. }
         ) {
             self.lines.take(stamped);
-            self.screen.print(&self.lines.said());
+            self.screen.print(&self.lines.printed());
         }
         self.screen.0.borrow_mut().board.take(stamped);
         self.screen.draw(stamped.at);

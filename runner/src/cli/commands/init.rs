@@ -222,7 +222,7 @@ async fn list(transport: &Ssh, first: &Member) -> Result<Vec<(String, String)>, 
             .trim_matches(['[', ']'])
             .to_owned()
     };
-    let mut said = Vec::new();
+    let mut errors = Vec::new();
     for cmd in [&microcloud, &lxd] {
         let outputs = transport.run(first, std::slice::from_ref(cmd), &deaf).await;
         let outputs =
@@ -246,12 +246,12 @@ async fn list(transport: &Ssh, first: &Member) -> Result<Vec<(String, String)>, 
         };
         match members {
             Ok(members) => return Ok(members),
-            Err(error) => said.push(error.message),
+            Err(error) => errors.push(error.message),
         }
     }
     Err(Fault::new(
         Exit::Failed,
-        format!("{first} didn't list the members: {}", said.join("; ")),
+        format!("{first} didn't list the members: {}", errors.join("; ")),
     ))
 }
 

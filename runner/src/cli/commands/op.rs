@@ -355,9 +355,9 @@ fn print(op: &OpDef, call: &Once, value: Value, as_json: bool) -> Exit {
                 format!("{name}: ")
             };
             let before = if names.len() > 1 { who.as_str() } else { "" };
-            let said = op.call.prints() && Said::of(result).tell(&who, before);
+            let printed = op.call.prints() && Printed::of(result).tell(&who, before);
             match result.get("value") {
-                Some(_) if said => {}
+                Some(_) if printed => {}
                 Some(value) => out!("{who}{}", op.call.summary(value)),
                 None => out!(
                     "{who}failed: {}",
@@ -389,14 +389,14 @@ fn failure_of(error: &Value) -> Exit {
 /// What a program printed, as far as it was kept.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Said {
+struct Printed {
     code: i32,
     stdout: String,
     stderr: String,
     cut: bool,
 }
 
-impl Said {
+impl Printed {
     fn of(result: &Value) -> Self {
         let fields = result.get("value").unwrap_or(&result["error"]["detail"]);
         Self::deserialize(fields).unwrap_or_default()
@@ -410,10 +410,10 @@ impl Said {
         }
         self.stdout.lines().for_each(|line| out!("{before}{line}"));
         self.stderr.lines().for_each(|line| err!("{before}{line}"));
-        let said = !self.stdout.is_empty() || !self.stderr.is_empty();
-        if said && self.code != 0 {
+        let printed = !self.stdout.is_empty() || !self.stderr.is_empty();
+        if printed && self.code != 0 {
             err!("{who}exit {}", self.code);
         }
-        said
+        printed
     }
 }

@@ -168,7 +168,7 @@ fn print(plan: &Plan, verbose: bool) {
     };
     out!("{} on {}: {members}\n", plan.playbook, plan.cluster);
     let mut shown: Option<&str> = None;
-    let mut said = plan.said.iter().peekable();
+    let mut messages = plan.said.iter().peekable();
     let changing = plan.steps.iter().filter(|s| {
         // A question is shown: a run stops there until somebody has answered.
         verbose || s.effect != Effect::Read || s.takes >= 1000 || s.op == Confirm::NAME
@@ -192,7 +192,7 @@ fn print(plan: &Plan, verbose: bool) {
                 ))
             );
             while let Some((_, message)) =
-                said.next_if(|(scope, _)| scope.split('/').next() == shown)
+                messages.next_if(|(scope, _)| scope.split('/').next() == shown)
             {
                 out!("         {message}");
             }

@@ -315,7 +315,7 @@ pub(crate) fn ways(registry: &Registry, account: &Account, width: usize) -> Opti
     let simulated = account.target.is_simulated();
     let sources = BTreeMap::new();
     let teller = Teller::of(&sources, Ink::Plain);
-    (!held.is_empty()).then(|| hold::told(&account.run, &held, simulated, &teller, width))
+    (!held.is_empty()).then(|| hold::message(&account.run, &held, simulated, &teller, width))
 }
 
 fn held(registry: &Registry, step: &Step) -> Option<Held> {

@@ -89,7 +89,7 @@ pub(crate) fn watch(app: &App<'_>, args: &WatchArgs) -> Result<Exit, Fault> {
 /// What is made of the lines.
 enum View {
     Raw,
-    Told(Box<dyn Reporter>),
+    Reported(Box<dyn Reporter>),
     Quiet,
 }
 
@@ -101,7 +101,7 @@ impl View {
         if global.json {
             return Self::Raw;
         }
-        Self::Told(match screen {
+        Self::Reported(match screen {
             Some(screen) => Box::new(LiveReporter::new(screen.clone(), global.verbose)),
             None => Box::new(LineReporter::new(std::io::stdout(), global.verbose)),
         })
@@ -120,15 +120,15 @@ impl View {
                 let line = harmless_line(&String::from_utf8_lossy(bytes));
                 let _ = writeln!(std::io::stdout(), "{line}");
             }
-            (Self::Told(reporter), Line::Event(event)) => reporter.take(&event),
+            (Self::Reported(reporter), Line::Event(event)) => reporter.take(&event),
             // What can't be read is told at the end, once.
-            (Self::Told(_), Line::Strange(name)) => {
+            (Self::Reported(_), Line::Strange(name)) => {
                 err!(
                     "an event that this lockstep doesn't know: {}",
                     harmless(&name)
                 );
             }
-            (Self::Raw | Self::Told(_), Line::Garbage) | (Self::Quiet, _) => {}
+            (Self::Raw | Self::Reported(_), Line::Garbage) | (Self::Quiet, _) => {}
         }
         at
     }
