@@ -102,11 +102,8 @@ impl Secrets {
             .into_iter()
             .map(|(name, opened)| (name, opened.value));
         let values: Vec<(String, String)> = values.collect();
-        let forms = if values.is_empty() {
-            None
-        } else {
-            Some(Forms::of(&values)?)
-        };
+        let forms = (!values.is_empty()).then(|| Forms::of(&values));
+        let forms = forms.transpose()?;
         let all = values.into_iter().map(|(name, value)| (name, Some(value)));
         Ok(Self {
             all: all.collect(),

@@ -114,9 +114,9 @@ impl Case {
                 simpler.push(case);
             }
         };
-        without_each(self.before.len(), |case, i| drop(case.before.remove(i)));
-        without_each(self.faults.len(), |case, i| drop(case.faults.remove(i)));
-        without_each(self.kills.len(), |case, i| drop(case.kills.remove(i)));
+        without_each(self.before.len(), |case, i| _ = case.before.remove(i));
+        without_each(self.faults.len(), |case, i| _ = case.faults.remove(i));
+        without_each(self.kills.len(), |case, i| _ = case.kills.remove(i));
         for (i, kill) in self.kills.iter().enumerate() {
             if kill.sessions_end || !kill.downtime.is_zero() {
                 let mut case = self.clone();

@@ -104,10 +104,7 @@ impl Draft {
 
     /// Makes the run's folder, with all that it takes to resume it. To be called within a runtime.
     pub(crate) fn begin(self, begin: Begin<'_>) -> Result<Session, SessionError> {
-        let folder = match begin.runs {
-            Some(runs) => Some(runs.create(&self.name)?),
-            None => None,
-        };
+        let folder = begin.runs.map(|runs| runs.create(&self.name)).transpose()?;
         let (mut registry, mut programs, mut bundle) = (self.registry, None, BTreeMap::new());
         let mut journal: Box<dyn Journal> = Box::new(MemoryJournal::default());
         if let Some(folder) = &folder {

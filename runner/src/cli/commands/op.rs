@@ -53,9 +53,8 @@ fn op_command(op: &OpDef) -> Command {
         .about(op.about().trim_end_matches('.').to_owned())
         .long_about(op.doc.clone());
     let is_required = |name: &str| required(&op.args).any(|r| r == name);
-    let (of_member, others): (Vec<_>, Vec<_>) =
+    let (of_member, mut others): (Vec<_>, Vec<_>) =
         properties(&op.args).partition(|(name, _)| *name == "member");
-    let mut others = others;
     others.sort_by_key(|(name, _)| (!is_required(name), name.as_str()));
     for (name, schema) in others {
         command = command.arg(argument(name, schema, is_required(name)));

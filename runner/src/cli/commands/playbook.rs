@@ -133,10 +133,8 @@ pub(crate) fn run(
     speed: Option<f64>,
 ) -> Result<Exit, Fault> {
     let draft = Draft::new(app.registry, main, target, args.params.typed())?;
-    let plan = match &args.plan {
-        Some(file) => Some(fitting(&draft, file)?),
-        None => None,
-    };
+    let plan = args.plan.as_ref();
+    let plan = plan.map(|file| fitting(&draft, file)).transpose()?;
     let secrets = params::secrets(
         draft.playbook(),
         draft.params(),

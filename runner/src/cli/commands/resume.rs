@@ -91,10 +91,8 @@ pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
     let taken = TakenUp::of(&runs, &args.run)?;
     let aborting = args.abort || taken.history().cancelled.is_some();
     let registry = registry_of(app, &taken)?;
-    let named = match &args.playbook {
-        Some(named) => Some(main_of(app.global, named)?),
-        None => None,
-    };
+    let named = args.playbook.as_ref();
+    let named = named.map(|named| main_of(app.global, named)).transpose()?;
     let script = taken.script(&registry, named)?;
     let simulated = taken.is_simulated();
     let secrets = params::secrets(
