@@ -131,7 +131,7 @@ impl Script {
         self.shared.borrow().loaded.clone()
     }
 
-    /// Readies the first strand. `params` have passed [`Playbook::params`], or are what lockstep itself gives its own `op`.
+    /// Readies the first strand. `params` have passed `Playbook::params`, or are what lockstep itself gives its own `op`.
     ///
     /// # Errors
     /// Where the playbook's function of its stages goes wrong, or Lua has no memory left.

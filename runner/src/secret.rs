@@ -1,8 +1,8 @@
 //! Secrets: values that a run needs and that nobody gets to read in what it leaves behind.
 //!
 //! Lua, the journal, plans and simulated clusters only ever hold a *placeholder*. Right before an op runs, placeholders in its
-//! arguments become values ([`Secrets::put_in`]); in whatever comes back from it they become placeholders again
-//! ([`Secrets::take_out`]); and whatever a person or a program gets to see of a run has `***` for either ([`Secrets::show`]).
+//! arguments become values (`Secrets::put_in`); in whatever comes back from it they become placeholders again
+//! (`Secrets::take_out`); and whatever a person or a program gets to see of a run has `***` for either (`Secrets::show`).
 
 mod forms;
 mod source;
