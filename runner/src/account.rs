@@ -17,77 +17,58 @@ use lockstep_modules::contract::schema::Member;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use crate::event::Change;
+pub(crate) use crate::event::Change;
 use crate::event::Outcome;
 use crate::journal::ClusterRef;
 use crate::path::StepPath;
 
-pub use events::{Heard, Line};
-pub use load::{Tail, load};
+pub(crate) use events::{EventLog, Line};
+pub(crate) use load::{Tail, load};
 pub use step::{Attempt, Command, Output, Progress, Step, is_gate};
-pub use turn::{Turn, What};
-pub use wave::Wave;
+pub(crate) use turn::{Turn, What};
+pub(crate) use wave::Wave;
 
 /// What is known of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Account {
-    /// Its name.
-    pub run: String,
-    /// The playbook.
-    pub playbook: String,
-    /// The cluster's name.
-    pub cluster: String,
+    pub(crate) run: String,
+    pub(crate) playbook: String,
+    pub(crate) cluster: String,
     /// How the cluster was named on the command line.
-    pub target: ClusterRef,
-    /// The cluster's members, in its order.
-    pub members: Vec<Member>,
-    /// The playbook's parameters.
-    pub params: Value,
+    pub(crate) target: ClusterRef,
+    pub(crate) members: Vec<Member>,
+    pub(crate) params: Value,
     /// The lockstep that began the run.
-    pub lockstep: String,
-    /// Who began it, as `user@host`.
-    pub who: String,
-    /// When it began.
-    pub began: Option<Timestamp>,
+    pub(crate) lockstep: String,
+    pub(crate) who: String,
+    pub(crate) began: Option<Timestamp>,
     /// When something was last heard of it.
-    pub last: Option<Timestamp>,
-    /// Where it stands.
-    pub state: State,
+    pub(crate) last: Option<Timestamp>,
+    pub(crate) state: State,
     /// Why it stopped there, where there is more to say.
-    pub why: Option<String>,
-    /// What the playbook returned.
-    pub result: Option<Value>,
-    /// The steps that it is held at.
-    pub held: Vec<StepPath>,
-    /// How often it was resumed.
-    pub resumes: usize,
-    /// How many steps came to an end.
-    pub steps_done: usize,
-    /// What was changed, by component and member.
-    pub changes: Vec<Change>,
+    pub(crate) why: Option<String>,
+    pub(crate) result: Option<Value>,
+    pub(crate) held: Vec<StepPath>,
+    pub(crate) resumes: usize,
+    pub(crate) steps_done: usize,
+    pub(crate) changes: Vec<Change>,
     /// The waves, in the order in which they began.
-    pub waves: Vec<Wave>,
-    /// The times in which a process ran it.
-    pub sessions: Vec<Session>,
-    /// What happened to the run as a whole, in its order.
-    pub turns: Vec<Turn>,
+    pub(crate) waves: Vec<Wave>,
+    pub(crate) sessions: Vec<Session>,
+    pub(crate) turns: Vec<Turn>,
     /// The steps, in the order in which they were asked for.
-    pub steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
     /// What of the journal and the events could not be read, a sentence each.
     pub troubles: Vec<String>,
     /// Whether the journal, on which everything rests, could be read to its end.
     pub sound: bool,
 }
 
-/// Where a run stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// A process is at it.
+pub(crate) enum State {
     Running,
-    /// The playbook came to its end.
     Done,
-    /// A failure ended the playbook.
     Failed,
     /// A check refused it before anything was changed.
     Refused,
@@ -118,9 +99,7 @@ impl From<Outcome> for State {
 }
 
 impl State {
-    /// In a word or two.
-    #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Done => "done",
@@ -135,8 +114,7 @@ impl State {
     }
 
     /// Whether nothing can follow.
-    #[must_use]
-    pub fn is_over(self) -> bool {
+    pub(crate) fn is_over(self) -> bool {
         matches!(
             self,
             Self::Done | Self::Failed | Self::Refused | Self::Aborted | Self::NotBegun
@@ -146,23 +124,18 @@ impl State {
 
 /// The same change of a component on several members.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Move<'a> {
+pub(crate) struct Move<'a> {
     /// The snap, or what else was changed.
-    pub component: &'a str,
-    /// The revision before.
-    pub from: &'a str,
-    /// The revision now.
-    pub to: &'a str,
-    /// The version now, where it is known.
-    pub version: Option<&'a str>,
-    /// The members, in the order of their changes.
-    pub members: Vec<Member>,
+    pub(crate) component: &'a str,
+    pub(crate) from: &'a str,
+    pub(crate) to: &'a str,
+    pub(crate) version: Option<&'a str>,
+    pub(crate) members: Vec<Member>,
 }
 
 impl Move<'_> {
     /// On which of these members: `all 4`, or their names.
-    #[must_use]
-    pub fn among(&self, members: &[Member]) -> String {
+    pub(crate) fn among(&self, members: &[Member]) -> String {
         if self.members.len() == members.len() && members.len() > 1 {
             return format!("all {}", members.len());
         }
@@ -182,42 +155,42 @@ impl Move<'_> {
 
 /// A time in which a process ran the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Session {
-    /// When it began.
-    pub began: Timestamp,
+pub(crate) struct Session {
+    pub(crate) began: Timestamp,
     /// When something was last heard of it.
-    pub last: Timestamp,
+    pub(crate) last: Timestamp,
 }
 
 impl Session {
-    /// How long it was, in milliseconds.
-    #[must_use]
-    pub fn ms(&self) -> i64 {
+    fn at(at: Timestamp) -> Self {
+        Self {
+            began: at,
+            last: at,
+        }
+    }
+
+    pub(crate) fn ms(&self) -> i64 {
         between(self.began, self.last)
     }
 }
 
 impl Account {
-    /// The step of this path.
-    #[must_use]
-    pub fn step(&self, path: &StepPath) -> Option<&Step> {
+    pub(crate) fn step(&self, path: &StepPath) -> Option<&Step> {
         self.steps.iter().find(|step| step.path == *path)
     }
 
     /// How long processes were at it, in milliseconds: the time in which it was paused isn't counted.
-    #[must_use]
-    pub fn ms(&self) -> i64 {
+    pub(crate) fn ms(&self) -> i64 {
         self.sessions.iter().map(Session::ms).sum()
     }
 
     /// The gates that were passed, or not: steps that judge whether the run may go on.
-    pub fn gates(&self) -> impl Iterator<Item = &Step> {
+    pub(crate) fn gates(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.is_gate())
     }
 
     /// What changed, with the members for which it was the same taken together, in the order of the first change.
-    #[must_use]
-    pub fn moves(&self) -> Vec<Move<'_>> {
+    pub(crate) fn moves(&self) -> Vec<Move<'_>> {
         let mut all: Vec<Move<'_>> = Vec::new();
         for change in &self.changes {
             let one = Move {
@@ -243,8 +216,7 @@ impl Account {
     }
 
     /// The name of the wave that a step belongs to; nothing for what is done around the waves.
-    #[must_use]
-    pub fn wave_of<'a>(&self, step: &'a Step) -> Option<&'a str> {
+    pub(crate) fn wave_of<'a>(&self, step: &'a Step) -> Option<&'a str> {
         let first = step.path.stage()?;
         let is_member = self.members.iter().any(|m| *m == *first);
         (!is_member && first != "finally").then_some(first)
@@ -258,8 +230,7 @@ fn between(from: Timestamp, to: Timestamp) -> i64 {
 }
 
 /// A length of time for people: `0.4 s`, `49.7 s`, `12 min 5 s`, `3 h 2 min`.
-#[must_use]
-pub fn span(ms: i64) -> String {
+pub(crate) fn span(ms: i64) -> String {
     let whole = SignedDuration::from_millis(ms).as_secs();
     let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
     match (hours, minutes) {

@@ -14,26 +14,25 @@ use serde_json::Value;
 use crate::event::{CommandEnd, Event};
 
 /// A result of an op, or what it left in the world, as JSON: more than that is a failure.
-pub const RECORD: usize = 4 << 20;
+pub(crate) const RECORD: usize = 4 << 20;
 
 /// A text that people read: why something failed, a line of progress, a log's message.
-pub const TEXT: usize = 16 << 10;
+pub(crate) const TEXT: usize = 16 << 10;
 
 /// A piece of a failure's evidence.
-pub const EVIDENCE: usize = 64 << 10;
+pub(crate) const EVIDENCE: usize = 64 << 10;
 
 /// One output of a command, as events have it.
-pub const OUTPUT: usize = 1 << 20;
+pub(crate) const OUTPUT: usize = 1 << 20;
 
 /// All of a run's outputs that are too long for an event.
-pub const OUTPUTS: u64 = 64 << 20;
+pub(crate) const OUTPUTS: u64 = 64 << 20;
 
 /// A run's events, as a file. Those of steps, and those of the run itself, are written also beyond it.
-pub const EVENTS: u64 = 128 << 20;
+pub(crate) const EVENTS: u64 = 128 << 20;
 
 /// A text of at most about so many bytes: of a longer one its two ends, with how much is left out between them.
-#[must_use]
-pub fn ends(text: &str, most: usize) -> Cow<'_, str> {
+pub(crate) fn ends(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return Cow::Borrowed(text);
     }
@@ -52,8 +51,7 @@ fn shorten(text: &mut String, most: usize) {
 }
 
 /// Whether a value is more than a record of the journal may hold: the sentence that says so.
-#[must_use]
-pub fn too_large(value: &Value, member: Option<&Member>) -> Option<String> {
+pub(crate) fn too_large(value: &Value, member: Option<&Member>) -> Option<String> {
     let bytes = value.to_string().len();
     let whose = member.map_or_else(|| "its answer".to_owned(), |m| format!("the answer of {m}"));
     (bytes > RECORD).then(|| {
@@ -63,8 +61,7 @@ pub fn too_large(value: &Value, member: Option<&Member>) -> Option<String> {
 }
 
 /// A failure with as much of its evidence as a run keeps.
-#[must_use]
-pub fn failure(mut error: OpError) -> OpError {
+pub(crate) fn failure(mut error: OpError) -> OpError {
     shorten(&mut error.message, TEXT);
     for value in error.detail.values_mut() {
         match value {
@@ -81,8 +78,7 @@ pub fn failure(mut error: OpError) -> OpError {
 }
 
 /// What came of an attempt is more than a run keeps.
-#[must_use]
-pub fn overflow(message: String, member: Option<&Member>) -> OpError {
+pub(crate) fn overflow(message: String, member: Option<&Member>) -> OpError {
     let error = OpError::new(Kind::Command, message);
     match member {
         Some(member) => error.on(member),
@@ -91,8 +87,7 @@ pub fn overflow(message: String, member: Option<&Member>) -> OpError {
 }
 
 /// An event with as much of what others said as a run keeps.
-#[must_use]
-pub fn event(mut event: Event) -> Event {
+pub(crate) fn event(mut event: Event) -> Event {
     match &mut event {
         Event::Command {
             end,
@@ -125,8 +120,7 @@ pub fn event(mut event: Event) -> Event {
 }
 
 /// Whether an event tells how far the run is, and not only what was seen and said on the way.
-#[must_use]
-pub fn is_essential(event: &Event) -> bool {
+pub(crate) fn is_essential(event: &Event) -> bool {
     !matches!(
         event,
         Event::Command { .. }

@@ -27,6 +27,9 @@ pub enum Playbooks {
 }
 
 impl Playbooks {
+    /// The playbooks that can be run by name.
+    pub(crate) const NAMES: [&str; 3] = ["update", "upgrade", "preflight"];
+
     /// The file of this name, for example `update.lua`.
     fn read(&self, file: &str) -> Option<Result<Source, String>> {
         match self {
@@ -53,10 +56,7 @@ impl Playbooks {
     }
 
     /// The Lua modules that `require "playbooks.…"` finds, and the library: paths with texts.
-    ///
-    /// # Errors
-    /// Where the folder can't be read.
-    pub fn modules(&self) -> Result<Vec<(String, String)>, String> {
+    pub(crate) fn modules(&self) -> Result<Vec<(String, String)>, String> {
         let mut modules = Vec::new();
         for below in ["", WAVES] {
             let path = |name: &str| Path::new(below).join(name).display().to_string();
@@ -79,25 +79,15 @@ impl Playbooks {
         }
         Ok(modules)
     }
-
-    /// The playbooks that can be run by name.
-    #[must_use]
-    pub fn names(&self) -> Vec<String> {
-        ["update", "upgrade", "preflight"]
-            .map(str::to_owned)
-            .to_vec()
-    }
 }
 
 /// A file that comes with the shipped playbooks, whatever takes their place.
-#[must_use]
-pub fn shipped(file: &str) -> Option<&'static str> {
+pub(crate) fn shipped(file: &str) -> Option<&'static str> {
     SHIPPED.get_file(file)?.contents_utf8()
 }
 
 /// The file that comes with the shipped playbooks and has this digest, if one.
-#[must_use]
-pub fn shipped_with(sum: &str) -> Option<&'static str> {
+pub(crate) fn shipped_with(sum: &str) -> Option<&'static str> {
     fn within(folder: &'static Dir<'_>, sum: &str) -> Option<&'static str> {
         let mut files = folder.files().filter_map(|file| file.contents_utf8());
         files
@@ -108,14 +98,12 @@ pub fn shipped_with(sum: &str) -> Option<&'static str> {
 }
 
 /// Whether a source is one of the shipped playbooks, unchanged.
-#[must_use]
-pub fn is_shipped(source: &Source) -> bool {
+pub(crate) fn is_shipped(source: &Source) -> bool {
     shipped_with(&digest(&source.text)).is_some()
 }
 
 /// The Lua files in a folder of the shipped playbooks (`""` for the top): names with texts, by name.
-#[must_use]
-pub fn shipped_in(folder: &str) -> Vec<(&'static str, &'static str)> {
+pub(crate) fn shipped_in(folder: &str) -> Vec<(&'static str, &'static str)> {
     let folder = if folder.is_empty() {
         Some(&SHIPPED)
     } else {
@@ -130,10 +118,7 @@ pub fn shipped_in(folder: &str) -> Vec<(&'static str, &'static str)> {
 }
 
 /// The Lua files in a folder, by name.
-///
-/// # Errors
-/// With the folder, where it can't be read.
-pub fn lua_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+pub(crate) fn lua_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let complain = |e: std::io::Error| format!("{} can't be read: {e}", folder.display());
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(complain)? {
@@ -147,23 +132,20 @@ pub fn lua_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// A playbook that somebody named.
-pub struct Main {
-    /// Its main module.
-    pub main: String,
+pub(crate) struct Main {
+    pub(crate) main: String,
     /// The name that its runs get.
-    pub name: String,
-    /// Where its modules are.
-    pub finder: Finder,
+    pub(crate) name: String,
+    pub(crate) finder: Finder,
     /// It is a site's own, which may name machines beside the cluster.
-    pub site: bool,
+    pub(crate) site: bool,
 }
 
 impl Main {
     /// A shipped playbook by its name, or a site's by its file; none where there is neither.
-    #[must_use]
-    pub fn find(playbooks: Playbooks, named: &str) -> Option<Self> {
+    pub(crate) fn find(playbooks: Playbooks, named: &str) -> Option<Self> {
         let main = named.to_owned();
-        if playbooks.names().contains(&main) {
+        if Playbooks::NAMES.contains(&named) {
             return Some(Self {
                 name: main.clone(),
                 main,
@@ -284,7 +266,7 @@ fn read_file(path: &Path) -> Option<Result<Source, String>> {
 }
 
 /// The modules that a run captured. On resume nothing else is consulted.
-pub struct Captured(pub BTreeMap<String, Source>);
+pub(crate) struct Captured(pub(crate) BTreeMap<String, Source>);
 
 impl Sources for Captured {
     fn find(&self, name: &str) -> Result<Source, String> {

@@ -5,60 +5,66 @@ use lockstep_modules::contract::schema::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::journal::Record;
 use crate::path::StepPath;
 
 /// One call of an op, with its place in the run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Call {
+pub(crate) struct Call {
     /// Where it stands: section and member labels, then the op and how many of it came before in the same scope, for
     /// example `MicroCeph/micro2/snap.refresh#1`. This is the step's identity.
-    pub path: StepPath,
-    /// The op.
-    pub op: String,
+    pub(crate) path: StepPath,
+    pub(crate) op: String,
     /// Its arguments, fitted to the op's schema.
-    pub args: Value,
-    /// What doing it twice would mean.
-    pub effect: Effect,
+    pub(crate) args: Value,
+    pub(crate) effect: Effect,
     /// Fields of the call that concern the engine. Not part of the identity: a longer time-out is no other step.
-    pub options: Options,
+    pub(crate) options: Options,
     /// The playbook wants a failure as data (`try`, `pcall`): it is delivered and not a reason to hold.
-    pub caught: bool,
+    pub(crate) caught: bool,
     /// It is part of what `finally` does last: it is carried out even when the run is aborted.
-    pub cleaning: bool,
+    pub(crate) cleaning: bool,
     /// The line that asks for it, as `file:line`. Not part of the identity, or a comment above would change it.
-    pub site: String,
+    pub(crate) site: String,
     /// The playbook's frames from that line on outwards, where there are more of them, as in `Failure`.
-    pub traceback: Option<String>,
+    pub(crate) traceback: Option<String>,
 }
 
 impl Call {
+    /// What the journal has of it before anything is done.
+    pub(crate) fn intent(&self) -> Record {
+        Record::Intent {
+            path: self.path.clone(),
+            op: self.op.clone(),
+            args: self.args.clone(),
+            effect: self.effect,
+            site: self.site.clone(),
+        }
+    }
+
     /// Whether `op` and `args` are this call's. Keys are compared by name, whatever order they stand in.
-    #[must_use]
-    pub fn is_same(&self, op: &str, args: &Value) -> bool {
+    pub(crate) fn is_same(&self, op: &str, args: &Value) -> bool {
         self.op == op && canonical(&self.args) == canonical(args)
     }
 }
 
 /// What every call may carry beside the op's own arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Options {
-    /// How long the step may take.
+pub(crate) struct Options {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Span>,
-    /// How often and how quickly it is tried again when it fails.
+    pub(crate) timeout: Option<Span>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry: Option<Retry>,
+    pub(crate) retry: Option<Retry>,
 }
 
 /// `retry = { times = 3, every = "10s" }`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Retry {
+pub(crate) struct Retry {
     /// Attempts after the first.
-    pub times: u32,
-    /// Pause before each.
+    pub(crate) times: u32,
     #[serde(default = "ten_seconds")]
-    pub every: Span,
+    pub(crate) every: Span,
 }
 
 fn ten_seconds() -> Span {
@@ -67,10 +73,7 @@ fn ten_seconds() -> Span {
 
 impl Options {
     /// Takes `timeout` and `retry` out of a call's arguments.
-    ///
-    /// # Errors
-    /// With a sentence, where they aren't what they should be.
-    pub fn take_from(args: &mut Value) -> Result<Self, String> {
+    pub(crate) fn take_from(args: &mut Value) -> Result<Self, String> {
         let Some(fields) = args.as_object_mut() else {
             return Ok(Self::default());
         };
@@ -86,8 +89,7 @@ impl Options {
 }
 
 /// A value as text that is the same for the same value, whatever order its keys stand in.
-#[must_use]
-pub fn canonical(value: &Value) -> String {
+pub(crate) fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
             let mut keys: Vec<&String> = fields.keys().collect();

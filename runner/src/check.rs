@@ -38,7 +38,7 @@ pub struct Check {
 #[derive(Debug, Default)]
 pub struct Report {
     /// Cases in which the controller was killed at one append.
-    pub kills: usize,
+    pub(crate) kills: usize,
     /// Random cases.
     pub tries: usize,
     /// What went wrong: one for each rule and line, by the simplest case that shows it.
@@ -52,9 +52,9 @@ struct Job<'a> {
 }
 
 impl Check {
-    /// Tries everything. `told` hears how many cases are done, and of how many.
+    /// Tries everything. `progress` is called with how many cases are done, and of how many.
     #[must_use]
-    pub fn run(&self, piece: &Piece, told: &(dyn Fn(usize, usize) + Sync)) -> Report {
+    pub fn run(&self, piece: &Piece, progress: &(dyn Fn(usize, usize) + Sync)) -> Report {
         let mut report = Report::default();
         let modules = piece.bundle.values().filter(|m| m.chunk.ends_with(".lua"));
         report.findings = modules
@@ -97,7 +97,7 @@ impl Check {
                 case,
             });
         }
-        let found = side_by_side(piece, &jobs, told);
+        let found = side_by_side(piece, &jobs, progress);
         let shortest = simplest(found).into_iter().map(|finding| {
             let judge = judges
                 .iter()
@@ -113,7 +113,7 @@ impl Check {
 fn side_by_side(
     piece: &Piece,
     jobs: &[Job<'_>],
-    told: &(dyn Fn(usize, usize) + Sync),
+    progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Vec<Finding> {
     let (next, found) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -123,7 +123,7 @@ fn side_by_side(
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(job) = jobs.get(at) else { break };
-                    told(at, jobs.len());
+                    progress(at, jobs.len());
                     let findings = judged(piece, job);
                     if !findings.is_empty()
                         && let Ok(mut found) = found.lock()

@@ -27,7 +27,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use lockstep_modules::contract::op::Registry;
 
-pub use commands::man::pages;
 pub use exit::{Exit, Fault};
 pub use reference::reference;
 
@@ -81,7 +80,7 @@ pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
     let registry = &registry;
     let matches = match command.try_get_matches_from_mut(argv) {
         Ok(matches) => matches,
-        Err(error) => return mistakes::told(&command, error),
+        Err(error) => return mistakes::report(&command, error),
     };
     let json = matches.get_flag("json");
     let result = match matches.subcommand() {

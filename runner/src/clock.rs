@@ -6,12 +6,11 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 /// The system's time. A clock that shows a year that jiff doesn't know, which is a mistake, shows its last.
-#[must_use]
 #[expect(
     clippy::disallowed_methods,
     reason = "jiff's own way panics where the clock is wrong"
 )]
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     shown_by(SystemTime::now())
 }
 
@@ -27,9 +26,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that shows `base` now.
-    #[must_use]
-    pub fn at(base: Timestamp) -> Self {
+    pub(crate) fn at(base: Timestamp) -> Self {
         Self {
             base,
             start: Instant::now(),

@@ -20,11 +20,11 @@ pub struct Config {
     /// The cluster.
     pub cluster: Cluster,
     /// Channels that `upgrade` moves to unless told otherwise, by component.
-    pub channels: BTreeMap<String, Channel>,
+    pub(crate) channels: BTreeMap<String, Channel>,
     /// Values for parameters, by playbook.
-    pub params: BTreeMap<String, Map<String, Value>>,
+    pub(crate) params: BTreeMap<String, Map<String, Value>>,
     /// The file's own, in which its relative paths begin.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 /// The options of ssh whose values are files. `~` is for ssh to expand, as are its tokens.
@@ -193,10 +193,7 @@ impl Config {
 }
 
 /// A host as it is written, `HOST`, `HOST:PORT` or `[IPV6]:PORT`, as ssh takes it: without brackets, and the port by itself.
-///
-/// # Errors
-/// With a sentence about what can't be an address.
-pub fn address(text: &str) -> Result<(&str, Option<u16>), String> {
+pub(crate) fn address(text: &str) -> Result<(&str, Option<u16>), String> {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, "")) => (host, None),
         Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or_default())),

@@ -38,7 +38,7 @@ use crate::secret::Secrets;
 use attempt::{Attempt, Verdict};
 use host::{RunHost, Witness};
 
-pub use approved::{Approved, Planned};
+pub(crate) use approved::{Approved, Planned};
 pub use finish::{EngineError, Finish, Held};
 pub use host::{Answer, Asker};
 pub use replay::{Decisions, Divergence, Resume};
@@ -128,7 +128,6 @@ struct Live {
 
 /// Where a step is on its way into the world.
 enum Begin {
-    /// An attempt.
     Run,
     /// The world is asked first what became of an earlier attempt.
     Probe,
@@ -289,16 +288,7 @@ impl Engine {
             }
         }
         let pausing = !self.held.is_empty() || self.stop > Stop::No;
-        let mut group = Vec::new();
-        for call in &calls {
-            group.push(Record::Intent {
-                path: call.path.clone(),
-                op: call.op.clone(),
-                args: call.args.clone(),
-                effect: call.effect,
-                site: call.site.clone(),
-            });
-        }
+        let mut group: Vec<Record> = calls.iter().map(Call::intent).collect();
         if !pausing {
             group.extend(calls.iter().map(|call| Record::Start {
                 path: call.path.clone(),
@@ -312,11 +302,7 @@ impl Engine {
                 continue;
             }
             let path = call.path.clone();
-            let outside = self
-                .tools
-                .approved
-                .as_ref()
-                .and_then(|a| a.objection(&call));
+            let outside = self.objection(&call);
             self.admit(call, 1, Vec::new())?;
             if let Some(why) = outside {
                 self.refuse(&path, why)?;
@@ -327,7 +313,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes a step live.
+    /// Why a step is outside the plan, where there is one.
+    fn objection(&self, call: &Call) -> Option<String> {
+        self.tools.approved.as_ref()?.objection(call)
+    }
+
     fn admit(&mut self, call: Call, attempts: u32, left: Vec<Value>) -> Result<(), EngineError> {
         // The script has checked that the op exists.
         let def = self.tools.registry.op(&call.op).cloned();
@@ -401,7 +391,8 @@ impl Engine {
             Verdict::NotStarted(why) => {
                 live.restarts += 1;
                 if live.restarts > 3 || self.stop > Stop::No {
-                    return self.hold(path, live_failure(&self.steps, path, why), false);
+                    let failure = live.failure(OpError::new(Kind::Unreachable, why));
+                    return self.hold(path, failure, false);
                 }
                 self.again(path, Duration::ZERO)
             }
@@ -435,7 +426,6 @@ impl Engine {
         }
     }
 
-    /// Another attempt.
     fn again(&mut self, path: &StepPath, after: Duration) -> Result<(), EngineError> {
         let Some(live) = self.steps.get_mut(path) else {
             return Ok(());
@@ -458,10 +448,8 @@ impl Engine {
         by: By,
         decided: Option<Choice>,
     ) -> Result<(), EngineError> {
-        let mut group: Vec<Record> = decided
-            .map(|choice| self.decided(path, choice))
-            .into_iter()
-            .collect();
+        let decided = decided.map(|choice| self.decided(path, choice));
+        let mut group: Vec<Record> = decided.into_iter().collect();
         group.push(match result {
             Ok(value) => Record::Done {
                 path: path.clone(),
@@ -534,7 +522,6 @@ impl Engine {
         failure.map_or(Ok(()), |failure| self.hold(path, failure, false))
     }
 
-    /// Records what the operator decided about a step.
     fn decided(&self, path: &StepPath, choice: Choice) -> Record {
         Record::Decide {
             path: path.clone(),
@@ -542,14 +529,6 @@ impl Engine {
             who: self.tools.who.clone(),
         }
     }
-}
-
-fn live_failure(steps: &BTreeMap<StepPath, Live>, path: &StepPath, why: String) -> Failure {
-    let error = OpError::new(Kind::Unreachable, why);
-    steps.get(path).map_or_else(
-        || Failure::new(Kind::Unreachable, ""),
-        |live| live.failure(error),
-    )
 }
 
 impl Live {
@@ -573,14 +552,9 @@ impl Live {
     }
 
     fn failure(&self, error: OpError) -> Failure {
-        let member = self.member();
-        Failure::of_step(
-            error,
-            &self.call.op,
-            &self.call.path,
-            member.as_ref(),
-            &self.call.site,
-        )
-        .called(self.call.traceback.clone())
+        Failure {
+            traceback: self.call.traceback.clone(),
+            ..Failure::of_step(error, &self.call, self.member())
+        }
     }
 }

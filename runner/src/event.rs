@@ -219,22 +219,26 @@ fn unnamed() -> Effect {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// The snap, or what else was changed.
-    pub component: String,
+    pub(crate) component: String,
     /// The member.
     #[schemars(with = "String")]
-    pub member: Member,
+    pub(crate) member: Member,
     /// The revision before.
-    pub from: String,
+    pub(crate) from: String,
     /// The revision after.
-    pub to: String,
+    pub(crate) to: String,
     /// The version after, where it is known.
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
 }
 
 impl Change {
     /// What a step's result says about a revision that is another one than before.
-    #[must_use]
-    pub fn of(op: &str, args: &Value, member: Option<&Member>, value: &Value) -> Option<Self> {
+    pub(crate) fn of(
+        op: &str,
+        args: &Value,
+        member: Option<&Member>,
+        value: &Value,
+    ) -> Option<Self> {
         let text =
             |of: &Value, field: &str| of.get(field).and_then(Value::as_str).map(str::to_owned);
         if value.get("changed") != Some(&Value::Bool(true)) {
@@ -310,30 +314,6 @@ pub enum Outcome {
     Suspended,
 }
 
-impl Event {
-    /// The step that it is about, if one.
-    #[must_use]
-    pub fn path(&self) -> Option<&StepPath> {
-        match self {
-            Self::StepStarted { step, .. }
-            | Self::StepProbed { step }
-            | Self::StepDone { step, .. } => Some(&step.path),
-            Self::Progress { path, .. }
-            | Self::Printed { path, .. }
-            | Self::Command { path, .. }
-            | Self::Mended { path, .. }
-            | Self::Away { path, .. }
-            | Self::StepRetried { path, .. }
-            | Self::StepFailed { path, .. }
-            | Self::StepHeld { path, .. } => Some(path),
-            Self::RunStarted { .. }
-            | Self::Log { .. }
-            | Self::Interrupted { .. }
-            | Self::RunEnded { .. } => None,
-        }
-    }
-}
-
 /// An event with its place in time: a line of the stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stamped {
@@ -378,13 +358,12 @@ impl Events {
     }
 
     /// The same stream, of which no reporter gets to see these.
-    #[must_use]
-    pub fn hiding(self, secrets: Rc<Secrets>) -> Self {
+    pub(crate) fn hiding(self, secrets: Rc<Secrets>) -> Self {
         Self { secrets, ..self }
     }
 
     /// Tells every reporter, and all of them what one of them has trouble with.
-    pub fn emit(&self, event: Event) {
+    pub(crate) fn emit(&self, event: Event) {
         let Some(event) = self.secrets.show(event) else {
             return;
         };

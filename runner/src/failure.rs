@@ -6,12 +6,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::call::Call;
 use crate::path::StepPath;
 use crate::source::Source;
 
 /// Where in the evidence of a failure stands what a run left on that has ended otherwise well: what is typed to switch it
 /// off, by what it is.
-pub const LEFT_ON: &str = "left_on";
+pub(crate) const LEFT_ON: &str = "left_on";
 
 /// An op's failure together with where it happened. This is the record that `try` hands to a playbook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,7 +23,7 @@ pub struct Failure {
     pub message: String,
     /// The op that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub op: Option<String>,
+    pub(crate) op: Option<String>,
     /// The step that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepPath>,
@@ -38,16 +39,16 @@ pub struct Failure {
     pub detail: Map<String, Value>,
     /// What failed in which strand, where several did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub failures: Vec<Failure>,
+    pub(crate) failures: Vec<Failure>,
     /// The strand's label, inside `failures`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
+    pub(crate) label: Option<String>,
     /// The playbook's own frames, innermost first, each as `file:line`, and `in NAME` where the function has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traceback: Option<String>,
+    pub(crate) traceback: Option<String>,
     /// The source that the line is in, where the playbook couldn't be loaded: there is no run yet that has captured it.
     #[serde(skip)]
-    pub source: Option<Box<Source>>,
+    pub(crate) source: Option<Box<Source>>,
 }
 
 impl Failure {
@@ -69,44 +70,28 @@ impl Failure {
     }
 
     /// The failure of an op in a step.
-    #[must_use]
-    pub fn of_step(
-        error: OpError,
-        op: &str,
-        step: &StepPath,
-        member: Option<&Member>,
-        site: &str,
-    ) -> Self {
+    pub(crate) fn of_step(error: OpError, call: &Call, member: Option<Member>) -> Self {
         Self {
-            op: Some(op.to_owned()),
-            step: Some(step.clone()),
-            member: error.member.or_else(|| member.cloned()),
-            site: Some(site.to_owned()),
+            op: Some(call.op.clone()),
+            step: Some(call.path.clone()),
+            member: error.member.or(member),
+            site: Some(call.site.clone()),
             detail: error.detail,
             ..Self::new(error.kind, error.message)
         }
     }
 
-    /// With the frames by which the playbook came to the line.
-    #[must_use]
-    pub fn called(self, traceback: Option<String>) -> Self {
-        Self { traceback, ..self }
-    }
-
     /// A mistake in a playbook.
-    pub fn script(message: impl Into<String>) -> Self {
+    pub(crate) fn script(message: impl Into<String>) -> Self {
         Self::new(Kind::Script, message)
     }
 
     /// Whether the run ended well, but for what it left on.
-    #[must_use]
-    pub fn only_leaves_on(&self) -> bool {
+    pub(crate) fn only_leaves_on(&self) -> bool {
         self.detail.contains_key(LEFT_ON)
     }
 
-    /// At this line.
-    #[must_use]
-    pub fn at(mut self, site: impl Into<String>) -> Self {
+    pub(crate) fn at(mut self, site: impl Into<String>) -> Self {
         self.site = Some(site.into());
         self
     }

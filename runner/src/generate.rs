@@ -18,7 +18,7 @@ pub(crate) const FLOW: [&str; 8] = [
 ];
 
 /// The folder of the stubs, in a site's and among the shipped playbooks.
-pub const TYPES: &str = "types";
+pub(crate) const TYPES: &str = "types";
 
 /// The reference page of all ops, as Markdown.
 #[must_use]
@@ -110,8 +110,7 @@ pub fn health() -> String {
 }
 
 /// The part of the reference that is about one op.
-#[must_use]
-pub fn reference_of(op: &OpDef) -> String {
+pub(crate) fn reference_of(op: &OpDef) -> String {
     let mut text = format!("### {}\n\n{}\n\n", op.name, op.doc);
     let _ = writeln!(
         text,
@@ -150,12 +149,7 @@ impl Field<'_> {
         } else {
             self.name.to_owned()
         };
-        let doc = self
-            .schema
-            .get("description")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .replace('\n', " ");
+        let doc = doc(self.schema).replace('\n', " ");
         let default = self.schema.get("default").filter(|d| !d.is_null());
         let default = default.map_or_else(String::new, |d| format!(" Default: `{d}`."));
         format!(
@@ -165,13 +159,22 @@ impl Field<'_> {
     }
 }
 
+/// What a schema says of itself.
+pub(crate) fn doc(schema: &Value) -> &str {
+    let doc = schema.get("description").and_then(Value::as_str);
+    doc.unwrap_or_default()
+}
+
+/// The schemas of a record's fields, by name.
+pub(crate) fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties.into_iter().flatten()
+}
+
 /// The fields of a record, the required ones first.
 fn fields(schema: &Value) -> Vec<Field<'_>> {
-    let properties = schema.get("properties").and_then(Value::as_object);
     let is_required = |name: &str| required(schema).any(|r| r == name);
-    let mut fields: Vec<Field<'_>> = properties
-        .into_iter()
-        .flatten()
+    let mut fields: Vec<Field<'_>> = properties(schema)
         .map(|(name, schema)| Field {
             name,
             schema,
@@ -286,12 +289,7 @@ fn op_stub(op: &OpDef) -> String {
 fn class(name: &str, schema: &Value, options: bool) -> String {
     let mut text = format!("---@class (exact) {name}\n");
     for field in fields(schema) {
-        let doc = field
-            .schema
-            .get("description")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .replace('\n', " ");
+        let doc = doc(field.schema).replace('\n', " ");
         let optional = if field.required { "" } else { "?" };
         let _ = writeln!(
             text,
@@ -348,10 +346,10 @@ pub fn luacheckrc(registry: &Registry) -> String {
 ///
 /// The stubs of the ops and of what else playbooks see, the shipped playbooks where `require` finds them, and the settings
 /// of LuaLS, EmmyLua and luacheck that name all this.
-///
-/// # Errors
-/// Where the shipped playbooks' stand-in (`--playbooks DIR`) can't be read.
-pub fn editor(registry: &Registry, playbooks: &Playbooks) -> Result<Vec<(String, String)>, String> {
+pub(crate) fn editor(
+    registry: &Registry,
+    playbooks: &Playbooks,
+) -> Result<Vec<(String, String)>, String> {
     let settings = json!({
         "runtime": {
             "version": "Lua 5.4",
@@ -394,8 +392,7 @@ pub fn editor(registry: &Registry, playbooks: &Playbooks) -> Result<Vec<(String,
 }
 
 /// The schemas of all ops, as one JSON document.
-#[must_use]
-pub fn schema(registry: &Registry) -> Value {
+pub(crate) fn schema(registry: &Registry) -> Value {
     let op = |op: &OpDef| {
         let value =
             json!({"effect": op.effect, "timeout": op.timeout, "args": op.args, "out": op.out});

@@ -310,7 +310,7 @@ pub struct Decoded {
     /// Bytes of the groups that are whole.
     pub whole: usize,
     /// Only the newline of the last line is missing: the next one would be written behind it.
-    pub unended: bool,
+    pub(crate) unended: bool,
 }
 
 /// Reads a journal's text.
@@ -326,8 +326,7 @@ pub fn decode(text: &[u8]) -> Result<Decoded, JournalError> {
 
 /// Reads a journal's text up to the first group that is not what was written, and tells what is wrong with that one. For
 /// whoever only shows a run: nothing may be done on the strength of a journal that is damaged.
-#[must_use]
-pub fn readable(text: &[u8]) -> (Decoded, Option<JournalError>) {
+pub(crate) fn readable(text: &[u8]) -> (Decoded, Option<JournalError>) {
     let mut decoded = Decoded {
         records: Vec::new(),
         whole: 0,

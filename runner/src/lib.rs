@@ -3,9 +3,9 @@
 //! `ARCHITECTURE.md` at the top of the repository is the map.
 
 pub mod account;
-pub mod bounds;
+mod bounds;
 pub mod bundle;
-pub mod call;
+mod call;
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -17,16 +17,16 @@ pub mod generate;
 pub mod journal;
 pub mod path;
 pub mod plan;
-pub mod private;
+mod private;
 pub mod programs;
 pub mod report;
-pub mod runs;
+mod runs;
 pub mod script;
 pub mod secret;
-pub mod session;
-pub mod source;
-pub mod target;
+mod session;
+mod source;
+mod target;
 pub mod trial;
-pub mod trust;
+mod trust;
 
 pub use cli::main;

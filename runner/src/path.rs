@@ -16,8 +16,7 @@ pub struct StepPath(Arc<str>);
 
 impl StepPath {
     /// The path of the `count`th step with this op in this scope. Labels have neither `/` nor `#`.
-    #[must_use]
-    pub fn new(scope: &[String], op: &str, count: u32) -> Self {
+    pub(crate) fn new(scope: &[String], op: &str, count: u32) -> Self {
         let mut parts: Vec<&str> = scope.iter().map(String::as_str).collect();
         parts.push(op);
         Self(format!("{}#{count}", parts.join("/")).into())
@@ -30,8 +29,7 @@ impl StepPath {
     }
 
     /// The outermost label, if the step stands in any.
-    #[must_use]
-    pub fn stage(&self) -> Option<&str> {
+    pub(crate) fn stage(&self) -> Option<&str> {
         self.0.split_once('/').map(|(stage, _)| stage)
     }
 

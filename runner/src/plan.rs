@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::bundle::digest;
-pub use crate::engine::Approved;
+pub(crate) use crate::engine::Approved;
 use crate::engine::{Answer, Decisions, Finish, Planned};
 use crate::event::Event;
 use crate::failure::Failure;
@@ -28,37 +28,32 @@ use crate::script::UNKNOWN;
 use crate::trial::{Ended, Piece, Trial};
 
 pub(crate) use file::KEPT;
-pub use file::PlanError;
+pub(crate) use file::PlanError;
 
 /// The version of the file.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// What a run will do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// The version of the file.
-    pub format: u32,
+    pub(crate) format: u32,
     /// The lockstep that made it.
-    pub lockstep: String,
-    /// The cluster's name.
-    pub cluster: String,
-    /// Its members.
-    pub members: Vec<Member>,
-    /// The playbook's main module.
-    pub playbook: String,
+    pub(crate) lockstep: String,
+    pub(crate) cluster: String,
+    pub(crate) members: Vec<Member>,
+    pub(crate) playbook: String,
     /// The SHA-256 of each of its sources.
-    pub sources: BTreeMap<String, String>,
-    /// Its parameters.
-    pub params: Value,
+    pub(crate) sources: BTreeMap<String, String>,
+    pub(crate) params: Value,
     /// The steps, in the order in which they begin.
     pub steps: Vec<Step>,
     /// What the playbook says on the way: where, and what.
-    pub said: Vec<(String, String)>,
+    pub(crate) said: Vec<(String, String)>,
     /// Instances that are moved, stopped or restarted, with what happens to them.
-    pub instances: Vec<String>,
+    pub(crate) instances: Vec<String>,
     /// Settings that are changed on the way; with what they are in the end, where that isn't what they were.
-    pub settings: Vec<Setting>,
+    pub(crate) settings: Vec<Setting>,
     /// How the plan ends.
     pub end: End,
 }
@@ -75,31 +70,25 @@ pub struct Step {
     pub args: Value,
     /// Those of its arguments that hold what an earlier step found: on the day they are what is found then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub found: Vec<String>,
-    /// What doing it twice would mean.
-    pub effect: Effect,
-    /// The line that asks for it.
-    pub site: String,
-    /// The member it is about, if one.
-    pub member: Option<Member>,
-    /// Its object, in a few words.
-    pub headline: String,
-    /// Its result, in a few words.
-    pub summary: String,
+    pub(crate) found: Vec<String>,
+    pub(crate) effect: Effect,
+    pub(crate) site: String,
+    pub(crate) member: Option<Member>,
+    pub(crate) headline: String,
+    pub(crate) summary: String,
     /// Milliseconds from the beginning, estimated.
-    pub begins: u64,
+    pub(crate) begins: u64,
     /// Milliseconds that it takes, estimated.
-    pub takes: u64,
+    pub(crate) takes: u64,
 }
 
 /// A setting that is changed on the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Setting {
-    /// Which.
-    pub name: String,
+pub(crate) struct Setting {
+    pub(crate) name: String,
     /// Whether it is in the end what it was in the beginning.
-    pub given_back: bool,
+    pub(crate) given_back: bool,
 }
 
 /// How a plan ends.
@@ -207,7 +196,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
         sources: sources(piece),
         params: piece.params.clone(),
         steps: steps(&trial, &events),
-        said: said(&events),
+        said: messages(&events),
         instances: touched(&trial, &instances_before),
         settings,
         end,
@@ -332,8 +321,8 @@ fn contains(result: &Value, value: &Value) -> bool {
         }
 }
 
-fn said(events: &[crate::event::Stamped]) -> Vec<(String, String)> {
-    let mut said = Vec::new();
+fn messages(events: &[crate::event::Stamped]) -> Vec<(String, String)> {
+    let mut messages = Vec::new();
     for stamped in events {
         if let Event::Log {
             scope,
@@ -343,12 +332,12 @@ fn said(events: &[crate::event::Stamped]) -> Vec<(String, String)> {
             && *level != LogLevel::Debug
         {
             let line = (scope.clone(), message.clone());
-            if !said.contains(&line) {
-                said.push(line);
+            if !messages.contains(&line) {
+                messages.push(line);
             }
         }
     }
-    said
+    messages
 }
 
 fn touched(trial: &Trial, before: &[lockstep_twin::Instance]) -> Vec<String> {
@@ -390,18 +379,21 @@ fn touched(trial: &Trial, before: &[lockstep_twin::Instance]) -> Vec<String> {
 
 impl Plan {
     /// What a run that keeps to this plan may do.
-    #[must_use]
-    pub fn approved(&self) -> Approved {
+    pub(crate) fn approved(&self) -> Approved {
         let step = |s: &Step| {
             let (op, args, found) = (s.op.clone(), s.args.clone(), s.found.clone());
             (s.path.clone(), Planned { op, args, found })
         };
-        self.steps.iter().map(step).collect()
+        Approved(self.steps.iter().map(step).collect())
     }
 
     /// Why a run of this playbook on this cluster can't be the planned one.
-    #[must_use]
-    pub fn misfit(&self, cluster: &str, members: &[Member], piece: &Piece) -> Option<String> {
+    pub(crate) fn misfit(
+        &self,
+        cluster: &str,
+        members: &[Member],
+        piece: &Piece,
+    ) -> Option<String> {
         let changed = |planned: &BTreeMap<String, String>| {
             let mut now = sources(piece).into_iter();
             let changed = now.find(|(name, sum)| planned.get(name) != Some(sum));
@@ -464,7 +456,7 @@ mod tests {
     fn objection(planned: Planned, args: Value) -> Option<String> {
         let path = StepPath::from("MicroCeph/microceph.finish#1");
         let op = planned.op.clone();
-        let approved: Approved = [(path.clone(), planned)].into_iter().collect();
+        let approved = Approved(BTreeMap::from([(path.clone(), planned)]));
         approved.objection(&Call {
             path,
             op,

@@ -3,35 +3,55 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Something about a file or a folder doesn't work.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} can't be {verb}: {source}")]
+pub(crate) struct FileError {
+    path: PathBuf,
+    /// What was tried, as a participle.
+    verb: &'static str,
+    source: std::io::Error,
+}
+
+impl FileError {
+    pub(crate) fn of(path: &Path, verb: &'static str, source: std::io::Error) -> Self {
+        Self {
+            path: path.to_owned(),
+            verb,
+            source,
+        }
+    }
+}
+
+/// The folder that a file lies in, or is to lie in.
+pub(crate) fn folder_of(file: &Path) -> &Path {
+    let folder = file.parent();
+    let named = folder.filter(|folder| !folder.as_os_str().is_empty());
+    named.unwrap_or(Path::new("."))
+}
 
 /// How a folder is made.
-#[must_use]
-pub fn folder() -> DirBuilder {
+pub(crate) fn folder() -> DirBuilder {
     let mut folder = DirBuilder::new();
     folder.mode(0o700);
     folder
 }
 
 /// How a file is opened, which may have to be made.
-#[must_use]
-pub fn file() -> OpenOptions {
+pub(crate) fn file() -> OpenOptions {
     let mut file = OpenOptions::new();
     file.mode(0o600);
     file
 }
 
 /// Makes a folder, and those that it is in, where they aren't there yet.
-///
-/// # Errors
-/// Where it can't be made.
-pub fn make_folder(path: &Path) -> Result<()> {
+pub(crate) fn make_folder(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
-        make_folder(above)?;
-    }
+    make_folder(folder_of(path))?;
     match make_new_folder(path) {
         // Somebody else was faster.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
@@ -40,13 +60,9 @@ pub fn make_folder(path: &Path) -> Result<()> {
 }
 
 /// Makes a folder that isn't there yet, in one that is. Its name lasts as what is written into it does.
-///
-/// # Errors
-/// Where it can't be made, or is there.
-pub fn make_new_folder(path: &Path) -> Result<()> {
+pub(crate) fn make_new_folder(path: &Path) -> Result<()> {
     folder().create(path)?;
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-    match File::open(above.unwrap_or(Path::new("."))) {
+    match File::open(folder_of(path)) {
         // One that may be written and not read can't be synced.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
         opened => opened?.sync_all(),
@@ -54,10 +70,7 @@ pub fn make_new_folder(path: &Path) -> Result<()> {
 }
 
 /// Writes a file that has just this in it, and returns it.
-///
-/// # Errors
-/// Where it can't be written.
-pub fn write(path: &Path, text: &str) -> Result<File> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<File> {
     let mut options = file();
     let mut file = options.write(true).create(true).truncate(true).open(path)?;
     file.write_all(text.as_bytes())?;
@@ -65,14 +78,14 @@ pub fn write(path: &Path, text: &str) -> Result<File> {
 }
 
 /// The mode of files that are for nobody else.
-pub const PRIVATE: u32 = 0o600;
+pub(crate) const PRIVATE: u32 = 0o600;
 
 /// The mode of files that others may read, as far as the umask lets them.
-pub const SHARED: u32 = 0o644;
+pub(crate) const SHARED: u32 = 0o644;
 
 /// What a file that is written where somebody works may take the place of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
+pub(crate) enum Over {
     /// Nothing may have its name.
     Nothing,
     /// A file is replaced; a link is somebody's way to somewhere else, and is left alone.
@@ -83,10 +96,7 @@ pub enum Over {
 
 /// Writes a file with this mode under a name that somebody else may have made something of: a file there is replaced as a
 /// whole, so that its old mode is gone, and no link is followed without being asked for.
-///
-/// # Errors
-/// Where it can't be written; as one that exists already, where it would take the place of what it may not.
-pub fn place(path: &Path, text: &str, mode: u32, over: Over) -> Result<()> {
+pub(crate) fn place(path: &Path, text: &str, mode: u32, over: Over) -> Result<()> {
     let there = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         there => Some(there?),
@@ -98,12 +108,9 @@ pub fn place(path: &Path, text: &str, mode: u32, over: Over) -> Result<()> {
             options.open(path)?.write_all(text.as_bytes())
         }
         (Some(there), Over::File | Over::Anything) if there.is_file() => {
-            let folder = path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
             let mut fresh = tempfile::Builder::new()
                 .permissions(Permissions::from_mode(mode))
-                .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+                .tempfile_in(folder_of(path))?;
             fresh.write_all(text.as_bytes())?;
             fresh.persist(path)?;
             Ok(())

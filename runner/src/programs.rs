@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::digest;
 use crate::generate::FLOW;
+use crate::private::FileError;
 use crate::script::is_of_lua;
 
 /// A folder that is copied into every run may hold no more than this.
@@ -28,35 +29,23 @@ const COPIES: &str = "modules";
 #[serde(deny_unknown_fields)]
 pub struct Captured {
     /// The folder that they were copied from.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// The SHA-256 of every file, by its path in the folder.
-    pub files: BTreeMap<String, String>,
+    pub(crate) files: BTreeMap<String, String>,
     /// The modules by name: the file of each, and what it said of itself.
-    pub modules: BTreeMap<String, (String, Described)>,
+    pub(crate) modules: BTreeMap<String, (String, Described)>,
 }
 
 /// Why programs can't be captured, or aren't what was captured.
 #[derive(Debug, thiserror::Error)]
-pub enum CaptureError {
-    /// Something about a file doesn't work.
-    #[error("{path} can't be {verb}: {source}")]
-    Io {
-        /// What it is about.
-        path: PathBuf,
-        /// What was tried, as a participle.
-        verb: &'static str,
-        /// Why it didn't work.
-        source: io::Error,
-    },
-    /// The folder holds too much.
+pub(crate) enum CaptureError {
+    #[error(transparent)]
+    Io(#[from] FileError),
     #[error(
         "{folder} holds more than {MOST_FILES} files or {} MiB, and is copied into every run: keep only what its programs need there",
         MOST_BYTES >> 20
     )]
-    TooMuch {
-        /// The folder.
-        folder: PathBuf,
-    },
+    TooMuch { folder: PathBuf },
     /// A copy isn't what was captured.
     #[error("the run's copy of modules/{file} was changed or is missing")]
     Changed {
@@ -91,22 +80,20 @@ fn of(registry: &Registry) -> impl Iterator<Item = &Program> {
 }
 
 /// The modules that aren't programs.
-#[must_use]
-pub fn native(registry: &Registry) -> Registry {
+pub(crate) fn native(registry: &Registry) -> Registry {
     let native = registry.modules().iter().filter(|m| m.program.is_none());
     Registry::new(native.cloned())
 }
 
 /// Whether an op is a program's.
-#[must_use]
-pub fn is_of_program(registry: &Registry, op: &str) -> bool {
+pub(crate) fn is_of_program(registry: &Registry, op: &str) -> bool {
     let has = |module: &Module| module.ops.iter().any(|own| own.name == op);
     let mut programs = registry.modules().iter().filter(|m| m.program.is_some());
     programs.any(has)
 }
 
 /// The SHA-256 of every program of a registry, by its path in the site.
-pub fn digests(registry: &Registry) -> impl Iterator<Item = (String, String)> {
+pub(crate) fn digests(registry: &Registry) -> impl Iterator<Item = (String, String)> {
     of(registry).map(|program| {
         let bytes = fs::read(&program.file).unwrap_or_default();
         (program.shown(), digest(&bytes))
@@ -115,10 +102,7 @@ pub fn digests(registry: &Registry) -> impl Iterator<Item = (String, String)> {
 
 /// Copies the programs of a registry, with all that is beside them, into a run's folder. Returns the registry that runs the
 /// copies, and what the journal's head says of them.
-///
-/// # Errors
-/// Where they can't be copied.
-pub fn capture(
+pub(crate) fn capture(
     run: &Path,
     registry: &Registry,
 ) -> Result<(Registry, Option<Captured>), CaptureError> {
@@ -130,13 +114,13 @@ pub fn capture(
     for name in all_files(folder)? {
         let (from, to) = (folder.join(&name), copies.join(&name));
         let parent = to.parent().unwrap_or(&copies);
-        fs::create_dir_all(parent).map_err(|source| fail(parent, "made", source))?;
-        fs::copy(&from, &to).map_err(|source| fail(&from, "copied", source))?;
+        fs::create_dir_all(parent).map_err(|source| FileError::of(parent, "made", source))?;
+        fs::copy(&from, &to).map_err(|source| FileError::of(&from, "copied", source))?;
         File::open(&to)
             .and_then(|file| file.sync_all())
             .and_then(|()| File::open(parent)?.sync_all())
-            .map_err(|source| fail(&to, "written", source))?;
-        let bytes = fs::read(&to).map_err(|source| fail(&to, "read", source))?;
+            .map_err(|source| FileError::of(&to, "written", source))?;
+        let bytes = fs::read(&to).map_err(|source| FileError::of(&to, "read", source))?;
         files.insert(name, digest(&bytes));
     }
     let modules = of(registry).map(|program| {
@@ -158,10 +142,7 @@ pub fn capture(
 }
 
 /// The modules that a run captured.
-///
-/// # Errors
-/// Where a copy isn't what was captured.
-pub fn captured(run: &Path, captured: &Captured) -> Result<Vec<Module>, CaptureError> {
+pub(crate) fn captured(run: &Path, captured: &Captured) -> Result<Vec<Module>, CaptureError> {
     for (name, sum) in &captured.files {
         let bytes = fs::read(run.join(COPIES).join(name)).unwrap_or_default();
         if digest(&bytes) != *sum {
@@ -187,8 +168,7 @@ fn modules_of(run: &Path, captured: &Captured) -> impl Iterator<Item = Module> {
 
 impl Captured {
     /// The files that are another thing now, or gone, where they were copied from.
-    #[must_use]
-    pub fn changed(&self) -> Vec<String> {
+    pub(crate) fn changed(&self) -> Vec<String> {
         let now = |name: &str| {
             fs::read(self.folder.join(name))
                 .map(|bytes| digest(&bytes))
@@ -209,7 +189,7 @@ fn all_files(folder: &Path) -> Result<Vec<String>, CaptureError> {
     while let Some(within) = folders.pop() {
         let path = folder.join(&within);
         let entries = fs::read_dir(&path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        for entry in entries.map_err(|source| fail(&path, "read", source))? {
+        for entry in entries.map_err(|source| FileError::of(&path, "read", source))? {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with('.') || name == "__pycache__" {
                 continue;
@@ -224,7 +204,7 @@ fn all_files(folder: &Path) -> Result<Vec<String>, CaptureError> {
                 Ok(_) => fs::metadata(entry.path()),
                 Err(error) => Err(error),
             };
-            let about = about.map_err(|source| fail(&entry.path(), "read", source))?;
+            let about = about.map_err(|source| FileError::of(&entry.path(), "read", source))?;
             if about.is_file() {
                 bytes += about.len();
                 files.push(path.to_string_lossy().into_owned());
@@ -238,12 +218,4 @@ fn all_files(folder: &Path) -> Result<Vec<String>, CaptureError> {
     }
     files.sort();
     Ok(files)
-}
-
-fn fail(path: &Path, verb: &'static str, source: io::Error) -> CaptureError {
-    CaptureError::Io {
-        path: path.to_owned(),
-        verb,
-        source,
-    }
 }

@@ -2,20 +2,27 @@
 
 mod board;
 pub mod excerpt;
-pub mod failure;
+pub(crate) mod failure;
 mod file;
-pub mod harmless;
-pub mod hold;
-pub mod html;
+pub(crate) mod harmless;
+pub(crate) mod hold;
+pub(crate) mod html;
 mod json;
 mod line;
 mod live;
-pub mod markdown;
+pub(crate) mod markdown;
+
+use jiff::Timestamp;
 
 pub use board::{Board, Signs, WIDTH};
-pub use file::FileReporter;
+pub(crate) use file::FileReporter;
 pub(crate) use file::{OUT, kept};
-pub use harmless::{harmless, harmless_json, harmless_line};
-pub use json::JsonReporter;
+pub(crate) use harmless::{harmless, harmless_json, harmless_line};
+pub(crate) use json::JsonReporter;
 pub use line::LineReporter;
 pub use live::{LiveReporter, NowReporter, Screen};
+
+/// A date and a time of day, in UTC.
+fn date(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}

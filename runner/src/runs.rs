@@ -17,90 +17,61 @@ use std::path::{Path, PathBuf};
 
 use crate::bundle::{Captured, digest, shipped_with};
 use crate::journal::{FileJournal, Head, History, JournalError};
-use crate::private;
+use crate::private::{self, FileError};
 use crate::source::Source;
 
 /// The folder with all runs.
 #[derive(Clone, Debug)]
-pub struct Runs {
+pub(crate) struct Runs {
     folder: PathBuf,
 }
 
 /// Why a run can't be begun, found or taken up.
 #[derive(Debug, thiserror::Error)]
-pub enum RunsError {
-    /// Something about the folder doesn't work.
-    #[error("{path} can't be {verb}: {source}")]
-    Io {
-        /// What it is about.
-        path: PathBuf,
-        /// What was tried, as a participle.
-        verb: &'static str,
-        /// Why it didn't work.
-        source: io::Error,
-    },
-    /// No such run.
+pub(crate) enum RunsError {
+    #[error(transparent)]
+    Io(#[from] FileError),
     #[error("there is no run {id:?}{hint}")]
     NoSuchRun {
-        /// What was asked for.
         id: String,
         /// A near match, or where to look.
         hint: String,
     },
-    /// A process has it.
     #[error("the run {id} is in use by another process")]
-    Locked {
-        /// The run.
-        id: String,
-    },
+    Locked { id: String },
     /// The captured playbook isn't what was captured.
     #[error("the captured module {name} of {id} was changed or is missing: {why}")]
     Bundle {
-        /// The run.
         id: String,
-        /// The playbook that it runs.
         playbook: String,
-        /// The module.
         name: String,
-        /// What is wrong with it.
         why: String,
     },
-    /// The journal can't be used.
     #[error("{id}: {source}")]
-    Journal {
-        /// The run.
-        id: String,
-        /// Why.
-        source: JournalError,
-    },
+    Journal { id: String, source: JournalError },
 }
 
 /// A run's folder, with its lock held.
 #[derive(Debug)]
-pub struct RunFolder {
-    /// The run's name.
-    pub id: String,
-    /// The folder.
-    pub path: PathBuf,
+pub(crate) struct RunFolder {
+    pub(crate) id: String,
+    pub(crate) path: PathBuf,
     /// Closing it releases the lock, however the process ends.
     _lock: File,
 }
 
 impl Runs {
     /// The runs in a state folder, which need not exist yet.
-    #[must_use]
-    pub fn in_state(state: &Path) -> Self {
+    pub(crate) fn in_state(state: &Path) -> Self {
         Self {
             folder: state.join("runs"),
         }
     }
 
     /// Makes the folder of a new run of a playbook, and locks it.
-    ///
-    /// # Errors
-    /// Where the state folder can't be written.
-    pub fn create(&self, playbook: &str) -> Result<RunFolder, RunsError> {
-        private::make_folder(&self.folder).map_err(|source| fail(&self.folder, "made", source))?;
+    pub(crate) fn create(&self, playbook: &str) -> Result<RunFolder, RunsError> {
+        private::make_folder(&self.folder)
+            .map_err(|source| FileError::of(&self.folder, "made", source))?;
         let mut number = self.last_number(playbook)? + 1;
         loop {
             let id = format!("{playbook}-{number}");
@@ -109,7 +80,7 @@ impl Runs {
                 Ok(()) => return lock(&id, path),
                 // Someone else has just begun one too.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                Err(source) => return Err(fail(&path, "made", source)),
+                Err(source) => return Err(FileError::of(&path, "made", source).into()),
             }
         }
     }
@@ -125,14 +96,11 @@ impl Runs {
     }
 
     /// The names of all runs, in the order of their names' numbers.
-    ///
-    /// # Errors
-    /// Where the folder is there and can't be read.
-    pub fn ids(&self) -> Result<Vec<String>, RunsError> {
+    pub(crate) fn ids(&self) -> Result<Vec<String>, RunsError> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(fail(&self.folder, "read", source)),
+            Err(source) => return Err(FileError::of(&self.folder, "read", source).into()),
         };
         let mut ids: Vec<String> = entries
             .flatten()
@@ -146,10 +114,7 @@ impl Runs {
     }
 
     /// The run that somebody means who names none: the one that is running, or else the one that was last written to.
-    ///
-    /// # Errors
-    /// Where the folder is there and can't be read.
-    pub fn newest(&self) -> Result<Option<String>, RunsError> {
+    pub(crate) fn newest(&self) -> Result<Option<String>, RunsError> {
         let written = |id: &String| {
             let file = fs::metadata(self.folder.join(id).join(JOURNAL));
             file.and_then(|file| file.modified()).ok()
@@ -158,11 +123,7 @@ impl Runs {
         Ok(self.ids()?.into_iter().max_by_key(rank))
     }
 
-    /// The folder of a run.
-    ///
-    /// # Errors
-    /// With a near match, if there is none.
-    pub fn folder_of(&self, id: &str) -> Result<PathBuf, RunsError> {
+    pub(crate) fn folder_of(&self, id: &str) -> Result<PathBuf, RunsError> {
         let ids = self.ids()?;
         if ids.iter().any(|known| known == id) {
             return Ok(self.folder.join(id));
@@ -181,18 +142,12 @@ impl Runs {
     }
 
     /// Takes up a run: locks its folder.
-    ///
-    /// # Errors
-    /// Where there is none, or another process has it.
-    pub fn take_up(&self, id: &str) -> Result<RunFolder, RunsError> {
+    pub(crate) fn take_up(&self, id: &str) -> Result<RunFolder, RunsError> {
         lock(id, self.folder_of(id)?)
     }
 
     /// Reads a run's journal without touching it.
-    ///
-    /// # Errors
-    /// Where there is none, or it is damaged.
-    pub fn history(&self, id: &str) -> Result<History, RunsError> {
+    pub(crate) fn history(&self, id: &str) -> Result<History, RunsError> {
         let folder = self.folder_of(id)?;
         let of = |source| RunsError::Journal {
             id: id.to_owned(),
@@ -203,16 +158,12 @@ impl Runs {
     }
 
     /// The Lua modules that a run captured.
-    ///
-    /// # Errors
-    /// As [`RunFolder::captured`].
-    pub fn captured(&self, head: &Head) -> Result<Captured, RunsError> {
+    pub(crate) fn captured(&self, head: &Head) -> Result<Captured, RunsError> {
         captured(&self.folder_of(&head.id)?, head)
     }
 
     /// Whether a process has the run now.
-    #[must_use]
-    pub fn is_running(&self, id: &str) -> bool {
+    pub(crate) fn is_running(&self, id: &str) -> bool {
         let Ok(lock) = File::open(self.folder.join(id).join(LOCK)) else {
             return false;
         };
@@ -241,7 +192,8 @@ pub(crate) fn begun(folder: &Path) -> Result<(), JournalError> {
 
 fn lock(id: &str, path: PathBuf) -> Result<RunFolder, RunsError> {
     let lock_path = path.join(LOCK);
-    let file = private::write(&lock_path, "").map_err(|source| fail(&lock_path, "made", source))?;
+    let file = private::write(&lock_path, "")
+        .map_err(|source| FileError::of(&lock_path, "made", source))?;
     match file.try_lock() {
         Ok(()) => Ok(RunFolder {
             id: id.to_owned(),
@@ -249,30 +201,21 @@ fn lock(id: &str, path: PathBuf) -> Result<RunFolder, RunsError> {
             _lock: file,
         }),
         Err(TryLockError::WouldBlock) => Err(RunsError::Locked { id: id.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(fail(&lock_path, "locked", source)),
+        Err(TryLockError::Error(source)) => Err(FileError::of(&lock_path, "locked", source).into()),
     }
 }
 
 impl RunFolder {
-    /// The path of a file in it.
-    #[must_use]
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// A new journal.
-    ///
-    /// # Errors
-    /// Where it can't be written.
-    pub fn create_journal(&self) -> Result<FileJournal, RunsError> {
+    pub(crate) fn create_journal(&self) -> Result<FileJournal, RunsError> {
         FileJournal::create(&self.file(JOURNAL)).map_err(|source| self.journal(source))
     }
 
     /// The journal to go on with, and what it says.
-    ///
-    /// # Errors
-    /// Where it is damaged or can't be written.
-    pub fn open_journal(&self) -> Result<(FileJournal, History), RunsError> {
+    pub(crate) fn open_journal(&self) -> Result<(FileJournal, History), RunsError> {
         let (journal, records) = begun(&self.path)
             .and_then(|()| FileJournal::open(&self.file(JOURNAL)))
             .map_err(|source| self.journal(source))?;
@@ -290,34 +233,27 @@ impl RunFolder {
     }
 
     /// Writes down the Lua modules of the run, and returns what the journal's head says about them.
-    ///
-    /// # Errors
-    /// Where they can't be written.
-    pub fn capture(
+    pub(crate) fn capture(
         &self,
         modules: &BTreeMap<String, Source>,
     ) -> Result<BTreeMap<String, (String, String)>, RunsError> {
         let folder = self.file(BUNDLE);
-        private::make_folder(&folder).map_err(|source| fail(&folder, "made", source))?;
+        private::make_folder(&folder).map_err(|source| FileError::of(&folder, "made", source))?;
         for source in modules.values() {
             let path = folder.join(by_digest(&digest(&source.text)));
             let written = private::write(&path, &source.text).and_then(|file| file.sync_all());
-            written.map_err(|source| fail(&path, "written", source))?;
+            written.map_err(|source| FileError::of(&path, "written", source))?;
         }
         File::open(&folder)
             .and_then(|f| f.sync_all())
-            .map_err(|source| fail(&folder, "written", source))?;
+            .map_err(|source| FileError::of(&folder, "written", source))?;
         Ok(modules
             .iter()
             .map(|(name, s)| (name.clone(), (s.chunk.clone(), digest(&s.text))))
             .collect())
     }
 
-    /// The Lua modules that the run captured.
-    ///
-    /// # Errors
-    /// Where one is missing or isn't what was captured.
-    pub fn captured(&self, head: &Head) -> Result<Captured, RunsError> {
+    pub(crate) fn captured(&self, head: &Head) -> Result<Captured, RunsError> {
         captured(&self.path, head)
     }
 }
@@ -368,14 +304,6 @@ fn by_name(module: &str) -> String {
         })
         .collect();
     format!("{}.lua", plain.trim_end_matches(".lua"))
-}
-
-fn fail(path: &Path, verb: &'static str, source: io::Error) -> RunsError {
-    RunsError::Io {
-        path: path.to_owned(),
-        verb,
-        source,
-    }
 }
 
 #[cfg(test)]
@@ -475,8 +403,11 @@ mod tests {
         let file = format!("bundle/{}.lua", digest("return 1"));
         fs::write(run.file(&file), "return 2").unwrap();
         let error = run.captured(&head).err().map(|error| error.to_string());
-        let told = "the captured module site/update.lua of update-1 was changed or is missing";
-        assert_eq!(error, Some(format!("{told}: {file} has another content")));
+        let message = "the captured module site/update.lua of update-1 was changed or is missing";
+        assert_eq!(
+            error,
+            Some(format!("{message}: {file} has another content"))
+        );
         // The run of a lockstep that named its files otherwise.
         fs::write(run.file("bundle/site_update.lua"), "return 1").unwrap();
         assert_eq!(run.captured(&head).unwrap().0, modules);

@@ -36,20 +36,18 @@ use crate::path::StepPath;
 pub use crate::source::{Source, Sources};
 pub(crate) use convert::UNKNOWN;
 use convert::{ToLua, to_json};
-use raised::{cut, internal, read_failure};
+use raised::{cut, read_failure};
 pub(crate) use sandbox::is_of_lua;
 use sandbox::{Shared, Site};
 
 /// What a strand asks for, beside waiting.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Demand {
+pub(crate) enum Demand {
     /// A step is to be done. The strand waits for its completion.
     Step(Call),
-    /// A line for whoever watches.
     Log {
         /// `info` or `warn`.
         level: LogLevel,
-        /// What it says.
         message: String,
         /// The scope it was said in, for example `MicroCeph/micro2`.
         scope: String,
@@ -105,7 +103,7 @@ impl Script {
         seed: u64,
     ) -> Result<Self, Failure> {
         let shared = Rc::new(RefCell::new(Shared::new(sources)));
-        let (lua, prelude) = sandbox::build(&shared, registry, seed).map_err(|e| internal(&e))?;
+        let (lua, prelude) = sandbox::build(&shared, registry, seed)?;
         let (playbook, functions) = playbook::load(&lua, &prelude, &shared, main)?;
         shared.borrow_mut().loading = false;
         Ok(Self {
@@ -124,19 +122,16 @@ impl Script {
         })
     }
 
-    /// What the playbook says about itself.
-    #[must_use]
-    pub fn playbook(&self) -> &Playbook {
+    pub(crate) fn playbook(&self) -> &Playbook {
         &self.playbook
     }
 
     /// The sources that were loaded, by module name: what a run must keep in order to be resumed.
-    #[must_use]
-    pub fn loaded(&self) -> BTreeMap<String, Source> {
+    pub(crate) fn loaded(&self) -> BTreeMap<String, Source> {
         self.shared.borrow().loaded.clone()
     }
 
-    /// Readies the first strand. `params` have passed [`Playbook::params`], or are what lockstep itself gives its own `op`.
+    /// Readies the first strand. `params` have passed `Playbook::params`, or are what lockstep itself gives its own `op`.
     ///
     /// # Errors
     /// Where the playbook's function of its stages goes wrong, or Lua has no memory left.
@@ -145,15 +140,14 @@ impl Script {
         let machines: Vec<&str> = cluster.machines.iter().map(|m| m.name.as_str()).collect();
         let cluster =
             &json!({"name": cluster.name, "members": cluster.names(), "machines": machines});
-        let args = self.start_args(cluster, params).map_err(|e| internal(&e))?;
+        let args = self.start_args(cluster, params)?;
         if let (Some(stages), Some(params)) = (self.functions.stages.clone(), args.last()) {
-            let told = self.ask_stages(stages, params.clone());
+            let stages = self.ask_stages(stages, params.clone());
             self.playbook.stages =
-                told.map_err(|failure| self.shared.borrow().with_source(failure))?;
+                stages.map_err(|failure| self.shared.borrow().with_source(failure))?;
         }
         let entry = self.functions.run.clone();
-        self.spawn(entry, None, Vec::new(), (0, 0), args)
-            .map_err(|e| internal(&e))
+        Ok(self.spawn(entry, None, Vec::new(), (0, 0), args)?)
     }
 
     /// What a playbook's function says of its stages.
@@ -163,20 +157,15 @@ impl Script {
             site: site.clone(),
             ..Failure::script(what)
         };
-        let ask = || {
-            let thread = self.lua.create_thread(self.prelude.raw_get("strand")?)?;
-            sandbox::watch(&thread, &self.shared)?;
-            let values = thread.resume::<MultiValue>((stages, params))?;
-            Ok((thread.is_finished(), values))
-        };
-        let (finished, values) = ask().map_err(|e| internal(&e))?;
-        if !finished {
+        let thread = self.lua.create_thread(self.prelude.raw_get("strand")?)?;
+        sandbox::watch(&thread, &self.shared)?;
+        let values = thread.resume::<MultiValue>((stages, params))?;
+        if !thread.is_finished() {
             return Err(wrong(
                 "stages: a function that takes no steps is expected".to_owned(),
             ));
         }
-        let (ok, value): (bool, LuaValue) =
-            self.lua.unpack_multi(values).map_err(|e| internal(&e))?;
+        let (ok, value): (bool, LuaValue) = self.lua.unpack_multi(values)?;
         if !ok {
             return Err(read_failure(&value));
         }
@@ -228,8 +217,12 @@ impl Script {
         });
         let mut all = vec![LuaValue::Function(body)];
         all.extend(args);
-        self.ready.push_back((id, MultiValue::from_vec(all)));
+        self.wake(id, all);
         Ok(())
+    }
+
+    fn wake(&mut self, strand: usize, values: Vec<LuaValue>) {
+        self.ready.push_back((strand, MultiValue::from_vec(values)));
     }
 
     /// Runs every strand that can run, until all of them wait or the playbook has ended; returns what they asked for on
@@ -237,7 +230,7 @@ impl Script {
     ///
     /// # Errors
     /// Where a strand runs on and on without a step, which nothing inside Lua can be told about.
-    pub fn poll(&mut self) -> Result<Vec<Demand>, Failure> {
+    pub(crate) fn poll(&mut self) -> Result<Vec<Demand>, Failure> {
         let mut demands = Vec::new();
         while let Some((id, args)) = self.ready.pop_front() {
             self.shared.borrow_mut().enter_strand(id);
@@ -250,41 +243,35 @@ impl Script {
                 ));
                 return Err(failure.at(site.to_string()));
             }
-            let values = result.map_err(|e| internal(&e))?;
+            let values = result?;
             let done = self.strands[id].thread.is_finished();
-            let next = if done {
-                self.finish(id, values)
+            if done {
+                self.finish(id, values)?;
             } else {
-                self.waits(id, values, &mut demands)
-            };
-            next.map_err(|e| internal(&e))?;
+                self.waits(id, values, &mut demands)?;
+            }
         }
         Ok(demands)
     }
 
     /// The playbook's result, once it has ended.
-    #[must_use]
-    pub fn outcome(&self) -> Option<&Result<Value, Failure>> {
+    pub(crate) fn outcome(&self) -> Option<&Result<Value, Failure>> {
         self.outcome.as_ref()
     }
 
     /// From here on the playbook asks for no step any more: each raises an error that nothing but `finally` sees. What
     /// `finally` does last goes on as ever. Steps that are waited for now are completed as any other.
-    pub fn cancel(&mut self) {
+    pub(crate) fn cancel(&mut self) {
         self.shared.borrow_mut().cancelled = true;
     }
 
     /// Whether a strand waits for this step.
-    #[must_use]
-    pub fn waits_for(&self, path: &StepPath) -> bool {
+    pub(crate) fn waits_for(&self, path: &StepPath) -> bool {
         self.waiting.contains_key(path)
     }
 
     /// Delivers the completion of a step. The strand that waits for it runs at the next [`Script::poll`].
-    ///
-    /// # Errors
-    /// Where no strand waits for `path`.
-    pub fn complete(
+    pub(crate) fn complete(
         &mut self,
         path: &StepPath,
         result: &Result<Value, Failure>,
@@ -294,23 +281,15 @@ impl Script {
                 "a completion of {path} arrived, for which nothing waits"
             )));
         };
-        let args = match result {
+        let values = match result {
             Ok(value) => {
-                let out = self
-                    .registry
-                    .op(&op)
-                    .map_or(Value::Null, |op| op.out.clone());
-                self.to_lua(value, &out)
-                    .map(|value| vec![LuaValue::Boolean(true), value])
+                let op = self.registry.op(&op);
+                let out = op.map_or(Value::Null, |op| op.out.clone());
+                vec![LuaValue::Boolean(true), self.to_lua(value, &out)?]
             }
-            Err(failure) => self
-                .raised(failure)
-                .map(|e| vec![LuaValue::Boolean(false), e]),
+            Err(failure) => vec![LuaValue::Boolean(false), self.raised(failure)?],
         };
-        self.ready.push_back((
-            strand,
-            MultiValue::from_vec(args.map_err(|e| internal(&e))?),
-        ));
+        self.wake(strand, values);
         Ok(())
     }
 
@@ -345,10 +324,7 @@ impl Script {
                     }
                     Err(failure) => {
                         let raised = self.raised(&failure)?;
-                        self.ready.push_back((
-                            id,
-                            MultiValue::from_vec(vec![LuaValue::Boolean(false), raised]),
-                        ));
+                        self.wake(id, vec![LuaValue::Boolean(false), raised]);
                     }
                 }
                 Ok(())
@@ -412,8 +388,7 @@ impl Script {
             .lua
             .create_sequence_from(std::mem::take(&mut fork.results).into_iter().flatten())?;
         self.strands[parent].fork = None;
-        self.ready
-            .push_back((parent, MultiValue::from_vec(vec![LuaValue::Table(results)])));
+        self.wake(parent, vec![LuaValue::Table(results)]);
         Ok(())
     }
 

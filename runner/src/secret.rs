@@ -1,8 +1,8 @@
 //! Secrets: values that a run needs and that nobody gets to read in what it leaves behind.
 //!
 //! Lua, the journal, plans and simulated clusters only ever hold a *placeholder*. Right before an op runs, placeholders in its
-//! arguments become values ([`Secrets::put_in`]); in whatever comes back from it they become placeholders again
-//! ([`Secrets::take_out`]); and whatever a person or a program gets to see of a run has `***` for either ([`Secrets::show`]).
+//! arguments become values (`Secrets::put_in`); in whatever comes back from it they become placeholders again
+//! (`Secrets::take_out`); and whatever a person or a program gets to see of a run has `***` for either (`Secrets::show`).
 
 mod forms;
 mod source;
@@ -17,7 +17,8 @@ use serde_json::{Map, Value};
 
 use forms::Forms;
 
-pub use source::{LONGEST, Opened, SHORTEST, Source, Unusable, anchored};
+pub use source::Source;
+pub(crate) use source::{Opened, SHORTEST, Unusable, anchored};
 
 /// What stands around the name of a secret in a placeholder: two characters that Unicode keeps free, so that no product prints
 /// and no playbook contains them. They pass through JSON, Lua and the words of a command as any text does.
@@ -34,8 +35,7 @@ pub fn placeholder(name: &str) -> String {
 }
 
 /// A text as people may see it: `***` for every placeholder.
-#[must_use]
-pub fn shown(text: &str) -> Cow<'_, str> {
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains([OPENS, CLOSES]) {
         return Cow::Borrowed(text);
     }
@@ -86,8 +86,7 @@ impl fmt::Debug for Secrets {
 
 impl Secrets {
     /// The secrets of a run on a simulated cluster: placeholders go all the way.
-    #[must_use]
-    pub fn simulated(names: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn simulated(names: impl IntoIterator<Item = String>) -> Self {
         Self {
             all: names.into_iter().map(|name| (name, None)).collect(),
             forms: None,
@@ -103,11 +102,8 @@ impl Secrets {
             .into_iter()
             .map(|(name, opened)| (name, opened.value));
         let values: Vec<(String, String)> = values.collect();
-        let forms = if values.is_empty() {
-            None
-        } else {
-            Some(Forms::of(&values)?)
-        };
+        let forms = (!values.is_empty()).then(|| Forms::of(&values));
+        let forms = forms.transpose()?;
         let all = values.into_iter().map(|(name, value)| (name, Some(value)));
         Ok(Self {
             all: all.collect(),
@@ -119,7 +115,7 @@ impl Secrets {
     ///
     /// # Errors
     /// For what was a placeholder and has been cut or changed: the program would be given what nobody meant.
-    pub fn put_in(&self, value: Value) -> Result<Value, OpError> {
+    pub(crate) fn put_in(&self, value: Value) -> Result<Value, OpError> {
         if self.all.is_empty() {
             return Ok(value);
         }
@@ -155,8 +151,7 @@ impl Secrets {
     /// Takes values out of what an op returned. A value as it is becomes its placeholder, so that a playbook can pass it on;
     /// one in another form (in base64, as a part of JSON) becomes `***`, since nothing could make it again. What a member
     /// made to look like a placeholder isn't one any more: it would be filled in the next time it is passed on.
-    #[must_use]
-    pub fn take_out(&self, value: Value) -> Value {
+    pub(crate) fn take_out(&self, value: Value) -> Value {
         let Some(forms) = &self.forms else {
             return value;
         };
@@ -167,8 +162,7 @@ impl Secrets {
     }
 
     /// As [`Secrets::take_out`], of one text.
-    #[must_use]
-    pub fn take_out_of(&self, text: String) -> String {
+    pub(crate) fn take_out_of(&self, text: String) -> String {
         match self.take_out(Value::String(text)) {
             Value::String(text) => text,
             _ => String::new(),
@@ -176,8 +170,7 @@ impl Secrets {
     }
 
     /// As [`Secrets::take_out`], of a failure.
-    #[must_use]
-    pub fn take_out_of_error(&self, error: OpError) -> OpError {
+    pub(crate) fn take_out_of_error(&self, error: OpError) -> OpError {
         let detail = match self.take_out(Value::Object(error.detail)) {
             Value::Object(detail) => detail,
             _ => Map::new(),
@@ -190,8 +183,7 @@ impl Secrets {
     }
 
     /// A text as people may see it: `***` for every value and every placeholder.
-    #[must_use]
-    pub fn show_text(&self, text: &str) -> String {
+    pub(crate) fn show_text(&self, text: &str) -> String {
         let text = match &self.forms {
             Some(forms) => forms.replaced(text, |_| STARS.to_owned()),
             None => text.to_owned(),
@@ -201,8 +193,7 @@ impl Secrets {
 
     /// The last line with a letter or a number in it of what a program has printed so far, as people may see it. None where
     /// it may be a part of a secret: a program that encodes a long one prints it in several lines, of which each is a word.
-    #[must_use]
-    pub fn last_line(&self, lines: &str) -> Option<String> {
+    pub(crate) fn last_line(&self, lines: &str) -> Option<String> {
         /// A word from which on it may be one. Programs break what they encode at 60 letters and more.
         const WORD: usize = 40;
         let shown = self.show_text(lines);
@@ -213,8 +204,7 @@ impl Secrets {
     }
 
     /// As [`Secrets::show_text`], of all texts in something. None where it can't be read again, so that it isn't shown at all.
-    #[must_use]
-    pub fn show<T: Serialize + DeserializeOwned>(&self, whole: T) -> Option<T> {
+    pub(crate) fn show<T: Serialize + DeserializeOwned>(&self, whole: T) -> Option<T> {
         /// Fields with words of our own, which a value may be by chance.
         const OURS: [&str; 6] = ["event", "effect", "by", "kind", "level", "outcome"];
         if self.all.is_empty() {

@@ -25,6 +25,7 @@ use crate::event::{Event, Events, Reporter, Stamped};
 use crate::failure::Failure;
 use crate::journal::Journal;
 use crate::plan::{Approved, PlanError};
+use crate::private::FileError;
 use crate::programs::CaptureError;
 use crate::report::FileReporter;
 use crate::runs::{RunFolder, RunsError};
@@ -33,14 +34,13 @@ use crate::secret::Secrets;
 use crate::target::{TargetError, Way};
 
 pub(crate) use draft::given;
-pub use draft::{Begin, Draft};
-pub use once::{Once, results};
-pub use taken::{Choices, TakenUp};
+pub(crate) use draft::{Begin, Draft};
+pub(crate) use once::{Once, results};
+pub(crate) use taken::{Choices, TakenUp};
 
 /// A run that is ready to be played.
-pub struct Session {
-    /// The run's name.
-    pub id: String,
+pub(crate) struct Session {
+    pub(crate) id: String,
     registry: Registry,
     cluster: Cluster,
     way: Way,
@@ -58,69 +58,51 @@ pub struct Session {
 }
 
 /// Who is there while a run is played.
-pub struct Front {
-    /// Whoever watches.
-    pub reporters: Vec<Box<dyn Reporter>>,
-    /// Whoever answers questions.
-    pub asker: Rc<dyn Asker>,
+pub(crate) struct Front {
+    pub(crate) reporters: Vec<Box<dyn Reporter>>,
+    pub(crate) asker: Rc<dyn Asker>,
     /// How far the run is to be stopped.
-    pub stop: watch::Receiver<Stop>,
+    pub(crate) stop: watch::Receiver<Stop>,
     /// A failure is delivered to the playbook instead of holding the run.
-    pub deliver_failures: bool,
+    pub(crate) deliver_failures: bool,
 }
 
 /// How a session ended, and what it takes to show that.
-pub struct Played {
-    /// The run's name.
-    pub id: String,
-    /// How it ended.
-    pub finish: Finish,
+pub(crate) struct Played {
+    pub(crate) id: String,
+    pub(crate) finish: Finish,
     /// Something on the cluster may have been changed.
-    pub touched: bool,
-    /// The cluster is simulated.
-    pub simulated: bool,
-    /// The cluster.
-    pub cluster: Cluster,
+    pub(crate) touched: bool,
+    pub(crate) simulated: bool,
+    pub(crate) cluster: Cluster,
     /// The sources that were loaded, by module.
-    pub sources: BTreeMap<String, Source>,
+    pub(crate) sources: BTreeMap<String, Source>,
 }
 
 /// Why a run can't be begun or resumed. Nothing was done on the cluster.
 #[derive(Debug, thiserror::Error)]
-pub enum SessionError {
+pub(crate) enum SessionError {
     /// The playbook, its parameters, or a decision can't be used.
     #[error(transparent)]
     Playbook(#[from] Box<Failure>),
-    /// The run's folder or journal can't be read or written.
     #[error(transparent)]
     Runs(#[from] RunsError),
-    /// The site's module programs can't be copied, or aren't what was copied.
     #[error(transparent)]
     Programs(#[from] CaptureError),
-    /// The cluster can't be worked with.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// The plan can't be read or kept.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The run was refused before it did anything.
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{0} was refused; nothing was changed")]
     Refused(String),
-    /// The run is over.
     #[error("{0} has ended")]
     Ended(String),
-    /// The members that are to be reached in another way are others.
     #[error("the run has the members {0}, and this cluster file has others")]
     OtherMembers(String),
-    /// The run called an op that isn't there.
     #[error("{run} called {op}, and there is no such op here")]
-    NoSuchOp {
-        /// The run.
-        run: String,
-        /// The op.
-        op: String,
-    },
-    /// Only a simulated cluster has faults that can be cleared.
+    NoSuchOp { run: String, op: String },
     #[error("the cluster is not simulated")]
     Real,
 }
@@ -154,29 +136,20 @@ fn changed_something(event: &Event) -> bool {
 }
 
 impl Session {
-    /// Whether the cluster is simulated.
-    #[must_use]
-    pub fn is_simulated(&self) -> bool {
+    pub(crate) fn is_simulated(&self) -> bool {
         self.way.is_simulated()
     }
 
-    /// The time, as the run has it.
-    #[must_use]
-    pub fn clock(&self) -> Clock {
+    pub(crate) fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// The sources that were loaded, by module.
-    #[must_use]
-    pub fn sources(&self) -> BTreeMap<String, Source> {
+    pub(crate) fn sources(&self) -> BTreeMap<String, Source> {
         self.script.loaded()
     }
 
     /// Plays it until it ends or pauses.
-    ///
-    /// # Errors
-    /// Where the journal can't be written, or doesn't fit the playbook.
-    pub async fn play(self, front: Front) -> Result<Played, EngineError> {
+    pub(crate) async fn play(self, front: Front) -> Result<Played, EngineError> {
         let (touched, sources, simulated) =
             (Touched::default(), self.sources(), self.is_simulated());
         let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(touched.clone())];

@@ -27,21 +27,19 @@ use crate::secret::Secrets;
 use crate::source::{Source, Sources};
 
 /// A playbook that never ends is stopped after so much virtual time.
-pub const ENDLESS: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const ENDLESS: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A playbook with its parameters, ready to be played any number of times, on any thread.
 #[derive(Clone)]
 pub struct Piece {
-    /// All ops.
-    pub registry: Registry,
-    /// Its main module.
-    pub main: String,
+    pub(crate) registry: Registry,
+    pub(crate) main: String,
     /// Every source that it loads.
     pub bundle: BTreeMap<String, Source>,
     /// Its parameters, checked.
     pub params: Value,
     /// Beside the members, machines that its steps may name.
-    pub machines: Vec<MemberConfig>,
+    pub(crate) machines: Vec<MemberConfig>,
 }
 
 /// A simulated cluster with a run on it.
@@ -100,22 +98,14 @@ impl Piece {
             machines: Vec::new(),
         })
     }
-}
 
-impl Piece {
     /// The names of the playbook's parameters.
-    ///
-    /// # Errors
-    /// As [`Piece::load`].
-    pub fn takes(&self) -> Result<Vec<String>, Failure> {
+    pub(crate) fn takes(&self) -> Result<Vec<String>, Failure> {
         Ok(self.script()?.playbook().names())
     }
 
     /// Gives it other parameters.
-    ///
-    /// # Errors
-    /// For one that doesn't exist or doesn't fit.
-    pub fn give(&mut self, given: &Map<String, Value>) -> Result<(), Failure> {
+    pub(crate) fn give(&mut self, given: &Map<String, Value>) -> Result<(), Failure> {
         self.params = checked(&self.script()?, given)?;
         Ok(())
     }
@@ -149,8 +139,7 @@ impl Trial {
     }
 
     /// The cluster, as a run sees it.
-    #[must_use]
-    pub fn cluster(&self) -> Cluster {
+    pub(crate) fn cluster(&self) -> Cluster {
         let names = self.world.members.keys();
         Cluster {
             name: "twin".to_owned(),
@@ -226,6 +215,13 @@ impl Trial {
         self.go_on(Decisions::default(), false, true, crash)
     }
 
+    fn begin(&mut self, crash: Option<Crash>) -> Result<Ended, Failure> {
+        match crash {
+            Some(crash) => self.run_until(crash),
+            None => self.run(),
+        }
+    }
+
     fn go_on(
         &mut self,
         decisions: Decisions,
@@ -234,21 +230,15 @@ impl Trial {
         crash: Option<Crash>,
     ) -> Result<Ended, Failure> {
         let (journal, records) = self.journal.reopen().map_err(|e| unreadable(&e))?;
-        if records.is_empty() {
+        let history = match History::of(records) {
             // Killed before anything was written: nothing has begun.
-            return match crash {
-                Some(crash) => self.run_until(crash),
-                None => self.run(),
-            };
-        }
-        let history = History::of(records).map_err(|e| unreadable(&e))?;
+            Err(JournalError::Empty) => return self.begin(crash),
+            history => history.map_err(|e| unreadable(&e))?,
+        };
         if history.refused() {
             // It is over; the operator types the same command again.
             self.journal = MemoryJournal::default();
-            return match crash {
-                Some(crash) => self.run_until(crash),
-                None => self.run(),
-            };
+            return self.begin(crash);
         }
         let journal = match crash {
             Some(crash) => self.journal.crashing(crash),

@@ -16,11 +16,11 @@ const MOST_LINKS: usize = 40;
 /// Why a file that was found isn't used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{found} isn't used: it wasn't named explicitly, and {at} {wrong}", found = found.display(), at = at.display())]
-pub struct Distrust {
+pub(crate) struct Distrust {
     /// What was found.
-    pub found: PathBuf,
+    pub(crate) found: PathBuf,
     /// Who may change it: the file itself, what it is a link to, or a folder that either lies in.
-    pub at: PathBuf,
+    pub(crate) at: PathBuf,
     wrong: Wrong,
 }
 
@@ -40,8 +40,7 @@ enum Wrong {
 
 impl Distrust {
     /// What makes the file one that is used, where that is in the caller's hands.
-    #[must_use]
-    pub fn remedy(&self) -> Option<String> {
+    pub(crate) fn remedy(&self) -> Option<String> {
         let at = lockstep_modules::contract::cmd::quote(&self.at.display().to_string());
         match self.wrong {
             Wrong::Owner { .. } => Some(format!("chown it: chown \"$(id -u)\" {at}")),
@@ -54,10 +53,7 @@ impl Distrust {
 /// Whether nobody but the caller and root may say what is in a file or folder that was found: by its owner and its mode, and
 /// those of the folder that it lies in. Of a link that holds for the link's folder, for what it leads to and for the folder
 /// of that. Everybody's folder is no place for it, sticky or not: who came first made the file.
-///
-/// # Errors
-/// Where somebody else may.
-pub fn found(path: &Path) -> std::result::Result<(), Distrust> {
+pub(crate) fn found(path: &Path) -> std::result::Result<(), Distrust> {
     let distrust = |at: &Path, wrong: Wrong| Distrust {
         found: path.to_owned(),
         at: at.to_owned(),
@@ -165,13 +161,16 @@ mod tests {
         for (at, open) in [(file.as_path(), 0o646), (folder.path(), 0o1777)] {
             let closed = fs::metadata(at).unwrap().permissions().mode() & 0o7777;
             mode(at, open);
-            let told = found(&file).unwrap_err();
-            assert_eq!(told.at, fs::canonicalize(at).unwrap());
+            let refused = found(&file).unwrap_err();
+            assert_eq!(refused.at, fs::canonicalize(at).unwrap());
             assert!(
-                told.to_string().contains(&format!("mode {open:04o}")),
-                "{told}"
+                refused.to_string().contains(&format!("mode {open:04o}")),
+                "{refused}"
             );
-            assert!(told.remedy().unwrap().contains("chmod go-w /"), "{told}");
+            assert!(
+                refused.remedy().unwrap().contains("chmod go-w /"),
+                "{refused}"
+            );
             mode(at, closed);
         }
         assert_eq!(found(&file), Ok(()));
@@ -211,10 +210,10 @@ mod tests {
         let (folder, file) = place();
         for at in [file.as_path(), folder.path()] {
             chown(at, Some(65534), None).unwrap();
-            let told = found(&file).unwrap_err().to_string();
+            let refused = found(&file).unwrap_err().to_string();
             assert!(
-                told.contains("belongs to somebody else (uid 65534"),
-                "{told}"
+                refused.contains("belongs to somebody else (uid 65534"),
+                "{refused}"
             );
             chown(at, Some(0), None).unwrap();
         }

@@ -372,7 +372,7 @@ fn without_a_terminal_a_long_command_has_a_line_at_times() {
     let said = [false, true].map(|verbose| {
         let mut lines = LineReporter::new(Vec::new(), verbose);
         talking().iter().for_each(|event| lines.take(event));
-        lines.said()
+        lines.printed()
     });
     insta::assert_snapshot!(said.join("\n----\n\n"));
 }
@@ -482,7 +482,7 @@ fn what_a_member_prints_does_nothing_to_the_terminal() {
     let mut live = LiveReporter::new(screen, true);
     for event in hostile() {
         lines.take(&event);
-        let said = lines.said();
+        let said = lines.printed();
         harmless(&said);
         board.take(&event);
         let shown = board.lines(event.at, (100, 24), Signs::UNICODE, Ink::Plain);

@@ -6,12 +6,10 @@ use crate::event::{Stamped, VERSION};
 
 /// What a line of events turned out to be.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Line {
-    /// An event.
+pub(crate) enum Line {
     Event(Box<Stamped>),
     /// An event that this lockstep doesn't know, or of a later version of the stream: its name.
     Strange(String),
-    /// Nothing that can be read.
     Garbage,
 }
 
@@ -24,8 +22,7 @@ struct Least {
 
 impl Line {
     /// Reads one line, without its newline.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         let Ok(least) = serde_json::from_slice::<Least>(bytes) else {
             return Self::Garbage;
         };
@@ -40,33 +37,29 @@ impl Line {
 
 /// The events of a run, and what of their file could not be read.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Heard {
-    /// The events, in their order.
-    pub events: Vec<Stamped>,
+pub(crate) struct EventLog {
+    pub(crate) events: Vec<Stamped>,
     /// Names of events that this lockstep doesn't know, each once.
-    pub strange: Vec<String>,
+    pub(crate) strange: Vec<String>,
     /// How many lines were strange.
-    pub strangers: usize,
-    /// How many lines can't be read.
-    pub garbage: usize,
+    pub(crate) strangers: usize,
+    pub(crate) garbage: usize,
     /// Whether the last line has no end.
-    pub torn: bool,
+    pub(crate) torn: bool,
 }
 
-impl Heard {
-    /// Reads the text of `events.jsonl`.
-    #[must_use]
-    pub fn of(text: &[u8]) -> Self {
-        let mut heard = Self::default();
+impl EventLog {
+    pub(crate) fn of(text: &[u8]) -> Self {
+        let mut log = Self::default();
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             match line.strip_suffix(b"\n") {
                 Some([]) => {}
-                Some(line) => heard.take(Line::of(line)),
+                Some(line) => log.take(Line::of(line)),
                 // What is being written just now, or was when the controller died.
-                None => heard.torn = true,
+                None => log.torn = true,
             }
         }
-        heard
+        log
     }
 
     fn take(&mut self, line: Line) {
@@ -83,8 +76,7 @@ impl Heard {
     }
 
     /// What could not be read, a sentence each. A torn end is no news while the run is `running`.
-    #[must_use]
-    pub fn troubles(&self, running: bool) -> Vec<String> {
+    pub(crate) fn troubles(&self, running: bool) -> Vec<String> {
         let mut troubles = Vec::new();
         if self.garbage > 0 {
             troubles.push(format!(
@@ -132,21 +124,21 @@ mod tests {
             r#"{"v":1,"at":"20"#,
         ]
         .join("\n");
-        let heard = Heard::of(text.as_bytes());
-        assert_eq!(heard.events.len(), 1);
-        assert_eq!(heard.strange, ["eclipse", "log", "log of version 9"]);
-        assert_eq!((heard.strangers, heard.garbage, heard.torn), (3, 2, true));
-        insta::assert_snapshot!(heard.troubles(false).join("\n"), @r"
+        let log = EventLog::of(text.as_bytes());
+        assert_eq!(log.events.len(), 1);
+        assert_eq!(log.strange, ["eclipse", "log", "log of version 9"]);
+        assert_eq!((log.strangers, log.garbage, log.torn), (3, 2, true));
+        insta::assert_snapshot!(log.troubles(false).join("\n"), @r"
         left out: 2 lines of the events that can't be read
         left out: 3 lines of events that this lockstep doesn't know: eclipse, log, log of version 9
         left out: the last line of the events, which is incomplete
         ");
-        assert_eq!(heard.troubles(true).len(), 2);
+        assert_eq!(log.troubles(true).len(), 2);
     }
 
     #[test]
     fn a_field_more_is_no_stranger() {
         let more = LOG.replace("\"level\"", "\"new\":1,\"level\"");
-        assert_eq!(Heard::of(format!("{more}\n").as_bytes()).events.len(), 1);
+        assert_eq!(EventLog::of(format!("{more}\n").as_bytes()).events.len(), 1);
     }
 }

@@ -11,7 +11,7 @@ use lockstep_modules::contract::schema::Member;
 use serde_json::Value;
 
 use super::wave::waves;
-use super::{Account, Heard, Progress, Session, State, Step, Turn, What};
+use super::{Account, EventLog, Progress, Session, State, Step, Turn, What};
 use crate::event::{Change, Outcome, StepInfo};
 use crate::failure::Failure;
 use crate::journal::{By, Choice, Head, History, JournalError, Record, Suspended, readable};
@@ -53,15 +53,15 @@ impl Account {
         }
         match events {
             Ok(text) => {
-                let heard = Heard::of(text);
-                fold.account.troubles.extend(heard.troubles(running));
+                let log = EventLog::of(text);
+                fold.account.troubles.extend(log.troubles(running));
                 fold.silent_after = fold
                     .account
                     .sessions
                     .last()
                     .map(|last| (fold.account.sessions.len() - 1, last.last));
-                for event in heard.events {
-                    fold.heard(event);
+                for event in log.events {
+                    fold.event(event);
                 }
             }
             Err(why) => fold.account.troubles.push(format!(
@@ -98,8 +98,8 @@ struct Fold {
     empty: bool,
     /// The session that the events are in.
     session: usize,
-    /// The last session of which the events told the beginning.
-    heard: Option<usize>,
+    /// The last session whose beginning is among the events.
+    announced: Option<usize>,
     /// Where the journal ends: session and time. Where it isn't sound the events speak alone from there on.
     silent_after: Option<(usize, Timestamp)>,
     /// Since when contact with a member is lost, by step and member.
@@ -143,10 +143,7 @@ impl Fold {
         account.lockstep = head.lockstep;
         account.who.clone_from(&head.who);
         account.began = Some(at);
-        account.sessions.push(Session {
-            began: at,
-            last: at,
-        });
+        account.sessions.push(Session::at(at));
         self.turn(at, 0, What::Began { who: head.who });
     }
 
@@ -157,10 +154,7 @@ impl Fold {
         }
         let resumes = matches!(record, Record::Resume { .. });
         if resumes {
-            self.account.sessions.push(Session {
-                began: at,
-                last: at,
-            });
+            self.account.sessions.push(Session::at(at));
             self.account.resumes += 1;
         }
         let session = self.account.sessions.len().saturating_sub(1);
@@ -246,9 +240,7 @@ impl Fold {
         step.in_doubt = false;
         step.result = Some(value.clone());
         let change = Change::of(&step.op, &step.args, step.member.as_ref(), &value);
-        if let Some(change) = change {
-            self.changed(change);
-        }
+        self.changed(change);
         match by {
             By::Run => {}
             By::Probe => self.turn(at, session, What::Probed { path: path.clone() }),
@@ -300,13 +292,12 @@ impl Fold {
         let did = failure.detail.get(DID);
         let change =
             did.and_then(|did| Change::of(&step.op, &step.args, step.member.as_ref(), did));
-        if let Some(change) = change {
-            self.changed(change);
-        }
+        self.changed(change);
     }
 
     /// One that comes again on the same member goes on from where the first began.
-    fn changed(&mut self, change: Change) {
+    fn changed(&mut self, change: Option<Change>) {
+        let Some(change) = change else { return };
         let known = &mut self.account.changes;
         let same =
             |c: &&mut Change| (&c.component, &c.member) == (&change.component, &change.member);

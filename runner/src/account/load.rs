@@ -18,7 +18,7 @@ const BEGINNING: u64 = 4096;
 ///
 /// # Errors
 /// Where there is no such run. A folder in which little can be read gives an account of little.
-pub fn load(runs: &Runs, id: &str) -> Result<Account, RunsError> {
+pub(crate) fn load(runs: &Runs, id: &str) -> Result<Account, RunsError> {
     let folder = runs.folder_of(id)?;
     // Asked first: what ends while the files are read has written all of it.
     let running = runs.is_running(id);
@@ -84,7 +84,7 @@ fn begin(folder: &Path, output: &mut Output) {
 
 /// The lines of a file that others write to.
 #[derive(Debug)]
-pub struct Tail {
+pub(crate) struct Tail {
     path: PathBuf,
     file: Option<File>,
     /// The beginning of a line whose end isn't there yet.
@@ -93,8 +93,7 @@ pub struct Tail {
 
 impl Tail {
     /// A file's lines from its beginning. The file need not exist yet.
-    #[must_use]
-    pub fn of(path: &Path) -> Self {
+    pub(crate) fn of(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
             file: None,
@@ -102,17 +101,8 @@ impl Tail {
         }
     }
 
-    /// The events of the run in this folder.
-    #[must_use]
-    pub fn of_events(folder: &Path) -> Self {
-        Self::of(&folder.join(EVENTS))
-    }
-
     /// The lines that were ended since this was asked last, without their newlines.
-    ///
-    /// # Errors
-    /// Where the file is there and can't be read.
-    pub fn lines(&mut self) -> io::Result<Vec<Vec<u8>>> {
+    pub(crate) fn lines(&mut self) -> io::Result<Vec<Vec<u8>>> {
         let file = match &mut self.file {
             Some(file) => file,
             None => match File::open(&self.path) {
@@ -145,10 +135,10 @@ mod tests {
         let mut tail = Tail::of(&path);
         assert!(tail.lines().unwrap().is_empty(), "there is no file yet");
         let mut file = File::create(&path).unwrap();
-        let mut said = Vec::new();
+        let mut read = Vec::new();
         for piece in ["one\ntw", "o", "\n\nthree\n", "fo"] {
             file.write_all(piece.as_bytes()).unwrap();
-            said.push(tail.lines().unwrap());
+            read.push(tail.lines().unwrap());
         }
         let lines = |lines: &[&str]| {
             lines
@@ -157,7 +147,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(
-            said,
+            read,
             [
                 lines(&["one"]),
                 vec![],

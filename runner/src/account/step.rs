@@ -21,34 +21,27 @@ pub struct Step {
     pub path: StepPath,
     /// Its op.
     pub op: String,
-    /// The member it is about, if one.
-    pub member: Option<Member>,
-    /// Its object, in a few words.
-    pub headline: String,
+    pub(crate) member: Option<Member>,
+    pub(crate) headline: String,
     /// Its arguments; null where only the events tell of it.
     pub args: Value,
-    /// What doing it twice would mean.
-    pub effect: Option<Effect>,
+    pub(crate) effect: Option<Effect>,
     /// The line that asked for it; empty where only the events tell of it.
-    pub site: String,
-    /// How far it is, in a word.
-    pub state: Progress,
+    pub(crate) site: String,
+    pub(crate) state: Progress,
     /// Its attempts, oldest first.
     pub attempts: Vec<Attempt>,
-    /// Its result in a few words.
-    pub summary: String,
-    /// Its result.
-    pub result: Option<Value>,
+    pub(crate) summary: String,
+    pub(crate) result: Option<Value>,
     /// How the end is known.
-    pub by: Option<By>,
-    /// Why it failed, or is held.
-    pub failure: Option<Failure>,
+    pub(crate) by: Option<By>,
+    pub(crate) failure: Option<Failure>,
     /// Whether its effect may exist or still go on.
-    pub in_doubt: bool,
+    pub(crate) in_doubt: bool,
     /// What it last said of what it waited for, or the last line of a command that went on.
-    pub heard: String,
+    pub(crate) heard: String,
     /// Its commands. One that was repeated and said the same stands here once.
-    pub commands: Vec<Command>,
+    pub(crate) commands: Vec<Command>,
     /// Where in `commands` the last one of a member and a text is.
     #[serde(skip)]
     latest: BTreeMap<(Member, String), usize>,
@@ -72,9 +65,7 @@ pub enum Progress {
 }
 
 impl Progress {
-    /// In a word or two.
-    #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Asked => "requested",
             Self::UnderWay => "running",
@@ -89,47 +80,48 @@ impl Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Attempt {
     /// In which session, counted from 0.
-    pub session: usize,
-    /// When it began.
-    pub began: Timestamp,
+    pub(crate) session: usize,
+    pub(crate) began: Timestamp,
     /// When its end was known; none where it wasn't.
-    pub ended: Option<Timestamp>,
-    /// How it came out.
-    pub state: Progress,
+    pub(crate) ended: Option<Timestamp>,
+    pub(crate) state: Progress,
+}
+
+impl Attempt {
+    /// How long it took, in milliseconds, if its end is known.
+    pub(crate) fn ms(&self) -> Option<i64> {
+        self.ended.map(|ended| between(self.began, ended))
+    }
 }
 
 /// A command that was run on a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Command {
     /// When it ended, the first time.
-    pub at: Timestamp,
-    /// The member.
-    pub member: Member,
+    pub(crate) at: Timestamp,
+    pub(crate) member: Member,
     /// The command, as one could paste it.
-    pub command: String,
-    /// How it ended, or why that isn't known.
-    pub end: CommandEnd,
+    pub(crate) command: String,
+    pub(crate) end: CommandEnd,
     /// How long it took the first time, in milliseconds.
-    pub ms: u64,
+    pub(crate) ms: u64,
     /// How often it was run with the same outcome.
-    pub times: usize,
+    pub(crate) times: usize,
     /// When it ended the last time.
-    pub last: Timestamp,
-    /// What it printed on standard output.
-    pub stdout: Output,
-    /// What it printed on standard error.
-    pub stderr: Output,
+    pub(crate) last: Timestamp,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
 }
 
 /// What a command printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Output {
     /// The text, or its beginning where it is in a file.
-    pub text: String,
+    pub(crate) text: String,
     /// The file in the run's folder where the whole of it is, if it is long.
-    pub file: Option<String>,
+    pub(crate) file: Option<String>,
     /// How long the whole of it is.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Whether an op judges, or waits until something is well, before the run goes on. The last word of its name tells.
@@ -141,54 +133,46 @@ pub fn is_gate(op: &str) -> bool {
 
 impl Step {
     /// Whether its op is one of those.
-    #[must_use]
-    pub fn is_gate(&self) -> bool {
+    pub(crate) fn is_gate(&self) -> bool {
         is_gate(&self.op)
     }
 
     /// Whether the run stopped at it, and the playbook never heard of its failure.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.state == Progress::Held
     }
 
     /// Whether it may have changed something.
-    #[must_use]
-    pub fn changes(&self) -> bool {
+    pub(crate) fn changes(&self) -> bool {
         self.effect != Some(Effect::Read)
     }
 
+    /// How it came out, in a line.
+    pub(crate) fn outcome(&self) -> String {
+        match (&self.failure, self.state) {
+            (Some(failure), state) => format!("{}: {}", state.word(), failure.message),
+            (None, Progress::Done) if !self.summary.is_empty() => self.summary.clone(),
+            (None, state) => state.word().to_owned(),
+        }
+    }
+
     /// What it is about, as `op headline`.
-    #[must_use]
-    pub fn what(&self) -> String {
+    pub(crate) fn what(&self) -> String {
         format!("{} {}", self.op, self.headline)
             .trim_end()
             .to_owned()
     }
 
-    /// When its first attempt began.
-    #[must_use]
-    pub fn began(&self) -> Option<Timestamp> {
+    pub(crate) fn began(&self) -> Option<Timestamp> {
         self.attempts.first().map(|attempt| attempt.began)
     }
 
     /// How long its attempts took, in milliseconds, as far as their ends are known.
-    #[must_use]
-    pub fn ms(&self) -> Option<i64> {
+    pub(crate) fn ms(&self) -> Option<i64> {
         let known = self.attempts.iter().filter_map(Attempt::ms);
         known.reduce(|sum, ms| sum + ms)
     }
-}
 
-impl Attempt {
-    /// How long it took, in milliseconds, if its end is known.
-    #[must_use]
-    pub fn ms(&self) -> Option<i64> {
-        self.ended.map(|ended| between(self.began, ended))
-    }
-}
-
-impl Step {
     pub(super) fn at(path: &StepPath) -> Self {
         Self {
             path: path.clone(),

@@ -14,133 +14,100 @@ use crate::path::StepPath;
 
 /// Something that happened to the run as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Turn {
-    /// When.
-    pub at: Timestamp,
+pub(crate) struct Turn {
+    pub(crate) at: Timestamp,
     /// In which session, counted from 0.
-    pub session: usize,
-    /// What.
+    pub(crate) session: usize,
     #[serde(flatten)]
-    pub what: What,
+    pub(crate) what: What,
 }
 
 /// What happened to a run as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
-pub enum What {
-    /// It began.
+pub(crate) enum What {
     Began {
         /// By whom; empty where only the events tell.
         who: String,
     },
-    /// It went on.
     Resumed {
         /// By whom; empty where only the events tell.
         who: String,
     },
-    /// It was held at a step.
     Held {
-        /// The step.
         path: StepPath,
-        /// Why.
         failure: Failure,
         /// Whether the effect may have existed or still gone on.
         in_doubt: bool,
     },
-    /// The operator decided about a held step.
     Decided {
-        /// The step.
         path: StepPath,
-        /// What.
         choice: Choice,
-        /// By whom.
         who: String,
         /// The result that was given for it, where it was taken as done.
         given: Option<Value>,
     },
-    /// The operator interrupted.
     Interrupted {
-        /// What followed.
         level: Interruption,
     },
     /// It stopped in order.
     Suspended {
-        /// Why.
         why: String,
     },
-    /// It was aborted.
     Aborted {
-        /// By whom.
         who: String,
     },
-    /// It came to its end.
     Ended {
-        /// How.
         state: State,
         /// Why, where it failed.
         why: Option<String>,
     },
     /// A step failed and was tried again.
     Retried {
-        /// The step.
         path: StepPath,
-        /// Why it had failed.
         failure: Failure,
         /// The attempt that followed.
         attempt: u32,
     },
     /// A step failed, and the playbook was told.
     Failed {
-        /// The step.
         path: StepPath,
-        /// Why.
         failure: Failure,
     },
     /// Contact with a member was lost.
     Lost {
         /// The step that noticed.
         path: StepPath,
-        /// The member.
         member: Member,
-        /// Why.
         reason: String,
     },
     /// The member was there again.
     Found {
         /// The step that waited.
         path: StepPath,
-        /// The member.
         member: Member,
         /// After so many milliseconds.
         ms: i64,
     },
     /// An idle connection had broken and was made again.
     Mended {
-        /// The member.
         member: Member,
-        /// Why it had broken.
         reason: String,
     },
     /// A step whose end had been missed was found to have ended.
     Probed {
-        /// The step.
         path: StepPath,
     },
-    /// The playbook said something.
     Said {
-        /// How much it matters.
         level: LogLevel,
-        /// Where.
         scope: String,
-        /// What.
         message: String,
     },
 }
 
 impl Choice {
     /// In words, as what somebody did.
-    #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Retry => "retry",
             Self::AssumeDone => "mark it done",
@@ -150,9 +117,7 @@ impl Choice {
 }
 
 impl What {
-    /// The step that it is about, if one.
-    #[must_use]
-    pub fn path(&self) -> Option<&StepPath> {
+    pub(crate) fn path(&self) -> Option<&StepPath> {
         match self {
             Self::Held { path, .. }
             | Self::Decided { path, .. }
@@ -166,14 +131,12 @@ impl What {
     }
 
     /// Whether a person has to know of it to understand how the run went.
-    #[must_use]
-    pub fn matters(&self) -> bool {
+    pub(crate) fn matters(&self) -> bool {
         !matches!(self, Self::Mended { .. } | Self::Said { .. })
     }
 
     /// In a sentence, without who and where.
-    #[must_use]
-    pub fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         let by = |what: &str, who: &str| match who {
             "" => what.to_owned(),
             who => format!("{what} by {who}"),

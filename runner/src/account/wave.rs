@@ -10,19 +10,16 @@ use super::{Account, between};
 
 /// A section of the playbook: as a rule one component across all members.
 #[derive(Clone, Debug, Serialize)]
-pub struct Wave {
-    /// Its name.
-    pub name: String,
+pub(crate) struct Wave {
+    pub(crate) name: String,
     /// When its first step began.
-    pub began: Option<Timestamp>,
+    pub(crate) began: Option<Timestamp>,
     /// How long it took, without the time in which the run was paused, in milliseconds.
-    pub ms: i64,
-    /// How many steps it has.
-    pub steps: usize,
-    /// How many members had a part in it.
-    pub members: usize,
+    pub(crate) ms: i64,
+    pub(crate) steps: usize,
+    pub(crate) members: usize,
     /// How many attempts were repeated.
-    pub again: usize,
+    pub(crate) again: usize,
 }
 
 /// The waves, in the order in which their first steps were asked for.

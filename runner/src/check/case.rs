@@ -13,9 +13,9 @@ use crate::journal::Crash;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kill {
     /// When it is killed.
-    pub crash: Crash,
+    pub(crate) crash: Crash,
     /// How long it is away.
-    pub downtime: Duration,
+    pub(crate) downtime: Duration,
     /// Commands that ran on members end with their sessions; otherwise they go on.
     pub sessions_end: bool,
 }
@@ -65,8 +65,13 @@ impl Case {
 
     /// Case number `number` of a series: up to two faults and up to two kills, anywhere in a run of so many appends that
     /// takes so many milliseconds.
-    #[must_use]
-    pub fn random(series: u64, number: usize, world: &World, appends: usize, takes: u64) -> Self {
+    pub(crate) fn random(
+        series: u64,
+        number: usize,
+        world: &World,
+        appends: usize,
+        takes: u64,
+    ) -> Self {
         let mut rng = fastrand::Rng::with_seed(series);
         // Neighbouring numbers must not give neighbouring cases.
         let mut rng = fastrand::Rng::with_seed(
@@ -100,24 +105,18 @@ impl Case {
     }
 
     /// The cases that are like this one and simpler, the simplest first.
-    #[must_use]
-    pub fn simpler(&self) -> Vec<Self> {
+    pub(crate) fn simpler(&self) -> Vec<Self> {
         let mut simpler = Vec::new();
-        for i in 0..self.before.len() {
-            let mut case = self.clone();
-            case.before.remove(i);
-            simpler.push(case);
-        }
-        for i in 0..self.faults.len() {
-            let mut case = self.clone();
-            case.faults.remove(i);
-            simpler.push(case);
-        }
-        for i in 0..self.kills.len() {
-            let mut case = self.clone();
-            case.kills.remove(i);
-            simpler.push(case);
-        }
+        let mut without_each = |count: usize, remove: fn(&mut Self, usize)| {
+            for i in 0..count {
+                let mut case = self.clone();
+                remove(&mut case, i);
+                simpler.push(case);
+            }
+        };
+        without_each(self.before.len(), |case, i| _ = case.before.remove(i));
+        without_each(self.faults.len(), |case, i| _ = case.faults.remove(i));
+        without_each(self.kills.len(), |case, i| _ = case.kills.remove(i));
         for (i, kill) in self.kills.iter().enumerate() {
             if kill.sessions_end || !kill.downtime.is_zero() {
                 let mut case = self.clone();
@@ -133,20 +132,14 @@ impl Case {
     }
 
     /// How much there is to it.
-    #[must_use]
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.before.len() + self.faults.len() + self.kills.len()
     }
 
     /// Whether something goes or went wrong with the cluster, so that there may be something else to do.
-    #[must_use]
-    pub fn shakes_cluster(&self) -> bool {
+    pub(crate) fn shakes_cluster(&self) -> bool {
         !(self.before.is_empty() && self.faults.is_empty())
     }
-}
-
-fn pick<'a, T>(rng: &mut fastrand::Rng, all: &'a [T]) -> Option<&'a T> {
-    rng.choice(all)
 }
 
 fn kill(rng: &mut fastrand::Rng, appends: usize) -> Kill {
@@ -201,27 +194,27 @@ fn halfway(rng: &mut fastrand::Rng, world: &World) -> Vec<Fault> {
 
 fn fault(rng: &mut fastrand::Rng, world: &World, takes: u64) -> Option<Fault> {
     let members: Vec<&String> = world.members.keys().collect();
-    let kind = pick(rng, KINDS)?;
+    let kind = rng.choice(KINDS)?;
     let mut args = Vec::new();
     for arg in kind.args {
         args.push(match arg {
-            Arg::Member => (*pick(rng, &members)?).clone(),
-            Arg::Snap => pick(rng, &Component::ALL)?.to_string(),
-            Arg::Instance => pick(rng, world.instances())?.name.clone(),
-            Arg::Osd => pick(rng, &world.osds())?.to_string(),
+            Arg::Member => (*rng.choice(&members)?).clone(),
+            Arg::Snap => rng.choice(&Component::ALL)?.to_string(),
+            Arg::Instance => rng.choice(world.instances())?.name.clone(),
+            Arg::Osd => rng.choice(&world.osds())?.to_string(),
             Arg::Seconds => rng.u64(1..120).to_string(),
             Arg::Status => [429, 503][rng.usize(0..2)].to_string(),
-            Arg::Pool => (*pick(rng, &world.pools())?).to_owned(),
-            Arg::Code => (*pick(rng, &CODES)?).to_owned(),
-            Arg::Severity => (*pick(rng, &SEVERITIES)?).to_owned(),
+            Arg::Pool => (*rng.choice(&world.pools())?).to_owned(),
+            Arg::Code => (*rng.choice(&CODES)?).to_owned(),
+            Arg::Severity => (*rng.choice(&SEVERITIES)?).to_owned(),
         });
     }
     let when = if rng.bool() {
         When::At(rng.u64(0..takes.max(1)) / 1000 * 1000)
     } else {
         When::Refresh {
-            snap: pick(rng, &Component::ALL)?.to_string(),
-            member: (*pick(rng, &members)?).clone(),
+            snap: rng.choice(&Component::ALL)?.to_string(),
+            member: (*rng.choice(&members)?).clone(),
         }
     };
     let lasts = (rng.u8(0..3) > 0).then(|| rng.u64(5..1200) * 1000);
@@ -235,20 +228,15 @@ fn fault(rng: &mut fastrand::Rng, world: &World, takes: u64) -> Option<Fault> {
 
 impl fmt::Display for Kill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.crash {
-            Crash::Before(n) => write!(
-                f,
-                "the controller is killed before append {n} of its journal"
-            )?,
-            Crash::Torn(n) => write!(
-                f,
-                "the controller is killed in the middle of append {n} of its journal"
-            )?,
-            Crash::After(n) => write!(
-                f,
-                "the controller is killed after append {n} of its journal"
-            )?,
-        }
+        let (place, n) = match self.crash {
+            Crash::Before(n) => ("before", n),
+            Crash::Torn(n) => ("in the middle of", n),
+            Crash::After(n) => ("after", n),
+        };
+        write!(
+            f,
+            "the controller is killed {place} append {n} of its journal"
+        )?;
         if !self.downtime.is_zero() {
             write!(f, ", is away for {}", Span(self.downtime))?;
         }

@@ -14,15 +14,14 @@ pub struct Finding {
     /// How.
     pub what: String,
     /// The step that broke it.
-    pub step: StepPath,
+    pub(crate) step: StepPath,
     /// The line that asked for the step, as `file:line`.
     pub site: String,
-    /// How many members the cluster had.
-    pub members: usize,
+    pub(crate) members: usize,
     /// The number of the random case; none where it isn't one.
-    pub number: Option<usize>,
+    pub(crate) number: Option<usize>,
     /// What disturbed the run; empty where nothing did.
-    pub disturbed: Vec<String>,
+    pub(crate) disturbed: Vec<String>,
     /// The changing commands up to there.
     pub history: Vec<String>,
     #[serde(skip)]

@@ -31,7 +31,7 @@ pub struct Judge {
     /// How many appends its journal takes.
     pub appends: usize,
     /// How long it takes, in milliseconds.
-    pub takes: u64,
+    pub(crate) takes: u64,
     before: BTreeMap<String, String>,
     left: Left,
 }
@@ -123,8 +123,7 @@ impl Judge {
     }
 
     /// Plays a case, and says what was wrong.
-    #[must_use]
-    pub fn play(&self, piece: &Piece, case: &Case) -> Vec<Finding> {
+    pub(crate) fn play(&self, piece: &Piece, case: &Case) -> Vec<Finding> {
         match self.played(piece, case) {
             Ok((_, findings)) | Err(findings) => findings,
         }
@@ -331,9 +330,7 @@ impl Judge {
         )
     }
 
-    /// How many members the cluster has.
-    #[must_use]
-    pub fn members(&self) -> usize {
+    pub(crate) fn members(&self) -> usize {
         self.scenario.members.len()
     }
 }

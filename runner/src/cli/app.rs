@@ -11,12 +11,10 @@ use crate::runs::Runs;
 pub(crate) struct App<'a> {
     /// The ops of lockstep itself, and of the site's programs.
     pub(crate) registry: &'a Registry,
-    /// The options that every command takes.
     pub(crate) global: &'a Global,
 }
 
 impl App<'_> {
-    /// The runs in the state folder.
     pub(crate) fn runs(&self) -> Result<Runs, Fault> {
         Ok(Runs::in_state(&state(self.global)?))
     }

@@ -16,6 +16,7 @@ use crate::engine::{Divergence, EngineError};
 use crate::failure::Failure;
 use crate::journal::JournalError;
 use crate::plan::PlanError;
+use crate::private::FileError;
 use crate::programs::CaptureError;
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
@@ -67,9 +68,7 @@ impl From<Exit> for ExitCode {
 /// Why a command ends without having done what it was asked to.
 #[derive(Debug)]
 pub struct Fault {
-    /// The exit code.
-    pub exit: Exit,
-    /// What happened.
+    pub(crate) exit: Exit,
     message: String,
     /// What to do or to type next.
     help: Option<String>,
@@ -77,7 +76,6 @@ pub struct Fault {
     place: Option<Place>,
 }
 
-/// A line of a playbook.
 #[derive(Debug)]
 struct Place {
     site: String,
@@ -86,8 +84,7 @@ struct Place {
 }
 
 impl Fault {
-    /// A fault with a message.
-    pub fn new(exit: Exit, message: impl Display) -> Self {
+    pub(crate) fn new(exit: Exit, message: impl Display) -> Self {
         Self {
             exit,
             message: message.to_string(),
@@ -96,14 +93,17 @@ impl Fault {
         }
     }
 
+    pub(crate) fn unwritten(path: &Path, error: impl Display) -> Self {
+        let message = format!("{} can't be written: {error}", path.display());
+        Self::new(Exit::State, message)
+    }
+
     /// Something about the input can't be used.
-    pub fn usage(message: impl Display) -> Self {
+    pub(crate) fn usage(message: impl Display) -> Self {
         Self::new(Exit::Usage, message)
     }
 
-    /// Adds what to do next.
-    #[must_use]
-    pub fn help(self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self {
             help: Some(help.into()),
             ..self
@@ -180,7 +180,7 @@ impl From<RunsError> for Fault {
             RunsError::Journal { id, .. } => Some(format!(
                 "nothing was changed; the run's folder is left as it is: see lockstep show {id}"
             )),
-            RunsError::Io { .. } => None,
+            RunsError::Io(_) => None,
         };
         Self {
             help,
@@ -231,11 +231,13 @@ impl From<EngineError> for Fault {
 
 impl From<PlanError> for Fault {
     fn from(error: PlanError) -> Self {
-        let exit = match &error {
-            PlanError::Unusable { .. } => Exit::Usage,
-            PlanError::Unwritten { .. } => Exit::State,
-        };
-        Self::new(exit, error)
+        Self::usage(error)
+    }
+}
+
+impl From<FileError> for Fault {
+    fn from(error: FileError) -> Self {
+        Self::new(Exit::State, error)
     }
 }
 
@@ -265,6 +267,7 @@ impl From<SessionError> for Fault {
             SessionError::Programs(error) => Self::from(error),
             SessionError::Target(error) => Self::from(error),
             SessionError::Plan(error) => Self::from(error),
+            SessionError::File(error) => Self::from(error),
             SessionError::Refused(_) => Self::usage(error).help("run the command again"),
             SessionError::Ended(ref id) => {
                 let help = format!("lockstep show {id}  shows how");
@@ -284,19 +287,12 @@ impl From<SessionError> for Fault {
 impl From<Failure> for Fault {
     fn from(failure: Failure) -> Self {
         let place = failure.site.as_ref().map(|site| {
-            let teller = Teller {
-                sources: &BTreeMap::new(),
-                cluster: None,
-                ink: Ink::stderr(),
-                verbose: false,
+            let excerpt = match &failure.source {
+                Some(_) => Teller::of(&BTreeMap::new(), Ink::stderr()).details(&failure),
+                None => String::new(),
             };
-            Place {
-                site: site.clone(),
-                excerpt: match &failure.source {
-                    Some(_) => teller.details(&failure),
-                    None => String::new(),
-                },
-            }
+            let site = site.clone();
+            Place { site, excerpt }
         });
         Self {
             place,
@@ -315,12 +311,7 @@ impl Fault {
         let about = format!("{:?}", at.key);
         let sides = [("then", then), ("now", now)].into_iter().zip(&at.sites);
         let shown = sides.filter_map(|((when, sources), site)| {
-            let teller = Teller {
-                sources,
-                cluster: None,
-                ink: Ink::stderr(),
-                verbose: false,
-            };
+            let teller = Teller::of(sources, Ink::stderr());
             let excerpt = teller.excerpt(site.as_ref()?, &about, true)?;
             Some(format!("{when}:\n{excerpt}\n"))
         });

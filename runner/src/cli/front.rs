@@ -44,7 +44,6 @@ pub(super) fn runtime(paused: bool) -> Result<Runtime, Fault> {
         .map_err(|e| Fault::new(Exit::State, format!("no runtime can be made: {e}")))
 }
 
-/// The state folder.
 pub(super) fn state(global: &Global) -> Result<PathBuf, Fault> {
     if let Some(folder) = &global.state {
         return Ok(folder.clone());
@@ -200,74 +199,58 @@ impl Asker for Terminal {
 
 /// Tells how a run ended and what can be typed next; returns the exit code.
 pub(super) fn tell(outcome: &Played, global: &Global) -> Exit {
-    let json = global.json;
-    let id = outcome.id.as_str();
-    let word = outcome.finish.outcome();
+    if global.json {
+        print::json(&as_json(outcome));
+    } else {
+        in_words(outcome, global.verbose);
+    }
+    let all_refused = |held: &[Held]| held.iter().all(|h| h.failure.kind == Kind::Refused);
     match &outcome.finish {
-        Finish::Done(value) => {
-            if json {
-                print::json(&json!({"run": id, "outcome": word, "result": value}));
-            } else {
-                out!("{id}: {}", result(value));
-            }
-            Exit::Done
-        }
+        Finish::Done(_) => Exit::Done,
+        // What was typed, or the playbook, can't be used, and that was noticed in time.
+        Finish::Failed(failure) if failure.kind == Kind::Args && !outcome.touched => Exit::Usage,
+        Finish::Failed(_) => Exit::Failed,
+        Finish::Aborted => Exit::Aborted,
+        Finish::Held(held) if !outcome.touched && all_refused(held) => Exit::Refused,
+        Finish::Held(_) => Exit::Held,
+        Finish::Refused(_) => Exit::Refused,
+        Finish::Suspended(_) => Exit::Suspended,
+    }
+}
+
+fn as_json(outcome: &Played) -> Value {
+    let (field, detail) = match &outcome.finish {
+        Finish::Done(value) => ("result", value.clone()),
+        Finish::Failed(failure) => ("failure", json!(failure)),
+        Finish::Held(held) | Finish::Refused(held) => ("steps", steps(held)),
+        Finish::Suspended(why) => ("why", json!(why.to_string())),
+        Finish::Aborted => return json!({"run": outcome.id, "outcome": outcome.finish.outcome()}),
+    };
+    json!({"run": outcome.id, "outcome": outcome.finish.outcome(), field: detail})
+}
+
+fn in_words(outcome: &Played, verbose: bool) {
+    let id = outcome.id.as_str();
+    match &outcome.finish {
+        Finish::Done(value) => out!("{id}: {}", result(value)),
         Finish::Failed(failure) => {
-            if json {
-                print::json(&json!({"run": id, "outcome": word, "failure": failure}));
-            } else {
-                let details = teller(outcome, global.verbose).details(failure);
-                print::styled(&format!("{id}: failed: {}\n{details}", head(failure)));
-            }
-            // What was typed, or the playbook, can't be used, and that was noticed in time.
-            if failure.kind == Kind::Args && !outcome.touched {
-                Exit::Usage
-            } else {
-                Exit::Failed
-            }
+            let details = teller(outcome, verbose).details(failure);
+            print::styled(&format!("{id}: failed: {}\n{details}", head(failure)));
         }
-        Finish::Aborted => {
-            if json {
-                print::json(&json!({"run": id, "outcome": word}));
-            } else {
-                out!("{id}: aborted; all settings it changed were restored");
-            }
-            Exit::Aborted
-        }
+        Finish::Aborted => out!("{id}: aborted; all settings it changed were restored"),
         Finish::Held(held) => {
-            let refused = !outcome.touched && held.iter().all(|h| h.failure.kind == Kind::Refused);
-            if json {
-                print::json(&json!({"run": id, "outcome": word, "steps": steps(held)}));
-            } else {
-                let teller = teller(outcome, global.verbose);
-                let simulated = outcome.simulated;
-                let width = hold::columns();
-                print::styled(&hold::told(id, held, simulated, &teller, width));
-            }
-            if refused { Exit::Refused } else { Exit::Held }
+            let (teller, width) = (teller(outcome, verbose), hold::columns());
+            print::styled(&hold::message(id, held, outcome.simulated, &teller, width));
         }
-        Finish::Refused(held) => {
-            if json {
-                print::json(&json!({"run": id, "outcome": word, "steps": steps(held)}));
-            } else {
-                refusal(id, held.iter().map(|h| &h.failure));
-            }
-            Exit::Refused
-        }
+        Finish::Refused(held) => refusal(id, held.iter().map(|h| &h.failure)),
+        Finish::Suspended(Suspended::Fenced(why)) => out!("{id} pauses: {why}"),
         Finish::Suspended(why) => {
-            if json {
-                print::json(&json!({"run": id, "outcome": word, "why": why.to_string()}));
-            } else if let Suspended::Fenced(why) = why {
-                out!("{id} pauses: {why}");
-            } else {
-                out!("{id} is paused: {why}\nContinue with: lockstep resume {id}");
-            }
-            Exit::Suspended
+            out!("{id} is paused: {why}\nContinue with: lockstep resume {id}");
         }
     }
 }
 
-fn steps(held: &[Held]) -> Vec<Value> {
+fn steps(held: &[Held]) -> Value {
     let step = |h: &Held| json!({"path": h.path, "failure": h.failure, "in_doubt": h.in_doubt});
     held.iter().map(step).collect()
 }
@@ -331,9 +314,9 @@ mod tests {
         };
         let mut lagging = of(3, "1 → 2");
         lagging["m2"] = json!("0 → 2");
-        let told = result(&json!({"changed": {"lxd": of(50, "1 → 2"), "microceph": lagging}}));
+        let shown = result(&json!({"changed": {"lxd": of(50, "1 → 2"), "microceph": lagging}}));
         assert_eq!(
-            told,
+            shown,
             "done\n  lxd         1 → 2 on 50 members\n  microceph   1 → 2 on m1, m3; 0 → 2 on m2"
         );
         assert_eq!(result(&json!({"changed": {}})), "done: already up to date");

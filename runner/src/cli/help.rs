@@ -13,19 +13,64 @@ use super::commands::{
 use super::example::Example;
 use super::exit::{Exit, Fault};
 
+/// Commands with their examples, which stand beside their options.
+type Commands = &'static [(&'static str, &'static [Example])];
+
 /// The commands in the order in which they are read about.
-const GROUPS: [(&str, &[&str]); 6] = [
-    ("Inspect a cluster", &["status", "preflight"]),
-    ("Change a cluster", &["update", "upgrade", "run", "op"]),
+const GROUPS: [(&str, Commands); 6] = [
+    (
+        "Inspect a cluster",
+        &[
+            ("status", status::EXAMPLES),
+            ("preflight", preflight::EXAMPLES),
+        ],
+    ),
+    (
+        "Change a cluster",
+        &[
+            ("update", playbook::UPDATE),
+            ("upgrade", playbook::UPGRADE),
+            ("run", playbook::RUN),
+            ("op", op::EXAMPLES),
+        ],
+    ),
     (
         "Runs",
         &[
-            "runs", "show", "watch", "report", "resume", "abort", "unlock",
+            ("runs", runs::EXAMPLES),
+            ("show", show::EXAMPLES),
+            ("watch", watch::EXAMPLES),
+            ("report", report::EXAMPLES),
+            ("resume", resume::EXAMPLES),
+            ("abort", abort::EXAMPLES),
+            ("unlock", unlock::EXAMPLES),
         ],
     ),
-    ("Before a change", &["plan", "rehearse", "check"]),
-    ("Write playbooks", &["new", "types", "playbooks", "doc"]),
-    ("Set up", &["init", "completions", "man"]),
+    (
+        "Before a change",
+        &[
+            ("plan", plan::EXAMPLES),
+            ("rehearse", rehearse::EXAMPLES),
+            ("check", check::EXAMPLES),
+        ],
+    ),
+    (
+        "Write playbooks",
+        &[
+            ("new", new::EXAMPLES),
+            ("types", types::EXAMPLES),
+            ("playbooks", playbooks::EXAMPLES),
+            ("doc", doc::EXAMPLES),
+        ],
+    ),
+    (
+        "Set up",
+        &[
+            ("init", init::EXAMPLES),
+            ("completions", completions::EXAMPLES),
+            ("man", man::EXAMPLES),
+        ],
+    ),
 ];
 
 /// What `lockstep` itself is typed for.
@@ -36,34 +81,6 @@ const FIRST: &[Example] = &[
     ),
     ("lockstep init ubuntu@micro01", "write cluster.toml"),
     ("lockstep plan update", "show what an update will do"),
-];
-
-/// The examples of each command, which stand beside its options.
-const EXAMPLES: &[(&str, &[Example])] = &[
-    ("lockstep", FIRST),
-    ("status", status::EXAMPLES),
-    ("preflight", preflight::EXAMPLES),
-    ("update", playbook::UPDATE),
-    ("upgrade", playbook::UPGRADE),
-    ("run", playbook::RUN),
-    ("op", op::EXAMPLES),
-    ("runs", runs::EXAMPLES),
-    ("show", show::EXAMPLES),
-    ("watch", watch::EXAMPLES),
-    ("report", report::EXAMPLES),
-    ("resume", resume::EXAMPLES),
-    ("abort", abort::EXAMPLES),
-    ("unlock", unlock::EXAMPLES),
-    ("plan", plan::EXAMPLES),
-    ("rehearse", rehearse::EXAMPLES),
-    ("check", check::EXAMPLES),
-    ("new", new::EXAMPLES),
-    ("types", types::EXAMPLES),
-    ("playbooks", playbooks::EXAMPLES),
-    ("doc", doc::EXAMPLES),
-    ("init", init::EXAMPLES),
-    ("completions", completions::EXAMPLES),
-    ("man", man::EXAMPLES),
 ];
 
 /// Something that `lockstep help` knows beside the commands.
@@ -91,7 +108,6 @@ const TOPICS: [Topic; 3] = [
     },
 ];
 
-/// Environment variables.
 pub(super) const ENVIRONMENT: [(&str, &str); 6] = [
     ("LOCKSTEP_CLUSTER", "The cluster, if --cluster isn't given"),
     (
@@ -110,7 +126,6 @@ pub(super) const ENVIRONMENT: [(&str, &str); 6] = [
     ("TERM", "Plain lines instead of a live view, if dumb"),
 ];
 
-/// Files.
 pub(super) const FILES: [(&str, &str); 6] = [
     (
         "cluster.toml",
@@ -137,24 +152,25 @@ pub(super) const FILES: [(&str, &str); 6] = [
 
 /// The groups of the commands that there are, with their names.
 pub(super) fn groups(command: &Command) -> impl Iterator<Item = (&'static str, Vec<&Command>)> {
-    GROUPS.into_iter().map(|(title, names)| {
-        let there = names
+    GROUPS.into_iter().map(|(title, commands)| {
+        let there = commands
             .iter()
-            .filter_map(|name| command.find_subcommand(name));
+            .filter_map(|(name, _)| command.find_subcommand(name));
         (title, there.collect())
     })
 }
 
-/// The examples of a command.
 pub(super) fn examples(name: &str) -> &'static [Example] {
-    let found = EXAMPLES.iter().find(|(command, _)| *command == name);
-    found.map_or(&[], |(_, examples)| examples)
+    let mut commands = GROUPS.into_iter().flat_map(|(_, commands)| commands);
+    let found = commands.find(|(command, _)| *command == name);
+    match found {
+        Some((_, examples)) => examples,
+        None if name == "lockstep" => FIRST,
+        None => &[],
+    }
 }
 
 /// The command line, and each of its commands with the parameters of the playbook that it always plays.
-///
-/// # Errors
-/// Where a shipped playbook can't be loaded.
 pub(super) fn commands(registry: &Registry) -> Result<(Command, Vec<Command>), Fault> {
     let built = |words: &[&str]| -> Result<Command, Fault> {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
@@ -164,7 +180,7 @@ pub(super) fn commands(registry: &Registry) -> Result<(Command, Vec<Command>), F
     };
     let overview = built(&[])?;
     let mut commands = Vec::new();
-    for name in GROUPS.iter().flat_map(|(_, names)| *names) {
+    for (name, _) in GROUPS.iter().flat_map(|(_, commands)| *commands) {
         commands.extend(built(&["lockstep", name])?.find_subcommand(name).cloned());
     }
     Ok((overview, commands))
@@ -228,7 +244,6 @@ fn with_examples(command: Command) -> Command {
     command.after_help(text)
 }
 
-/// The text of a topic.
 pub(super) fn topic(name: &str) -> Option<String> {
     let topic = TOPICS.into_iter().find(|topic| topic.name == name)?;
     Some(format!("{}\n\n{}", topic.about, (topic.text)()))

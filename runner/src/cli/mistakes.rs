@@ -9,9 +9,10 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use lockstep_modules::contract::near::{hint, near};
 
 use super::exit::Exit;
+use crate::private::folder_of;
 
 /// Prints what clap has to say, help or a mistake, and tells how the process ends.
-pub(super) fn told(command: &Command, mut error: Error) -> ExitCode {
+pub(super) fn report(command: &Command, mut error: Error) -> ExitCode {
     let context = |kind: ContextKind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         _ => None,
@@ -57,10 +58,7 @@ pub(super) fn told(command: &Command, mut error: Error) -> ExitCode {
 
 /// " (did you mean …?)" for a file that isn't there, by the files of its kind beside it and what else could be meant.
 pub(super) fn near_file(file: &Path, others: &[&str]) -> String {
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let entries = std::fs::read_dir(folder.unwrap_or(Path::new(".")))
+    let entries = std::fs::read_dir(folder_of(file))
         .into_iter()
         .flatten()
         .flatten();

@@ -141,8 +141,8 @@ impl Asked {
         let (player, always) = PLAYERS.into_iter().find(|(player, _)| *player == command)?;
         let folder = typed.flag("--playbooks");
         let playbooks = folder.map_or(Playbooks::Shipped, |f| Playbooks::Folder(PathBuf::from(f)));
-        let names = playbooks.names();
-        let is_playbook = |w: &String| w.ends_with(".lua") || names.contains(w);
+        let is_playbook =
+            |w: &String| w.ends_with(".lua") || Playbooks::NAMES.contains(&w.as_str());
         let named = || typed.arguments().into_iter().find(is_playbook);
         Some(Self {
             player,
@@ -154,12 +154,16 @@ impl Asked {
     /// The playbook's file; none for one that is shipped.
     pub(super) fn site(&self) -> Option<&Path> {
         let file = Path::new(&self.file);
-        (!self.playbooks.names().contains(&self.file) && file.is_file()).then_some(file)
+        (!self.has_shipped_name() && file.is_file()).then_some(file)
+    }
+
+    fn has_shipped_name(&self) -> bool {
+        Playbooks::NAMES.contains(&self.file.as_str())
     }
 
     /// Whether it is among those in the binary, which need nothing else.
     pub(super) fn is_shipped(&self) -> bool {
-        matches!(self.playbooks, Playbooks::Shipped) && self.playbooks.names().contains(&self.file)
+        matches!(self.playbooks, Playbooks::Shipped) && self.has_shipped_name()
     }
 
     /// Whether it can be loaded with no more ops than these.

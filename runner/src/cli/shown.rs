@@ -9,16 +9,13 @@ use crate::report::{JsonReporter, LineReporter, LiveReporter, NowReporter, Scree
 /// What is shown of a session while it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
-    /// Nothing.
     Nothing,
     /// What is going on, on a terminal, if it takes longer than a moment. Nothing of it stays.
     Now,
     /// What is over, and on a terminal what is going on: every step and command, or what matters.
     All {
-        /// Every step and command.
         verbose: bool,
     },
-    /// The event stream.
     Stream,
 }
 
@@ -58,7 +55,7 @@ impl Shown {
             (Self::All { verbose }, None) => {
                 Box::new(LineReporter::new(std::io::stdout(), verbose))
             }
-            (Self::Stream, _) => Box::new(JsonReporter::new(std::io::stdout())),
+            (Self::Stream, _) => Box::new(JsonReporter),
         })
     }
 }

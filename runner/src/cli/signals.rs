@@ -75,18 +75,18 @@ async fn hear() -> std::io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut patience = std::pin::pin!(tokio::time::sleep(Duration::MAX));
     loop {
-        let heard = tokio::select! {
+        let received = tokio::select! {
             _ = interrupt.recv() => SignalKind::interrupt(),
             _ = terminate.recv() => SignalKind::terminate(),
             _ = hangup.recv() => SignalKind::hangup(),
             () = &mut patience => std::process::exit(Exit::Suspended as i32),
         };
         let Some(stop) = work().clone() else {
-            std::process::exit(128 + heard.as_raw_value());
+            std::process::exit(128 + received.as_raw_value());
         };
         let before = *stop.borrow();
         let next = match before {
-            Stop::No if heard == SignalKind::interrupt() => Stop::Drain,
+            Stop::No if received == SignalKind::interrupt() => Stop::Drain,
             Stop::No | Stop::Drain => Stop::Now,
             Stop::Now => std::process::exit(Exit::Suspended as i32),
         };

@@ -4,7 +4,6 @@ use std::sync::LazyLock;
 
 use crate::{event, journal, script};
 
-/// The version alone.
 pub(super) const SHORT: &str = env!("CARGO_PKG_VERSION");
 
 /// The version, how it was built, and the formats that others depend on.

@@ -10,29 +10,20 @@ use crate::path::StepPath;
 
 /// A step that a run may take.
 #[derive(Clone, Debug)]
-pub struct Planned {
-    /// Its op.
-    pub op: String,
-    /// Its arguments.
-    pub args: Value,
+pub(crate) struct Planned {
+    pub(crate) op: String,
+    pub(crate) args: Value,
     /// Those of its arguments that hold what an earlier step found: on the day they are what is found then.
-    pub found: Vec<String>,
+    pub(crate) found: Vec<String>,
 }
 
 /// The steps that a run may take, by their paths.
 #[derive(Clone, Debug)]
-pub struct Approved(BTreeMap<StepPath, Planned>);
-
-impl FromIterator<(StepPath, Planned)> for Approved {
-    fn from_iter<I: IntoIterator<Item = (StepPath, Planned)>>(steps: I) -> Self {
-        Self(steps.into_iter().collect())
-    }
-}
+pub struct Approved(pub(crate) BTreeMap<StepPath, Planned>);
 
 impl Approved {
     /// Why a step is outside the plan. What a read asks, and what an earlier step found, may depend on the day.
-    #[must_use]
-    pub fn objection(&self, call: &Call) -> Option<String> {
+    pub(crate) fn objection(&self, call: &Call) -> Option<String> {
         let Some(step) = self.0.get(&call.path) else {
             return Some("this step isn't in the plan".to_owned());
         };

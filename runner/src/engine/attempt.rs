@@ -34,7 +34,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// What an attempt came to.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// It is done.
     Done(Value, By),
     /// It failed, and nothing of it goes on.
     Failed(OpError),
@@ -85,7 +84,6 @@ impl Verdict {
 }
 
 impl Attempt {
-    /// Does it.
     pub(super) async fn run(self) -> Verdict {
         self.knowing(async |attempt| attempt.do_it().await).await
     }
@@ -270,7 +268,6 @@ impl<'a> Away<'a> {
         self.member.as_ref().is_some_and(|m| cx.has_heard(m))
     }
 
-    /// The member answers again.
     fn back(&mut self) {
         self.since = None;
         self.pause = FIRST_PAUSE;

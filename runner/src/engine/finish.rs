@@ -35,7 +35,7 @@ pub struct Held {
     /// Whether its effect may exist or still go on.
     pub in_doubt: bool,
     /// Whether its result has fields that have to be given where it is taken as done.
-    pub needs_result: bool,
+    pub(crate) needs_result: bool,
 }
 
 /// Why a run can't go on at all.
@@ -67,8 +67,7 @@ fn paths(held: &[Held]) -> Value {
 
 impl Finish {
     /// How it is called.
-    #[must_use]
-    pub fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Done(_) => Outcome::Done,
             Self::Failed(_) => Outcome::Failed,

@@ -55,15 +55,15 @@ pub struct Decisions {
 #[error("the playbook no longer matches this run: {what}\n  then: {then}\n  now:  {now}")]
 pub struct Divergence {
     /// In which way.
-    pub what: String,
+    pub(crate) what: String,
     /// What the journal says, with the line that asked for it.
-    pub then: String,
+    pub(crate) then: String,
     /// What the playbook does now, with its line.
-    pub now: String,
+    pub(crate) now: String,
     /// The argument in which the two differ, if it is one.
-    pub key: String,
+    pub(crate) key: String,
     /// The line that asked for it then, and the one that asks now, where there is one.
-    pub sites: [Option<String>; 2],
+    pub(crate) sites: [Option<String>; 2],
 }
 
 fn diverged(what: &str, then: String, now: String) -> Divergence {
@@ -150,11 +150,7 @@ impl Engine {
         if let Some(outcome) = self.script.outcome().cloned() {
             return self.end(&outcome).map(Some);
         }
-        let who = self.tools.who.clone();
-        let blind = Record::Resume {
-            who: who.clone(),
-            observed: Observation::new(),
-        };
+        let blind = self.resumed(Observation::new());
         let sitting = self.tools.run.sitting.clone();
         self.append(&[Record::Sitting(sitting)])?;
         // An abort gives back what it can reach.
@@ -167,6 +163,7 @@ impl Engine {
             self.append(&[blind])?;
         } else if abort {
             // What is given back is looked at when that is done; the rest of the cluster isn't ours any more.
+            let who = self.tools.who.clone();
             self.append(&[blind, Record::Cancel { who }])?;
             self.cancelled = true;
             self.script.cancel();
@@ -243,6 +240,11 @@ impl Engine {
         }
     }
 
+    fn resumed(&self, observed: Observation) -> Record {
+        let who = self.tools.who.clone();
+        Record::Resume { who, observed }
+    }
+
     /// Looks at the cluster and compares it with what the run knows. Returns the differences, if nothing explains them.
     async fn fence(
         &mut self,
@@ -250,14 +252,10 @@ impl Engine {
         pending: &[Call],
         trusted: bool,
     ) -> Result<Option<String>, EngineError> {
-        let who = self.tools.who.clone();
         let observed = match self.look().await {
             Ok(observed) => observed,
             Err(error) => {
-                self.append(&[Record::Resume {
-                    who,
-                    observed: Observation::new(),
-                }])?;
+                self.append(&[self.resumed(Observation::new())])?;
                 if trusted {
                     return Ok(None);
                 }
@@ -285,11 +283,11 @@ impl Engine {
             .collect();
         let unexplained = |key: &String| !explained.iter().any(|prefix| key.starts_with(prefix));
         let silent = silent(&known, &observed);
-        let heard = |key: &String| !silent.iter().any(|member| is_about(key, member));
+        let answers_now = |key: &String| !silent.iter().any(|member| is_about(key, member));
         let differences: Vec<String> = known
             .iter()
             .filter(|(key, then)| {
-                observed.get(*key) != Some(then) && unexplained(key) && heard(key)
+                observed.get(*key) != Some(then) && unexplained(key) && answers_now(key)
             })
             .map(|(key, then)| {
                 format!(
@@ -299,14 +297,11 @@ impl Engine {
             })
             .collect();
         if trusted || differences.is_empty() && silent.is_empty() {
-            self.append(&[Record::Resume { who, observed }])?;
+            self.append(&[self.resumed(observed)])?;
             return Ok(None);
         }
         // What is not accepted must not become what the next resume compares with.
-        self.append(&[Record::Resume {
-            who,
-            observed: Observation::new(),
-        }])?;
+        self.append(&[self.resumed(Observation::new())])?;
         let mut reasons = Vec::new();
         if !silent.is_empty() {
             reasons.push(no_answer(&silent));
@@ -333,8 +328,8 @@ impl Engine {
         if done(Take::NAME) <= done(Release::NAME) {
             return Ok(());
         }
-        let told = |error: OpError| error.told();
-        let locks = self.ask(WhoseIsIt::NAME, json!({})).await.map_err(told)?;
+        let reason = |error: OpError| error.told();
+        let locks = self.ask(WhoseIsIt::NAME, json!({})).await.map_err(reason)?;
         let locks = WhoseIsItOut::deserialize(locks).map_err(|e| e.to_string())?;
         let refusal = |lock: &MemberLock| {
             let why = lock.refusal(&self.tools.run)?;
@@ -359,7 +354,7 @@ impl Engine {
             ));
         }
         let args = json!({"best_effort": unasked});
-        let out = self.ask(Take::NAME, args).await.map_err(told)?;
+        let out = self.ask(Take::NAME, args).await.map_err(reason)?;
         self.host.owns(Take::NAME, &out);
         Ok(())
     }
@@ -406,63 +401,34 @@ impl Engine {
             let path = call.path.clone();
             let step = history.steps.get(&path);
             if step.is_none() {
-                records.push(Record::Intent {
-                    path: path.clone(),
-                    op: call.op.clone(),
-                    args: call.args.clone(),
-                    effect: call.effect,
-                    site: call.site.clone(),
-                });
+                records.push(call.intent());
             }
             let attempts = step.map_or(0, |s| s.attempts);
             let left = step.map_or_else(Vec::new, |s| s.witnesses.clone());
             let phase = step.map_or(&Phase::Issued, |s| &s.phase);
             let mut way = Way::of(&call, phase, decisions, self.cancelled);
-            let outside = self
-                .tools
-                .approved
-                .as_ref()
-                .and_then(|a| a.objection(&call));
             if let (Way::Run { .. }, Some(why), false) =
-                (&way, outside, decisions.retry.contains(&path))
+                (&way, self.objection(&call), decisions.retry.contains(&path))
             {
                 way = Way::Refuse(why);
             }
-            let choice = way.decision();
-            match way {
-                Way::Assume(value) => self.operator.push_back((path.clone(), Ok(value), choice)),
-                Way::Deliver(failure) => {
-                    self.operator
-                        .push_back((path.clone(), Err(failure), choice));
-                }
-                Way::Cancel => {
-                    let failure = cancelled(&call, phase);
-                    self.operator
-                        .push_back((path.clone(), Err(failure), choice));
-                }
-                Way::Refuse(why) => {
-                    self.admit(call, attempts, left)?;
-                    refused.push((path, why));
-                    continue;
-                }
-                Way::Run { .. } => {
-                    records.extend(choice.map(|choice| self.decided(&path, choice)));
-                    records.push(Record::Start {
-                        path: path.clone(),
-                        attempt: attempts + 1,
-                    });
-                    self.admit(call, attempts + 1, left)?;
-                    beginning.push((path, Begin::Run));
-                    continue;
-                }
-                Way::Probe { .. } => {
-                    records.extend(choice.map(|choice| self.decided(&path, choice)));
-                    self.admit(call, attempts, left)?;
-                    beginning.push((path, Begin::Probe));
-                    continue;
-                }
+            let again = matches!(way, Way::Run { .. });
+            if let Way::Run { decided: true } | Way::Probe { decided: true } = way {
+                records.push(self.decided(&path, Choice::Retry));
             }
-            self.admit(call, attempts, left)?;
+            if again {
+                records.push(Record::Start {
+                    path: path.clone(),
+                    attempt: attempts + 1,
+                });
+            }
+            self.admit(call, attempts + u32::from(again), left)?;
+            match way {
+                Way::Deliver(result, choice) => self.operator.push_back((path, *result, choice)),
+                Way::Refuse(why) => refused.push((path, why)),
+                Way::Run { .. } => beginning.push((path, Begin::Run)),
+                Way::Probe { .. } => beginning.push((path, Begin::Probe)),
+            }
         }
         self.append(&records)?;
         for (path, why) in refused {
@@ -496,9 +462,8 @@ enum Way {
     Probe {
         decided: bool,
     },
-    Assume(Value),
-    Deliver(Failure),
-    Cancel,
+    /// The playbook gets this, because of what the operator decided or of an abort.
+    Deliver(Box<Result<Value, Failure>>, Option<Choice>),
     /// It isn't in the plan.
     Refuse(String),
 }
@@ -507,22 +472,27 @@ impl Way {
     fn of(call: &Call, phase: &Phase, decisions: &Decisions, cancelled: bool) -> Self {
         let (path, effect) = (&call.path, call.effect);
         if let Some(value) = decisions.assume_done.get(path) {
-            return Self::Assume(value.clone());
+            return Self::Deliver(Box::new(Ok(value.clone())), Some(Choice::AssumeDone));
         }
         if decisions.retry.contains(path) {
             return Self::Run {
                 decided: *phase != Phase::Issued,
             };
         }
+        // What may have been switched on has to be known before it can be given back; all else is left.
+        let left = match phase {
+            Phase::Running => effect == Effect::Read,
+            Phase::Held { in_doubt, .. } => !in_doubt,
+            Phase::Issued => true,
+            Phase::Done | Phase::Failed => false,
+        };
+        if left && cancelled && !call.cleaning {
+            return Self::Deliver(Box::new(Err(aborted(call, phase))), None);
+        }
         match phase {
-            // What may have been switched on has to be known before it can be given back; all else is left.
-            Phase::Running if cancelled && effect == Effect::Read && !call.cleaning => Self::Cancel,
-            Phase::Issued
-            | Phase::Held {
-                in_doubt: false, ..
-            } if cancelled && !call.cleaning => Self::Cancel,
             Phase::Held { failure, .. } if decisions.deliver => {
-                Self::Deliver(Failure::clone(failure))
+                let failure = Failure::clone(failure);
+                Self::Deliver(Box::new(Err(failure)), Some(Choice::Deliver))
             }
             Phase::Held { in_doubt: true, .. } if effect == Effect::Once => {
                 Self::Probe { decided: true }
@@ -534,25 +504,16 @@ impl Way {
             }
         }
     }
-
-    fn decision(&self) -> Option<Choice> {
-        match self {
-            Self::Run { decided } | Self::Probe { decided } => decided.then_some(Choice::Retry),
-            Self::Assume(_) => Some(Choice::AssumeDone),
-            Self::Deliver(_) => Some(Choice::Deliver),
-            Self::Cancel | Self::Refuse(_) => None,
-        }
-    }
 }
 
 /// What a step fails with that an abort came before.
-fn cancelled(call: &Call, phase: &Phase) -> Failure {
+fn aborted(call: &Call, phase: &Phase) -> Failure {
     let message = match phase {
         Phase::Held { failure, .. } => format!("the run was aborted here: {}", failure.message),
         _ => "the run was aborted before this was done".to_owned(),
     };
     let error = OpError::new(Kind::Cancelled, message);
-    Failure::of_step(error, &call.op, &call.path, None, &call.site)
+    Failure::of_step(error, call, None)
 }
 
 fn not_asked(path: &StepPath, history: &History, ended: bool) -> EngineError {

@@ -67,8 +67,8 @@ pub fn page() -> String {
         let name = name.and_then(Value::as_str).unwrap_or_default();
         let _ = writeln!(page, "\n## {name}\n\n{}\n", doc(variant));
         page.push_str(&table(variant));
-        let told = |event: &&Stamped| json!(event)["event"] == name;
-        for event in examples.iter().filter(told) {
+        let of_this_kind = |event: &&Stamped| json!(event)["event"] == name;
+        for event in examples.iter().filter(of_this_kind) {
             let line = serde_json::to_string(event).unwrap_or_default();
             let _ = writeln!(page, "\n```json\n{line}\n```");
         }

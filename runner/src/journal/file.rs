@@ -112,10 +112,7 @@ impl FileJournal {
     }
 
     /// Reads a journal without touching it.
-    ///
-    /// # Errors
-    /// As [`FileJournal::open`].
-    pub fn read(path: &Path) -> Result<Decoded, JournalError> {
+    pub(crate) fn read(path: &Path) -> Result<Decoded, JournalError> {
         let mut text = Vec::new();
         let mut file = File::open(path).map_err(|source| io(path, "read", source))?;
         file.read_to_end(&mut text)

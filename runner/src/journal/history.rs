@@ -40,16 +40,14 @@ pub struct Step {
     pub op: String,
     /// Its arguments.
     pub args: Value,
-    /// What doing it twice would mean.
-    pub effect: Effect,
-    /// The line that asked for it.
-    pub site: String,
+    pub(crate) effect: Effect,
+    pub(crate) site: String,
     /// How far it is.
     pub phase: Phase,
     /// Attempts begun so far.
     pub attempts: u32,
     /// What its attempts left in the world, oldest first.
-    pub witnesses: Vec<Value>,
+    pub(crate) witnesses: Vec<Value>,
     /// When its first attempt began.
     pub began: Option<Timestamp>,
     /// When its end was recorded.
@@ -74,24 +72,22 @@ pub struct Completion {
 pub struct History {
     /// What is run.
     pub head: Head,
-    /// When it began.
-    pub began: Timestamp,
+    pub(crate) began: Timestamp,
     /// When the last record was written.
-    pub last: Timestamp,
+    pub(crate) last: Timestamp,
     /// All steps asked for, by path.
     pub steps: BTreeMap<StepPath, Step>,
     /// What was delivered, in order.
     pub completions: Vec<Completion>,
     /// Who took the run up, in order; empty as long as only a lockstep did that didn't number its sittings.
-    pub sittings: Vec<Sitting>,
-    /// How often the run was resumed.
-    pub resumes: u32,
+    pub(crate) sittings: Vec<Sitting>,
+    pub(crate) resumes: u32,
     /// The last look at the cluster that a resume took, and how many completions came before it.
-    pub observed: Option<(usize, Observation)>,
+    pub(crate) observed: Option<(usize, Observation)>,
     /// How many completions came before the run was aborted, if it was.
     pub cancelled: Option<usize>,
     /// Why the run stopped, where it stopped in order and wasn't resumed since.
-    pub suspended: Option<Suspended>,
+    pub(crate) suspended: Option<Suspended>,
     /// The end, where it was reached.
     pub end: Option<Result<Value, Failure>>,
 }
@@ -199,13 +195,15 @@ impl History {
     }
 
     /// The number of the last sitting; 0 where none has begun.
-    #[must_use]
-    pub fn sitting(&self) -> u32 {
+    pub(crate) fn sitting(&self) -> u32 {
         self.sittings.last().map_or(0, |sitting| sitting.number)
     }
 
     /// What the run itself knows of the cluster: the last look at it, and what its steps reported since.
-    pub fn expectation(&self, observed: impl Fn(&Step, &Value) -> Observation) -> Observation {
+    pub(crate) fn expectation(
+        &self,
+        observed: impl Fn(&Step, &Value) -> Observation,
+    ) -> Observation {
         let (from, mut known) = self.observed.clone().unwrap_or_default();
         for completion in self.completions.iter().skip(from) {
             if let (Ok(value), Some(step)) = (&completion.result, self.steps.get(&completion.path))
@@ -215,12 +213,9 @@ impl History {
         }
         known
     }
-}
 
-impl History {
     /// Whether a check refused the run before it changed anything: it ended at a step that the playbook never heard of.
-    #[must_use]
-    pub fn refused(&self) -> bool {
+    pub(crate) fn refused(&self) -> bool {
         let held = |step: &Step| matches!(step.phase, Phase::Held { .. });
         self.end.is_some() && self.steps.values().any(held)
     }
@@ -230,8 +225,7 @@ type Delivered = Option<(Result<Value, Failure>, By)>;
 
 impl Step {
     /// Whether it may have changed something. What a guard refused did not.
-    #[must_use]
-    pub fn touched(&self) -> bool {
+    pub(crate) fn touched(&self) -> bool {
         let refused =
             matches!(&self.phase, Phase::Held { failure, .. } if failure.kind == Kind::Refused);
         self.effect != Effect::Read && self.attempts > 0 && !refused

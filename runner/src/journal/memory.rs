@@ -76,8 +76,7 @@ impl MemoryJournal {
     }
 
     /// How many appends there have been since the journal was opened.
-    #[must_use]
-    pub fn appends(&self) -> usize {
+    pub(crate) fn appends(&self) -> usize {
         self.disk.borrow().appends
     }
 
@@ -92,20 +91,17 @@ impl Journal for MemoryJournal {
     fn append(&mut self, at: Timestamp, records: &[Record]) -> Result<(), JournalError> {
         let mut disk = self.disk.borrow_mut();
         disk.appends += 1;
-        let gone = || JournalError::Io {
+        let unwritten = |source: std::io::Error| JournalError::Io {
             path: "memory".into(),
             verb: "written",
-            source: std::io::Error::other("crashed on purpose"),
+            source,
         };
+        let gone = || unwritten(std::io::Error::other("crashed on purpose"));
         let (now, crash) = (disk.appends, self.crash);
         if crash == Some(Crash::Before(now)) {
             return Err(gone());
         }
-        let text = encode(disk.lines + 1, at, records).map_err(|e| JournalError::Io {
-            path: "memory".into(),
-            verb: "written",
-            source: e.into(),
-        })?;
+        let text = encode(disk.lines + 1, at, records).map_err(|e| unwritten(e.into()))?;
         disk.lines += records.len();
         let kept = if crash == Some(Crash::Torn(now)) {
             let first = text.find('\n').map_or(0, |end| end + 1);

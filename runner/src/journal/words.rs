@@ -19,8 +19,7 @@ pub enum ClusterRef {
 
 impl ClusterRef {
     /// Whether it is simulated, so that nothing real is reached, and what was made to go wrong there can be cleared.
-    #[must_use]
-    pub fn is_simulated(&self) -> bool {
+    pub(crate) fn is_simulated(&self) -> bool {
         matches!(self, Self::Twin(_))
     }
 }

@@ -6,40 +6,24 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{FORMAT, Plan};
-use crate::private::{self, Over};
+use crate::private::{self, FileError, Over, PRIVATE};
 use crate::runs::RunFolder;
 
 /// The file in a run's folder with the plan that it has to keep to.
 pub(crate) const KEPT: &str = "plan.json";
 
-/// Why a plan can't be read or written.
+/// Why a plan can't be read.
 #[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    /// It can't be used.
-    #[error("the plan {path}: {what}")]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// It can't be written.
-    #[error("{path} can't be written: {source}")]
-    Unwritten {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+#[error("the plan {path}: {what}")]
+pub(crate) struct PlanError {
+    path: PathBuf,
+    what: String,
 }
 
 impl Plan {
     /// A plan that was written down.
-    ///
-    /// # Errors
-    /// Where it can't be read, or another version of lockstep made it.
-    pub fn read(file: &Path) -> Result<Self, PlanError> {
-        let unusable = |what: String| PlanError::Unusable {
+    pub(crate) fn read(file: &Path) -> Result<Self, PlanError> {
+        let unusable = |what: String| PlanError {
             path: file.to_owned(),
             what,
         };
@@ -56,34 +40,17 @@ impl Plan {
     }
 
     /// Writes it down where the operator wants it.
-    ///
-    /// # Errors
-    /// Where it can't be written.
-    pub fn write(&self, file: &Path) -> Result<(), PlanError> {
-        let text = serde_json::to_string_pretty(self)
-            .map_err(std::io::Error::from)
-            .and_then(|text| {
-                private::place(file, &(text + "\n"), private::PRIVATE, Over::Anything)
-            });
-        text.map(drop).map_err(unwritten(file))
+    pub(crate) fn write(&self, file: &Path) -> Result<(), FileError> {
+        let text = serde_json::to_string_pretty(self).map_err(std::io::Error::from);
+        text.and_then(|text| private::place(file, &(text + "\n"), PRIVATE, Over::Anything))
+            .map_err(|source| FileError::of(file, "written", source))
     }
 
     /// Keeps it in the folder of the run that has to keep to it.
-    ///
-    /// # Errors
-    /// Where it can't be written.
-    pub(crate) fn keep(&self, folder: &RunFolder) -> Result<(), PlanError> {
+    pub(crate) fn keep(&self, folder: &RunFolder) -> Result<(), FileError> {
         let file = folder.file(KEPT);
-        serde_json::to_string(self)
-            .map_err(std::io::Error::from)
-            .and_then(|text| private::write(&file, &text)?.sync_all())
-            .map_err(unwritten(&file))
-    }
-}
-
-fn unwritten(file: &Path) -> impl Fn(std::io::Error) -> PlanError {
-    move |source| PlanError::Unwritten {
-        path: file.to_owned(),
-        source,
+        let text = serde_json::to_string(self).map_err(std::io::Error::from);
+        text.and_then(|text| private::write(&file, &text)?.sync_all())
+            .map_err(|source| FileError::of(&file, "written", source))
     }
 }

@@ -41,7 +41,7 @@ impl Signs {
         says: "│",
     };
     /// Signs for one that doesn't.
-    pub const ASCII: Self = Self {
+    pub(crate) const ASCII: Self = Self {
         done: "+",
         now: ">",
         later: ".",
@@ -229,9 +229,7 @@ impl Board {
         }
     }
 
-    /// Whether there is something to show.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.running.is_empty() && self.held.is_empty()
     }
 

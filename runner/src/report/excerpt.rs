@@ -29,15 +29,11 @@ pub enum Ink {
 }
 
 impl Ink {
-    /// For standard output.
-    #[must_use]
-    pub fn stdout() -> Self {
+    pub(crate) fn stdout() -> Self {
         Self::of(console::colors_enabled())
     }
 
-    /// For standard error.
-    #[must_use]
-    pub fn stderr() -> Self {
+    pub(crate) fn stderr() -> Self {
         Self::of(console::colors_enabled_stderr())
     }
 
@@ -73,7 +69,7 @@ impl Ink {
 
 /// A place in a source, marked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Excerpt<'a> {
+pub(crate) struct Excerpt<'a> {
     source: &'a Source,
     /// Counted from 1.
     line: usize,
@@ -82,8 +78,7 @@ pub struct Excerpt<'a> {
 }
 
 /// `file:line` in its parts.
-#[must_use]
-pub fn parse(site: &str) -> Option<(&str, usize)> {
+pub(crate) fn parse(site: &str) -> Option<(&str, usize)> {
     let (chunk, line) = site.rsplit_once(':')?;
     Some((chunk, line.parse().ok().filter(|line| *line > 0)?))
 }
@@ -93,8 +88,7 @@ impl<'a> Excerpt<'a> {
     ///
     /// Where the arguments of a `call` are wrong, they may stand in lines behind the one in which it begins. None where
     /// there is no such line.
-    #[must_use]
-    pub fn of(source: &'a Source, line: usize, message: &str, call: bool) -> Option<Self> {
+    pub(crate) fn of(source: &'a Source, line: usize, message: &str, call: bool) -> Option<Self> {
         let lines: Vec<&str> = source.text.lines().collect();
         // What is missing at the end is missed behind the last line.
         let line = line.min(lines.len());
@@ -119,8 +113,7 @@ impl<'a> Excerpt<'a> {
     }
 
     /// The excerpt, with a line that names the place. None where its lines are too long to be looked at.
-    #[must_use]
-    pub fn render(&self, ink: Ink) -> Option<String> {
+    pub(crate) fn render(&self, ink: Ink) -> Option<String> {
         let first = self.line.saturating_sub(1 + AROUND);
         let lines: Vec<&str> = self
             .source
@@ -184,16 +177,16 @@ fn words(message: &str) -> Vec<Word<'_>> {
     }
     let mut add = |text, far| push(text, far, false);
     // Ours: unknown argument "membr" (did you mean "member"?); what is meant comes behind what is there.
-    let said = message.split("(did you mean").next().unwrap_or(message);
-    for quoted in said.split('"').skip(1).step_by(2) {
+    let stated = message.split("(did you mean").next().unwrap_or(message);
+    for quoted in stated.split('"').skip(1).step_by(2) {
         add(quoted, true);
     }
     // Of a table of data: unknown variant `lxc`, expected one of …
-    if let Some(name) = said.split('`').nth(1) {
+    if let Some(name) = stated.split('`').nth(1) {
         add(name, false);
     }
     // Ours: there is no snap.refesh; os isn't there in playbooks; parallel: a label is a text; argument wait: expected …
-    for name in said.split([' ', ':', ',', ';', '=']) {
+    for name in stated.split([' ', ':', ',', ';', '=']) {
         let name = name.trim_matches(|c: char| !c.is_alphanumeric() && c != '_');
         if name.contains(['.', '_']) {
             add(name, false);
@@ -201,7 +194,7 @@ fn words(message: &str) -> Vec<Word<'_>> {
         }
     }
     // Ours: os isn't there in playbooks; argv: expected a list; exec: argv: expected a list
-    for name in said.split(": ").take(2) {
+    for name in stated.split(": ").take(2) {
         let (name, rest) = name.split_once(' ').unwrap_or((name, ""));
         if rest.is_empty() || rest.starts_with("isn't") || rest.starts_with("is asked") {
             add(name, true);

@@ -23,20 +23,19 @@ const WIDE: usize = 300;
 const FRAMES: usize = 12;
 
 /// Tells failures to a person.
-pub struct Teller<'a> {
+pub(crate) struct Teller<'a> {
     /// The sources of the run, by module name: what was loaded, or captured.
-    pub sources: &'a BTreeMap<String, Source>,
+    pub(crate) sources: &'a BTreeMap<String, Source>,
     /// How members are reached; none where they are simulated and nobody could type a command there.
-    pub cluster: Option<&'a Cluster>,
+    pub(crate) cluster: Option<&'a Cluster>,
     /// Whether excerpts are coloured.
-    pub ink: Ink,
+    pub(crate) ink: Ink,
     /// Lua of the shipped playbooks is shown too: whoever runs them hasn't written it.
-    pub verbose: bool,
+    pub(crate) verbose: bool,
 }
 
 /// What failed, in a line or, where the op's message has more of them, in as many.
-#[must_use]
-pub fn head(failure: &Failure) -> String {
+pub(crate) fn head(failure: &Failure) -> String {
     let whole = failure.to_string();
     // What failed in the strands is listed behind it.
     let brief = match whole.split_once(": ") {
@@ -46,10 +45,19 @@ pub fn head(failure: &Failure) -> String {
     lines(brief)
 }
 
-impl Teller<'_> {
+impl<'a> Teller<'a> {
+    /// For what no member has a part in.
+    pub(crate) fn of(sources: &'a BTreeMap<String, Source>, ink: Ink) -> Self {
+        Self {
+            sources,
+            cluster: None,
+            ink,
+            verbose: false,
+        }
+    }
+
     /// Everything about a failure but its head. Each line ends with a line break; empty where nothing more is known.
-    #[must_use]
-    pub fn details(&self, failure: &Failure) -> String {
+    pub(crate) fn details(&self, failure: &Failure) -> String {
         let mut text = String::new();
         self.evidence(failure, &mut text);
         self.strands(failure, &mut text);
@@ -60,8 +68,7 @@ impl Teller<'_> {
     /// The line at `site`, marked by what `message` is about; none where its source isn't known.
     ///
     /// Where the arguments of a `call` are wrong, the line is that of the argument.
-    #[must_use]
-    pub fn excerpt(&self, site: &str, message: &str, call: bool) -> Option<String> {
+    pub(crate) fn excerpt(&self, site: &str, message: &str, call: bool) -> Option<String> {
         let (chunk, line) = parse(site)?;
         let source = self.sources.values().find(|s| s.chunk == chunk)?;
         Excerpt::of(source, line, message, call)?.render(self.ink)
@@ -86,10 +93,10 @@ impl Teller<'_> {
             entry(text, "ended", &format!("{end}{after}"));
         }
         for stream in ["stderr", "stdout"] {
-            let said = word(stream).unwrap_or_default();
+            let output = word(stream).unwrap_or_default();
             // What the message quotes already isn't said again.
-            if !said.trim().is_empty() && !failure.message.contains(said.trim()) {
-                entry(text, stream, &last(said));
+            if !output.trim().is_empty() && !failure.message.contains(output.trim()) {
+                entry(text, stream, &last(output));
             }
         }
     }
@@ -191,8 +198,8 @@ fn entry(text: &mut String, name: &str, what: &str) {
 }
 
 /// The last lines of what a program said.
-fn last(said: &str) -> String {
-    let all: Vec<&str> = said.trim_end().lines().collect();
+fn last(output: &str) -> String {
+    let all: Vec<&str> = output.trim_end().lines().collect();
     let shown = all[all.len().saturating_sub(SAID)..].iter();
     let shown: Vec<_> = shown.map(|line| cut(line, WIDE)).collect();
     harmless(&shown.join("\n")).into_owned()
@@ -205,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    fn told(failure: &Failure) -> String {
+    fn shown(failure: &Failure) -> String {
         let cluster = Cluster {
             name: "c".to_owned(),
             members: vec![MemberConfig {
@@ -227,26 +234,33 @@ mod tests {
 
     fn of(cmd: &Cmd, output: &Output) -> Failure {
         let error = output.text(cmd, &"micro02".into()).unwrap_err();
-        Failure::of_step(error, "exec", &"exec#1".into(), None, "site.lua:3")
+        Failure {
+            op: Some("exec".to_owned()),
+            step: Some("exec#1".into()),
+            member: error.member,
+            site: Some("site.lua:3".to_owned()),
+            detail: error.detail,
+            ..Failure::new(error.kind, error.message)
+        }
     }
 
     #[test]
     fn what_a_program_on_a_member_failed_with() {
         let refresh = Cmd::root(["/usr/bin/snap", "refresh", "lxd"]);
-        let said = "one\ntwo\nthree\nfour\nfive\nsix\nseven\nerror: cannot refresh\neight\n";
+        let output = "one\ntwo\nthree\nfour\nfive\nsix\nseven\nerror: cannot refresh\neight\n";
         let query = Cmd::root(["/snap/bin/lxc", "query", "-d", "{\"it's\": 1}"]);
         let evil = "\x1b[31mgone\x1b[0m\x07\r\n\x1b]0;owned\x07last";
         let mut slow = Output::exit(137, "", "");
         slow.end = lockstep_modules::contract::cmd::End::Signal(9);
         slow.took = Some(std::time::Duration::from_millis(12_345));
         let cases = [
-            told(&of(&refresh, &Output::exit(1, "", said))),
-            told(&of(&refresh, &Output::exit(10, "only\nthis", ""))),
-            told(&of(&query, &Output::exit(2, "", evil))),
-            told(&of(&refresh, &slow)),
-            told(&of(&refresh, &Output::exit(1, "", "x".repeat(10_000_000)))),
+            shown(&of(&refresh, &Output::exit(1, "", output))),
+            shown(&of(&refresh, &Output::exit(10, "only\nthis", ""))),
+            shown(&of(&query, &Output::exit(2, "", evil))),
+            shown(&of(&refresh, &slow)),
+            shown(&of(&refresh, &Output::exit(1, "", "x".repeat(10_000_000)))),
         ];
         insta::assert_snapshot!(cases.join("\n"));
-        assert!(cases.iter().all(|told| told.len() < 8000));
+        assert!(cases.iter().all(|shown| shown.len() < 8000));
     }
 }

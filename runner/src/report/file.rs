@@ -25,23 +25,20 @@ pub(crate) fn kept(outputs: &Path) -> u64 {
 }
 
 /// Writes events to a file, and long outputs to files beside it: as many as a run keeps, however often it is resumed.
-pub struct FileReporter {
+pub(crate) struct FileReporter {
     file: File,
     outputs: PathBuf,
     /// Bytes of events so far, and of outputs.
     events: u64,
     kept: u64,
-    /// What was told already, and what is to be told.
-    told: Vec<&'static str>,
+    /// What was reported already, and what is to be reported.
+    reported: Vec<&'static str>,
     trouble: Option<String>,
 }
 
 impl FileReporter {
     /// Appends to `events.jsonl` in the folder of a run.
-    ///
-    /// # Errors
-    /// Where the file can't be opened.
-    pub fn in_folder(folder: &Path) -> std::io::Result<Self> {
+    pub(crate) fn in_folder(folder: &Path) -> std::io::Result<Self> {
         let file = private::file()
             .create(true)
             .append(true)
@@ -52,7 +49,7 @@ impl FileReporter {
             file,
             kept: kept(&outputs),
             outputs,
-            told: Vec::new(),
+            reported: Vec::new(),
             trouble: None,
         })
     }
@@ -89,8 +86,8 @@ impl FileReporter {
     }
 
     fn tell(&mut self, about: &'static str, what: impl FnOnce() -> String) {
-        if !self.told.contains(&about) {
-            self.told.push(about);
+        if !self.reported.contains(&about) {
+            self.reported.push(about);
             self.trouble = Some(what());
         }
     }
@@ -139,10 +136,10 @@ mod tests {
     #[test]
     fn what_members_print_is_kept_up_to_a_limit_over_all_resumes() {
         let run = tempfile::tempdir().unwrap();
-        let told = Kept::default();
+        let seen = Kept::default();
         for sitting in 0..2 {
             let file = FileReporter::in_folder(run.path()).unwrap();
-            let reporters: Vec<Box<dyn Reporter>> = vec![Box::new(file), Box::new(told.clone())];
+            let reporters: Vec<Box<dyn Reporter>> = vec![Box::new(file), Box::new(seen.clone())];
             let events = Events::new(Clock::system(), reporters);
             for i in 0..50 {
                 events.emit(Event::Command {
@@ -177,12 +174,12 @@ mod tests {
                 }
             )
         };
-        let told = told.0.borrow();
-        assert_eq!(told.iter().filter(warned).count(), 1);
+        let seen = seen.0.borrow();
+        assert_eq!(seen.iter().filter(warned).count(), 1);
         let printed = |stamped: &Stamped| match &stamped.event {
             Event::Command { stdout, .. } => stdout.len(),
             _ => 0,
         };
-        assert!(told.iter().map(printed).all(|bytes| bytes as u64 <= most));
+        assert!(seen.iter().map(printed).all(|bytes| bytes as u64 <= most));
     }
 }

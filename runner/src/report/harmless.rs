@@ -5,14 +5,13 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 /// A line that is longer than this, in characters, is cut.
-pub const LONGEST: usize = 2000;
+const LONGEST: usize = 2000;
 
 /// A text in which every control character is seen instead of obeyed: `ESC [31m` becomes `␛[31m`.
 ///
 /// Line breaks stay, and a tab is four blanks. Characters that turn the direction of writing around, or end a line in a
 /// way of their own, and those that nobody sees, become `U+FFFD`: they would show something else than what is there.
-#[must_use]
-pub fn harmless(text: &str) -> Cow<'_, str> {
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if !text.chars().any(|c| c != '\n' && seen(c).is_some()) {
         return Cow::Borrowed(text);
     }
@@ -30,14 +29,12 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
 }
 
 /// A value as a line of JSON that holds all of it: what [`harmless`] would change is escaped, as JSON can.
-#[must_use]
-pub fn harmless_json(value: &impl Serialize) -> String {
+pub(crate) fn harmless_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).map_or_else(|_| "null".to_owned(), |line| harmless_line(&line))
 }
 
 /// As [`harmless_json`], of a line of JSON that is there already.
-#[must_use]
-pub fn harmless_line(line: &str) -> String {
+pub(crate) fn harmless_line(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     for c in line.chars() {
         match seen(c) {
@@ -54,8 +51,7 @@ pub fn harmless_line(line: &str) -> String {
 }
 
 /// As [`harmless`], in one line of bounded length: of more, the first is shown, and how much is left out.
-#[must_use]
-pub fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let mut lines = text.lines().map(str::trim_end).filter(|l| !l.is_empty());
     let first = lines.next().unwrap_or_default();
     let more = lines.count();
@@ -69,8 +65,7 @@ pub fn one_line(text: &str) -> String {
 }
 
 /// The beginning of a line of more characters than `longest`, and how much is left out.
-#[must_use]
-pub fn cut(line: &str, longest: usize) -> Cow<'_, str> {
+pub(crate) fn cut(line: &str, longest: usize) -> Cow<'_, str> {
     match line.char_indices().nth(longest) {
         None => Cow::Borrowed(line),
         Some((at, _)) => {
@@ -81,8 +76,7 @@ pub fn cut(line: &str, longest: usize) -> Cow<'_, str> {
 }
 
 /// A text of any number of lines, each of them harmless and of bounded length.
-#[must_use]
-pub fn lines(text: &str) -> String {
+pub(crate) fn lines(text: &str) -> String {
     let lines: Vec<Cow<'_, str>> = text.split('\n').map(|line| cut(line, LONGEST)).collect();
     harmless(&lines.join("\n")).into_owned()
 }

@@ -7,45 +7,46 @@ use crate::engine::Held;
 
 /// One way on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
+pub(crate) struct Way {
     /// What it means, in a few words.
-    pub what: String,
+    pub(crate) what: &'static str,
     /// What to type.
-    pub command: String,
+    pub(crate) command: String,
+}
+
+impl Way {
+    pub(crate) fn new(what: &'static str, command: String) -> Self {
+        Self { what, command }
+    }
 }
 
 /// The ways on of the run `id`, which is held at these steps.
 ///
 /// `simulated` says that the cluster is, so that what was made to go wrong there can be ended.
-#[must_use]
-pub fn ways_on(id: &str, held: &[Held], simulated: bool) -> Vec<Way> {
-    let way = |what: &str, command: String| Way {
-        what: what.to_owned(),
-        command,
-    };
+pub(crate) fn ways_on(id: &str, held: &[Held], simulated: bool) -> Vec<Way> {
     let mut ways = Vec::new();
     if simulated {
         let command = format!("lockstep resume {id} --mend");
-        ways.push(way("clear the injected faults and retry", command));
+        ways.push(Way::new("clear the injected faults and retry", command));
     }
     let again = if held.iter().any(|step| step.in_doubt) {
         "check what became of it, then continue"
     } else {
         "retry once the cause is fixed"
     };
-    ways.push(way(again, format!("lockstep resume {id}")));
+    ways.push(Way::new(again, format!("lockstep resume {id}")));
     for step in held {
         let command = format!("lockstep resume {id} --assume-done {}", assumed(step));
-        ways.push(way("mark it done (you did it by hand)", command));
+        ways.push(Way::new("mark it done (you did it by hand)", command));
         if step.in_doubt {
             let command = format!("lockstep resume {id} --retry '{}'", step.path);
-            ways.push(way("run it again regardless", command));
+            ways.push(Way::new("run it again regardless", command));
         }
     }
     let command = format!("lockstep resume {id} --deliver");
-    ways.push(way("let the playbook clean up and end", command));
+    ways.push(Way::new("let the playbook clean up and end", command));
     let command = format!("lockstep abort {id}");
-    ways.push(way("restore what it changed, and stop", command));
+    ways.push(Way::new("restore what it changed, and stop", command));
     ways
 }
 
@@ -56,11 +57,16 @@ fn at_a_gate(held: &Held) -> bool {
     held.failure.op.as_deref().is_some_and(is_gate)
 }
 
-/// All that a person is told of a hold: where, what to type, and last, above the prompt, why.
+/// What a person reads about a hold: where, what to type, and last, above the prompt, why.
 ///
 /// `simulated` is as in [`ways_on`], `width` as in [`table`].
-#[must_use]
-pub fn told(id: &str, held: &[Held], simulated: bool, teller: &Teller<'_>, width: usize) -> String {
+pub(crate) fn message(
+    id: &str,
+    held: &[Held],
+    simulated: bool,
+    teller: &Teller<'_>,
+    width: usize,
+) -> String {
     let places: Vec<_> = held
         .iter()
         .map(|step| harmless(step.path.as_str()))
@@ -97,11 +103,10 @@ fn reasons(held: &[Held], teller: &Teller<'_>) -> String {
 
 /// Ways on as lines: what they mean in a column, then what to type. Where `width` columns have no room for that, what to
 /// type stands in a line of its own.
-#[must_use]
-pub fn table(ways: &[Way], width: usize) -> String {
+pub(crate) fn table(ways: &[Way], width: usize) -> String {
     let length = |text: &str| text.chars().count();
     let longest = |text: fn(&Way) -> &str| ways.iter().map(|way| length(text(way))).max();
-    let what = longest(|way| &way.what).unwrap_or(0);
+    let what = longest(|way| way.what).unwrap_or(0);
     let beside = what + longest(|way| &way.command).unwrap_or(0) + 4 <= width;
     let line = |Way {
                     what: text,
@@ -117,15 +122,13 @@ pub fn table(ways: &[Way], width: usize) -> String {
 }
 
 /// The columns of the terminal at standard output; no end of them where there is none.
-#[must_use]
-pub fn columns() -> usize {
+pub(crate) fn columns() -> usize {
     let size = console::Term::stdout().size_checked();
     size.map_or(usize::MAX, |(_, columns)| columns.into())
 }
 
 /// A step as it is named where it is taken as done.
-#[must_use]
-pub fn assumed(step: &Held) -> String {
+pub(crate) fn assumed(step: &Held) -> String {
     let result = if step.needs_result { "=RESULT" } else { "" };
     format!("'{}{result}'", step.path)
 }

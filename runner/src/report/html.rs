@@ -4,9 +4,9 @@ mod steps;
 mod timeline;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::date;
 use super::harmless::harmless;
 use lockstep_modules::contract::cx::LogLevel;
 
@@ -24,8 +24,7 @@ const LONGEST: usize = 4096;
 const FEW: usize = 40;
 
 /// The report of a run. `ways` are the ways on, where it waits for somebody.
-#[must_use]
-pub fn page(account: &Account, ways: Option<&str>) -> String {
+pub(crate) fn page(account: &Account, ways: Option<&str>) -> String {
     let title = format!("{}: {}", account.run, account.state.word());
     html! {
         (DOCTYPE)
@@ -66,16 +65,9 @@ fn text(text: &str) -> String {
     }
 }
 
-/// A date and a time of day.
-fn date(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC)
-        .strftime("%Y-%m-%d %H:%M:%S")
-        .to_string()
-}
-
 /// A time of day.
 fn time(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC).strftime("%H:%M:%S").to_string()
+    at.strftime("%H:%M:%S").to_string()
 }
 
 fn stamp(at: Timestamp, shown: &str) -> Markup {
@@ -322,7 +314,7 @@ fn gates_table(account: &Account, gates: &[&Step]) -> Markup {
                     td.name { (text(&place(account, gate))) }
                     td { (text(&gate.what())) }
                     td.number { (took(gate)) }
-                    td.text { (text(&outcome(gate))) (waited(gate)) }
+                    td.text { (text(&gate.outcome())) (waited(gate)) }
                 } } }
             }
         }
@@ -356,14 +348,5 @@ fn step_tone(step: &Step) -> &'static str {
         Progress::Held | Progress::Failed => "bad",
         Progress::UnderWay | Progress::Asked => "open",
         Progress::Done => "",
-    }
-}
-
-/// How a step came out, in a line.
-fn outcome(step: &Step) -> String {
-    match (&step.failure, step.state) {
-        (Some(failure), _) => format!("{}: {}", step.state.word(), failure.message),
-        (None, Progress::Done) if !step.summary.is_empty() => step.summary.clone(),
-        (None, state) => state.word().to_owned(),
     }
 }

@@ -34,7 +34,7 @@ pub struct LineReporter<W> {
     began: Option<Timestamp>,
     section: String,
     /// What each running step reported last, and when.
-    reported: BTreeMap<StepPath, (Timestamp, String)>,
+    latest: BTreeMap<StepPath, (Timestamp, String)>,
 }
 
 impl<W: Write> LineReporter<W> {
@@ -46,13 +46,12 @@ impl<W: Write> LineReporter<W> {
             ink: Ink::Plain,
             began: None,
             section: String::new(),
-            reported: BTreeMap::new(),
+            latest: BTreeMap::new(),
         }
     }
 
     /// In colours, if the ink has any.
-    #[must_use]
-    pub fn coloured(self, ink: Ink) -> Self {
+    pub(crate) fn coloured(self, ink: Ink) -> Self {
         Self { ink, ..self }
     }
 
@@ -84,13 +83,13 @@ impl<W: Write> LineReporter<W> {
 
     /// Whether what a running step reports is worth a line after what it reported before, and if so, whether it is news.
     fn news(&mut self, at: Timestamp, path: &StepPath, text: &str) -> Option<bool> {
-        let before = self.reported.get(path);
+        let before = self.latest.get(path);
         let news = before.is_none_or(|(_, reported)| reported != text);
         let patience = if news { PATIENCE } else { REMINDER };
         let due = before.is_none_or(|(last, _)| at.duration_since(*last).as_secs() >= patience);
         let worth = self.verbose && news || due;
         if worth {
-            self.reported.insert(path.clone(), (at, text.to_owned()));
+            self.latest.insert(path.clone(), (at, text.to_owned()));
         }
         worth.then_some(news)
     }
@@ -118,7 +117,7 @@ impl<W: Write> LineReporter<W> {
 
 impl LineReporter<Vec<u8>> {
     /// What was printed since this was asked last.
-    pub fn said(&mut self) -> String {
+    pub fn printed(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.out)).into_owned()
     }
 }
@@ -152,9 +151,9 @@ impl<W: Write> Reporter for LineReporter<W> {
                 self.step(at, step, text);
             }
             Event::Progress { path, text, .. } => {
-                if !self.verbose && !self.reported.contains_key(path) {
+                if !self.verbose && !self.latest.contains_key(path) {
                     // The first look is never a surprise. Nothing was shown of it.
-                    self.reported.insert(path.clone(), (at, String::new()));
+                    self.latest.insert(path.clone(), (at, String::new()));
                 } else if let Some(news) = self.news(at, path, text) {
                     let text = if news { text } else { "no change" };
                     self.line(at, &format!("{path}: {text}"));
@@ -189,7 +188,7 @@ impl<W: Write> Reporter for LineReporter<W> {
                 by,
                 ms,
             } => {
-                self.reported.remove(&step.path);
+                self.latest.remove(&step.path);
                 if step.effect != Effect::Once && *ms < NOTICEABLE && !self.verbose {
                     return;
                 }
@@ -213,11 +212,11 @@ impl<W: Write> Reporter for LineReporter<W> {
                 );
             }
             Event::StepFailed { path, failure } => {
-                self.reported.remove(path);
+                self.latest.remove(path);
                 self.line(at, &format!("{path}: {failure}"));
             }
             Event::StepHeld { path, failure, .. } => {
-                self.reported.remove(path);
+                self.latest.remove(path);
                 let mark = self.ink.bad("held");
                 // In full it is told when the run ends, which is mostly the next line.
                 let why = brief(&failure.message);

@@ -33,9 +33,7 @@ struct Inner {
 }
 
 impl Screen {
-    /// The terminal at standard output.
-    #[must_use]
-    pub fn stdout() -> Self {
+    pub(crate) fn stdout() -> Self {
         let term = Term::stdout();
         let signs = if console::Emoji("✓", "").to_string().is_empty() {
             Signs::ASCII
@@ -115,14 +113,14 @@ impl Screen {
     }
 
     /// Takes what is going on from the terminal, so that a question can be asked there.
-    pub fn pause(&self) {
+    pub(crate) fn pause(&self) {
         let mut inner = self.0.borrow_mut();
         inner.bar.set_message("");
         inner.waiting = Some(Vec::new());
     }
 
     /// Shows again what is going on, and what was said meanwhile.
-    pub fn go_on(&self) {
+    pub(crate) fn go_on(&self) {
         let mut inner = self.0.borrow_mut();
         for line in inner.waiting.take().unwrap_or_default() {
             inner.bar.println(line);
@@ -130,7 +128,7 @@ impl Screen {
     }
 
     /// Takes what is going on from the terminal for good.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.0.borrow().bar.finish_and_clear();
     }
 
@@ -196,7 +194,7 @@ impl Reporter for LiveReporter {
             Event::Progress { .. } | Event::Printed { .. } | Event::StepStarted { .. }
         ) {
             self.lines.take(stamped);
-            self.screen.print(&self.lines.said());
+            self.screen.print(&self.lines.printed());
         }
         self.screen.0.borrow_mut().board.take(stamped);
         self.screen.draw(stamped.at);

@@ -2,16 +2,13 @@
 
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
+use super::date;
 use super::harmless::harmless;
 use crate::account::{Account, Progress, What, span};
 use crate::path::StepPath;
 
 /// The report of a run. `ways` are the ways on, where it waits for somebody.
-#[must_use]
-pub fn ticket(account: &Account, ways: Option<&str>) -> String {
+pub(crate) fn ticket(account: &Account, ways: Option<&str>) -> String {
     let mut out = Ticket(String::new());
     out.summary(account);
     out.changes(account);
@@ -124,8 +121,8 @@ impl Ticket {
 
     fn turns(&mut self, account: &Account) {
         self.line("\n## Holds and decisions\n");
-        let told = |what: &What| what.matters() && !matches!(what, What::Retried { .. });
-        let rows = account.turns.iter().filter(|turn| told(&turn.what));
+        let worth = |what: &What| what.matters() && !matches!(what, What::Retried { .. });
+        let rows = account.turns.iter().filter(|turn| worth(&turn.what));
         let rows = rows.map(|turn| {
             let path = turn.what.path().map_or_else(String::new, code);
             vec![date(turn.at), path, plain(&turn.what.sentence())]
@@ -163,12 +160,6 @@ impl Ticket {
         ];
         self.table(&head, rows);
     }
-}
-
-fn date(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC)
-        .strftime("%Y-%m-%d %H:%M:%S")
-        .to_string()
 }
 
 /// What nobody sees, and what makes no link of the text around it.
@@ -230,7 +221,7 @@ mod tests {
 
     #[test]
     fn nothing_that_a_member_says_becomes_a_link() {
-        for (said, shown) in [
+        for (raw, shown) in [
             ("ask @root", "ask @&#8203;root"),
             ("see #1 and a/b#2", "see #&#8203;1 and a/b#&#8203;2"),
             ("!7 &8 $9", "!&#8203;7 &amp;&#8203;8 $&#8203;9"),
@@ -240,7 +231,7 @@ mod tests {
             ("now. $HOME & a: b # c", "now. $HOME &amp; a: b # c"),
             ("<b>[x](y)`z`", "&lt;b>\\[x\\](y)\\`z\\`"),
         ] {
-            assert_eq!(plain(said), shown, "{said}");
+            assert_eq!(plain(raw), shown, "{raw}");
         }
     }
 }

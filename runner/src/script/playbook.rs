@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::convert::to_json;
-use super::raised::{internal, read_failure};
+use super::raised::read_failure;
 use super::sandbox::{self, Shared};
 use crate::bundle::LIBRARY;
 use crate::failure::Failure;
@@ -24,27 +24,24 @@ pub const API: i64 = 1;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Playbook {
     /// What it does, for `--help` and listings.
-    pub about: String,
-    /// Its parameters, by name.
-    pub params: Vec<(String, Param)>,
+    pub(crate) about: String,
+    pub(crate) params: Vec<(String, Param)>,
     /// The sections that it goes through, in their order, where it names them: `stages = { "Drain", "Refresh" }`, or a
     /// function that tells them from the parameters, and is asked when the script starts.
-    pub stages: Vec<String>,
+    pub(crate) stages: Vec<String>,
     /// What it switches on is meant to stay on when it ends: `leaves_on = true`.
-    pub leaves_on: bool,
+    pub(crate) leaves_on: bool,
 }
 
 /// A parameter of a playbook: `evacuate = { "boolean", default = false, about = "…" }`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Param {
-    /// What values it takes.
-    pub kind: ParamKind,
+    pub(crate) kind: ParamKind,
     /// Its value unless given; null where there is none.
-    pub default: Value,
-    /// What it is for.
-    pub about: String,
+    pub(crate) default: Value,
+    pub(crate) about: String,
     /// The only values allowed, if there are any.
-    pub one_of: Vec<String>,
+    pub(crate) one_of: Vec<String>,
 }
 
 /// The values a parameter takes.
@@ -65,8 +62,7 @@ pub enum ParamKind {
 
 impl Playbook {
     /// The schema of the parameters, as a record.
-    #[must_use]
-    pub fn schema(&self) -> Value {
+    pub(crate) fn schema(&self) -> Value {
         let properties: Map<String, Value> = self
             .params
             .iter()
@@ -75,17 +71,12 @@ impl Playbook {
         json!({"type": "object", "properties": properties, "additionalProperties": false})
     }
 
-    /// The names of the parameters.
-    #[must_use]
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.params.iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// The values of all parameters: what was given, and defaults for the rest.
-    ///
-    /// # Errors
-    /// For a parameter that doesn't exist (with a near match) or a value that doesn't fit.
-    pub fn params(&self, given: &Map<String, Value>) -> Result<Value, Failure> {
+    pub(crate) fn params(&self, given: &Map<String, Value>) -> Result<Value, Failure> {
         let names: Vec<&str> = self.params.iter().map(|(name, _)| name.as_str()).collect();
         if let Some(unknown) = given.keys().find(|key| !names.contains(&key.as_str())) {
             let hint = near::hint(unknown, &names);
@@ -117,7 +108,7 @@ impl Playbook {
     }
 
     /// The names of those that are secrets.
-    pub fn names_of_secrets(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn names_of_secrets(&self) -> impl Iterator<Item = String> {
         let secrets = self
             .params
             .iter()
@@ -126,10 +117,7 @@ impl Playbook {
     }
 
     /// Where the secrets among these parameters are found, by name.
-    ///
-    /// # Errors
-    /// For one that isn't given by where it is found.
-    pub fn secrets(&self, params: &Value) -> Result<Vec<(String, Source)>, Failure> {
+    pub(crate) fn secrets(&self, params: &Value) -> Result<Vec<(String, Source)>, Failure> {
         let given = self.secrets_in(params);
         let found = given.map(|name| match source(&params[name]) {
             Ok(source) => Ok((name.to_owned(), source)),
@@ -139,8 +127,7 @@ impl Playbook {
     }
 
     /// These parameters as Lua has them, and plans: whatever a secret is and wherever it is found, its placeholder is the same.
-    #[must_use]
-    pub fn without_secrets(&self, params: &Value) -> Value {
+    pub(crate) fn without_secrets(&self, params: &Value) -> Value {
         let mut without = params.clone();
         for name in self.secrets_in(params) {
             without[name] = Value::from(placeholder(name));
@@ -250,11 +237,11 @@ fn returned(
     shared: &Rc<RefCell<Shared>>,
     main: &str,
 ) -> Result<Table, Failure> {
-    let values = run_file(lua, prelude, shared, main).map_err(|e| internal(&e))?;
+    let values = run_file(lua, prelude, shared, main)?;
     if let Some(site) = shared.borrow().runaway.clone() {
         return Err(Failure::script("an endless loop at the top of the file").at(site.to_string()));
     }
-    let (ok, value): (bool, LuaValue) = lua.unpack_multi(values).map_err(|e| internal(&e))?;
+    let (ok, value): (bool, LuaValue) = lua.unpack_multi(values)?;
     if !ok {
         return Err(shared.borrow().at_caller(main, read_failure(&value)));
     }

@@ -35,12 +35,14 @@ fn with_cut_messages(failure: Failure) -> Failure {
     }
 }
 
-/// Something that only a mistake of lockstep's own, or an exhausted memory, leads to.
-pub(super) fn internal(error: &mlua::Error) -> Failure {
-    Failure::script(match error {
-        mlua::Error::MemoryError(_) => too_much_memory(),
-        other => other.to_string(),
-    })
+/// Only a mistake of lockstep's own, or an exhausted memory, leads to one of these.
+impl From<mlua::Error> for Failure {
+    fn from(error: mlua::Error) -> Self {
+        Self::script(match error {
+            mlua::Error::MemoryError(_) => too_much_memory(),
+            other => other.to_string(),
+        })
+    }
 }
 
 /// A message that isn't too long.

@@ -396,32 +396,19 @@ pub(super) fn beginning(function: &mlua::Function) -> Option<Site> {
 
 /// The innermost line of a playbook from `level` of the stack on. Frames of C and of the prelude are not the author's.
 pub(super) fn site(lua: &Lua, level: usize) -> Option<Site> {
-    frames(lua, level).next()
+    let (site, _) = frames(lua, level).flatten().next()?;
+    Some(site)
 }
 
-fn frames(lua: &Lua, level: usize) -> impl Iterator<Item = Site> {
-    let frame = |level: usize| {
-        lua.inspect_stack(level, |debug| {
-            let source = debug.source();
-            let chunk = source
-                .source
-                .as_deref()
-                .and_then(|name| name.strip_prefix('@'))
-                .map(str::to_owned);
-            chunk
-                .zip(debug.current_line())
-                .map(|(chunk, line)| Site { chunk, line })
-        })
-    };
-    (level..).map_while(frame).flatten()
+/// The frames from `level` of the stack on; none for each that isn't the playbook's.
+fn frames(lua: &Lua, level: usize) -> impl Iterator<Item = Option<(Site, Option<String>)>> {
+    (level..).map_while(|level| lua.inspect_stack(level, frame))
 }
 
 /// The playbook's lines from the innermost on outwards, each with the function it is in.
 fn traceback(lua: &Lua) -> String {
     let mut lines = Vec::new();
-    let mut callers = (1..)
-        .map_while(|level| lua.inspect_stack(level, frame))
-        .peekable();
+    let mut callers = frames(lua, 1).peekable();
     while let Some(frame) = callers.next() {
         let Some((site, name)) = frame else { continue };
         // A function has its name from whoever calls it. What the prelude or C calls it says nothing to an author.

@@ -200,13 +200,7 @@ fn rolling_goes_in_order_in_batches_with_a_gate_between() {
 fn m2_fails(call: &Call) -> Result<Value, Failure> {
     if call.args["member"] == "m2" {
         let error = OpError::command("it broke").with("code", 1);
-        return Err(Failure::of_step(
-            error,
-            &call.op,
-            &call.path,
-            Some(&"m2".into()),
-            &call.site,
-        ));
+        return Err(Failure::of_step(error, call, Some("m2".into())));
     }
     yes(call)
 }

@@ -17,7 +17,7 @@ use super::pattern::{Captured, Matcher, Stop, find_plain, is_plain};
 use super::sandbox::{MEMORY, Shared, too_much_memory};
 
 /// What one of the functions returns.
-type Told = Result<Vec<Value>, Trouble>;
+type Results = Result<Vec<Value>, Trouble>;
 
 /// Why it doesn't.
 enum Trouble {
@@ -35,7 +35,7 @@ impl From<mlua::Error> for Trouble {
 
 /// Adds the functions to `host`.
 pub(super) fn add(lua: &Lua, host: &Table, shared: &Rc<RefCell<Shared>>) -> mlua::Result<()> {
-    type Function = fn(&Call<'_>) -> Told;
+    type Function = fn(&Call<'_>) -> Results;
     let functions: [(&str, bool, Function); 6] = [
         ("find", true, |call| call.search(true)),
         ("match", true, |call| call.search(false)),
@@ -54,7 +54,7 @@ pub(super) fn add(lua: &Lua, host: &Table, shared: &Rc<RefCell<Shared>>) -> mlua
                 args: args.into_iter().collect(),
                 shared: &shared,
             };
-            let mut told = match function(&call) {
+            let mut results = match function(&call) {
                 Ok(results) => MultiValue::from_vec(results),
                 Err(Trouble::Complaint(complaint)) if direct => {
                     let place = lua.inspect_stack(1, place).unwrap_or_default();
@@ -66,9 +66,9 @@ pub(super) fn add(lua: &Lua, host: &Table, shared: &Rc<RefCell<Shared>>) -> mlua
                 Err(Trouble::Lua(error)) => return Err(error),
             };
             if !direct {
-                told.push_front(Value::Boolean(true));
+                results.push_front(Value::Boolean(true));
             }
-            Ok(told)
+            Ok(results)
         };
         host.set(name, lua.create_function(function)?)?;
     }
@@ -94,7 +94,7 @@ struct Call<'a> {
 
 impl Call<'_> {
     /// `string.find` and `string.match`.
-    fn search(&self, find: bool) -> Told {
+    fn search(&self, find: bool) -> Results {
         let (text, pattern) = (self.text(0)?, self.text(1)?);
         let (text, mut pattern) = (&*text.as_bytes(), &*pattern.as_bytes());
         let from = self.from(text)?;
@@ -138,7 +138,7 @@ impl Call<'_> {
     }
 
     /// `string.rep`, which in C would count through any number of nothings.
-    fn rep(&self) -> Told {
+    fn rep(&self) -> Results {
         let text = self.text(0)?;
         let count = self.integer(1)?;
         let count = count.ok_or_else(|| self.unexpected(1, "number"))?;
@@ -165,7 +165,7 @@ impl Call<'_> {
     }
 
     /// What `string.gmatch` goes on with: text, pattern, and where to begin.
-    fn gmatch(&self) -> Told {
+    fn gmatch(&self) -> Results {
         let (text, pattern) = (self.text(0)?, self.text(1)?);
         let from = self.from(&text.as_bytes())?;
         let from = position(from + 1);
@@ -175,7 +175,7 @@ impl Call<'_> {
     /// The next match: where it begins, where the text goes on behind it, and the captures. The arguments are the
     /// prelude's: a text, a pattern, where to begin, where the text went on behind the last match, whether this one is to
     /// begin right there, and whether the first capture will do.
-    fn scan(&self) -> Told {
+    fn scan(&self) -> Results {
         let args = MultiValue::from_vec(self.args.clone());
         type Args = (LuaString, LuaString, usize, Option<usize>, bool, bool);
         let (text, pattern, from, last, anchored, first): Args = self.lua.unpack_multi(args)?;
@@ -202,7 +202,7 @@ impl Call<'_> {
 
     /// `string.gsub`: its results, where a text takes the matches' place. Where a function or a table says what does, what the
     /// prelude needs for asking it: the text, the pattern without its anchor, whether there was one, and how many matches to replace.
-    fn gsub(&self) -> Told {
+    fn gsub(&self) -> Results {
         let (subject, pattern) = (self.text(0)?, self.text(1)?);
         let most = self.integer(3)?;
         let most =

@@ -30,9 +30,6 @@ pub(super) struct Forms {
 
 impl Forms {
     /// What finds these, given by name.
-    ///
-    /// # Errors
-    /// Where they are too much together.
     pub(super) fn of(values: &[(String, String)]) -> Result<Self, Unusable> {
         let mut pieces = BTreeSet::new();
         for (_, value) in values {

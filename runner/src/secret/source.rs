@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A value with fewer characters would be found by chance in what has nothing to do with it.
-pub const SHORTEST: usize = 6;
+pub(crate) const SHORTEST: usize = 6;
 
 /// A value with more bytes is no secret but a file.
-pub const LONGEST: usize = 8 * 1024;
+pub(super) const LONGEST: usize = 8 * 1024;
 
 /// A place where a secret is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub enum Unusable {
 pub struct Opened {
     pub(super) value: String,
     /// What is odd about where it was, for whoever runs this.
-    pub warning: Option<String>,
+    pub(crate) warning: Option<String>,
 }
 
 /// Not the value.
@@ -108,8 +108,7 @@ impl fmt::Display for Source {
 }
 
 /// A path as it is found from everywhere: it begins in `folder`, or with `~` in the home folder.
-#[must_use]
-pub fn anchored(path: &Path, folder: &Path) -> PathBuf {
+pub(crate) fn anchored(path: &Path, folder: &Path) -> PathBuf {
     let path = match path.strip_prefix("~") {
         Ok(rest) => etcetera::home_dir().map_or(path.to_owned(), |home| home.join(rest)),
         Err(_) => folder.join(path),
@@ -119,8 +118,7 @@ pub fn anchored(path: &Path, folder: &Path) -> PathBuf {
 
 impl Source {
     /// The same place for a process that is started in another folder; a path begins in `folder`.
-    #[must_use]
-    pub fn anchored(self, folder: &Path) -> Self {
+    pub(crate) fn anchored(self, folder: &Path) -> Self {
         match self {
             Self::File(path) => Self::File(anchored(&path, folder)),
             other => other,

@@ -12,7 +12,7 @@ use crate::journal::By;
 use crate::path::StepPath;
 
 impl Fold {
-    pub(super) fn heard(&mut self, Stamped { at, event, .. }: Stamped) {
+    pub(super) fn event(&mut self, Stamped { at, event, .. }: Stamped) {
         if let Event::RunStarted {
             run: _,
             playbook,
@@ -22,7 +22,7 @@ impl Fold {
             replayed: _,
         } = event
         {
-            self.heard_start(at, playbook, cluster, members);
+            self.run_started(at, playbook, cluster, members);
             return;
         }
         let (alone, session) = (self.alone(at), self.session);
@@ -101,7 +101,7 @@ impl Fold {
                 let path = step.path.clone();
                 self.named(step).summary = summary;
                 if alone {
-                    self.heard_done(&path, at, by, change);
+                    self.step_done(&path, at, by, change);
                 }
             }
             Event::StepRetried {
@@ -154,7 +154,7 @@ impl Fold {
         }
     }
 
-    fn heard_start(
+    fn run_started(
         &mut self,
         at: Timestamp,
         playbook: String,
@@ -164,21 +164,18 @@ impl Fold {
         let sessions = &mut self.account.sessions;
         // Sessions without a word are possible; clocks that go backwards between two of them are too.
         let distance = |i: &usize| at.duration_since(sessions[*i].began).abs();
-        let next = self.heard.map_or(0, |last| last + 1);
+        let next = self.announced.map_or(0, |last| last + 1);
         let near = (next..sessions.len()).min_by_key(distance);
         let near = near.filter(|i| self.account.sound || distance(i).as_secs() < 60);
         if let Some(session) = near {
-            (self.session, self.heard) = (session, Some(session));
+            (self.session, self.announced) = (session, Some(session));
         }
         if self.account.sound || near.is_some() {
             return;
         }
-        sessions.push(Session {
-            began: at,
-            last: at,
-        });
+        sessions.push(Session::at(at));
         self.session = sessions.len() - 1;
-        self.heard = Some(self.session);
+        self.announced = Some(self.session);
         self.outcome = None;
         let account = &mut self.account;
         let first = account.began.is_none();
@@ -197,14 +194,12 @@ impl Fold {
         self.turn(at, self.session, what);
     }
 
-    fn heard_done(&mut self, path: &StepPath, at: Timestamp, by: By, change: Option<Change>) {
+    fn step_done(&mut self, path: &StepPath, at: Timestamp, by: By, change: Option<Change>) {
         let session = self.session;
         let step = self.step(path);
         step.end(session, at, Progress::Done);
         (step.by, step.failure) = (Some(by), None);
-        if let Some(change) = change {
-            self.changed(change);
-        }
+        self.changed(change);
     }
 
     /// A member that was lost to a step has answered it.

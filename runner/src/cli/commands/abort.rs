@@ -2,12 +2,11 @@
 
 use clap::Args;
 
-use super::resume::{self, Options};
+use super::resume::{ResumeArgs, resume};
 use crate::cli::app::App;
 use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep abort update-14", "restore settings, and end"),
     (
@@ -33,14 +32,14 @@ pub(crate) struct AbortArgs {
 }
 
 /// Aborts a run. What goes on on the cluster is waited for; nothing new is begun but what the playbook cleans up with.
-pub(crate) fn abort(app: &App<'_>, args: &AbortArgs) -> Result<Exit, Fault> {
-    let how = Options {
-        run: &args.run,
-        assume_done: &args.assume_done,
-        playbook: args.playbook.as_deref(),
-        secret: &args.secret,
+pub(crate) fn abort(app: &App<'_>, args: AbortArgs) -> Result<Exit, Fault> {
+    let args = ResumeArgs {
+        run: args.run,
+        assume_done: args.assume_done,
+        playbook: args.playbook,
+        secret: args.secret,
         abort: true,
-        ..Options::default()
+        ..ResumeArgs::default()
     };
-    resume::continue_run(app, &how)
+    resume(app, &args)
 }

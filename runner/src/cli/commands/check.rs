@@ -21,7 +21,6 @@ use crate::script::Source;
 use crate::target::Made;
 use crate::trial::Piece;
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep check site/update.lua", "three members"),
     (
@@ -57,7 +56,6 @@ pub(crate) struct CheckArgs {
     only: Option<usize>,
 }
 
-/// Checks a playbook.
 pub(crate) fn check(app: &App<'_>, args: &CheckArgs) -> Result<Exit, Fault> {
     let main = args.which.main(app.global)?;
     let given = args.which.params.typed().iter().cloned().collect();
@@ -126,12 +124,7 @@ fn print(
     report: &Report,
     sources: &BTreeMap<String, Source>,
 ) {
-    let teller = Teller {
-        sources,
-        cluster: None,
-        ink: Ink::stdout(),
-        verbose: false,
-    };
+    let teller = Teller::of(sources, Ink::stdout());
     for finding in &report.findings {
         let excerpt = teller.excerpt(
             &finding.site,

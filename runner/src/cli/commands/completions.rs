@@ -21,6 +21,7 @@ use lockstep_modules::contract::schema::Member;
 use lockstep_modules::ops::preflight::CHECKS;
 use lockstep_twin::{Arg as FaultArg, KINDS, SEVERITIES, Set};
 
+use crate::bundle::Playbooks;
 use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::state;
@@ -32,7 +33,6 @@ use crate::report::harmless;
 use crate::runs::Runs;
 use crate::target::Made;
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("eval \"$(lockstep completions bash)\"", "in ~/.bashrc"),
     (
@@ -204,7 +204,6 @@ struct Context {
     run: Option<String>,
     /// What a simulated cluster is to be like.
     made: Made,
-    /// The parameters of the playbook.
     params: Vec<String>,
     /// Modules and ops.
     names: Vec<(String, String)>,
@@ -346,10 +345,7 @@ fn with_values(arg: Arg, of: &str, context: &Arc<Context>) -> Arg {
         (_, "retry") => arg.add(list(|c| c.held(""))),
         (_, "assume_done") => arg.add(list(|c| c.held("="))),
         ("run" | "plan" | "rehearse" | "check", "file") | ("resume" | "abort", "playbook") => {
-            let context = Arc::clone(context);
-            arg.add(ArgValueCompleter::new(move |current: &OsStr| {
-                playbooks(&context, current)
-            }))
+            arg.add(ArgValueCompleter::new(playbooks))
         }
         ("rehearse", "faults") => {
             let context = Arc::clone(context);
@@ -401,9 +397,8 @@ fn clusters(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// Shipped playbooks by name, and files.
-fn playbooks(context: &Context, current: &OsStr) -> Vec<CompletionCandidate> {
-    let shipped = context.global.playbooks().names();
-    let shipped = shipped.into_iter().map(CompletionCandidate::new);
+fn playbooks(current: &OsStr) -> Vec<CompletionCandidate> {
+    let shipped = Playbooks::NAMES.into_iter().map(CompletionCandidate::new);
     let shipped = shipped.filter(|c| begins(c, &current.to_string_lossy()));
     shipped.chain(files("lua", current)).collect()
 }

@@ -10,7 +10,6 @@ use crate::cli::exit::{Exit, Fault};
 use crate::cli::print;
 use crate::generate;
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep doc", "all modules"),
     ("lockstep doc snap", "a module"),
@@ -24,7 +23,6 @@ pub(crate) struct DocArgs {
     name: Option<String>,
 }
 
-/// Shows the reference. With `--json`, the schemas.
 pub(crate) fn doc(app: &App<'_>, args: &DocArgs) -> Result<Exit, Fault> {
     let Some(name) = &args.name else {
         if app.global.json {

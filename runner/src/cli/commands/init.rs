@@ -20,7 +20,6 @@ use crate::config::address;
 use crate::private::{self, Over};
 use crate::report::harmless::one_line;
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep init ubuntu@micro01", "write cluster.toml"),
     (
@@ -53,7 +52,6 @@ struct Found {
     problem: Option<String>,
 }
 
-/// Writes a cluster file.
 pub(crate) fn init(global: &Global, args: &InitArgs) -> Result<Exit, Fault> {
     if args.output.symlink_metadata().is_ok() && !args.force {
         return Err(
@@ -77,12 +75,8 @@ pub(crate) fn init(global: &Global, args: &InitArgs) -> Result<Exit, Fault> {
     } else {
         Over::Nothing
     };
-    private::place(&args.output, &text, private::PRIVATE, over).map_err(|e| {
-        Fault::new(
-            Exit::State,
-            format!("{} can't be written: {e}", args.output.display()),
-        )
-    })?;
+    private::place(&args.output, &text, private::PRIVATE, over)
+        .map_err(|e| Fault::unwritten(&args.output, e))?;
     out!(
         "{}: {}",
         args.output.display(),
@@ -228,7 +222,7 @@ async fn list(transport: &Ssh, first: &Member) -> Result<Vec<(String, String)>, 
             .trim_matches(['[', ']'])
             .to_owned()
     };
-    let mut said = Vec::new();
+    let mut errors = Vec::new();
     for cmd in [&microcloud, &lxd] {
         let outputs = transport.run(first, std::slice::from_ref(cmd), &deaf).await;
         let outputs =
@@ -252,12 +246,12 @@ async fn list(transport: &Ssh, first: &Member) -> Result<Vec<(String, String)>, 
         };
         match members {
             Ok(members) => return Ok(members),
-            Err(error) => said.push(error.message),
+            Err(error) => errors.push(error.message),
         }
     }
     Err(Fault::new(
         Exit::Failed,
-        format!("{first} didn't list the members: {}", said.join("; ")),
+        format!("{first} didn't list the members: {}", errors.join("; ")),
     ))
 }
 

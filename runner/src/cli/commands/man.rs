@@ -13,7 +13,6 @@ use crate::cli::exit::{Exit, Fault};
 use crate::cli::help::{self, ENVIRONMENT, FILES};
 use crate::private::{self, Over, SHARED};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep man | man -l -", "read it"),
     (
@@ -30,7 +29,6 @@ pub(crate) struct ManArgs {
     folder: Option<PathBuf>,
 }
 
-/// Prints a page, or writes all of them.
 pub(crate) fn man(registry: &Registry, args: &ManArgs) -> Result<Exit, Fault> {
     let pages = pages(registry)?;
     let Some(folder) = &args.folder else {
@@ -39,12 +37,7 @@ pub(crate) fn man(registry: &Registry, args: &ManArgs) -> Result<Exit, Fault> {
         }
         return Ok(Exit::Done);
     };
-    let complain = |e: std::io::Error| {
-        Fault::new(
-            Exit::State,
-            format!("{} can't be written: {e}", folder.display()),
-        )
-    };
+    let complain = |e: std::io::Error| Fault::unwritten(folder, e);
     fs::create_dir_all(folder).map_err(complain)?;
     for (name, page) in &pages {
         private::place(&folder.join(name), page, SHARED, Over::File).map_err(complain)?;
@@ -61,7 +54,7 @@ pub(crate) fn man(registry: &Registry, args: &ManArgs) -> Result<Exit, Fault> {
 ///
 /// # Errors
 /// Where a shipped playbook can't be loaded: its parameters belong to a page.
-pub fn pages(registry: &Registry) -> Result<Vec<(String, String)>, Fault> {
+fn pages(registry: &Registry) -> Result<Vec<(String, String)>, Fault> {
     let (overview, commands) = help::commands(registry)?;
     let mut pages = vec![page(&overview, &about_all(&overview))];
     pages.extend(

@@ -14,8 +14,8 @@ use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
 use crate::cli::help::columns;
 use crate::cli::print;
+use crate::private::folder_of;
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep new site/drain.lua", "a standalone playbook"),
     (
@@ -52,10 +52,7 @@ pub(crate) fn new(global: &Global, args: &NewArgs) -> Result<Exit, Fault> {
         return Ok(Exit::Done);
     }
     let typed = quote(&shown.to_string());
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = quote(&folder.unwrap_or(Path::new(".")).display().to_string());
+    let folder = quote(&folder_of(file).display().to_string());
     let next = [
         (
             format!("lockstep types {folder}"),
@@ -95,12 +92,7 @@ fn text(extends: Option<&str>) -> Result<String, Fault> {
 
 /// Writes a new file, and its folder where there is none.
 fn write(file: &Path, text: &str) -> Result<(), Fault> {
-    let complain = |e: std::io::Error| {
-        Fault::new(
-            Exit::State,
-            format!("{} can't be written: {e}", file.display()),
-        )
-    };
+    let complain = |e: std::io::Error| Fault::unwritten(file, e);
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder).map_err(complain)?;
     }

@@ -17,13 +17,13 @@ use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::cli::target::{self, machines};
 use crate::engine::Finish;
+use crate::generate::{doc, properties};
 use crate::programs;
 use crate::runs::Runs;
 use crate::secret::Secrets;
 use crate::session::{Begin, Once, Session, results};
 use crate::target::{Target, Way};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep op snap.info --snap lxd --all", "on all members"),
     ("lockstep op microovn.timers --help", "what an op takes"),
@@ -52,22 +52,14 @@ fn op_command(op: &OpDef) -> Command {
     let mut command = Command::new(op.name.clone())
         .about(op.about().trim_end_matches('.').to_owned())
         .long_about(op.doc.clone());
-    let no_properties = Map::new();
-    let properties = op
-        .args
-        .get("properties")
-        .and_then(Value::as_object)
-        .unwrap_or(&no_properties);
     let is_required = |name: &str| required(&op.args).any(|r| r == name);
-    let mut names: Vec<&String> = properties.keys().collect();
-    names.sort_by_key(|name| (!is_required(name), name.as_str()));
-    for name in names {
-        if name == "member" {
-            continue;
-        }
-        command = command.arg(argument(name, &properties[name], is_required(name)));
+    let (of_member, mut others): (Vec<_>, Vec<_>) =
+        properties(&op.args).partition(|(name, _)| *name == "member");
+    others.sort_by_key(|(name, _)| (!is_required(name), name.as_str()));
+    for (name, schema) in others {
+        command = command.arg(argument(name, schema, is_required(name)));
     }
-    if properties.contains_key("member") {
+    if !of_member.is_empty() {
         let all = Arg::new("all")
             .long("all")
             .action(ArgAction::SetTrue)
@@ -92,10 +84,6 @@ fn op_command(op: &OpDef) -> Command {
 }
 
 fn argument(name: &str, schema: &Value, is_required: bool) -> Arg {
-    let doc = schema
-        .get("description")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
     let default = schema
         .get("default")
         .filter(|d| !d.is_null() && **d != json!([]) && **d != json!(false));
@@ -107,7 +95,11 @@ fn argument(name: &str, schema: &Value, is_required: bool) -> Arg {
     });
     let help = format!(
         "{}{default}",
-        doc.lines().next().unwrap_or_default().trim_end_matches('.')
+        doc(schema)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches('.')
     );
     let arg = Arg::new(name.to_owned()).help(help).required(is_required);
     let kinds = types_of(schema);
@@ -159,13 +151,7 @@ fn argument(name: &str, schema: &Value, is_required: bool) -> Arg {
 /// The arguments that were given, as the op takes them.
 fn arguments(op: &OpDef, given: &ArgMatches) -> Result<Value, Fault> {
     let mut args = Map::new();
-    let properties = op
-        .args
-        .get("properties")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten();
-    for (name, schema) in properties.filter(|(name, _)| *name != "member") {
+    for (name, schema) in properties(&op.args).filter(|(name, _)| *name != "member") {
         let Some(values) = given.get_many::<String>(name) else {
             continue;
         };
@@ -203,7 +189,6 @@ fn read(name: &str, schema: &Value, text: &str) -> Result<Value, Fault> {
     })
 }
 
-/// Runs an op as the command line says.
 pub(crate) fn run(app: &App<'_>, given: &ArgMatches) -> Result<Exit, Fault> {
     let (name, given) = given
         .subcommand()
@@ -232,7 +217,6 @@ pub(crate) fn run(app: &App<'_>, given: &ArgMatches) -> Result<Exit, Fault> {
     Ok(print(op, &call, value, app.global.json))
 }
 
-/// The run of one op.
 fn begin(
     registry: &Registry,
     target: &Target,
@@ -305,10 +289,7 @@ fn the_result(registry: &Registry, call: &Once, finish: Finish) -> Result<Value,
 /// Whether an op may be about more than the members: one of its arguments names something else, or it is a program's, which
 /// gives commands to whomever it likes.
 fn names_others(registry: &Registry, op: &OpDef, given: &ArgMatches, cluster: &Cluster) -> bool {
-    let properties = op.args.get("properties").and_then(Value::as_object);
-    let names = properties
-        .into_iter()
-        .flatten()
+    let names = properties(&op.args)
         .filter(|(_, schema)| schema.get("x-lockstep").and_then(Value::as_str) == Some("Member"));
     let mut named =
         names.flat_map(|(name, _)| given.get_many::<String>(name).into_iter().flatten());
@@ -373,9 +354,9 @@ fn print(op: &OpDef, call: &Once, value: Value, as_json: bool) -> Exit {
                 format!("{name}: ")
             };
             let before = if names.len() > 1 { who.as_str() } else { "" };
-            let said = op.call.prints() && Said::of(result).tell(&who, before);
+            let printed = op.call.prints() && Printed::of(result).tell(&who, before);
             match result.get("value") {
-                Some(_) if said => {}
+                Some(_) if printed => {}
                 Some(value) => out!("{who}{}", op.call.summary(value)),
                 None => out!(
                     "{who}failed: {}",
@@ -407,14 +388,14 @@ fn failure_of(error: &Value) -> Exit {
 /// What a program printed, as far as it was kept.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Said {
+struct Printed {
     code: i32,
     stdout: String,
     stderr: String,
     cut: bool,
 }
 
-impl Said {
+impl Printed {
     fn of(result: &Value) -> Self {
         let fields = result.get("value").unwrap_or(&result["error"]["detail"]);
         Self::deserialize(fields).unwrap_or_default()
@@ -428,10 +409,10 @@ impl Said {
         }
         self.stdout.lines().for_each(|line| out!("{before}{line}"));
         self.stderr.lines().for_each(|line| err!("{before}{line}"));
-        let said = !self.stdout.is_empty() || !self.stderr.is_empty();
-        if said && self.code != 0 {
+        let printed = !self.stdout.is_empty() || !self.stderr.is_empty();
+        if printed && self.code != 0 {
             err!("{who}exit {}", self.code);
         }
-        said
+        printed
     }
 }

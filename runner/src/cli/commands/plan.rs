@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use lockstep_modules::contract::cmd::quote;
 use lockstep_modules::contract::op::{Effect, Op};
 use lockstep_modules::contract::schema::Span;
 use lockstep_modules::ops::confirm::Confirm;
@@ -31,7 +32,6 @@ use crate::session::{Once, given};
 use crate::target::Target;
 use crate::trial::Piece;
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep plan update", "what an update will do"),
     ("lockstep plan upgrade --to 3 -v", "with every step"),
@@ -146,17 +146,8 @@ fn command(global: &Global, args: &PlanArgs, file: &Path) -> String {
     for (flag, value) in flags {
         words.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
     }
-    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
     words.join(" ")
-}
-
-/// A word as a shell reads it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@+%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Minutes and seconds.
@@ -177,7 +168,7 @@ fn print(plan: &Plan, verbose: bool) {
     };
     out!("{} on {}: {members}\n", plan.playbook, plan.cluster);
     let mut shown: Option<&str> = None;
-    let mut said = plan.said.iter().peekable();
+    let mut messages = plan.said.iter().peekable();
     let changing = plan.steps.iter().filter(|s| {
         // A question is shown: a run stops there until somebody has answered.
         verbose || s.effect != Effect::Read || s.takes >= 1000 || s.op == Confirm::NAME
@@ -201,7 +192,7 @@ fn print(plan: &Plan, verbose: bool) {
                 ))
             );
             while let Some((_, message)) =
-                said.next_if(|(scope, _)| scope.split('/').next() == shown)
+                messages.next_if(|(scope, _)| scope.split('/').next() == shown)
             {
                 out!("         {message}");
             }
@@ -264,12 +255,7 @@ fn end(end: &End, sources: &BTreeMap<String, Source>) {
             (site, why)
         }
     };
-    let teller = Teller {
-        sources,
-        cluster: None,
-        ink: Ink::stdout(),
-        verbose: false,
-    };
+    let teller = Teller::of(sources, Ink::stdout());
     if let Some(excerpt) = teller.excerpt(site, why, false) {
         print::styled(&format!("{excerpt}\n"));
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use lockstep_modules::contract::cluster::MemberConfig;
 
-use crate::bundle::Main;
+use crate::bundle::{Main, Playbooks};
 use crate::cli::app::App;
 use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
@@ -19,7 +19,6 @@ use crate::plan::Plan;
 use crate::session::{Begin, Draft};
 use crate::target::Target;
 
-/// What `run` is typed for.
 pub(crate) const RUN: &[Example] = &[
     ("lockstep run site/update.lua", "a playbook from a file"),
     ("lockstep run site/update.lua --help", "what it takes"),
@@ -29,7 +28,6 @@ pub(crate) const RUN: &[Example] = &[
     ),
 ];
 
-/// What `upgrade` is typed for.
 pub(crate) const UPGRADE: &[Example] = &[
     ("lockstep upgrade --to 3", "a set of channels"),
     ("lockstep upgrade --lxd 6/stable", "one component"),
@@ -39,7 +37,6 @@ pub(crate) const UPGRADE: &[Example] = &[
     ),
 ];
 
-/// What `update` is typed for.
 pub(crate) const UPDATE: &[Example] = &[
     ("lockstep update", "the cluster of cluster.toml"),
     ("lockstep update --cluster twin:4", "a simulated one"),
@@ -95,14 +92,11 @@ impl Which {
 
 /// The playbook of this name or file.
 pub(crate) fn main_of(global: &Global, named: &str) -> Result<Main, Fault> {
-    let playbooks = global.playbooks();
-    let names = playbooks.names();
-    Main::find(playbooks, named).ok_or_else(|| {
-        let known: Vec<&str> = names.iter().map(String::as_str).collect();
-        let near = near_file(Path::new(named), &known);
+    Main::find(global.playbooks(), named).ok_or_else(|| {
+        let near = near_file(Path::new(named), &Playbooks::NAMES);
         Fault::usage(format!(
             "there is no playbook {named:?}, neither a file nor one of {}{near}",
-            names.join(", ")
+            Playbooks::NAMES.join(", ")
         ))
     })
 }
@@ -126,7 +120,6 @@ pub(crate) fn named(app: &App<'_>, name: &str, args: &RunArgs) -> Result<Exit, F
     run(app, main, &target, args, None)
 }
 
-/// Runs a playbook from a file.
 pub(crate) fn file(app: &App<'_>, args: &FileArgs) -> Result<Exit, Fault> {
     named(app, &args.file, &args.run)
 }
@@ -140,10 +133,8 @@ pub(crate) fn run(
     speed: Option<f64>,
 ) -> Result<Exit, Fault> {
     let draft = Draft::new(app.registry, main, target, args.params.typed())?;
-    let plan = match &args.plan {
-        Some(file) => Some(fitting(&draft, file)?),
-        None => None,
-    };
+    let plan = args.plan.as_ref();
+    let plan = plan.map(|file| fitting(&draft, file)).transpose()?;
     let secrets = params::secrets(
         draft.playbook(),
         draft.params(),

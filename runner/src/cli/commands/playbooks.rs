@@ -7,7 +7,7 @@ use lockstep_modules::contract::error::Kind;
 use serde_json::{Map, Value, json};
 
 use super::playbook::main_of;
-use crate::bundle::lua_files;
+use crate::bundle::{Playbooks, lua_files};
 use crate::cli::app::App;
 use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
@@ -16,7 +16,6 @@ use crate::failure::Failure;
 use crate::script::{Param, Playbook, Script};
 use crate::trust;
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     (
         "lockstep playbooks",
@@ -50,7 +49,9 @@ pub(crate) fn playbooks(app: &App<'_>, args: &PlaybooksArgs) -> Result<Exit, Fau
         let playbook = script.map(|script| script.playbook().clone());
         Ok(Found { file, playbook })
     };
-    let shipped = app.global.playbooks().names().into_iter().map(&load);
+    let shipped = Playbooks::NAMES
+        .into_iter()
+        .map(|name| load(name.to_owned()));
     let shipped: Vec<Found> = shipped.collect::<Result<_, _>>()?;
     // Where nobody has named a folder, what is found may be anybody's.
     let found = |file: String| match trust::found(Path::new(&file)) {

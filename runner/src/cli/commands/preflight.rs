@@ -20,7 +20,6 @@ use crate::cli::target;
 use crate::engine::Finish;
 use crate::session::{Begin, Draft};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep preflight", "can an update start?"),
     ("lockstep preflight --to 3", "can an upgrade?"),
@@ -30,7 +29,6 @@ pub(crate) const EXAMPLES: &[Example] = &[
     ),
 ];
 
-/// The playbook that looks.
 const PLAYBOOK: &str = "preflight";
 
 /// What would be done.

@@ -13,7 +13,6 @@ use crate::cli::global::Global;
 use crate::config::read_scenario;
 use crate::target::{Made, Target};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep rehearse update --members 5", "see how it goes"),
     (
@@ -51,7 +50,6 @@ pub(crate) struct RehearseArgs {
     speed: Option<f64>,
 }
 
-/// A speed at which time passes.
 pub(crate) fn speed(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(speed) if (0.1..=10_000.0).contains(&speed) => Ok(speed),
@@ -75,7 +73,6 @@ fn help() -> String {
     )
 }
 
-/// Plays a rehearsal.
 pub(crate) fn rehearse(app: &App<'_>, args: &RehearseArgs) -> Result<Exit, Fault> {
     let (name, mut scenario) = if let Some(file) = &args.scenario {
         (file.display().to_string(), read_scenario(file)?)

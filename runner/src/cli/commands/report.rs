@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::show::{unread, ways};
+use super::show::{soundness, unread, ways};
 use crate::account::load;
 use crate::cli::app::App;
 use crate::cli::example::Example;
@@ -15,7 +15,6 @@ use crate::cli::print;
 use crate::private::{self, Over};
 use crate::report::{html, markdown};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep report update-14 -o report.html", "to look at"),
     (
@@ -49,7 +48,6 @@ enum Format {
     Markdown,
 }
 
-/// Writes the report of a run.
 pub(crate) fn report(app: &App<'_>, args: &ReportArgs) -> Result<Exit, Fault> {
     let account = load(&app.runs()?, &args.run)?;
     let ways = ways(app.registry, &account, usize::MAX);
@@ -58,11 +56,7 @@ pub(crate) fn report(app: &App<'_>, args: &ReportArgs) -> Result<Exit, Fault> {
         Format::Markdown => (markdown::ticket(&account, ways.as_deref()), "md"),
     };
     unread(&account);
-    let exit = if account.sound {
-        Exit::Done
-    } else {
-        Exit::State
-    };
+    let exit = soundness(&account);
     // Journals hold the placeholders of secrets.
     let text = crate::secret::shown(&text);
     let usual = PathBuf::from(format!("{}.{end}", account.run));

@@ -27,7 +27,6 @@ use crate::report::hold::{self, Way, assumed};
 use crate::secret::Secrets;
 use crate::session::{Choices, SessionError, TakenUp};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep resume update-14", "try the held steps again"),
     (
@@ -44,116 +43,78 @@ pub(crate) const EXAMPLES: &[Example] = &[
     ),
 ];
 
-/// Options a run is continued.
-#[derive(Args)]
+/// How a run is continued, or aborted.
+#[derive(Args, Default)]
 pub(crate) struct ResumeArgs {
     /// The run, for example update-14
-    run: String,
+    pub(super) run: String,
     /// Run this step again, regardless of its outcome; can be repeated
     #[arg(long, value_name = "STEP")]
-    retry: Vec<StepPath>,
+    pub(super) retry: Vec<StepPath>,
     /// Mark this step done, with this result as JSON; can be repeated
     #[arg(long, value_name = "STEP[=RESULT]")]
-    assume_done: Vec<String>,
+    pub(super) assume_done: Vec<String>,
     /// Pass the failures of all held steps to the playbook, which cleans up and ends
     #[arg(long)]
-    deliver: bool,
+    pub(super) deliver: bool,
     /// Continue even if something else changed the cluster
     #[arg(long)]
-    trust_cluster: bool,
+    pub(super) trust_cluster: bool,
     /// Continue with this playbook instead of the captured one; it must match what was done so far
     #[arg(long, value_name = "FILE|NAME")]
-    playbook: Option<String>,
+    pub(super) playbook: Option<String>,
     /// Read this secret from another source: env:NAME, file:PATH, or ask; can be repeated
     #[arg(long, value_name = "NAME=SOURCE")]
-    secret: Vec<String>,
+    pub(super) secret: Vec<String>,
     /// Stop following the run's plan
     #[arg(long)]
-    without_plan: bool,
+    pub(super) without_plan: bool,
     /// Rehearsals only: clear all faults before continuing
     #[arg(long)]
-    mend: bool,
+    pub(super) mend: bool,
     /// Rehearsals only: simulated seconds per real second
     #[arg(long, value_name = "N", value_parser = super::rehearse::speed)]
-    speed: Option<f64>,
+    pub(super) speed: Option<f64>,
     /// Answer yes to every prompt
     #[arg(long)]
-    yes: bool,
+    pub(super) yes: bool,
     /// On a further failure: hold the run, or pass the failure to the playbook
     #[arg(long, value_name = "WHAT", value_parser = ["hold", DELIVER], default_value = "hold")]
-    on_failure: String,
-}
-
-/// Options a run is continued or aborted.
-#[derive(Default)]
-pub(crate) struct Options<'a> {
-    pub(crate) run: &'a str,
-    pub(crate) retry: &'a [StepPath],
-    pub(crate) assume_done: &'a [String],
-    pub(crate) deliver: bool,
-    pub(crate) trust_cluster: bool,
-    pub(crate) playbook: Option<&'a str>,
-    pub(crate) secret: &'a [String],
-    pub(crate) without_plan: bool,
-    pub(crate) mend: bool,
-    pub(crate) speed: Option<f64>,
-    pub(crate) yes: bool,
-    pub(crate) deliver_failures: bool,
-    pub(crate) abort: bool,
-}
-
-/// Continues a run.
-pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
-    let how = Options {
-        run: &args.run,
-        retry: &args.retry,
-        assume_done: &args.assume_done,
-        deliver: args.deliver,
-        trust_cluster: args.trust_cluster,
-        playbook: args.playbook.as_deref(),
-        secret: &args.secret,
-        without_plan: args.without_plan,
-        mend: args.mend,
-        speed: args.speed,
-        yes: args.yes,
-        deliver_failures: args.on_failure == DELIVER,
-        abort: false,
-    };
-    continue_run(app, &how)
+    pub(super) on_failure: String,
+    #[arg(skip)]
+    pub(super) abort: bool,
 }
 
 /// Continues a run, to its end or to abort it.
-pub(crate) fn continue_run(app: &App<'_>, how: &Options<'_>) -> Result<Exit, Fault> {
+pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
     let runs = app.runs()?;
-    let taken = TakenUp::of(&runs, how.run)?;
-    let aborting = how.abort || taken.history().cancelled.is_some();
+    let taken = TakenUp::of(&runs, &args.run)?;
+    let aborting = args.abort || taken.history().cancelled.is_some();
     let registry = registry_of(app, &taken)?;
-    let named = match how.playbook {
-        Some(named) => Some(main_of(app.global, named)?),
-        None => None,
-    };
+    let named = args.playbook.as_ref();
+    let named = named.map(|named| main_of(app.global, named)).transpose()?;
     let script = taken.script(&registry, named)?;
     let simulated = taken.is_simulated();
     let secrets = params::secrets(
         script.playbook(),
         &taken.head().params,
         simulated,
-        Some(how.secret),
+        Some(&args.secret),
     )?;
-    if how.speed.is_some() && !simulated {
+    if args.speed.is_some() && !simulated {
         return Err(Fault::usage("--speed works only on rehearsals"));
     }
     let choices = Choices {
         who: who(),
         cluster: cluster_of(&taken, app.global)?,
-        decisions: decisions(&registry, taken.history(), &secrets, how)?,
+        decisions: decisions(&registry, taken.history(), &secrets, args)?,
         secrets,
-        trust_cluster: how.trust_cluster,
-        abort: how.abort,
-        without_plan: how.without_plan,
-        mend: how.mend,
+        trust_cluster: args.trust_cluster,
+        abort: args.abort,
+        without_plan: args.without_plan,
+        mend: args.mend,
     };
-    let speed = how.speed.or(app.global.pace);
+    let speed = args.speed.or(app.global.pace);
     let runtime = runtime(simulated || speed.is_some())?;
     let _within = runtime.enter();
     // Only for what is shown where the two differ: a run continues with another playbook even if its own can't be read.
@@ -162,8 +123,8 @@ pub(crate) fn continue_run(app: &App<'_>, how: &Options<'_>) -> Result<Exit, Fau
     let now = session.sources();
     let front = Front {
         shown: Shown::of_run(app.global),
-        yes: how.yes,
-        deliver_failures: how.deliver_failures,
+        yes: args.yes,
+        deliver_failures: args.on_failure == DELIVER,
         speed,
     };
     if !simulated && matches!(front.shown, Shown::All { .. }) && !is_screen() {
@@ -227,21 +188,17 @@ fn registry_of(app: &App<'_>, taken: &TakenUp) -> Result<Registry, Fault> {
 
 /// Tells what an abort could not give back, with what to type.
 fn not_given_back(id: &str, held: &[Held], history: &History) {
-    let way = |what: &str, command: String| Way {
-        what: what.to_owned(),
-        command,
-    };
     out!("{id} is not fully aborted. These were not restored, or their state is unknown:");
     let again = format!("lockstep abort {id}");
-    let mut ways = vec![way("retry once the cause is fixed", again.clone())];
+    let mut ways = vec![Way::new("retry once the cause is fixed", again.clone())];
     for step in held {
         out!("  {}: {}", step.path, step.failure);
         let command = history.steps.get(&step.path).and_then(by_hand);
         if let Some(command) = command.filter(|_| !step.in_doubt) {
-            ways.push(way("restore it by hand", command));
+            ways.push(Way::new("restore it by hand", command));
         }
         let done = format!("{again} --assume-done {}", assumed(step));
-        ways.push(way("mark it done (you restored it by hand)", done));
+        ways.push(Way::new("mark it done (you restored it by hand)", done));
     }
     let ways = hold::table(&ways, hold::columns());
     print::styled(&format!("What you can do:\n{}", harmless(&ways)));
@@ -305,14 +262,14 @@ fn decisions(
     registry: &Registry,
     history: &History,
     secrets: &Secrets,
-    how: &Options<'_>,
+    args: &ResumeArgs,
 ) -> Result<Decisions, Fault> {
     let mut decisions = Decisions {
-        retry: how.retry.iter().cloned().collect(),
-        deliver: how.deliver,
+        retry: args.retry.iter().cloned().collect(),
+        deliver: args.deliver,
         ..Decisions::default()
     };
-    for given in how.assume_done {
+    for given in &args.assume_done {
         let (path, value) = match given.split_once('=') {
             Some((path, text)) => {
                 let value = serde_json::from_str(text).map_err(|e| {

@@ -1,6 +1,5 @@
 //! `runs`: what was run, and where it stands.
 
-use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::cli::example::Example;
@@ -13,7 +12,6 @@ use crate::journal::{History, JournalError, Phase};
 use crate::path::StepPath;
 use crate::runs::{Runs, RunsError};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep runs", "all runs and their state"),
     ("lockstep runs --json", "for programs"),
@@ -41,7 +39,6 @@ fn held(history: &History) -> impl Iterator<Item = &StepPath> {
         .map(|(path, _)| path)
 }
 
-/// Lists all runs.
 pub(crate) fn runs(global: &Global) -> Result<Exit, Fault> {
     let runs = Runs::in_state(&state(global)?);
     let mut rows = Vec::new();
@@ -115,7 +112,5 @@ fn unbegun(error: &RunsError, running: bool) -> Option<&'static str> {
 }
 
 fn time(at: jiff::Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC)
-        .strftime("%Y-%m-%d %H:%M")
-        .to_string()
+    at.strftime("%Y-%m-%d %H:%M").to_string()
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use lockstep_modules::contract::error::Kind;
 use lockstep_modules::contract::op::Registry;
 use lockstep_modules::contract::schema::Member;
@@ -23,7 +22,6 @@ use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::report::{harmless, hold};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep show update-14", "its steps and state"),
     ("lockstep show update-14 --json", "for programs"),
@@ -50,11 +48,7 @@ pub(crate) fn show(app: &App<'_>, args: &ShowArgs) -> Result<Exit, Fault> {
     let account = load(&app.runs()?, &args.run)?;
     if app.global.json {
         print::json(&data(&account, args.steps));
-        return Ok(if account.sound {
-            Exit::Done
-        } else {
-            Exit::State
-        });
+        return Ok(soundness(&account));
     }
     unread(&account);
     if account.state == State::NotBegun {
@@ -68,11 +62,16 @@ pub(crate) fn show(app: &App<'_>, args: &ShowArgs) -> Result<Exit, Fault> {
         summary(&account);
     }
     stands(app.registry, &account);
-    Ok(if account.sound {
+    Ok(soundness(&account))
+}
+
+/// How a command ends that shows a run.
+pub(crate) fn soundness(account: &Account) -> Exit {
+    if account.sound {
         Exit::Done
     } else {
         Exit::State
-    })
+    }
 }
 
 /// The account as data; without commands, unless every step is asked for.
@@ -226,12 +225,7 @@ fn one(step: &Step) {
     let took = step
         .ms()
         .map_or_else(String::new, |ms| format!(" ({})", span(ms)));
-    let how = match (&step.failure, step.state) {
-        (Some(failure), state) => format!("{}: {}", state.word(), failure.message),
-        (None, Progress::Done) if !step.summary.is_empty() => step.summary.clone(),
-        (None, state) => state.word().to_owned(),
-    };
-    let line = format!("{member}{}: {how}{took}", step.what());
+    let line = format!("{member}{}: {}{took}", step.what(), step.outcome());
     out!("  {began}  {}", harmless(&line));
     let mut about = step.path.to_string();
     if !step.site.is_empty() {
@@ -319,13 +313,9 @@ pub(crate) fn ways(registry: &Registry, account: &Account, width: usize) -> Opti
         .filter_map(|path| held(registry, account.step(path)?))
         .collect();
     let simulated = account.target.is_simulated();
-    let teller = Teller {
-        sources: &BTreeMap::new(),
-        cluster: None,
-        ink: Ink::Plain,
-        verbose: false,
-    };
-    (!held.is_empty()).then(|| hold::told(&account.run, &held, simulated, &teller, width))
+    let sources = BTreeMap::new();
+    let teller = Teller::of(&sources, Ink::Plain);
+    (!held.is_empty()).then(|| hold::message(&account.run, &held, simulated, &teller, width))
 }
 
 fn held(registry: &Registry, step: &Step) -> Option<Held> {
@@ -372,10 +362,9 @@ pub(crate) fn exit(account: &Account) -> Exit {
 }
 
 fn date(at: Timestamp) -> String {
-    let at = at.to_zoned(TimeZone::UTC);
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 fn time(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC).strftime("%H:%M:%S").to_string()
+    at.strftime("%H:%M:%S").to_string()
 }

@@ -19,7 +19,6 @@ use crate::cli::table::table;
 use crate::cli::target;
 use crate::session::Once;
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep status", "the cluster of cluster.toml"),
     ("lockstep status --watch", "again every five seconds"),

@@ -15,7 +15,6 @@ use crate::cli::print;
 use crate::generate::{self, TYPES};
 use crate::private::{self, Over, SHARED};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep types site", "for the playbooks in site/"),
     ("lockstep types .", "for those here"),
@@ -47,12 +46,6 @@ struct Work {
 /// or changed since, is never touched.
 pub(crate) fn types(app: &App<'_>, args: &TypesArgs) -> Result<Exit, Fault> {
     let folder = &args.folder;
-    let complain = |path: &Path, e: std::io::Error| {
-        Fault::new(
-            Exit::State,
-            format!("{} can't be written: {e}", path.display()),
-        )
-    };
     let files = generate::editor(app.registry, &app.global.playbooks()).map_err(Fault::usage)?;
     let record = folder.join(WRITTEN);
     let written = fs::read_to_string(&record).ok();
@@ -79,12 +72,12 @@ pub(crate) fn types(app: &App<'_>, args: &TypesArgs) -> Result<Exit, Fault> {
     for (name, text) in &work.write {
         let path = folder.join(name);
         let parent = path.parent().unwrap_or(folder);
-        fs::create_dir_all(parent).map_err(|e| complain(parent, e))?;
-        private::place(&path, text, SHARED, Over::File).map_err(|e| complain(&path, e))?;
+        fs::create_dir_all(parent).map_err(|e| Fault::unwritten(parent, e))?;
+        private::place(&path, text, SHARED, Over::File).map_err(|e| Fault::unwritten(&path, e))?;
     }
     for name in &work.remove {
         let path = folder.join(name);
-        fs::remove_file(&path).map_err(|e| complain(&path, e))?;
+        fs::remove_file(&path).map_err(|e| Fault::unwritten(&path, e))?;
     }
     let ours = files
         .into_iter()
@@ -92,7 +85,8 @@ pub(crate) fn types(app: &App<'_>, args: &TypesArgs) -> Result<Exit, Fault> {
     let ours: BTreeMap<String, String> = ours.map(|(name, text)| (name, digest(&text))).collect();
     if ours != written {
         let text = format!("{:#}\n", json!(ours));
-        private::place(&record, &text, SHARED, Over::File).map_err(|e| complain(&record, e))?;
+        private::place(&record, &text, SHARED, Over::File)
+            .map_err(|e| Fault::unwritten(&record, e))?;
     }
     tell(folder, &work, app.global.json);
     Ok(Exit::Done)

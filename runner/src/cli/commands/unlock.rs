@@ -17,7 +17,6 @@ use crate::cli::shown::Shown;
 use crate::cli::target;
 use crate::session::Once;
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep unlock", "show who holds the lock, and ask"),
     ("lockstep unlock --yes", "don't ask"),

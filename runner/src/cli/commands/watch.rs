@@ -20,9 +20,8 @@ use crate::cli::shown::Shown;
 use crate::clock::Clock;
 use crate::event::Reporter;
 use crate::report::{LineReporter, LiveReporter, Screen, harmless, harmless_line};
-use crate::runs::Runs;
+use crate::runs::{EVENTS, Runs};
 
-/// What it is typed for.
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep watch update-14", "from another terminal"),
     (
@@ -89,11 +88,8 @@ pub(crate) fn watch(app: &App<'_>, args: &WatchArgs) -> Result<Exit, Fault> {
 
 /// What is made of the lines.
 enum View {
-    /// The stream as it is.
     Raw,
-    /// What a reporter makes of it.
-    Told(Box<dyn Reporter>),
-    /// Nothing.
+    Reported(Box<dyn Reporter>),
     Quiet,
 }
 
@@ -105,7 +101,7 @@ impl View {
         if global.json {
             return Self::Raw;
         }
-        Self::Told(match screen {
+        Self::Reported(match screen {
             Some(screen) => Box::new(LiveReporter::new(screen.clone(), global.verbose)),
             None => Box::new(LineReporter::new(std::io::stdout(), global.verbose)),
         })
@@ -124,15 +120,15 @@ impl View {
                 let line = harmless_line(&String::from_utf8_lossy(bytes));
                 let _ = writeln!(std::io::stdout(), "{line}");
             }
-            (Self::Told(reporter), Line::Event(event)) => reporter.take(&event),
+            (Self::Reported(reporter), Line::Event(event)) => reporter.take(&event),
             // What can't be read is told at the end, once.
-            (Self::Told(_), Line::Strange(name)) => {
+            (Self::Reported(_), Line::Strange(name)) => {
                 err!(
                     "an event that this lockstep doesn't know: {}",
                     harmless(&name)
                 );
             }
-            (Self::Raw | Self::Told(_), Line::Garbage) | (Self::Quiet, _) => {}
+            (Self::Raw | Self::Reported(_), Line::Garbage) | (Self::Quiet, _) => {}
         }
         at
     }
@@ -147,7 +143,7 @@ async fn follow(
     screen: Option<&Screen>,
 ) -> Result<(), Fault> {
     let clock = Clock::system();
-    let mut tail = Tail::of_events(folder);
+    let mut tail = Tail::of(&folder.join(EVENTS));
     let mut last = Timestamp::MIN;
     loop {
         // Asked first: whoever is gone by now has written all of it.

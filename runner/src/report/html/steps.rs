@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{by_wave, count, outcome, step_tone, text, time, took};
+use super::{by_wave, count, step_tone, text, time, took};
 use crate::account::{Account, Command, Output, Step, span};
 use crate::journal::By;
 use crate::report::harmless;
@@ -75,7 +75,7 @@ fn one(account: &Account, step: &Step, share: Share) -> Markup {
                 span.number { @if let Some(began) = step.began() { (time(began)) } }
                 span { (text(step.member.as_deref().unwrap_or_default())) }
                 span.what { (text(&step.what())) }
-                span.text { (text(&outcome(step))) }
+                span.text { (text(&step.outcome())) }
                 span.number { (took(step)) }
             }
             div.body {

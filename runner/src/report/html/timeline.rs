@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::{count, date, outcome, text, time};
+use super::{count, date, text, time};
 use crate::account::{Account, Attempt, Progress, Step, span};
 
 /// The chart's width in its own units. It is shown as wide as the page.
@@ -315,7 +315,7 @@ fn about_bar(step: &Step, attempt: &Attempt) -> String {
         .ms()
         .map_or_else(String::new, |ms| format!(", {}", span(ms)));
     let how = match attempt.state {
-        Progress::Done => outcome(step),
+        Progress::Done => step.outcome(),
         state => state.word().to_owned(),
     };
     text(&format!(
