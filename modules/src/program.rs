@@ -22,7 +22,7 @@ use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 
 pub use folder::{Found, find};
-pub use protocol::PROTOCOL;
+pub(crate) use protocol::PROTOCOL;
 
 pub use crate::contract::op::{Described, DescribedOp, Program};
 
@@ -42,9 +42,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[error("the module program {} can't be used: {what}", file.display())]
 pub struct ProgramError {
     /// The program.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// What is wrong.
-    pub what: String,
+    pub(crate) what: String,
 }
 
 impl Program {
@@ -52,7 +52,7 @@ impl Program {
     ///
     /// # Errors
     /// Where it can't be started, or what it says can't be used.
-    pub async fn describe(name: &str, file: &Path) -> Result<Self, ProgramError> {
+    pub(crate) async fn describe(name: &str, file: &Path) -> Result<Self, ProgramError> {
         let described = ask(file).await.and_then(|d| describe::checked(name, d));
         let described = described.map_err(|what| ProgramError {
             file: file.to_owned(),

@@ -149,14 +149,14 @@ const LXD_FILES: Part = part(
 #[serde(deny_unknown_fields)]
 pub struct TakeArgs {
     /// Member to act on.
-    pub member: Member,
+    pub(crate) member: Member,
     /// How many backups are kept there, this one counted.
     #[serde(default = "five")]
-    pub keep: usize,
+    pub(crate) keep: usize,
     /// Components whose daemon doesn't serve there, since members have different releases: of their databases only the
     /// files are copied.
     #[serde(default)]
-    pub unserved: Vec<String>,
+    pub(crate) unserved: Vec<String>,
 }
 
 fn five() -> usize {
@@ -167,24 +167,24 @@ fn five() -> usize {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TakeOut {
     /// Where it is.
-    pub folder: String,
+    pub(crate) folder: String,
     /// What is in it.
-    pub files: Vec<File>,
+    pub(crate) files: Vec<File>,
     /// Bytes in all.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Backups that were removed.
-    pub pruned: Vec<String>,
+    pub(crate) pruned: Vec<String>,
 }
 
 /// A file of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct File {
+pub(crate) struct File {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its size in bytes.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Its SHA-256.
-    pub sha256: String,
+    pub(crate) sha256: String,
 }
 
 /// `backup.take`
@@ -386,24 +386,24 @@ async fn prune(cx: &Cx, member: &Member, own: &str, keep: usize) -> Result<Vec<S
 /// Compare a member's backup with its checksums, and check that its dumps are complete.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct VerifyArgs {
+pub(crate) struct VerifyArgs {
     /// Member to ask.
-    pub member: Member,
+    pub(crate) member: Member,
     /// The backup's folder; this run's own unless given.
-    pub folder: Option<String>,
+    pub(crate) folder: Option<String>,
 }
 
 /// A backup that is whole.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct VerifyOut {
+pub(crate) struct VerifyOut {
     /// Where it is.
-    pub folder: String,
+    pub(crate) folder: String,
     /// What is in it.
-    pub files: Vec<File>,
+    pub(crate) files: Vec<File>,
 }
 
 /// `backup.verify`
-pub struct Verify;
+pub(crate) struct Verify;
 
 impl Op for Verify {
     const NAME: &'static str = "backup.verify";

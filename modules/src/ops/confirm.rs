@@ -25,16 +25,16 @@ pub fn module() -> Module {
 #[serde(deny_unknown_fields)]
 pub struct ConfirmArgs {
     /// The question.
-    pub question: String,
+    pub(crate) question: String,
     /// What follows where nobody is there to answer.
     #[serde(default)]
-    pub unattended: Unattended,
+    pub(crate) unattended: Unattended,
 }
 
 /// What follows where nobody is there to answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Unattended {
+pub(crate) enum Unattended {
     /// The run pauses.
     #[default]
     Hold,
@@ -46,7 +46,7 @@ pub enum Unattended {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ConfirmOut {
     /// Always true.
-    pub yes: bool,
+    pub(crate) yes: bool,
 }
 
 /// `confirm`

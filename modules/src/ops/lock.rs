@@ -21,7 +21,7 @@ use crate::contract::run::{Run, Sitting};
 use crate::contract::schema::{Member, Span};
 use crate::contract::text::joined;
 
-pub use crate::contract::claim::{Claim, LOCK};
+pub(crate) use crate::contract::claim::{Claim, LOCK};
 
 /// Where lockstep keeps what it leaves on a member.
 pub(crate) const FOLDER: &str = "/var/lib/lockstep";
@@ -58,13 +58,13 @@ pub struct MemberLock {
     /// Whose it is; absent where it is nobody's, or can't be told.
     pub claim: Option<Claim>,
     /// Why it can't be told.
-    pub problem: Option<String>,
+    pub(crate) problem: Option<String>,
     /// What the link says, to the letter; empty where there is none.
     #[serde(default)]
     pub says: String,
     /// Whose it was before, where a run has given it back; only `lock.read` asks for it.
     #[serde(default)]
-    pub last: Option<Claim>,
+    pub(crate) last: Option<Claim>,
     /// The member didn't answer.
     #[serde(default)]
     pub away: bool,
@@ -109,7 +109,7 @@ impl MemberLock {
 
     /// What it says about the cluster.
     #[must_use]
-    pub fn observation(&self) -> Observation {
+    pub(crate) fn observation(&self) -> Observation {
         Observation::from([(format!("{FACT}{}", self.member), self.brief())])
     }
 }
@@ -265,7 +265,7 @@ impl Op for Read {
 pub struct TakeArgs {
     /// Members on which it can't be taken are left out, such as those that don't answer: unless somebody else has it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub best_effort: bool,
+    pub(crate) best_effort: bool,
 }
 
 /// The cluster is this run's.
@@ -274,7 +274,7 @@ pub struct TakeOut {
     /// What the lock says on every member.
     pub claim: Claim,
     /// The members, by name.
-    pub members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
 }
 
 /// `lock.take`
@@ -385,7 +385,7 @@ pub struct ReleaseArgs {}
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseOut {
     /// How each member's lock is now: free, or another run's.
-    pub members: Vec<MemberLock>,
+    pub(crate) members: Vec<MemberLock>,
 }
 
 /// `lock.release`
@@ -471,13 +471,13 @@ async fn remove(
 /// be determined.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RemoveArgs {
+pub(crate) struct RemoveArgs {
     /// What each member's lock said, as `lock.read` has it in `says`.
-    pub shown: BTreeMap<String, String>,
+    pub(crate) shown: BTreeMap<String, String>,
 }
 
 /// `lock.remove`
-pub struct Remove;
+pub(crate) struct Remove;
 
 impl Op for Remove {
     const NAME: &'static str = "lock.remove";

@@ -27,14 +27,14 @@ use serde::{Deserialize, Serialize};
 pub use detail::InstanceDetail;
 pub(crate) use detail::inventory;
 pub use evacuate::Evacuate;
-pub use healing::Healing;
+pub(crate) use healing::Healing;
 pub use instances::{Instance, Instances, Unharmed};
 pub use kept::{Bucket, StoragePool};
 pub(crate) use kept::{local_buckets, pools, with_tpm};
 pub(crate) use lasting::lasting;
-pub use predict::Predict;
-pub use restore::Restore;
-pub use work::{Work, work};
+pub(crate) use predict::Predict;
+pub(crate) use restore::Restore;
+pub(crate) use work::{Work, work};
 
 use crate::contract::cmd::Cmd;
 use crate::contract::component::Component;
@@ -76,41 +76,41 @@ pub fn module() -> Module {
 /// List the members of the LXD cluster and how LXD sees them.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct MembersArgs {}
+pub(crate) struct MembersArgs {}
 
 /// The members of the LXD cluster.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct MembersOut {
+pub(crate) struct MembersOut {
     /// The members.
-    pub members: Vec<LxdMember>,
+    pub(crate) members: Vec<LxdMember>,
 }
 
 /// A member, as LXD sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct LxdMember {
+pub(crate) struct LxdMember {
     /// Its name.
     #[serde(alias = "server_name")]
-    pub name: Member,
+    pub(crate) name: Member,
     /// `Online`, `Offline`, `Blocked` (versions differ) or `Evacuated` (which hides the other two).
-    pub status: String,
+    pub(crate) status: String,
     /// Why.
-    pub message: String,
+    pub(crate) message: String,
     /// Its part in the database.
     #[serde(default)]
-    pub roles: Vec<String>,
+    pub(crate) roles: Vec<String>,
     /// Its processors' architecture.
     #[serde(default)]
-    pub architecture: String,
+    pub(crate) architecture: String,
     /// Its configuration, for example `scheduler.instance`.
     #[serde(default)]
-    pub config: BTreeMap<String, String>,
+    pub(crate) config: BTreeMap<String, String>,
     /// The cluster groups that it is in.
     #[serde(default)]
-    pub groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
 }
 
 /// `lxd.members`
-pub struct Members;
+pub(crate) struct Members;
 
 impl Op for Members {
     const NAME: &'static str = "lxd.members";
@@ -148,7 +148,7 @@ async fn query<T: DeserializeOwned>(cx: &Cx, path: &str) -> Result<T, OpError> {
 ///
 /// # Errors
 /// Where no member answers.
-pub async fn members(cx: &Cx) -> Result<Vec<LxdMember>, OpError> {
+pub(crate) async fn members(cx: &Cx) -> Result<Vec<LxdMember>, OpError> {
     some(query(cx, MEMBERS).await?)
 }
 
@@ -168,20 +168,20 @@ fn some(members: Vec<LxdMember>) -> Result<Vec<LxdMember>, OpError> {
 /// gate between two members: all are refreshed, and then this is asked for.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WaitArgs {}
+pub(crate) struct WaitArgs {}
 
 /// What the gate saw when it opened.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct WaitOut {
+pub(crate) struct WaitOut {
     /// The members.
-    pub members: Vec<LxdMember>,
+    pub(crate) members: Vec<LxdMember>,
     /// Members whose LXD can't be asked for its networks and storage: it is from before 5.21.4, or before 6.4.
     #[serde(default)]
-    pub unasked: Vec<String>,
+    pub(crate) unasked: Vec<String>,
 }
 
 /// `lxd.wait`
-pub struct Wait;
+pub(crate) struct Wait;
 
 impl Op for Wait {
     const NAME: &'static str = "lxd.wait";
@@ -281,13 +281,13 @@ async fn ready(cx: &Cx, member: &Member) -> Result<Ready, OpError> {
 }
 
 /// The cluster as its members see it.
-pub struct Seen {
+pub(crate) struct Seen {
     /// The members, as the first one that serves has them; none where none does.
-    pub members: Vec<LxdMember>,
+    pub(crate) members: Vec<LxdMember>,
     /// What speaks against the cluster.
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
     /// Members whose LXD doesn't serve, and what was said.
-    pub silent: Vec<(Member, OpError)>,
+    pub(crate) silent: Vec<(Member, OpError)>,
 }
 
 /// The members, and what speaks against the cluster. Every member that has LXD is asked, side by side: one whose own LXD
@@ -295,7 +295,7 @@ pub struct Seen {
 ///
 /// # Errors
 /// Where a member can't be reached, or nobody has LXD.
-pub async fn health(cx: &Cx, presence: &Presence) -> Result<Seen, OpError> {
+pub(crate) async fn health(cx: &Cx, presence: &Presence) -> Result<Seen, OpError> {
     let list = Cmd::root(["/snap/bin/lxc", "query", MEMBERS]).timeout(LOOK);
     let ask = async |member: &Member| {
         let output = cx.cmd(member, &list).await?;
@@ -342,7 +342,7 @@ pub async fn health(cx: &Cx, presence: &Presence) -> Result<Seen, OpError> {
 /// Whether this is how LXD answers while it waits for members to have one version: that it isn't set up yet
 /// (`lxd/daemon.go`), or, up to 5.0, not at all.
 #[must_use]
-pub fn waits(error: &OpError) -> bool {
+pub(crate) fn waits(error: &OpError) -> bool {
     let stderr = error.detail.get("stderr").and_then(|text| text.as_str());
     error.kind == Kind::Timeout
         || stderr.is_some_and(|text| text.contains("LXD daemon setup in progress"))

@@ -36,20 +36,20 @@ pub fn module() -> Module {
 /// List the members of the MicroCloud, as one of them sees them.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct MembersArgs {
+pub(crate) struct MembersArgs {
     /// Member to ask.
-    pub member: Member,
+    pub(crate) member: Member,
 }
 
 /// The members of the MicroCloud.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct MembersOut {
+pub(crate) struct MembersOut {
     /// The members.
-    pub members: Vec<Row>,
+    pub(crate) members: Vec<Row>,
 }
 
 /// `microcloud.members`
-pub struct Members;
+pub(crate) struct Members;
 
 impl Op for Members {
     const NAME: &'static str = "microcloud.members";
@@ -73,26 +73,26 @@ impl Op for Members {
 /// member, on all of them, and MicroCloud finds the services of all members online.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WaitArgs {
+pub(crate) struct WaitArgs {
     /// The member that was just refreshed.
-    pub member: Option<Member>,
+    pub(crate) member: Option<Member>,
     /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
-    pub before: Option<Revision>,
+    pub(crate) before: Option<Revision>,
 }
 
 /// What the gate saw when it opened.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct WaitOut {
+pub(crate) struct WaitOut {
     /// How MicroCloud's database stands.
-    pub database: State,
+    pub(crate) database: State,
     /// How many members each service has, all online, as MicroCloud finds them; absent where it wasn't asked, or has no
     /// overview.
     #[serde(default)]
-    pub services: Option<String>,
+    pub(crate) services: Option<String>,
 }
 
 /// `microcloud.wait`
-pub struct Wait;
+pub(crate) struct Wait;
 
 impl Op for Wait {
     const NAME: &'static str = "microcloud.wait";

@@ -20,12 +20,11 @@ use crate::contract::op::{Effect, Module, Op, OpDef};
 use crate::contract::schema::Member;
 use crate::products::raft::{self, View};
 
-pub use certificates::Certificates;
-pub use order::Order;
-pub use outlook::{Outlook, outlook};
-pub use spare::{Spare, against};
-pub use timers::Timers;
-pub use wait::Wait;
+pub(crate) use order::Order;
+pub(crate) use outlook::{Outlook, outlook};
+pub(crate) use spare::{Spare, against};
+pub(crate) use timers::Timers;
+pub(crate) use wait::Wait;
 
 /// One of the two databases of OVN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,15 +88,15 @@ pub struct HealthArgs {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthOut {
     /// Whether nothing speaks against taking one member down.
-    pub ok: bool,
+    pub(crate) ok: bool,
     /// What does.
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
     /// Members that run the databases.
-    pub central: Vec<Member>,
+    pub(crate) central: Vec<Member>,
     /// Members that lead one.
-    pub leaders: Vec<Member>,
+    pub(crate) leaders: Vec<Member>,
     /// The terms of both databases; they change with every election.
-    pub terms: Vec<u64>,
+    pub(crate) terms: Vec<u64>,
 }
 
 impl HealthOut {
@@ -135,7 +134,7 @@ impl Op for Health {
 ///
 /// # Errors
 /// Where a member can't be reached: it may be the one that matters.
-pub async fn health(cx: &Cx) -> Result<HealthOut, OpError> {
+pub(crate) async fn health(cx: &Cx) -> Result<HealthOut, OpError> {
     Ok(Picture::take(cx).await?.health())
 }
 

@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use checks::{CHECKS, CheckDef};
-pub use version::Version;
+pub(crate) use version::Version;
 
 use crate::contract::component::Component;
 use crate::contract::cx::Cx;
@@ -108,7 +108,7 @@ pub struct Check {
     /// Its name.
     pub name: String,
     /// What it asks; of a hazard, what goes wrong.
-    pub about: String,
+    pub(crate) about: String,
     /// What it came to.
     pub verdict: Verdict,
     /// What speaks for that.
@@ -135,9 +135,9 @@ pub struct Report {
     /// The checks, in order.
     pub checks: Vec<Check>,
     /// The cluster that they were made on.
-    pub status: Status,
+    pub(crate) status: Status,
     /// What the store has for members, in the channels that they follow: by member and snap.
-    pub updates: BTreeMap<Member, BTreeMap<String, Update>>,
+    pub(crate) updates: BTreeMap<Member, BTreeMap<String, Update>>,
 }
 
 impl Report {
@@ -191,28 +191,28 @@ impl Report {
 pub struct CheckArgs {
     /// The components that are to be refreshed; all of them unless given.
     #[serde(default)]
-    pub components: Vec<Component>,
+    pub(crate) components: Vec<Component>,
     /// The channels that components are to be moved to, by snap.
     #[serde(default)]
-    pub channels: BTreeMap<String, Channel>,
+    pub(crate) channels: BTreeMap<String, Channel>,
     /// Checks to accept even if they fail.
     #[serde(default)]
-    pub accept: Vec<String>,
+    pub(crate) accept: Vec<String>,
     /// Which tracks follow which: the rows of `playbooks.data.compatibility`.
     #[serde(default)]
-    pub paths: Vec<Path>,
+    pub(crate) paths: Vec<Path>,
     /// What is known to go wrong: the rows of `playbooks.data.hazards`.
     #[serde(default)]
-    pub hazards: Vec<Hazard>,
+    pub(crate) hazards: Vec<Hazard>,
     /// Which versions go together: rows of `playbooks.data.compatibility`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub together: Vec<Together>,
+    pub(crate) together: Vec<Together>,
     /// Tracks whose names aren't the beginning of their versions: rows of `playbooks.data.compatibility`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tracks: Vec<Track>,
+    pub(crate) tracks: Vec<Track>,
     /// Channels that go together: rows of `playbooks.data.compatibility`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub sets: Vec<Set>,
+    pub(crate) sets: Vec<Set>,
 }
 
 impl CheckArgs {
@@ -373,13 +373,13 @@ impl Op for Read {
 /// Go on only if all checks pass, or are accepted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct RequireArgs {
+pub(crate) struct RequireArgs {
     /// What is to be done.
-    pub check: CheckArgs,
+    pub(crate) check: CheckArgs,
 }
 
 /// `preflight.require`
-pub struct Require;
+pub(crate) struct Require;
 
 impl Op for Require {
     const NAME: &'static str = "preflight.require";

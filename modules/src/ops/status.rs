@@ -13,9 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use component::{ComponentStatus, Health};
-pub use halfway::Halfway;
 pub use lasting::{Area, Lasting, Unharmed};
-pub use require::Require;
+pub(crate) use require::Require;
 pub use snapshot::{Snapshot, SnapshotOut, StorageSnapshot};
 
 use crate::contract::component::Component;
@@ -70,10 +69,10 @@ pub struct MemberStatus {
     /// Its name.
     pub name: Member,
     /// Whether it answered.
-    pub reachable: bool,
+    pub(crate) reachable: bool,
     /// Whether nothing at all came back from it in time: the machine is off, or cut off.
     #[serde(default)]
-    pub silent: bool,
+    pub(crate) silent: bool,
     /// Why it didn't, or what was wrong with its answer.
     pub problem: Option<String>,
     /// The components that are installed, by snap.
@@ -250,7 +249,7 @@ impl Status {
 
     /// What this says about the cluster, as facts.
     #[must_use]
-    pub fn observation(&self) -> Observation {
+    pub(crate) fn observation(&self) -> Observation {
         let mut observation = Observation::new();
         for member in self.members.iter().filter(|m| m.reachable) {
             observation.insert(format!("{}/reachable", member.name), "yes".to_owned());

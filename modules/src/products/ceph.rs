@@ -21,7 +21,7 @@ use crate::contract::schema::Member;
 use crate::contract::text::joined;
 
 pub use codes::{Class, Codes, Raised, Severity, all as codes, notes};
-pub use manager::manager_modules;
+pub(crate) use manager::manager_modules;
 pub use maps::{
     MdsStat, Metadata, MgrStat, MonDump, OkToStop, OsdDump, OsdTree, Release, Versions,
 };
@@ -41,7 +41,7 @@ pub fn command(args: &[&str]) -> Cmd {
 ///
 /// # Errors
 /// Where none does, or not with a `T`.
-pub async fn ask<T: DeserializeOwned>(
+pub(crate) async fn ask<T: DeserializeOwned>(
     cx: &Cx,
     members: &[Member],
     args: &[&str],
@@ -51,21 +51,21 @@ pub async fn ask<T: DeserializeOwned>(
 
 /// Ceph as one member saw it, all at once.
 #[derive(Clone, Debug)]
-pub struct Picture {
+pub(crate) struct Picture {
     /// Who was asked.
-    pub asked: Member,
+    pub(crate) asked: Member,
     /// `ceph -s`
-    pub status: Status,
+    pub(crate) status: Status,
     /// `ceph mon dump`
-    pub mons: MonDump,
+    pub(crate) mons: MonDump,
     /// `ceph mgr stat`
-    pub mgr: MgrStat,
+    pub(crate) mgr: MgrStat,
     /// `ceph mds stat`
-    pub mds: MdsStat,
+    pub(crate) mds: MdsStat,
     /// `ceph osd dump`
-    pub dump: OsdDump,
+    pub(crate) dump: OsdDump,
     /// `ceph osd tree`
-    pub tree: OsdTree,
+    pub(crate) tree: OsdTree,
 }
 
 impl Picture {
@@ -73,7 +73,7 @@ impl Picture {
     ///
     /// # Errors
     /// With the last member's failure, if none of them does.
-    pub async fn take(cx: &Cx, members: &[Member]) -> Result<Self, OpError> {
+    pub(crate) async fn take(cx: &Cx, members: &[Member]) -> Result<Self, OpError> {
         let mut last = OpError::refused("there is no member to ask");
         for member in members {
             match Self::of(cx, member).await {
@@ -126,7 +126,7 @@ impl Picture {
     /// Everything that speaks against taking `member` down, or, without one, against going on after one came back. What is
     /// down on that very member doesn't count. See [`Status::problems`].
     #[must_use]
-    pub fn problems(&self, since: Option<&Codes>, member: Option<&Member>) -> Vec<String> {
+    pub(crate) fn problems(&self, since: Option<&Codes>, member: Option<&Member>) -> Vec<String> {
         let aside = member.map_or_else(Aside::default, |member| self.aside(member));
         let mut problems = self.status.problems(since, aside);
         problems.extend(self.down_elsewhere(member));
@@ -148,7 +148,7 @@ impl Picture {
 
     /// Which OSDs are down, and where to look.
     #[must_use]
-    pub fn down_elsewhere(&self, member: Option<&Member>) -> Vec<String> {
+    pub(crate) fn down_elsewhere(&self, member: Option<&Member>) -> Vec<String> {
         let hosts = self
             .tree
             .by_host()
@@ -165,7 +165,7 @@ impl Picture {
 
     /// What speaks against stopping all of Ceph on `member`, if everything else were well: majorities and successors.
     #[must_use]
-    pub fn needs(&self, member: &Member) -> Vec<String> {
+    pub(crate) fn needs(&self, member: &Member) -> Vec<String> {
         let mut needs = Vec::new();
         let quorum = self.status.figures().quorum;
         let mons = self.mons.names().count();
@@ -195,7 +195,11 @@ impl Picture {
 ///
 /// # Errors
 /// Where `asked` can't be reached, or Ceph gives no answer.
-pub async fn ok_to_stop(cx: &Cx, asked: &Member, ids: &[i64]) -> Result<Option<String>, OpError> {
+pub(crate) async fn ok_to_stop(
+    cx: &Cx,
+    asked: &Member,
+    ids: &[i64],
+) -> Result<Option<String>, OpError> {
     if ids.is_empty() {
         return Ok(None);
     }

@@ -11,38 +11,38 @@ use crate::contract::schema::Member;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// `cluster member`, or why it isn't one.
-    pub status: String,
+    pub(crate) status: String,
     /// The raft it belongs to.
-    pub cluster: String,
+    pub(crate) cluster: String,
     /// Its own short id.
-    pub server: String,
+    pub(crate) server: String,
     /// `leader`, `follower` or `candidate`.
     pub role: String,
     /// The term it knows of.
     pub term: u64,
     /// Milliseconds without a leader after which an election begins.
-    pub election_timer: u64,
+    pub(crate) election_timer: u64,
     /// Entries that aren't committed, and not applied.
-    pub pending: (u64, u64),
+    pub(crate) pending: (u64, u64),
     /// Who leads: `self`, a short id, or `unknown`.
-    pub leader: String,
+    pub(crate) leader: String,
     /// Connections that stand, both ways, as printed.
-    pub connections: Vec<String>,
+    pub(crate) connections: Vec<String>,
     /// Connections that are broken, as printed.
-    pub broken: Vec<String>,
+    pub(crate) broken: Vec<String>,
     /// The servers it knows, itself among them.
-    pub servers: Vec<Server>,
+    pub(crate) servers: Vec<Server>,
 }
 
 /// A server of the raft, as another one knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
+pub(crate) struct Server {
     /// Its short id.
-    pub id: String,
+    pub(crate) id: String,
     /// Its host, without protocol and port.
-    pub host: String,
+    pub(crate) host: String,
     /// Milliseconds since it was last heard of; none for the one that tells, and for those that it needn't hear of.
-    pub heard: Option<u64>,
+    pub(crate) heard: Option<u64>,
 }
 
 impl View {
@@ -130,7 +130,11 @@ fn server(line: &str) -> Server {
 /// What speaks against the raft of `database`, as all servers that answered see it; nothing does if it is empty. What
 /// concerns the server with the id `aside` is left aside.
 #[must_use]
-pub fn problems(database: &str, views: &[(Member, View)], aside: Option<&str>) -> Vec<String> {
+pub(crate) fn problems(
+    database: &str,
+    views: &[(Member, View)],
+    aside: Option<&str>,
+) -> Vec<String> {
     let counted: Vec<&(Member, View)> = views
         .iter()
         .filter(|(_, view)| Some(view.server.as_str()) != aside)

@@ -11,7 +11,7 @@ use crate::contract::op::Described;
 use crate::contract::schema::{Member, Span};
 
 /// The version of the protocol.
-pub const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 1;
 
 /// What lockstep says.
 #[derive(Debug, Serialize)]

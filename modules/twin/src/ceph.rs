@@ -24,8 +24,8 @@ use crate::world::{Due, World};
 pub(crate) use command::command;
 use faults::Faults;
 pub(crate) use maps::disks;
-pub use mutes::Raised;
-pub use severity::Severity;
+pub(crate) use mutes::Raised;
+pub(crate) use severity::Severity;
 
 /// A release of Ceph, as in `("19.2.3", "squid")`.
 type Version = (String, String);

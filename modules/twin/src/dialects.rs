@@ -46,11 +46,11 @@ type Span = (&'static str, &'static str);
 /// A trait with the product that has it, in which releases, and who says so.
 pub struct Row {
     /// What.
-    pub what: Trait,
+    pub(crate) what: Trait,
     /// Whose.
-    pub product: &'static str,
+    pub(crate) product: &'static str,
     /// In which releases.
-    pub spans: &'static [(&'static str, &'static str)],
+    pub(crate) spans: &'static [(&'static str, &'static str)],
     /// Upstream's file, with tag, branch or commit.
     pub source: &'static str,
 }

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use client::{lxc, lxd};
-pub use instance::{Instance, Kind};
+pub use instance::Instance;
+pub(crate) use instance::Kind;
 use operation::Operation;
 
 use crate::dialects::Trait;

@@ -10,16 +10,16 @@ use crate::world::{Due, World};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
     /// Its address.
-    pub address: String,
+    pub(crate) address: String,
     /// Whether its network link is up.
-    pub link: bool,
+    pub(crate) link: bool,
     /// Whether it has power.
-    pub power: bool,
+    pub(crate) power: bool,
     /// Whether none of its processes gets on, though it has power.
     #[serde(default)]
-    pub frozen: bool,
+    pub(crate) frozen: bool,
     /// The kernel's id of this boot.
-    pub boot_id: String,
+    pub(crate) boot_id: String,
     /// Whether it has curl.
     pub curl: bool,
     /// When it last began or ceased to answer.
@@ -85,12 +85,12 @@ impl World {
     }
 
     /// The processes of a member stop, and go on.
-    pub fn set_frozen(&mut self, member: &str, frozen: bool) {
+    pub(crate) fn set_frozen(&mut self, member: &str, frozen: bool) {
         self.turn(member, |machine| machine.frozen = frozen);
     }
 
     /// A member loses its power: what ran there is gone.
-    pub fn power_off(&mut self, member: &str) {
+    pub(crate) fn power_off(&mut self, member: &str) {
         self.turn(member, |machine| machine.power = false);
         self.kill_all(member);
         for product in product::ALL {
@@ -102,7 +102,7 @@ impl World {
     }
 
     /// A member gets its power back. It boots, and its services start.
-    pub fn power_on(&mut self, member: &str) {
+    pub(crate) fn power_on(&mut self, member: &str) {
         if self.members.get(member).is_some_and(|m| !m.power) {
             self.schedule(BOOT, Due::Machine(Event::Up(member.to_owned())));
         }

@@ -1,4 +1,21 @@
 //! What must never happen, watched at every change and not only at the end.
+//!
+//! | rule | what it says |
+//! |---|---|
+//! | `one-member-at-a-time` | the storage or network services of two members aren't taken down at once |
+//! | `one-component-at-a-time` | a component isn't started while one before it differs between members |
+//! | `lxd-together` | LXD is refreshed on all members at once: those that are ahead are blocked until the others follow |
+//! | `never-this-command` | commands that stop every instance of a member, or tear its network down, aren't used |
+//! | `nothing-left-on` | what a run switched on is off again when it says that it is done |
+//! | `operators-settings-kept` | what the operator had set is as it was when a run says that it is done |
+//! | `quorum-kept` | Ceph's monitors and OVN's databases keep their majority where they are three or more |
+//! | `gate-open` | a member's services aren't taken down while storage or network aren't whole elsewhere |
+//! | `no-evacuation-during-skew` | instances aren't moved while members run different versions of LXD |
+//! | `one-member-evacuated` | one member is evacuated at a time |
+//! | `instances-left-alone` | instances run on, unless their member is evacuated |
+//! | `once` | a step that must not be done twice isn't done twice |
+//!
+//! The twin's parts report the breaking of theirs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,55 +57,6 @@ pub(crate) enum Look {
     /// The first member's LXD was refreshed then: the others must have been asked to follow.
     LxdTogether { since: u64, step: String },
 }
-
-/// Every rule with what it says. The twin's parts report the breaking of theirs.
-pub const RULES: &[(&str, &str)] = &[
-    (
-        "one-member-at-a-time",
-        "the storage or network services of two members aren't taken down at once",
-    ),
-    (
-        "one-component-at-a-time",
-        "a component isn't started while one before it differs between members",
-    ),
-    (
-        "lxd-together",
-        "LXD is refreshed on all members at once: those that are ahead are blocked until the others follow",
-    ),
-    (
-        "never-this-command",
-        "commands that stop every instance of a member, or tear its network down, aren't used",
-    ),
-    (
-        "nothing-left-on",
-        "what a run switched on is off again when it says that it is done",
-    ),
-    (
-        "operators-settings-kept",
-        "what the operator had set is as it was when a run says that it is done",
-    ),
-    (
-        "quorum-kept",
-        "Ceph's monitors and OVN's databases keep their majority where they are three or more",
-    ),
-    (
-        "gate-open",
-        "a member's services aren't taken down while storage or network aren't whole elsewhere",
-    ),
-    (
-        "no-evacuation-during-skew",
-        "instances aren't moved while members run different versions of LXD",
-    ),
-    ("one-member-evacuated", "one member is evacuated at a time"),
-    (
-        "instances-left-alone",
-        "instances run on, unless their member is evacuated",
-    ),
-    (
-        "once",
-        "a step that must not be done twice isn't done twice",
-    ),
-];
 
 /// The order of the waves.
 const ORDER: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];

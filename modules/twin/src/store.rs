@@ -12,7 +12,7 @@ pub struct Store {
     /// The revision of each channel, by snap and channel.
     pub channels: BTreeMap<String, BTreeMap<String, u32>>,
     /// How long the store takes to answer, in milliseconds.
-    pub delay: u64,
+    pub(crate) delay: u64,
     /// The HTTP status that it answers every question with instead, if something is wrong with it.
     pub status: Option<u16>,
     /// Members that are offered another revision than the channel's, as in a progressive release: by member and snap.

@@ -30,7 +30,7 @@ pub struct World {
     /// The time.
     pub now: u64,
     /// Seed of everything random.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// The machines, by name.
     pub members: BTreeMap<String, Machine>,
     /// The snap store.
@@ -272,7 +272,7 @@ impl World {
 
     /// When the next thing is due.
     #[must_use]
-    pub fn next_due(&self) -> Option<u64> {
+    pub(crate) fn next_due(&self) -> Option<u64> {
         self.due.last().map(|due| due.at)
     }
 
@@ -299,7 +299,7 @@ impl World {
 
     /// What a machine tells of itself.
     #[must_use]
-    pub fn facts(&self, member: &str) -> Option<Facts> {
+    pub(crate) fn facts(&self, member: &str) -> Option<Facts> {
         if self.machines.contains(member) {
             return Some(Facts {
                 hostname: member.to_owned(),
@@ -368,12 +368,12 @@ impl World {
 
     /// Whether a command has come to a program that the world doesn't know, and nobody can tell what it does.
     #[must_use]
-    pub fn is_strange(&self, id: u64) -> bool {
+    pub(crate) fn is_strange(&self, id: u64) -> bool {
         self.procs.get(&id).is_some_and(|proc| proc.strange)
     }
 
     /// Ends a command, as the death of its session may.
-    pub fn kill(&mut self, id: u64) {
+    pub(crate) fn kill(&mut self, id: u64) {
         self.procs.remove(&id);
     }
 

@@ -17,18 +17,18 @@ const KEY: &str = "cluster.healing_threshold";
 /// The result has the value before, so that a playbook can give it back.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct HealingArgs {
+pub(crate) struct HealingArgs {
     /// Seconds.
-    pub threshold: u64,
+    pub(crate) threshold: u64,
 }
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct HealingOut {
+pub(crate) struct HealingOut {
     /// Whether it was otherwise before.
-    pub changed: bool,
+    pub(crate) changed: bool,
     /// The value before, in seconds.
-    pub previous: u64,
+    pub(crate) previous: u64,
 }
 
 /// How it was before.
@@ -41,7 +41,7 @@ struct Was {
 /// `lxd.healing`
 ///
 /// A `once`: what was there before is told by the first attempt only.
-pub struct Healing;
+pub(crate) struct Healing;
 
 impl Op for Healing {
     const NAME: &'static str = "lxd.healing";

@@ -23,43 +23,43 @@ use crate::contract::schema::Member;
 /// until the member is restored. Cannot: it would be lost, or left behind, or end the evacuation halfway.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PredictArgs {
+pub(crate) struct PredictArgs {
     /// Member that would be evacuated.
-    pub member: Member,
+    pub(crate) member: Member,
 }
 
 /// What an evacuation would do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PredictOut {
+pub(crate) struct PredictOut {
     /// The running instances of the member.
-    pub instances: Vec<Foretold>,
+    pub(crate) instances: Vec<Foretold>,
     /// Instances that don't run, and that LXD starts on the way; `lxd.restore` stops them again.
     #[serde(default)]
-    pub starts: Vec<String>,
+    pub(crate) starts: Vec<String>,
     /// What speaks against it. Empty where nothing does.
-    pub refusals: Vec<String>,
+    pub(crate) refusals: Vec<String>,
 }
 
 /// What an evacuation would do with an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Foretold {
+pub(crate) struct Foretold {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its project.
-    pub project: String,
+    pub(crate) project: String,
     /// What would happen to it.
-    pub action: Action,
+    pub(crate) action: Action,
     /// Why, in a few words.
-    pub reason: String,
+    pub(crate) reason: String,
     /// The member that LXD would choose for it.
-    pub target: Option<Member>,
+    pub(crate) target: Option<Member>,
 }
 
 /// What happens to an instance when its member is evacuated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Action {
+pub(crate) enum Action {
     /// It is moved while it runs.
     Live,
     /// It is stopped, moved and started.
@@ -71,7 +71,7 @@ pub enum Action {
 }
 
 /// `lxd.predict`
-pub struct Predict;
+pub(crate) struct Predict;
 
 impl Op for Predict {
     const NAME: &'static str = "lxd.predict";

@@ -20,32 +20,32 @@ use crate::contract::schema::{Member, Span};
 /// is not restored, but its instances are still compared with the record.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RestoreArgs {
+pub(crate) struct RestoreArgs {
     /// Member to restore.
-    pub member: Member,
+    pub(crate) member: Member,
     /// The member's instances as they were before the evacuation: what `lxd.instances` returned.
     #[serde(default)]
-    pub since: Vec<Instance>,
+    pub(crate) since: Vec<Instance>,
 }
 
 /// What a restore came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RestoreOut {
+pub(crate) struct RestoreOut {
     /// Instances of the record that are on the member again, as they were.
-    pub home: u32,
+    pub(crate) home: u32,
     /// Instances that LXD had left stopped, and that were started.
-    pub started: Vec<String>,
+    pub(crate) started: Vec<String>,
     /// Instances that LXD had started although they didn't run before, and that were stopped.
     #[serde(default)]
-    pub stopped: Vec<String>,
+    pub(crate) stopped: Vec<String>,
     /// Instances that LXD had left elsewhere, and that were moved.
-    pub moved: Vec<String>,
+    pub(crate) moved: Vec<String>,
     /// What is different from the record.
-    pub differences: Vec<String>,
+    pub(crate) differences: Vec<String>,
 }
 
 /// `lxd.restore`
-pub struct Restore;
+pub(crate) struct Restore;
 
 impl Op for Restore {
     const NAME: &'static str = "lxd.restore";

@@ -28,27 +28,27 @@ const BY_ITSELF: Duration = Duration::from_secs(180);
 /// Ceph's own check. Flags of members have to be as they were before.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct FinishArgs {
+pub(crate) struct FinishArgs {
     /// What `microceph.baseline` returned before the wave.
-    pub since: BaselineOut,
+    pub(crate) since: BaselineOut,
     /// Good looks in a row, 5 s apart.
     #[serde(default = "samples")]
-    pub samples: u32,
+    pub(crate) samples: u32,
 }
 
 /// How the storage is after a wave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct FinishOut {
+pub(crate) struct FinishOut {
     /// The release that all daemons run, for example `19.2.3 squid`.
-    pub release: String,
+    pub(crate) release: String,
     /// The release that OSDs have to run.
-    pub require_osd_release: String,
+    pub(crate) require_osd_release: String,
     /// Flags of the whole cluster that others have set or cleared in the meantime.
-    pub flags_changed: Vec<String>,
+    pub(crate) flags_changed: Vec<String>,
 }
 
 /// `microceph.finish`
-pub struct Finish;
+pub(crate) struct Finish;
 
 impl Op for Finish {
     const NAME: &'static str = "microceph.finish";

@@ -25,13 +25,13 @@ const SOON: i64 = 30 * 24 * 60 * 60;
 
 /// What is wrong with certificates, a sentence each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Certificates {
+pub(crate) struct Certificates {
     /// They have expired.
-    pub expired: Vec<String>,
+    pub(crate) expired: Vec<String>,
     /// They expire soon, or this MicroOVN doesn't tell which it has: worth a look, and no reason to stop.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// It can't be told.
-    pub unknown: Vec<String>,
+    pub(crate) unknown: Vec<String>,
 }
 
 /// `microovn certificates list -f json`. A member has the certificates of the services that it runs.

@@ -25,21 +25,21 @@ const AGAIN: Duration = Duration::from_secs(2);
 
 /// A process that keeps a snap from being refreshed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-pub struct Client {
+pub(crate) struct Client {
     /// The member it runs on.
-    pub member: Member,
+    pub(crate) member: Member,
     /// The snap that it is a program of.
-    pub snap: String,
+    pub(crate) snap: String,
     /// The program, as snapd calls it: `lxc` of `lxd`, `ceph` of `microceph`.
-    pub app: String,
+    pub(crate) app: String,
     /// Its process.
-    pub pid: u32,
+    pub(crate) pid: u32,
 }
 
 impl Client {
     /// Who runs, and where: `lxc (pid 4242)`.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         format!("{} (pid {})", self.app, self.pid)
     }
 }
@@ -47,22 +47,22 @@ impl Client {
 /// List the programs of snaps that people run on a member: snapd doesn't refresh a snap while one of its programs runs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ClientsArgs {
+pub(crate) struct ClientsArgs {
     /// Member to ask.
-    pub member: Member,
+    pub(crate) member: Member,
     /// Only programs of this snap.
-    pub snap: Option<String>,
+    pub(crate) snap: Option<String>,
 }
 
 /// What people run.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct ClientsOut {
+pub(crate) struct ClientsOut {
     /// The processes. What runs for less than two seconds isn't among them.
-    pub clients: Vec<Client>,
+    pub(crate) clients: Vec<Client>,
 }
 
 /// `snap.clients`
-pub struct Clients;
+pub(crate) struct Clients;
 
 impl Op for Clients {
     const NAME: &'static str = "snap.clients";
@@ -91,20 +91,20 @@ impl Op for Clients {
 /// Wait until nobody runs a program of a snap on any member, so that snapd can refresh it everywhere.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WaitArgs {
+pub(crate) struct WaitArgs {
     /// Snap that is to be refreshed.
-    pub snap: String,
+    pub(crate) snap: String,
 }
 
 /// Nobody runs anything.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct WaitOut {
+pub(crate) struct WaitOut {
     /// How many members were asked.
-    pub members: usize,
+    pub(crate) members: usize,
 }
 
 /// `snap.wait`
-pub struct Wait;
+pub(crate) struct Wait;
 
 impl Op for Wait {
     const NAME: &'static str = "snap.wait";

@@ -28,14 +28,14 @@ pub struct ComponentStatus {
     /// As people write it.
     pub title: String,
     /// The members that have it.
-    pub members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
     /// Whom its own cluster lists, as the first member that answers has it; absent where none does.
     #[serde(default)]
-    pub roster: Option<Vec<Member>>,
+    pub(crate) roster: Option<Vec<Member>>,
     /// Whether they all run the same revision, from the same channel, in the cohort.
-    pub in_step: bool,
+    pub(crate) in_step: bool,
     /// The channels that are followed; one, unless they differ.
-    pub channels: Vec<String>,
+    pub(crate) channels: Vec<String>,
     /// What differs between members.
     pub skew: Vec<String>,
     /// Who is ahead of whom, where members have different revisions.

@@ -22,9 +22,9 @@ use crate::products::snapd::{Presence, Revision};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Halfway {
     /// The newest revision that any member has.
-    pub newest: Revision,
+    pub(crate) newest: Revision,
     /// The members that have it.
-    pub ahead: Vec<Member>,
+    pub(crate) ahead: Vec<Member>,
     /// The members that have an older one.
     pub behind: Vec<Member>,
     /// Members whose daemon waits until those that are behind have it too.
@@ -90,7 +90,7 @@ impl Halfway {
 
     /// Whether a member's daemon doesn't serve because releases differ.
     #[must_use]
-    pub fn stands_still(&self, member: &Member) -> bool {
+    pub(crate) fn stands_still(&self, member: &Member) -> bool {
         self.waiting.contains(member) || self.stopped.contains(member)
     }
 

@@ -46,7 +46,7 @@ pub struct SnapshotOut {
     pub config: BTreeMap<String, String>,
     /// What must be the same after a run, and what of it could not be read: that is no part of what is simulated.
     #[serde(default)]
-    pub lasting: Vec<Area>,
+    pub(crate) lasting: Vec<Area>,
     /// LXD's storage pools.
     #[serde(default)]
     pub pools: Vec<StoragePool>,

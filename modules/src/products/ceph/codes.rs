@@ -71,9 +71,9 @@ pub struct Raised {
     #[serde(default)]
     pub muted: bool,
     /// What it means for a refresh.
-    pub class: Class,
+    pub(crate) class: Class,
     /// What it says, in a few words.
-    pub about: String,
+    pub(crate) about: String,
 }
 
 /// What a raised check means for a gate.

@@ -13,7 +13,7 @@ use crate::contract::error::OpError;
 ///
 /// # Errors
 /// Where no member answers, or not with such a list.
-pub async fn manager_modules(cx: &Cx) -> Result<BTreeSet<String>, OpError> {
+pub(crate) async fn manager_modules(cx: &Cx) -> Result<BTreeSet<String>, OpError> {
     #[derive(Deserialize)]
     struct Modules {
         enabled_modules: BTreeSet<String>,
