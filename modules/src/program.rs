@@ -41,9 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the module program {} can't be used: {what}", file.display())]
 pub struct ProgramError {
-    /// The program.
     pub(crate) file: PathBuf,
-    /// What is wrong.
     pub(crate) what: String,
 }
 
@@ -141,7 +139,6 @@ fn not_started(file: &Path, error: &std::io::Error) -> String {
     format!("it can't be started: {error}")
 }
 
-/// An op of a program.
 struct ProgramOp {
     program: Arc<Program>,
     op: DescribedOp,

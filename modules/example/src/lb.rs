@@ -18,7 +18,6 @@ const LBCTL: &str = "/usr/local/bin/lbctl";
 /// Pause between two looks at a backend whose connections are to end.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// The module.
 #[must_use]
 pub(crate) fn module() -> Module {
     Module::new(
@@ -85,7 +84,6 @@ pub(crate) struct ShowArgs {
     backend: Member,
 }
 
-/// `lb.show`
 pub(crate) struct Show;
 
 impl Op for Show {
@@ -125,7 +123,6 @@ pub(crate) struct DrainArgs {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct DrainOut {}
 
-/// `lb.drain`
 pub(crate) struct Drain;
 
 impl Op for Drain {
@@ -189,7 +186,6 @@ pub(crate) struct EnableArgs {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct EnableOut {}
 
-/// `lb.enable`
 pub(crate) struct Enable;
 
 impl Op for Enable {

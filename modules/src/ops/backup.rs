@@ -38,11 +38,9 @@ const TIMEOUT: Duration = Duration::from_secs(180);
 /// The list of checksums. It is written last: a backup without it was never finished.
 const SUMS: &str = "SHA256SUMS";
 
-/// A part of a backup.
 struct Part {
     /// The file that it is kept in. A dump of SQL ends with `COMMIT;`.
     file: &'static str,
-    /// The component that it is of.
     component: Component,
     /// A path that is there where the part is.
     there: &'static str,
@@ -402,7 +400,6 @@ pub(crate) struct VerifyOut {
     pub(crate) files: Vec<File>,
 }
 
-/// `backup.verify`
 pub(crate) struct Verify;
 
 impl Op for Verify {

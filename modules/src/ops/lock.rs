@@ -107,7 +107,6 @@ impl MemberLock {
         }
     }
 
-    /// What it says about the cluster.
     #[must_use]
     pub(crate) fn observation(&self) -> Observation {
         Observation::from([(format!("{FACT}{}", self.member), self.brief())])
@@ -476,7 +475,6 @@ pub(crate) struct RemoveArgs {
     pub(crate) shown: BTreeMap<String, String>,
 }
 
-/// `lock.remove`
 pub(crate) struct Remove;
 
 impl Op for Remove {

@@ -109,7 +109,6 @@ pub(crate) struct LxdMember {
     pub(crate) groups: Vec<String>,
 }
 
-/// `lxd.members`
 pub(crate) struct Members;
 
 impl Op for Members {
@@ -180,7 +179,6 @@ pub(crate) struct WaitOut {
     pub(crate) unasked: Vec<String>,
 }
 
-/// `lxd.wait`
 pub(crate) struct Wait;
 
 impl Op for Wait {
@@ -284,7 +282,6 @@ async fn ready(cx: &Cx, member: &Member) -> Result<Ready, OpError> {
 pub(crate) struct Seen {
     /// The members, as the first one that serves has them; none where none does.
     pub(crate) members: Vec<LxdMember>,
-    /// What speaks against the cluster.
     pub(crate) problems: Vec<String>,
     /// Members whose LXD doesn't serve, and what was said.
     pub(crate) silent: Vec<(Member, OpError)>,

@@ -48,7 +48,6 @@ pub(crate) struct MembersOut {
     pub(crate) members: Vec<Row>,
 }
 
-/// `microcloud.members`
 pub(crate) struct Members;
 
 impl Op for Members {
@@ -91,7 +90,6 @@ pub(crate) struct WaitOut {
     pub(crate) services: Option<String>,
 }
 
-/// `microcloud.wait`
 pub(crate) struct Wait;
 
 impl Op for Wait {

@@ -151,7 +151,6 @@ pub struct Placement {
     pub election_timer: Option<u64>,
 }
 
-/// Where the databases are.
 pub(crate) async fn placement(cx: &Cx) -> Result<Placement, OpError> {
     let picture = Picture::take(cx).await?;
     let leader = |views: &[(Member, View)]| {
@@ -237,7 +236,6 @@ impl Picture {
         central
     }
 
-    /// Members that lead a database.
     fn leaders(&self) -> Vec<Member> {
         let leading = self
             .views

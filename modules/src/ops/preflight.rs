@@ -378,7 +378,6 @@ pub(crate) struct RequireArgs {
     pub(crate) check: CheckArgs,
 }
 
-/// `preflight.require`
 pub(crate) struct Require;
 
 impl Op for Require {

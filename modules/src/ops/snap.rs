@@ -82,7 +82,6 @@ impl Installed {
         }
     }
 
-    /// What this says about the cluster.
     #[must_use]
     pub(crate) fn observation(&self, member: &Member, snap: &str) -> Observation {
         let key = |field: &str| format!("{member}/{snap}/{field}");
@@ -104,7 +103,6 @@ pub(crate) struct SnapArgs {
     pub(crate) snap: String,
 }
 
-/// `snap.info`
 pub(crate) struct Info;
 
 impl Op for Info {
@@ -154,7 +152,6 @@ pub(crate) struct ListOut {
     pub(crate) snaps: BTreeMap<String, Installed>,
 }
 
-/// `snap.list`
 pub(crate) struct List;
 
 impl Op for List {
@@ -216,7 +213,6 @@ impl From<snapd::Released> for Update {
     }
 }
 
-/// `snap.updates`
 pub(crate) struct Updates;
 
 impl Op for Updates {
@@ -314,7 +310,6 @@ impl From<Change> for ChangeOut {
     }
 }
 
-/// `snap.changes`
 pub(crate) struct Changes;
 
 impl Op for Changes {
@@ -468,7 +463,6 @@ pub(crate) struct HoldOut {
     pub(crate) changed: bool,
 }
 
-/// `snap.hold`
 pub(crate) struct Hold;
 
 impl Op for Hold {
@@ -504,7 +498,6 @@ pub(crate) struct UnholdArgs {
     pub(crate) snap: String,
 }
 
-/// `snap.unhold`
 pub(crate) struct Unhold;
 
 impl Op for Unhold {

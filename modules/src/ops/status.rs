@@ -247,7 +247,6 @@ impl Status {
         parts.join(", ")
     }
 
-    /// What this says about the cluster, as facts.
     #[must_use]
     pub(crate) fn observation(&self) -> Observation {
         let mut observation = Observation::new();

@@ -33,7 +33,6 @@ pub(crate) struct NowOut {
     pub(crate) seconds: i64,
 }
 
-/// `time.now`
 pub(crate) struct Now;
 
 impl Op for Now {
@@ -73,7 +72,6 @@ pub(crate) struct SleepOut {
     pub(crate) until: String,
 }
 
-/// `time.sleep`
 pub(crate) struct Sleep;
 
 impl Op for Sleep {

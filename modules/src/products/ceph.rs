@@ -52,7 +52,6 @@ pub(crate) async fn ask<T: DeserializeOwned>(
 /// Ceph as one member saw it, all at once.
 #[derive(Clone, Debug)]
 pub(crate) struct Picture {
-    /// Who was asked.
     pub(crate) asked: Member,
     /// `ceph -s`
     pub(crate) status: Status,

@@ -27,7 +27,6 @@ const TIMEOUT: Duration = Duration::from_secs(100);
 pub(crate) struct App {
     /// The snap, and the program in it.
     pub(crate) snap: &'static str,
-    /// As people write it.
     pub(crate) title: &'static str,
 }
 
@@ -40,11 +39,8 @@ impl App {
     }
 }
 
-/// MicroCeph.
 pub(crate) const MICROCEPH: App = App::of(Component::Microceph);
-/// MicroOVN.
 pub(crate) const MICROOVN: App = App::of(Component::Microovn);
-/// MicroCloud.
 pub(crate) const MICROCLOUD: App = App::of(Component::Microcloud);
 
 /// A member, as the database knows it.

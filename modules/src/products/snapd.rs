@@ -62,9 +62,7 @@ impl From<&str> for Revision {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Snap {
-    /// Name.
     pub(crate) name: String,
-    /// Version, as its publisher writes it.
     pub(crate) version: String,
     /// The revision that is installed.
     pub revision: Revision,
@@ -98,16 +96,13 @@ pub(crate) struct Change {
     /// Why it failed, with status `Error`.
     #[serde(default)]
     pub(crate) err: String,
-    /// Its tasks, in order.
     #[serde(default)]
     pub(crate) tasks: Vec<Task>,
-    /// When it began.
     pub(crate) spawn_time: Option<Timestamp>,
     /// When it ended.
     pub(crate) ready_time: Option<Timestamp>,
 }
 
-/// A task of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Task {
@@ -121,20 +116,16 @@ pub(crate) struct Task {
     pub(crate) summary: String,
     /// As a change's.
     pub(crate) status: String,
-    /// How far it is.
     #[serde(default)]
     pub(crate) progress: Progress,
     /// When it ended.
     pub(crate) ready_time: Option<Timestamp>,
 }
 
-/// How far a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Progress {
-    /// Units done.
     #[serde(default)]
     pub(crate) done: u64,
-    /// Units in all.
     #[serde(default)]
     pub(crate) total: u64,
 }
@@ -256,7 +247,6 @@ pub(crate) async fn services_down(
 pub(crate) struct Presence {
     /// Members that have it, whether or not it is active.
     pub(crate) with: Vec<Member>,
-    /// Members that don't have it.
     pub(crate) without: Vec<Member>,
 }
 
@@ -317,7 +307,6 @@ impl Presence {
 /// An error that snapd answered with.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ApiError {
-    /// What it says.
     #[serde(default)]
     pub(crate) message: String,
     /// Its class, for example `snap-not-found`; often empty.
@@ -420,9 +409,7 @@ pub fn refused(member: &Member, error: &ApiError) -> OpError {
 /// What a channel has.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Released {
-    /// Version, as its publisher writes it.
     pub(crate) version: String,
-    /// Revision.
     #[serde(default)]
     pub(crate) revision: Revision,
     /// Bytes to download.

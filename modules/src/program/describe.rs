@@ -254,7 +254,6 @@ fn types(rules: &Map<String, Value>) -> Result<Vec<String>, String> {
     }
 }
 
-/// The named fields of a record's schema.
 pub(super) fn properties_of(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
     schema
         .get("properties")

@@ -10,7 +10,6 @@ use crate::contract::near::hint;
 use crate::contract::op::Described;
 use crate::contract::schema::{Member, Span};
 
-/// The version of the protocol.
 pub(crate) const PROTOCOL: u32 = 1;
 
 /// What lockstep says.
@@ -19,7 +18,6 @@ pub(crate) const PROTOCOL: u32 = 1;
 pub(super) enum Say<'a> {
     /// What ops are there? The first and only request of a process.
     Describe {
-        /// The version that lockstep speaks.
         protocol: u32,
     },
     /// Do this. The first and only request of a process.
@@ -30,7 +28,6 @@ pub(super) enum Say<'a> {
     Output(Printed<'a>),
     /// The answer to `command`, where the program asked to be told: contact was lost, and nobody knows whether it ran.
     Lost {
-        /// Why.
         message: &'a str,
     },
     /// The answer to `witness`: it is on disk.
@@ -46,13 +43,10 @@ pub(super) struct Task<'a> {
     pub(super) op: &'a str,
     /// Its arguments, those with defaults filled in.
     pub(super) args: Value,
-    /// The run's name.
     pub(super) run: &'a str,
     /// The step's path: no other step of the run has it.
     pub(super) step: &'a str,
-    /// The names of the cluster's members.
     pub(super) members: Vec<Member>,
-    /// The names of the machines beside the cluster.
     pub(super) machines: Vec<&'a str>,
     /// How long it may take.
     pub(super) seconds: u64,
@@ -60,14 +54,10 @@ pub(super) struct Task<'a> {
     pub(super) witnesses: Vec<Value>,
 }
 
-/// What a command printed.
 #[derive(Debug, Serialize)]
 pub(super) struct Printed<'a> {
-    /// Its exit status.
     pub(super) code: i32,
-    /// Standard output.
     pub(super) stdout: &'a str,
-    /// Standard error.
     pub(super) stderr: &'a str,
 }
 
@@ -97,7 +87,6 @@ pub(super) enum Said {
     Running(Nothing),
     /// The end of a probe: the world doesn't tell.
     Unknown {
-        /// Why.
         why: String,
     },
 }
@@ -189,10 +178,8 @@ pub(super) struct Command {
     pub(super) member: Member,
     /// The program, by its absolute path, and its arguments.
     pub(super) argv: Vec<String>,
-    /// Run it as root.
     #[serde(default)]
     pub(super) root: bool,
-    /// Text for its standard input.
     #[serde(default)]
     pub(super) stdin: Option<String>,
     /// How long it may take; without it, as long as the step may.
@@ -204,7 +191,6 @@ pub(super) struct Command {
     /// What it prints is kept out of transcripts.
     #[serde(default)]
     pub(super) private: bool,
-    /// What lost contact means.
     #[serde(default)]
     pub(super) lost: Lost,
     /// What a simulated cluster takes it to have done, where it doesn't know it.
@@ -216,7 +202,6 @@ pub(super) struct Command {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Allow {
-    /// These.
     These(Vec<i32>),
     /// All of them: `"any"`.
     Any(Any),
@@ -259,50 +244,39 @@ pub(super) enum Lost {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wait {
-    /// How long.
     pub(super) seconds: f64,
     /// What isn't as wanted yet.
     pub(super) missing: String,
 }
 
-/// How far a program is.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Progress {
-    /// Units done.
     #[serde(default)]
     pub(super) done: u64,
     /// Units in all, where known.
     #[serde(default)]
     pub(super) total: Option<u64>,
-    /// What is being done.
     pub(super) text: String,
 }
 
-/// A line for the log.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Log {
-    /// The line.
     pub(super) text: String,
-    /// How much it matters.
     #[serde(default)]
     pub(super) level: LogLevel,
 }
 
-/// Why a program failed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Failed {
-    /// The class of the failure.
     #[serde(default)]
     pub(super) kind: FailedKind,
     /// What happened: it reads after "lb.drain: ".
     pub(super) message: String,
-    /// The member it happened on, if one.
     #[serde(default)]
     pub(super) member: Option<Member>,
-    /// Evidence.
     #[serde(default)]
     pub(super) detail: Map<String, Value>,
 }
@@ -311,16 +285,11 @@ pub(super) struct Failed {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum FailedKind {
-    /// See [`Kind::Command`].
     #[default]
     Command,
-    /// See [`Kind::Refused`].
     Refused,
-    /// See [`Kind::Conflict`].
     Conflict,
-    /// See [`Kind::Timeout`].
     Timeout,
-    /// See [`Kind::Unreachable`].
     Unreachable,
 }
 

@@ -23,7 +23,6 @@ pub(super) struct Talk<'a> {
     op: &'a DescribedOp,
     name: &'a str,
     cx: &'a Cx,
-    /// When it has to be at its end.
     deadline: Instant,
     process: Process,
     /// It has asked for something on a member: whatever becomes of it now, the effect may exist.
@@ -33,7 +32,6 @@ pub(super) struct Talk<'a> {
 }
 
 impl<'a> Talk<'a> {
-    /// Starts the program.
     pub(super) async fn begin(
         program: &'a Program,
         op: &'a DescribedOp,
@@ -56,7 +54,6 @@ impl<'a> Talk<'a> {
         })
     }
 
-    /// How long it has left.
     fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
@@ -76,7 +73,6 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Has it do the op.
     pub(super) async fn run(mut self, args: Value) -> Result<Value, OpError> {
         self.cx.still_ours().await?;
         let task = self.task(args);

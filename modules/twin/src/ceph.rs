@@ -30,7 +30,6 @@ pub(crate) use severity::Severity;
 /// A release of Ceph, as in `("19.2.3", "squid")`.
 type Version = (String, String);
 
-/// The product.
 pub(crate) struct MicroCeph;
 
 impl Product for MicroCeph {
@@ -112,7 +111,6 @@ pub(crate) struct Ceph {
     epoch: u64,
 }
 
-/// A monitor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mon {
     running: bool,
@@ -139,7 +137,6 @@ pub(crate) struct Osd {
 /// What happens by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Event {
-    /// A monitor that was started joins the quorum.
     MonJoins(String),
     /// The other monitors notice that one is silent.
     MonMissed(String),
@@ -252,7 +249,6 @@ fn daemon_ready(world: &mut World) {
     world.schedule(FINISH, Due::Ceph(Event::FinishUpgrade(1)));
 }
 
-/// A member's network link went down or came back.
 fn link_changed(world: &mut World, member: &str) {
     let events = if world.answers(member) {
         let ids = world.ceph.osds.iter();

@@ -45,9 +45,7 @@ type Span = (&'static str, &'static str);
 
 /// A trait with the product that has it, in which releases, and who says so.
 pub struct Row {
-    /// What.
     pub(crate) what: Trait,
-    /// Whose.
     pub(crate) product: &'static str,
     /// In which releases.
     pub(crate) spans: &'static [(&'static str, &'static str)],
@@ -231,7 +229,6 @@ impl Trait {
         Some(self.row()?.product)
     }
 
-    /// Whether this version of its product has it.
     pub(crate) fn is_in(self, version: &str) -> bool {
         self.row()
             .is_some_and(|row| within(&numbers(version), row.spans))

@@ -26,7 +26,6 @@ use crate::world::{Due, World};
 /// Memory of a virtual machine without `limits.memory`.
 const LIVE_DEFAULT: u64 = 1 << 30;
 
-/// The product.
 pub(crate) struct LxdProduct;
 
 impl Product for LxdProduct {
@@ -56,16 +55,13 @@ impl Product for LxdProduct {
     }
 }
 
-/// The LXD cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Lxd {
     pub(crate) nodes: BTreeMap<String, Node>,
     pub(crate) instances: Vec<Instance>,
-    /// Storage pools, by name.
     pub(crate) pools: BTreeMap<String, Pool>,
     #[serde(default)]
     pub(crate) buckets: Vec<Bucket>,
-    /// The server's configuration.
     pub(crate) config: BTreeMap<String, String>,
     operations: Vec<Operation>,
     faults: faults::Faults,
@@ -103,7 +99,6 @@ pub(crate) struct Pool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoragePool {
-    /// Its name.
     pub name: String,
     /// Its driver: `zfs`, `btrfs`, `ceph`, `cephobject`, …
     pub driver: String,
@@ -113,9 +108,7 @@ pub struct StoragePool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bucket {
-    /// Its name.
     pub name: String,
-    /// The pool that it is in.
     pub pool: String,
 }
 

@@ -6,21 +6,16 @@ use crate::product::{self, Product};
 use crate::snapd::Snapd;
 use crate::world::{Due, World};
 
-/// A machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
-    /// Its address.
     pub(crate) address: String,
-    /// Whether its network link is up.
     pub(crate) link: bool,
-    /// Whether it has power.
     pub(crate) power: bool,
     /// Whether none of its processes gets on, though it has power.
     #[serde(default)]
     pub(crate) frozen: bool,
     /// The kernel's id of this boot.
     pub(crate) boot_id: String,
-    /// Whether it has curl.
     pub curl: bool,
     /// When it last began or ceased to answer.
     #[serde(default)]
@@ -63,7 +58,6 @@ pub(crate) fn happen(world: &mut World, event: Event) {
 }
 
 impl World {
-    /// Whether a member's network link is up.
     pub(crate) fn linked(&self, member: &str) -> bool {
         self.members.get(member).is_some_and(|machine| machine.link)
     }

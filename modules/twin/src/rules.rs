@@ -25,20 +25,16 @@ use serde::{Deserialize, Serialize};
 use crate::machine::Machine;
 use crate::world::{Due, World};
 
-/// A rule that was broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
     /// When, in milliseconds.
     pub at: u64,
-    /// Which rule.
     pub rule: String,
-    /// How.
     pub what: String,
     /// The path of the step that broke it, or the command where the step isn't known.
     pub step: String,
 }
 
-/// The watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rules {
     /// When members were last asked to refresh LXD: that outlives the controller.
@@ -126,7 +122,6 @@ impl World {
         }
     }
 
-    /// A command has arrived.
     pub(crate) fn rules_on_command(&mut self, member: &str, cmd: &Cmd) {
         let words: Vec<&str> = cmd.argv.iter().map(String::as_str).collect();
         let [program, verb, names @ ..] = words.as_slice() else {

@@ -65,7 +65,6 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
 }
 
-/// Where Ceph's daemons are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
@@ -81,7 +80,6 @@ pub struct Storage {
     pub(crate) pgs: Option<u64>,
 }
 
-/// Where OVN's databases are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Network {
@@ -99,13 +97,9 @@ pub struct Network {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Published {
-    /// The snap.
     pub(crate) snap: String,
-    /// The channel.
     pub(crate) channel: String,
-    /// The revision.
     pub(crate) revision: u32,
-    /// The version, as its publisher writes it.
     pub(crate) version: String,
     /// Schema of the database that the members keep together.
     pub(crate) schema: Option<u32>,

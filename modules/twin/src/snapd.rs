@@ -21,7 +21,6 @@ pub(crate) use clients::find;
 use crate::dialects::{self, numbers};
 use crate::world::{Reply, World};
 
-/// snapd's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Snapd {
     pub(crate) snaps: BTreeMap<String, Installed>,
@@ -32,7 +31,6 @@ pub(crate) struct Snapd {
     pub(crate) failing_hooks: BTreeMap<String, u32>,
 }
 
-/// An installed snap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Installed {
     pub(crate) revision: u32,
@@ -43,7 +41,6 @@ pub(crate) struct Installed {
     pub(crate) active: bool,
 }
 
-/// `snap …`
 pub(crate) fn snap(world: &mut World, member: &str, root: bool, args: &[&str]) -> Reply {
     let (flags, names): (Vec<&str>, Vec<&str>) =
         args.iter().copied().partition(|a| a.starts_with("--"));

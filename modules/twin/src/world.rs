@@ -95,14 +95,12 @@ pub struct Entry {
     pub changed: bool,
 }
 
-/// Something that is due.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Scheduled {
     at: u64,
     what: Due,
 }
 
-/// What can be due.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Due {
     /// A command has something to say.
@@ -172,7 +170,6 @@ impl Proc {
 /// What a program answers when it is looked at.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// It ends.
     Exit(Output),
     /// It goes on; look again after so many milliseconds.
     Again(u64),
@@ -270,7 +267,6 @@ impl World {
         std::mem::take(&mut self.changed)
     }
 
-    /// When the next thing is due.
     #[must_use]
     pub(crate) fn next_due(&self) -> Option<u64> {
         self.due.last().map(|due| due.at)
@@ -387,7 +383,6 @@ impl World {
         self.procs.clear();
     }
 
-    /// The commands that run on a member now.
     pub(crate) fn running(&self, member: &str) -> impl Iterator<Item = &Proc> {
         self.procs
             .values()

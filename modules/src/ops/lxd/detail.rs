@@ -49,7 +49,6 @@ fn is_true(value: &str) -> bool {
     ["true", "1", "yes", "on"].contains(&value.to_ascii_lowercase().as_str())
 }
 
-/// The server.
 #[derive(Deserialize)]
 pub(super) struct Server {
     api_extensions: Vec<String>,
@@ -78,7 +77,6 @@ pub(super) async fn server(cx: &Cx) -> Result<Server, OpError> {
     query(cx, "/1.0").await
 }
 
-/// A storage pool.
 #[derive(Deserialize)]
 pub(super) struct Pool {
     name: String,
@@ -351,7 +349,6 @@ impl Place {
         }
     }
 
-    /// What doesn't fit.
     pub(super) fn overfull(&self, member: &Member) -> Vec<String> {
         let mib = |bytes: u64| bytes >> 20;
         let mut problems = Vec::new();

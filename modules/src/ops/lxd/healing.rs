@@ -31,7 +31,6 @@ pub(crate) struct HealingOut {
     pub(crate) previous: u64,
 }
 
-/// How it was before.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Was {

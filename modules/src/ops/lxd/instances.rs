@@ -257,7 +257,6 @@ impl Op for Unharmed {
     }
 }
 
-/// Something that became different.
 struct Difference {
     what: String,
     /// Nobody can put it right.

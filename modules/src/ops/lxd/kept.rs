@@ -30,7 +30,6 @@ pub struct Bucket {
     pub pool: String,
 }
 
-/// The storage pools.
 pub(crate) async fn pools(cx: &Cx) -> Result<Vec<StoragePool>, OpError> {
     query(cx, "/1.0/storage-pools?recursion=1").await
 }

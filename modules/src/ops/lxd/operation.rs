@@ -29,12 +29,9 @@ pub(super) struct Operation {
     metadata: Option<Map<String, Value>>,
 }
 
-/// How an operation ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// LXD says that it succeeded.
     Success,
-    /// LXD says that it failed, and why.
     Failure(String),
     /// LXD has forgotten it, or died on it: only the state tells.
     Forgotten,
@@ -177,14 +174,11 @@ pub(super) async fn set_state(
 /// What LXD is doing with a member as a whole.
 #[derive(Debug)]
 pub(super) enum Busy {
-    /// It evacuates it.
     Evacuating(Operation),
-    /// It restores it.
     Restoring(Operation),
 }
 
 impl Busy {
-    /// What it is at.
     pub(super) fn doing(&self) -> String {
         let (Self::Evacuating(operation) | Self::Restoring(operation)) = self;
         operation.doing()
@@ -217,7 +211,6 @@ pub(super) async fn busy(cx: &Cx, member: &Member) -> Result<Option<Busy>, OpErr
     }))
 }
 
-/// Something else is being done to the member.
 pub(super) fn conflict(member: &Member, busy: &Busy) -> OpError {
     let what = match busy {
         Busy::Evacuating(_) => "evacuated",

@@ -70,7 +70,6 @@ pub(crate) enum Action {
     Cannot,
 }
 
-/// `lxd.predict`
 pub(crate) struct Predict;
 
 impl Op for Predict {

@@ -44,7 +44,6 @@ pub(crate) struct RestoreOut {
     pub(crate) differences: Vec<String>,
 }
 
-/// `lxd.restore`
 pub(crate) struct Restore;
 
 impl Op for Restore {
@@ -138,7 +137,6 @@ async fn is_evacuated(cx: &Cx, member: &Member) -> Result<bool, OpError> {
     }
 }
 
-/// What isn't as it was.
 fn amiss(since: &[Instance], now: &[Instance]) -> Vec<String> {
     let mut amiss = Vec::new();
     for was in since {

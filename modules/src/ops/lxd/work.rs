@@ -19,7 +19,6 @@ pub(crate) struct Work {
     pub(crate) starts: Vec<String>,
     /// Why its database would not outlive a member's absence.
     pub(crate) voters: Option<String>,
-    /// What will be done about its healing.
     pub(crate) healing: Option<String>,
 }
 

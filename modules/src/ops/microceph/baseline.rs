@@ -45,7 +45,6 @@ pub(crate) struct BaselineOut {
     pub(crate) downtime: Vec<String>,
 }
 
-/// `microceph.baseline`
 pub(crate) struct Baseline;
 
 impl Op for Baseline {
@@ -132,7 +131,6 @@ pub(crate) struct OrderOut {
     pub(crate) members: Vec<Member>,
 }
 
-/// `microceph.order`
 pub(crate) struct Order;
 
 impl Op for Order {

@@ -47,7 +47,6 @@ pub(crate) struct FinishOut {
     pub(crate) flags_changed: Vec<String>,
 }
 
-/// `microceph.finish`
 pub(crate) struct Finish;
 
 impl Op for Finish {

@@ -44,14 +44,12 @@ pub(crate) enum Kept {
     Cluster,
 }
 
-/// How it was before.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Was {
     set: bool,
 }
 
-/// `microceph.noout`
 pub(crate) struct Noout;
 
 impl Op for Noout {

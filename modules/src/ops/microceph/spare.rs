@@ -40,7 +40,6 @@ pub(crate) struct SpareOut {
     pub(crate) spared: bool,
 }
 
-/// `microceph.spare`
 pub(crate) struct Spare;
 
 impl Op for Spare {

@@ -56,7 +56,6 @@ pub(crate) struct WaitOut {
     pub(crate) health: HealthOut,
 }
 
-/// `microceph.wait`
 pub(crate) struct Wait;
 
 impl Op for Wait {

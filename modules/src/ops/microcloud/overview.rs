@@ -45,7 +45,6 @@ struct Envelope {
     metadata: Value,
 }
 
-/// What a member had to say.
 enum Answer {
     /// The services of all members.
     Rows(Vec<Row>),
@@ -148,7 +147,6 @@ fn brief(rows: &[Row]) -> String {
     joined(each, ", ")
 }
 
-/// What is wrong.
 fn problem(presence: &Presence, rows: &[Row]) -> Option<String> {
     let told: BTreeSet<&str> = rows.iter().map(|row| row.name.as_str()).collect();
     let mut problems = BTreeSet::new();

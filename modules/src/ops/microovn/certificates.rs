@@ -26,11 +26,9 @@ const SOON: i64 = 30 * 24 * 60 * 60;
 /// What is wrong with certificates, a sentence each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Certificates {
-    /// They have expired.
     pub(crate) expired: Vec<String>,
     /// They expire soon, or this MicroOVN doesn't tell which it has: worth a look, and no reason to stop.
     pub(crate) notes: Vec<String>,
-    /// It can't be told.
     pub(crate) unknown: Vec<String>,
 }
 

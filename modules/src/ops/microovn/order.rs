@@ -36,7 +36,6 @@ pub(crate) struct OrderOut {
     pub(crate) downtime: Vec<String>,
 }
 
-/// `microovn.order`
 pub(crate) struct Order;
 
 impl Op for Order {

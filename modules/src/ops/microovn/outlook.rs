@@ -6,14 +6,11 @@ use super::{Picture, timers};
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 
-/// What is to be known beforehand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outlook {
-    /// How long the certificates of its services are good.
     pub(crate) certificates: Certificates,
     /// Why the databases don't have the schema that all members expect.
     pub(crate) schema: Option<String>,
-    /// What will be done about the election timers.
     pub(crate) timers: Option<String>,
 }
 

@@ -37,7 +37,6 @@ pub(crate) struct SpareOut {
     pub(crate) spared: bool,
 }
 
-/// `microovn.spare`
 pub(crate) struct Spare;
 
 impl Op for Spare {

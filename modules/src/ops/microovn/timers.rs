@@ -54,7 +54,6 @@ pub(crate) struct TimersOut {
     pub(crate) now: Timing,
 }
 
-/// `microovn.timers`
 pub(crate) struct Timers;
 
 impl Op for Timers {

@@ -52,7 +52,6 @@ pub(crate) struct WaitOut {
     pub(crate) health: HealthOut,
 }
 
-/// `microovn.wait`
 pub(crate) struct Wait;
 
 impl Op for Wait {

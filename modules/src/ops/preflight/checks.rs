@@ -167,7 +167,6 @@ pub const CHECKS: &[CheckDef] = &[
     },
 ];
 
-/// What was seen.
 pub(super) struct Seen<'a> {
     pub(super) run: &'a Run,
     pub(super) args: &'a CheckArgs,
@@ -211,7 +210,6 @@ impl Found {
 }
 
 impl Seen<'_> {
-    /// Makes all checks.
     pub(super) fn all(&self, facts: &Facts) -> Vec<Check> {
         let own = CHECKS.iter().map(|def| {
             let found = (def.look)(self);

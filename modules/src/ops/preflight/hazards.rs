@@ -14,12 +14,10 @@ use crate::contract::text::joined;
 use crate::ops::status::ComponentStatus;
 use crate::products::snapd::Revision;
 
-/// Whether a condition is met.
 enum Met {
     /// It is, as this shows, where that isn't known without it.
     Yes(Option<String>),
     No,
-    /// It can't be told.
     Unknown(String),
 }
 
@@ -81,7 +79,6 @@ impl std::fmt::Display for Reasons<'_> {
 /// What a member runs of a snap, and what it would get.
 pub(super) struct Step<'a> {
     pub(super) member: &'a Member,
-    /// The channel that it follows.
     pub(super) channel: &'a str,
     pub(super) runs: Result<Version, String>,
     /// Nothing where it stays as it is, or the store can't tell, which another check tells.

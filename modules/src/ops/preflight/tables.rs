@@ -38,7 +38,6 @@ pub struct Set {
 }
 
 impl Set {
-    /// The channel of a component.
     #[must_use]
     pub(crate) fn channel(&self, component: Component) -> &Channel {
         match component {
@@ -49,7 +48,6 @@ impl Set {
         }
     }
 
-    /// What it is, in a few words.
     #[must_use]
     pub(crate) fn label(&self) -> String {
         joined(self.about.iter().chain(&self.support), ", ")
@@ -109,7 +107,6 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// Whether a version is one of them.
     #[must_use]
     pub(crate) fn has(&self, version: &Version) -> bool {
         let late = self
@@ -220,7 +217,6 @@ pub(crate) enum Known {
 }
 
 impl Known {
-    /// As it is told to people.
     #[must_use]
     pub(crate) fn word(self) -> &'static str {
         match self {

@@ -61,7 +61,6 @@ pub(crate) struct ClientsOut {
     pub(crate) clients: Vec<Client>,
 }
 
-/// `snap.clients`
 pub(crate) struct Clients;
 
 impl Op for Clients {
@@ -103,7 +102,6 @@ pub(crate) struct WaitOut {
     pub(crate) members: usize,
 }
 
-/// `snap.wait`
 pub(crate) struct Wait;
 
 impl Op for Wait {

@@ -28,9 +28,7 @@ pub(super) struct Stall {
     change: String,
     /// The kind of the task at which it stands.
     task: String,
-    /// Since when.
     since: Timestamp,
-    /// Whether the snap's services are down meanwhile.
     services_down: bool,
     /// The members that wait for this one.
     waiting: Vec<String>,

@@ -80,7 +80,6 @@ impl Health {
     }
 }
 
-/// Looks at a component.
 pub(super) async fn read(
     cx: &Cx,
     component: Component,
@@ -153,7 +152,6 @@ fn presence(component: Component, members: &[MemberStatus]) -> Presence {
 /// How a component is, and what is wrong with it.
 pub(super) type Judged = (Health, Vec<String>);
 
-/// What was seen of a component.
 struct Seen {
     judged: Result<Judged, OpError>,
     /// Whom its own cluster lists.

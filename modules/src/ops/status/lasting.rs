@@ -22,7 +22,6 @@ use crate::products::ceph;
 /// Pause between two looks.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// How long a command may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Record what must be the same after a run: disks and their keys, pools, file systems and networks of storage, the network's tunnels,
@@ -171,7 +170,6 @@ fn unread(areas: &[Area]) -> Vec<String> {
     areas.iter().filter_map(why).collect()
 }
 
-/// What became different of what there was.
 fn differences(since: &[Area], now: &[Area]) -> Vec<String> {
     let mut differences = Vec::new();
     for was in since {

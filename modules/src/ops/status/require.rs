@@ -38,7 +38,6 @@ pub(crate) enum Wanted {
     Converging,
 }
 
-/// `status.require`
 pub(crate) struct Require;
 
 impl Op for Require {

@@ -30,7 +30,6 @@ impl MonDump {
 pub struct MgrStat {
     /// Who is active; empty if nobody is.
     pub(crate) active_name: String,
-    /// How many stand by.
     pub(crate) num_standby: u64,
 }
 
@@ -128,13 +127,11 @@ impl OsdDump {
         )
     }
 
-    /// Flags of the whole cluster.
     #[must_use]
     pub(crate) fn flags(&self) -> &[String] {
         &self.flags_set
     }
 
-    /// Flags of hosts and other buckets, by name.
     #[must_use]
     pub(crate) fn host_flags(&self) -> &BTreeMap<String, Vec<String>> {
         &self.crush_node_flags
@@ -158,7 +155,6 @@ impl OsdDump {
         self.flagged().filter_map(set).collect()
     }
 
-    /// For whom `noout` is set, in words.
     #[must_use]
     pub(crate) fn noout_is_set(&self) -> Vec<String> {
         let set = self
@@ -219,7 +215,6 @@ impl OsdTree {
         (ids, down)
     }
 
-    /// The OSDs of each host.
     #[must_use]
     pub(crate) fn by_host(&self) -> BTreeMap<String, Vec<i64>> {
         let hosts = self
@@ -249,7 +244,6 @@ impl OsdTree {
 /// `ceph osd ok-to-stop … -f json`
 #[derive(Clone, Debug, Deserialize)]
 pub struct OkToStop {
-    /// Whether they can be stopped.
     pub(crate) ok_to_stop: bool,
     /// Placement groups that would become unavailable.
     #[serde(default)]

@@ -78,7 +78,6 @@ pub struct Figures {
     pub(crate) osds: (u64, u64, u64),
     /// Placement groups in all.
     pub(crate) pgs: u64,
-    /// Manager daemons that stand by.
     pub(crate) standby_mgrs: u64,
 }
 
@@ -100,7 +99,6 @@ impl Aside {
 }
 
 impl Status {
-    /// The figures.
     #[must_use]
     pub(crate) fn figures(&self) -> Figures {
         let osds = &self.osdmap;

@@ -13,7 +13,6 @@ use crate::world::{Proc, World};
 /// How long LXD waits for an event connection to a member that gives no answer (`lxd/cluster/connect.go`).
 const FORWARD: u64 = 10_000;
 
-/// A request.
 pub(super) struct Request<'a> {
     pub(super) method: &'a str,
     path: &'a str,
@@ -21,7 +20,6 @@ pub(super) struct Request<'a> {
     body: Value,
 }
 
-/// What comes back.
 pub(super) enum Answer {
     /// An object, at once.
     Sync(Value),
@@ -76,7 +74,6 @@ fn not_found() -> Answer {
     Answer::Error("not found".to_owned())
 }
 
-/// Answers a request.
 pub(super) fn answer(world: &mut World, proc: &Proc, request: &Request<'_>) -> Answer {
     let parts: Vec<&str> = request.path.trim_start_matches('/').split('/').collect();
     match (request.method, parts.as_slice()) {

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::world::World;
 
-/// What is to go wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Faults {
     /// Instances that can't be migrated, by name: for how many more attempts.

@@ -37,7 +37,6 @@ impl Set {
         }
     }
 
-    /// The channel that a snap follows.
     pub(super) fn channel(self, snap: &str) -> &'static str {
         match (self, snap) {
             (Self::OneLatest, _) => "latest/stable",

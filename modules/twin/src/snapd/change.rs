@@ -49,7 +49,6 @@ pub(crate) struct Task {
     pub(crate) spawned: u64,
     pub(crate) ready_at: Option<u64>,
     takes: u64,
-    /// When it was begun.
     #[serde(default)]
     began: Option<u64>,
 }
@@ -202,7 +201,6 @@ fn summary(snap: &str, channel: Option<&str>, cohort: &str) -> String {
     format!("Refresh \"{snap}\" snap{from}{within}")
 }
 
-/// What a change goes to.
 pub(crate) struct Target<'a> {
     pub(crate) revision: u32,
     pub(crate) channel: &'a str,
