@@ -47,9 +47,6 @@ pub struct ProgramError {
 
 impl Program {
     /// Asks a program what it is.
-    ///
-    /// # Errors
-    /// Where it can't be started, or what it says can't be used.
     pub(crate) async fn describe(name: &str, file: &Path) -> Result<Self, ProgramError> {
         let described = ask(file).await.and_then(|d| describe::checked(name, d));
         let described = described.map_err(|what| ProgramError {
@@ -84,10 +81,10 @@ impl Program {
             }
         };
         let described = &program.described;
-        let ops = described.ops.iter().map(op).collect();
         Module {
+            ops: described.ops.iter().map(op).collect(),
             program: Some(Arc::clone(&program)),
-            ..Module::new(&program.name, &described.about, ops)
+            ..Module::new(&program.name, &described.about)
         }
     }
 

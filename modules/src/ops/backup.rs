@@ -13,16 +13,15 @@ use crate::contract::cmd::{Cmd, End, Output};
 use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::{Member, Span};
 use crate::ops::lock::FOLDER;
 use crate::products::snapd::{self, Snap};
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    let ops = vec![OpDef::of::<Take>(), OpDef::of::<Verify>()];
-    Module::new("backup", "A copy of the control plane on each member.", ops)
+pub(crate) fn module() -> Module {
+    Module::new("backup", "A copy of the control plane on each member.")
+        .op::<Take>()
+        .op::<Verify>()
 }
 
 /// Runs `$2…` and keeps what it prints in the file `$1`, which only root can read. The pipe is there because a confined

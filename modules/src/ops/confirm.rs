@@ -5,17 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::Span;
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    Module::new(
-        "confirm",
-        "A question to the operator.",
-        vec![OpDef::of::<Confirm>()],
-    )
+pub(crate) fn module() -> Module {
+    Module::new("confirm", "A question to the operator.").op::<Confirm>()
 }
 
 /// Ask the operator. The run continues after "yes", and pauses here after "no" or if nobody is there to answer.

@@ -6,20 +6,14 @@ use serde::{Deserialize, Serialize};
 use crate::contract::cmd::{Cmd, End, Planned, tail};
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::{Member, Span};
 
 /// How much of each stream a playbook gets to see.
 const KEPT: usize = 32 * 1024;
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    Module::new(
-        "exec",
-        "Any other program on a member.",
-        vec![OpDef::of::<Exec>()],
-    )
+pub(crate) fn module() -> Module {
+    Module::new("exec", "Any other program on a member.").op::<Exec>()
 }
 
 /// Run a program on a member. It fails unless the program exits with 0, or with a status that is allowed.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract::cmd::{Cmd, End, Output};
 use crate::contract::cx::{Cx, LogLevel};
 use crate::contract::error::{Kind, OpError};
-use crate::contract::op::{Effect, Module, Observation, Op, OpDef, Switch};
+use crate::contract::op::{Effect, Module, Observation, Op, Switch};
 use crate::contract::run::{Run, Sitting};
 use crate::contract::schema::{Member, Span};
 use crate::contract::text::joined;
@@ -38,16 +38,12 @@ pub const IF: &str = r#"test "$(readlink "$1")" = "$2" || exit 9; shift 2; exec 
 /// Facts about the lock begin so.
 pub const FACT: &str = "lock/";
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    let ops = vec![
-        OpDef::of::<Read>(),
-        OpDef::of::<Take>(),
-        OpDef::of::<Release>(),
-        OpDef::of::<Remove>(),
-    ];
-    Module::new("lock", "The cluster belongs to one run at a time.", ops)
+pub(crate) fn module() -> Module {
+    Module::new("lock", "The cluster belongs to one run at a time.")
+        .op::<Read>()
+        .op::<Take>()
+        .op::<Release>()
+        .op::<Remove>()
 }
 
 /// How a member's lock is.
@@ -107,7 +103,6 @@ impl MemberLock {
         }
     }
 
-    #[must_use]
     pub(crate) fn observation(&self) -> Observation {
         Observation::from([(format!("{FACT}{}", self.member), self.brief())])
     }
@@ -171,9 +166,6 @@ async fn after(
 }
 
 /// How a member's lock is.
-///
-/// # Errors
-/// Where the member can't be reached, or doesn't let us be root.
 pub(crate) async fn at(cx: &Cx, member: &Member) -> Result<MemberLock, OpError> {
     Ok(after(cx, member, &[]).await?.1)
 }

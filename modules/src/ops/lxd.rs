@@ -40,7 +40,7 @@ use crate::contract::cmd::Cmd;
 use crate::contract::component::Component;
 use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::{Kind, OpError};
-use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::{Member, Span};
 use crate::contract::text::joined;
 use crate::products::snapd::Presence;
@@ -57,20 +57,16 @@ const EVERY: Duration = Duration::from_secs(3);
 /// Good looks in a row before a gate opens: after a change of leader healthy members were seen as offline for a moment.
 const SAMPLES: u32 = 2;
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    let ops = vec![
-        OpDef::of::<Members>(),
-        OpDef::of::<Wait>(),
-        OpDef::of::<Instances>(),
-        OpDef::of::<Unharmed>(),
-        OpDef::of::<Predict>(),
-        OpDef::of::<Evacuate>(),
-        OpDef::of::<Restore>(),
-        OpDef::of::<Healing>(),
-    ];
-    Module::new("lxd", "Instances: LXD and its cluster.", ops)
+pub(crate) fn module() -> Module {
+    Module::new("lxd", "Instances: LXD and its cluster.")
+        .op::<Members>()
+        .op::<Wait>()
+        .op::<Instances>()
+        .op::<Unharmed>()
+        .op::<Predict>()
+        .op::<Evacuate>()
+        .op::<Restore>()
+        .op::<Healing>()
 }
 
 /// List the members of the LXD cluster and how LXD sees them.
@@ -130,9 +126,6 @@ impl Op for Members {
 }
 
 /// `lxc query` of a path, asked of the first member that answers.
-///
-/// # Errors
-/// Where none of them does.
 async fn query<T: DeserializeOwned>(cx: &Cx, path: &str) -> Result<T, OpError> {
     let cmd = Cmd::root(["/snap/bin/lxc", "query", path]).timeout(TIMEOUT);
     let (asked, mut output) = cx.ask(&cx.members(), &cmd).await?;
@@ -144,9 +137,6 @@ async fn query<T: DeserializeOwned>(cx: &Cx, path: &str) -> Result<T, OpError> {
 }
 
 /// The cluster's members.
-///
-/// # Errors
-/// Where no member answers.
 pub(crate) async fn members(cx: &Cx) -> Result<Vec<LxdMember>, OpError> {
     some(query(cx, MEMBERS).await?)
 }
@@ -289,9 +279,7 @@ pub(crate) struct Seen {
 
 /// The members, and what speaks against the cluster. Every member that has LXD is asked, side by side: one whose own LXD
 /// doesn't work may look well to another.
-///
-/// # Errors
-/// Where a member can't be reached, or nobody has LXD.
+/// It fails where a member can't be reached, or nobody has LXD.
 pub(crate) async fn health(cx: &Cx, presence: &Presence) -> Result<Seen, OpError> {
     let list = Cmd::root(["/snap/bin/lxc", "query", MEMBERS]).timeout(LOOK);
     let ask = async |member: &Member| {
@@ -338,7 +326,6 @@ pub(crate) async fn health(cx: &Cx, presence: &Presence) -> Result<Seen, OpError
 
 /// Whether this is how LXD answers while it waits for members to have one version: that it isn't set up yet
 /// (`lxd/daemon.go`), or, up to 5.0, not at all.
-#[must_use]
 pub(crate) fn waits(error: &OpError) -> bool {
     let stderr = error.detail.get("stderr").and_then(|text| text.as_str());
     error.kind == Kind::Timeout
@@ -374,9 +361,6 @@ fn unwell(presence: &Presence, views: &[(&str, Vec<LxdMember>)]) -> Vec<String> 
 }
 
 /// Who holds whom, where versions differ, as the first that answers of those that serve knows it.
-///
-/// # Errors
-/// Where no member answers.
 async fn skew(cx: &Cx, presence: &Presence, serving: &[Member]) -> Result<Option<String>, OpError> {
     let Some(versions) = versions(cx, serving).await? else {
         return Ok(None);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::Member;
 use crate::products::ceph::{self, Aside, OsdDump, Raised, Status};
 
@@ -21,19 +21,15 @@ pub(crate) use noout::Noout;
 pub(crate) use spare::{Spare, against};
 pub(crate) use wait::Wait;
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    let ops = vec![
-        OpDef::of::<Health>(),
-        OpDef::of::<Baseline>(),
-        OpDef::of::<Order>(),
-        OpDef::of::<Spare>(),
-        OpDef::of::<Noout>(),
-        OpDef::of::<Wait>(),
-        OpDef::of::<Finish>(),
-    ];
-    Module::new("microceph", "Storage: MicroCeph and the Ceph it runs.", ops)
+pub(crate) fn module() -> Module {
+    Module::new("microceph", "Storage: MicroCeph and the Ceph it runs.")
+        .op::<Health>()
+        .op::<Baseline>()
+        .op::<Order>()
+        .op::<Spare>()
+        .op::<Noout>()
+        .op::<Wait>()
+        .op::<Finish>()
 }
 
 /// Tell how the storage is, by facts and not by Ceph's own verdict.
@@ -118,9 +114,6 @@ impl Op for Health {
 }
 
 /// How the storage is, asked of the first of `members` that answers.
-///
-/// # Errors
-/// Where none of them does.
 pub(crate) async fn health(cx: &Cx, members: &[Member]) -> Result<HealthOut, OpError> {
     let (asked, status): (_, Status) = ceph::ask(cx, members, &["-s"]).await?;
     let cmd = ceph::command(&["osd", "dump"]);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::cx::{Cx, Look};
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::{Member, Span};
 use crate::contract::text::joined;
 use crate::products::microcluster::{self, MICROCLOUD, Row, State};
@@ -22,15 +22,10 @@ use crate::products::snapd::Revision;
 /// Pause between two looks of a gate.
 const EVERY: Duration = Duration::from_secs(3);
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    let ops = vec![OpDef::of::<Members>(), OpDef::of::<Wait>()];
-    Module::new(
-        "microcloud",
-        "The cluster of clusters: MicroCloud itself.",
-        ops,
-    )
+pub(crate) fn module() -> Module {
+    Module::new("microcloud", "The cluster of clusters: MicroCloud itself.")
+        .op::<Members>()
+        .op::<Wait>()
 }
 
 /// List the members of the MicroCloud, as one of them sees them.

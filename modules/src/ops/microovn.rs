@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract::cmd::Cmd;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::Member;
 use crate::products::raft::{self, View};
 
@@ -66,17 +66,13 @@ impl Database {
     }
 }
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    let ops = vec![
-        OpDef::of::<Health>(),
-        OpDef::of::<Order>(),
-        OpDef::of::<Timers>(),
-        OpDef::of::<Spare>(),
-        OpDef::of::<Wait>(),
-    ];
-    Module::new("microovn", "Network: MicroOVN and the OVN it runs.", ops)
+pub(crate) fn module() -> Module {
+    Module::new("microovn", "Network: MicroOVN and the OVN it runs.")
+        .op::<Health>()
+        .op::<Order>()
+        .op::<Timers>()
+        .op::<Spare>()
+        .op::<Wait>()
 }
 
 /// Tell how the network's databases are, as every server of them sees it.
@@ -131,9 +127,7 @@ impl Op for Health {
 }
 
 /// How the databases are.
-///
-/// # Errors
-/// Where a member can't be reached: it may be the one that matters.
+/// It fails where a member can't be reached: it may be the one that matters.
 pub(crate) async fn health(cx: &Cx) -> Result<HealthOut, OpError> {
     Ok(Picture::take(cx).await?.health())
 }
@@ -196,9 +190,6 @@ impl Picture {
     }
 
     /// As [`Picture::take`], where every server can be read and there are some.
-    ///
-    /// # Errors
-    /// With what can't be read.
     async fn clear(cx: &Cx) -> Result<Self, OpError> {
         let picture = Self::take(cx).await?;
         let mut unread = picture.unread(None);

@@ -25,7 +25,7 @@ pub(crate) use version::Version;
 use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
+use crate::contract::op::{Effect, Module, Observation, Op};
 use crate::contract::schema::{Channel, Member, Span};
 use crate::contract::text::joined;
 use crate::ops::snap::Update;
@@ -64,15 +64,13 @@ pub(crate) async fn machines(cx: &Cx) -> BTreeMap<Member, Machine> {
         .collect()
 }
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    let ops = vec![OpDef::of::<Read>(), OpDef::of::<Require>()];
+pub(crate) fn module() -> Module {
     Module::new(
         "preflight",
         "Whether a cluster is fit for what is to be done to it.",
-        ops,
     )
+    .op::<Read>()
+    .op::<Require>()
 }
 
 /// What a check came to.
@@ -248,7 +246,7 @@ impl CheckArgs {
 }
 
 async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
-    let status = status::read(cx).await?;
+    let status = status::read(cx).await;
     // Who gives no answer has been waited for, and "reachable" tells of it.
     let there = status.members.iter().filter(|m| m.reachable);
     let there = there.map(|m| m.name.clone()).collect();

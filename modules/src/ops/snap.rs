@@ -21,7 +21,7 @@ pub use refresh::{REFRESH, Refresh, RefreshArgs, RefreshOut, Replaced, Spares};
 use crate::contract::cmd::Cmd;
 use crate::contract::cx::{Cx, LogLevel, Unmet};
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
+use crate::contract::op::{Effect, Module, Observation, Op};
 use crate::contract::schema::{Channel, Member, Span};
 use crate::contract::text::joined;
 use crate::products::snapd::{self, Change, Revision, Snap};
@@ -30,25 +30,21 @@ use crate::products::snapd::{self, Change, Revision, Snap};
 pub(crate) const COHORT: &str = "+";
 
 /// The module. `S` says which components have to spare a member before they are refreshed there.
-#[must_use]
-pub fn module<S: Spares>() -> Module {
-    let ops = vec![
-        OpDef::of::<Info>(),
-        OpDef::of::<List>(),
-        OpDef::of::<Updates>(),
-        OpDef::of::<Changes>(),
-        OpDef::of::<Clients>(),
-        OpDef::of::<Wait>(),
-        OpDef::of::<Refresh<S>>(),
-        OpDef::of::<Switch>(),
-        OpDef::of::<Hold>(),
-        OpDef::of::<Unhold>(),
-    ];
+pub(crate) fn module<S: Spares>() -> Module {
     Module::new(
         "snap",
         "Snaps of a member: what is installed, and refreshing it.",
-        ops,
     )
+    .op::<Info>()
+    .op::<List>()
+    .op::<Updates>()
+    .op::<Changes>()
+    .op::<Clients>()
+    .op::<Wait>()
+    .op::<Refresh<S>>()
+    .op::<Switch>()
+    .op::<Hold>()
+    .op::<Unhold>()
 }
 
 /// A snap as it is installed on a member.
@@ -70,8 +66,7 @@ pub struct Installed {
 
 impl Installed {
     /// What snapd says, as of `now` (an expired hold is none).
-    #[must_use]
-    pub fn of(snap: Snap, now: Timestamp) -> Self {
+    pub(crate) fn of(snap: Snap, now: Timestamp) -> Self {
         Self {
             held: snap.hold.is_some_and(|until| until > now),
             active: snap.status == "active",
@@ -82,7 +77,6 @@ impl Installed {
         }
     }
 
-    #[must_use]
     pub(crate) fn observation(&self, member: &Member, snap: &str) -> Observation {
         let key = |field: &str| format!("{member}/{snap}/{field}");
         Observation::from([

@@ -6,17 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Op, OpDef, Probe};
+use crate::contract::op::{Effect, Module, Op, Probe};
 use crate::contract::schema::Span;
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    Module::new(
-        "time",
-        "The clock, as steps.",
-        vec![OpDef::of::<Now>(), OpDef::of::<Sleep>()],
-    )
+pub(crate) fn module() -> Module {
+    Module::new("time", "The clock, as steps.")
+        .op::<Now>()
+        .op::<Sleep>()
 }
 
 /// Tell the time.

@@ -31,16 +31,12 @@ pub use status::{Aside, Figures, Status};
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A `ceph` command with JSON output.
-#[must_use]
-pub fn command(args: &[&str]) -> Cmd {
+pub(crate) fn command(args: &[&str]) -> Cmd {
     let head = ["/snap/bin/microceph.ceph", "--connect-timeout", "15"];
     Cmd::root(head.iter().chain(args).chain(&["-f", "json"]).copied()).timeout(TIMEOUT)
 }
 
 /// What a `ceph` command prints on the first of `members` that answers, and which that was.
-///
-/// # Errors
-/// Where none does, or not with a `T`.
 pub(crate) async fn ask<T: DeserializeOwned>(
     cx: &Cx,
     members: &[Member],
@@ -69,9 +65,6 @@ pub(crate) struct Picture {
 
 impl Picture {
     /// Takes it from the first of `members` that answers.
-    ///
-    /// # Errors
-    /// With the last member's failure, if none of them does.
     pub(crate) async fn take(cx: &Cx, members: &[Member]) -> Result<Self, OpError> {
         let mut last = OpError::refused("there is no member to ask");
         for member in members {
@@ -124,7 +117,6 @@ impl Picture {
 
     /// Everything that speaks against taking `member` down, or, without one, against going on after one came back. What is
     /// down on that very member doesn't count. See [`Status::problems`].
-    #[must_use]
     pub(crate) fn problems(&self, since: Option<&Codes>, member: Option<&Member>) -> Vec<String> {
         let aside = member.map_or_else(Aside::default, |member| self.aside(member));
         let mut problems = self.status.problems(since, aside);
@@ -146,7 +138,6 @@ impl Picture {
     }
 
     /// Which OSDs are down, and where to look.
-    #[must_use]
     pub(crate) fn down_elsewhere(&self, member: Option<&Member>) -> Vec<String> {
         let hosts = self
             .tree
@@ -163,7 +154,6 @@ impl Picture {
     }
 
     /// What speaks against stopping all of Ceph on `member`, if everything else were well: majorities and successors.
-    #[must_use]
     pub(crate) fn needs(&self, member: &Member) -> Vec<String> {
         let mut needs = Vec::new();
         let quorum = self.status.figures().quorum;
@@ -191,9 +181,6 @@ impl Picture {
 /// Whether these OSDs can be stopped without data becoming unavailable, as Ceph tells; why not, if they can't.
 ///
 /// Without a manager the question hangs, and an OSD that doesn't exist is fine to stop, so the ids have to be right.
-///
-/// # Errors
-/// Where `asked` can't be reached, or Ceph gives no answer.
 pub(crate) async fn ok_to_stop(
     cx: &Cx,
     asked: &Member,

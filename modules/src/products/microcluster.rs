@@ -67,9 +67,7 @@ pub(crate) enum State {
 }
 
 /// The members, as `member` sees them.
-///
-/// # Errors
-/// Where `member` can't be reached, or its daemon doesn't answer as expected: a list without a member is no answer.
+/// A list without a member is no answer.
 pub(crate) async fn list(cx: &Cx, app: App, member: &Member) -> Result<Vec<Row>, OpError> {
     let program = format!("/snap/bin/{}", app.snap);
     let ask = |flags: &[&str]| {
@@ -98,9 +96,6 @@ pub(crate) async fn list(cx: &Cx, app: App, member: &Member) -> Result<Vec<Row>,
 }
 
 /// What the members' statuses amount to, if those who have the snap are listed.
-///
-/// # Errors
-/// With what is wrong, a sentence.
 pub(crate) fn judge(app: App, presence: &Presence, rows: &[Row]) -> Result<State, String> {
     let listed = rows.iter().map(|row| row.name.as_str());
     if let Some(differs) = presence.differs(app.title, listed) {
@@ -121,9 +116,6 @@ pub(crate) fn judge(app: App, presence: &Presence, rows: &[Row]) -> Result<State
 }
 
 /// How the database stands as `member` sees it.
-///
-/// # Errors
-/// Where `member`, or another one, can't be reached.
 pub(crate) async fn look(cx: &Cx, app: App, member: &Member) -> Look<State> {
     let presence = Presence::look(cx, app.snap).await?;
     seen(app, &presence, member, &list(cx, app, member).await)
@@ -148,7 +140,6 @@ fn seen(
 }
 
 /// A gate's failure, with the way back to the revision that the member had, where one is known.
-#[must_use]
 pub(crate) fn with_way_back(
     cx: &Cx,
     error: OpError,
@@ -170,9 +161,6 @@ pub(crate) fn with_way_back(
 
 /// What is missing on a member that was refreshed until its services run and its daemon is online, or waits for the members
 /// that don't have the release yet.
-///
-/// # Errors
-/// Where `member` can't be reached.
 pub(crate) async fn look_refreshed(cx: &Cx, app: App, member: &Member) -> Look<State> {
     let down = snapd::services_down(cx, member, app.snap).await;
     let told = |error: &OpError| format!("services of {} on {member}: {error}", app.title);
@@ -187,9 +175,6 @@ pub(crate) async fn look_refreshed(cx: &Cx, app: App, member: &Member) -> Look<S
 }
 
 /// Looks whether the database is online for each of its members, and returns who has the snap.
-///
-/// # Errors
-/// Where a member can't be reached.
 pub(crate) async fn look_everywhere(cx: &Cx, app: App) -> Look<Presence> {
     let presence = Presence::look(cx, app.snap).await?;
     match Views::take(cx, app, &presence).await.state(&presence)? {
@@ -234,9 +219,6 @@ impl Views {
     }
 
     /// Whom the database lists, as the first member that answers has it.
-    ///
-    /// # Errors
-    /// With the last failure, where none does.
     pub(crate) fn roster(&self) -> Result<Vec<Member>, OpError> {
         let mut last = OpError::refused(format!("no member has the snap of {}", self.app.title));
         for (_, view) in &self.each {
@@ -249,9 +231,6 @@ impl Views {
     }
 
     /// How the database stands as all of its members see it: online only if it is for each of them.
-    ///
-    /// # Errors
-    /// Where a member can't be reached.
     pub(crate) fn state(&self, presence: &Presence) -> Look<State> {
         self.roster()
             .map_err(|error| Unmet::of(error, OpError::told))?;

@@ -129,7 +129,6 @@ fn server(line: &str) -> Server {
 
 /// What speaks against the raft of `database`, as all servers that answered see it; nothing does if it is empty. What
 /// concerns the server with the id `aside` is left aside.
-#[must_use]
 pub(crate) fn problems(
     database: &str,
     views: &[(Member, View)],

@@ -40,7 +40,6 @@ impl Revision {
     }
 
     /// Its number: within a track they only grow. One from a file has none and is no release, and so the oldest.
-    #[must_use]
     pub(crate) fn number(&self) -> u64 {
         self.0.parse().unwrap_or(0)
     }
@@ -132,21 +131,18 @@ pub(crate) struct Progress {
 
 impl Change {
     /// The id as a number, 0 where it isn't one.
-    #[must_use]
     pub(crate) fn number(&self) -> u64 {
         self.id.parse().unwrap_or(0)
     }
 
     /// Whether all of a refresh is done but the look for a further one behind it. For that snapd asks the store again, and
     /// calls the whole change an error if the store fails then, though nothing is undone (seen with snapd 2.68).
-    #[must_use]
     pub(crate) fn stands(&self) -> bool {
         let done = |task: &Task| task.status == "Done" || task.kind == RE_REFRESH;
         !self.tasks.is_empty() && self.tasks.iter().all(done)
     }
 
     /// The task that is being done, or undone.
-    #[must_use]
     pub(crate) fn doing(&self) -> Option<&Task> {
         // Two tasks of every refresh are "Doing" all the time and say nothing of how far it is.
         let waits = [RE_REFRESH, "process-delayed-security-backend-effects"];
@@ -158,7 +154,6 @@ impl Change {
     }
 
     /// How many tasks are done, of how many, and which one is being done.
-    #[must_use]
     pub(crate) fn current(&self) -> (u64, u64, String) {
         let done = self.tasks.iter().filter(|t| t.status == "Done").count();
         let text = self.doing().map_or_else(
@@ -175,7 +170,6 @@ impl Change {
     }
 
     /// When the task that is being done was come to: when the one before it ended.
-    #[must_use]
     pub(crate) fn moved(&self) -> Option<Timestamp> {
         let ended = self.tasks.iter().filter_map(|task| task.ready_time).max();
         ended.or(self.spawn_time)
@@ -183,7 +177,6 @@ impl Change {
 
     /// Whether the snap's services are down meanwhile: between `stop-snap-services` and `start-snap-services`
     /// (`overlord/snapstate/snap.go`), and on the way back until their stop is undone.
-    #[must_use]
     pub(crate) fn services_down(&self) -> bool {
         let is = |kind: &str, statuses: &[&str]| {
             let mut all = self.tasks.iter();
@@ -215,7 +208,6 @@ pub(crate) struct Service {
 
 impl Service {
     /// Whether it is to run all the time, and doesn't.
-    #[must_use]
     pub(crate) fn is_down(&self) -> bool {
         self.enabled && !self.active && self.daemon != "oneshot" && self.activators.is_empty()
     }
@@ -223,9 +215,6 @@ impl Service {
 
 /// The services of a snap that are to run on a member and don't. A refresh is done for snapd once they were started: one
 /// that ends a second later is nobody's news (`wrappers/services.go`).
-///
-/// # Errors
-/// As [`get`].
 pub(crate) async fn services_down(
     cx: &Cx,
     member: &Member,
@@ -252,9 +241,7 @@ pub(crate) struct Presence {
 
 impl Presence {
     /// Asks every member.
-    ///
-    /// # Errors
-    /// Where one gives no answer: it may have it.
+    /// It fails where one gives no answer: it may have it.
     pub(crate) async fn of(cx: &Cx, snap: &str) -> Result<Self, OpError> {
         let path = format!("/v2/snaps?snaps={snap}");
         let members = cx.members();
@@ -274,9 +261,7 @@ impl Presence {
     }
 
     /// As [`Presence::of`], in a look.
-    ///
-    /// # Errors
-    /// Where a member gives no answer: it may have the snap.
+    /// It fails where a member gives no answer: it may have the snap.
     pub(crate) async fn look(cx: &Cx, snap: &str) -> Look<Self> {
         let presence = Self::of(cx, snap).await;
         presence.map_err(|error| Unmet::of(error, OpError::told))
@@ -284,7 +269,6 @@ impl Presence {
 
     /// What is wrong with a list of a product's members: nothing may be concluded from one that lacks a member with the snap,
     /// or has one without it.
-    #[must_use]
     pub(crate) fn differs<'a>(
         &self,
         title: &str,
@@ -323,9 +307,6 @@ struct Envelope {
 }
 
 /// What a path of the API has, as a `T`.
-///
-/// # Errors
-/// As [`get`] and [`read`].
 pub(crate) async fn ask<T: DeserializeOwned>(
     cx: &Cx,
     member: &Member,
@@ -336,9 +317,6 @@ pub(crate) async fn ask<T: DeserializeOwned>(
 }
 
 /// Reads several paths of the API in one exec.
-///
-/// # Errors
-/// Where the member can't be reached, or something other than snapd answers.
 pub(crate) async fn get<const N: usize>(
     cx: &Cx,
     member: &Member,
@@ -388,7 +366,7 @@ fn request(curl: Option<&str>, path: &str) -> Cmd {
 ///
 /// # Errors
 /// Where snapd answered with an error, or something else than a `T`.
-pub fn read<T: DeserializeOwned>(
+pub(crate) fn read<T: DeserializeOwned>(
     member: &Member,
     answer: Result<Value, ApiError>,
 ) -> Result<T, OpError> {
@@ -399,8 +377,7 @@ pub fn read<T: DeserializeOwned>(
 }
 
 /// The error for one that snapd answered with.
-#[must_use]
-pub fn refused(member: &Member, error: &ApiError) -> OpError {
+pub(crate) fn refused(member: &Member, error: &ApiError) -> OpError {
     OpError::command(format!("snapd says: {}", error.message))
         .on(member)
         .with("kind", error.kind.as_str())
@@ -418,9 +395,6 @@ pub(crate) struct Released {
 }
 
 /// The channels of a snap, as the store lists them for everybody, asked on the first member that answers.
-///
-/// # Errors
-/// Where no member answers, or the store doesn't know the snap.
 pub(crate) async fn channels(cx: &Cx, snap: &str) -> Result<BTreeMap<String, Released>, OpError> {
     #[derive(Deserialize)]
     struct Found {

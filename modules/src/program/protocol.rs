@@ -17,9 +17,7 @@ pub(crate) const PROTOCOL: u32 = 1;
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Say<'a> {
     /// What ops are there? The first and only request of a process.
-    Describe {
-        protocol: u32,
-    },
+    Describe { protocol: u32 },
     /// Do this. The first and only request of a process.
     Run(Task<'a>),
     /// What became of this? The first and only request of a process.
@@ -27,9 +25,7 @@ pub(super) enum Say<'a> {
     /// The answer to `command`: it ran, and ended as it may.
     Output(Printed<'a>),
     /// The answer to `command`, where the program asked to be told: contact was lost, and nobody knows whether it ran.
-    Lost {
-        message: &'a str,
-    },
+    Lost { message: &'a str },
     /// The answer to `witness`: it is on disk.
     Kept {},
     /// The answer to `wait`: the time has passed.
@@ -86,9 +82,7 @@ pub(super) enum Said {
     /// The end of a probe: it still goes on.
     Running(Nothing),
     /// The end of a probe: the world doesn't tell.
-    Unknown {
-        why: String,
-    },
+    Unknown { why: String },
 }
 
 /// The keys that name messages.
@@ -108,9 +102,7 @@ const WORDS: [&str; 11] = [
 
 impl Said {
     /// Reads a line.
-    ///
-    /// # Errors
-    /// With what is wrong with it: it reads after the program's name.
+    /// An error reads after the program's name.
     pub(super) fn read(line: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8_lossy(line);
         let value: Value = serde_json::from_str(&text)

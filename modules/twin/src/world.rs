@@ -267,7 +267,6 @@ impl World {
         std::mem::take(&mut self.changed)
     }
 
-    #[must_use]
     pub(crate) fn next_due(&self) -> Option<u64> {
         self.due.last().map(|due| due.at)
     }
@@ -294,7 +293,6 @@ impl World {
     }
 
     /// What a machine tells of itself.
-    #[must_use]
     pub(crate) fn facts(&self, member: &str) -> Option<Facts> {
         if self.machines.contains(member) {
             return Some(Facts {
@@ -363,7 +361,6 @@ impl World {
     }
 
     /// Whether a command has come to a program that the world doesn't know, and nobody can tell what it does.
-    #[must_use]
     pub(crate) fn is_strange(&self, id: u64) -> bool {
         self.procs.get(&id).is_some_and(|proc| proc.strange)
     }

@@ -122,9 +122,6 @@ async fn set(cx: &Cx, wanted: u64) -> Result<HealingOut, OpError> {
 }
 
 /// How many seconds a member may be silent; 0 where nothing is healed.
-///
-/// # Errors
-/// Where no member answers.
 pub(super) async fn threshold(cx: &Cx) -> Result<u64, OpError> {
     #[derive(Deserialize)]
     struct Server {

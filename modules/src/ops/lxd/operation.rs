@@ -75,9 +75,6 @@ pub(super) fn request(method: &str, path: &str, body: &Value) -> Cmd {
 }
 
 /// Asks for something that LXD does in the background.
-///
-/// # Errors
-/// Where LXD refuses it, with LXD's own words.
 pub(super) async fn begin(
     cx: &Cx,
     member: &Member,
@@ -92,9 +89,6 @@ pub(super) async fn begin(
 
 /// Follows an operation to its end, and tells what it is at meanwhile: at which of `instances`, where it goes through so
 /// many of them one after the other.
-///
-/// # Errors
-/// Where the member can't be reached, or the step's time is up.
 pub(super) async fn follow(
     cx: &Cx,
     member: &Member,
@@ -133,9 +127,6 @@ fn instance(doing: &str) -> Option<(String, String)> {
 }
 
 /// Asks for something and follows it to its end.
-///
-/// # Errors
-/// Where it fails, with LXD's own words.
 pub(super) async fn carry_out(
     cx: &Cx,
     member: &Member,
@@ -158,9 +149,6 @@ pub(super) fn path(instance: &Instance, tail: &str) -> String {
 }
 
 /// Starts or stops an instance, asked of `member`, wherever the instance is.
-///
-/// # Errors
-/// Where it doesn't, with LXD's own words.
 pub(super) async fn set_state(
     cx: &Cx,
     member: &Member,
@@ -186,9 +174,6 @@ impl Busy {
 }
 
 /// Whether LXD evacuates or restores a member now. Asked of the member itself: others know no progress.
-///
-/// # Errors
-/// Where it gives no answer.
 pub(super) async fn busy(cx: &Cx, member: &Member) -> Result<Option<Busy>, OpError> {
     let path = "/1.0/operations?recursion=1";
     let cmd = Cmd::root(["/snap/bin/lxc", "query", path]).timeout(TIMEOUT);

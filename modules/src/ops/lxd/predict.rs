@@ -101,9 +101,6 @@ impl Op for Predict {
 }
 
 /// What an evacuation of `member` would do.
-///
-/// # Errors
-/// Where LXD gives no answer.
 pub(super) async fn predict(cx: &Cx, member: &Member) -> Result<PredictOut, OpError> {
     let members = super::members(cx).await?;
     let server = detail::server(cx).await?;

@@ -51,9 +51,6 @@ const TELLING: [&str; 5] = [
 ];
 
 /// Asks for it. Sessions of people (`lxc exec`) are operations too; they are theirs to end, and left out.
-///
-/// # Errors
-/// Where no member answers.
 pub(crate) async fn work(cx: &Cx) -> Result<Work, OpError> {
     let by_status: BTreeMap<String, Vec<Operation>> =
         query(cx, "/1.0/operations?recursion=1&all-projects=true").await?;

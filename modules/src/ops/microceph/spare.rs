@@ -76,9 +76,7 @@ impl Op for Spare {
 }
 
 /// What speaks against stopping Ceph on `member` right now; nothing if the storage can spare it.
-///
-/// # Errors
-/// Where nobody can be asked, or Ceph doesn't answer as expected. That is no yes.
+/// Where nobody can be asked, or Ceph doesn't answer as expected, that is an error and no yes.
 pub(crate) async fn against(
     cx: &Cx,
     member: &Member,

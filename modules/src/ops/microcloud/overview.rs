@@ -56,9 +56,6 @@ enum Answer {
 
 /// What MicroCloud finds online, in a few words, if that is everything. Where it has no overview (MicroCloud 1) it has nothing
 /// to say, and the gates of the services have asked each of them.
-///
-/// # Errors
-/// Where no member can be reached.
 pub(super) async fn look(cx: &Cx, presence: &Presence) -> Look<Option<String>> {
     let (mut last, mut nothing) = (None, false);
     for member in &presence.with {

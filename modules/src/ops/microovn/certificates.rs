@@ -80,9 +80,7 @@ impl Listed {
 }
 
 /// Asks every member that has MicroOVN.
-///
-/// # Errors
-/// Where nobody can tell which members have it, or none does.
+/// It fails where nobody can tell which members have it, or none does.
 pub(super) async fn certificates(cx: &Cx) -> Result<Certificates, OpError> {
     let members = Presence::of(cx, MICROOVN.snap).await?.with;
     if members.is_empty() {

@@ -15,9 +15,6 @@ pub(crate) struct Outlook {
 }
 
 /// Asks one member for the databases, which all have in common, and each for its certificates.
-///
-/// # Errors
-/// Where no member answers.
 pub(crate) async fn outlook(cx: &Cx) -> Result<Outlook, OpError> {
     let picture = Picture::take(cx).await?;
     let cmd = status();

@@ -68,9 +68,7 @@ impl Op for Spare {
 }
 
 /// What speaks against stopping OVN on `member` right now; nothing if the databases can do without it.
-///
-/// # Errors
-/// Where a member can't be reached: it may be the one that matters.
+/// It fails where a member can't be reached: it may be the one that matters.
 pub(crate) async fn against(
     cx: &Cx,
     member: &Member,

@@ -38,7 +38,6 @@ pub struct Set {
 }
 
 impl Set {
-    #[must_use]
     pub(crate) fn channel(&self, component: Component) -> &Channel {
         match component {
             Component::Microceph => &self.microceph,
@@ -48,7 +47,6 @@ impl Set {
         }
     }
 
-    #[must_use]
     pub(crate) fn label(&self) -> String {
         joined(self.about.iter().chain(&self.support), ", ")
     }
@@ -107,7 +105,6 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    #[must_use]
     pub(crate) fn has(&self, version: &Version) -> bool {
         let late = self
             .since
@@ -217,7 +214,6 @@ pub(crate) enum Known {
 }
 
 impl Known {
-    #[must_use]
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Documented => "documented by its publisher",

@@ -18,7 +18,6 @@ impl Version {
     /// `0+git.4a608fc` is what snapcraft makes of `version: git` without a tag (MicroCeph's branch for quincy, its
     /// `snap/snapcraft.yaml`): it says nothing. What comes behind a `~` stands before the version, and nobody knows how far
     /// (Debian's policy, 5.6.12).
-    #[must_use]
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let end = text
             .find(|c: char| !c.is_ascii_digit() && c != '.')
@@ -33,7 +32,6 @@ impl Version {
     }
 
     /// Whether it comes before `other`. `6.8` is `6.8.0`.
-    #[must_use]
     pub(crate) fn is_below(&self, other: &Self) -> bool {
         let longest = self.numbers.len().max(other.numbers.len());
         let number = |of: &Self, i: usize| of.numbers.get(i).copied().unwrap_or(0);
@@ -42,7 +40,6 @@ impl Version {
     }
 
     /// Whether it begins with the numbers of `other`: `19.2.3` with `19.2`.
-    #[must_use]
     pub(crate) fn begins_with(&self, other: &Self) -> bool {
         self.numbers.starts_with(&other.numbers)
     }

@@ -38,7 +38,6 @@ pub(crate) struct Client {
 
 impl Client {
     /// Who runs, and where: `lxc (pid 4242)`.
-    #[must_use]
     pub(crate) fn told(&self) -> String {
         format!("{} (pid {})", self.app, self.pid)
     }

@@ -89,7 +89,6 @@ impl Halfway {
     }
 
     /// Whether a member's daemon doesn't serve because releases differ.
-    #[must_use]
     pub(crate) fn stands_still(&self, member: &Member) -> bool {
         self.waiting.contains(member) || self.stopped.contains(member)
     }

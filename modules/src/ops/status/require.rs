@@ -64,7 +64,7 @@ impl Op for Require {
     }
 
     async fn run(cx: &Cx, args: RequireArgs) -> Result<Status, OpError> {
-        let status = read(cx).await?;
+        let status = read(cx).await;
         let reasons = reasons(&args, &status);
         if reasons.is_empty() {
             return Ok(status);

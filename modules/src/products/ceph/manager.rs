@@ -10,9 +10,6 @@ use crate::contract::error::OpError;
 
 /// The modules of the manager that are switched on, beside those that always are (`ceph mgr module ls`,
 /// `mon/MgrMonitor.cc`).
-///
-/// # Errors
-/// Where no member answers, or not with such a list.
 pub(crate) async fn manager_modules(cx: &Cx) -> Result<BTreeSet<String>, OpError> {
     #[derive(Deserialize)]
     struct Modules {

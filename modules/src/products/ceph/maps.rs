@@ -20,7 +20,7 @@ struct Mon {
 
 impl MonDump {
     /// All monitors, whether or not they are in quorum.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.mons.iter().map(|mon| mon.name.as_str())
     }
 }
@@ -70,14 +70,12 @@ impl MdsStat {
     }
 
     /// Whether a file system is served from there. (Who replays for another stands by.)
-    #[must_use]
     pub(crate) fn serves(&self, member: &Member) -> bool {
         self.serving()
             .any(|mds| mds.name == *member && mds.state != "up:standby-replay")
     }
 
     /// Whether somebody else stands by.
-    #[must_use]
     pub(crate) fn stands_by_beside(&self, member: &Member) -> bool {
         let replaying = self
             .serving()
@@ -113,7 +111,6 @@ struct OsdState {
 
 impl OsdDump {
     /// Whether `noout` holds for this host, and whether it does because of the whole cluster.
-    #[must_use]
     pub(crate) fn noout(&self, host: &str) -> (bool, bool) {
         let has = |flags: &[String]| flags.iter().any(|flag| flag == "noout");
         let global = has(&self.flags_set);
@@ -127,12 +124,10 @@ impl OsdDump {
         )
     }
 
-    #[must_use]
     pub(crate) fn flags(&self) -> &[String] {
         &self.flags_set
     }
 
-    #[must_use]
     pub(crate) fn host_flags(&self) -> &BTreeMap<String, Vec<String>> {
         &self.crush_node_flags
     }
@@ -145,7 +140,6 @@ impl OsdDump {
     }
 
     /// Flags that keep Ceph from doing what a gate waits for.
-    #[must_use]
     pub(crate) fn hindering_flags(&self) -> Vec<String> {
         let set = |(whose, flags): (&str, &[String])| {
             let bad = flags.iter().map(String::as_str).filter(|f| hinders(f));
@@ -155,7 +149,6 @@ impl OsdDump {
         self.flagged().filter_map(set).collect()
     }
 
-    #[must_use]
     pub(crate) fn noout_is_set(&self) -> Vec<String> {
         let set = self
             .flagged()
@@ -165,7 +158,6 @@ impl OsdDump {
     }
 
     /// How many of these OSDs are down, and how many are out.
-    #[must_use]
     pub(crate) fn down_and_out(&self, ids: &BTreeSet<i64>) -> (u64, u64) {
         let count = |bad: fn(&OsdState) -> bool| {
             self.osds
@@ -199,7 +191,6 @@ struct TreeNode {
 
 impl OsdTree {
     /// The OSDs of a host: ids, and which of them are down.
-    #[must_use]
     pub(crate) fn of_host(&self, host: &str) -> (Vec<i64>, Vec<i64>) {
         let host = self
             .nodes
@@ -215,7 +206,6 @@ impl OsdTree {
         (ids, down)
     }
 
-    #[must_use]
     pub(crate) fn by_host(&self) -> BTreeMap<String, Vec<i64>> {
         let hosts = self
             .nodes
@@ -227,7 +217,6 @@ impl OsdTree {
     }
 
     /// OSDs that are under no host, so that nobody can tell whose they are.
-    #[must_use]
     pub(crate) fn homeless(&self) -> Vec<i64> {
         let under_a_host: BTreeSet<i64> = self.by_host().into_values().flatten().collect();
         let osds = self
@@ -261,7 +250,6 @@ pub struct Release {
 
 impl Release {
     /// Reads `ceph version 19.2.3 (sha) squid (stable)`. What follows the name differs between series.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (head, rest) = text.split_once(')')?;
         let version = head
@@ -291,7 +279,6 @@ pub struct Versions {
 
 impl Versions {
     /// The releases that run, with how many daemons run each. A text that isn't a release stands as it is.
-    #[must_use]
     pub(crate) fn releases(&self) -> BTreeMap<String, u64> {
         let mut releases = BTreeMap::new();
         for (text, count) in &self.overall {
@@ -304,7 +291,6 @@ impl Versions {
     }
 
     /// The release that all daemons run, if it is one.
-    #[must_use]
     pub(crate) fn one(&self) -> Option<Release> {
         let releases: BTreeSet<Option<Release>> = self
             .overall

@@ -99,7 +99,6 @@ impl Aside {
 }
 
 impl Status {
-    #[must_use]
     pub(crate) fn figures(&self) -> Figures {
         let osds = &self.osdmap;
         Figures {
@@ -112,7 +111,6 @@ impl Status {
     }
 
     /// The codes that are raised, muted ones left out.
-    #[must_use]
     pub(crate) fn codes(&self) -> Codes {
         self.unmuted()
             .map(|(code, check)| (code.clone(), check.summary.count))
@@ -124,7 +122,6 @@ impl Status {
     }
 
     /// The codes that are raised, muted ones too, and what each means.
-    #[must_use]
     pub(crate) fn raised(&self) -> Vec<Raised> {
         let raised = self.health.checks.iter().map(|(code, check)| {
             let (class, about) = codes::known(code);
@@ -142,7 +139,6 @@ impl Status {
     }
 
     /// The states of the placement groups, with how many are in each.
-    #[must_use]
     pub(crate) fn pg_states(&self) -> BTreeMap<String, u64> {
         self.pgmap
             .pgs_by_state
@@ -153,7 +149,6 @@ impl Status {
 
     /// Everything that speaks against taking a member down, or against going on after one came back. `since` are the codes
     /// that were raised before: without them, a code that isn't about data doesn't count.
-    #[must_use]
     pub(crate) fn problems(&self, since: Option<&Codes>, aside: Aside) -> Vec<String> {
         let mut problems = self.missing_daemons(aside);
         problems.extend(self.unclean(aside));
