@@ -109,12 +109,7 @@ impl World {
             machine.boot_id = format!("b007b007-0000-4000-8000-{:012}", boot % 1_000_000_000_000);
         });
         for snap in product::ALL.map(Product::snap) {
-            let linked = self
-                .members
-                .get(member)
-                .and_then(|m| m.snapd.snaps.get(snap))
-                .is_some_and(|s| s.active);
-            if linked {
+            if self.installed(member, snap).is_some_and(|s| s.active) {
                 self.services_start(member, snap);
             }
         }

@@ -42,20 +42,12 @@ pub(crate) struct Micro {
 impl Micro {
     /// A database on this port, of these members, whose daemons are ready.
     pub(crate) fn ready(port: u16, members: &[String]) -> Self {
-        let row = |name: &String| {
-            (
-                name.clone(),
-                Row {
-                    schema: 1,
-                    daemon: Daemon::Ready,
-                },
-            )
-        };
+        let (schema, daemon) = (1, Daemon::Ready);
+        let row = |name: &String| (name.clone(), Row { schema, daemon });
         Self {
             port,
             rows: members.iter().map(row).collect(),
-            lost: BTreeSet::new(),
-            lost_services: BTreeSet::new(),
+            ..Self::default()
         }
     }
 }
@@ -105,9 +97,14 @@ pub(crate) fn found(world: &mut World, snap: &str, restarted: &[String]) {
         };
     }
     for member in crashing {
-        let snap = snap.to_owned();
-        world.schedule(RESTART, Due::Micro { snap, member });
+        settle_after(world, RESTART, snap, &member);
     }
+}
+
+/// A daemon compares its row with the others' then.
+fn settle_after(world: &mut World, millis: u64, snap: &str, member: &str) {
+    let (snap, member) = (snap.to_owned(), member.to_owned());
+    world.schedule(millis, Due::Micro { snap, member });
 }
 
 pub(crate) fn stop(world: &mut World, snap: &str, member: &str) {
@@ -132,13 +129,7 @@ pub(crate) fn start(world: &mut World, snap: &str, member: &str) {
         row.daemon = Daemon::Starting;
         row.schema = schema;
     }
-    world.schedule(
-        START,
-        Due::Micro {
-            snap: snap.to_owned(),
-            member: member.to_owned(),
-        },
-    );
+    settle_after(world, START, snap, member);
 }
 
 pub(crate) fn is_down(world: &World, snap: &str, member: &str) -> bool {
@@ -174,13 +165,7 @@ pub(crate) fn settle(world: &mut World, snap: &str, member: &str) {
     };
     let is = row.daemon;
     if is == Daemon::Crashing {
-        world.schedule(
-            RESTART,
-            Due::Micro {
-                snap: snap.to_owned(),
-                member: member.to_owned(),
-            },
-        );
+        settle_after(world, RESTART, snap, member);
     }
     if is == Daemon::Ready && was != Daemon::Ready {
         let waiting: Vec<String> = world.micro.get(snap).map_or_else(Vec::new, |m| {
@@ -191,13 +176,7 @@ pub(crate) fn settle(world: &mut World, snap: &str, member: &str) {
                 .collect()
         });
         for other in waiting {
-            world.schedule(
-                NOTICE,
-                Due::Micro {
-                    snap: snap.to_owned(),
-                    member: other,
-                },
-            );
+            settle_after(world, NOTICE, snap, &other);
         }
         if let Some(product) = product::of(snap) {
             product.ready(world);
@@ -356,11 +335,7 @@ pub(crate) fn services(world: &World, member: &str, snap: &str) -> Value {
     let Some(micro) = world.micro.get(snap) else {
         return json!([]);
     };
-    let linked = world
-        .members
-        .get(member)
-        .and_then(|m| m.snapd.snaps.get(snap))
-        .is_some_and(|s| s.active);
+    let linked = world.installed(member, snap).is_some_and(|s| s.active);
     let up = micro
         .rows
         .get(member)

@@ -20,6 +20,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_modules::contract::cmd::Cmd;
+use lockstep_modules::contract::component::Component;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
@@ -53,9 +54,6 @@ pub(crate) enum Look {
     /// The first member's LXD was refreshed then: the others must have been asked to follow.
     LxdTogether { since: u64, step: String },
 }
-
-/// The order of the waves.
-const ORDER: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
 
 /// How long the members that are ahead of the others may be left alone, in milliseconds.
 const TOGETHER: u64 = 30_000;
@@ -165,8 +163,8 @@ impl World {
                 self.violated("one-member-at-a-time", what);
             }
         }
-        let at = ORDER.iter().position(|s| *s == snap).unwrap_or_default();
-        for before in &ORDER[..at] {
+        let waves = Component::ALL.map(Component::snap).into_iter();
+        for before in waves.take_while(|before| *before != snap) {
             let revisions: BTreeSet<u32> = self
                 .members
                 .keys()
@@ -225,11 +223,8 @@ impl World {
 
     /// Whether a snap is being changed on a member, or its part of the storage or network isn't back.
     fn is_away(&self, member: &str, snap: &str) -> bool {
-        let changing = self.members.get(member).is_some_and(|m| {
-            let under_way = |c: &crate::snapd::Change| c.snap == snap && !c.ready();
-            m.snapd.changes.iter().any(under_way)
-        });
-        if changing {
+        let machine = self.members.get(member);
+        if machine.is_some_and(|m| m.snapd.under_way(snap).is_some()) {
             return true;
         }
         if snap == "microceph" {

@@ -127,9 +127,6 @@ pub struct Snap {
     pub restarted: bool,
 }
 
-/// The components, in the order in which they are updated.
-const SNAPS: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
-
 /// Noon of a day in spring: an ordinary working day for a plan to play on.
 const EPOCH: i64 = 1_775_044_800;
 

@@ -16,6 +16,7 @@ use crate::machine::{self, Machine};
 use crate::microcluster::Micro;
 use crate::ovn::Ovn;
 use crate::rules::{self, Rules};
+use crate::snapd::Installed;
 use crate::store::Store;
 use crate::{broken, ceph, lxd, microcluster, ovn, product, programs, snapd};
 
@@ -23,7 +24,7 @@ use crate::{broken, ceph, lxd, microcluster, ovn, product, programs, snapd};
 const LATENCY: u64 = 40;
 
 /// A simulated cluster. Times are milliseconds since [`World::epoch`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct World {
     /// What the calendar shows at time 0.
     pub epoch: Timestamp,
@@ -206,30 +207,8 @@ impl World {
     pub(crate) fn new(epoch: Timestamp, seed: u64) -> Self {
         Self {
             epoch,
-            now: 0,
             seed,
-            members: BTreeMap::new(),
-            store: Store::default(),
-            micro: BTreeMap::new(),
-            ceph: Ceph::default(),
-            ovn: Ovn::default(),
-            lxd: Lxd::default(),
-            rules: Rules::default(),
-            files: Files::default(),
-            hosts: BTreeMap::new(),
-            read_only: BTreeSet::new(),
-            faults: Faults::default(),
-            clients: Vec::new(),
-            strangers: Strangers::default(),
-            machines: BTreeSet::new(),
-            broken: broken::Programs::new(),
-            answers: broken::Answers::new(),
-            cause: String::new(),
-            changed: false,
-            due: Vec::new(),
-            procs: BTreeMap::new(),
-            spawned: 0,
-            log: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -465,13 +444,20 @@ impl World {
 
     /// What is in the revision of a snap that is linked on a member.
     pub(crate) fn release(&self, member: &str, snap: &str) -> Option<&crate::store::Release> {
-        let revision = self.members.get(member)?.snapd.snaps.get(snap)?.revision;
-        self.store.release(snap, revision)
+        self.store.release(snap, self.revision(member, snap)?)
     }
 
     /// The revision that a member has of a snap.
     #[must_use]
     pub fn revision(&self, member: &str, snap: &str) -> Option<u32> {
-        Some(self.members.get(member)?.snapd.snaps.get(snap)?.revision)
+        Some(self.installed(member, snap)?.revision)
+    }
+
+    pub(crate) fn installed(&self, member: &str, snap: &str) -> Option<&Installed> {
+        self.members.get(member)?.snapd.snaps.get(snap)
+    }
+
+    pub(crate) fn installed_mut(&mut self, member: &str, snap: &str) -> Option<&mut Installed> {
+        self.members.get_mut(member)?.snapd.snaps.get_mut(snap)
     }
 }
