@@ -212,7 +212,7 @@ async fn look(cx: &Cx) -> Look<WaitOut> {
         return Err(Unmet::NotYet(not_ready(&waiting)));
     }
     let seen = health(cx, &presence).await;
-    let seen = seen.map_err(|error| Unmet::of(error, OpError::told))?;
+    let seen = seen.map_err(|error| Unmet::of(error, OpError::located))?;
     if seen.problems.is_empty() {
         let members = seen.members;
         return Ok(WaitOut { members, unasked });
@@ -305,7 +305,7 @@ pub(crate) async fn health(cx: &Cx, presence: &Presence) -> Result<Seen, OpError
         }
         return Ok(Seen {
             members: Vec::new(),
-            problems: silent.iter().map(|(_, error)| error.told()).collect(),
+            problems: silent.iter().map(|(_, error)| error.located()).collect(),
             silent,
         });
     };
@@ -314,7 +314,7 @@ pub(crate) async fn health(cx: &Cx, presence: &Presence) -> Result<Seen, OpError
     let blocked = members.iter().any(|m| m.status == "Blocked");
     // Members that wait for others serve no API.
     if skew.is_none() && !blocked {
-        problems.extend(silent.iter().map(|(_, error)| error.told()));
+        problems.extend(silent.iter().map(|(_, error)| error.located()));
     }
     problems.extend(skew);
     Ok(Seen {
@@ -335,7 +335,7 @@ pub(crate) fn waits(error: &OpError) -> bool {
 /// What is wrong in the eyes of those that answered. Who doesn't see it is told where they don't all do.
 fn unwell(presence: &Presence, views: &[(&str, Vec<LxdMember>)]) -> Vec<String> {
     // How long somebody has been silent is told differently by each.
-    let mut told: Vec<(String, String, Vec<&str>)> = Vec::new();
+    let mut found: Vec<(String, String, Vec<&str>)> = Vec::new();
     for (asked, view) in views {
         let listed = view.iter().map(|m| m.name.as_str());
         let differs = presence.differs("LXD", listed);
@@ -346,9 +346,9 @@ fn unwell(presence: &Presence, views: &[(&str, Vec<LxdMember>)]) -> Vec<String> 
             (what, why)
         });
         for (what, why) in differs.into_iter().chain(unwell) {
-            match told.iter_mut().find(|(known, _, _)| *known == what) {
+            match found.iter_mut().find(|(known, _, _)| *known == what) {
                 Some((_, _, by)) => by.push(asked),
-                None => told.push((what, why, vec![asked])),
+                None => found.push((what, why, vec![asked])),
             }
         }
     }
@@ -357,7 +357,7 @@ fn unwell(presence: &Presence, views: &[(&str, Vec<LxdMember>)]) -> Vec<String> 
         [one] => format!("{why}, as {one} sees it"),
         several => format!("{why}, as {} see it", several.join(", ")),
     };
-    told.into_iter().map(sentence).collect()
+    found.into_iter().map(sentence).collect()
 }
 
 /// Who holds whom, where versions differ, as the first that answers of those that serve knows it.

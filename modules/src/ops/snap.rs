@@ -554,21 +554,21 @@ async fn look(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Change>
     Ok((snapd::read(member, snap)?, changes))
 }
 
-/// Waits until no change of this snap goes on, and returns the snap. Whose change it is can't be told, so it is said.
+/// Waits until no change of this snap goes on, and returns the snap. Whose change it is isn't known, so its id is shown.
 async fn settled(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Change>), OpError> {
-    let mut said: Option<String> = None;
+    let mut waiting_for: Option<String> = None;
     cx.until(Span::secs(1).0, async || {
         let (snap, changes) = look(cx, member, name).await?;
         let Some(going) = changes.iter().find(|c| !c.ready) else {
             return Ok((snap, changes));
         };
-        if said.as_ref() != Some(&going.id) {
+        if waiting_for.as_ref() != Some(&going.id) {
             let text = format!(
                 "{member}: snapd already has change {} of {name} in progress ({}); waiting for it",
                 going.id, going.kind
             );
             cx.say(LogLevel::Info, &text);
-            said = Some(going.id.clone());
+            waiting_for = Some(going.id.clone());
         }
         let text = going.current().2;
         Err(Unmet::NotYet(format!(

@@ -205,8 +205,8 @@ pub(crate) async fn ok_to_stop(
         _ => output.clone(),
     };
     let answer: OkToStop = answer.json(&cmd, asked)?;
-    let said = output.success() && answer.ok_to_stop;
-    Ok((!said).then(|| {
+    let agreed = output.success() && answer.ok_to_stop;
+    Ok((!agreed).then(|| {
         format!(
             "Ceph says that osd.{} can't be stopped: {} placement groups would become unavailable",
             ids.join(", osd."),

@@ -163,8 +163,8 @@ pub(crate) fn with_way_back(
 /// that don't have the release yet.
 pub(crate) async fn look_refreshed(cx: &Cx, app: App, member: &Member) -> Look<State> {
     let down = snapd::services_down(cx, member, app.snap).await;
-    let told = |error: &OpError| format!("services of {} on {member}: {error}", app.title);
-    let down = down.map_err(|error| Unmet::of(error, told))?;
+    let why = |error: &OpError| format!("services of {} on {member}: {error}", app.title);
+    let down = down.map_err(|error| Unmet::of(error, why))?;
     if let Some(first) = down.first() {
         let all = down.join(", ");
         return Err(Unmet::NotYet(format!(
@@ -233,7 +233,7 @@ impl Views {
     /// How the database stands as all of its members see it: online only if it is for each of them.
     pub(crate) fn state(&self, presence: &Presence) -> Look<State> {
         self.roster()
-            .map_err(|error| Unmet::of(error, OpError::told))?;
+            .map_err(|error| Unmet::of(error, OpError::located))?;
         let mut missing = Vec::new();
         let mut waiting = false;
         for (member, view) in &self.each {

@@ -42,7 +42,7 @@ pub(crate) struct Server {
     /// Its host, without protocol and port.
     pub(crate) host: String,
     /// Milliseconds since it was last heard of; none for the one that tells, and for those that it needn't hear of.
-    pub(crate) heard: Option<u64>,
+    pub(crate) last_message: Option<u64>,
 }
 
 impl View {
@@ -117,13 +117,13 @@ fn server(line: &str) -> Server {
         .map_or("", |(_, rest)| rest)
         .rsplit_once(':')
         .map_or("", |(host, _)| host);
-    let heard = line
+    let last_message = line
         .split_once("last msg ")
         .and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
     Server {
         id: id.to_owned(),
         host: host.trim_matches(['[', ']']).to_owned(),
-        heard,
+        last_message,
     }
 }
 
@@ -240,7 +240,9 @@ fn of_one(view: &View, aside: Option<&str>) -> Vec<String> {
         ));
     }
     let silent = |server: &&Server| {
-        let late = server.heard.is_none_or(|ms| ms >= view.election_timer);
+        let late = server
+            .last_message
+            .is_none_or(|ms| ms >= view.election_timer);
         view.role == "leader"
             && server.id != view.server
             && Some(server.id.as_str()) != aside
@@ -290,11 +292,11 @@ mod tests {
         ]
     }
 
-    fn known(id: &str, host: &str, heard: Option<u64>) -> Server {
+    fn known(id: &str, host: &str, last_message: Option<u64>) -> Server {
         Server {
             id: id.to_owned(),
             host: host.to_owned(),
-            heard,
+            last_message,
         }
     }
 
@@ -359,7 +361,7 @@ mod tests {
                     v[0].1.connections.pop();
                     v[0].1.broken = vec!["(->f080)".to_owned()];
                 }),
-                with(|v| v[0].1.servers[0].heard = Some(9000)),
+                with(|v| v[0].1.servers[0].last_message = Some(9000)),
                 problems("NB", &[], None).join("\n"),
             ]
             .join("\n--\n")
@@ -372,7 +374,7 @@ mod tests {
         views.truncate(2);
         views[0].1.connections = vec!["<-f1e3".to_owned(), "->f1e3".to_owned()];
         views[0].1.broken = vec!["(->d7d7)".to_owned()];
-        views[0].1.servers[1].heard = Some(90_000);
+        views[0].1.servers[1].last_message = Some(90_000);
         views[1].1.connections = vec!["<-e654".to_owned(), "->e654".to_owned()];
         assert_eq!(problems("NB", &views, None).len(), 4);
         assert!(problems("NB", &views, Some("d7d7")).is_empty());

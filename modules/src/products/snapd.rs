@@ -264,7 +264,7 @@ impl Presence {
     /// It fails where a member gives no answer: it may have the snap.
     pub(crate) async fn look(cx: &Cx, snap: &str) -> Look<Self> {
         let presence = Self::of(cx, snap).await;
-        presence.map_err(|error| Unmet::of(error, OpError::told))
+        presence.map_err(|error| Unmet::of(error, OpError::located))
     }
 
     /// What is wrong with a list of a product's members: nothing may be concluded from one that lacks a member with the snap,

@@ -103,8 +103,8 @@ impl<'a> Talk<'a> {
     async fn last_word(&mut self, request: Say<'_>) -> Result<Said, OpError> {
         let mut answer = Some(line(&request)?);
         loop {
-            let said = self.hear(answer.take()).await?;
-            answer = match said {
+            let message = self.hear(answer.take()).await?;
+            answer = match message {
                 Said::Command(command) => Some(self.command(command).await?),
                 Said::Witness(data) => {
                     self.cx.witness(&data).await?;
@@ -148,10 +148,10 @@ impl<'a> Talk<'a> {
     async fn hear(&mut self, answer: Option<String>) -> Result<Said, OpError> {
         let turn = self.cx.turn().await;
         let left = self.left();
-        let heard = self.process.ask(answer.as_deref(), left).await;
+        let line = self.process.ask(answer.as_deref(), left).await;
         drop(turn);
         self.tell_errors();
-        match heard {
+        match line {
             Heard::Line(bytes) => Said::read(&bytes).map_err(|what| self.broken(&what)),
             Heard::Long => Err(self.broken(&format!(
                 "printed a line of more than {} MiB",

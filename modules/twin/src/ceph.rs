@@ -170,7 +170,7 @@ const FINISH_TRIES: u32 = 10;
 
 fn stop(world: &mut World, member: &str) {
     watch::on_stop(world, member);
-    let told = health::pg_state(world);
+    let state = health::pg_state(world);
     let ceph = &mut world.ceph;
     ceph.epoch += 1;
     if let Some(mon) = ceph.mons.get_mut(member) {
@@ -193,7 +193,7 @@ fn stop(world: &mut World, member: &str) {
     }
     if ceph.mgr.as_deref() == Some(member) {
         ceph.mgr = None;
-        ceph.told_last = Some(told);
+        ceph.told_last = Some(state);
         world.schedule(FAILOVER, Due::Ceph(Event::MgrTakesOver));
     }
     if world.ceph.mds.as_deref() == Some(member) {

@@ -53,7 +53,7 @@ pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
         return reply;
     }
     let reply = answer(world, proc);
-    world.heard(proc, reply)
+    world.muted(proc, reply)
 }
 
 fn answer(world: &mut World, proc: &Proc) -> Reply {

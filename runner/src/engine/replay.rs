@@ -333,7 +333,7 @@ impl Engine {
         if done(Take::NAME) <= done(Release::NAME) {
             return Ok(());
         }
-        let told = |error: OpError| error.told();
+        let told = |error: OpError| error.located();
         let locks = self.ask(WhoseIsIt::NAME, json!({})).await.map_err(told)?;
         let locks = WhoseIsItOut::deserialize(locks).map_err(|e| e.to_string())?;
         let refusal = |lock: &MemberLock| {

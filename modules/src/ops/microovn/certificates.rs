@@ -108,11 +108,11 @@ pub(super) async fn certificates(cx: &Cx) -> Result<Certificates, OpError> {
     let now = cx.now().as_second();
     for ((end, what), members) in ends {
         let left = end.as_second() - now;
-        let told = sentence(what, &members, day(end), left < 0);
+        let text = sentence(what, &members, day(end), left < 0);
         if left < 0 {
-            found.expired.push(told);
+            found.expired.push(text);
         } else if left < SOON {
-            found.notes.push(told);
+            found.notes.push(text);
         }
     }
     if !untold.is_empty() {

@@ -38,7 +38,7 @@ pub(crate) struct Client {
 
 impl Client {
     /// Who runs, and where: `lxc (pid 4242)`.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         format!("{} (pid {})", self.app, self.pid)
     }
 }
@@ -76,7 +76,7 @@ impl Op for Clients {
         if out.clients.is_empty() {
             return "none".to_owned();
         }
-        joined(out.clients.iter().map(Client::told), ", ")
+        joined(out.clients.iter().map(Client::label), ", ")
     }
 
     async fn run(cx: &Cx, args: ClientsArgs) -> Result<ClientsOut, OpError> {
@@ -139,7 +139,7 @@ impl Op for Wait {
                 members: members.len(),
             }),
             Err(error) if found.is_empty() => Err(error),
-            Err(error) => Err(OpError::refused(error.message).with("clients", told(&found))),
+            Err(error) => Err(OpError::refused(error.message).with("clients", evidence(&found))),
         }
     }
 }
@@ -150,7 +150,7 @@ pub(crate) fn against(clients: &[Client]) -> String {
     members.dedup();
     let each = members.iter().map(|member| {
         let here = clients.iter().filter(|c| c.member == **member);
-        let programs = joined(here.clone().map(Client::told), ", ");
+        let programs = joined(here.clone().map(Client::label), ", ");
         let pids = joined(here.map(|c| c.pid), ",");
         format!("{member} runs {programs} (see: ps -fp {pids})")
     });
@@ -161,8 +161,7 @@ pub(crate) fn against(clients: &[Client]) -> String {
     )
 }
 
-/// The processes as evidence.
-pub(super) fn told(clients: &[Client]) -> serde_json::Value {
+pub(super) fn evidence(clients: &[Client]) -> serde_json::Value {
     serde_json::to_value(clients).unwrap_or_default()
 }
 
@@ -246,13 +245,13 @@ mod tests {
                     ==> /sys/fs/cgroup/system.slice/snap.microceph.ceph.3b5d4d0c-7e2e-4a0e-9b39-0f3a8d6f5c12.scope/cgroup.procs <==\n77\n\n\
                     ==> /sys/fs/cgroup/system.slice/snap.lxd.hook.configure-3b5d4d0c-7e2e-4a0e-9b39-0f3a8d6f5c13.scope/cgroup.procs <==\n\
                     \n==> /sys/fs/cgroup/system.slice/snap.odd.scope/cgroup.procs <==\n9\n";
-        let told: Vec<String> = read(&"micro01".into(), text)
+        let labels: Vec<String> = read(&"micro01".into(), text)
             .unwrap()
             .iter()
-            .map(|c| format!("{} {}", c.snap, c.told()))
+            .map(|c| format!("{} {}", c.snap, c.label()))
             .collect();
         assert_eq!(
-            told,
+            labels,
             [
                 "lxd lxc (pid 4242)",
                 "lxd lxc (pid 4250)",

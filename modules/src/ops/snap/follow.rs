@@ -35,7 +35,7 @@ pub(super) struct Stall {
 }
 
 impl Stall {
-    fn told(&self, args: &RefreshArgs) -> String {
+    fn message(&self, args: &RefreshArgs) -> String {
         let since = self.since.strftime("%H:%M:%S UTC");
         let (id, member) = (&self.change, &args.member);
         let down = if self.services_down {
@@ -99,7 +99,7 @@ impl Watch {
             });
         }
         let text = match &self.stall {
-            Some(stall) => format!("{text}: {}", stall.told(args)),
+            Some(stall) => format!("{text}: {}", stall.message(args)),
             None => text,
         };
         cx.progress(done, Some(total), text.clone());

@@ -322,7 +322,9 @@ async fn attempt<S: Spares>(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, O
                 let why = clients::against(&clients);
                 if Instant::now() >= idle {
                     let error = OpError::new(Kind::Conflict, format!("not started: {why}"));
-                    return Err(error.on(member).with("clients", clients::told(&clients)));
+                    return Err(error
+                        .on(member)
+                        .with("clients", clients::evidence(&clients)));
                 }
                 cx.progress(0, None, why);
                 tokio::time::sleep(AGAIN).await;

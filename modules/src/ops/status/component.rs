@@ -114,7 +114,7 @@ pub(super) async fn read(
             }
         }
     };
-    let unknown = |error: OpError| (Health::Unknown, vec![error.told()]);
+    let unknown = |error: OpError| (Health::Unknown, vec![error.located()]);
     let (health, problems) = seen.judged.unwrap_or_else(unknown);
     let channels: BTreeSet<String> = installed.iter().map(|(_, i)| i.channel.clone()).collect();
     ComponentStatus {

@@ -445,9 +445,9 @@ fn change(
 fn instance_json(world: &World, asked: &str, instance: &super::Instance, deep: bool) -> Value {
     let node = world.lxd.nodes.get(&instance.location);
     let ready = node.map_or(0, |n| n.ready);
-    let heard = ready == 0 || asked == instance.location || world.now >= ready + HEARD;
+    let reported = ready == 0 || asked == instance.location || world.now >= ready + HEARD;
     let daemon = node.is_some_and(|n| n.daemon == Daemon::Ready);
-    let answered = heard && daemon && serves(world, &instance.location);
+    let answered = reported && daemon && serves(world, &instance.location);
     let (status, code) = match (answered, instance.running) {
         (false, _) => ("Error", 112),
         (true, true) => ("Running", 103),
