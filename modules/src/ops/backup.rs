@@ -47,97 +47,49 @@ struct Part {
     command: &'static str,
 }
 
-const fn part(
-    file: &'static str,
-    component: Component,
-    there: &'static str,
-    command: &'static str,
-) -> Part {
-    Part {
-        file,
-        component,
-        there,
-        command,
-    }
+/// A row is the file, the component, the path that is there where the part is, and what prints it.
+macro_rules! parts {
+    ($($file:literal of $component:ident at $there:literal: $command:literal;)+) => {
+        [$(Part {
+            file: $file,
+            component: Component::$component,
+            there: $there,
+            command: $command,
+        }),+]
+    };
 }
 
 /// All parts. `tar` is told to put up with files that change and sockets that come and go.
-const PARTS: [Part; 11] = [
-    part(
-        "microceph.sql",
-        Component::Microceph,
-        "/var/snap/microceph/common/state",
-        "/snap/bin/microceph cluster sql .dump",
-    ),
-    part(
-        "microceph-state.tar.gz",
-        Component::Microceph,
-        "/var/snap/microceph/common/state",
-        "/usr/bin/tar --ignore-failed-read -C /var/snap/microceph/common -czf - state",
-    ),
-    part(
-        "microovn.sql",
-        Component::Microovn,
-        "/var/snap/microovn/common/state",
-        "/snap/bin/microovn cluster sql .dump",
-    ),
-    part(
-        "microovn-state.tar.gz",
-        Component::Microovn,
-        "/var/snap/microovn/common/state",
-        "/usr/bin/tar --ignore-failed-read -C /var/snap/microovn/common -czf - state",
-    ),
-    part(
-        "ovn-northbound.db",
-        Component::Microovn,
-        "/var/snap/microovn/common/run/ovn/ovnnb_db.sock",
-        "/snap/bin/microovn.ovsdb-client --timeout=60 backup unix:/var/snap/microovn/common/run/ovn/ovnnb_db.sock OVN_Northbound",
-    ),
-    part(
-        "ovn-southbound.db",
-        Component::Microovn,
-        "/var/snap/microovn/common/run/ovn/ovnsb_db.sock",
-        "/snap/bin/microovn.ovsdb-client --timeout=60 backup unix:/var/snap/microovn/common/run/ovn/ovnsb_db.sock OVN_Southbound",
-    ),
-    part(
-        "lxd-global.sql",
-        Component::Lxd,
-        "/var/snap/lxd/common/lxd",
-        "/snap/bin/lxd sql global .dump",
-    ),
-    part(
-        "lxd-local.sql",
-        Component::Lxd,
-        "/var/snap/lxd/common/lxd",
-        "/snap/bin/lxd sql local .dump",
-    ),
-    part(
-        "lxd-certificates.tar.gz",
-        Component::Lxd,
-        "/var/snap/lxd/common/lxd",
-        "/usr/bin/tar -C /var/snap/lxd/common/lxd -czf - server.crt server.key cluster.crt cluster.key",
-    ),
-    part(
-        "microcloud.sql",
-        Component::Microcloud,
-        "/var/snap/microcloud/common/state",
-        "/snap/bin/microcloud sql .dump",
-    ),
-    part(
-        "microcloud-state.tar.gz",
-        Component::Microcloud,
-        "/var/snap/microcloud/common/state",
-        "/usr/bin/tar --ignore-failed-read -C /var/snap/microcloud/common -czf - state",
-    ),
-];
+const PARTS: [Part; 11] = parts! {
+    "microceph.sql" of Microceph at "/var/snap/microceph/common/state":
+        "/snap/bin/microceph cluster sql .dump";
+    "microceph-state.tar.gz" of Microceph at "/var/snap/microceph/common/state":
+        "/usr/bin/tar --ignore-failed-read -C /var/snap/microceph/common -czf - state";
+    "microovn.sql" of Microovn at "/var/snap/microovn/common/state":
+        "/snap/bin/microovn cluster sql .dump";
+    "microovn-state.tar.gz" of Microovn at "/var/snap/microovn/common/state":
+        "/usr/bin/tar --ignore-failed-read -C /var/snap/microovn/common -czf - state";
+    "ovn-northbound.db" of Microovn at "/var/snap/microovn/common/run/ovn/ovnnb_db.sock":
+        "/snap/bin/microovn.ovsdb-client --timeout=60 backup unix:/var/snap/microovn/common/run/ovn/ovnnb_db.sock OVN_Northbound";
+    "ovn-southbound.db" of Microovn at "/var/snap/microovn/common/run/ovn/ovnsb_db.sock":
+        "/snap/bin/microovn.ovsdb-client --timeout=60 backup unix:/var/snap/microovn/common/run/ovn/ovnsb_db.sock OVN_Southbound";
+    "lxd-global.sql" of Lxd at "/var/snap/lxd/common/lxd":
+        "/snap/bin/lxd sql global .dump";
+    "lxd-local.sql" of Lxd at "/var/snap/lxd/common/lxd":
+        "/snap/bin/lxd sql local .dump";
+    "lxd-certificates.tar.gz" of Lxd at "/var/snap/lxd/common/lxd":
+        "/usr/bin/tar -C /var/snap/lxd/common/lxd -czf - server.crt server.key cluster.crt cluster.key";
+    "microcloud.sql" of Microcloud at "/var/snap/microcloud/common/state":
+        "/snap/bin/microcloud sql .dump";
+    "microcloud-state.tar.gz" of Microcloud at "/var/snap/microcloud/common/state":
+        "/usr/bin/tar --ignore-failed-read -C /var/snap/microcloud/common -czf - state";
+};
 
 /// LXD's databases as files, where it doesn't serve.
-const LXD_FILES: Part = part(
-    "lxd-database.tar.gz",
-    Component::Lxd,
-    "/var/snap/lxd/common/lxd",
-    "/usr/bin/tar --ignore-failed-read -C /var/snap/lxd/common/lxd -czf - database",
-);
+const LXD_FILES: [Part; 1] = parts! {
+    "lxd-database.tar.gz" of Lxd at "/var/snap/lxd/common/lxd":
+        "/usr/bin/tar --ignore-failed-read -C /var/snap/lxd/common/lxd -czf - database";
+};
 
 /// Copy the control plane of a member into a folder of this run's there, which only root can read.
 ///
@@ -267,7 +219,7 @@ async fn take(cx: &Cx, member: &Member, folder: &str, unserved: &[String]) -> Re
     let served = PARTS
         .iter()
         .filter(|part| !(part.file.ends_with(".sql") && has(unserved, part)));
-    let files = std::iter::once(&LXD_FILES).filter(|part| has(unserved, part));
+    let files = LXD_FILES.iter().filter(|part| has(unserved, part));
     for part in served.chain(files).filter(|part| has(&installed, part)) {
         if !exists(cx, member, part.there).await? {
             continue;
@@ -282,8 +234,8 @@ async fn take(cx: &Cx, member: &Member, folder: &str, unserved: &[String]) -> Re
             return Err(unwritten(member, &path, &cmd, &output));
         }
         if !output.success() && !changed {
-            let said = output.stderr.trim();
-            return Err(output.failure(&cmd, member, &format!("{}: {said}", part.file)));
+            let stderr = output.stderr.trim();
+            return Err(output.failure(&cmd, member, &format!("{}: {stderr}", part.file)));
         }
         kept.push(path);
     }
@@ -298,16 +250,16 @@ async fn take(cx: &Cx, member: &Member, folder: &str, unserved: &[String]) -> Re
 }
 
 fn unwritten(member: &Member, path: &str, cmd: &Cmd, output: &Output) -> OpError {
-    let said = output.stderr.trim();
-    let error = output.failure(cmd, member, said);
-    let way = if said.contains("No space left") {
+    let stderr = output.stderr.trim();
+    let error = output.failure(cmd, member, stderr);
+    let way = if stderr.contains("No space left") {
         "Free up space there"
     } else {
         "Fix that there"
     };
     OpError {
         message: format!(
-            "the backup can't be written to {path}: {said}. {way} and resume, or start a run with --backup=false"
+            "the backup can't be written to {path}: {stderr}. {way} and resume, or start a run with --backup=false"
         ),
         ..error
     }
@@ -423,8 +375,8 @@ impl Op for Verify {
         let check = Cmd::root(["/usr/bin/sha256sum", "--check", "--quiet", &sums]).timeout(TIMEOUT);
         let output = cx.cmd(member, &check).await?;
         if !output.success() {
-            let said = format!("{}{}", output.stdout, output.stderr);
-            let what = format!("the backup isn't what was written: {}", said.trim());
+            let printed = format!("{}{}", output.stdout, output.stderr);
+            let what = format!("the backup isn't what was written: {}", printed.trim());
             return Err(output.failure(&check, member, &what));
         }
         let files = files(cx, member, &folder).await?;

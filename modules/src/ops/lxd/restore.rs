@@ -181,17 +181,23 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
     let since: Vec<Instance> = args.since.iter().filter(here).cloned().collect();
     let now = known(cx).await?;
     let mut out = RestoreOut::default();
-    let mut told = Vec::new();
+    let mut failures = Vec::new();
+    let mut put =
+        |result: Result<(), OpError>, is: &Instance, verb: &str, done: &mut Vec<String>| {
+            match result {
+                Ok(()) => done.push(is.title()),
+                Err(error) if error.kind.in_doubt() => return Err(error),
+                Err(error) => failures.push(format!("{} didn't {verb}: {error}", is.title())),
+            }
+            Ok(())
+        };
     for was in &since {
         let Some(is) = was.among(&now) else {
             continue;
         };
         if is.location != was.location {
-            match carry(cx, &args.member, is, &args.member).await {
-                Ok(()) => out.moved.push(is.title()),
-                Err(error) if error.kind.in_doubt() => return Err(error),
-                Err(error) => told.push(format!("{} didn't move home: {error}", is.title())),
-            }
+            let moved = carry(cx, &args.member, is, &args.member).await;
+            put(moved, is, "move home", &mut out.moved)?;
         }
     }
     let now = known(cx).await?;
@@ -199,22 +205,16 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
         let Some(is) = was.among(&now).filter(|is| !is.runs()) else {
             continue;
         };
-        match operation::set_state(cx, &args.member, is, "start").await {
-            Ok(()) => out.started.push(is.title()),
-            Err(error) if error.kind.in_doubt() => return Err(error),
-            Err(error) => told.push(format!("{} didn't start: {error}", is.title())),
-        }
+        let started = operation::set_state(cx, &args.member, is, "start").await;
+        put(started, is, "start", &mut out.started)?;
     }
     // What doesn't start by itself was started by somebody meanwhile, and is theirs.
     for was in since.iter().filter(|was| !was.runs() && was.autostarts) {
         let Some(is) = was.among(&now).filter(|is| is.runs()) else {
             continue;
         };
-        match operation::set_state(cx, &args.member, is, "stop").await {
-            Ok(()) => out.stopped.push(is.title()),
-            Err(error) if error.kind.in_doubt() => return Err(error),
-            Err(error) => told.push(format!("{} didn't stop: {error}", is.title())),
-        }
+        let stopped = operation::set_state(cx, &args.member, is, "stop").await;
+        put(stopped, is, "stop", &mut out.stopped)?;
     }
     let now = known(cx).await?;
     let amiss = amiss(&since, &now);
@@ -222,7 +222,7 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
     let down: Vec<String> = since.iter().filter(down).map(Instance::title).collect();
     if !down.is_empty() {
         let names = down.join(", ");
-        let why = if told.is_empty() { amiss } else { told };
+        let why = if failures.is_empty() { amiss } else { failures };
         let message = format!(
             "{names} ran before the evacuation but doesn't run now: {}. See: lxc info --show-log {}",
             why.join("; "),
@@ -232,7 +232,7 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
     }
     out.home = u32::try_from(since.len() - amiss.len()).unwrap_or(u32::MAX);
     out.differences = amiss;
-    out.differences.extend(told);
+    out.differences.extend(failures);
     Ok(out)
 }
 

@@ -191,11 +191,9 @@ async fn microceph(cx: &Cx, presence: &Presence, halfway: Option<&mut Halfway>) 
 async fn microovn(cx: &Cx, presence: &Presence, halfway: Option<&mut Halfway>) -> Seen {
     let health = microovn::health(cx);
     let (health, views) = join(health, Views::take(cx, MICROOVN, presence)).await;
-    let judged = health.and_then(|health| {
-        if !health.ok {
-            return Ok((Health::Bad, health.problems));
-        }
-        halfway::database(&views, presence, halfway)
+    let judged = health.and_then(|health| match health.ok {
+        true => halfway::database(&views, presence, halfway),
+        false => Ok((Health::Bad, health.problems)),
     });
     Seen {
         roster: views.roster().ok(),
