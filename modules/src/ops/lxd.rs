@@ -24,13 +24,13 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use detail::InstanceDetail;
-pub(crate) use detail::inventory;
+pub use detail::{InstanceDetail, StoragePool};
+pub(crate) use detail::{inventory, pools};
 pub use evacuate::Evacuate;
 pub(crate) use healing::Healing;
 pub use instances::{Instance, Instances, Unharmed};
-pub use kept::{Bucket, StoragePool};
-pub(crate) use kept::{local_buckets, pools, with_tpm};
+pub use kept::Bucket;
+pub(crate) use kept::{local_buckets, with_tpm};
 pub(crate) use lasting::lasting;
 pub(crate) use predict::Predict;
 pub(crate) use restore::Restore;

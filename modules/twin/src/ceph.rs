@@ -61,7 +61,8 @@ impl Product for MicroCeph {
     }
 
     fn ready(&self, world: &mut World) {
-        daemon_ready(world);
+        // MicroCeph looks whether an upgrade is over.
+        world.schedule(FINISH, Due::Ceph(Event::FinishUpgrade(1)));
     }
 
     fn link_changed(&self, world: &mut World, member: &str) {
@@ -242,11 +243,6 @@ fn start(world: &mut World, member: &str) {
     for (after, event) in due {
         world.schedule(after, Due::Ceph(event));
     }
-}
-
-/// MicroCeph's daemon is ready: it looks whether an upgrade is over.
-fn daemon_ready(world: &mut World) {
-    world.schedule(FINISH, Due::Ceph(Event::FinishUpgrade(1)));
 }
 
 fn link_changed(world: &mut World, member: &str) {

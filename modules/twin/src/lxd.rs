@@ -50,8 +50,11 @@ impl Product for LxdProduct {
         node.is_some_and(|node| node.daemon == Daemon::Down)
     }
 
+    /// Every instance is gone with the power. Those that ran are started again when LXD is.
     fn power_lost(&self, world: &mut World, member: &str) {
-        power_lost(world, member);
+        let cause = std::mem::take(&mut world.cause);
+        instances_stop(world, member);
+        world.cause = cause;
     }
 }
 
@@ -213,13 +216,6 @@ fn stop(world: &mut World, member: &str) {
         instances_stop(world, member);
     }
     down(world, member);
-}
-
-/// The member's power is gone, and every instance with it. Those that ran are started again when LXD is.
-fn power_lost(world: &mut World, member: &str) {
-    let cause = std::mem::take(&mut world.cause);
-    instances_stop(world, member);
-    world.cause = cause;
 }
 
 fn instances_stop(world: &mut World, member: &str) {

@@ -107,12 +107,12 @@ fn settle_after(world: &mut World, millis: u64, snap: &str, member: &str) {
     world.schedule(millis, Due::Micro { snap, member });
 }
 
+fn row_mut<'a>(world: &'a mut World, snap: &str, member: &str) -> Option<&'a mut Row> {
+    world.micro.get_mut(snap)?.rows.get_mut(member)
+}
+
 pub(crate) fn stop(world: &mut World, snap: &str, member: &str) {
-    if let Some(row) = world
-        .micro
-        .get_mut(snap)
-        .and_then(|m| m.rows.get_mut(member))
-    {
+    if let Some(row) = row_mut(world, snap, member) {
         row.daemon = Daemon::Down;
     }
 }
@@ -121,11 +121,7 @@ pub(crate) fn start(world: &mut World, snap: &str, member: &str) {
     let Some(schema) = world.release(member, snap).map(|r| r.schema) else {
         return;
     };
-    if let Some(row) = world
-        .micro
-        .get_mut(snap)
-        .and_then(|m| m.rows.get_mut(member))
-    {
+    if let Some(row) = row_mut(world, snap, member) {
         row.daemon = Daemon::Starting;
         row.schema = schema;
     }
@@ -188,6 +184,11 @@ pub(crate) fn settle(world: &mut World, snap: &str, member: &str) {
 pub(crate) fn command(world: &World, proc: &Proc, app: &str, args: &[&str]) -> Reply {
     let has = |what| world.has(&proc.member, what);
     let prefix = error_prefix(app);
+    let if_ready = |lacks: &str, reply: &dyn Fn() -> Reply| match unready(world, app, &proc.member)
+    {
+        Some(error) => Reply::fail(1, format!("Error: {lacks}{error}\n")),
+        None => reply(),
+    };
     match args {
         ["cluster", "list", flags @ ..] => {
             if app == "microceph"
@@ -206,27 +207,16 @@ pub(crate) fn command(world: &World, proc: &Proc, app: &str, args: &[&str]) -> R
                 Err(reply) => reply,
             }
         }
-        ["disk", "list", "--json"] if app == "microceph" => match unready(world, app, &proc.member)
-        {
-            Some(error) => Reply::fail(
-                1,
-                format!("Error: internal error: unable to fetch configured disks: {error}\n"),
-            ),
-            None => Reply::out(format!("{}\n", ceph::disks(world))),
-        },
-        ["status"] if app == "microceph" => match unready(world, app, &proc.member) {
-            Some(error) => Reply::fail(1, format!("Error: {error}\n")),
-            None => Reply::out(ceph_status(world)),
-        },
-        ["status"] if app == "microovn" => match unready(world, app, &proc.member) {
-            Some(error) => Reply::fail(1, format!("Error: failed listing services: {error}\n")),
-            None => Reply::out(ovn::status(world, &proc.member)),
-        },
+        ["disk", "list", "--json"] if app == "microceph" => {
+            let lacks = "internal error: unable to fetch configured disks: ";
+            if_ready(lacks, &|| Reply::out(format!("{}\n", ceph::disks(world))))
+        }
+        ["status"] if app == "microceph" => if_ready("", &|| Reply::out(ceph_status(world))),
+        ["status"] if app == "microovn" => if_ready("failed listing services: ", &|| {
+            Reply::out(ovn::status(world, &proc.member))
+        }),
         ["certificates", "list", flags @ ..] if app == "microovn" => {
-            match unready(world, app, &proc.member) {
-                Some(error) => Reply::fail(1, format!("Error: {error}\n")),
-                None => ovn::certificates(world, &proc.member, flags),
-            }
+            if_ready("", &|| ovn::certificates(world, &proc.member, flags))
         }
         ["waitready", flags @ ..]
             if (app == "microceph" && has(Trait::CephWaitready))

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::detail::{Detailed, Place, Pool, Server, is_remote};
+use super::detail::{Detailed, Place, Server, StoragePool, is_remote};
 use super::placement::{self, Limits};
 use super::{LxdMember, detail};
 use crate::contract::cx::Cx;
@@ -205,7 +205,7 @@ fn foretell(
     member: &Member,
     members: &[LxdMember],
     server: &Server,
-    pools: &[Pool],
+    pools: &[StoragePool],
     instances: &[Detailed],
     limits: &Limits,
     places: &mut BTreeMap<Member, Place>,
@@ -282,7 +282,7 @@ fn takes(member: &LxdMember, instance: &Detailed) -> bool {
 }
 
 /// What LXD would do with an instance, and why.
-fn fate(instance: &Detailed, pools: &[Pool], server: &Server) -> (Action, String) {
+fn fate(instance: &Detailed, pools: &[StoragePool], server: &Server) -> (Action, String) {
     if instance.status == "Error" {
         return (
             Action::Cannot,
@@ -327,7 +327,7 @@ fn fate(instance: &Detailed, pools: &[Pool], server: &Server) -> (Action, String
 /// The device that binds an instance to its host, and why.
 fn bound<'a>(
     instance: &'a Detailed,
-    pools: &[Pool],
+    pools: &[StoragePool],
     server: &Server,
 ) -> Option<(&'a str, &'static str)> {
     instance.expanded_devices.iter().find_map(|(name, device)| {
@@ -350,7 +350,7 @@ fn bound<'a>(
 /// Why LXD must not be let look at a disk.
 const CRASHES: &str = "is a disk in no pool, on which LXD before 6.8 crashes when it evacuates";
 
-fn automatic(instance: &Detailed, pools: &[Pool], server: &Server) -> (Action, String) {
+fn automatic(instance: &Detailed, pools: &[StoragePool], server: &Server) -> (Action, String) {
     match bound(instance, pools, server) {
         Some((device, CRASHES)) => {
             let why = format!("its device {device} {CRASHES}; set cluster.evacuate for it");

@@ -87,8 +87,8 @@ impl Op for Baseline {
             osds: picture.tree.by_host(),
             pgs: picture.status.pg_states(),
             codes: picture.status.codes(),
-            flags: picture.dump.flags().to_vec(),
-            host_flags: picture.dump.host_flags().clone(),
+            flags: picture.dump.flags_set.clone(),
+            host_flags: picture.dump.crush_node_flags.clone(),
             require_osd_release: picture.dump.require_osd_release,
             versions: versions.releases(),
         })

@@ -115,7 +115,7 @@ async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Look<FinishOut> {
     }
     Ok(FinishOut {
         release: release.to_string(),
-        flags_changed: changed(&since.flags, dump.flags()),
+        flags_changed: changed(&since.flags, &dump.flags_set),
         require_osd_release: dump.require_osd_release,
     })
 }
@@ -142,7 +142,7 @@ fn left_on(since: &BaselineOut, dump: &OsdDump) -> Option<String> {
             .is_some_and(|flags| flags.iter().any(|flag| flag == "noout"))
     };
     let left = dump
-        .host_flags()
+        .crush_node_flags
         .iter()
         .find(|(host, flags)| flags.iter().any(|flag| flag == "noout") && !had(host));
     left.map(|(host, _)| format!("noout is still set for {host}, and was not before; clear it with: sudo microceph.ceph osd unset-group noout {host}"))

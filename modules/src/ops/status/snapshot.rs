@@ -203,8 +203,8 @@ fn storage(picture: Picture) -> StorageSnapshot {
     StorageSnapshot {
         monitors: picture.mons.names().map(str::to_owned).collect(),
         osds: picture.tree.by_host(),
-        flags: picture.dump.flags().to_vec(),
-        host_flags: picture.dump.host_flags().clone(),
+        flags: picture.dump.flags_set.clone(),
+        host_flags: picture.dump.crush_node_flags.clone(),
         pgs: picture.status.pg_states().values().sum(),
         manager: picture.mgr.active_name,
         modules: BTreeSet::new(),

@@ -92,10 +92,10 @@ impl MdsStat {
 #[derive(Clone, Debug, Deserialize)]
 pub struct OsdDump {
     /// Flags of the whole cluster.
-    flags_set: Vec<String>,
+    pub(crate) flags_set: Vec<String>,
     /// Flags of hosts and other buckets, by name.
     #[serde(default)]
-    crush_node_flags: BTreeMap<String, Vec<String>>,
+    pub(crate) crush_node_flags: BTreeMap<String, Vec<String>>,
     /// The release that OSDs have to run.
     pub(crate) require_osd_release: String,
     osds: Vec<OsdState>,
@@ -122,14 +122,6 @@ impl OsdDump {
                     .is_some_and(|flags| has(flags)),
             global,
         )
-    }
-
-    pub(crate) fn flags(&self) -> &[String] {
-        &self.flags_set
-    }
-
-    pub(crate) fn host_flags(&self) -> &BTreeMap<String, Vec<String>> {
-        &self.crush_node_flags
     }
 
     /// Whose flags are set, and which: of the whole cluster first, then of hosts and other buckets.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::instance::Kind;
 use super::operation::{self, What};
-use super::{Daemon, HEARD, evacuation, offline, serves, state};
+use super::{Daemon, HEARD, Pool, evacuation, offline, serves, state};
 use crate::dialects::{self, Trait};
 use crate::world::{Proc, World};
 
@@ -262,14 +262,17 @@ fn sysinfo(world: &World, member: &str) -> Value {
 }
 
 fn pools(world: &World, proc: &Proc, request: &Request<'_>, rest: &[&str]) -> Answer {
+    let shown = |name: &str, pool: &Pool, status: &str| {
+        json!({"config": {}, "description": "", "driver": pool.driver, "locations": world.lxd.nodes.keys().collect::<Vec<_>>(),
+            "name": name, "status": status, "used_by": []})
+    };
     match rest {
         [] => {
             let all = world.lxd.pools.iter();
-            let json = all.map(|(name, pool)| {
-                json!({"config": {}, "description": "", "driver": pool.driver, "locations": world.lxd.nodes.keys().collect::<Vec<_>>(),
-                    "name": name, "status": "Created", "used_by": []})
-            });
-            Answer::Sync(json.collect())
+            Answer::Sync(
+                all.map(|(name, pool)| shown(name, pool, "Created"))
+                    .collect(),
+            )
         }
         [name] => {
             let Some(pool) = world.lxd.pools.get(*name) else {
@@ -283,10 +286,7 @@ fn pools(world: &World, proc: &Proc, request: &Request<'_>, rest: &[&str]) -> An
             } else {
                 "Created"
             };
-            Answer::Sync(
-                json!({"config": {}, "description": "", "driver": pool.driver, "locations": world.lxd.nodes.keys().collect::<Vec<_>>(),
-                "name": name, "status": status, "used_by": []}),
-            )
+            Answer::Sync(shown(name, pool, status))
         }
         [name, "resources"] => {
             let Some(pool) = world.lxd.pools.get(*name) else {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::world::{Due, Reply, World};
 
 /// A change. It belongs to snapd, not to whoever asked for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Change {
     pub(crate) id: u64,
     pub(crate) kind: String,
@@ -234,13 +234,9 @@ pub(crate) fn begin(
         snap: snap.to_owned(),
         tasks,
         spawned: now,
-        ready_at: None,
-        err: String::new(),
         step,
         goal,
-        at: 0,
-        undoing: false,
-        aborted: false,
+        ..Change::default()
     });
     do_task(world, member, id);
     id
@@ -265,15 +261,10 @@ pub(super) fn done_at_once(
         kind: kind.to_owned(),
         summary,
         snap: snap.to_owned(),
-        tasks: Vec::new(),
         spawned: now,
         ready_at: Some(now),
-        err: String::new(),
         step: world.cause.clone(),
-        goal: Goal::default(),
-        at: 0,
-        undoing: false,
-        aborted: false,
+        ..Change::default()
     });
 }
 
@@ -300,21 +291,17 @@ fn do_task(world: &mut World, member: &str, id: u64) {
     let task = &mut change.tasks[at];
     task.status = if undoing { "Undoing" } else { "Doing" }.to_owned();
     let (kind, takes) = (task.kind.clone(), task.takes);
-    let takes = takes
-        + if asks {
-            world.store.takes(world.linked(member))
-        } else {
-            0
-        };
+    let store = match asks {
+        true => world.store.takes(world.linked(member)),
+        false => 0,
+    };
     world.cause = cause;
-    match (kind.as_str(), undoing) {
-        // When a start is undone, what had been started of the new revision is stopped again.
-        ("stop-snap-services", false) | ("start-snap-services", true) => {
-            world.services_stop(member, &snap);
-        }
-        _ => {}
+    // When a start is undone, what had been started of the new revision is stopped again.
+    if let ("stop-snap-services", false) | ("start-snap-services", true) = (kind.as_str(), undoing)
+    {
+        world.services_stop(member, &snap);
     }
-    ends_after(world, takes, member, id);
+    ends_after(world, takes + store, member, id);
 }
 
 /// The current task of a change ends then.
@@ -336,12 +323,8 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
     let Some(change) = machine.snapd.changes.iter().find(|c| c.id == id) else {
         return;
     };
-    let (snap, at, undoing, goal) = (
-        change.snap.clone(),
-        change.at,
-        change.undoing,
-        change.goal.clone(),
-    );
+    let (at, undoing) = (change.at, change.undoing);
+    let (snap, goal) = (change.snap.clone(), change.goal.clone());
     let kind = change.tasks[at].kind.clone();
     if change.aborted && !undoing {
         return undo(world, member, id, "Undone");
@@ -392,10 +375,8 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
             _ => {}
         }
     }
-    if matches!(
-        (kind.as_str(), undoing),
-        ("start-snap-services", false) | ("stop-snap-services", true)
-    ) {
+    if let ("start-snap-services", false) | ("stop-snap-services", true) = (kind.as_str(), undoing)
+    {
         world.services_start(member, &snap);
     }
     let Some(change) = change_mut(world, member, id) else {
