@@ -22,7 +22,7 @@ use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 
 pub use folder::{Found, find};
-pub use protocol::PROTOCOL;
+pub(crate) use protocol::PROTOCOL;
 
 pub use crate::contract::op::{Described, DescribedOp, Program};
 
@@ -41,18 +41,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the module program {} can't be used: {what}", file.display())]
 pub struct ProgramError {
-    /// The program.
-    pub file: PathBuf,
-    /// What is wrong.
-    pub what: String,
+    pub(crate) file: PathBuf,
+    pub(crate) what: String,
 }
 
 impl Program {
     /// Asks a program what it is.
-    ///
-    /// # Errors
-    /// Where it can't be started, or what it says can't be used.
-    pub async fn describe(name: &str, file: &Path) -> Result<Self, ProgramError> {
+    pub(crate) async fn describe(name: &str, file: &Path) -> Result<Self, ProgramError> {
         let described = ask(file).await.and_then(|d| describe::checked(name, d));
         let described = described.map_err(|what| ProgramError {
             file: file.to_owned(),
@@ -86,10 +81,10 @@ impl Program {
             }
         };
         let described = &program.described;
-        let ops = described.ops.iter().map(op).collect();
         Module {
+            ops: described.ops.iter().map(op).collect(),
             program: Some(Arc::clone(&program)),
-            ..Module::new(&program.name, &described.about, ops)
+            ..Module::new(&program.name, &described.about)
         }
     }
 
@@ -141,7 +136,6 @@ fn not_started(file: &Path, error: &std::io::Error) -> String {
     format!("it can't be started: {error}")
 }
 
-/// An op of a program.
 struct ProgramOp {
     program: Arc<Program>,
     op: DescribedOp,

@@ -145,7 +145,7 @@ fn round(seed: u64) -> (usize, u32) {
         let registry = lockstep_modules::registry();
         left.does(&registry, "lock.take")
             .await
-            .unwrap_or_else(|e| panic!("seed {seed}: {}", e.told()));
+            .unwrap_or_else(|e| panic!("seed {seed}: {}", e.located()));
         (had.into_iter().filter(|had| *had).count(), most.get())
     })
 }

@@ -16,7 +16,7 @@ use lockstep::secret::{Secrets, Source, placeholder};
 use lockstep_modules::contract::cluster::{Cluster, MemberConfig, SshConfig};
 use lockstep_modules::contract::cx::Cx;
 use lockstep_modules::contract::error::OpError;
-use lockstep_modules::contract::op::{Effect, Module, Op, OpDef, Probe, Registry};
+use lockstep_modules::contract::op::{Effect, Module, Op, Probe, Registry};
 use lockstep_twin::{Scenario, Twin};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -110,7 +110,7 @@ fn process(
     std::fs::write(&file, TOKEN).unwrap();
     let opened = Source::File(file).open("token").unwrap();
     let secrets = Secrets::of([("token".to_owned(), opened)]).unwrap();
-    let registry = Registry::new([Module::new("demo", "For tests.", vec![OpDef::of::<Blab>()])]);
+    let registry = Registry::new([Module::new("demo", "For tests.").op::<Blab>()]);
     let cluster = Cluster {
         name: "c".to_owned(),
         members: vec![MemberConfig::named("micro01")],

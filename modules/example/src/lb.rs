@@ -8,7 +8,7 @@ use std::time::Duration;
 use lockstep_modules::contract::cmd::Cmd;
 use lockstep_modules::contract::cx::{Cx, Look, Unmet};
 use lockstep_modules::contract::error::OpError;
-use lockstep_modules::contract::op::{Effect, Module, Op, OpDef};
+use lockstep_modules::contract::op::{Effect, Module, Op};
 use lockstep_modules::contract::schema::{Member, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,18 +18,11 @@ const LBCTL: &str = "/usr/local/bin/lbctl";
 /// Pause between two looks at a backend whose connections are to end.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// The module.
-#[must_use]
 pub(crate) fn module() -> Module {
-    Module::new(
-        "lb",
-        "The load balancer.",
-        vec![
-            OpDef::of::<Show>(),
-            OpDef::of::<Drain>(),
-            OpDef::of::<Enable>(),
-        ],
-    )
+    Module::new("lb", "The load balancer.")
+        .op::<Show>()
+        .op::<Drain>()
+        .op::<Enable>()
 }
 
 /// What the balancer does with a backend.
@@ -85,7 +78,6 @@ pub(crate) struct ShowArgs {
     backend: Member,
 }
 
-/// `lb.show`
 pub(crate) struct Show;
 
 impl Op for Show {
@@ -125,7 +117,6 @@ pub(crate) struct DrainArgs {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct DrainOut {}
 
-/// `lb.drain`
 pub(crate) struct Drain;
 
 impl Op for Drain {
@@ -189,7 +180,6 @@ pub(crate) struct EnableArgs {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct EnableOut {}
 
-/// `lb.enable`
 pub(crate) struct Enable;
 
 impl Op for Enable {

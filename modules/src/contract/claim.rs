@@ -38,7 +38,6 @@ impl Claim {
     }
 
     /// Whether it is this run's, in whichever sitting.
-    #[must_use]
     pub(crate) fn same_run(&self, run: &Run) -> bool {
         (&self.run, &self.holder, self.began) == (&run.id, &run.holder, run.began)
     }

@@ -389,13 +389,16 @@ pub fn tail(text: &str, bytes: usize) -> &str {
 
 /// The line of a failed program's output that most likely says why: the first one marked as an error, or the last.
 pub(crate) fn last_line(stderr: &str, stdout: &str) -> String {
-    let said = if stderr.trim().is_empty() {
+    let output = if stderr.trim().is_empty() {
         stdout
     } else {
         stderr
     };
-    let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
-    let marked = said
+    let mut lines = output
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let marked = output
         .lines()
         .map(str::trim)
         .find(|line| line.to_ascii_lowercase().contains("error:"));

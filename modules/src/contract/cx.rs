@@ -122,12 +122,12 @@ pub enum Unmet {
 }
 
 impl Unmet {
-    /// An error is a reason to look again, in the words that `told` has for it, unless a member can't be reached.
-    pub fn of(error: OpError, told: impl FnOnce(&OpError) -> String) -> Self {
+    /// An error is a reason to look again, in these words, unless a member can't be reached.
+    pub fn of(error: OpError, words: impl FnOnce(&OpError) -> String) -> Self {
         if error.kind == Kind::Unreachable {
             Self::Failed(error)
         } else {
-            Self::NotYet(told(&error))
+            Self::NotYet(words(&error))
         }
     }
 }
@@ -152,11 +152,11 @@ pub struct Cx {
     deadline: Instant,
     left: RefCell<Vec<Value>>,
     /// Somebody was told how far the step is since the last look.
-    told: Cell<bool>,
+    reported: Cell<bool>,
     /// What the last look of `until` missed.
     missing: RefCell<Option<String>>,
     /// Members that answered since the attempt began.
-    heard: RefCell<BTreeSet<Member>>,
+    answered: RefCell<BTreeSet<Member>>,
     /// Members that were asked something and haven't answered, with when, in a look that names them.
     asked: RefCell<Option<Vec<(Member, Instant)>>>,
     /// What must be so on every member, or nothing is begun there.
@@ -177,9 +177,9 @@ impl Cx {
             timeout,
             deadline: Instant::now() + timeout.0,
             left: RefCell::new(left),
-            told: Cell::new(false),
+            reported: Cell::new(false),
             missing: RefCell::new(None),
-            heard: RefCell::default(),
+            answered: RefCell::default(),
             asked: RefCell::default(),
             guard: None,
         }
@@ -319,7 +319,7 @@ impl Cx {
         let mut result = self.listen(member, &batch).await;
         let took = began.elapsed();
         if result.is_ok() {
-            self.heard.borrow_mut().insert(member.clone());
+            self.answered.borrow_mut().insert(member.clone());
         }
         if let Ok([output]) = result.as_deref_mut() {
             output.took = Some(took);
@@ -467,14 +467,14 @@ impl Cx {
 
     /// Whether a member has answered since the attempt began.
     #[must_use]
-    pub fn has_heard(&self, member: &Member) -> bool {
-        self.heard.borrow().contains(member)
+    pub fn has_answer(&self, member: &Member) -> bool {
+        self.answered.borrow().contains(member)
     }
 
     /// Whether no member has answered since the attempt began.
     #[must_use]
-    pub fn has_heard_nobody(&self) -> bool {
-        self.heard.borrow().is_empty()
+    pub fn has_no_answer(&self) -> bool {
+        self.answered.borrow().is_empty()
     }
 
     /// What the last look of [`Cx::until`] missed.
@@ -513,7 +513,7 @@ impl Cx {
 
     /// Tells whoever watches how far the step is.
     pub fn progress(&self, done: u64, total: Option<u64>, text: impl Into<String>) {
-        self.told.set(true);
+        self.reported.set(true);
         self.tell(done, total, text.into());
     }
 
@@ -586,7 +586,7 @@ impl Cx {
             )));
         }
         // Who told by itself how far it is has said it better.
-        if !self.told.replace(false) {
+        if !self.reported.replace(false) {
             self.tell(0, None, missing);
         }
         tokio::time::sleep(pause).await;

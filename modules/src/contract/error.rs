@@ -118,7 +118,7 @@ impl OpError {
 
     /// The message, with the member that it is about.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn located(&self) -> String {
         let member = self.member.as_ref();
         member.map_or_else(|| self.to_string(), |member| format!("{member}: {self}"))
     }

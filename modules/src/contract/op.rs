@@ -352,15 +352,22 @@ pub struct Module {
 }
 
 impl Module {
-    /// A module of these ops.
+    /// A module without ops yet.
     #[must_use]
-    pub fn new(name: &str, about: &str, ops: Vec<OpDef>) -> Self {
+    pub fn new(name: &str, about: &str) -> Self {
         Self {
             name: name.to_owned(),
             about: about.to_owned(),
-            ops,
+            ops: Vec::new(),
             program: None,
         }
+    }
+
+    /// With this op too.
+    #[must_use]
+    pub fn op<O: Op>(mut self) -> Self {
+        self.ops.push(OpDef::of::<O>());
+        self
     }
 }
 

@@ -13,16 +13,15 @@ use crate::contract::cmd::{Cmd, End, Output};
 use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::{Member, Span};
 use crate::ops::lock::FOLDER;
 use crate::products::snapd::{self, Snap};
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    let ops = vec![OpDef::of::<Take>(), OpDef::of::<Verify>()];
-    Module::new("backup", "A copy of the control plane on each member.", ops)
+pub(crate) fn module() -> Module {
+    Module::new("backup", "A copy of the control plane on each member.")
+        .op::<Take>()
+        .op::<Verify>()
 }
 
 /// Runs `$2…` and keeps what it prints in the file `$1`, which only root can read. The pipe is there because a confined
@@ -38,11 +37,9 @@ const TIMEOUT: Duration = Duration::from_secs(180);
 /// The list of checksums. It is written last: a backup without it was never finished.
 const SUMS: &str = "SHA256SUMS";
 
-/// A part of a backup.
 struct Part {
     /// The file that it is kept in. A dump of SQL ends with `COMMIT;`.
     file: &'static str,
-    /// The component that it is of.
     component: Component,
     /// A path that is there where the part is.
     there: &'static str,
@@ -50,97 +47,49 @@ struct Part {
     command: &'static str,
 }
 
-const fn part(
-    file: &'static str,
-    component: Component,
-    there: &'static str,
-    command: &'static str,
-) -> Part {
-    Part {
-        file,
-        component,
-        there,
-        command,
-    }
+/// A row is the file, the component, the path that is there where the part is, and what prints it.
+macro_rules! parts {
+    ($($file:literal of $component:ident at $there:literal: $command:literal;)+) => {
+        [$(Part {
+            file: $file,
+            component: Component::$component,
+            there: $there,
+            command: $command,
+        }),+]
+    };
 }
 
 /// All parts. `tar` is told to put up with files that change and sockets that come and go.
-const PARTS: [Part; 11] = [
-    part(
-        "microceph.sql",
-        Component::Microceph,
-        "/var/snap/microceph/common/state",
-        "/snap/bin/microceph cluster sql .dump",
-    ),
-    part(
-        "microceph-state.tar.gz",
-        Component::Microceph,
-        "/var/snap/microceph/common/state",
-        "/usr/bin/tar --ignore-failed-read -C /var/snap/microceph/common -czf - state",
-    ),
-    part(
-        "microovn.sql",
-        Component::Microovn,
-        "/var/snap/microovn/common/state",
-        "/snap/bin/microovn cluster sql .dump",
-    ),
-    part(
-        "microovn-state.tar.gz",
-        Component::Microovn,
-        "/var/snap/microovn/common/state",
-        "/usr/bin/tar --ignore-failed-read -C /var/snap/microovn/common -czf - state",
-    ),
-    part(
-        "ovn-northbound.db",
-        Component::Microovn,
-        "/var/snap/microovn/common/run/ovn/ovnnb_db.sock",
-        "/snap/bin/microovn.ovsdb-client --timeout=60 backup unix:/var/snap/microovn/common/run/ovn/ovnnb_db.sock OVN_Northbound",
-    ),
-    part(
-        "ovn-southbound.db",
-        Component::Microovn,
-        "/var/snap/microovn/common/run/ovn/ovnsb_db.sock",
-        "/snap/bin/microovn.ovsdb-client --timeout=60 backup unix:/var/snap/microovn/common/run/ovn/ovnsb_db.sock OVN_Southbound",
-    ),
-    part(
-        "lxd-global.sql",
-        Component::Lxd,
-        "/var/snap/lxd/common/lxd",
-        "/snap/bin/lxd sql global .dump",
-    ),
-    part(
-        "lxd-local.sql",
-        Component::Lxd,
-        "/var/snap/lxd/common/lxd",
-        "/snap/bin/lxd sql local .dump",
-    ),
-    part(
-        "lxd-certificates.tar.gz",
-        Component::Lxd,
-        "/var/snap/lxd/common/lxd",
-        "/usr/bin/tar -C /var/snap/lxd/common/lxd -czf - server.crt server.key cluster.crt cluster.key",
-    ),
-    part(
-        "microcloud.sql",
-        Component::Microcloud,
-        "/var/snap/microcloud/common/state",
-        "/snap/bin/microcloud sql .dump",
-    ),
-    part(
-        "microcloud-state.tar.gz",
-        Component::Microcloud,
-        "/var/snap/microcloud/common/state",
-        "/usr/bin/tar --ignore-failed-read -C /var/snap/microcloud/common -czf - state",
-    ),
-];
+const PARTS: [Part; 11] = parts! {
+    "microceph.sql" of Microceph at "/var/snap/microceph/common/state":
+        "/snap/bin/microceph cluster sql .dump";
+    "microceph-state.tar.gz" of Microceph at "/var/snap/microceph/common/state":
+        "/usr/bin/tar --ignore-failed-read -C /var/snap/microceph/common -czf - state";
+    "microovn.sql" of Microovn at "/var/snap/microovn/common/state":
+        "/snap/bin/microovn cluster sql .dump";
+    "microovn-state.tar.gz" of Microovn at "/var/snap/microovn/common/state":
+        "/usr/bin/tar --ignore-failed-read -C /var/snap/microovn/common -czf - state";
+    "ovn-northbound.db" of Microovn at "/var/snap/microovn/common/run/ovn/ovnnb_db.sock":
+        "/snap/bin/microovn.ovsdb-client --timeout=60 backup unix:/var/snap/microovn/common/run/ovn/ovnnb_db.sock OVN_Northbound";
+    "ovn-southbound.db" of Microovn at "/var/snap/microovn/common/run/ovn/ovnsb_db.sock":
+        "/snap/bin/microovn.ovsdb-client --timeout=60 backup unix:/var/snap/microovn/common/run/ovn/ovnsb_db.sock OVN_Southbound";
+    "lxd-global.sql" of Lxd at "/var/snap/lxd/common/lxd":
+        "/snap/bin/lxd sql global .dump";
+    "lxd-local.sql" of Lxd at "/var/snap/lxd/common/lxd":
+        "/snap/bin/lxd sql local .dump";
+    "lxd-certificates.tar.gz" of Lxd at "/var/snap/lxd/common/lxd":
+        "/usr/bin/tar -C /var/snap/lxd/common/lxd -czf - server.crt server.key cluster.crt cluster.key";
+    "microcloud.sql" of Microcloud at "/var/snap/microcloud/common/state":
+        "/snap/bin/microcloud sql .dump";
+    "microcloud-state.tar.gz" of Microcloud at "/var/snap/microcloud/common/state":
+        "/usr/bin/tar --ignore-failed-read -C /var/snap/microcloud/common -czf - state";
+};
 
 /// LXD's databases as files, where it doesn't serve.
-const LXD_FILES: Part = part(
-    "lxd-database.tar.gz",
-    Component::Lxd,
-    "/var/snap/lxd/common/lxd",
-    "/usr/bin/tar --ignore-failed-read -C /var/snap/lxd/common/lxd -czf - database",
-);
+const LXD_FILES: [Part; 1] = parts! {
+    "lxd-database.tar.gz" of Lxd at "/var/snap/lxd/common/lxd":
+        "/usr/bin/tar --ignore-failed-read -C /var/snap/lxd/common/lxd -czf - database";
+};
 
 /// Copy the control plane of a member into a folder of this run's there, which only root can read.
 ///
@@ -149,14 +98,14 @@ const LXD_FILES: Part = part(
 #[serde(deny_unknown_fields)]
 pub struct TakeArgs {
     /// Member to act on.
-    pub member: Member,
+    pub(crate) member: Member,
     /// How many backups are kept there, this one counted.
     #[serde(default = "five")]
-    pub keep: usize,
+    pub(crate) keep: usize,
     /// Components whose daemon doesn't serve there, since members have different releases: of their databases only the
     /// files are copied.
     #[serde(default)]
-    pub unserved: Vec<String>,
+    pub(crate) unserved: Vec<String>,
 }
 
 fn five() -> usize {
@@ -167,24 +116,24 @@ fn five() -> usize {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TakeOut {
     /// Where it is.
-    pub folder: String,
+    pub(crate) folder: String,
     /// What is in it.
-    pub files: Vec<File>,
+    pub(crate) files: Vec<File>,
     /// Bytes in all.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Backups that were removed.
-    pub pruned: Vec<String>,
+    pub(crate) pruned: Vec<String>,
 }
 
 /// A file of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct File {
+pub(crate) struct File {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its size in bytes.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Its SHA-256.
-    pub sha256: String,
+    pub(crate) sha256: String,
 }
 
 /// `backup.take`
@@ -270,7 +219,7 @@ async fn take(cx: &Cx, member: &Member, folder: &str, unserved: &[String]) -> Re
     let served = PARTS
         .iter()
         .filter(|part| !(part.file.ends_with(".sql") && has(unserved, part)));
-    let files = std::iter::once(&LXD_FILES).filter(|part| has(unserved, part));
+    let files = LXD_FILES.iter().filter(|part| has(unserved, part));
     for part in served.chain(files).filter(|part| has(&installed, part)) {
         if !exists(cx, member, part.there).await? {
             continue;
@@ -285,8 +234,8 @@ async fn take(cx: &Cx, member: &Member, folder: &str, unserved: &[String]) -> Re
             return Err(unwritten(member, &path, &cmd, &output));
         }
         if !output.success() && !changed {
-            let said = output.stderr.trim();
-            return Err(output.failure(&cmd, member, &format!("{}: {said}", part.file)));
+            let stderr = output.stderr.trim();
+            return Err(output.failure(&cmd, member, &format!("{}: {stderr}", part.file)));
         }
         kept.push(path);
     }
@@ -301,16 +250,16 @@ async fn take(cx: &Cx, member: &Member, folder: &str, unserved: &[String]) -> Re
 }
 
 fn unwritten(member: &Member, path: &str, cmd: &Cmd, output: &Output) -> OpError {
-    let said = output.stderr.trim();
-    let error = output.failure(cmd, member, said);
-    let way = if said.contains("No space left") {
+    let stderr = output.stderr.trim();
+    let error = output.failure(cmd, member, stderr);
+    let way = if stderr.contains("No space left") {
         "Free up space there"
     } else {
         "Fix that there"
     };
     OpError {
         message: format!(
-            "the backup can't be written to {path}: {said}. {way} and resume, or start a run with --backup=false"
+            "the backup can't be written to {path}: {stderr}. {way} and resume, or start a run with --backup=false"
         ),
         ..error
     }
@@ -386,24 +335,23 @@ async fn prune(cx: &Cx, member: &Member, own: &str, keep: usize) -> Result<Vec<S
 /// Compare a member's backup with its checksums, and check that its dumps are complete.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct VerifyArgs {
+pub(crate) struct VerifyArgs {
     /// Member to ask.
-    pub member: Member,
+    pub(crate) member: Member,
     /// The backup's folder; this run's own unless given.
-    pub folder: Option<String>,
+    pub(crate) folder: Option<String>,
 }
 
 /// A backup that is whole.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct VerifyOut {
+pub(crate) struct VerifyOut {
     /// Where it is.
-    pub folder: String,
+    pub(crate) folder: String,
     /// What is in it.
-    pub files: Vec<File>,
+    pub(crate) files: Vec<File>,
 }
 
-/// `backup.verify`
-pub struct Verify;
+pub(crate) struct Verify;
 
 impl Op for Verify {
     const NAME: &'static str = "backup.verify";
@@ -427,8 +375,8 @@ impl Op for Verify {
         let check = Cmd::root(["/usr/bin/sha256sum", "--check", "--quiet", &sums]).timeout(TIMEOUT);
         let output = cx.cmd(member, &check).await?;
         if !output.success() {
-            let said = format!("{}{}", output.stdout, output.stderr);
-            let what = format!("the backup isn't what was written: {}", said.trim());
+            let printed = format!("{}{}", output.stdout, output.stderr);
+            let what = format!("the backup isn't what was written: {}", printed.trim());
             return Err(output.failure(&check, member, &what));
         }
         let files = files(cx, member, &folder).await?;

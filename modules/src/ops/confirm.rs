@@ -5,17 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::Span;
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    Module::new(
-        "confirm",
-        "A question to the operator.",
-        vec![OpDef::of::<Confirm>()],
-    )
+pub(crate) fn module() -> Module {
+    Module::new("confirm", "A question to the operator.").op::<Confirm>()
 }
 
 /// Ask the operator. The run continues after "yes", and pauses here after "no" or if nobody is there to answer.
@@ -25,16 +19,16 @@ pub fn module() -> Module {
 #[serde(deny_unknown_fields)]
 pub struct ConfirmArgs {
     /// The question.
-    pub question: String,
+    pub(crate) question: String,
     /// What follows where nobody is there to answer.
     #[serde(default)]
-    pub unattended: Unattended,
+    pub(crate) unattended: Unattended,
 }
 
 /// What follows where nobody is there to answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Unattended {
+pub(crate) enum Unattended {
     /// The run pauses.
     #[default]
     Hold,
@@ -46,7 +40,7 @@ pub enum Unattended {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ConfirmOut {
     /// Always true.
-    pub yes: bool,
+    pub(crate) yes: bool,
 }
 
 /// `confirm`

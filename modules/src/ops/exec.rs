@@ -6,20 +6,14 @@ use serde::{Deserialize, Serialize};
 use crate::contract::cmd::{Cmd, End, Planned, tail};
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::{Member, Span};
 
 /// How much of each stream a playbook gets to see.
 const KEPT: usize = 32 * 1024;
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    Module::new(
-        "exec",
-        "Any other program on a member.",
-        vec![OpDef::of::<Exec>()],
-    )
+pub(crate) fn module() -> Module {
+    Module::new("exec", "Any other program on a member.").op::<Exec>()
 }
 
 /// Run a program on a member. It fails unless the program exits with 0, or with a status that is allowed.
@@ -30,36 +24,36 @@ pub fn module() -> Module {
 #[serde(deny_unknown_fields)]
 pub struct ExecArgs {
     /// Member to run it on.
-    pub member: Member,
+    pub(crate) member: Member,
     /// The program, by its absolute path, and its arguments.
     #[schemars(length(min = 1))]
-    pub argv: Vec<String>,
+    pub(crate) argv: Vec<String>,
     /// What running it a second time would mean.
-    pub effect: Effect,
+    pub(crate) effect: Effect,
     /// Run it as root.
     #[serde(default)]
-    pub root: bool,
+    pub(crate) root: bool,
     /// Text for its standard input: the place for a secret, which in `argv` any user of the member could read while it runs.
-    pub stdin: Option<String>,
+    pub(crate) stdin: Option<String>,
     /// Exit statuses other than 0 that aren't failures.
     #[serde(default)]
-    pub allow: Vec<i32>,
+    pub(crate) allow: Vec<i32>,
     /// What a simulated cluster takes it to have done, where it doesn't know the program: a plan is exact then.
-    pub plan: Option<Planned>,
+    pub(crate) plan: Option<Planned>,
 }
 
 /// What the program did.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ExecOut {
     /// Its exit status.
-    pub code: i32,
+    pub(crate) code: i32,
     /// The end of its standard output, 32 KiB at most.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// The end of its standard error, 32 KiB at most.
-    pub stderr: String,
+    pub(crate) stderr: String,
     /// Whether it printed more than that: the beginning is missing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub cut: bool,
+    pub(crate) cut: bool,
 }
 
 /// `exec`

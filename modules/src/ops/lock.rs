@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 use crate::contract::cmd::{Cmd, End, Output};
 use crate::contract::cx::{Cx, LogLevel};
 use crate::contract::error::{Kind, OpError};
-use crate::contract::op::{Effect, Module, Observation, Op, OpDef, Switch};
+use crate::contract::op::{Effect, Module, Observation, Op, Switch};
 use crate::contract::run::{Run, Sitting};
 use crate::contract::schema::{Member, Span};
 use crate::contract::text::joined;
 
-pub use crate::contract::claim::{Claim, LOCK};
+pub(crate) use crate::contract::claim::{Claim, LOCK};
 
 /// Where lockstep keeps what it leaves on a member.
 pub(crate) const FOLDER: &str = "/var/lib/lockstep";
@@ -38,16 +38,12 @@ pub const IF: &str = r#"test "$(readlink "$1")" = "$2" || exit 9; shift 2; exec 
 /// Facts about the lock begin so.
 pub const FACT: &str = "lock/";
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    let ops = vec![
-        OpDef::of::<Read>(),
-        OpDef::of::<Take>(),
-        OpDef::of::<Release>(),
-        OpDef::of::<Remove>(),
-    ];
-    Module::new("lock", "The cluster belongs to one run at a time.", ops)
+pub(crate) fn module() -> Module {
+    Module::new("lock", "The cluster belongs to one run at a time.")
+        .op::<Read>()
+        .op::<Take>()
+        .op::<Release>()
+        .op::<Remove>()
 }
 
 /// How a member's lock is.
@@ -58,13 +54,13 @@ pub struct MemberLock {
     /// Whose it is; absent where it is nobody's, or can't be told.
     pub claim: Option<Claim>,
     /// Why it can't be told.
-    pub problem: Option<String>,
+    pub(crate) problem: Option<String>,
     /// What the link says, to the letter; empty where there is none.
     #[serde(default)]
     pub says: String,
     /// Whose it was before, where a run has given it back; only `lock.read` asks for it.
     #[serde(default)]
-    pub last: Option<Claim>,
+    pub(crate) last: Option<Claim>,
     /// The member didn't answer.
     #[serde(default)]
     pub away: bool,
@@ -107,9 +103,7 @@ impl MemberLock {
         }
     }
 
-    /// What it says about the cluster.
-    #[must_use]
-    pub fn observation(&self) -> Observation {
+    pub(crate) fn observation(&self) -> Observation {
         Observation::from([(format!("{FACT}{}", self.member), self.brief())])
     }
 }
@@ -172,9 +166,6 @@ async fn after(
 }
 
 /// How a member's lock is.
-///
-/// # Errors
-/// Where the member can't be reached, or doesn't let us be root.
 pub(crate) async fn at(cx: &Cx, member: &Member) -> Result<MemberLock, OpError> {
     Ok(after(cx, member, &[]).await?.1)
 }
@@ -265,7 +256,7 @@ impl Op for Read {
 pub struct TakeArgs {
     /// Members on which it can't be taken are left out, such as those that don't answer: unless somebody else has it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub best_effort: bool,
+    pub(crate) best_effort: bool,
 }
 
 /// The cluster is this run's.
@@ -274,7 +265,7 @@ pub struct TakeOut {
     /// What the lock says on every member.
     pub claim: Claim,
     /// The members, by name.
-    pub members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
 }
 
 /// `lock.take`
@@ -385,7 +376,7 @@ pub struct ReleaseArgs {}
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseOut {
     /// How each member's lock is now: free, or another run's.
-    pub members: Vec<MemberLock>,
+    pub(crate) members: Vec<MemberLock>,
 }
 
 /// `lock.release`
@@ -471,13 +462,12 @@ async fn remove(
 /// be determined.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RemoveArgs {
+pub(crate) struct RemoveArgs {
     /// What each member's lock said, as `lock.read` has it in `says`.
-    pub shown: BTreeMap<String, String>,
+    pub(crate) shown: BTreeMap<String, String>,
 }
 
-/// `lock.remove`
-pub struct Remove;
+pub(crate) struct Remove;
 
 impl Op for Remove {
     const NAME: &'static str = "lock.remove";

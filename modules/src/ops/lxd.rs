@@ -24,23 +24,23 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use detail::InstanceDetail;
-pub(crate) use detail::inventory;
+pub use detail::{InstanceDetail, StoragePool};
+pub(crate) use detail::{inventory, pools};
 pub use evacuate::Evacuate;
-pub use healing::Healing;
+pub(crate) use healing::Healing;
 pub use instances::{Instance, Instances, Unharmed};
-pub use kept::{Bucket, StoragePool};
-pub(crate) use kept::{local_buckets, pools, with_tpm};
+pub use kept::Bucket;
+pub(crate) use kept::{local_buckets, with_tpm};
 pub(crate) use lasting::lasting;
-pub use predict::Predict;
-pub use restore::Restore;
-pub use work::{Work, work};
+pub(crate) use predict::Predict;
+pub(crate) use restore::Restore;
+pub(crate) use work::{Work, work};
 
 use crate::contract::cmd::Cmd;
 use crate::contract::component::Component;
 use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::{Kind, OpError};
-use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::{Member, Span};
 use crate::contract::text::joined;
 use crate::products::snapd::Presence;
@@ -57,60 +57,55 @@ const EVERY: Duration = Duration::from_secs(3);
 /// Good looks in a row before a gate opens: after a change of leader healthy members were seen as offline for a moment.
 const SAMPLES: u32 = 2;
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    let ops = vec![
-        OpDef::of::<Members>(),
-        OpDef::of::<Wait>(),
-        OpDef::of::<Instances>(),
-        OpDef::of::<Unharmed>(),
-        OpDef::of::<Predict>(),
-        OpDef::of::<Evacuate>(),
-        OpDef::of::<Restore>(),
-        OpDef::of::<Healing>(),
-    ];
-    Module::new("lxd", "Instances: LXD and its cluster.", ops)
+pub(crate) fn module() -> Module {
+    Module::new("lxd", "Instances: LXD and its cluster.")
+        .op::<Members>()
+        .op::<Wait>()
+        .op::<Instances>()
+        .op::<Unharmed>()
+        .op::<Predict>()
+        .op::<Evacuate>()
+        .op::<Restore>()
+        .op::<Healing>()
 }
 
 /// List the members of the LXD cluster and how LXD sees them.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct MembersArgs {}
+pub(crate) struct MembersArgs {}
 
 /// The members of the LXD cluster.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct MembersOut {
+pub(crate) struct MembersOut {
     /// The members.
-    pub members: Vec<LxdMember>,
+    pub(crate) members: Vec<LxdMember>,
 }
 
 /// A member, as LXD sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct LxdMember {
+pub(crate) struct LxdMember {
     /// Its name.
     #[serde(alias = "server_name")]
-    pub name: Member,
+    pub(crate) name: Member,
     /// `Online`, `Offline`, `Blocked` (versions differ) or `Evacuated` (which hides the other two).
-    pub status: String,
+    pub(crate) status: String,
     /// Why.
-    pub message: String,
+    pub(crate) message: String,
     /// Its part in the database.
     #[serde(default)]
-    pub roles: Vec<String>,
+    pub(crate) roles: Vec<String>,
     /// Its processors' architecture.
     #[serde(default)]
-    pub architecture: String,
+    pub(crate) architecture: String,
     /// Its configuration, for example `scheduler.instance`.
     #[serde(default)]
-    pub config: BTreeMap<String, String>,
+    pub(crate) config: BTreeMap<String, String>,
     /// The cluster groups that it is in.
     #[serde(default)]
-    pub groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
 }
 
-/// `lxd.members`
-pub struct Members;
+pub(crate) struct Members;
 
 impl Op for Members {
     const NAME: &'static str = "lxd.members";
@@ -131,9 +126,6 @@ impl Op for Members {
 }
 
 /// `lxc query` of a path, asked of the first member that answers.
-///
-/// # Errors
-/// Where none of them does.
 async fn query<T: DeserializeOwned>(cx: &Cx, path: &str) -> Result<T, OpError> {
     let cmd = Cmd::root(["/snap/bin/lxc", "query", path]).timeout(TIMEOUT);
     let (asked, mut output) = cx.ask(&cx.members(), &cmd).await?;
@@ -145,10 +137,7 @@ async fn query<T: DeserializeOwned>(cx: &Cx, path: &str) -> Result<T, OpError> {
 }
 
 /// The cluster's members.
-///
-/// # Errors
-/// Where no member answers.
-pub async fn members(cx: &Cx) -> Result<Vec<LxdMember>, OpError> {
+pub(crate) async fn members(cx: &Cx) -> Result<Vec<LxdMember>, OpError> {
     some(query(cx, MEMBERS).await?)
 }
 
@@ -168,20 +157,19 @@ fn some(members: Vec<LxdMember>) -> Result<Vec<LxdMember>, OpError> {
 /// gate between two members: all are refreshed, and then this is asked for.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WaitArgs {}
+pub(crate) struct WaitArgs {}
 
 /// What the gate saw when it opened.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct WaitOut {
+pub(crate) struct WaitOut {
     /// The members.
-    pub members: Vec<LxdMember>,
+    pub(crate) members: Vec<LxdMember>,
     /// Members whose LXD can't be asked for its networks and storage: it is from before 5.21.4, or before 6.4.
     #[serde(default)]
-    pub unasked: Vec<String>,
+    pub(crate) unasked: Vec<String>,
 }
 
-/// `lxd.wait`
-pub struct Wait;
+pub(crate) struct Wait;
 
 impl Op for Wait {
     const NAME: &'static str = "lxd.wait";
@@ -224,7 +212,7 @@ async fn look(cx: &Cx) -> Look<WaitOut> {
         return Err(Unmet::NotYet(not_ready(&waiting)));
     }
     let seen = health(cx, &presence).await;
-    let seen = seen.map_err(|error| Unmet::of(error, OpError::told))?;
+    let seen = seen.map_err(|error| Unmet::of(error, OpError::located))?;
     if seen.problems.is_empty() {
         let members = seen.members;
         return Ok(WaitOut { members, unasked });
@@ -281,21 +269,18 @@ async fn ready(cx: &Cx, member: &Member) -> Result<Ready, OpError> {
 }
 
 /// The cluster as its members see it.
-pub struct Seen {
+pub(crate) struct Seen {
     /// The members, as the first one that serves has them; none where none does.
-    pub members: Vec<LxdMember>,
-    /// What speaks against the cluster.
-    pub problems: Vec<String>,
+    pub(crate) members: Vec<LxdMember>,
+    pub(crate) problems: Vec<String>,
     /// Members whose LXD doesn't serve, and what was said.
-    pub silent: Vec<(Member, OpError)>,
+    pub(crate) silent: Vec<(Member, OpError)>,
 }
 
 /// The members, and what speaks against the cluster. Every member that has LXD is asked, side by side: one whose own LXD
 /// doesn't work may look well to another.
-///
-/// # Errors
-/// Where a member can't be reached, or nobody has LXD.
-pub async fn health(cx: &Cx, presence: &Presence) -> Result<Seen, OpError> {
+/// It fails where a member can't be reached, or nobody has LXD.
+pub(crate) async fn health(cx: &Cx, presence: &Presence) -> Result<Seen, OpError> {
     let list = Cmd::root(["/snap/bin/lxc", "query", MEMBERS]).timeout(LOOK);
     let ask = async |member: &Member| {
         let output = cx.cmd(member, &list).await?;
@@ -320,7 +305,7 @@ pub async fn health(cx: &Cx, presence: &Presence) -> Result<Seen, OpError> {
         }
         return Ok(Seen {
             members: Vec::new(),
-            problems: silent.iter().map(|(_, error)| error.told()).collect(),
+            problems: silent.iter().map(|(_, error)| error.located()).collect(),
             silent,
         });
     };
@@ -329,7 +314,7 @@ pub async fn health(cx: &Cx, presence: &Presence) -> Result<Seen, OpError> {
     let blocked = members.iter().any(|m| m.status == "Blocked");
     // Members that wait for others serve no API.
     if skew.is_none() && !blocked {
-        problems.extend(silent.iter().map(|(_, error)| error.told()));
+        problems.extend(silent.iter().map(|(_, error)| error.located()));
     }
     problems.extend(skew);
     Ok(Seen {
@@ -341,8 +326,7 @@ pub async fn health(cx: &Cx, presence: &Presence) -> Result<Seen, OpError> {
 
 /// Whether this is how LXD answers while it waits for members to have one version: that it isn't set up yet
 /// (`lxd/daemon.go`), or, up to 5.0, not at all.
-#[must_use]
-pub fn waits(error: &OpError) -> bool {
+pub(crate) fn waits(error: &OpError) -> bool {
     let stderr = error.detail.get("stderr").and_then(|text| text.as_str());
     error.kind == Kind::Timeout
         || stderr.is_some_and(|text| text.contains("LXD daemon setup in progress"))
@@ -351,7 +335,7 @@ pub fn waits(error: &OpError) -> bool {
 /// What is wrong in the eyes of those that answered. Who doesn't see it is told where they don't all do.
 fn unwell(presence: &Presence, views: &[(&str, Vec<LxdMember>)]) -> Vec<String> {
     // How long somebody has been silent is told differently by each.
-    let mut told: Vec<(String, String, Vec<&str>)> = Vec::new();
+    let mut found: Vec<(String, String, Vec<&str>)> = Vec::new();
     for (asked, view) in views {
         let listed = view.iter().map(|m| m.name.as_str());
         let differs = presence.differs("LXD", listed);
@@ -362,9 +346,9 @@ fn unwell(presence: &Presence, views: &[(&str, Vec<LxdMember>)]) -> Vec<String> 
             (what, why)
         });
         for (what, why) in differs.into_iter().chain(unwell) {
-            match told.iter_mut().find(|(known, _, _)| *known == what) {
+            match found.iter_mut().find(|(known, _, _)| *known == what) {
                 Some((_, _, by)) => by.push(asked),
-                None => told.push((what, why, vec![asked])),
+                None => found.push((what, why, vec![asked])),
             }
         }
     }
@@ -373,13 +357,10 @@ fn unwell(presence: &Presence, views: &[(&str, Vec<LxdMember>)]) -> Vec<String> 
         [one] => format!("{why}, as {one} sees it"),
         several => format!("{why}, as {} see it", several.join(", ")),
     };
-    told.into_iter().map(sentence).collect()
+    found.into_iter().map(sentence).collect()
 }
 
 /// Who holds whom, where versions differ, as the first that answers of those that serve knows it.
-///
-/// # Errors
-/// Where no member answers.
 async fn skew(cx: &Cx, presence: &Presence, serving: &[Member]) -> Result<Option<String>, OpError> {
     let Some(versions) = versions(cx, serving).await? else {
         return Ok(None);

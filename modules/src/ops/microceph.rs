@@ -11,29 +11,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::Member;
 use crate::products::ceph::{self, Aside, OsdDump, Raised, Status};
 
-pub use baseline::{Baseline, BaselineOut, Order};
-pub use finish::Finish;
-pub use noout::Noout;
-pub use spare::{Spare, against};
-pub use wait::Wait;
+pub(crate) use baseline::{Baseline, BaselineOut, Order};
+pub(crate) use finish::Finish;
+pub(crate) use noout::Noout;
+pub(crate) use spare::{Spare, against};
+pub(crate) use wait::Wait;
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    let ops = vec![
-        OpDef::of::<Health>(),
-        OpDef::of::<Baseline>(),
-        OpDef::of::<Order>(),
-        OpDef::of::<Spare>(),
-        OpDef::of::<Noout>(),
-        OpDef::of::<Wait>(),
-        OpDef::of::<Finish>(),
-    ];
-    Module::new("microceph", "Storage: MicroCeph and the Ceph it runs.", ops)
+pub(crate) fn module() -> Module {
+    Module::new("microceph", "Storage: MicroCeph and the Ceph it runs.")
+        .op::<Health>()
+        .op::<Baseline>()
+        .op::<Order>()
+        .op::<Spare>()
+        .op::<Noout>()
+        .op::<Wait>()
+        .op::<Finish>()
 }
 
 /// Tell how the storage is, by facts and not by Ceph's own verdict.
@@ -45,27 +41,27 @@ pub struct HealthArgs {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthOut {
     /// Whether nothing speaks against taking one member down.
-    pub ok: bool,
+    pub(crate) ok: bool,
     /// What does.
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
     /// Monitors in quorum.
-    pub quorum: Vec<String>,
+    pub(crate) quorum: Vec<String>,
     /// Monitors in all.
-    pub mons: usize,
+    pub(crate) mons: usize,
     /// OSDs in all.
-    pub osds: u64,
+    pub(crate) osds: u64,
     /// OSDs that are up.
-    pub osds_up: u64,
+    pub(crate) osds_up: u64,
     /// Placement groups.
-    pub pgs: u64,
+    pub(crate) pgs: u64,
     /// Health codes that are raised and not muted, for the record.
-    pub codes: Vec<String>,
+    pub(crate) codes: Vec<String>,
     /// The same codes, with what each means.
     #[serde(default)]
-    pub raised: Vec<Raised>,
+    pub(crate) raised: Vec<Raised>,
     /// What is worth knowing and no reason to stop: codes that aren't about data, and for whom `noout` is set.
     #[serde(default)]
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl HealthOut {
@@ -118,10 +114,7 @@ impl Op for Health {
 }
 
 /// How the storage is, asked of the first of `members` that answers.
-///
-/// # Errors
-/// Where none of them does.
-pub async fn health(cx: &Cx, members: &[Member]) -> Result<HealthOut, OpError> {
+pub(crate) async fn health(cx: &Cx, members: &[Member]) -> Result<HealthOut, OpError> {
     let (asked, status): (_, Status) = ceph::ask(cx, members, &["-s"]).await?;
     let cmd = ceph::command(&["osd", "dump"]);
     let dump: OsdDump = cx.cmd(&asked, &cmd).await?.json(&cmd, &asked)?;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::cx::{Cx, Look};
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::{Member, Span};
 use crate::contract::text::joined;
 use crate::products::microcluster::{self, MICROCLOUD, Row, State};
@@ -22,34 +22,28 @@ use crate::products::snapd::Revision;
 /// Pause between two looks of a gate.
 const EVERY: Duration = Duration::from_secs(3);
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    let ops = vec![OpDef::of::<Members>(), OpDef::of::<Wait>()];
-    Module::new(
-        "microcloud",
-        "The cluster of clusters: MicroCloud itself.",
-        ops,
-    )
+pub(crate) fn module() -> Module {
+    Module::new("microcloud", "The cluster of clusters: MicroCloud itself.")
+        .op::<Members>()
+        .op::<Wait>()
 }
 
 /// List the members of the MicroCloud, as one of them sees them.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct MembersArgs {
+pub(crate) struct MembersArgs {
     /// Member to ask.
-    pub member: Member,
+    pub(crate) member: Member,
 }
 
 /// The members of the MicroCloud.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct MembersOut {
+pub(crate) struct MembersOut {
     /// The members.
-    pub members: Vec<Row>,
+    pub(crate) members: Vec<Row>,
 }
 
-/// `microcloud.members`
-pub struct Members;
+pub(crate) struct Members;
 
 impl Op for Members {
     const NAME: &'static str = "microcloud.members";
@@ -73,26 +67,25 @@ impl Op for Members {
 /// member, on all of them, and MicroCloud finds the services of all members online.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WaitArgs {
+pub(crate) struct WaitArgs {
     /// The member that was just refreshed.
-    pub member: Option<Member>,
+    pub(crate) member: Option<Member>,
     /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
-    pub before: Option<Revision>,
+    pub(crate) before: Option<Revision>,
 }
 
 /// What the gate saw when it opened.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct WaitOut {
+pub(crate) struct WaitOut {
     /// How MicroCloud's database stands.
-    pub database: State,
+    pub(crate) database: State,
     /// How many members each service has, all online, as MicroCloud finds them; absent where it wasn't asked, or has no
     /// overview.
     #[serde(default)]
-    pub services: Option<String>,
+    pub(crate) services: Option<String>,
 }
 
-/// `microcloud.wait`
-pub struct Wait;
+pub(crate) struct Wait;
 
 impl Op for Wait {
     const NAME: &'static str = "microcloud.wait";

@@ -16,16 +16,15 @@ use serde::{Deserialize, Serialize};
 use crate::contract::cmd::Cmd;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Op, OpDef};
+use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::Member;
 use crate::products::raft::{self, View};
 
-pub use certificates::Certificates;
-pub use order::Order;
-pub use outlook::{Outlook, outlook};
-pub use spare::{Spare, against};
-pub use timers::Timers;
-pub use wait::Wait;
+pub(crate) use order::Order;
+pub(crate) use outlook::{Outlook, outlook};
+pub(crate) use spare::{Spare, against};
+pub(crate) use timers::Timers;
+pub(crate) use wait::Wait;
 
 /// One of the two databases of OVN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,17 +66,13 @@ impl Database {
     }
 }
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    let ops = vec![
-        OpDef::of::<Health>(),
-        OpDef::of::<Order>(),
-        OpDef::of::<Timers>(),
-        OpDef::of::<Spare>(),
-        OpDef::of::<Wait>(),
-    ];
-    Module::new("microovn", "Network: MicroOVN and the OVN it runs.", ops)
+pub(crate) fn module() -> Module {
+    Module::new("microovn", "Network: MicroOVN and the OVN it runs.")
+        .op::<Health>()
+        .op::<Order>()
+        .op::<Timers>()
+        .op::<Spare>()
+        .op::<Wait>()
 }
 
 /// Tell how the network's databases are, as every server of them sees it.
@@ -89,15 +84,15 @@ pub struct HealthArgs {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthOut {
     /// Whether nothing speaks against taking one member down.
-    pub ok: bool,
+    pub(crate) ok: bool,
     /// What does.
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
     /// Members that run the databases.
-    pub central: Vec<Member>,
+    pub(crate) central: Vec<Member>,
     /// Members that lead one.
-    pub leaders: Vec<Member>,
+    pub(crate) leaders: Vec<Member>,
     /// The terms of both databases; they change with every election.
-    pub terms: Vec<u64>,
+    pub(crate) terms: Vec<u64>,
 }
 
 impl HealthOut {
@@ -132,10 +127,8 @@ impl Op for Health {
 }
 
 /// How the databases are.
-///
-/// # Errors
-/// Where a member can't be reached: it may be the one that matters.
-pub async fn health(cx: &Cx) -> Result<HealthOut, OpError> {
+/// It fails where a member can't be reached: it may be the one that matters.
+pub(crate) async fn health(cx: &Cx) -> Result<HealthOut, OpError> {
     Ok(Picture::take(cx).await?.health())
 }
 
@@ -152,7 +145,6 @@ pub struct Placement {
     pub election_timer: Option<u64>,
 }
 
-/// Where the databases are.
 pub(crate) async fn placement(cx: &Cx) -> Result<Placement, OpError> {
     let picture = Picture::take(cx).await?;
     let leader = |views: &[(Member, View)]| {
@@ -198,9 +190,6 @@ impl Picture {
     }
 
     /// As [`Picture::take`], where every server can be read and there are some.
-    ///
-    /// # Errors
-    /// With what can't be read.
     async fn clear(cx: &Cx) -> Result<Self, OpError> {
         let picture = Self::take(cx).await?;
         let mut unread = picture.unread(None);
@@ -238,7 +227,6 @@ impl Picture {
         central
     }
 
-    /// Members that lead a database.
     fn leaders(&self) -> Vec<Member> {
         let leading = self
             .views

@@ -20,12 +20,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use checks::{CHECKS, CheckDef};
-pub use version::Version;
+pub(crate) use version::Version;
 
 use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
+use crate::contract::op::{Effect, Module, Observation, Op};
 use crate::contract::schema::{Channel, Member, Span};
 use crate::contract::text::joined;
 use crate::ops::snap::Update;
@@ -64,15 +64,13 @@ pub(crate) async fn machines(cx: &Cx) -> BTreeMap<Member, Machine> {
         .collect()
 }
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    let ops = vec![OpDef::of::<Read>(), OpDef::of::<Require>()];
+pub(crate) fn module() -> Module {
     Module::new(
         "preflight",
         "Whether a cluster is fit for what is to be done to it.",
-        ops,
     )
+    .op::<Read>()
+    .op::<Require>()
 }
 
 /// What a check came to.
@@ -108,7 +106,7 @@ pub struct Check {
     /// Its name.
     pub name: String,
     /// What it asks; of a hazard, what goes wrong.
-    pub about: String,
+    pub(crate) about: String,
     /// What it came to.
     pub verdict: Verdict,
     /// What speaks for that.
@@ -135,9 +133,9 @@ pub struct Report {
     /// The checks, in order.
     pub checks: Vec<Check>,
     /// The cluster that they were made on.
-    pub status: Status,
+    pub(crate) status: Status,
     /// What the store has for members, in the channels that they follow: by member and snap.
-    pub updates: BTreeMap<Member, BTreeMap<String, Update>>,
+    pub(crate) updates: BTreeMap<Member, BTreeMap<String, Update>>,
 }
 
 impl Report {
@@ -191,28 +189,28 @@ impl Report {
 pub struct CheckArgs {
     /// The components that are to be refreshed; all of them unless given.
     #[serde(default)]
-    pub components: Vec<Component>,
+    pub(crate) components: Vec<Component>,
     /// The channels that components are to be moved to, by snap.
     #[serde(default)]
-    pub channels: BTreeMap<String, Channel>,
+    pub(crate) channels: BTreeMap<String, Channel>,
     /// Checks to accept even if they fail.
     #[serde(default)]
-    pub accept: Vec<String>,
+    pub(crate) accept: Vec<String>,
     /// Which tracks follow which: the rows of `playbooks.data.compatibility`.
     #[serde(default)]
-    pub paths: Vec<Path>,
+    pub(crate) paths: Vec<Path>,
     /// What is known to go wrong: the rows of `playbooks.data.hazards`.
     #[serde(default)]
-    pub hazards: Vec<Hazard>,
+    pub(crate) hazards: Vec<Hazard>,
     /// Which versions go together: rows of `playbooks.data.compatibility`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub together: Vec<Together>,
+    pub(crate) together: Vec<Together>,
     /// Tracks whose names aren't the beginning of their versions: rows of `playbooks.data.compatibility`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tracks: Vec<Track>,
+    pub(crate) tracks: Vec<Track>,
     /// Channels that go together: rows of `playbooks.data.compatibility`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub sets: Vec<Set>,
+    pub(crate) sets: Vec<Set>,
 }
 
 impl CheckArgs {
@@ -248,7 +246,7 @@ impl CheckArgs {
 }
 
 async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
-    let status = status::read(cx).await?;
+    let status = status::read(cx).await;
     // Who gives no answer has been waited for, and "reachable" tells of it.
     let there = status.members.iter().filter(|m| m.reachable);
     let there = there.map(|m| m.name.clone()).collect();
@@ -373,13 +371,12 @@ impl Op for Read {
 /// Go on only if all checks pass, or are accepted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct RequireArgs {
+pub(crate) struct RequireArgs {
     /// What is to be done.
-    pub check: CheckArgs,
+    pub(crate) check: CheckArgs,
 }
 
-/// `preflight.require`
-pub struct Require;
+pub(crate) struct Require;
 
 impl Op for Require {
     const NAME: &'static str = "preflight.require";

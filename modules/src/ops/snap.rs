@@ -15,41 +15,36 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use clients::{Client, Clients, ClientsArgs, ClientsOut, Wait, WaitArgs, WaitOut};
-pub(crate) use clients::{against, lasting as running};
+pub(crate) use clients::{Client, Clients, Wait, against, lasting as running};
 pub use refresh::{REFRESH, Refresh, RefreshArgs, RefreshOut, Replaced, Spares};
 
 use crate::contract::cmd::Cmd;
 use crate::contract::cx::{Cx, LogLevel, Unmet};
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
+use crate::contract::op::{Effect, Module, Observation, Op};
 use crate::contract::schema::{Channel, Member, Span};
 use crate::contract::text::joined;
 use crate::products::snapd::{self, Change, Revision, Snap};
 
 /// The cohort that lets all members get the same revision, whatever a progressive release gives each of them.
-pub const COHORT: &str = "+";
+pub(crate) const COHORT: &str = "+";
 
 /// The module. `S` says which components have to spare a member before they are refreshed there.
-#[must_use]
-pub fn module<S: Spares>() -> Module {
-    let ops = vec![
-        OpDef::of::<Info>(),
-        OpDef::of::<List>(),
-        OpDef::of::<Updates>(),
-        OpDef::of::<Changes>(),
-        OpDef::of::<Clients>(),
-        OpDef::of::<Wait>(),
-        OpDef::of::<Refresh<S>>(),
-        OpDef::of::<Switch>(),
-        OpDef::of::<Hold>(),
-        OpDef::of::<Unhold>(),
-    ];
+pub(crate) fn module<S: Spares>() -> Module {
     Module::new(
         "snap",
         "Snaps of a member: what is installed, and refreshing it.",
-        ops,
     )
+    .op::<Info>()
+    .op::<List>()
+    .op::<Updates>()
+    .op::<Changes>()
+    .op::<Clients>()
+    .op::<Wait>()
+    .op::<Refresh<S>>()
+    .op::<Switch>()
+    .op::<Hold>()
+    .op::<Unhold>()
 }
 
 /// A snap as it is installed on a member.
@@ -71,8 +66,7 @@ pub struct Installed {
 
 impl Installed {
     /// What snapd says, as of `now` (an expired hold is none).
-    #[must_use]
-    pub fn of(snap: Snap, now: Timestamp) -> Self {
+    pub(crate) fn of(snap: Snap, now: Timestamp) -> Self {
         Self {
             held: snap.hold.is_some_and(|until| until > now),
             active: snap.status == "active",
@@ -83,9 +77,7 @@ impl Installed {
         }
     }
 
-    /// What this says about the cluster.
-    #[must_use]
-    pub fn observation(&self, member: &Member, snap: &str) -> Observation {
+    pub(crate) fn observation(&self, member: &Member, snap: &str) -> Observation {
         let key = |field: &str| format!("{member}/{snap}/{field}");
         Observation::from([
             (key("revision"), self.revision.to_string()),
@@ -98,15 +90,14 @@ impl Installed {
 /// Show how a snap is installed on a member.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SnapArgs {
+pub(crate) struct SnapArgs {
     /// Member to ask.
-    pub member: Member,
+    pub(crate) member: Member,
     /// Snap to inspect.
-    pub snap: String,
+    pub(crate) snap: String,
 }
 
-/// `snap.info`
-pub struct Info;
+pub(crate) struct Info;
 
 impl Op for Info {
     const NAME: &'static str = "snap.info";
@@ -143,20 +134,19 @@ impl Op for Info {
 /// List the snaps of a member.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     /// Member to ask.
-    pub member: Member,
+    pub(crate) member: Member,
 }
 
 /// The snaps of a member.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct ListOut {
+pub(crate) struct ListOut {
     /// Every installed snap, by name.
-    pub snaps: BTreeMap<String, Installed>,
+    pub(crate) snaps: BTreeMap<String, Installed>,
 }
 
-/// `snap.list`
-pub struct List;
+pub(crate) struct List;
 
 impl Op for List {
     const NAME: &'static str = "snap.list";
@@ -187,16 +177,16 @@ impl Op for List {
 /// Ask the store what it has for a member's snaps, in the channel and cohort that each is in.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct UpdatesArgs {
+pub(crate) struct UpdatesArgs {
     /// Member to ask.
-    pub member: Member,
+    pub(crate) member: Member,
 }
 
 /// What a refresh would bring.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct UpdatesOut {
+pub(crate) struct UpdatesOut {
     /// The revision that each snap with an update would get, by snap.
-    pub updates: BTreeMap<String, Update>,
+    pub(crate) updates: BTreeMap<String, Update>,
 }
 
 /// A revision that the store offers.
@@ -217,8 +207,7 @@ impl From<snapd::Released> for Update {
     }
 }
 
-/// `snap.updates`
-pub struct Updates;
+pub(crate) struct Updates;
 
 impl Op for Updates {
     const NAME: &'static str = "snap.updates";
@@ -268,38 +257,38 @@ async fn offers(cx: &Cx, member: &Member) -> Result<Vec<Offer>, OpError> {
 /// List the changes that snapd made or is making on a member.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ChangesArgs {
+pub(crate) struct ChangesArgs {
     /// Member to ask.
-    pub member: Member,
+    pub(crate) member: Member,
     /// Only changes that concern this snap.
-    pub snap: Option<String>,
+    pub(crate) snap: Option<String>,
     /// Only changes in progress.
     #[serde(default)]
-    pub in_progress: bool,
+    pub(crate) in_progress: bool,
 }
 
 /// Changes, oldest first.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct ChangesOut {
+pub(crate) struct ChangesOut {
     /// The changes. snapd forgets them a day after they end.
-    pub changes: Vec<ChangeOut>,
+    pub(crate) changes: Vec<ChangeOut>,
 }
 
 /// A change of snapd's.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct ChangeOut {
+pub(crate) struct ChangeOut {
     /// Its id.
-    pub id: String,
+    pub(crate) id: String,
     /// What it is, for example `refresh-snap`.
-    pub kind: String,
+    pub(crate) kind: String,
     /// How it stands: `Doing`, `Done`, `Error` and so on.
-    pub status: String,
+    pub(crate) status: String,
     /// Whether nothing of it goes on.
-    pub ready: bool,
+    pub(crate) ready: bool,
     /// What it is, in the member's language.
-    pub summary: String,
+    pub(crate) summary: String,
     /// Why it failed.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 impl From<Change> for ChangeOut {
@@ -315,8 +304,7 @@ impl From<Change> for ChangeOut {
     }
 }
 
-/// `snap.changes`
-pub struct Changes;
+pub(crate) struct Changes;
 
 impl Op for Changes {
     const NAME: &'static str = "snap.changes";
@@ -360,20 +348,20 @@ impl Op for Changes {
 #[serde(deny_unknown_fields)]
 pub struct SwitchArgs {
     /// Member to act on.
-    pub member: Member,
+    pub(crate) member: Member,
     /// Snap to switch.
-    pub snap: String,
+    pub(crate) snap: String,
     /// Channel to follow. Unchanged if left out.
-    pub channel: Option<Channel>,
+    pub(crate) channel: Option<Channel>,
 }
 
 /// What a switch did.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SwitchOut {
     /// Whether it had to be switched.
-    pub changed: bool,
+    pub(crate) changed: bool,
     /// The channel it follows now.
-    pub channel: String,
+    pub(crate) channel: String,
 }
 
 /// `snap.switch`
@@ -455,22 +443,21 @@ async fn switch(
 /// This does not hold back a refresh by name, nor an LXD that lags behind its cluster.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct HoldArgs {
+pub(crate) struct HoldArgs {
     /// Member to act on.
-    pub member: Member,
+    pub(crate) member: Member,
     /// Snap to hold.
-    pub snap: String,
+    pub(crate) snap: String,
 }
 
 /// What holding or releasing did.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct HoldOut {
+pub(crate) struct HoldOut {
     /// Whether it was otherwise before.
-    pub changed: bool,
+    pub(crate) changed: bool,
 }
 
-/// `snap.hold`
-pub struct Hold;
+pub(crate) struct Hold;
 
 impl Op for Hold {
     const NAME: &'static str = "snap.hold";
@@ -498,15 +485,14 @@ impl Op for Hold {
 /// Let a snap be refreshed by snapd again.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct UnholdArgs {
+pub(crate) struct UnholdArgs {
     /// Member to act on.
-    pub member: Member,
+    pub(crate) member: Member,
     /// Snap to release.
-    pub snap: String,
+    pub(crate) snap: String,
 }
 
-/// `snap.unhold`
-pub struct Unhold;
+pub(crate) struct Unhold;
 
 impl Op for Unhold {
     const NAME: &'static str = "snap.unhold";
@@ -568,21 +554,21 @@ async fn look(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Change>
     Ok((snapd::read(member, snap)?, changes))
 }
 
-/// Waits until no change of this snap goes on, and returns the snap. Whose change it is can't be told, so it is said.
+/// Waits until no change of this snap goes on, and returns the snap. Whose change it is isn't known, so its id is shown.
 async fn settled(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Change>), OpError> {
-    let mut said: Option<String> = None;
+    let mut waiting_for: Option<String> = None;
     cx.until(Span::secs(1).0, async || {
         let (snap, changes) = look(cx, member, name).await?;
         let Some(going) = changes.iter().find(|c| !c.ready) else {
             return Ok((snap, changes));
         };
-        if said.as_ref() != Some(&going.id) {
+        if waiting_for.as_ref() != Some(&going.id) {
             let text = format!(
                 "{member}: snapd already has change {} of {name} in progress ({}); waiting for it",
                 going.id, going.kind
             );
             cx.say(LogLevel::Info, &text);
-            said = Some(going.id.clone());
+            waiting_for = Some(going.id.clone());
         }
         let text = going.current().2;
         Err(Unmet::NotYet(format!(

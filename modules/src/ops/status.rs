@@ -13,32 +13,27 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use component::{ComponentStatus, Health};
-pub use halfway::Halfway;
 pub use lasting::{Area, Lasting, Unharmed};
-pub use require::Require;
+pub(crate) use require::Require;
 pub use snapshot::{Snapshot, SnapshotOut, StorageSnapshot};
 
 use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::{Kind, OpError};
-use crate::contract::op::{Effect, Module, Observation, Op, OpDef};
+use crate::contract::op::{Effect, Module, Observation, Op};
 use crate::contract::schema::{Member, Span};
 use crate::contract::text::joined;
 use crate::ops::lock::{self, MemberLock};
 use crate::ops::snap::Installed;
 use crate::products::snapd::{self, Change, Snap};
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    let ops = vec![
-        OpDef::of::<Read>(),
-        OpDef::of::<Require>(),
-        OpDef::of::<Snapshot>(),
-        OpDef::of::<Lasting>(),
-        OpDef::of::<Unharmed>(),
-    ];
-    Module::new("status", "The whole cluster as one record.", ops)
+pub(crate) fn module() -> Module {
+    Module::new("status", "The whole cluster as one record.")
+        .op::<Read>()
+        .op::<Require>()
+        .op::<Snapshot>()
+        .op::<Lasting>()
+        .op::<Unharmed>()
 }
 
 /// Inspect the whole cluster: what is installed on each member, whether all members are in step, and the health of each
@@ -70,10 +65,10 @@ pub struct MemberStatus {
     /// Its name.
     pub name: Member,
     /// Whether it answered.
-    pub reachable: bool,
+    pub(crate) reachable: bool,
     /// Whether nothing at all came back from it in time: the machine is off, or cut off.
     #[serde(default)]
-    pub silent: bool,
+    pub(crate) silent: bool,
     /// Why it didn't, or what was wrong with its answer.
     pub problem: Option<String>,
     /// The components that are installed, by snap.
@@ -103,15 +98,12 @@ impl Op for Read {
     }
 
     async fn run(cx: &Cx, _: ReadArgs) -> Result<Status, OpError> {
-        read(cx).await
+        Ok(read(cx).await)
     }
 }
 
-/// The whole cluster.
-///
-/// # Errors
-/// None at present: what can't be seen is part of the record.
-pub async fn read(cx: &Cx) -> Result<Status, OpError> {
+/// The whole cluster. What can't be seen is part of the record.
+pub(crate) async fn read(cx: &Cx) -> Status {
     cx.name_the_silent();
     let names = cx.members();
     let members = join_all(names.iter().map(|member| member_status(cx, member))).await;
@@ -120,14 +112,14 @@ pub async fn read(cx: &Cx) -> Result<Status, OpError> {
     // Of a member that wasn't seen nobody knows what it runs.
     let seen = members.iter().all(|m| m.problem.is_none());
     let well = |c: &ComponentStatus| matches!(c.health, Health::Ok | Health::Absent);
-    Ok(Status {
+    Status {
         cluster: cx.cluster().name.clone(),
         in_step: seen && components.iter().all(|c| c.in_step),
         // Where nothing is installed there is nothing that could be well.
         healthy: seen && components.iter().all(well) && !is_bare(&components),
         members,
         components,
-    })
+    }
 }
 
 /// Whether no member has any component.
@@ -248,9 +240,7 @@ impl Status {
         parts.join(", ")
     }
 
-    /// What this says about the cluster, as facts.
-    #[must_use]
-    pub fn observation(&self) -> Observation {
+    pub(crate) fn observation(&self) -> Observation {
         let mut observation = Observation::new();
         for member in self.members.iter().filter(|m| m.reachable) {
             observation.insert(format!("{}/reachable", member.name), "yes".to_owned());

@@ -6,35 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
-use crate::contract::op::{Effect, Module, Op, OpDef, Probe};
+use crate::contract::op::{Effect, Module, Op, Probe};
 use crate::contract::schema::Span;
 
-/// The module.
-#[must_use]
-pub fn module() -> Module {
-    Module::new(
-        "time",
-        "The clock, as steps.",
-        vec![OpDef::of::<Now>(), OpDef::of::<Sleep>()],
-    )
+pub(crate) fn module() -> Module {
+    Module::new("time", "The clock, as steps.")
+        .op::<Now>()
+        .op::<Sleep>()
 }
 
 /// Tell the time.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NowArgs {}
+pub(crate) struct NowArgs {}
 
 /// The time.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct NowOut {
+pub(crate) struct NowOut {
     /// As RFC 3339, in UTC.
-    pub text: String,
+    pub(crate) text: String,
     /// Seconds since 1970.
-    pub seconds: i64,
+    pub(crate) seconds: i64,
 }
 
-/// `time.now`
-pub struct Now;
+pub(crate) struct Now;
 
 impl Op for Now {
     const NAME: &'static str = "time.now";
@@ -61,20 +56,19 @@ impl Op for Now {
 /// says what is missing.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SleepArgs {
+pub(crate) struct SleepArgs {
     /// How long.
-    pub span: Span,
+    pub(crate) span: Span,
 }
 
 /// The end of a pause.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct SleepOut {
+pub(crate) struct SleepOut {
     /// When it ended, as RFC 3339.
-    pub until: String,
+    pub(crate) until: String,
 }
 
-/// `time.sleep`
-pub struct Sleep;
+pub(crate) struct Sleep;
 
 impl Op for Sleep {
     const NAME: &'static str = "time.sleep";

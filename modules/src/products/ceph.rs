@@ -21,7 +21,7 @@ use crate::contract::schema::Member;
 use crate::contract::text::joined;
 
 pub use codes::{Class, Codes, Raised, Severity, all as codes, notes};
-pub use manager::manager_modules;
+pub(crate) use manager::manager_modules;
 pub use maps::{
     MdsStat, Metadata, MgrStat, MonDump, OkToStop, OsdDump, OsdTree, Release, Versions,
 };
@@ -31,17 +31,13 @@ pub use status::{Aside, Figures, Status};
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A `ceph` command with JSON output.
-#[must_use]
-pub fn command(args: &[&str]) -> Cmd {
+pub(crate) fn command(args: &[&str]) -> Cmd {
     let head = ["/snap/bin/microceph.ceph", "--connect-timeout", "15"];
     Cmd::root(head.iter().chain(args).chain(&["-f", "json"]).copied()).timeout(TIMEOUT)
 }
 
 /// What a `ceph` command prints on the first of `members` that answers, and which that was.
-///
-/// # Errors
-/// Where none does, or not with a `T`.
-pub async fn ask<T: DeserializeOwned>(
+pub(crate) async fn ask<T: DeserializeOwned>(
     cx: &Cx,
     members: &[Member],
     args: &[&str],
@@ -51,29 +47,25 @@ pub async fn ask<T: DeserializeOwned>(
 
 /// Ceph as one member saw it, all at once.
 #[derive(Clone, Debug)]
-pub struct Picture {
-    /// Who was asked.
-    pub asked: Member,
+pub(crate) struct Picture {
+    pub(crate) asked: Member,
     /// `ceph -s`
-    pub status: Status,
+    pub(crate) status: Status,
     /// `ceph mon dump`
-    pub mons: MonDump,
+    pub(crate) mons: MonDump,
     /// `ceph mgr stat`
-    pub mgr: MgrStat,
+    pub(crate) mgr: MgrStat,
     /// `ceph mds stat`
-    pub mds: MdsStat,
+    pub(crate) mds: MdsStat,
     /// `ceph osd dump`
-    pub dump: OsdDump,
+    pub(crate) dump: OsdDump,
     /// `ceph osd tree`
-    pub tree: OsdTree,
+    pub(crate) tree: OsdTree,
 }
 
 impl Picture {
     /// Takes it from the first of `members` that answers.
-    ///
-    /// # Errors
-    /// With the last member's failure, if none of them does.
-    pub async fn take(cx: &Cx, members: &[Member]) -> Result<Self, OpError> {
+    pub(crate) async fn take(cx: &Cx, members: &[Member]) -> Result<Self, OpError> {
         let mut last = OpError::refused("there is no member to ask");
         for member in members {
             match Self::of(cx, member).await {
@@ -125,8 +117,7 @@ impl Picture {
 
     /// Everything that speaks against taking `member` down, or, without one, against going on after one came back. What is
     /// down on that very member doesn't count. See [`Status::problems`].
-    #[must_use]
-    pub fn problems(&self, since: Option<&Codes>, member: Option<&Member>) -> Vec<String> {
+    pub(crate) fn problems(&self, since: Option<&Codes>, member: Option<&Member>) -> Vec<String> {
         let aside = member.map_or_else(Aside::default, |member| self.aside(member));
         let mut problems = self.status.problems(since, aside);
         problems.extend(self.down_elsewhere(member));
@@ -147,8 +138,7 @@ impl Picture {
     }
 
     /// Which OSDs are down, and where to look.
-    #[must_use]
-    pub fn down_elsewhere(&self, member: Option<&Member>) -> Vec<String> {
+    pub(crate) fn down_elsewhere(&self, member: Option<&Member>) -> Vec<String> {
         let hosts = self
             .tree
             .by_host()
@@ -164,8 +154,7 @@ impl Picture {
     }
 
     /// What speaks against stopping all of Ceph on `member`, if everything else were well: majorities and successors.
-    #[must_use]
-    pub fn needs(&self, member: &Member) -> Vec<String> {
+    pub(crate) fn needs(&self, member: &Member) -> Vec<String> {
         let mut needs = Vec::new();
         let quorum = self.status.figures().quorum;
         let mons = self.mons.names().count();
@@ -192,10 +181,11 @@ impl Picture {
 /// Whether these OSDs can be stopped without data becoming unavailable, as Ceph tells; why not, if they can't.
 ///
 /// Without a manager the question hangs, and an OSD that doesn't exist is fine to stop, so the ids have to be right.
-///
-/// # Errors
-/// Where `asked` can't be reached, or Ceph gives no answer.
-pub async fn ok_to_stop(cx: &Cx, asked: &Member, ids: &[i64]) -> Result<Option<String>, OpError> {
+pub(crate) async fn ok_to_stop(
+    cx: &Cx,
+    asked: &Member,
+    ids: &[i64],
+) -> Result<Option<String>, OpError> {
     if ids.is_empty() {
         return Ok(None);
     }
@@ -215,8 +205,8 @@ pub async fn ok_to_stop(cx: &Cx, asked: &Member, ids: &[i64]) -> Result<Option<S
         _ => output.clone(),
     };
     let answer: OkToStop = answer.json(&cmd, asked)?;
-    let said = output.success() && answer.ok_to_stop;
-    Ok((!said).then(|| {
+    let agreed = output.success() && answer.ok_to_stop;
+    Ok((!agreed).then(|| {
         format!(
             "Ceph says that osd.{} can't be stopped: {} placement groups would become unavailable",
             ids.join(", osd."),

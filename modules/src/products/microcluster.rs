@@ -24,11 +24,10 @@ const TIMEOUT: Duration = Duration::from_secs(100);
 
 /// One of the three programs that keep such a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct App {
+pub(crate) struct App {
     /// The snap, and the program in it.
-    pub snap: &'static str,
-    /// As people write it.
-    pub title: &'static str,
+    pub(crate) snap: &'static str,
+    pub(crate) title: &'static str,
 }
 
 impl App {
@@ -40,30 +39,27 @@ impl App {
     }
 }
 
-/// MicroCeph.
-pub const MICROCEPH: App = App::of(Component::Microceph);
-/// MicroOVN.
-pub const MICROOVN: App = App::of(Component::Microovn);
-/// MicroCloud.
-pub const MICROCLOUD: App = App::of(Component::Microcloud);
+pub(crate) const MICROCEPH: App = App::of(Component::Microceph);
+pub(crate) const MICROOVN: App = App::of(Component::Microovn);
+pub(crate) const MICROCLOUD: App = App::of(Component::Microcloud);
 
 /// A member, as the database knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Row {
     /// Its name.
-    pub name: Member,
+    pub(crate) name: Member,
     /// Its address and port.
-    pub address: String,
+    pub(crate) address: String,
     /// `voter`, `stand-by`, `spare`, or `PENDING` until the next heartbeat.
-    pub role: String,
+    pub(crate) role: String,
     /// `ONLINE`, `UNREACHABLE`, `UPGRADING` or `NEEDS UPGRADE`, as the member that was asked sees it.
-    pub status: String,
+    pub(crate) status: String,
 }
 
 /// How a database stands, as one member sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub(crate) enum State {
     /// All members are online.
     Online,
     /// It waits until the members that lag behind have the new release too. That is how a wave looks from within.
@@ -71,10 +67,8 @@ pub enum State {
 }
 
 /// The members, as `member` sees them.
-///
-/// # Errors
-/// Where `member` can't be reached, or its daemon doesn't answer as expected: a list without a member is no answer.
-pub async fn list(cx: &Cx, app: App, member: &Member) -> Result<Vec<Row>, OpError> {
+/// A list without a member is no answer.
+pub(crate) async fn list(cx: &Cx, app: App, member: &Member) -> Result<Vec<Row>, OpError> {
     let program = format!("/snap/bin/{}", app.snap);
     let ask = |flags: &[&str]| {
         let words = [program.as_str(), "cluster", "list"];
@@ -102,10 +96,7 @@ pub async fn list(cx: &Cx, app: App, member: &Member) -> Result<Vec<Row>, OpErro
 }
 
 /// What the members' statuses amount to, if those who have the snap are listed.
-///
-/// # Errors
-/// With what is wrong, a sentence.
-pub fn judge(app: App, presence: &Presence, rows: &[Row]) -> Result<State, String> {
+pub(crate) fn judge(app: App, presence: &Presence, rows: &[Row]) -> Result<State, String> {
     let listed = rows.iter().map(|row| row.name.as_str());
     if let Some(differs) = presence.differs(app.title, listed) {
         return Err(differs);
@@ -125,10 +116,7 @@ pub fn judge(app: App, presence: &Presence, rows: &[Row]) -> Result<State, Strin
 }
 
 /// How the database stands as `member` sees it.
-///
-/// # Errors
-/// Where `member`, or another one, can't be reached.
-pub async fn look(cx: &Cx, app: App, member: &Member) -> Look<State> {
+pub(crate) async fn look(cx: &Cx, app: App, member: &Member) -> Look<State> {
     let presence = Presence::look(cx, app.snap).await?;
     seen(app, &presence, member, &list(cx, app, member).await)
 }
@@ -152,8 +140,7 @@ fn seen(
 }
 
 /// A gate's failure, with the way back to the revision that the member had, where one is known.
-#[must_use]
-pub fn with_way_back(
+pub(crate) fn with_way_back(
     cx: &Cx,
     error: OpError,
     app: App,
@@ -174,13 +161,10 @@ pub fn with_way_back(
 
 /// What is missing on a member that was refreshed until its services run and its daemon is online, or waits for the members
 /// that don't have the release yet.
-///
-/// # Errors
-/// Where `member` can't be reached.
-pub async fn look_refreshed(cx: &Cx, app: App, member: &Member) -> Look<State> {
+pub(crate) async fn look_refreshed(cx: &Cx, app: App, member: &Member) -> Look<State> {
     let down = snapd::services_down(cx, member, app.snap).await;
-    let told = |error: &OpError| format!("services of {} on {member}: {error}", app.title);
-    let down = down.map_err(|error| Unmet::of(error, told))?;
+    let why = |error: &OpError| format!("services of {} on {member}: {error}", app.title);
+    let down = down.map_err(|error| Unmet::of(error, why))?;
     if let Some(first) = down.first() {
         let all = down.join(", ");
         return Err(Unmet::NotYet(format!(
@@ -191,10 +175,7 @@ pub async fn look_refreshed(cx: &Cx, app: App, member: &Member) -> Look<State> {
 }
 
 /// Looks whether the database is online for each of its members, and returns who has the snap.
-///
-/// # Errors
-/// Where a member can't be reached.
-pub async fn look_everywhere(cx: &Cx, app: App) -> Look<Presence> {
+pub(crate) async fn look_everywhere(cx: &Cx, app: App) -> Look<Presence> {
     let presence = Presence::look(cx, app.snap).await?;
     match Views::take(cx, app, &presence).await.state(&presence)? {
         State::Online => Ok(presence),
@@ -206,16 +187,16 @@ pub async fn look_everywhere(cx: &Cx, app: App) -> Look<Presence> {
 }
 
 /// What each member that has the snap says of the database, side by side.
-pub struct Views {
+pub(crate) struct Views {
     /// Whose database it is.
-    pub app: App,
+    pub(crate) app: App,
     /// The answers, in the cluster's order.
-    pub each: Vec<(Member, Result<Vec<Row>, OpError>)>,
+    pub(crate) each: Vec<(Member, Result<Vec<Row>, OpError>)>,
 }
 
 impl Views {
     /// Asks those who have the snap, and then those who are listed and weren't seen: they may know better.
-    pub async fn take(cx: &Cx, app: App, presence: &Presence) -> Self {
+    pub(crate) async fn take(cx: &Cx, app: App, presence: &Presence) -> Self {
         let mut views = Self {
             app,
             each: Vec::new(),
@@ -238,10 +219,7 @@ impl Views {
     }
 
     /// Whom the database lists, as the first member that answers has it.
-    ///
-    /// # Errors
-    /// With the last failure, where none does.
-    pub fn roster(&self) -> Result<Vec<Member>, OpError> {
+    pub(crate) fn roster(&self) -> Result<Vec<Member>, OpError> {
         let mut last = OpError::refused(format!("no member has the snap of {}", self.app.title));
         for (_, view) in &self.each {
             match view {
@@ -253,12 +231,9 @@ impl Views {
     }
 
     /// How the database stands as all of its members see it: online only if it is for each of them.
-    ///
-    /// # Errors
-    /// Where a member can't be reached.
-    pub fn state(&self, presence: &Presence) -> Look<State> {
+    pub(crate) fn state(&self, presence: &Presence) -> Look<State> {
         self.roster()
-            .map_err(|error| Unmet::of(error, OpError::told))?;
+            .map_err(|error| Unmet::of(error, OpError::located))?;
         let mut missing = Vec::new();
         let mut waiting = false;
         for (member, view) in &self.each {

@@ -11,38 +11,38 @@ use crate::contract::schema::Member;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// `cluster member`, or why it isn't one.
-    pub status: String,
+    pub(crate) status: String,
     /// The raft it belongs to.
-    pub cluster: String,
+    pub(crate) cluster: String,
     /// Its own short id.
-    pub server: String,
+    pub(crate) server: String,
     /// `leader`, `follower` or `candidate`.
     pub role: String,
     /// The term it knows of.
     pub term: u64,
     /// Milliseconds without a leader after which an election begins.
-    pub election_timer: u64,
+    pub(crate) election_timer: u64,
     /// Entries that aren't committed, and not applied.
-    pub pending: (u64, u64),
+    pub(crate) pending: (u64, u64),
     /// Who leads: `self`, a short id, or `unknown`.
-    pub leader: String,
+    pub(crate) leader: String,
     /// Connections that stand, both ways, as printed.
-    pub connections: Vec<String>,
+    pub(crate) connections: Vec<String>,
     /// Connections that are broken, as printed.
-    pub broken: Vec<String>,
+    pub(crate) broken: Vec<String>,
     /// The servers it knows, itself among them.
-    pub servers: Vec<Server>,
+    pub(crate) servers: Vec<Server>,
 }
 
 /// A server of the raft, as another one knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
+pub(crate) struct Server {
     /// Its short id.
-    pub id: String,
+    pub(crate) id: String,
     /// Its host, without protocol and port.
-    pub host: String,
+    pub(crate) host: String,
     /// Milliseconds since it was last heard of; none for the one that tells, and for those that it needn't hear of.
-    pub heard: Option<u64>,
+    pub(crate) last_message: Option<u64>,
 }
 
 impl View {
@@ -117,20 +117,23 @@ fn server(line: &str) -> Server {
         .map_or("", |(_, rest)| rest)
         .rsplit_once(':')
         .map_or("", |(host, _)| host);
-    let heard = line
+    let last_message = line
         .split_once("last msg ")
         .and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
     Server {
         id: id.to_owned(),
         host: host.trim_matches(['[', ']']).to_owned(),
-        heard,
+        last_message,
     }
 }
 
 /// What speaks against the raft of `database`, as all servers that answered see it; nothing does if it is empty. What
 /// concerns the server with the id `aside` is left aside.
-#[must_use]
-pub fn problems(database: &str, views: &[(Member, View)], aside: Option<&str>) -> Vec<String> {
+pub(crate) fn problems(
+    database: &str,
+    views: &[(Member, View)],
+    aside: Option<&str>,
+) -> Vec<String> {
     let counted: Vec<&(Member, View)> = views
         .iter()
         .filter(|(_, view)| Some(view.server.as_str()) != aside)
@@ -237,7 +240,9 @@ fn of_one(view: &View, aside: Option<&str>) -> Vec<String> {
         ));
     }
     let silent = |server: &&Server| {
-        let late = server.heard.is_none_or(|ms| ms >= view.election_timer);
+        let late = server
+            .last_message
+            .is_none_or(|ms| ms >= view.election_timer);
         view.role == "leader"
             && server.id != view.server
             && Some(server.id.as_str()) != aside
@@ -287,11 +292,11 @@ mod tests {
         ]
     }
 
-    fn known(id: &str, host: &str, heard: Option<u64>) -> Server {
+    fn known(id: &str, host: &str, last_message: Option<u64>) -> Server {
         Server {
             id: id.to_owned(),
             host: host.to_owned(),
-            heard,
+            last_message,
         }
     }
 
@@ -356,7 +361,7 @@ mod tests {
                     v[0].1.connections.pop();
                     v[0].1.broken = vec!["(->f080)".to_owned()];
                 }),
-                with(|v| v[0].1.servers[0].heard = Some(9000)),
+                with(|v| v[0].1.servers[0].last_message = Some(9000)),
                 problems("NB", &[], None).join("\n"),
             ]
             .join("\n--\n")
@@ -369,7 +374,7 @@ mod tests {
         views.truncate(2);
         views[0].1.connections = vec!["<-f1e3".to_owned(), "->f1e3".to_owned()];
         views[0].1.broken = vec!["(->d7d7)".to_owned()];
-        views[0].1.servers[1].heard = Some(90_000);
+        views[0].1.servers[1].last_message = Some(90_000);
         views[1].1.connections = vec!["<-e654".to_owned(), "->e654".to_owned()];
         assert_eq!(problems("NB", &views, None).len(), 4);
         assert!(problems("NB", &views, Some("d7d7")).is_empty());

@@ -40,8 +40,7 @@ impl Revision {
     }
 
     /// Its number: within a track they only grow. One from a file has none and is no release, and so the oldest.
-    #[must_use]
-    pub fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.0.parse().unwrap_or(0)
     }
 }
@@ -62,101 +61,89 @@ impl From<&str> for Revision {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Snap {
-    /// Name.
-    pub name: String,
-    /// Version, as its publisher writes it.
-    pub version: String,
+    pub(crate) name: String,
+    pub(crate) version: String,
     /// The revision that is installed.
     pub revision: Revision,
     /// `active`, or `installed` where it is disabled or in mid-refresh.
-    pub status: String,
+    pub(crate) status: String,
     /// The channel it follows. Absent for local snaps.
     #[serde(default)]
-    pub tracking_channel: String,
+    pub(crate) tracking_channel: String,
     /// Absent where it is in no cohort.
     #[serde(default)]
-    pub cohort_key: String,
+    pub(crate) cohort_key: String,
     /// Refreshes are held until then. snapd goes on showing it when it has passed.
-    pub hold: Option<Timestamp>,
+    pub(crate) hold: Option<Timestamp>,
 }
 
 /// A change (`overlord/hookstate/ctlcmd/helpers.go`).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Change {
+pub(crate) struct Change {
     /// A number, as a string; they only grow.
-    pub id: String,
+    pub(crate) id: String,
     /// For example `refresh-snap`.
-    pub kind: String,
+    pub(crate) kind: String,
     /// In the daemon's language.
-    pub summary: String,
+    pub(crate) summary: String,
     /// `Do`, `Doing`, `Done`, `Error`, `Undone`, `Hold`, `Wait` and so on.
-    pub status: String,
+    pub(crate) status: String,
     /// Whether nothing of it goes on.
     #[serde(default)]
-    pub ready: bool,
+    pub(crate) ready: bool,
     /// Why it failed, with status `Error`.
     #[serde(default)]
-    pub err: String,
-    /// Its tasks, in order.
+    pub(crate) err: String,
     #[serde(default)]
-    pub tasks: Vec<Task>,
-    /// When it began.
-    pub spawn_time: Option<Timestamp>,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) spawn_time: Option<Timestamp>,
     /// When it ended.
-    pub ready_time: Option<Timestamp>,
+    pub(crate) ready_time: Option<Timestamp>,
 }
 
-/// A task of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Task {
+pub(crate) struct Task {
     /// Its id, by which it is told from others of its kind.
     #[serde(default)]
-    pub id: String,
+    pub(crate) id: String,
     /// For example `download-snap`.
-    pub kind: String,
+    pub(crate) kind: String,
     /// In the daemon's language.
     #[serde(default)]
-    pub summary: String,
+    pub(crate) summary: String,
     /// As a change's.
-    pub status: String,
-    /// How far it is.
+    pub(crate) status: String,
     #[serde(default)]
-    pub progress: Progress,
+    pub(crate) progress: Progress,
     /// When it ended.
-    pub ready_time: Option<Timestamp>,
+    pub(crate) ready_time: Option<Timestamp>,
 }
 
-/// How far a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Progress {
-    /// Units done.
+pub(crate) struct Progress {
     #[serde(default)]
-    pub done: u64,
-    /// Units in all.
+    pub(crate) done: u64,
     #[serde(default)]
-    pub total: u64,
+    pub(crate) total: u64,
 }
 
 impl Change {
     /// The id as a number, 0 where it isn't one.
-    #[must_use]
-    pub fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.id.parse().unwrap_or(0)
     }
 
     /// Whether all of a refresh is done but the look for a further one behind it. For that snapd asks the store again, and
     /// calls the whole change an error if the store fails then, though nothing is undone (seen with snapd 2.68).
-    #[must_use]
-    pub fn stands(&self) -> bool {
+    pub(crate) fn stands(&self) -> bool {
         let done = |task: &Task| task.status == "Done" || task.kind == RE_REFRESH;
         !self.tasks.is_empty() && self.tasks.iter().all(done)
     }
 
     /// The task that is being done, or undone.
-    #[must_use]
-    pub fn doing(&self) -> Option<&Task> {
+    pub(crate) fn doing(&self) -> Option<&Task> {
         // Two tasks of every refresh are "Doing" all the time and say nothing of how far it is.
         let waits = [RE_REFRESH, "process-delayed-security-backend-effects"];
         let goes_on = |task: &&Task| matches!(task.status.as_str(), "Doing" | "Undoing");
@@ -167,8 +154,7 @@ impl Change {
     }
 
     /// How many tasks are done, of how many, and which one is being done.
-    #[must_use]
-    pub fn current(&self) -> (u64, u64, String) {
+    pub(crate) fn current(&self) -> (u64, u64, String) {
         let done = self.tasks.iter().filter(|t| t.status == "Done").count();
         let text = self.doing().map_or_else(
             || self.status.clone(),
@@ -184,16 +170,14 @@ impl Change {
     }
 
     /// When the task that is being done was come to: when the one before it ended.
-    #[must_use]
-    pub fn moved(&self) -> Option<Timestamp> {
+    pub(crate) fn moved(&self) -> Option<Timestamp> {
         let ended = self.tasks.iter().filter_map(|task| task.ready_time).max();
         ended.or(self.spawn_time)
     }
 
     /// Whether the snap's services are down meanwhile: between `stop-snap-services` and `start-snap-services`
     /// (`overlord/snapstate/snap.go`), and on the way back until their stop is undone.
-    #[must_use]
-    pub fn services_down(&self) -> bool {
+    pub(crate) fn services_down(&self) -> bool {
         let is = |kind: &str, statuses: &[&str]| {
             let mut all = self.tasks.iter();
             all.any(|t| t.kind == kind && statuses.contains(&t.status.as_str()))
@@ -205,37 +189,37 @@ impl Change {
 
 /// A service of a snap (`client/apps.go`).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Service {
+pub(crate) struct Service {
     /// Its name, without the snap's.
-    pub name: String,
+    pub(crate) name: String,
     /// `simple`, `oneshot` and so on.
     #[serde(default)]
-    pub daemon: String,
+    pub(crate) daemon: String,
     /// Whether it is to run. Absent if not.
     #[serde(default)]
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// Whether it runs. Absent if not.
     #[serde(default)]
-    pub active: bool,
+    pub(crate) active: bool,
     /// Sockets and timers that start it when it is needed.
     #[serde(default)]
-    pub activators: Vec<Value>,
+    pub(crate) activators: Vec<Value>,
 }
 
 impl Service {
     /// Whether it is to run all the time, and doesn't.
-    #[must_use]
-    pub fn is_down(&self) -> bool {
+    pub(crate) fn is_down(&self) -> bool {
         self.enabled && !self.active && self.daemon != "oneshot" && self.activators.is_empty()
     }
 }
 
 /// The services of a snap that are to run on a member and don't. A refresh is done for snapd once they were started: one
 /// that ends a second later is nobody's news (`wrappers/services.go`).
-///
-/// # Errors
-/// As [`get`].
-pub async fn services_down(cx: &Cx, member: &Member, snap: &str) -> Result<Vec<String>, OpError> {
+pub(crate) async fn services_down(
+    cx: &Cx,
+    member: &Member,
+    snap: &str,
+) -> Result<Vec<String>, OpError> {
     let path = format!("/v2/apps?names={snap}&select=service");
     let services: Vec<Service> = ask(cx, member, &path).await?;
     if services.is_empty() {
@@ -249,19 +233,16 @@ pub async fn services_down(cx: &Cx, member: &Member, snap: &str) -> Result<Vec<S
 
 /// Who has a snap and who doesn't, as each member's own snapd tells. Members that nobody could ask are in neither list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Presence {
+pub(crate) struct Presence {
     /// Members that have it, whether or not it is active.
-    pub with: Vec<Member>,
-    /// Members that don't have it.
-    pub without: Vec<Member>,
+    pub(crate) with: Vec<Member>,
+    pub(crate) without: Vec<Member>,
 }
 
 impl Presence {
     /// Asks every member.
-    ///
-    /// # Errors
-    /// Where one gives no answer: it may have it.
-    pub async fn of(cx: &Cx, snap: &str) -> Result<Self, OpError> {
+    /// It fails where one gives no answer: it may have it.
+    pub(crate) async fn of(cx: &Cx, snap: &str) -> Result<Self, OpError> {
         let path = format!("/v2/snaps?snaps={snap}");
         let members = cx.members();
         let ask = async |member: &Member| {
@@ -280,18 +261,15 @@ impl Presence {
     }
 
     /// As [`Presence::of`], in a look.
-    ///
-    /// # Errors
-    /// Where a member gives no answer: it may have the snap.
-    pub async fn look(cx: &Cx, snap: &str) -> Look<Self> {
+    /// It fails where a member gives no answer: it may have the snap.
+    pub(crate) async fn look(cx: &Cx, snap: &str) -> Look<Self> {
         let presence = Self::of(cx, snap).await;
-        presence.map_err(|error| Unmet::of(error, OpError::told))
+        presence.map_err(|error| Unmet::of(error, OpError::located))
     }
 
     /// What is wrong with a list of a product's members: nothing may be concluded from one that lacks a member with the snap,
     /// or has one without it.
-    #[must_use]
-    pub fn differs<'a>(
+    pub(crate) fn differs<'a>(
         &self,
         title: &str,
         listed: impl Iterator<Item = &'a str>,
@@ -313,12 +291,11 @@ impl Presence {
 /// An error that snapd answered with.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ApiError {
-    /// What it says.
     #[serde(default)]
-    pub message: String,
+    pub(crate) message: String,
     /// Its class, for example `snap-not-found`; often empty.
     #[serde(default)]
-    pub kind: String,
+    pub(crate) kind: String,
 }
 
 #[derive(Deserialize)]
@@ -330,19 +307,17 @@ struct Envelope {
 }
 
 /// What a path of the API has, as a `T`.
-///
-/// # Errors
-/// As [`get`] and [`read`].
-pub async fn ask<T: DeserializeOwned>(cx: &Cx, member: &Member, path: &str) -> Result<T, OpError> {
+pub(crate) async fn ask<T: DeserializeOwned>(
+    cx: &Cx,
+    member: &Member,
+    path: &str,
+) -> Result<T, OpError> {
     let [answer] = get(cx, member, [path]).await?;
     read(member, answer)
 }
 
 /// Reads several paths of the API in one exec.
-///
-/// # Errors
-/// Where the member can't be reached, or something other than snapd answers.
-pub async fn get<const N: usize>(
+pub(crate) async fn get<const N: usize>(
     cx: &Cx,
     member: &Member,
     paths: [&str; N],
@@ -391,7 +366,7 @@ fn request(curl: Option<&str>, path: &str) -> Cmd {
 ///
 /// # Errors
 /// Where snapd answered with an error, or something else than a `T`.
-pub fn read<T: DeserializeOwned>(
+pub(crate) fn read<T: DeserializeOwned>(
     member: &Member,
     answer: Result<Value, ApiError>,
 ) -> Result<T, OpError> {
@@ -402,8 +377,7 @@ pub fn read<T: DeserializeOwned>(
 }
 
 /// The error for one that snapd answered with.
-#[must_use]
-pub fn refused(member: &Member, error: &ApiError) -> OpError {
+pub(crate) fn refused(member: &Member, error: &ApiError) -> OpError {
     OpError::command(format!("snapd says: {}", error.message))
         .on(member)
         .with("kind", error.kind.as_str())
@@ -411,22 +385,17 @@ pub fn refused(member: &Member, error: &ApiError) -> OpError {
 
 /// What a channel has.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Released {
-    /// Version, as its publisher writes it.
-    pub version: String,
-    /// Revision.
+pub(crate) struct Released {
+    pub(crate) version: String,
     #[serde(default)]
-    pub revision: Revision,
+    pub(crate) revision: Revision,
     /// Bytes to download.
     #[serde(default)]
-    pub size: u64,
+    pub(crate) size: u64,
 }
 
 /// The channels of a snap, as the store lists them for everybody, asked on the first member that answers.
-///
-/// # Errors
-/// Where no member answers, or the store doesn't know the snap.
-pub async fn channels(cx: &Cx, snap: &str) -> Result<BTreeMap<String, Released>, OpError> {
+pub(crate) async fn channels(cx: &Cx, snap: &str) -> Result<BTreeMap<String, Released>, OpError> {
     #[derive(Deserialize)]
     struct Found {
         #[serde(default)]

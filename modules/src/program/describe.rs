@@ -37,9 +37,7 @@ const FORMATS: [(&str, &str); 3] = [
 const OPTIONS: [&str; 2] = ["retry", "timeout"];
 
 /// A description whose schemas are as those of native ops.
-///
-/// # Errors
-/// With what can't be used, and where it stands.
+/// An error says what can't be used, and where it stands.
 pub(super) fn checked(name: &str, mut described: Described) -> Result<Described, String> {
     if described.protocol != PROTOCOL {
         return Err(format!(
@@ -254,7 +252,6 @@ fn types(rules: &Map<String, Value>) -> Result<Vec<String>, String> {
     }
 }
 
-/// The named fields of a record's schema.
 pub(super) fn properties_of(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
     schema
         .get("properties")
@@ -264,9 +261,6 @@ pub(super) fn properties_of(schema: &Value) -> impl Iterator<Item = (&String, &V
 }
 
 /// Fits a value to a schema, with what the formats say.
-///
-/// # Errors
-/// With the first thing that is wrong.
 pub(super) fn fit(schema: &Value, value: Value) -> Result<Value, String> {
     let fitted = schema::coerce(schema, value).map_err(|misfit| misfit.to_string())?;
     formats(schema, &fitted, "")?;

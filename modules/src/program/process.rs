@@ -33,7 +33,6 @@ pub(super) struct Process {
     stderr: Errors,
 }
 
-/// What came from a program.
 #[derive(Debug)]
 pub(super) enum Heard {
     /// A line, without its end.
@@ -170,7 +169,6 @@ pub(super) fn ended(status: Option<ExitStatus>) -> String {
     }
 }
 
-/// What comes next on a stream of lines.
 enum Next {
     Line(Vec<u8>),
     Long,

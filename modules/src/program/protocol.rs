@@ -10,18 +10,14 @@ use crate::contract::near::hint;
 use crate::contract::op::Described;
 use crate::contract::schema::{Member, Span};
 
-/// The version of the protocol.
-pub const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 1;
 
 /// What lockstep says.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Say<'a> {
     /// What ops are there? The first and only request of a process.
-    Describe {
-        /// The version that lockstep speaks.
-        protocol: u32,
-    },
+    Describe { protocol: u32 },
     /// Do this. The first and only request of a process.
     Run(Task<'a>),
     /// What became of this? The first and only request of a process.
@@ -29,10 +25,7 @@ pub(super) enum Say<'a> {
     /// The answer to `command`: it ran, and ended as it may.
     Output(Printed<'a>),
     /// The answer to `command`, where the program asked to be told: contact was lost, and nobody knows whether it ran.
-    Lost {
-        /// Why.
-        message: &'a str,
-    },
+    Lost { message: &'a str },
     /// The answer to `witness`: it is on disk.
     Kept {},
     /// The answer to `wait`: the time has passed.
@@ -46,13 +39,10 @@ pub(super) struct Task<'a> {
     pub(super) op: &'a str,
     /// Its arguments, those with defaults filled in.
     pub(super) args: Value,
-    /// The run's name.
     pub(super) run: &'a str,
     /// The step's path: no other step of the run has it.
     pub(super) step: &'a str,
-    /// The names of the cluster's members.
     pub(super) members: Vec<Member>,
-    /// The names of the machines beside the cluster.
     pub(super) machines: Vec<&'a str>,
     /// How long it may take.
     pub(super) seconds: u64,
@@ -60,14 +50,10 @@ pub(super) struct Task<'a> {
     pub(super) witnesses: Vec<Value>,
 }
 
-/// What a command printed.
 #[derive(Debug, Serialize)]
 pub(super) struct Printed<'a> {
-    /// Its exit status.
     pub(super) code: i32,
-    /// Standard output.
     pub(super) stdout: &'a str,
-    /// Standard error.
     pub(super) stderr: &'a str,
 }
 
@@ -96,10 +82,7 @@ pub(super) enum Said {
     /// The end of a probe: it still goes on.
     Running(Nothing),
     /// The end of a probe: the world doesn't tell.
-    Unknown {
-        /// Why.
-        why: String,
-    },
+    Unknown { why: String },
 }
 
 /// The keys that name messages.
@@ -119,9 +102,7 @@ const WORDS: [&str; 11] = [
 
 impl Said {
     /// Reads a line.
-    ///
-    /// # Errors
-    /// With what is wrong with it: it reads after the program's name.
+    /// An error reads after the program's name.
     pub(super) fn read(line: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8_lossy(line);
         let value: Value = serde_json::from_str(&text)
@@ -189,10 +170,8 @@ pub(super) struct Command {
     pub(super) member: Member,
     /// The program, by its absolute path, and its arguments.
     pub(super) argv: Vec<String>,
-    /// Run it as root.
     #[serde(default)]
     pub(super) root: bool,
-    /// Text for its standard input.
     #[serde(default)]
     pub(super) stdin: Option<String>,
     /// How long it may take; without it, as long as the step may.
@@ -204,7 +183,6 @@ pub(super) struct Command {
     /// What it prints is kept out of transcripts.
     #[serde(default)]
     pub(super) private: bool,
-    /// What lost contact means.
     #[serde(default)]
     pub(super) lost: Lost,
     /// What a simulated cluster takes it to have done, where it doesn't know it.
@@ -216,7 +194,6 @@ pub(super) struct Command {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Allow {
-    /// These.
     These(Vec<i32>),
     /// All of them: `"any"`.
     Any(Any),
@@ -259,50 +236,39 @@ pub(super) enum Lost {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wait {
-    /// How long.
     pub(super) seconds: f64,
     /// What isn't as wanted yet.
     pub(super) missing: String,
 }
 
-/// How far a program is.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Progress {
-    /// Units done.
     #[serde(default)]
     pub(super) done: u64,
     /// Units in all, where known.
     #[serde(default)]
     pub(super) total: Option<u64>,
-    /// What is being done.
     pub(super) text: String,
 }
 
-/// A line for the log.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Log {
-    /// The line.
     pub(super) text: String,
-    /// How much it matters.
     #[serde(default)]
     pub(super) level: LogLevel,
 }
 
-/// Why a program failed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Failed {
-    /// The class of the failure.
     #[serde(default)]
     pub(super) kind: FailedKind,
     /// What happened: it reads after "lb.drain: ".
     pub(super) message: String,
-    /// The member it happened on, if one.
     #[serde(default)]
     pub(super) member: Option<Member>,
-    /// Evidence.
     #[serde(default)]
     pub(super) detail: Map<String, Value>,
 }
@@ -311,16 +277,11 @@ pub(super) struct Failed {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum FailedKind {
-    /// See [`Kind::Command`].
     #[default]
     Command,
-    /// See [`Kind::Refused`].
     Refused,
-    /// See [`Kind::Conflict`].
     Conflict,
-    /// See [`Kind::Timeout`].
     Timeout,
-    /// See [`Kind::Unreachable`].
     Unreachable,
 }
 

@@ -23,7 +23,6 @@ pub(super) struct Talk<'a> {
     op: &'a DescribedOp,
     name: &'a str,
     cx: &'a Cx,
-    /// When it has to be at its end.
     deadline: Instant,
     process: Process,
     /// It has asked for something on a member: whatever becomes of it now, the effect may exist.
@@ -33,7 +32,6 @@ pub(super) struct Talk<'a> {
 }
 
 impl<'a> Talk<'a> {
-    /// Starts the program.
     pub(super) async fn begin(
         program: &'a Program,
         op: &'a DescribedOp,
@@ -56,7 +54,6 @@ impl<'a> Talk<'a> {
         })
     }
 
-    /// How long it has left.
     fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
@@ -76,7 +73,6 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Has it do the op.
     pub(super) async fn run(mut self, args: Value) -> Result<Value, OpError> {
         self.cx.still_ours().await?;
         let task = self.task(args);
@@ -107,8 +103,8 @@ impl<'a> Talk<'a> {
     async fn last_word(&mut self, request: Say<'_>) -> Result<Said, OpError> {
         let mut answer = Some(line(&request)?);
         loop {
-            let said = self.hear(answer.take()).await?;
-            answer = match said {
+            let message = self.hear(answer.take()).await?;
+            answer = match message {
                 Said::Command(command) => Some(self.command(command).await?),
                 Said::Witness(data) => {
                     self.cx.witness(&data).await?;
@@ -152,10 +148,10 @@ impl<'a> Talk<'a> {
     async fn hear(&mut self, answer: Option<String>) -> Result<Said, OpError> {
         let turn = self.cx.turn().await;
         let left = self.left();
-        let heard = self.process.ask(answer.as_deref(), left).await;
+        let line = self.process.ask(answer.as_deref(), left).await;
         drop(turn);
         self.tell_errors();
-        match heard {
+        match line {
             Heard::Line(bytes) => Said::read(&bytes).map_err(|what| self.broken(&what)),
             Heard::Long => Err(self.broken(&format!(
                 "printed a line of more than {} MiB",

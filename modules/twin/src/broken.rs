@@ -67,8 +67,8 @@ impl World {
             Broken::Unknown => {
                 let program = proc.cmd.argv[0].rsplit('/').next().unwrap_or_default();
                 let asked = proc.cmd.argv[1..].join(" ");
-                let told = format!("Error: unknown command \"{asked}\" for \"{program}\"\n");
-                Reply::fail(1, &told)
+                let error = format!("Error: unknown command \"{asked}\" for \"{program}\"\n");
+                Reply::fail(1, &error)
             }
             Broken::Never => Reply::Hang,
             Broken::Mute => return None,
@@ -76,7 +76,7 @@ impl World {
     }
 
     /// What is left of a program's answer.
-    pub(crate) fn heard(&self, proc: &Proc, reply: Reply) -> Reply {
+    pub(crate) fn muted(&self, proc: &Proc, reply: Reply) -> Reply {
         let words = proc.cmd.argv.join(" ");
         let mut mute = self.broken.iter().filter(|(_, b)| **b == Broken::Mute);
         match reply {

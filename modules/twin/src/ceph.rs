@@ -24,13 +24,12 @@ use crate::world::{Due, World};
 pub(crate) use command::command;
 use faults::Faults;
 pub(crate) use maps::disks;
-pub use mutes::Raised;
-pub use severity::Severity;
+pub(crate) use mutes::Raised;
+pub(crate) use severity::Severity;
 
 /// A release of Ceph, as in `("19.2.3", "squid")`.
 type Version = (String, String);
 
-/// The product.
 pub(crate) struct MicroCeph;
 
 impl Product for MicroCeph {
@@ -62,7 +61,8 @@ impl Product for MicroCeph {
     }
 
     fn ready(&self, world: &mut World) {
-        daemon_ready(world);
+        // MicroCeph looks whether an upgrade is over.
+        world.schedule(FINISH, Due::Ceph(Event::FinishUpgrade(1)));
     }
 
     fn link_changed(&self, world: &mut World, member: &str) {
@@ -112,7 +112,6 @@ pub(crate) struct Ceph {
     epoch: u64,
 }
 
-/// A monitor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mon {
     running: bool,
@@ -139,7 +138,6 @@ pub(crate) struct Osd {
 /// What happens by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Event {
-    /// A monitor that was started joins the quorum.
     MonJoins(String),
     /// The other monitors notice that one is silent.
     MonMissed(String),
@@ -173,7 +171,7 @@ const FINISH_TRIES: u32 = 10;
 
 fn stop(world: &mut World, member: &str) {
     watch::on_stop(world, member);
-    let told = health::pg_state(world);
+    let state = health::pg_state(world);
     let ceph = &mut world.ceph;
     ceph.epoch += 1;
     if let Some(mon) = ceph.mons.get_mut(member) {
@@ -196,7 +194,7 @@ fn stop(world: &mut World, member: &str) {
     }
     if ceph.mgr.as_deref() == Some(member) {
         ceph.mgr = None;
-        ceph.told_last = Some(told);
+        ceph.told_last = Some(state);
         world.schedule(FAILOVER, Due::Ceph(Event::MgrTakesOver));
     }
     if world.ceph.mds.as_deref() == Some(member) {
@@ -247,12 +245,6 @@ fn start(world: &mut World, member: &str) {
     }
 }
 
-/// MicroCeph's daemon is ready: it looks whether an upgrade is over.
-fn daemon_ready(world: &mut World) {
-    world.schedule(FINISH, Due::Ceph(Event::FinishUpgrade(1)));
-}
-
-/// A member's network link went down or came back.
 fn link_changed(world: &mut World, member: &str) {
     let events = if world.answers(member) {
         let ids = world.ceph.osds.iter();

@@ -4,165 +4,88 @@
 #[cfg(test)]
 mod samples;
 
-/// Something that some releases have and others haven't.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trait {
-    /// `microceph cluster list` takes `-f json`.
-    CephListFormat,
-    /// `microceph waitready`.
-    CephWaitready,
-    /// `microovn status` has a summary of the databases, and members answer what schema they expect.
-    OvnSchemas,
-    /// `microovn waitready`.
-    OvnWaitready,
-    /// Certificates are told with their dates: `microovn certificates list` has all, `microovn status` the expired ones.
-    OvnDates,
-    /// `GET /1.0/cluster/members/NAME/state`.
-    LxdMemberState,
-    /// `lxd sql` takes `--format`.
-    LxdSqlFormat,
-    /// A daemon that is behind waits for the others, as one that is ahead does, and both count as blocked. Before, it
-    /// exited and was started again, and one that was ahead counted as online.
-    LxdAligns,
-    /// `lxd waitready` takes `--network` and `--storage`.
-    LxdWaitParts,
-    /// A restore takes `"mode": "skip"`. Before, it ignored any mode.
-    LxdRestoreSkip,
-    /// Voters are called `database-voter`, and the leader isn't called a voter beside.
-    LxdVoterRole,
-    /// An evacuation looks at disks that are in no pool. Before, it crashed over them.
-    LxdDisksWithoutPool,
-    /// An evacuation takes `force`, `lxc` asks by `--yes`, and an evacuated member has no part in the database.
-    LxdEvacuationForce,
-    /// `GET /1.0/status`.
-    CloudStatus,
-    /// `snap debug api`.
-    SnapDebugApi,
-}
-
 /// Which releases: from the first version on, and before the second if there is one.
 type Span = (&'static str, &'static str);
 
 /// A trait with the product that has it, in which releases, and who says so.
 pub struct Row {
-    /// What.
-    pub what: Trait,
-    /// Whose.
-    pub product: &'static str,
+    pub(crate) what: Trait,
+    pub(crate) product: &'static str,
     /// In which releases.
-    pub spans: &'static [(&'static str, &'static str)],
+    pub(crate) spans: &'static [(&'static str, &'static str)],
     /// Upstream's file, with tag, branch or commit.
     pub source: &'static str,
 }
 
-const fn row(
-    what: Trait,
-    product: &'static str,
-    spans: &'static [Span],
-    source: &'static str,
-) -> Row {
-    Row {
-        what,
-        product,
-        spans,
-        source,
-    }
+/// A row is a trait, the product that has it, in which releases, and who says so.
+macro_rules! traits {
+    ($($(#[doc = $doc:literal])+ $what:ident: $product:literal $spans:expr; $source:literal)+) => {
+        /// Something that some releases have and others haven't.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Trait {$(
+            $(#[doc = $doc])+
+            $what,
+        )+}
+
+        /// MicroCeph's versions are Ceph's: its own commands go by the month in which it was built. The branches quincy and reef
+        /// had their last commits in 2023-12 and 2024-11.
+        pub const TABLE: &[Row] = &[$(Row {
+            what: Trait::$what,
+            product: $product,
+            spans: &$spans,
+            source: $source,
+        }),+];
+    };
 }
 
-/// MicroCeph's versions are Ceph's: its own commands go by the month in which it was built. The branches quincy and reef
-/// had their last commits in 2023-12 and 2024-11.
-pub const TABLE: &[Row] = &[
-    row(
-        Trait::CephListFormat,
-        "microceph",
-        &[("2025.11", "")],
-        "microceph ffe97e7 (squid, 2025-11-04): microceph/cmd/microceph/cluster_list.go",
-    ),
-    row(
-        Trait::CephWaitready,
-        "microceph",
-        &[("2026.3", "")],
-        "microceph 941640f (squid, 2026-03-18): microceph/cmd/microceph/waitready.go",
-    ),
-    row(
-        Trait::OvnSchemas,
-        "microovn",
-        &[("24.3", "")],
-        "microovn branch-22.03 and branch-24.03: microovn/cmd/microovn/status.go",
-    ),
-    row(
-        Trait::OvnWaitready,
-        "microovn",
-        &[("24.3", "")],
-        "microovn branch-24.03: microovn/cmd/microovn/waitready.go",
-    ),
-    row(
-        Trait::OvnDates,
-        "microovn",
-        &[("26.3", "")],
-        "microovn branch-26.03: microovn/cmd/microovn/status.go, certificates_list.go",
-    ),
-    row(
-        Trait::LxdMemberState,
-        "lxd",
-        &[("5.13", "")],
-        "lxd 5.13: shared/version/api.go (cluster_member_state)",
-    ),
-    row(
-        Trait::LxdSqlFormat,
-        "lxd",
-        &[("5.21.3", "6"), ("6.3", "")],
-        "lxd 5.21.3, 6.3: lxd/main_sql.go",
-    ),
-    row(
-        Trait::LxdAligns,
-        "lxd",
-        &[("5.21.4", "6"), ("6.4", "")],
-        "lxd 5.21.4, 6.4: lxd/db/cluster/open.go, lxd/db/node.go",
-    ),
-    row(
-        Trait::LxdWaitParts,
-        "lxd",
-        &[("5.21.4", "6"), ("6.4", "")],
-        "lxd 5.21.4, 6.4: lxd/main_waitready.go",
-    ),
-    row(
-        Trait::LxdRestoreSkip,
-        "lxd",
-        &[("5.21.4", "6"), ("6.4", "")],
-        "lxd 5.21.4, 6.4: lxd/api_cluster.go (restoreClusterMember)",
-    ),
-    row(
-        Trait::LxdVoterRole,
-        "lxd",
-        &[("6.7", "")],
-        "lxd 6.7: lxd/db/node.go",
-    ),
-    row(
-        Trait::LxdDisksWithoutPool,
-        "lxd",
-        &[("6.8", "")],
-        "lxd 6.8: lxd/instance/drivers/driver_common.go (CanMigrate)",
-    ),
-    row(
-        Trait::LxdEvacuationForce,
-        "lxd",
-        &[("6.9", "")],
-        "lxd 6.9: shared/version/api.go (clustering_evacuation_force), lxc/cluster.go",
-    ),
-    row(
-        Trait::CloudStatus,
-        "microcloud",
-        &[("2.1", "")],
-        "microcloud 2.1.0: api/status.go; v1-edge has none",
-    ),
-    row(
-        Trait::SnapDebugApi,
-        "snapd",
-        &[("2.64", "")],
-        "snapd 2.64: cmd/snap/cmd_debug_api.go",
-    ),
-];
+traits! {
+    /// `microceph cluster list` takes `-f json`.
+    CephListFormat: "microceph" [("2025.11", "")];
+        "microceph ffe97e7 (squid, 2025-11-04): microceph/cmd/microceph/cluster_list.go"
+    /// `microceph waitready`.
+    CephWaitready: "microceph" [("2026.3", "")];
+        "microceph 941640f (squid, 2026-03-18): microceph/cmd/microceph/waitready.go"
+    /// `microovn status` has a summary of the databases, and members answer what schema they expect.
+    OvnSchemas: "microovn" [("24.3", "")];
+        "microovn branch-22.03 and branch-24.03: microovn/cmd/microovn/status.go"
+    /// `microovn waitready`.
+    OvnWaitready: "microovn" [("24.3", "")];
+        "microovn branch-24.03: microovn/cmd/microovn/waitready.go"
+    /// Certificates are told with their dates: `microovn certificates list` has all, `microovn status` the expired ones.
+    OvnDates: "microovn" [("26.3", "")];
+        "microovn branch-26.03: microovn/cmd/microovn/status.go, certificates_list.go"
+    /// `GET /1.0/cluster/members/NAME/state`.
+    LxdMemberState: "lxd" [("5.13", "")];
+        "lxd 5.13: shared/version/api.go (cluster_member_state)"
+    /// `lxd sql` takes `--format`.
+    LxdSqlFormat: "lxd" [("5.21.3", "6"), ("6.3", "")];
+        "lxd 5.21.3, 6.3: lxd/main_sql.go"
+    /// A daemon that is behind waits for the others, as one that is ahead does, and both count as blocked. Before, it
+    /// exited and was started again, and one that was ahead counted as online.
+    LxdAligns: "lxd" [("5.21.4", "6"), ("6.4", "")];
+        "lxd 5.21.4, 6.4: lxd/db/cluster/open.go, lxd/db/node.go"
+    /// `lxd waitready` takes `--network` and `--storage`.
+    LxdWaitParts: "lxd" [("5.21.4", "6"), ("6.4", "")];
+        "lxd 5.21.4, 6.4: lxd/main_waitready.go"
+    /// A restore takes `"mode": "skip"`. Before, it ignored any mode.
+    LxdRestoreSkip: "lxd" [("5.21.4", "6"), ("6.4", "")];
+        "lxd 5.21.4, 6.4: lxd/api_cluster.go (restoreClusterMember)"
+    /// Voters are called `database-voter`, and the leader isn't called a voter beside.
+    LxdVoterRole: "lxd" [("6.7", "")];
+        "lxd 6.7: lxd/db/node.go"
+    /// An evacuation looks at disks that are in no pool. Before, it crashed over them.
+    LxdDisksWithoutPool: "lxd" [("6.8", "")];
+        "lxd 6.8: lxd/instance/drivers/driver_common.go (CanMigrate)"
+    /// An evacuation takes `force`, `lxc` asks by `--yes`, and an evacuated member has no part in the database.
+    LxdEvacuationForce: "lxd" [("6.9", "")];
+        "lxd 6.9: shared/version/api.go (clustering_evacuation_force), lxc/cluster.go"
+    /// `GET /1.0/status`.
+    CloudStatus: "microcloud" [("2.1", "")];
+        "microcloud 2.1.0: api/status.go; v1-edge has none"
+    /// `snap debug api`.
+    SnapDebugApi: "snapd" [("2.64", "")];
+        "snapd 2.64: cmd/snap/cmd_debug_api.go"
+}
 
 /// LXD's API extensions that tell releases apart, of hundreds (lxd 6.9, `shared/version/api.go`).
 pub(crate) const EXTENSIONS: &[(&str, &[Span])] = &[
@@ -231,7 +154,6 @@ impl Trait {
         Some(self.row()?.product)
     }
 
-    /// Whether this version of its product has it.
     pub(crate) fn is_in(self, version: &str) -> bool {
         self.row()
             .is_some_and(|row| within(&numbers(version), row.spans))

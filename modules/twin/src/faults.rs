@@ -39,12 +39,9 @@ pub struct Fault {
     pub lasts: Option<u64>,
 }
 
-/// The faults of a world.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Faults {
-    /// Those whose time hasn't come.
     waiting: Vec<Fault>,
-    /// Those that are there.
     active: Vec<Fault>,
     /// When one last came or went.
     #[serde(default)]
@@ -141,12 +138,10 @@ impl<'de> Deserialize<'de> for Fault {
 }
 
 impl Faults {
-    /// When a fault last came or went.
     pub(crate) fn shaken(&self) -> Option<u64> {
         self.shaken
     }
 
-    /// What is wrong now.
     pub(crate) fn active(&self) -> impl Iterator<Item = &Trouble> {
         self.active.iter().map(|fault| &fault.trouble)
     }

@@ -268,7 +268,6 @@ pub(crate) fn sha256sum(world: &World, member: &str, args: &[&str]) -> Reply {
     Reply::Exit(Output::exit(1, wrong, warning))
 }
 
-/// `cat FILE`
 pub(crate) fn cat(world: &World, member: &str, args: &[&str]) -> Reply {
     let path = args.first().copied().unwrap_or_default();
     text(world, member, "cat", path).map_or_else(|failure| failure, Reply::out)
@@ -295,7 +294,6 @@ pub(crate) fn stat(world: &World, member: &str, args: &[&str]) -> Reply {
     }
 }
 
-/// `ls -1 FOLDER`
 pub(crate) fn ls(world: &World, member: &str, args: &[&str]) -> Reply {
     let folder = args.last().copied().unwrap_or_default();
     if !world.is_folder(member, folder) {

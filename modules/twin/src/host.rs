@@ -14,7 +14,7 @@ pub struct Host {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The release of Ubuntu: `24.04`.
-    pub os: String,
+    pub(crate) os: String,
     /// The version of snapd.
     pub snapd: String,
     /// The version of the kernel.
@@ -67,7 +67,7 @@ impl World {
     }
 
     /// Somebody runs a program of a snap on a member: `lxc`, `ceph`.
-    pub fn run_client(&mut self, member: &str, program: &str) {
+    pub(crate) fn run_client(&mut self, member: &str, program: &str) {
         let Some((snap, app)) = app(program) else {
             return;
         };
@@ -78,12 +78,6 @@ impl World {
             app: app.to_owned(),
             pid,
         });
-    }
-
-    /// The programs of a snap that people run on a member have ended.
-    pub fn end_clients(&mut self, member: &str, snap: &str) {
-        self.clients
-            .retain(|c| c.member != member || c.snap != snap);
     }
 
     /// A machine's own properties, to be changed.

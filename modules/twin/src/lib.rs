@@ -30,15 +30,11 @@ mod transport;
 mod world;
 
 pub use broken::Broken;
-pub use ceph::{Raised, Severity};
 pub use dialects::{Row, TABLE as DIALECTS, Trait};
 pub use faults::{Arg, Fault, FaultKind, KINDS, SEVERITIES, Trouble, When};
 pub use files::Node;
-pub use host::Host;
-pub use lxd::{Bucket, Instance, Kind, StoragePool};
-pub use machine::Machine;
-pub use rules::{RULES, Violation};
-pub use scenario::{Network, Published, Scenario, Set, Snap, Storage};
-pub use store::{Release, Store};
+pub use lxd::Instance;
+pub use scenario::{Scenario, Set, Snap};
+pub use store::Release;
 pub use transport::Twin;
 pub use world::{Entry, Strangers, World};

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use client::{lxc, lxd};
-pub use instance::{Instance, Kind};
+pub use instance::Instance;
+pub(crate) use instance::Kind;
 use operation::Operation;
 
 use crate::dialects::Trait;
@@ -25,7 +26,6 @@ use crate::world::{Due, World};
 /// Memory of a virtual machine without `limits.memory`.
 const LIVE_DEFAULT: u64 = 1 << 30;
 
-/// The product.
 pub(crate) struct LxdProduct;
 
 impl Product for LxdProduct {
@@ -50,21 +50,21 @@ impl Product for LxdProduct {
         node.is_some_and(|node| node.daemon == Daemon::Down)
     }
 
+    /// Every instance is gone with the power. Those that ran are started again when LXD is.
     fn power_lost(&self, world: &mut World, member: &str) {
-        power_lost(world, member);
+        let cause = std::mem::take(&mut world.cause);
+        instances_stop(world, member);
+        world.cause = cause;
     }
 }
 
-/// The LXD cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Lxd {
     pub(crate) nodes: BTreeMap<String, Node>,
     pub(crate) instances: Vec<Instance>,
-    /// Storage pools, by name.
     pub(crate) pools: BTreeMap<String, Pool>,
     #[serde(default)]
     pub(crate) buckets: Vec<Bucket>,
-    /// The server's configuration.
     pub(crate) config: BTreeMap<String, String>,
     operations: Vec<Operation>,
     faults: faults::Faults,
@@ -102,7 +102,6 @@ pub(crate) struct Pool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoragePool {
-    /// Its name.
     pub name: String,
     /// Its driver: `zfs`, `btrfs`, `ceph`, `cephobject`, …
     pub driver: String,
@@ -112,9 +111,7 @@ pub struct StoragePool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bucket {
-    /// Its name.
     pub name: String,
-    /// The pool that it is in.
     pub pool: String,
 }
 
@@ -219,13 +216,6 @@ fn stop(world: &mut World, member: &str) {
         instances_stop(world, member);
     }
     down(world, member);
-}
-
-/// The member's power is gone, and every instance with it. Those that ran are started again when LXD is.
-fn power_lost(world: &mut World, member: &str) {
-    let cause = std::mem::take(&mut world.cause);
-    instances_stop(world, member);
-    world.cause = cause;
 }
 
 fn instances_stop(world: &mut World, member: &str) {

@@ -6,21 +6,16 @@ use crate::product::{self, Product};
 use crate::snapd::Snapd;
 use crate::world::{Due, World};
 
-/// A machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
-    /// Its address.
-    pub address: String,
-    /// Whether its network link is up.
-    pub link: bool,
-    /// Whether it has power.
-    pub power: bool,
+    pub(crate) address: String,
+    pub(crate) link: bool,
+    pub(crate) power: bool,
     /// Whether none of its processes gets on, though it has power.
     #[serde(default)]
-    pub frozen: bool,
+    pub(crate) frozen: bool,
     /// The kernel's id of this boot.
-    pub boot_id: String,
-    /// Whether it has curl.
+    pub(crate) boot_id: String,
     pub curl: bool,
     /// When it last began or ceased to answer.
     #[serde(default)]
@@ -63,7 +58,6 @@ pub(crate) fn happen(world: &mut World, event: Event) {
 }
 
 impl World {
-    /// Whether a member's network link is up.
     pub(crate) fn linked(&self, member: &str) -> bool {
         self.members.get(member).is_some_and(|machine| machine.link)
     }
@@ -85,12 +79,12 @@ impl World {
     }
 
     /// The processes of a member stop, and go on.
-    pub fn set_frozen(&mut self, member: &str, frozen: bool) {
+    pub(crate) fn set_frozen(&mut self, member: &str, frozen: bool) {
         self.turn(member, |machine| machine.frozen = frozen);
     }
 
     /// A member loses its power: what ran there is gone.
-    pub fn power_off(&mut self, member: &str) {
+    pub(crate) fn power_off(&mut self, member: &str) {
         self.turn(member, |machine| machine.power = false);
         self.kill_all(member);
         for product in product::ALL {
@@ -102,7 +96,7 @@ impl World {
     }
 
     /// A member gets its power back. It boots, and its services start.
-    pub fn power_on(&mut self, member: &str) {
+    pub(crate) fn power_on(&mut self, member: &str) {
         if self.members.get(member).is_some_and(|m| !m.power) {
             self.schedule(BOOT, Due::Machine(Event::Up(member.to_owned())));
         }
@@ -115,12 +109,7 @@ impl World {
             machine.boot_id = format!("b007b007-0000-4000-8000-{:012}", boot % 1_000_000_000_000);
         });
         for snap in product::ALL.map(Product::snap) {
-            let linked = self
-                .members
-                .get(member)
-                .and_then(|m| m.snapd.snaps.get(snap))
-                .is_some_and(|s| s.active);
-            if linked {
+            if self.installed(member, snap).is_some_and(|s| s.active) {
                 self.services_start(member, snap);
             }
         }

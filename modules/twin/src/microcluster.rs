@@ -42,20 +42,12 @@ pub(crate) struct Micro {
 impl Micro {
     /// A database on this port, of these members, whose daemons are ready.
     pub(crate) fn ready(port: u16, members: &[String]) -> Self {
-        let row = |name: &String| {
-            (
-                name.clone(),
-                Row {
-                    schema: 1,
-                    daemon: Daemon::Ready,
-                },
-            )
-        };
+        let (schema, daemon) = (1, Daemon::Ready);
+        let row = |name: &String| (name.clone(), Row { schema, daemon });
         Self {
             port,
             rows: members.iter().map(row).collect(),
-            lost: BTreeSet::new(),
-            lost_services: BTreeSet::new(),
+            ..Self::default()
         }
     }
 }
@@ -105,17 +97,22 @@ pub(crate) fn found(world: &mut World, snap: &str, restarted: &[String]) {
         };
     }
     for member in crashing {
-        let snap = snap.to_owned();
-        world.schedule(RESTART, Due::Micro { snap, member });
+        settle_after(world, RESTART, snap, &member);
     }
 }
 
+/// A daemon compares its row with the others' then.
+fn settle_after(world: &mut World, millis: u64, snap: &str, member: &str) {
+    let (snap, member) = (snap.to_owned(), member.to_owned());
+    world.schedule(millis, Due::Micro { snap, member });
+}
+
+fn row_mut<'a>(world: &'a mut World, snap: &str, member: &str) -> Option<&'a mut Row> {
+    world.micro.get_mut(snap)?.rows.get_mut(member)
+}
+
 pub(crate) fn stop(world: &mut World, snap: &str, member: &str) {
-    if let Some(row) = world
-        .micro
-        .get_mut(snap)
-        .and_then(|m| m.rows.get_mut(member))
-    {
+    if let Some(row) = row_mut(world, snap, member) {
         row.daemon = Daemon::Down;
     }
 }
@@ -124,21 +121,11 @@ pub(crate) fn start(world: &mut World, snap: &str, member: &str) {
     let Some(schema) = world.release(member, snap).map(|r| r.schema) else {
         return;
     };
-    if let Some(row) = world
-        .micro
-        .get_mut(snap)
-        .and_then(|m| m.rows.get_mut(member))
-    {
+    if let Some(row) = row_mut(world, snap, member) {
         row.daemon = Daemon::Starting;
         row.schema = schema;
     }
-    world.schedule(
-        START,
-        Due::Micro {
-            snap: snap.to_owned(),
-            member: member.to_owned(),
-        },
-    );
+    settle_after(world, START, snap, member);
 }
 
 pub(crate) fn is_down(world: &World, snap: &str, member: &str) -> bool {
@@ -174,13 +161,7 @@ pub(crate) fn settle(world: &mut World, snap: &str, member: &str) {
     };
     let is = row.daemon;
     if is == Daemon::Crashing {
-        world.schedule(
-            RESTART,
-            Due::Micro {
-                snap: snap.to_owned(),
-                member: member.to_owned(),
-            },
-        );
+        settle_after(world, RESTART, snap, member);
     }
     if is == Daemon::Ready && was != Daemon::Ready {
         let waiting: Vec<String> = world.micro.get(snap).map_or_else(Vec::new, |m| {
@@ -191,13 +172,7 @@ pub(crate) fn settle(world: &mut World, snap: &str, member: &str) {
                 .collect()
         });
         for other in waiting {
-            world.schedule(
-                NOTICE,
-                Due::Micro {
-                    snap: snap.to_owned(),
-                    member: other,
-                },
-            );
+            settle_after(world, NOTICE, snap, &other);
         }
         if let Some(product) = product::of(snap) {
             product.ready(world);
@@ -209,6 +184,11 @@ pub(crate) fn settle(world: &mut World, snap: &str, member: &str) {
 pub(crate) fn command(world: &World, proc: &Proc, app: &str, args: &[&str]) -> Reply {
     let has = |what| world.has(&proc.member, what);
     let prefix = error_prefix(app);
+    let if_ready = |lacks: &str, reply: &dyn Fn() -> Reply| match unready(world, app, &proc.member)
+    {
+        Some(error) => Reply::fail(1, format!("Error: {lacks}{error}\n")),
+        None => reply(),
+    };
     match args {
         ["cluster", "list", flags @ ..] => {
             if app == "microceph"
@@ -227,27 +207,16 @@ pub(crate) fn command(world: &World, proc: &Proc, app: &str, args: &[&str]) -> R
                 Err(reply) => reply,
             }
         }
-        ["disk", "list", "--json"] if app == "microceph" => match unready(world, app, &proc.member)
-        {
-            Some(error) => Reply::fail(
-                1,
-                format!("Error: internal error: unable to fetch configured disks: {error}\n"),
-            ),
-            None => Reply::out(format!("{}\n", ceph::disks(world))),
-        },
-        ["status"] if app == "microceph" => match unready(world, app, &proc.member) {
-            Some(error) => Reply::fail(1, format!("Error: {error}\n")),
-            None => Reply::out(ceph_status(world)),
-        },
-        ["status"] if app == "microovn" => match unready(world, app, &proc.member) {
-            Some(error) => Reply::fail(1, format!("Error: failed listing services: {error}\n")),
-            None => Reply::out(ovn::status(world, &proc.member)),
-        },
+        ["disk", "list", "--json"] if app == "microceph" => {
+            let lacks = "internal error: unable to fetch configured disks: ";
+            if_ready(lacks, &|| Reply::out(format!("{}\n", ceph::disks(world))))
+        }
+        ["status"] if app == "microceph" => if_ready("", &|| Reply::out(ceph_status(world))),
+        ["status"] if app == "microovn" => if_ready("failed listing services: ", &|| {
+            Reply::out(ovn::status(world, &proc.member))
+        }),
         ["certificates", "list", flags @ ..] if app == "microovn" => {
-            match unready(world, app, &proc.member) {
-                Some(error) => Reply::fail(1, format!("Error: {error}\n")),
-                None => ovn::certificates(world, &proc.member, flags),
-            }
+            if_ready("", &|| ovn::certificates(world, &proc.member, flags))
         }
         ["waitready", flags @ ..]
             if (app == "microceph" && has(Trait::CephWaitready))
@@ -356,11 +325,7 @@ pub(crate) fn services(world: &World, member: &str, snap: &str) -> Value {
     let Some(micro) = world.micro.get(snap) else {
         return json!([]);
     };
-    let linked = world
-        .members
-        .get(member)
-        .and_then(|m| m.snapd.snaps.get(snap))
-        .is_some_and(|s| s.active);
+    let linked = world.installed(member, snap).is_some_and(|s| s.active);
     let up = micro
         .rows
         .get(member)

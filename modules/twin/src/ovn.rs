@@ -21,7 +21,6 @@ pub(crate) use certificates::{certificates, openssl};
 use schema::expect_conversion;
 pub(crate) use schema::status;
 
-/// The product.
 pub(crate) struct MicroOvn;
 
 impl Product for MicroOvn {
@@ -185,7 +184,6 @@ fn start(world: &mut World, member: &str) {
     world.schedule(JOINS, Due::Ovn(Event::Joins(member.to_owned())));
 }
 
-/// A member's network link went down or came back.
 fn link_changed(world: &mut World, member: &str) {
     let (answers, now) = (world.answers(member), world.now);
     for database in DATABASES {

@@ -8,7 +8,6 @@ use crate::world::World;
 
 /// A product. What the world does with all of them it does by this.
 pub(crate) trait Product: Sync {
-    /// Its snap.
     fn snap(&self) -> &'static str;
 
     /// Its programs that are called by an alias; the first is the one that people use.

@@ -53,7 +53,7 @@ pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
         return reply;
     }
     let reply = answer(world, proc);
-    world.heard(proc, reply)
+    world.muted(proc, reply)
 }
 
 fn answer(world: &mut World, proc: &Proc) -> Reply {
@@ -62,12 +62,8 @@ fn answer(world: &mut World, proc: &Proc) -> Reply {
         return stranger(&proc.cmd);
     }
     if let Some((snap, _)) = snap_of(&proc.cmd) {
-        let linked = world
-            .members
-            .get(&proc.member)
-            .and_then(|m| m.snapd.snaps.get(snap))
-            .is_some_and(|s| s.active);
-        if !linked {
+        let installed = world.installed(&proc.member, snap);
+        if !installed.is_some_and(|s| s.active) {
             return missing(&proc.cmd);
         }
         if !proc.cmd.root && snap != "lxd" {

@@ -1,27 +1,41 @@
 //! What must never happen, watched at every change and not only at the end.
+//!
+//! | rule | what it says |
+//! |---|---|
+//! | `one-member-at-a-time` | the storage or network services of two members aren't taken down at once |
+//! | `one-component-at-a-time` | a component isn't started while one before it differs between members |
+//! | `lxd-together` | LXD is refreshed on all members at once: those that are ahead are blocked until the others follow |
+//! | `never-this-command` | commands that stop every instance of a member, or tear its network down, aren't used |
+//! | `nothing-left-on` | what a run switched on is off again when it says that it is done |
+//! | `operators-settings-kept` | what the operator had set is as it was when a run says that it is done |
+//! | `quorum-kept` | Ceph's monitors and OVN's databases keep their majority where they are three or more |
+//! | `gate-open` | a member's services aren't taken down while storage or network aren't whole elsewhere |
+//! | `no-evacuation-during-skew` | instances aren't moved while members run different versions of LXD |
+//! | `one-member-evacuated` | one member is evacuated at a time |
+//! | `instances-left-alone` | instances run on, unless their member is evacuated |
+//! | `once` | a step that must not be done twice isn't done twice |
+//!
+//! The twin's parts report the breaking of theirs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_modules::contract::cmd::Cmd;
+use lockstep_modules::contract::component::Component;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 use crate::world::{Due, World};
 
-/// A rule that was broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
     /// When, in milliseconds.
     pub at: u64,
-    /// Which rule.
     pub rule: String,
-    /// How.
     pub what: String,
     /// The path of the step that broke it, or the command where the step isn't known.
     pub step: String,
 }
 
-/// The watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rules {
     /// When members were last asked to refresh LXD: that outlives the controller.
@@ -40,58 +54,6 @@ pub(crate) enum Look {
     /// The first member's LXD was refreshed then: the others must have been asked to follow.
     LxdTogether { since: u64, step: String },
 }
-
-/// Every rule with what it says. The twin's parts report the breaking of theirs.
-pub const RULES: &[(&str, &str)] = &[
-    (
-        "one-member-at-a-time",
-        "the storage or network services of two members aren't taken down at once",
-    ),
-    (
-        "one-component-at-a-time",
-        "a component isn't started while one before it differs between members",
-    ),
-    (
-        "lxd-together",
-        "LXD is refreshed on all members at once: those that are ahead are blocked until the others follow",
-    ),
-    (
-        "never-this-command",
-        "commands that stop every instance of a member, or tear its network down, aren't used",
-    ),
-    (
-        "nothing-left-on",
-        "what a run switched on is off again when it says that it is done",
-    ),
-    (
-        "operators-settings-kept",
-        "what the operator had set is as it was when a run says that it is done",
-    ),
-    (
-        "quorum-kept",
-        "Ceph's monitors and OVN's databases keep their majority where they are three or more",
-    ),
-    (
-        "gate-open",
-        "a member's services aren't taken down while storage or network aren't whole elsewhere",
-    ),
-    (
-        "no-evacuation-during-skew",
-        "instances aren't moved while members run different versions of LXD",
-    ),
-    ("one-member-evacuated", "one member is evacuated at a time"),
-    (
-        "instances-left-alone",
-        "instances run on, unless their member is evacuated",
-    ),
-    (
-        "once",
-        "a step that must not be done twice isn't done twice",
-    ),
-];
-
-/// The order of the waves.
-const ORDER: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
 
 /// How long the members that are ahead of the others may be left alone, in milliseconds.
 const TOGETHER: u64 = 30_000;
@@ -158,7 +120,6 @@ impl World {
         }
     }
 
-    /// A command has arrived.
     pub(crate) fn rules_on_command(&mut self, member: &str, cmd: &Cmd) {
         let words: Vec<&str> = cmd.argv.iter().map(String::as_str).collect();
         let [program, verb, names @ ..] = words.as_slice() else {
@@ -202,8 +163,8 @@ impl World {
                 self.violated("one-member-at-a-time", what);
             }
         }
-        let at = ORDER.iter().position(|s| *s == snap).unwrap_or_default();
-        for before in &ORDER[..at] {
+        let waves = Component::ALL.map(Component::snap).into_iter();
+        for before in waves.take_while(|before| *before != snap) {
             let revisions: BTreeSet<u32> = self
                 .members
                 .keys()
@@ -262,11 +223,8 @@ impl World {
 
     /// Whether a snap is being changed on a member, or its part of the storage or network isn't back.
     fn is_away(&self, member: &str, snap: &str) -> bool {
-        let changing = self.members.get(member).is_some_and(|m| {
-            let under_way = |c: &crate::snapd::Change| c.snap == snap && !c.ready();
-            m.snapd.changes.iter().any(under_way)
-        });
-        if changing {
+        let machine = self.members.get(member);
+        if machine.is_some_and(|m| m.snapd.under_way(snap).is_some()) {
             return true;
         }
         if snap == "microceph" {

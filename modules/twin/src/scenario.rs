@@ -65,55 +65,49 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
 }
 
-/// Where Ceph's daemons are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
     /// Members with a monitor, a manager and a metadata server; without them, the first three.
-    pub monitors: Vec<String>,
+    pub(crate) monitors: Vec<String>,
     /// The member whose manager is active.
-    pub manager: Option<String>,
+    pub(crate) manager: Option<String>,
     /// The member of each OSD; without them, one a member.
-    pub disks: Vec<String>,
+    pub(crate) disks: Vec<String>,
     /// Flags that the operator has set: `noout`, or `noout micro01` for one host.
-    pub flags: Vec<String>,
+    pub(crate) flags: Vec<String>,
     /// How many placement groups there are.
-    pub pgs: Option<u64>,
+    pub(crate) pgs: Option<u64>,
 }
 
-/// Where OVN's databases are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Network {
     /// Members with a server of each database; without them, the first three.
-    pub central: Vec<String>,
+    pub(crate) central: Vec<String>,
     /// The leader of the northbound database.
-    pub northbound_leader: Option<String>,
+    pub(crate) northbound_leader: Option<String>,
     /// The leader of the southbound database.
-    pub southbound_leader: Option<String>,
+    pub(crate) southbound_leader: Option<String>,
     /// The election timer of both, in milliseconds.
-    pub election_timer: Option<u64>,
+    pub(crate) election_timer: Option<u64>,
 }
 
 /// A revision that the store has in a channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Published {
-    /// The snap.
-    pub snap: String,
-    /// The channel.
-    pub channel: String,
-    /// The revision.
-    pub revision: u32,
-    /// The version, as its publisher writes it.
-    pub version: String,
+    pub(crate) snap: String,
+    pub(crate) channel: String,
+    pub(crate) revision: u32,
+    pub(crate) version: String,
     /// Schema of the database that the members keep together.
-    pub schema: Option<u32>,
+    pub(crate) schema: Option<u32>,
     /// Bytes to be downloaded.
-    pub size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// When it was built, as `2025-11`: MicroCeph's versions are Ceph's, and tell nothing of its own commands.
     #[serde(default)]
-    pub built: Option<String>,
+    pub(crate) built: Option<String>,
 }
 
 /// A snap on a member.
@@ -132,9 +126,6 @@ pub struct Snap {
     #[serde(default)]
     pub restarted: bool,
 }
-
-/// The components, in the order in which they are updated.
-const SNAPS: [&str; 4] = ["microceph", "microovn", "lxd", "microcloud"];
 
 /// Noon of a day in spring: an ordinary working day for a plan to play on.
 const EPOCH: i64 = 1_775_044_800;

@@ -21,7 +21,6 @@ pub(crate) use clients::find;
 use crate::dialects::{self, numbers};
 use crate::world::{Reply, World};
 
-/// snapd's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Snapd {
     pub(crate) snaps: BTreeMap<String, Installed>,
@@ -32,7 +31,6 @@ pub(crate) struct Snapd {
     pub(crate) failing_hooks: BTreeMap<String, u32>,
 }
 
-/// An installed snap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Installed {
     pub(crate) revision: u32,
@@ -43,7 +41,13 @@ pub(crate) struct Installed {
     pub(crate) active: bool,
 }
 
-/// `snap …`
+impl Snapd {
+    /// The change of a snap that is in progress.
+    pub(crate) fn under_way(&self, snap: &str) -> Option<&Change> {
+        self.changes.iter().find(|c| c.snap == snap && !c.ready())
+    }
+}
+
 pub(crate) fn snap(world: &mut World, member: &str, root: bool, args: &[&str]) -> Reply {
     let (flags, names): (Vec<&str>, Vec<&str>) =
         args.iter().copied().partition(|a| a.starts_with("--"));
@@ -109,16 +113,12 @@ fn switch(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply 
     let Some(machine) = world.members.get_mut(member) else {
         return Reply::Hang;
     };
+    let conflict = machine.snapd.under_way(name).map(conflict);
     let Some(snap) = machine.snapd.snaps.get_mut(name) else {
         return not_installed(name);
     };
-    if machine
-        .snapd
-        .changes
-        .iter()
-        .any(|c| c.snap == name && !c.ready())
-    {
-        return conflict(&machine.snapd, name);
+    if let Some(reply) = conflict {
+        return reply;
     }
     let (channel, cohort) = (option(flags, "--channel"), option(flags, "--cohort"));
     let mut parts = Vec::new();
@@ -149,12 +149,8 @@ fn switch(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply 
     ))
 }
 
-fn conflict(snapd: &Snapd, name: &str) -> Reply {
-    let kind = snapd
-        .changes
-        .iter()
-        .find(|c| c.snap == name && !c.ready())
-        .map_or("refresh-snap", |c| c.kind.as_str());
+fn conflict(change: &Change) -> Reply {
+    let (name, kind) = (&change.snap, &change.kind);
     Reply::fail(
         10,
         format!("error: snap \"{name}\" has \"{kind}\" change in progress\n"),
@@ -205,20 +201,11 @@ fn refresh(world: &mut World, member: &str, name: &str, flags: &[&str]) -> Reply
             }
         },
     };
-    if machine
-        .snapd
-        .changes
-        .iter()
-        .any(|c| c.snap == name && !c.ready())
-    {
-        return conflict(&machine.snapd, name);
+    if let Some(change) = machine.snapd.under_way(name) {
+        return conflict(change);
     }
     if target == snap.revision && channel == snap.tracking && cohort == snap.cohort {
-        return Reply::Exit(lockstep_modules::contract::cmd::Output::exit(
-            0,
-            "",
-            format!("snap \"{name}\" has no updates available\n"),
-        ));
+        return Reply::out(format!("snap \"{name}\" has no updates available\n"));
     }
     if let Some(error) = assumes(world, member, name, target) {
         return Reply::fail(1, error);
@@ -300,11 +287,7 @@ fn wrapped(text: &str) -> String {
 
 /// snapd refreshes a snap by itself, to what the channel has.
 pub(crate) fn auto_refresh(world: &mut World, member: &str, name: &str) {
-    let Some(snap) = world
-        .members
-        .get(member)
-        .and_then(|m| m.snapd.snaps.get(name))
-    else {
+    let Some(snap) = world.installed(member, name) else {
         return;
     };
     let (channel, cohort) = (snap.tracking.clone(), snap.cohort.clone());
@@ -312,11 +295,7 @@ pub(crate) fn auto_refresh(world: &mut World, member: &str, name: &str) {
     let Some(revision) = offer.filter(|revision| *revision != snap.revision) else {
         return;
     };
-    if world
-        .members
-        .get(member)
-        .is_some_and(|m| m.snapd.changes.iter().any(|c| !c.ready()))
-    {
+    if world.is_changing(member) {
         return;
     }
     let target = Target {

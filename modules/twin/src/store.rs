@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// What the store has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Store {
     /// Revisions, by snap.
@@ -12,7 +11,7 @@ pub struct Store {
     /// The revision of each channel, by snap and channel.
     pub channels: BTreeMap<String, BTreeMap<String, u32>>,
     /// How long the store takes to answer, in milliseconds.
-    pub delay: u64,
+    pub(crate) delay: u64,
     /// The HTTP status that it answers every question with instead, if something is wrong with it.
     pub status: Option<u16>,
     /// Members that are offered another revision than the channel's, as in a progressive release: by member and snap.
@@ -114,7 +113,6 @@ impl Store {
         }
     }
 
-    /// What is in a revision.
     #[must_use]
     pub fn release(&self, snap: &str, revision: u32) -> Option<&Release> {
         self.releases
@@ -147,7 +145,6 @@ impl Store {
         }
     }
 
-    /// Publishes a revision into a channel.
     pub fn publish(&mut self, snap: &str, channel: &str, release: Release) {
         self.channels
             .entry(snap.to_owned())

@@ -88,7 +88,7 @@ impl Twin {
 
     async fn run_one(&self, member: &str, cmd: &Cmd) -> Result<Output, ContactError> {
         self.reach(member).await?;
-        self.heard(member).await?;
+        self.contact(member).await?;
         if let Some(guard) = &cmd.guard {
             let world = self.world.borrow();
             let says = match world.file(member, guard.link) {
@@ -101,7 +101,7 @@ impl Twin {
         }
         let id = self.world.borrow_mut().spawn(member, cmd);
         loop {
-            self.heard(member).await?;
+            self.contact(member).await?;
             if self.world.borrow().is_strange(id) {
                 self.world.borrow_mut().kill(id);
                 return Err(ContactError::Unsimulated(cmd.display()));
@@ -130,7 +130,7 @@ impl Twin {
 
     /// Waits until the member at the other end of an open connection is heard of. One that isn't for a while is given up:
     /// what was sent meanwhile never arrives.
-    async fn heard(&self, member: &str) -> Result<(), ContactError> {
+    async fn contact(&self, member: &str) -> Result<(), ContactError> {
         let gone = Instant::now() + KEEPALIVE;
         loop {
             self.advance();
@@ -234,11 +234,11 @@ mod tests {
     async fn a_frozen_machine_takes_the_connection_and_says_nothing() {
         let twin = Twin::new(Scenario::of(3).build());
         twin.world().borrow_mut().set_frozen("micro02", true);
-        let said = |error: ContactError| error.to_string();
+        let text = |error: ContactError| error.to_string();
         let frozen = twin
             .facts(&"micro02".into())
             .await
-            .map_err(said)
+            .map_err(text)
             .unwrap_err();
         assert!(
             frozen.contains("Connection timed out during banner exchange"),
@@ -248,7 +248,7 @@ mod tests {
         let cut = twin
             .facts(&"micro02".into())
             .await
-            .map_err(said)
+            .map_err(text)
             .unwrap_err();
         assert!(
             cut.contains("connect to host micro02 port 22: Connection timed out"),

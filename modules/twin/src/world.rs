@@ -16,6 +16,7 @@ use crate::machine::{self, Machine};
 use crate::microcluster::Micro;
 use crate::ovn::Ovn;
 use crate::rules::{self, Rules};
+use crate::snapd::Installed;
 use crate::store::Store;
 use crate::{broken, ceph, lxd, microcluster, ovn, product, programs, snapd};
 
@@ -23,14 +24,14 @@ use crate::{broken, ceph, lxd, microcluster, ovn, product, programs, snapd};
 const LATENCY: u64 = 40;
 
 /// A simulated cluster. Times are milliseconds since [`World::epoch`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct World {
     /// What the calendar shows at time 0.
     pub epoch: Timestamp,
     /// The time.
     pub now: u64,
     /// Seed of everything random.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// The machines, by name.
     pub members: BTreeMap<String, Machine>,
     /// The snap store.
@@ -95,14 +96,12 @@ pub struct Entry {
     pub changed: bool,
 }
 
-/// Something that is due.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Scheduled {
     at: u64,
     what: Due,
 }
 
-/// What can be due.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Due {
     /// A command has something to say.
@@ -172,7 +171,6 @@ impl Proc {
 /// What a program answers when it is looked at.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// It ends.
     Exit(Output),
     /// It goes on; look again after so many milliseconds.
     Again(u64),
@@ -209,30 +207,8 @@ impl World {
     pub(crate) fn new(epoch: Timestamp, seed: u64) -> Self {
         Self {
             epoch,
-            now: 0,
             seed,
-            members: BTreeMap::new(),
-            store: Store::default(),
-            micro: BTreeMap::new(),
-            ceph: Ceph::default(),
-            ovn: Ovn::default(),
-            lxd: Lxd::default(),
-            rules: Rules::default(),
-            files: Files::default(),
-            hosts: BTreeMap::new(),
-            read_only: BTreeSet::new(),
-            faults: Faults::default(),
-            clients: Vec::new(),
-            strangers: Strangers::default(),
-            machines: BTreeSet::new(),
-            broken: broken::Programs::new(),
-            answers: broken::Answers::new(),
-            cause: String::new(),
-            changed: false,
-            due: Vec::new(),
-            procs: BTreeMap::new(),
-            spawned: 0,
-            log: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -270,9 +246,7 @@ impl World {
         std::mem::take(&mut self.changed)
     }
 
-    /// When the next thing is due.
-    #[must_use]
-    pub fn next_due(&self) -> Option<u64> {
+    pub(crate) fn next_due(&self) -> Option<u64> {
         self.due.last().map(|due| due.at)
     }
 
@@ -298,8 +272,7 @@ impl World {
     }
 
     /// What a machine tells of itself.
-    #[must_use]
-    pub fn facts(&self, member: &str) -> Option<Facts> {
+    pub(crate) fn facts(&self, member: &str) -> Option<Facts> {
         if self.machines.contains(member) {
             return Some(Facts {
                 hostname: member.to_owned(),
@@ -367,13 +340,12 @@ impl World {
     }
 
     /// Whether a command has come to a program that the world doesn't know, and nobody can tell what it does.
-    #[must_use]
-    pub fn is_strange(&self, id: u64) -> bool {
+    pub(crate) fn is_strange(&self, id: u64) -> bool {
         self.procs.get(&id).is_some_and(|proc| proc.strange)
     }
 
     /// Ends a command, as the death of its session may.
-    pub fn kill(&mut self, id: u64) {
+    pub(crate) fn kill(&mut self, id: u64) {
         self.procs.remove(&id);
     }
 
@@ -387,7 +359,6 @@ impl World {
         self.procs.clear();
     }
 
-    /// The commands that run on a member now.
     pub(crate) fn running(&self, member: &str) -> impl Iterator<Item = &Proc> {
         self.procs
             .values()
@@ -473,13 +444,20 @@ impl World {
 
     /// What is in the revision of a snap that is linked on a member.
     pub(crate) fn release(&self, member: &str, snap: &str) -> Option<&crate::store::Release> {
-        let revision = self.members.get(member)?.snapd.snaps.get(snap)?.revision;
-        self.store.release(snap, revision)
+        self.store.release(snap, self.revision(member, snap)?)
     }
 
     /// The revision that a member has of a snap.
     #[must_use]
     pub fn revision(&self, member: &str, snap: &str) -> Option<u32> {
-        Some(self.members.get(member)?.snapd.snaps.get(snap)?.revision)
+        Some(self.installed(member, snap)?.revision)
+    }
+
+    pub(crate) fn installed(&self, member: &str, snap: &str) -> Option<&Installed> {
+        self.members.get(member)?.snapd.snaps.get(snap)
+    }
+
+    pub(crate) fn installed_mut(&mut self, member: &str, snap: &str) -> Option<&mut Installed> {
+        self.members.get_mut(member)?.snapd.snaps.get_mut(snap)
     }
 }

@@ -133,7 +133,7 @@ impl Attempt {
                 // Somebody else has it in hand now: what was begun before is theirs to find out.
                 Err(error) if error.kind == Kind::Taken => return Verdict::InDoubt(error),
                 Err(error) if !error.kind.in_doubt() => return Verdict::Failed(error),
-                Err(error) if error.kept_out() && left.is_empty() && cx.has_heard_nobody() => {
+                Err(error) if error.kept_out() && left.is_empty() && cx.has_no_answer() => {
                     return Verdict::Failed(error);
                 }
                 Err(error) if self.effect == Effect::Once => {
@@ -265,7 +265,7 @@ impl<'a> Away<'a> {
 
     /// Whether the member that was away answered in the attempt of this context.
     fn answered(&self, cx: &Cx) -> bool {
-        self.member.as_ref().is_some_and(|m| cx.has_heard(m))
+        self.member.as_ref().is_some_and(|m| cx.has_answer(m))
     }
 
     fn back(&mut self) {

@@ -328,7 +328,7 @@ impl Engine {
         if done(Take::NAME) <= done(Release::NAME) {
             return Ok(());
         }
-        let reason = |error: OpError| error.told();
+        let reason = |error: OpError| error.located();
         let locks = self.ask(WhoseIsIt::NAME, json!({})).await.map_err(reason)?;
         let locks = WhoseIsItOut::deserialize(locks).map_err(|e| e.to_string())?;
         let refusal = |lock: &MemberLock| {

@@ -3,7 +3,7 @@
 use lockstep_modules::contract::cluster::{MemberConfig, SshConfig};
 use lockstep_modules::contract::cx::Cx;
 use lockstep_modules::contract::error::OpError;
-use lockstep_modules::contract::op::{Effect, Module, Op, OpDef};
+use lockstep_modules::contract::op::{Effect, Module, Op};
 use lockstep_modules::contract::schema::Member;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,7 @@ fn load_files(files: &[(&str, &str)]) -> Result<Script, Failure> {
         .iter()
         .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
         .collect();
-    let registry = Registry::new([Module::new("demo", "For tests.", vec![OpDef::of::<Do>()])]);
+    let registry = Registry::new([Module::new("demo", "For tests.").op::<Do>()]);
     Script::load("main", Box::new(Texts(texts)), &registry, 7)
 }
 

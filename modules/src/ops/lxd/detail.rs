@@ -49,7 +49,6 @@ fn is_true(value: &str) -> bool {
     ["true", "1", "yes", "on"].contains(&value.to_ascii_lowercase().as_str())
 }
 
-/// The server.
 #[derive(Deserialize)]
 pub(super) struct Server {
     api_extensions: Vec<String>,
@@ -79,18 +78,20 @@ pub(super) async fn server(cx: &Cx) -> Result<Server, OpError> {
 }
 
 /// A storage pool.
-#[derive(Deserialize)]
-pub(super) struct Pool {
-    name: String,
-    driver: String,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StoragePool {
+    /// Its name.
+    pub name: String,
+    /// Its driver.
+    pub driver: String,
 }
 
-pub(super) async fn pools(cx: &Cx) -> Result<Vec<Pool>, OpError> {
+pub(crate) async fn pools(cx: &Cx) -> Result<Vec<StoragePool>, OpError> {
     query(cx, "/1.0/storage-pools?recursion=1").await
 }
 
 /// Whether every member reaches the volumes of a pool.
-pub(super) fn is_remote(pools: &[Pool], name: &str) -> bool {
+pub(super) fn is_remote(pools: &[StoragePool], name: &str) -> bool {
     let pool = pools.iter().find(|pool| pool.name == name);
     pool.is_some_and(|pool| REMOTE.contains(&pool.driver.as_str()))
 }
@@ -158,7 +159,7 @@ impl Detailed {
 
     /// Why it can't be moved while it runs: its state goes through a volume of its own, which is too small. Pools that every
     /// member reaches need none (`doc/howto/instances_migrate.md`).
-    pub(super) fn too_large_to_move_live(&self, pools: &[Pool]) -> Option<String> {
+    pub(super) fn too_large_to_move_live(&self, pools: &[StoragePool]) -> Option<String> {
         let (name, root) = self.root()?;
         let size = root.get("size.state").map_or("", String::as_str);
         let memory = self.memory(0);
@@ -314,7 +315,11 @@ struct Amount {
 }
 
 /// The room on a member.
-pub(super) async fn place(cx: &Cx, member: &Member, pools: &[Pool]) -> Result<Place, OpError> {
+pub(super) async fn place(
+    cx: &Cx,
+    member: &Member,
+    pools: &[StoragePool],
+) -> Result<Place, OpError> {
     let resources: Resources = query(cx, &format!("/1.0/resources?target={member}")).await?;
     let mut own = BTreeMap::new();
     for pool in pools
@@ -339,7 +344,7 @@ pub(super) async fn place(cx: &Cx, member: &Member, pools: &[Pool]) -> Result<Pl
 
 impl Place {
     /// An instance would come here.
-    pub(super) fn take(&mut self, instance: &Detailed, pools: &[Pool], live: bool) {
+    pub(super) fn take(&mut self, instance: &Detailed, pools: &[StoragePool], live: bool) {
         if instance.runs() || live {
             let memory = instance.memory(self.total);
             self.wanted = self.wanted.saturating_add(memory);
@@ -351,7 +356,6 @@ impl Place {
         }
     }
 
-    /// What doesn't fit.
     pub(super) fn overfull(&self, member: &Member) -> Vec<String> {
         let mib = |bytes: u64| bytes >> 20;
         let mut problems = Vec::new();

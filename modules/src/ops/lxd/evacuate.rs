@@ -29,21 +29,21 @@ use crate::contract::text::joined;
 #[serde(deny_unknown_fields)]
 pub struct EvacuateArgs {
     /// Member to evacuate.
-    pub member: Member,
+    pub(crate) member: Member,
     /// Go on although something speaks against it: instances that can't be moved are left to LXD.
     #[serde(default)]
-    pub anyway: bool,
+    pub(crate) anyway: bool,
 }
 
 /// What an evacuation did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EvacuateOut {
     /// Instances that run elsewhere now, as `name to member`.
-    pub moved: Vec<String>,
+    pub(crate) moved: Vec<String>,
     /// Instances that were stopped where they are.
-    pub stopped: Vec<String>,
+    pub(crate) stopped: Vec<String>,
     /// Instances that were left running on the member, which only `anyway` allows.
-    pub left: Vec<String>,
+    pub(crate) left: Vec<String>,
 }
 
 /// A witness: what ran on the member before the first attempt, and what was to become of it.

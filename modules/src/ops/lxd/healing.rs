@@ -17,21 +17,20 @@ const KEY: &str = "cluster.healing_threshold";
 /// The result has the value before, so that a playbook can give it back.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct HealingArgs {
+pub(crate) struct HealingArgs {
     /// Seconds.
-    pub threshold: u64,
+    pub(crate) threshold: u64,
 }
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct HealingOut {
+pub(crate) struct HealingOut {
     /// Whether it was otherwise before.
-    pub changed: bool,
+    pub(crate) changed: bool,
     /// The value before, in seconds.
-    pub previous: u64,
+    pub(crate) previous: u64,
 }
 
-/// How it was before.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Was {
@@ -41,7 +40,7 @@ struct Was {
 /// `lxd.healing`
 ///
 /// A `once`: what was there before is told by the first attempt only.
-pub struct Healing;
+pub(crate) struct Healing;
 
 impl Op for Healing {
     const NAME: &'static str = "lxd.healing";
@@ -123,9 +122,6 @@ async fn set(cx: &Cx, wanted: u64) -> Result<HealingOut, OpError> {
 }
 
 /// How many seconds a member may be silent; 0 where nothing is healed.
-///
-/// # Errors
-/// Where no member answers.
 pub(super) async fn threshold(cx: &Cx) -> Result<u64, OpError> {
     #[derive(Deserialize)]
     struct Server {

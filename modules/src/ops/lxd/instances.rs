@@ -32,12 +32,12 @@ pub struct Instance {
     /// The member that it is on.
     pub location: String,
     /// `Running`, `Stopped`, `Frozen`; `Error` where its member gave no answer.
-    pub status: String,
+    pub(crate) status: String,
     /// When it was last started.
     pub started: String,
     /// Whether LXD starts it when its member is evacuated or restored, although it doesn't run.
     #[serde(default)]
-    pub autostarts: bool,
+    pub(crate) autostarts: bool,
 }
 
 /// An instance, as LXD lists it.
@@ -104,14 +104,14 @@ impl Instance {
 #[serde(deny_unknown_fields)]
 pub struct InstancesArgs {
     /// Only those on this member. Without it, all of the cluster.
-    pub member: Option<Member>,
+    pub(crate) member: Option<Member>,
 }
 
 /// All instances.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct InstancesOut {
     /// The instances, by project and name.
-    pub instances: Vec<Instance>,
+    pub(crate) instances: Vec<Instance>,
 }
 
 /// `lxd.instances`
@@ -186,10 +186,10 @@ pub(super) async fn known(cx: &Cx) -> Result<Vec<Instance>, OpError> {
 #[serde(deny_unknown_fields)]
 pub struct UnharmedArgs {
     /// The instances as they were: what `lxd.instances` returned before.
-    pub since: Vec<Instance>,
+    pub(crate) since: Vec<Instance>,
     /// Members that were evacuated and restored since: their instances may have been restarted.
     #[serde(default)]
-    pub evacuated: Vec<Member>,
+    pub(crate) evacuated: Vec<Member>,
 }
 
 /// All instances are as they were.
@@ -197,10 +197,10 @@ pub struct UnharmedArgs {
 pub struct UnharmedOut {
     /// How many run.
     #[serde(default)]
-    pub running: usize,
+    pub(crate) running: usize,
     /// Instances that didn't run, and that LXD started by itself when its daemon was, as their configuration has it.
     #[serde(default)]
-    pub started: Vec<String>,
+    pub(crate) started: Vec<String>,
 }
 
 /// `lxd.unharmed`
@@ -257,7 +257,6 @@ impl Op for Unharmed {
     }
 }
 
-/// Something that became different.
 struct Difference {
     what: String,
     /// Nobody can put it right.

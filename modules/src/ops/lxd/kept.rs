@@ -5,21 +5,11 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::query;
 use crate::contract::cmd::Cmd;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// A storage pool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct StoragePool {
-    /// Its name.
-    pub name: String,
-    /// Its driver.
-    pub driver: String,
-}
 
 /// A storage bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,11 +18,6 @@ pub struct Bucket {
     pub name: String,
     /// The pool that it is in.
     pub pool: String,
-}
-
-/// The storage pools.
-pub(crate) async fn pools(cx: &Cx) -> Result<Vec<StoragePool>, OpError> {
-    query(cx, "/1.0/storage-pools?recursion=1").await
 }
 
 /// The buckets in pools that aren't Ceph's own object storage: what LXD from 6.8 on looks for before it starts

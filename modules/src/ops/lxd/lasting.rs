@@ -61,9 +61,6 @@ struct Listed {
 }
 
 /// What there is, by what it is about.
-///
-/// # Errors
-/// Where one of LXD's `members` gives no answer.
 pub(crate) async fn lasting(
     cx: &Cx,
     members: &[Member],

@@ -29,12 +29,9 @@ pub(super) struct Operation {
     metadata: Option<Map<String, Value>>,
 }
 
-/// How an operation ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// LXD says that it succeeded.
     Success,
-    /// LXD says that it failed, and why.
     Failure(String),
     /// LXD has forgotten it, or died on it: only the state tells.
     Forgotten,
@@ -78,9 +75,6 @@ pub(super) fn request(method: &str, path: &str, body: &Value) -> Cmd {
 }
 
 /// Asks for something that LXD does in the background.
-///
-/// # Errors
-/// Where LXD refuses it, with LXD's own words.
 pub(super) async fn begin(
     cx: &Cx,
     member: &Member,
@@ -95,9 +89,6 @@ pub(super) async fn begin(
 
 /// Follows an operation to its end, and tells what it is at meanwhile: at which of `instances`, where it goes through so
 /// many of them one after the other.
-///
-/// # Errors
-/// Where the member can't be reached, or the step's time is up.
 pub(super) async fn follow(
     cx: &Cx,
     member: &Member,
@@ -136,9 +127,6 @@ fn instance(doing: &str) -> Option<(String, String)> {
 }
 
 /// Asks for something and follows it to its end.
-///
-/// # Errors
-/// Where it fails, with LXD's own words.
 pub(super) async fn carry_out(
     cx: &Cx,
     member: &Member,
@@ -161,9 +149,6 @@ pub(super) fn path(instance: &Instance, tail: &str) -> String {
 }
 
 /// Starts or stops an instance, asked of `member`, wherever the instance is.
-///
-/// # Errors
-/// Where it doesn't, with LXD's own words.
 pub(super) async fn set_state(
     cx: &Cx,
     member: &Member,
@@ -177,14 +162,11 @@ pub(super) async fn set_state(
 /// What LXD is doing with a member as a whole.
 #[derive(Debug)]
 pub(super) enum Busy {
-    /// It evacuates it.
     Evacuating(Operation),
-    /// It restores it.
     Restoring(Operation),
 }
 
 impl Busy {
-    /// What it is at.
     pub(super) fn doing(&self) -> String {
         let (Self::Evacuating(operation) | Self::Restoring(operation)) = self;
         operation.doing()
@@ -192,9 +174,6 @@ impl Busy {
 }
 
 /// Whether LXD evacuates or restores a member now. Asked of the member itself: others know no progress.
-///
-/// # Errors
-/// Where it gives no answer.
 pub(super) async fn busy(cx: &Cx, member: &Member) -> Result<Option<Busy>, OpError> {
     let path = "/1.0/operations?recursion=1";
     let cmd = Cmd::root(["/snap/bin/lxc", "query", path]).timeout(TIMEOUT);
@@ -217,7 +196,6 @@ pub(super) async fn busy(cx: &Cx, member: &Member) -> Result<Option<Busy>, OpErr
     }))
 }
 
-/// Something else is being done to the member.
 pub(super) fn conflict(member: &Member, busy: &Busy) -> OpError {
     let what = match busy {
         Busy::Evacuating(_) => "evacuated",

@@ -33,9 +33,6 @@ pub(super) struct Limits {
 }
 
 /// Asks for what limits these instances.
-///
-/// # Errors
-/// Where LXD gives no answer.
 pub(super) async fn limits(cx: &Cx, instances: &[Detailed]) -> Result<Limits, OpError> {
     let placed = instances.iter().any(|i| i.set("placement.group").is_some());
     Ok(Limits {

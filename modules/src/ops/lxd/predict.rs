@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::detail::{Detailed, Place, Pool, Server, is_remote};
+use super::detail::{Detailed, Place, Server, StoragePool, is_remote};
 use super::placement::{self, Limits};
 use super::{LxdMember, detail};
 use crate::contract::cx::Cx;
@@ -23,43 +23,43 @@ use crate::contract::schema::Member;
 /// until the member is restored. Cannot: it would be lost, or left behind, or end the evacuation halfway.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PredictArgs {
+pub(crate) struct PredictArgs {
     /// Member that would be evacuated.
-    pub member: Member,
+    pub(crate) member: Member,
 }
 
 /// What an evacuation would do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PredictOut {
+pub(crate) struct PredictOut {
     /// The running instances of the member.
-    pub instances: Vec<Foretold>,
+    pub(crate) instances: Vec<Foretold>,
     /// Instances that don't run, and that LXD starts on the way; `lxd.restore` stops them again.
     #[serde(default)]
-    pub starts: Vec<String>,
+    pub(crate) starts: Vec<String>,
     /// What speaks against it. Empty where nothing does.
-    pub refusals: Vec<String>,
+    pub(crate) refusals: Vec<String>,
 }
 
 /// What an evacuation would do with an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Foretold {
+pub(crate) struct Foretold {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its project.
-    pub project: String,
+    pub(crate) project: String,
     /// What would happen to it.
-    pub action: Action,
+    pub(crate) action: Action,
     /// Why, in a few words.
-    pub reason: String,
+    pub(crate) reason: String,
     /// The member that LXD would choose for it.
-    pub target: Option<Member>,
+    pub(crate) target: Option<Member>,
 }
 
 /// What happens to an instance when its member is evacuated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Action {
+pub(crate) enum Action {
     /// It is moved while it runs.
     Live,
     /// It is stopped, moved and started.
@@ -70,8 +70,7 @@ pub enum Action {
     Cannot,
 }
 
-/// `lxd.predict`
-pub struct Predict;
+pub(crate) struct Predict;
 
 impl Op for Predict {
     const NAME: &'static str = "lxd.predict";
@@ -102,9 +101,6 @@ impl Op for Predict {
 }
 
 /// What an evacuation of `member` would do.
-///
-/// # Errors
-/// Where LXD gives no answer.
 pub(super) async fn predict(cx: &Cx, member: &Member) -> Result<PredictOut, OpError> {
     let members = super::members(cx).await?;
     let server = detail::server(cx).await?;
@@ -209,7 +205,7 @@ fn foretell(
     member: &Member,
     members: &[LxdMember],
     server: &Server,
-    pools: &[Pool],
+    pools: &[StoragePool],
     instances: &[Detailed],
     limits: &Limits,
     places: &mut BTreeMap<Member, Place>,
@@ -286,7 +282,7 @@ fn takes(member: &LxdMember, instance: &Detailed) -> bool {
 }
 
 /// What LXD would do with an instance, and why.
-fn fate(instance: &Detailed, pools: &[Pool], server: &Server) -> (Action, String) {
+fn fate(instance: &Detailed, pools: &[StoragePool], server: &Server) -> (Action, String) {
     if instance.status == "Error" {
         return (
             Action::Cannot,
@@ -331,7 +327,7 @@ fn fate(instance: &Detailed, pools: &[Pool], server: &Server) -> (Action, String
 /// The device that binds an instance to its host, and why.
 fn bound<'a>(
     instance: &'a Detailed,
-    pools: &[Pool],
+    pools: &[StoragePool],
     server: &Server,
 ) -> Option<(&'a str, &'static str)> {
     instance.expanded_devices.iter().find_map(|(name, device)| {
@@ -354,7 +350,7 @@ fn bound<'a>(
 /// Why LXD must not be let look at a disk.
 const CRASHES: &str = "is a disk in no pool, on which LXD before 6.8 crashes when it evacuates";
 
-fn automatic(instance: &Detailed, pools: &[Pool], server: &Server) -> (Action, String) {
+fn automatic(instance: &Detailed, pools: &[StoragePool], server: &Server) -> (Action, String) {
     match bound(instance, pools, server) {
         Some((device, CRASHES)) => {
             let why = format!("its device {device} {CRASHES}; set cluster.evacuate for it");

@@ -20,32 +20,31 @@ use crate::contract::schema::{Member, Span};
 /// is not restored, but its instances are still compared with the record.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RestoreArgs {
+pub(crate) struct RestoreArgs {
     /// Member to restore.
-    pub member: Member,
+    pub(crate) member: Member,
     /// The member's instances as they were before the evacuation: what `lxd.instances` returned.
     #[serde(default)]
-    pub since: Vec<Instance>,
+    pub(crate) since: Vec<Instance>,
 }
 
 /// What a restore came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RestoreOut {
+pub(crate) struct RestoreOut {
     /// Instances of the record that are on the member again, as they were.
-    pub home: u32,
+    pub(crate) home: u32,
     /// Instances that LXD had left stopped, and that were started.
-    pub started: Vec<String>,
+    pub(crate) started: Vec<String>,
     /// Instances that LXD had started although they didn't run before, and that were stopped.
     #[serde(default)]
-    pub stopped: Vec<String>,
+    pub(crate) stopped: Vec<String>,
     /// Instances that LXD had left elsewhere, and that were moved.
-    pub moved: Vec<String>,
+    pub(crate) moved: Vec<String>,
     /// What is different from the record.
-    pub differences: Vec<String>,
+    pub(crate) differences: Vec<String>,
 }
 
-/// `lxd.restore`
-pub struct Restore;
+pub(crate) struct Restore;
 
 impl Op for Restore {
     const NAME: &'static str = "lxd.restore";
@@ -138,7 +137,6 @@ async fn is_evacuated(cx: &Cx, member: &Member) -> Result<bool, OpError> {
     }
 }
 
-/// What isn't as it was.
 fn amiss(since: &[Instance], now: &[Instance]) -> Vec<String> {
     let mut amiss = Vec::new();
     for was in since {
@@ -183,17 +181,23 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
     let since: Vec<Instance> = args.since.iter().filter(here).cloned().collect();
     let now = known(cx).await?;
     let mut out = RestoreOut::default();
-    let mut told = Vec::new();
+    let mut failures = Vec::new();
+    let mut put =
+        |result: Result<(), OpError>, is: &Instance, verb: &str, done: &mut Vec<String>| {
+            match result {
+                Ok(()) => done.push(is.title()),
+                Err(error) if error.kind.in_doubt() => return Err(error),
+                Err(error) => failures.push(format!("{} didn't {verb}: {error}", is.title())),
+            }
+            Ok(())
+        };
     for was in &since {
         let Some(is) = was.among(&now) else {
             continue;
         };
         if is.location != was.location {
-            match carry(cx, &args.member, is, &args.member).await {
-                Ok(()) => out.moved.push(is.title()),
-                Err(error) if error.kind.in_doubt() => return Err(error),
-                Err(error) => told.push(format!("{} didn't move home: {error}", is.title())),
-            }
+            let moved = carry(cx, &args.member, is, &args.member).await;
+            put(moved, is, "move home", &mut out.moved)?;
         }
     }
     let now = known(cx).await?;
@@ -201,22 +205,16 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
         let Some(is) = was.among(&now).filter(|is| !is.runs()) else {
             continue;
         };
-        match operation::set_state(cx, &args.member, is, "start").await {
-            Ok(()) => out.started.push(is.title()),
-            Err(error) if error.kind.in_doubt() => return Err(error),
-            Err(error) => told.push(format!("{} didn't start: {error}", is.title())),
-        }
+        let started = operation::set_state(cx, &args.member, is, "start").await;
+        put(started, is, "start", &mut out.started)?;
     }
     // What doesn't start by itself was started by somebody meanwhile, and is theirs.
     for was in since.iter().filter(|was| !was.runs() && was.autostarts) {
         let Some(is) = was.among(&now).filter(|is| is.runs()) else {
             continue;
         };
-        match operation::set_state(cx, &args.member, is, "stop").await {
-            Ok(()) => out.stopped.push(is.title()),
-            Err(error) if error.kind.in_doubt() => return Err(error),
-            Err(error) => told.push(format!("{} didn't stop: {error}", is.title())),
-        }
+        let stopped = operation::set_state(cx, &args.member, is, "stop").await;
+        put(stopped, is, "stop", &mut out.stopped)?;
     }
     let now = known(cx).await?;
     let amiss = amiss(&since, &now);
@@ -224,7 +222,7 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
     let down: Vec<String> = since.iter().filter(down).map(Instance::title).collect();
     if !down.is_empty() {
         let names = down.join(", ");
-        let why = if told.is_empty() { amiss } else { told };
+        let why = if failures.is_empty() { amiss } else { failures };
         let message = format!(
             "{names} ran before the evacuation but doesn't run now: {}. See: lxc info --show-log {}",
             why.join("; "),
@@ -234,7 +232,7 @@ async fn put_right(cx: &Cx, args: &RestoreArgs) -> Result<RestoreOut, OpError> {
     }
     out.home = u32::try_from(since.len() - amiss.len()).unwrap_or(u32::MAX);
     out.differences = amiss;
-    out.differences.extend(told);
+    out.differences.extend(failures);
     Ok(out)
 }
 

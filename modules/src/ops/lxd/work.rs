@@ -10,17 +10,16 @@ use crate::contract::error::OpError;
 
 /// What LXD is at work on, and what it warns of: a sentence each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Work {
+pub(crate) struct Work {
     /// Operations that go on and that a restart of the daemon would break off.
-    pub operations: Vec<String>,
+    pub(crate) operations: Vec<String>,
     /// Warnings about the cluster that nobody has acknowledged.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// Instances that are stopped, and that it starts by itself when it is refreshed.
-    pub starts: Vec<String>,
+    pub(crate) starts: Vec<String>,
     /// Why its database would not outlive a member's absence.
-    pub voters: Option<String>,
-    /// What will be done about its healing.
-    pub healing: Option<String>,
+    pub(crate) voters: Option<String>,
+    pub(crate) healing: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -52,10 +51,7 @@ const TELLING: [&str; 5] = [
 ];
 
 /// Asks for it. Sessions of people (`lxc exec`) are operations too; they are theirs to end, and left out.
-///
-/// # Errors
-/// Where no member answers.
-pub async fn work(cx: &Cx) -> Result<Work, OpError> {
+pub(crate) async fn work(cx: &Cx) -> Result<Work, OpError> {
     let by_status: BTreeMap<String, Vec<Operation>> =
         query(cx, "/1.0/operations?recursion=1&all-projects=true").await?;
     let going = by_status

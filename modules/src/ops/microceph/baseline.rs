@@ -18,35 +18,34 @@ use crate::products::ceph::{self, Aside, Picture, Versions};
 /// pools that can't miss a member's OSDs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct BaselineArgs {}
+pub(crate) struct BaselineArgs {}
 
 /// How the storage was before a wave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct BaselineOut {
+pub(crate) struct BaselineOut {
     /// All monitors.
-    pub mons: Vec<String>,
+    pub(crate) mons: Vec<String>,
     /// Those in quorum.
-    pub quorum: Vec<String>,
+    pub(crate) quorum: Vec<String>,
     /// The OSDs of each member.
-    pub osds: BTreeMap<String, Vec<i64>>,
+    pub(crate) osds: BTreeMap<String, Vec<i64>>,
     /// Placement groups by state.
-    pub pgs: BTreeMap<String, u64>,
+    pub(crate) pgs: BTreeMap<String, u64>,
     /// Health codes that are raised and not muted, with their counts.
-    pub codes: BTreeMap<String, u64>,
+    pub(crate) codes: BTreeMap<String, u64>,
     /// Flags of the whole cluster.
-    pub flags: Vec<String>,
+    pub(crate) flags: Vec<String>,
     /// Flags of single hosts.
-    pub host_flags: BTreeMap<String, Vec<String>>,
+    pub(crate) host_flags: BTreeMap<String, Vec<String>>,
     /// The release that OSDs have to run.
-    pub require_osd_release: String,
+    pub(crate) require_osd_release: String,
     /// How many daemons run which release.
-    pub versions: BTreeMap<String, u64>,
+    pub(crate) versions: BTreeMap<String, u64>,
     /// Why storage stops while a member is away; empty if it needn't.
-    pub downtime: Vec<String>,
+    pub(crate) downtime: Vec<String>,
 }
 
-/// `microceph.baseline`
-pub struct Baseline;
+pub(crate) struct Baseline;
 
 impl Op for Baseline {
     const NAME: &'static str = "microceph.baseline";
@@ -88,8 +87,8 @@ impl Op for Baseline {
             osds: picture.tree.by_host(),
             pgs: picture.status.pg_states(),
             codes: picture.status.codes(),
-            flags: picture.dump.flags().to_vec(),
-            host_flags: picture.dump.host_flags().clone(),
+            flags: picture.dump.flags_set.clone(),
+            host_flags: picture.dump.crush_node_flags.clone(),
             require_osd_release: picture.dump.require_osd_release,
             versions: versions.releases(),
         })
@@ -120,20 +119,19 @@ async fn downtime(cx: &Cx, picture: &Picture) -> Result<Vec<String>, OpError> {
 /// All monitors have a release before daemons that depend on them, and there is one change of managers only.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct OrderArgs {
+pub(crate) struct OrderArgs {
     /// The members of the wave, in the cluster's order.
-    pub members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
 }
 
 /// The order of a wave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct OrderOut {
+pub(crate) struct OrderOut {
     /// The members, the first to be refreshed first.
-    pub members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
 }
 
-/// `microceph.order`
-pub struct Order;
+pub(crate) struct Order;
 
 impl Op for Order {
     const NAME: &'static str = "microceph.order";

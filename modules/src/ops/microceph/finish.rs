@@ -28,27 +28,26 @@ const BY_ITSELF: Duration = Duration::from_secs(180);
 /// Ceph's own check. Flags of members have to be as they were before.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct FinishArgs {
+pub(crate) struct FinishArgs {
     /// What `microceph.baseline` returned before the wave.
-    pub since: BaselineOut,
+    pub(crate) since: BaselineOut,
     /// Good looks in a row, 5 s apart.
     #[serde(default = "samples")]
-    pub samples: u32,
+    pub(crate) samples: u32,
 }
 
 /// How the storage is after a wave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct FinishOut {
+pub(crate) struct FinishOut {
     /// The release that all daemons run, for example `19.2.3 squid`.
-    pub release: String,
+    pub(crate) release: String,
     /// The release that OSDs have to run.
-    pub require_osd_release: String,
+    pub(crate) require_osd_release: String,
     /// Flags of the whole cluster that others have set or cleared in the meantime.
-    pub flags_changed: Vec<String>,
+    pub(crate) flags_changed: Vec<String>,
 }
 
-/// `microceph.finish`
-pub struct Finish;
+pub(crate) struct Finish;
 
 impl Op for Finish {
     const NAME: &'static str = "microceph.finish";
@@ -116,7 +115,7 @@ async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Look<FinishOut> {
     }
     Ok(FinishOut {
         release: release.to_string(),
-        flags_changed: changed(&since.flags, dump.flags()),
+        flags_changed: changed(&since.flags, &dump.flags_set),
         require_osd_release: dump.require_osd_release,
     })
 }
@@ -143,7 +142,7 @@ fn left_on(since: &BaselineOut, dump: &OsdDump) -> Option<String> {
             .is_some_and(|flags| flags.iter().any(|flag| flag == "noout"))
     };
     let left = dump
-        .host_flags()
+        .crush_node_flags
         .iter()
         .find(|(host, flags)| flags.iter().any(|flag| flag == "noout") && !had(host));
     left.map(|(host, _)| format!("noout is still set for {host}, and was not before; clear it with: sudo microceph.ceph osd unset-group noout {host}"))

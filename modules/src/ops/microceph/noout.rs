@@ -17,42 +17,40 @@ use crate::products::ceph::{self, OsdDump, OsdTree};
 /// there is nothing to do for a member, nor for one without OSDs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NooutArgs {
+pub(crate) struct NooutArgs {
     /// The member, which is the host in Ceph's map.
-    pub member: Member,
+    pub(crate) member: Member,
     /// `true` to set it, `false` to clear it.
-    pub on: bool,
+    pub(crate) on: bool,
 }
 
 /// What setting or clearing did.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct NooutOut {
+pub(crate) struct NooutOut {
     /// Whether it was otherwise before.
-    pub changed: bool,
+    pub(crate) changed: bool,
     /// Whose it is, where it was set before and so stays: somebody else set it for the member, or for the whole cluster.
     #[serde(default)]
-    pub kept: Option<Kept>,
+    pub(crate) kept: Option<Kept>,
 }
 
 /// A flag that somebody else has set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kept {
+pub(crate) enum Kept {
     /// For the member.
     Member,
     /// For the whole cluster.
     Cluster,
 }
 
-/// How it was before.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Was {
     set: bool,
 }
 
-/// `microceph.noout`
-pub struct Noout;
+pub(crate) struct Noout;
 
 impl Op for Noout {
     const NAME: &'static str = "microceph.noout";

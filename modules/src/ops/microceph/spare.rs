@@ -23,25 +23,24 @@ const EVERY: Duration = Duration::from_secs(5);
 /// no code against it. What is down on this very member doesn't count.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SpareArgs {
+pub(crate) struct SpareArgs {
     /// The member that is to be refreshed.
-    pub member: Member,
+    pub(crate) member: Member,
     /// What `microceph.baseline` returned: codes that were raised then don't count.
-    pub since: Option<BaselineOut>,
+    pub(crate) since: Option<BaselineOut>,
     /// Storage may stop in the meantime: accept that the others can't do without the member.
     #[serde(default)]
-    pub downtime: bool,
+    pub(crate) downtime: bool,
 }
 
 /// The storage can do without the member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SpareOut {
+pub(crate) struct SpareOut {
     /// Always true: a member that can't be spared is a failure.
-    pub spared: bool,
+    pub(crate) spared: bool,
 }
 
-/// `microceph.spare`
-pub struct Spare;
+pub(crate) struct Spare;
 
 impl Op for Spare {
     const NAME: &'static str = "microceph.spare";
@@ -77,10 +76,8 @@ impl Op for Spare {
 }
 
 /// What speaks against stopping Ceph on `member` right now; nothing if the storage can spare it.
-///
-/// # Errors
-/// Where nobody can be asked, or Ceph doesn't answer as expected. That is no yes.
-pub async fn against(
+/// Where nobody can be asked, or Ceph doesn't answer as expected, that is an error and no yes.
+pub(crate) async fn against(
     cx: &Cx,
     member: &Member,
     since: Option<&Codes>,

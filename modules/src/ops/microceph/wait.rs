@@ -30,17 +30,17 @@ const SAMPLES: u32 = 5;
 /// its MicroCeph daemon is online, or waits for the members that don't have the release yet.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WaitArgs {
+pub(crate) struct WaitArgs {
     /// The member that was just refreshed.
-    pub member: Option<Member>,
+    pub(crate) member: Option<Member>,
     /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
-    pub before: Option<Revision>,
+    pub(crate) before: Option<Revision>,
     /// What `microceph.baseline` returned: monitors and OSDs that were there then have to be there, and codes that were
     /// raised then don't count.
-    pub since: Option<BaselineOut>,
+    pub(crate) since: Option<BaselineOut>,
     /// Good looks in a row, 5 s apart.
     #[serde(default = "samples")]
-    pub samples: u32,
+    pub(crate) samples: u32,
 }
 
 pub(super) fn samples() -> u32 {
@@ -49,15 +49,14 @@ pub(super) fn samples() -> u32 {
 
 /// What the gate saw when it opened.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct WaitOut {
+pub(crate) struct WaitOut {
     /// How MicroCeph's database stands.
-    pub database: State,
+    pub(crate) database: State,
     /// How the storage is.
-    pub health: HealthOut,
+    pub(crate) health: HealthOut,
 }
 
-/// `microceph.wait`
-pub struct Wait;
+pub(crate) struct Wait;
 
 impl Op for Wait {
     const NAME: &'static str = "microceph.wait";

@@ -45,7 +45,6 @@ struct Envelope {
     metadata: Value,
 }
 
-/// What a member had to say.
 enum Answer {
     /// The services of all members.
     Rows(Vec<Row>),
@@ -57,9 +56,6 @@ enum Answer {
 
 /// What MicroCloud finds online, in a few words, if that is everything. Where it has no overview (MicroCloud 1) it has nothing
 /// to say, and the gates of the services have asked each of them.
-///
-/// # Errors
-/// Where no member can be reached.
 pub(super) async fn look(cx: &Cx, presence: &Presence) -> Look<Option<String>> {
     let (mut last, mut nothing) = (None, false);
     for member in &presence.with {
@@ -123,12 +119,12 @@ async fn by_command(cx: &Cx, presence: &Presence) -> Look<Option<String>> {
     let mut missing = "no member has MicroCloud".to_owned();
     for member in &presence.with {
         let output = cx.cmd(member, &cmd).await;
-        let output = output.map_err(|error| Unmet::of(error, OpError::told))?;
+        let output = output.map_err(|error| Unmet::of(error, OpError::located))?;
         if output.lacks_command() {
             return Ok(None);
         }
         missing = match output.text(&cmd, member) {
-            Err(error) => error.told(),
+            Err(error) => error.located(),
             Ok(text) => match text.lines().find_map(sum).as_deref() {
                 Some("HEALTHY" | "WARNING") => return Ok(None),
                 Some(other) => format!("on {member} microcloud status says {other}"),
@@ -148,14 +144,13 @@ fn brief(rows: &[Row]) -> String {
     joined(each, ", ")
 }
 
-/// What is wrong.
 fn problem(presence: &Presence, rows: &[Row]) -> Option<String> {
-    let told: BTreeSet<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    let found: BTreeSet<&str> = rows.iter().map(|row| row.name.as_str()).collect();
     let mut problems = BTreeSet::new();
     let silent = presence
         .with
         .iter()
-        .filter(|member| !told.contains(member.as_str()));
+        .filter(|member| !found.contains(member.as_str()));
     problems.extend(silent.map(|member| format!("the daemon on {member} gives no answer")));
     for row in rows {
         // What isn't told of isn't known to be well.
@@ -169,7 +164,7 @@ fn problem(presence: &Presence, rows: &[Row]) -> Option<String> {
                 let name = &part.name;
                 if !part.status.eq_ignore_ascii_case("online") {
                     problems.insert(format!("{service} is {} on {name}", part.status));
-                } else if service == "MicroCloud" && !told.contains(name.as_str()) {
+                } else if service == "MicroCloud" && !found.contains(name.as_str()) {
                     problems.insert(format!("the daemon on {name} gives no answer"));
                 }
             }

@@ -25,13 +25,11 @@ const SOON: i64 = 30 * 24 * 60 * 60;
 
 /// What is wrong with certificates, a sentence each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Certificates {
-    /// They have expired.
-    pub expired: Vec<String>,
+pub(crate) struct Certificates {
+    pub(crate) expired: Vec<String>,
     /// They expire soon, or this MicroOVN doesn't tell which it has: worth a look, and no reason to stop.
-    pub notes: Vec<String>,
-    /// It can't be told.
-    pub unknown: Vec<String>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) unknown: Vec<String>,
 }
 
 /// `microovn certificates list -f json`. A member has the certificates of the services that it runs.
@@ -82,9 +80,7 @@ impl Listed {
 }
 
 /// Asks every member that has MicroOVN.
-///
-/// # Errors
-/// Where nobody can tell which members have it, or none does.
+/// It fails where nobody can tell which members have it, or none does.
 pub(super) async fn certificates(cx: &Cx) -> Result<Certificates, OpError> {
     let members = Presence::of(cx, MICROOVN.snap).await?.with;
     if members.is_empty() {
@@ -112,11 +108,11 @@ pub(super) async fn certificates(cx: &Cx) -> Result<Certificates, OpError> {
     let now = cx.now().as_second();
     for ((end, what), members) in ends {
         let left = end.as_second() - now;
-        let told = sentence(what, &members, day(end), left < 0);
+        let text = sentence(what, &members, day(end), left < 0);
         if left < 0 {
-            found.expired.push(told);
+            found.expired.push(text);
         } else if left < SOON {
-            found.notes.push(told);
+            found.notes.push(text);
         }
     }
     if !untold.is_empty() {

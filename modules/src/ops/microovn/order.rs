@@ -18,26 +18,25 @@ use crate::contract::text::joined;
 /// there is one election for each database. Also reports where a wave needs downtime: fewer than three servers.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct OrderArgs {
+pub(crate) struct OrderArgs {
     /// The members of the wave, in the cluster's order.
-    pub members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
 }
 
 /// The order of a wave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct OrderOut {
+pub(crate) struct OrderOut {
     /// The members, the first to be refreshed first.
-    pub members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
     /// Those that run the databases.
-    pub central: Vec<Member>,
+    pub(crate) central: Vec<Member>,
     /// Those that lead one.
-    pub leaders: Vec<Member>,
+    pub(crate) leaders: Vec<Member>,
     /// Why the databases stop while a member is away; empty if they needn't.
-    pub downtime: Vec<String>,
+    pub(crate) downtime: Vec<String>,
 }
 
-/// `microovn.order`
-pub struct Order;
+pub(crate) struct Order;
 
 impl Op for Order {
     const NAME: &'static str = "microovn.order";

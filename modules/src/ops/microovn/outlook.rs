@@ -6,22 +6,16 @@ use super::{Picture, timers};
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 
-/// What is to be known beforehand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outlook {
-    /// How long the certificates of its services are good.
-    pub certificates: Certificates,
+pub(crate) struct Outlook {
+    pub(crate) certificates: Certificates,
     /// Why the databases don't have the schema that all members expect.
-    pub schema: Option<String>,
-    /// What will be done about the election timers.
-    pub timers: Option<String>,
+    pub(crate) schema: Option<String>,
+    pub(crate) timers: Option<String>,
 }
 
 /// Asks one member for the databases, which all have in common, and each for its certificates.
-///
-/// # Errors
-/// Where no member answers.
-pub async fn outlook(cx: &Cx) -> Result<Outlook, OpError> {
+pub(crate) async fn outlook(cx: &Cx) -> Result<Outlook, OpError> {
     let picture = Picture::take(cx).await?;
     let cmd = status();
     let (asked, output) = cx.ask(&cx.members(), &cmd).await?;

@@ -22,23 +22,22 @@ const EVERY: Duration = Duration::from_secs(5);
 /// majority. What is wrong with the server of this very member doesn't count.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SpareArgs {
+pub(crate) struct SpareArgs {
     /// The member that is to be refreshed.
-    pub member: Member,
+    pub(crate) member: Member,
     /// The databases may stop in the meantime: accept that the other servers are no majority.
     #[serde(default)]
-    pub downtime: bool,
+    pub(crate) downtime: bool,
 }
 
 /// The databases can do without the member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SpareOut {
+pub(crate) struct SpareOut {
     /// Always true: a member that can't be spared is a failure.
-    pub spared: bool,
+    pub(crate) spared: bool,
 }
 
-/// `microovn.spare`
-pub struct Spare;
+pub(crate) struct Spare;
 
 impl Op for Spare {
     const NAME: &'static str = "microovn.spare";
@@ -69,10 +68,12 @@ impl Op for Spare {
 }
 
 /// What speaks against stopping OVN on `member` right now; nothing if the databases can do without it.
-///
-/// # Errors
-/// Where a member can't be reached: it may be the one that matters.
-pub async fn against(cx: &Cx, member: &Member, downtime: bool) -> Result<Vec<String>, OpError> {
+/// It fails where a member can't be reached: it may be the one that matters.
+pub(crate) async fn against(
+    cx: &Cx,
+    member: &Member,
+    downtime: bool,
+) -> Result<Vec<String>, OpError> {
     let picture = Picture::take(cx).await?;
     let mut against = picture.unread(Some(member));
     for (database, views) in picture.databases() {

@@ -17,11 +17,11 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// The election timers of both databases, in milliseconds; none where nobody runs the database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Timing {
+pub(crate) struct Timing {
     /// Of the northbound database.
-    pub northbound: Option<u64>,
+    pub(crate) northbound: Option<u64>,
     /// Of the southbound database.
-    pub southbound: Option<u64>,
+    pub(crate) southbound: Option<u64>,
 }
 
 /// Raise the election timers of OVN's databases to at least `millis` milliseconds, or restore them.
@@ -31,12 +31,12 @@ pub struct Timing {
 /// looks again after each. `was` is how they were before, whatever happened in between.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct TimersArgs {
+pub(crate) struct TimersArgs {
     /// At least this many milliseconds. Longer timers stay as they are.
     #[serde(default = "at_least")]
-    pub millis: u64,
+    pub(crate) millis: u64,
     /// Set them to exactly this instead: what `was` said.
-    pub back: Option<Timing>,
+    pub(crate) back: Option<Timing>,
 }
 
 fn at_least() -> u64 {
@@ -45,17 +45,16 @@ fn at_least() -> u64 {
 
 /// What became of the timers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct TimersOut {
+pub(crate) struct TimersOut {
     /// Whether any was otherwise before.
-    pub changed: bool,
+    pub(crate) changed: bool,
     /// How they were before.
-    pub was: Timing,
+    pub(crate) was: Timing,
     /// How they are now.
-    pub now: Timing,
+    pub(crate) now: Timing,
 }
 
-/// `microovn.timers`
-pub struct Timers;
+pub(crate) struct Timers;
 
 impl Op for Timers {
     const NAME: &'static str = "microovn.timers";

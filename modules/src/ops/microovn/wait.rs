@@ -29,14 +29,14 @@ const SAMPLES: u32 = 3;
 /// release yet. Without: the daemons of all members are online, and both databases have the schema that they expect.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WaitArgs {
+pub(crate) struct WaitArgs {
     /// The member that was just refreshed.
-    pub member: Option<Member>,
+    pub(crate) member: Option<Member>,
     /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
-    pub before: Option<Revision>,
+    pub(crate) before: Option<Revision>,
     /// Good looks in a row, 5 s apart.
     #[serde(default = "samples")]
-    pub samples: u32,
+    pub(crate) samples: u32,
 }
 
 fn samples() -> u32 {
@@ -45,15 +45,14 @@ fn samples() -> u32 {
 
 /// What the gate saw when it opened.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct WaitOut {
+pub(crate) struct WaitOut {
     /// How MicroOVN's database stands.
-    pub database: State,
+    pub(crate) database: State,
     /// How OVN's databases are.
-    pub health: HealthOut,
+    pub(crate) health: HealthOut,
 }
 
-/// `microovn.wait`
-pub struct Wait;
+pub(crate) struct Wait;
 
 impl Op for Wait {
     const NAME: &'static str = "microovn.wait";

@@ -31,143 +31,48 @@ pub struct CheckDef {
     look: fn(&Seen<'_>) -> Found,
 }
 
-/// All of them, in the order in which they are shown. A new check is a row here and what it looks at.
-pub const CHECKS: &[CheckDef] = &[
-    CheckDef {
-        name: "reachable",
-        about: "every member answers and allows root access",
-        may_accept: false,
-        look: |s| s.reachable(),
-    },
-    CheckDef {
-        name: "lock",
-        about: "no other run holds the cluster",
-        may_accept: false,
-        look: |s| s.lock(),
-    },
-    CheckDef {
-        name: "members",
-        about: "all components have the same members, and so does the cluster file",
-        may_accept: false,
-        look: |s| s.members(),
-    },
-    CheckDef {
-        name: "names",
-        about: "every machine's hostname is its member's name",
-        may_accept: true,
-        look: |s| s.names(),
-    },
-    CheckDef {
-        name: "busy",
-        about: "no snapd change is in progress on any component",
-        may_accept: false,
-        look: |s| s.busy(),
-    },
-    CheckDef {
-        name: "channels",
-        about: "all members track the same channel of each component",
-        may_accept: false,
-        look: |s| s.channels(),
-    },
-    CheckDef {
-        name: "drift",
-        about: "how far members differ, and which snaps are not held",
-        may_accept: true,
-        look: |s| s.drift(),
-    },
-    CheckDef {
-        name: "microceph",
-        about: "storage is healthy",
-        may_accept: false,
-        look: |s| s.component(Component::Microceph),
-    },
-    CheckDef {
-        name: "microovn",
-        about: "the network's databases are healthy",
-        may_accept: false,
-        look: |s| s.component(Component::Microovn),
-    },
-    CheckDef {
-        name: "ovn-schemas",
-        about: "OVN's databases have the schemas that all members expect",
-        may_accept: true,
-        look: |s| s.schemas(),
-    },
-    CheckDef {
-        name: "ovn-certificates",
-        about: "none of the network's certificates has expired",
-        may_accept: true,
-        look: |s| s.certificates(),
-    },
-    CheckDef {
-        name: "lxd",
-        about: "LXD is online on every member, with the same version",
-        may_accept: false,
-        look: |s| s.component(Component::Lxd),
-    },
-    CheckDef {
-        name: "lxd-voters",
-        about: "LXD's database keeps its majority while a member is away",
-        may_accept: true,
-        look: |s| s.voters(),
-    },
-    CheckDef {
-        name: "lxd-work",
-        about: "LXD is not doing anything that a refresh would interrupt",
-        may_accept: true,
-        look: |s| s.work(),
-    },
-    CheckDef {
-        name: "microcloud",
-        about: "MicroCloud is online on every member",
-        may_accept: false,
-        look: |s| s.component(Component::Microcloud),
-    },
-    CheckDef {
-        name: "target",
-        about: "the store has what is requested",
-        may_accept: false,
-        look: |s| s.target(),
-    },
-    CheckDef {
-        name: "cohort",
-        about: "the store has the same revision for all members",
-        may_accept: true,
-        look: |s| s.cohort(),
-    },
-    CheckDef {
-        name: "clients",
-        about: "nobody is running programs of a snap that will be refreshed",
-        may_accept: true,
-        look: |s| s.clients(),
-    },
-    CheckDef {
-        name: "path",
-        about: "the products support the move",
-        may_accept: false,
-        look: |s| s.path(),
-    },
-    CheckDef {
-        name: "latest-first",
-        about: "the newest revision of the old track is on all members",
-        may_accept: true,
-        look: |s| s.latest_first(),
-    },
-    CheckDef {
-        name: "disk",
-        about: "there is disk space for the new revisions",
-        may_accept: true,
-        look: |s| s.disk(),
-    },
-    CheckDef {
-        name: "clocks",
-        about: "the members' clocks agree",
-        may_accept: true,
-        look: |s| s.clocks(),
-    },
-];
+/// A row is a check's name, whether it must pass or an operator may accept that it doesn't, what it asks for (true where it
+/// passes), and what looks at it.
+macro_rules! checks {
+    ($($name:literal $may_accept:ident $about:literal => $look:expr;)+) => {
+        &[$(CheckDef {
+            name: $name,
+            about: $about,
+            may_accept: $may_accept,
+            look: $look,
+        }),+]
+    };
+}
 
-/// What was seen.
+const MAY: bool = true;
+const MUST: bool = false;
+
+/// All of them, in the order in which they are shown. A new check is a row here and what it looks at.
+pub const CHECKS: &[CheckDef] = checks! {
+    "reachable"        MUST "every member answers and allows root access" => |s| s.reachable();
+    "lock"             MUST "no other run holds the cluster" => |s| s.lock();
+    "members"          MUST "all components have the same members, and so does the cluster file" => |s| s.members();
+    "names"            MAY  "every machine's hostname is its member's name" => |s| s.names();
+    "busy"             MUST "no snapd change is in progress on any component" => |s| s.busy();
+    "channels"         MUST "all members track the same channel of each component" => |s| s.channels();
+    "drift"            MAY  "how far members differ, and which snaps are not held" => |s| s.drift();
+    "microceph"        MUST "storage is healthy" => |s| s.component(Component::Microceph);
+    "microovn"         MUST "the network's databases are healthy" => |s| s.component(Component::Microovn);
+    "ovn-schemas"      MAY  "OVN's databases have the schemas that all members expect" => |s| s.schemas();
+    "ovn-certificates" MAY  "none of the network's certificates has expired" => |s| s.certificates();
+    "lxd"              MUST "LXD is online on every member, with the same version" => |s| s.component(Component::Lxd);
+    "lxd-voters"       MAY  "LXD's database keeps its majority while a member is away" => |s| s.voters();
+    "lxd-work"         MAY  "LXD is not doing anything that a refresh would interrupt" => |s| s.work();
+    "microcloud"       MUST "MicroCloud is online on every member" => |s| s.component(Component::Microcloud);
+    "target"           MUST "the store has what is requested" => |s| s.target();
+    "cohort"           MAY  "the store has the same revision for all members" => |s| s.cohort();
+    "clients"          MAY  "nobody is running programs of a snap that will be refreshed" => |s| s.clients();
+    "path"             MUST "the products support the move" => |s| s.path();
+    "latest-first"     MAY  "the newest revision of the old track is on all members" => |s| s.latest_first();
+    "disk"             MAY  "there is disk space for the new revisions" => |s| s.disk();
+    "clocks"           MAY  "the members' clocks agree" => |s| s.clocks();
+};
+
 pub(super) struct Seen<'a> {
     pub(super) run: &'a Run,
     pub(super) args: &'a CheckArgs,
@@ -211,7 +116,6 @@ impl Found {
 }
 
 impl Seen<'_> {
-    /// Makes all checks.
     pub(super) fn all(&self, facts: &Facts) -> Vec<Check> {
         let own = CHECKS.iter().map(|def| {
             let found = (def.look)(self);

@@ -25,16 +25,16 @@ impl Facts {
     pub(super) async fn ask(cx: &Cx, hazards: &[&Hazard]) -> Self {
         let any = |wants: fn(&Hazard) -> bool| hazards.iter().any(|h| wants(h));
         Self {
-            pools: told(any(|h| !h.pools.is_empty()), lxd::pools(cx)).await,
-            buckets: told(any(|h| h.buckets), lxd::local_buckets(cx)).await,
-            tpm: told(any(|h| h.tpm), lxd::with_tpm(cx)).await,
-            modules: told(any(|h| !h.modules.is_empty()), ceph::manager_modules(cx)).await,
-            codes: told(any(|h| !h.codes.is_empty()), codes(cx)).await,
+            pools: answer(any(|h| !h.pools.is_empty()), lxd::pools(cx)).await,
+            buckets: answer(any(|h| h.buckets), lxd::local_buckets(cx)).await,
+            tpm: answer(any(|h| h.tpm), lxd::with_tpm(cx)).await,
+            modules: answer(any(|h| !h.modules.is_empty()), ceph::manager_modules(cx)).await,
+            codes: answer(any(|h| !h.codes.is_empty()), codes(cx)).await,
         }
     }
 }
 
-async fn told<T>(
+async fn answer<T>(
     wanted: bool,
     ask: impl Future<Output = Result<T, OpError>>,
 ) -> Option<Result<T, String>> {

@@ -14,12 +14,10 @@ use crate::contract::text::joined;
 use crate::ops::status::ComponentStatus;
 use crate::products::snapd::Revision;
 
-/// Whether a condition is met.
 enum Met {
     /// It is, as this shows, where that isn't known without it.
     Yes(Option<String>),
     No,
-    /// It can't be told.
     Unknown(String),
 }
 
@@ -81,7 +79,6 @@ impl std::fmt::Display for Reasons<'_> {
 /// What a member runs of a snap, and what it would get.
 pub(super) struct Step<'a> {
     pub(super) member: &'a Member,
-    /// The channel that it follows.
     pub(super) channel: &'a str,
     pub(super) runs: Result<Version, String>,
     /// Nothing where it stays as it is, or the store can't tell, which another check tells.
@@ -91,6 +88,11 @@ pub(super) struct Step<'a> {
 impl Step<'_> {
     fn afterwards(&self) -> &Result<Version, String> {
         self.gets.as_ref().unwrap_or(&self.runs)
+    }
+
+    /// What it runs now, or, `late`, afterwards.
+    fn version(&self, late: bool) -> &Result<Version, String> {
+        if late { self.afterwards() } else { &self.runs }
     }
 }
 
@@ -206,22 +208,22 @@ impl Seen<'_> {
             return found;
         }
         let surroundings = Met::all(self.surroundings(hazard, facts));
-        let mut told = vec![hazard.what.clone()];
+        let mut parts = vec![hazard.what.clone()];
         match surroundings {
             Met::No => {}
             Met::Yes(evidence) if !met.is_empty() => {
-                told.push(met.to_string());
-                told.extend(evidence);
+                parts.push(met.to_string());
+                parts.extend(evidence);
                 let known = hazard.known.filter(|k| *k != tables::Known::Documented);
-                told.extend(known.map(|k| k.word().to_owned()));
-                found.against.push(told.join("; "));
+                parts.extend(known.map(|k| k.word().to_owned()));
+                found.against.push(parts.join("; "));
             }
             surroundings => {
-                told.extend((!unknown.is_empty()).then(|| unknown.to_string()));
+                parts.extend((!unknown.is_empty()).then(|| unknown.to_string()));
                 if let Met::Unknown(why) = surroundings {
-                    told.push(why);
+                    parts.push(why);
                 }
-                found.unknown.push(told.join("; "));
+                found.unknown.push(parts.join("; "));
             }
         }
         found
@@ -306,25 +308,11 @@ impl Seen<'_> {
         };
         let (steps, others) = (self.steps(of), self.steps(with));
         let moves = steps.iter().chain(&others).any(|s| s.gets.is_some());
-        let is_of = |step: &&Step<'_>, afterwards: bool| {
-            let version = if afterwards {
-                step.afterwards()
-            } else {
-                &step.runs
-            };
-            version.as_ref().is_ok_and(|v| row.of.has(v))
-        };
-        let odd = |step: &&Step<'_>, afterwards: bool| {
-            let version = if afterwards {
-                step.afterwards()
-            } else {
-                &step.runs
-            };
-            version.as_ref().is_ok_and(|v| !row.with.has(v))
-        };
-        let apart = |afterwards: bool| {
-            let one = steps.iter().find(|s| is_of(s, afterwards))?;
-            Some((one, others.iter().find(|s| odd(s, afterwards))?))
+        let is_of = |s: &Step<'_>, late| s.version(late).as_ref().is_ok_and(|v| row.of.has(v));
+        let odd = |s: &Step<'_>, late| s.version(late).as_ref().is_ok_and(|v| !row.with.has(v));
+        let apart = |late| {
+            let one = steps.iter().find(|s| is_of(s, late))?;
+            Some((one, others.iter().find(|s| odd(s, late))?))
         };
         let version = |step: &Step<'_>| match step.afterwards() {
             Ok(version) => version.to_string(),
@@ -332,7 +320,7 @@ impl Seen<'_> {
         };
         match (apart(true), apart(false)) {
             (Some((one, other)), before) => {
-                let told = format!(
+                let what = format!(
                     "{}; {} {} and {} {}: it takes {}",
                     row.what,
                     of.title,
@@ -342,15 +330,15 @@ impl Seen<'_> {
                     row.with
                 );
                 if before.is_some() {
-                    found.notes.push(format!("as before: {told}"));
+                    found.notes.push(format!("as before: {what}"));
                 } else {
-                    found.against.push(told);
+                    found.against.push(what);
                 }
             }
             (None, _) if moves => {
                 let possible = steps
                     .iter()
-                    .any(|s| s.afterwards().is_err() || is_of(&s, true));
+                    .any(|s| s.afterwards().is_err() || is_of(s, true));
                 let mut unknown = Reasons::default();
                 let all = steps.iter().map(|s| (of, s));
                 for (component, step) in all.chain(others.iter().map(|s| (with, s))) {

@@ -20,7 +20,6 @@ pub(super) struct Host {
     pub(super) name: String,
     pub(super) snapd: Option<Version>,
     pub(super) kernel: Option<Version>,
-    /// The release of its system.
     pub(super) os: Os,
     /// Bytes that are free where snapd keeps snaps.
     pub(super) free: Result<u64, String>,
@@ -32,7 +31,6 @@ pub(super) struct Host {
     pub(super) clients: Result<Vec<Client>, String>,
 }
 
-/// A revision that the store offers.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Offer {

@@ -159,7 +159,6 @@ fn offered<'a>(
         .find_map(|risk| channels.get(&format!("{track}/{risk}")))
 }
 
-/// The track of a channel.
 pub(super) fn track(channel: &str) -> &str {
     channel.split_once('/').map_or(channel, |(track, _)| track)
 }

@@ -18,29 +18,27 @@ use crate::contract::text::joined;
 #[serde(deny_unknown_fields)]
 pub struct Set {
     /// What it is called by.
-    pub name: String,
+    pub(crate) name: String,
     /// Channel of MicroCeph.
-    pub microceph: Channel,
+    pub(crate) microceph: Channel,
     /// Channel of MicroOVN.
-    pub microovn: Channel,
+    pub(crate) microovn: Channel,
     /// Channel of LXD.
-    pub lxd: Channel,
+    pub(crate) lxd: Channel,
     /// Channel of MicroCloud.
-    pub microcloud: Channel,
+    pub(crate) microcloud: Channel,
     /// What kind of release it is, in a few words: `feature release`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub about: Option<String>,
+    pub(crate) about: Option<String>,
     /// Until when its publisher maintains it: `LTS until 2029-06`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub support: Option<String>,
+    pub(crate) support: Option<String>,
     /// Where this is written.
-    pub link: Link,
+    pub(crate) link: Link,
 }
 
 impl Set {
-    /// The channel of a component.
-    #[must_use]
-    pub fn channel(&self, component: Component) -> &Channel {
+    pub(crate) fn channel(&self, component: Component) -> &Channel {
         match component {
             Component::Microceph => &self.microceph,
             Component::Microovn => &self.microovn,
@@ -49,9 +47,7 @@ impl Set {
         }
     }
 
-    /// What it is, in a few words.
-    #[must_use]
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         joined(self.about.iter().chain(&self.support), ", ")
     }
 }
@@ -59,59 +55,57 @@ impl Set {
 /// A track whose name isn't the beginning of its versions.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Track {
+pub(crate) struct Track {
     /// The component.
-    pub component: Component,
+    pub(crate) component: Component,
     /// What it is called by.
-    pub name: String,
+    pub(crate) name: String,
     /// What its versions begin with.
-    pub version: Version,
+    pub(crate) version: Version,
     /// Where this is written.
-    pub link: Link,
+    pub(crate) link: Link,
 }
 
 /// A component's tracks that may follow one.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Path {
+pub(crate) struct Path {
     /// The component.
-    pub component: Component,
+    pub(crate) component: Component,
     /// The track that it follows.
-    pub from: String,
+    pub(crate) from: String,
     /// Tracks that it may be moved to.
     #[serde(default)]
-    pub to: Vec<String>,
+    pub(crate) to: Vec<String>,
     /// The track rolls on from one release to the next: where it leads is told by the version that runs.
     #[serde(default, skip_serializing_if = "is_false")]
-    pub by_version: bool,
+    pub(crate) by_version: bool,
     /// The newest revision of the old track has to be on all members before.
     #[serde(default)]
-    pub latest_first: bool,
+    pub(crate) latest_first: bool,
     /// Why it goes nowhere else, and what is possible instead.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
+    pub(crate) why: Option<String>,
     /// Where this is written.
-    pub link: Link,
+    pub(crate) link: Link,
 }
 
 /// Versions of a component.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Range {
+pub(crate) struct Range {
     /// The component.
-    pub component: Component,
+    pub(crate) component: Component,
     /// This version and newer ones.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<Version>,
+    pub(crate) since: Option<Version>,
     /// Versions older than this one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub below: Option<Version>,
+    pub(crate) below: Option<Version>,
 }
 
 impl Range {
-    /// Whether a version is one of them.
-    #[must_use]
-    pub fn has(&self, version: &Version) -> bool {
+    pub(crate) fn has(&self, version: &Version) -> bool {
         let late = self
             .since
             .as_ref()
@@ -138,79 +132,79 @@ impl std::fmt::Display for Range {
 /// versions of `with`. It is held against what the members have afterwards.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Together {
+pub(crate) struct Together {
     /// The name of the check.
-    pub name: String,
+    pub(crate) name: String,
     /// The versions that it is about.
-    pub of: Range,
+    pub(crate) of: Range,
     /// The versions of another component that go with them.
-    pub with: Range,
+    pub(crate) with: Range,
     /// What goes wrong with others.
-    pub what: String,
+    pub(crate) what: String,
     /// Where this is written.
-    pub link: Link,
+    pub(crate) link: Link,
     /// Whether an operator may continue all the same.
-    pub accept: bool,
+    pub(crate) accept: bool,
 }
 
 /// Something that is known to go wrong.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Hazard {
+pub(crate) struct Hazard {
     /// The name of the check.
-    pub name: String,
+    pub(crate) name: String,
     /// The component that gets another version.
-    pub component: Component,
+    pub(crate) component: Component,
     /// Only if it is moved to this track, from another one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub to: Option<String>,
+    pub(crate) to: Option<String>,
     /// Only if it runs a version below this one and would get this one or a newer one, in whatever channel.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<Version>,
+    pub(crate) since: Option<Version>,
     /// Only if it runs this version or a newer one.
-    pub running: Option<Version>,
+    pub(crate) running: Option<Version>,
     /// Only if it would get a version lower than this one.
-    pub below: Option<Version>,
+    pub(crate) below: Option<Version>,
     /// Only where the release of Ubuntu is older than this.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub os: Option<Version>,
+    pub(crate) os: Option<Version>,
     /// Only where snapd is older than this.
-    pub snapd: Option<Version>,
+    pub(crate) snapd: Option<Version>,
     /// Only where the kernel is older than this.
-    pub kernel: Option<Version>,
+    pub(crate) kernel: Option<Version>,
     /// Only where another component has one of these versions afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub with: Option<Range>,
+    pub(crate) with: Option<Range>,
     /// Only where LXD has a storage pool of one of these drivers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pools: Vec<String>,
+    pub(crate) pools: Vec<String>,
     /// Only where LXD has buckets in a pool that isn't Ceph's own object storage.
     #[serde(default, skip_serializing_if = "is_false")]
-    pub buckets: bool,
+    pub(crate) buckets: bool,
     /// Only where an instance has a TPM.
     #[serde(default, skip_serializing_if = "is_false")]
-    pub tpm: bool,
+    pub(crate) tpm: bool,
     /// Only where one of these modules of Ceph's manager is switched on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub modules: Vec<String>,
+    pub(crate) modules: Vec<String>,
     /// Only where Ceph has raised one of these health codes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub codes: Vec<String>,
+    pub(crate) codes: Vec<String>,
     /// How it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub known: Option<Known>,
+    pub(crate) known: Option<Known>,
     /// What goes wrong, and what helps.
-    pub what: String,
+    pub(crate) what: String,
     /// Where this is written.
-    pub link: Link,
+    pub(crate) link: Link,
     /// Whether an operator may continue all the same.
-    pub accept: bool,
+    pub(crate) accept: bool,
 }
 
 /// How something is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Known {
+pub(crate) enum Known {
     /// The publisher says so.
     Documented,
     /// Users have reported it.
@@ -220,9 +214,7 @@ pub enum Known {
 }
 
 impl Known {
-    /// As it is told to people.
-    #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Documented => "documented by its publisher",
             Self::Reported => "reported by users",
@@ -242,7 +234,7 @@ fn is_false(flag: &bool) -> bool {
 /// A page on the web.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-pub struct Link(pub String);
+pub(crate) struct Link(pub String);
 
 impl TryFrom<String> for Link {
     type Error = String;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
-pub struct Version {
+pub(crate) struct Version {
     numbers: Vec<u64>,
     text: String,
 }
@@ -18,8 +18,7 @@ impl Version {
     /// `0+git.4a608fc` is what snapcraft makes of `version: git` without a tag (MicroCeph's branch for quincy, its
     /// `snap/snapcraft.yaml`): it says nothing. What comes behind a `~` stands before the version, and nobody knows how far
     /// (Debian's policy, 5.6.12).
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let end = text
             .find(|c: char| !c.is_ascii_digit() && c != '.')
             .unwrap_or(text.len());
@@ -33,8 +32,7 @@ impl Version {
     }
 
     /// Whether it comes before `other`. `6.8` is `6.8.0`.
-    #[must_use]
-    pub fn is_below(&self, other: &Self) -> bool {
+    pub(crate) fn is_below(&self, other: &Self) -> bool {
         let longest = self.numbers.len().max(other.numbers.len());
         let number = |of: &Self, i: usize| of.numbers.get(i).copied().unwrap_or(0);
         let first = (0..longest).find(|i| number(self, *i) != number(other, *i));
@@ -42,8 +40,7 @@ impl Version {
     }
 
     /// Whether it begins with the numbers of `other`: `19.2.3` with `19.2`.
-    #[must_use]
-    pub fn begins_with(&self, other: &Self) -> bool {
+    pub(crate) fn begins_with(&self, other: &Self) -> bool {
         self.numbers.starts_with(&other.numbers)
     }
 }

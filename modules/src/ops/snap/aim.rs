@@ -19,7 +19,6 @@ pub(super) enum Aim {
     Cohort,
     /// The store has it, and offers this member something else.
     Number(Revision),
-    /// A newer one took its place: this.
     Replaced(Revision),
 }
 

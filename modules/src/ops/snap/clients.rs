@@ -25,21 +25,20 @@ const AGAIN: Duration = Duration::from_secs(2);
 
 /// A process that keeps a snap from being refreshed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-pub struct Client {
+pub(crate) struct Client {
     /// The member it runs on.
-    pub member: Member,
+    pub(crate) member: Member,
     /// The snap that it is a program of.
-    pub snap: String,
+    pub(crate) snap: String,
     /// The program, as snapd calls it: `lxc` of `lxd`, `ceph` of `microceph`.
-    pub app: String,
+    pub(crate) app: String,
     /// Its process.
-    pub pid: u32,
+    pub(crate) pid: u32,
 }
 
 impl Client {
     /// Who runs, and where: `lxc (pid 4242)`.
-    #[must_use]
-    pub fn told(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         format!("{} (pid {})", self.app, self.pid)
     }
 }
@@ -47,22 +46,21 @@ impl Client {
 /// List the programs of snaps that people run on a member: snapd doesn't refresh a snap while one of its programs runs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ClientsArgs {
+pub(crate) struct ClientsArgs {
     /// Member to ask.
-    pub member: Member,
+    pub(crate) member: Member,
     /// Only programs of this snap.
-    pub snap: Option<String>,
+    pub(crate) snap: Option<String>,
 }
 
 /// What people run.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct ClientsOut {
+pub(crate) struct ClientsOut {
     /// The processes. What runs for less than two seconds isn't among them.
-    pub clients: Vec<Client>,
+    pub(crate) clients: Vec<Client>,
 }
 
-/// `snap.clients`
-pub struct Clients;
+pub(crate) struct Clients;
 
 impl Op for Clients {
     const NAME: &'static str = "snap.clients";
@@ -78,7 +76,7 @@ impl Op for Clients {
         if out.clients.is_empty() {
             return "none".to_owned();
         }
-        joined(out.clients.iter().map(Client::told), ", ")
+        joined(out.clients.iter().map(Client::label), ", ")
     }
 
     async fn run(cx: &Cx, args: ClientsArgs) -> Result<ClientsOut, OpError> {
@@ -91,20 +89,19 @@ impl Op for Clients {
 /// Wait until nobody runs a program of a snap on any member, so that snapd can refresh it everywhere.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WaitArgs {
+pub(crate) struct WaitArgs {
     /// Snap that is to be refreshed.
-    pub snap: String,
+    pub(crate) snap: String,
 }
 
 /// Nobody runs anything.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct WaitOut {
+pub(crate) struct WaitOut {
     /// How many members were asked.
-    pub members: usize,
+    pub(crate) members: usize,
 }
 
-/// `snap.wait`
-pub struct Wait;
+pub(crate) struct Wait;
 
 impl Op for Wait {
     const NAME: &'static str = "snap.wait";
@@ -142,7 +139,7 @@ impl Op for Wait {
                 members: members.len(),
             }),
             Err(error) if found.is_empty() => Err(error),
-            Err(error) => Err(OpError::refused(error.message).with("clients", told(&found))),
+            Err(error) => Err(OpError::refused(error.message).with("clients", evidence(&found))),
         }
     }
 }
@@ -153,7 +150,7 @@ pub(crate) fn against(clients: &[Client]) -> String {
     members.dedup();
     let each = members.iter().map(|member| {
         let here = clients.iter().filter(|c| c.member == **member);
-        let programs = joined(here.clone().map(Client::told), ", ");
+        let programs = joined(here.clone().map(Client::label), ", ");
         let pids = joined(here.map(|c| c.pid), ",");
         format!("{member} runs {programs} (see: ps -fp {pids})")
     });
@@ -164,8 +161,7 @@ pub(crate) fn against(clients: &[Client]) -> String {
     )
 }
 
-/// The processes as evidence.
-pub(super) fn told(clients: &[Client]) -> serde_json::Value {
+pub(super) fn evidence(clients: &[Client]) -> serde_json::Value {
     serde_json::to_value(clients).unwrap_or_default()
 }
 
@@ -249,13 +245,13 @@ mod tests {
                     ==> /sys/fs/cgroup/system.slice/snap.microceph.ceph.3b5d4d0c-7e2e-4a0e-9b39-0f3a8d6f5c12.scope/cgroup.procs <==\n77\n\n\
                     ==> /sys/fs/cgroup/system.slice/snap.lxd.hook.configure-3b5d4d0c-7e2e-4a0e-9b39-0f3a8d6f5c13.scope/cgroup.procs <==\n\
                     \n==> /sys/fs/cgroup/system.slice/snap.odd.scope/cgroup.procs <==\n9\n";
-        let told: Vec<String> = read(&"micro01".into(), text)
+        let labels: Vec<String> = read(&"micro01".into(), text)
             .unwrap()
             .iter()
-            .map(|c| format!("{} {}", c.snap, c.told()))
+            .map(|c| format!("{} {}", c.snap, c.label()))
             .collect();
         assert_eq!(
-            told,
+            labels,
             [
                 "lxd lxc (pid 4242)",
                 "lxd lxc (pid 4250)",

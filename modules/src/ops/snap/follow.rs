@@ -28,16 +28,14 @@ pub(super) struct Stall {
     change: String,
     /// The kind of the task at which it stands.
     task: String,
-    /// Since when.
     since: Timestamp,
-    /// Whether the snap's services are down meanwhile.
     services_down: bool,
     /// The members that wait for this one.
     waiting: Vec<String>,
 }
 
 impl Stall {
-    fn told(&self, args: &RefreshArgs) -> String {
+    fn message(&self, args: &RefreshArgs) -> String {
         let since = self.since.strftime("%H:%M:%S UTC");
         let (id, member) = (&self.change, &args.member);
         let down = if self.services_down {
@@ -101,7 +99,7 @@ impl Watch {
             });
         }
         let text = match &self.stall {
-            Some(stall) => format!("{text}: {}", stall.told(args)),
+            Some(stall) => format!("{text}: {}", stall.message(args)),
             None => text,
         };
         cx.progress(done, Some(total), text.clone());

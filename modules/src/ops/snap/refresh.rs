@@ -57,19 +57,19 @@ const UNSEEN: Duration = Duration::from_secs(5);
 #[serde(deny_unknown_fields)]
 pub struct RefreshArgs {
     /// Member to act on.
-    pub member: Member,
+    pub(crate) member: Member,
     /// Snap to refresh.
-    pub snap: String,
+    pub(crate) snap: String,
     /// Channel to move to, for example `squid/stable`. Without it, the one that the snap follows.
-    pub channel: Option<Channel>,
+    pub(crate) channel: Option<Channel>,
     /// The revision that it has to come to, because all members must have the same one.
-    pub revision: Option<Revision>,
+    pub(crate) revision: Option<Revision>,
     /// What to do if the store has a newer release in place of `revision`.
     #[serde(default)]
-    pub replaced: Replaced,
+    pub(crate) replaced: Replaced,
     /// Storage or network may stop in the meantime: accept that the others can't do without the member.
     #[serde(default)]
-    pub downtime: bool,
+    pub(crate) downtime: bool,
 }
 
 /// What follows where the revision that all members are to have was replaced by a newer one.
@@ -87,20 +87,20 @@ pub enum Replaced {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefreshOut {
     /// Whether the revision is another one than before.
-    pub changed: bool,
+    pub(crate) changed: bool,
     /// The revision before.
-    pub from: Revision,
+    pub(crate) from: Revision,
     /// The revision now.
-    pub to: Revision,
+    pub(crate) to: Revision,
     /// The version now.
-    pub version: String,
+    pub(crate) version: String,
     /// The channel it follows now.
-    pub channel: String,
+    pub(crate) channel: String,
     /// snapd's change, if one was made.
-    pub change: Option<String>,
+    pub(crate) change: Option<String>,
     /// The newer revision that took the place of the one that was asked for; all members should have that one.
     #[serde(default)]
-    pub replaced: Option<Revision>,
+    pub(crate) replaced: Option<Revision>,
 }
 
 /// What is left for whoever has to find out how a refresh ended.
@@ -322,7 +322,9 @@ async fn attempt<S: Spares>(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, O
                 let why = clients::against(&clients);
                 if Instant::now() >= idle {
                     let error = OpError::new(Kind::Conflict, format!("not started: {why}"));
-                    return Err(error.on(member).with("clients", clients::told(&clients)));
+                    return Err(error
+                        .on(member)
+                        .with("clients", clients::evidence(&clients)));
                 }
                 cx.progress(0, None, why);
                 tokio::time::sleep(AGAIN).await;

@@ -28,14 +28,14 @@ pub struct ComponentStatus {
     /// As people write it.
     pub title: String,
     /// The members that have it.
-    pub members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
     /// Whom its own cluster lists, as the first member that answers has it; absent where none does.
     #[serde(default)]
-    pub roster: Option<Vec<Member>>,
+    pub(crate) roster: Option<Vec<Member>>,
     /// Whether they all run the same revision, from the same channel, in the cohort.
-    pub in_step: bool,
+    pub(crate) in_step: bool,
     /// The channels that are followed; one, unless they differ.
-    pub channels: Vec<String>,
+    pub(crate) channels: Vec<String>,
     /// What differs between members.
     pub skew: Vec<String>,
     /// Who is ahead of whom, where members have different revisions.
@@ -80,7 +80,6 @@ impl Health {
     }
 }
 
-/// Looks at a component.
 pub(super) async fn read(
     cx: &Cx,
     component: Component,
@@ -115,7 +114,7 @@ pub(super) async fn read(
             }
         }
     };
-    let unknown = |error: OpError| (Health::Unknown, vec![error.told()]);
+    let unknown = |error: OpError| (Health::Unknown, vec![error.located()]);
     let (health, problems) = seen.judged.unwrap_or_else(unknown);
     let channels: BTreeSet<String> = installed.iter().map(|(_, i)| i.channel.clone()).collect();
     ComponentStatus {
@@ -153,7 +152,6 @@ fn presence(component: Component, members: &[MemberStatus]) -> Presence {
 /// How a component is, and what is wrong with it.
 pub(super) type Judged = (Health, Vec<String>);
 
-/// What was seen of a component.
 struct Seen {
     judged: Result<Judged, OpError>,
     /// Whom its own cluster lists.
@@ -193,11 +191,9 @@ async fn microceph(cx: &Cx, presence: &Presence, halfway: Option<&mut Halfway>) 
 async fn microovn(cx: &Cx, presence: &Presence, halfway: Option<&mut Halfway>) -> Seen {
     let health = microovn::health(cx);
     let (health, views) = join(health, Views::take(cx, MICROOVN, presence)).await;
-    let judged = health.and_then(|health| {
-        if !health.ok {
-            return Ok((Health::Bad, health.problems));
-        }
-        halfway::database(&views, presence, halfway)
+    let judged = health.and_then(|health| match health.ok {
+        true => halfway::database(&views, presence, halfway),
+        false => Ok((Health::Bad, health.problems)),
     });
     Seen {
         roster: views.roster().ok(),

@@ -22,9 +22,9 @@ use crate::products::snapd::{Presence, Revision};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Halfway {
     /// The newest revision that any member has.
-    pub newest: Revision,
+    pub(crate) newest: Revision,
     /// The members that have it.
-    pub ahead: Vec<Member>,
+    pub(crate) ahead: Vec<Member>,
     /// The members that have an older one.
     pub behind: Vec<Member>,
     /// Members whose daemon waits until those that are behind have it too.
@@ -58,9 +58,9 @@ impl Halfway {
 
     /// In sentences, for people.
     #[must_use]
-    pub fn told(&self) -> Vec<String> {
+    pub fn sentences(&self) -> Vec<String> {
         let (newest, behind) = (&self.newest, self.behind.join(", "));
-        let mut told = Vec::new();
+        let mut all = Vec::new();
         if !self.waiting.is_empty() {
             let (waits, have) = (
                 if self.waiting.len() == 1 {
@@ -75,7 +75,7 @@ impl Halfway {
                 },
             );
             let who = self.waiting.join(", ");
-            told.push(format!("{who} {waits} until {behind} {have} {newest} too"));
+            all.push(format!("{who} {waits} until {behind} {have} {newest} too"));
         }
         if !self.stopped.is_empty() {
             let (serves, it) = match self.stopped.len() {
@@ -83,14 +83,13 @@ impl Halfway {
                 _ => ("don't serve", "they have"),
             };
             let who = self.stopped.join(", ");
-            told.push(format!("{who} {serves} until {it} {newest}"));
+            all.push(format!("{who} {serves} until {it} {newest}"));
         }
-        told
+        all
     }
 
     /// Whether a member's daemon doesn't serve because releases differ.
-    #[must_use]
-    pub fn stands_still(&self, member: &Member) -> bool {
+    pub(crate) fn stands_still(&self, member: &Member) -> bool {
         self.waiting.contains(member) || self.stopped.contains(member)
     }
 
@@ -223,7 +222,7 @@ fn failed(error: &OpError) -> bool {
 }
 
 fn judged(halfway: &Halfway, problems: Vec<String>) -> Judged {
-    match (problems.is_empty(), halfway.told()) {
+    match (problems.is_empty(), halfway.sentences()) {
         (false, told) => (Health::Bad, [problems, told].concat()),
         (true, told) if told.is_empty() => (Health::Ok, told),
         (true, told) => (Health::Waiting, told),

@@ -22,7 +22,6 @@ use crate::products::ceph;
 /// Pause between two looks.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// How long a command may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Record what must be the same after a run: disks and their keys, pools, file systems and networks of storage, the network's tunnels,
@@ -37,7 +36,7 @@ pub struct LastingArgs {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LastingOut {
     /// Each area by itself.
-    pub areas: Vec<Area>,
+    pub(crate) areas: Vec<Area>,
 }
 
 /// An area, and what was read of it.
@@ -45,11 +44,11 @@ pub struct LastingOut {
 #[serde(deny_unknown_fields)]
 pub struct Area {
     /// Its name, as people write it.
-    pub name: String,
+    pub(crate) name: String,
     /// What was read, by what it is about. Of what somebody has set, only a mark: it may be a secret.
-    pub facts: BTreeMap<String, String>,
+    pub(crate) facts: BTreeMap<String, String>,
     /// Why it could not be read.
-    pub unread: Option<String>,
+    pub(crate) unread: Option<String>,
 }
 
 /// `status.lasting`
@@ -89,7 +88,7 @@ impl Op for Lasting {
 #[serde(deny_unknown_fields)]
 pub struct UnharmedArgs {
     /// What `status.lasting` returned before.
-    pub since: LastingOut,
+    pub(crate) since: LastingOut,
 }
 
 /// Everything is as it was.
@@ -97,10 +96,10 @@ pub struct UnharmedArgs {
 pub struct UnharmedOut {
     /// How much was compared.
     #[serde(default)]
-    pub same: usize,
+    pub(crate) same: usize,
     /// What was not compared, and why.
     #[serde(default)]
-    pub unread: Vec<String>,
+    pub(crate) unread: Vec<String>,
 }
 
 /// `status.unharmed`
@@ -171,7 +170,6 @@ fn unread(areas: &[Area]) -> Vec<String> {
     areas.iter().filter_map(why).collect()
 }
 
-/// What became different of what there was.
 fn differences(since: &[Area], now: &[Area]) -> Vec<String> {
     let mut differences = Vec::new();
     for was in since {

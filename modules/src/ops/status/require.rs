@@ -14,32 +14,31 @@ use crate::contract::schema::Span;
 /// All members must be reachable, and no change of a component may be in progress.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RequireArgs {
+pub(crate) struct RequireArgs {
     /// How healthy every component must be.
-    pub health: Wanted,
+    pub(crate) health: Wanted,
     /// All members must run the same revision of each component, from the same channel, in the cohort.
     #[serde(default)]
-    pub in_step: bool,
+    pub(crate) in_step: bool,
     /// All members must follow the same channel, for each component.
     #[serde(default)]
-    pub same_channels: bool,
+    pub(crate) same_channels: bool,
     /// Only these components have to be in step and through with waiting; without them, all.
     #[serde(default)]
-    pub components: Vec<String>,
+    pub(crate) components: Vec<String>,
 }
 
 /// How healthy every component must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Wanted {
+pub(crate) enum Wanted {
     /// Nothing may be wrong.
     Ok,
     /// Members may wait for others that don't have a release yet: what an interrupted update leaves behind.
     Converging,
 }
 
-/// `status.require`
-pub struct Require;
+pub(crate) struct Require;
 
 impl Op for Require {
     const NAME: &'static str = "status.require";
@@ -65,7 +64,7 @@ impl Op for Require {
     }
 
     async fn run(cx: &Cx, args: RequireArgs) -> Result<Status, OpError> {
-        let status = read(cx).await?;
+        let status = read(cx).await;
         let reasons = reasons(&args, &status);
         if reasons.is_empty() {
             return Ok(status);

@@ -46,7 +46,7 @@ pub struct SnapshotOut {
     pub config: BTreeMap<String, String>,
     /// What must be the same after a run, and what of it could not be read: that is no part of what is simulated.
     #[serde(default)]
-    pub lasting: Vec<Area>,
+    pub(crate) lasting: Vec<Area>,
     /// LXD's storage pools.
     #[serde(default)]
     pub pools: Vec<StoragePool>,
@@ -102,7 +102,7 @@ impl Op for Snapshot {
     }
 
     async fn run(cx: &Cx, _: SnapshotArgs) -> Result<SnapshotOut, OpError> {
-        let status = super::read(cx).await?;
+        let status = super::read(cx).await;
         let mut unknown: Vec<String> = Vec::new();
         for member in &status.members {
             unknown.extend(member.problem.clone());
@@ -203,8 +203,8 @@ fn storage(picture: Picture) -> StorageSnapshot {
     StorageSnapshot {
         monitors: picture.mons.names().map(str::to_owned).collect(),
         osds: picture.tree.by_host(),
-        flags: picture.dump.flags().to_vec(),
-        host_flags: picture.dump.host_flags().clone(),
+        flags: picture.dump.flags_set.clone(),
+        host_flags: picture.dump.crush_node_flags.clone(),
         pgs: picture.status.pg_states().values().sum(),
         manager: picture.mgr.active_name,
         modules: BTreeSet::new(),

@@ -71,9 +71,9 @@ pub struct Raised {
     #[serde(default)]
     pub muted: bool,
     /// What it means for a refresh.
-    pub class: Class,
+    pub(crate) class: Class,
     /// What it says, in a few words.
-    pub about: String,
+    pub(crate) about: String,
 }
 
 /// What a raised check means for a gate.
@@ -172,13 +172,13 @@ pub(super) fn remedy(code: &str) -> Option<&'static str> {
 pub fn notes(raised: &[Raised]) -> Vec<String> {
     let mut groups: Vec<(&str, Vec<&Raised>)> = Vec::new();
     // Flags are told by whom they are set for.
-    let told = raised.iter().filter(|r| {
+    let shown = raised.iter().filter(|r| {
         !r.muted
             && !matches!(r.class, Class::Passing | Class::Data)
             && r.code != "OSDMAP_FLAGS"
             && r.code != "OSD_FLAGS"
     });
-    for code in told {
+    for code in shown {
         match groups.iter_mut().find(|(about, _)| *about == code.about) {
             Some((_, group)) => group.push(code),
             None => groups.push((&code.about, vec![code])),
@@ -192,7 +192,7 @@ pub fn notes(raised: &[Raised]) -> Vec<String> {
 
 fn note(about: &str, group: &[&Raised]) -> String {
     let names: Vec<&str> = group.iter().map(|raised| raised.code.as_str()).collect();
-    let said = match group {
+    let message = match group {
         [one] => format!(": {}", one.message),
         _ => String::new(),
     };
@@ -202,7 +202,7 @@ fn note(about: &str, group: &[&Raised]) -> String {
     };
     let remedy = names.first().and_then(|code| remedy(code));
     let remedy = remedy.map_or_else(String::new, |remedy| format!("; {remedy}"));
-    format!("{}{said} ({about}; {word}{remedy})", names.join(", "))
+    format!("{}{message} ({about}; {word}{remedy})", names.join(", "))
 }
 
 #[cfg(test)]

@@ -10,10 +10,7 @@ use crate::contract::error::OpError;
 
 /// The modules of the manager that are switched on, beside those that always are (`ceph mgr module ls`,
 /// `mon/MgrMonitor.cc`).
-///
-/// # Errors
-/// Where no member answers, or not with such a list.
-pub async fn manager_modules(cx: &Cx) -> Result<BTreeSet<String>, OpError> {
+pub(crate) async fn manager_modules(cx: &Cx) -> Result<BTreeSet<String>, OpError> {
     #[derive(Deserialize)]
     struct Modules {
         enabled_modules: BTreeSet<String>,

@@ -20,7 +20,7 @@ struct Mon {
 
 impl MonDump {
     /// All monitors, whether or not they are in quorum.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.mons.iter().map(|mon| mon.name.as_str())
     }
 }
@@ -29,9 +29,8 @@ impl MonDump {
 #[derive(Clone, Debug, Deserialize)]
 pub struct MgrStat {
     /// Who is active; empty if nobody is.
-    pub active_name: String,
-    /// How many stand by.
-    pub num_standby: u64,
+    pub(crate) active_name: String,
+    pub(crate) num_standby: u64,
 }
 
 /// `ceph mds stat -f json`
@@ -71,15 +70,13 @@ impl MdsStat {
     }
 
     /// Whether a file system is served from there. (Who replays for another stands by.)
-    #[must_use]
-    pub fn serves(&self, member: &Member) -> bool {
+    pub(crate) fn serves(&self, member: &Member) -> bool {
         self.serving()
             .any(|mds| mds.name == *member && mds.state != "up:standby-replay")
     }
 
     /// Whether somebody else stands by.
-    #[must_use]
-    pub fn stands_by_beside(&self, member: &Member) -> bool {
+    pub(crate) fn stands_by_beside(&self, member: &Member) -> bool {
         let replaying = self
             .serving()
             .filter(|mds| mds.state == "up:standby-replay");
@@ -95,12 +92,12 @@ impl MdsStat {
 #[derive(Clone, Debug, Deserialize)]
 pub struct OsdDump {
     /// Flags of the whole cluster.
-    flags_set: Vec<String>,
+    pub(crate) flags_set: Vec<String>,
     /// Flags of hosts and other buckets, by name.
     #[serde(default)]
-    crush_node_flags: BTreeMap<String, Vec<String>>,
+    pub(crate) crush_node_flags: BTreeMap<String, Vec<String>>,
     /// The release that OSDs have to run.
-    pub require_osd_release: String,
+    pub(crate) require_osd_release: String,
     osds: Vec<OsdState>,
 }
 
@@ -114,8 +111,7 @@ struct OsdState {
 
 impl OsdDump {
     /// Whether `noout` holds for this host, and whether it does because of the whole cluster.
-    #[must_use]
-    pub fn noout(&self, host: &str) -> (bool, bool) {
+    pub(crate) fn noout(&self, host: &str) -> (bool, bool) {
         let has = |flags: &[String]| flags.iter().any(|flag| flag == "noout");
         let global = has(&self.flags_set);
         (
@@ -128,18 +124,6 @@ impl OsdDump {
         )
     }
 
-    /// Flags of the whole cluster.
-    #[must_use]
-    pub fn flags(&self) -> &[String] {
-        &self.flags_set
-    }
-
-    /// Flags of hosts and other buckets, by name.
-    #[must_use]
-    pub fn host_flags(&self) -> &BTreeMap<String, Vec<String>> {
-        &self.crush_node_flags
-    }
-
     /// Whose flags are set, and which: of the whole cluster first, then of hosts and other buckets.
     fn flagged(&self) -> impl Iterator<Item = (&str, &[String])> {
         let hosts = self.crush_node_flags.iter();
@@ -148,8 +132,7 @@ impl OsdDump {
     }
 
     /// Flags that keep Ceph from doing what a gate waits for.
-    #[must_use]
-    pub fn hindering_flags(&self) -> Vec<String> {
+    pub(crate) fn hindering_flags(&self) -> Vec<String> {
         let set = |(whose, flags): (&str, &[String])| {
             let bad = flags.iter().map(String::as_str).filter(|f| hinders(f));
             let bad: Vec<&str> = bad.collect();
@@ -158,9 +141,7 @@ impl OsdDump {
         self.flagged().filter_map(set).collect()
     }
 
-    /// For whom `noout` is set, in words.
-    #[must_use]
-    pub fn noout_is_set(&self) -> Vec<String> {
+    pub(crate) fn noout_is_set(&self) -> Vec<String> {
         let set = self
             .flagged()
             .filter(|(_, flags)| flags.iter().any(|flag| flag == "noout"));
@@ -169,8 +150,7 @@ impl OsdDump {
     }
 
     /// How many of these OSDs are down, and how many are out.
-    #[must_use]
-    pub fn down_and_out(&self, ids: &BTreeSet<i64>) -> (u64, u64) {
+    pub(crate) fn down_and_out(&self, ids: &BTreeSet<i64>) -> (u64, u64) {
         let count = |bad: fn(&OsdState) -> bool| {
             self.osds
                 .iter()
@@ -203,8 +183,7 @@ struct TreeNode {
 
 impl OsdTree {
     /// The OSDs of a host: ids, and which of them are down.
-    #[must_use]
-    pub fn of_host(&self, host: &str) -> (Vec<i64>, Vec<i64>) {
+    pub(crate) fn of_host(&self, host: &str) -> (Vec<i64>, Vec<i64>) {
         let host = self
             .nodes
             .iter()
@@ -219,9 +198,7 @@ impl OsdTree {
         (ids, down)
     }
 
-    /// The OSDs of each host.
-    #[must_use]
-    pub fn by_host(&self) -> BTreeMap<String, Vec<i64>> {
+    pub(crate) fn by_host(&self) -> BTreeMap<String, Vec<i64>> {
         let hosts = self
             .nodes
             .iter()
@@ -232,8 +209,7 @@ impl OsdTree {
     }
 
     /// OSDs that are under no host, so that nobody can tell whose they are.
-    #[must_use]
-    pub fn homeless(&self) -> Vec<i64> {
+    pub(crate) fn homeless(&self) -> Vec<i64> {
         let under_a_host: BTreeSet<i64> = self.by_host().into_values().flatten().collect();
         let osds = self
             .nodes
@@ -249,11 +225,10 @@ impl OsdTree {
 /// `ceph osd ok-to-stop … -f json`
 #[derive(Clone, Debug, Deserialize)]
 pub struct OkToStop {
-    /// Whether they can be stopped.
-    pub ok_to_stop: bool,
+    pub(crate) ok_to_stop: bool,
     /// Placement groups that would become unavailable.
     #[serde(default)]
-    pub num_not_ok_pgs: u64,
+    pub(crate) num_not_ok_pgs: u64,
 }
 
 /// A release: its version, and the name of its series.
@@ -267,7 +242,6 @@ pub struct Release {
 
 impl Release {
     /// Reads `ceph version 19.2.3 (sha) squid (stable)`. What follows the name differs between series.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (head, rest) = text.split_once(')')?;
         let version = head
@@ -297,8 +271,7 @@ pub struct Versions {
 
 impl Versions {
     /// The releases that run, with how many daemons run each. A text that isn't a release stands as it is.
-    #[must_use]
-    pub fn releases(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn releases(&self) -> BTreeMap<String, u64> {
         let mut releases = BTreeMap::new();
         for (text, count) in &self.overall {
             let name =
@@ -310,8 +283,7 @@ impl Versions {
     }
 
     /// The release that all daemons run, if it is one.
-    #[must_use]
-    pub fn one(&self) -> Option<Release> {
+    pub(crate) fn one(&self) -> Option<Release> {
         let releases: BTreeSet<Option<Release>> = self
             .overall
             .keys()
@@ -329,5 +301,5 @@ impl Versions {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Metadata {
     /// What the daemon said it is when it started.
-    pub ceph_version: String,
+    pub(crate) ceph_version: String,
 }

@@ -71,26 +71,25 @@ const FINE: [&str; 6] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figures {
     /// Monitors in quorum, by name.
-    pub quorum: Vec<String>,
+    pub(crate) quorum: Vec<String>,
     /// Monitors in all.
-    pub mons: usize,
+    pub(crate) mons: usize,
     /// OSDs in all, up, and in.
-    pub osds: (u64, u64, u64),
+    pub(crate) osds: (u64, u64, u64),
     /// Placement groups in all.
-    pub pgs: u64,
-    /// Manager daemons that stand by.
-    pub standby_mgrs: u64,
+    pub(crate) pgs: u64,
+    pub(crate) standby_mgrs: u64,
 }
 
 /// What is left aside in a judgement, because it is down on the very member that the judgement is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Aside {
     /// Monitors out of quorum.
-    pub mons: usize,
+    pub(crate) mons: usize,
     /// OSDs that are down.
-    pub down: u64,
+    pub(crate) down: u64,
     /// OSDs that are out.
-    pub out: u64,
+    pub(crate) out: u64,
 }
 
 impl Aside {
@@ -100,9 +99,7 @@ impl Aside {
 }
 
 impl Status {
-    /// The figures.
-    #[must_use]
-    pub fn figures(&self) -> Figures {
+    pub(crate) fn figures(&self) -> Figures {
         let osds = &self.osdmap;
         Figures {
             quorum: self.quorum_names.clone(),
@@ -114,8 +111,7 @@ impl Status {
     }
 
     /// The codes that are raised, muted ones left out.
-    #[must_use]
-    pub fn codes(&self) -> Codes {
+    pub(crate) fn codes(&self) -> Codes {
         self.unmuted()
             .map(|(code, check)| (code.clone(), check.summary.count))
             .collect()
@@ -126,8 +122,7 @@ impl Status {
     }
 
     /// The codes that are raised, muted ones too, and what each means.
-    #[must_use]
-    pub fn raised(&self) -> Vec<Raised> {
+    pub(crate) fn raised(&self) -> Vec<Raised> {
         let raised = self.health.checks.iter().map(|(code, check)| {
             let (class, about) = codes::known(code);
             Raised {
@@ -144,8 +139,7 @@ impl Status {
     }
 
     /// The states of the placement groups, with how many are in each.
-    #[must_use]
-    pub fn pg_states(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn pg_states(&self) -> BTreeMap<String, u64> {
         self.pgmap
             .pgs_by_state
             .iter()
@@ -155,8 +149,7 @@ impl Status {
 
     /// Everything that speaks against taking a member down, or against going on after one came back. `since` are the codes
     /// that were raised before: without them, a code that isn't about data doesn't count.
-    #[must_use]
-    pub fn problems(&self, since: Option<&Codes>, aside: Aside) -> Vec<String> {
+    pub(crate) fn problems(&self, since: Option<&Codes>, aside: Aside) -> Vec<String> {
         let mut problems = self.missing_daemons(aside);
         problems.extend(self.unclean(aside));
         for (code, check) in self.unmuted() {

@@ -9,9 +9,6 @@ use super::Row;
 const COLUMNS: [&str; 5] = ["NAME", "ADDRESS", "ROLE", "FINGERPRINT", "STATUS"];
 
 /// Reads the table.
-///
-/// # Errors
-/// With the line that isn't as it should be, and why.
 pub(super) fn rows(text: &str) -> Result<Vec<Row>, String> {
     let mut lines = text.lines().map(str::trim_end).enumerate();
     let mut columns: Option<Vec<&str>> = None;

@@ -27,7 +27,7 @@ pub(crate) fn command(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
         ["mgr", "module", "ls"] => json_reply(&maps::mgr_modules(world)),
         ["mgr", "dump"] => json_reply(&maps::mgr_dump(world)),
         ["versions"] => json_reply(&maps::versions(world)),
-        ["mon", "dump"] => told(&maps::mon_dump(world), "dumped monmap epoch 1\n"),
+        ["mon", "dump"] => json_and_note(&maps::mon_dump(world), "dumped monmap epoch 1\n"),
         ["mgr", "stat"] => json_reply(&maps::mgr_stat(world)),
         ["mgr", "metadata"] => json_reply(&maps::mgr_metadata(world)),
         ["mds", "stat"] => json_reply(&maps::mds_stat(world)),
@@ -97,11 +97,11 @@ fn json_reply(value: &Value) -> Reply {
 }
 
 /// JSON on stdout, and a sentence on stderr.
-fn told(value: &Value, sentence: &str) -> Reply {
+fn json_and_note(value: &Value, sentence: &str) -> Reply {
     Reply::Exit(Output::exit(0, format!("\n{value}\n"), sentence))
 }
 
-fn said(sentence: impl Into<String>) -> Reply {
+fn note(sentence: impl Into<String>) -> Reply {
     Reply::Exit(Output::exit(0, "", sentence))
 }
 
@@ -148,7 +148,7 @@ fn require_release(world: &mut World, release: &str) -> Reply {
         );
     }
     release.clone_into(&mut world.ceph.require_osd_release);
-    said("")
+    note("")
 }
 
 fn set_group(world: &mut World, on: bool, flag: &str, host: &str) -> Reply {
@@ -168,15 +168,15 @@ fn set_group(world: &mut World, on: bool, flag: &str, host: &str) -> Reply {
         flags.remove(flag);
     }
     world.ceph.host_flags.retain(|_, flags| !flags.is_empty());
-    said("")
+    note("")
 }
 
 fn set(world: &mut World, on: bool, flag: &str) -> Reply {
     if on {
         world.ceph.flags.insert(flag.to_owned());
-        return said(format!("{flag} is set\n"));
+        return note(format!("{flag} is set\n"));
     }
     watch::on_unset(world, flag, None);
     world.ceph.flags.remove(flag);
-    said(format!("{flag} is unset\n"))
+    note(format!("{flag} is unset\n"))
 }

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::{Event, Severity, health::Check};
 use crate::world::{Due, World};
 
-/// What is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Faults {
     /// OSDs that don't come back when their host's services start.
@@ -22,7 +21,6 @@ pub(super) struct Faults {
     pub(super) raised: BTreeMap<String, Check>,
     /// Checks that are raised when the services of a member start.
     raised_after: BTreeMap<String, (String, Check)>,
-    /// MicroCeph doesn't set `require_osd_release` after an upgrade.
     pub(super) release_not_required: bool,
     /// Flags that the operator has set: for a host, or for all.
     pub(super) operators: BTreeSet<(Option<String>, String)>,

@@ -28,17 +28,18 @@ impl Check {
             detail: Vec::new(),
         }
     }
-
-    fn warn(message: &str, count: usize, detail: Vec<String>) -> Self {
-        Self {
-            count,
-            detail,
-            ..Self::new(Severity::Warning, message)
-        }
-    }
 }
 
 pub(super) type Checks = BTreeMap<String, Check>;
+
+fn warn(checks: &mut Checks, code: &str, message: &str, count: usize, detail: Vec<String>) {
+    let check = Check {
+        count,
+        detail,
+        ..Check::new(Severity::Warning, message)
+    };
+    checks.insert(code.to_owned(), check);
+}
 
 /// Whether a monitor is in quorum as the monitors have it. One that was cut off is for some seconds more.
 pub(super) fn in_quorum(world: &World, host: &str) -> bool {
@@ -201,23 +202,20 @@ fn about_daemons(world: &World, checks: &mut Checks) {
             let address = world.members.get(*host).map_or("", |m| m.address.as_str());
             format!("mon.{host} (rank {rank}) addr [v2:{address}:3300/0,v1:{address}:6789/0] is down (out of quorum)")
         });
-        checks.insert(
-            "MON_DOWN".to_owned(),
-            Check::warn(&message, outside.len(), detail.collect()),
+        warn(
+            checks,
+            "MON_DOWN",
+            &message,
+            outside.len(),
+            detail.collect(),
         );
     }
     if ceph.mgr.is_none() {
-        checks.insert(
-            "MGR_DOWN".to_owned(),
-            Check::warn("no active mgr", 0, vec![]),
-        );
+        warn(checks, "MGR_DOWN", "no active mgr", 0, vec![]);
     }
     if ceph.filesystem && ceph.mds.is_none() {
         let detail = vec!["fs cephfs is degraded".to_owned()];
-        checks.insert(
-            "FS_DEGRADED".to_owned(),
-            Check::warn("1 filesystem is degraded", 1, detail),
-        );
+        warn(checks, "FS_DEGRADED", "1 filesystem is degraded", 1, detail);
     }
 }
 
@@ -227,13 +225,12 @@ fn about_osds(world: &World, checks: &mut Checks) {
         let detail = down
             .iter()
             .map(|(id, osd)| format!("osd.{id} (root=default,host={}) is down", osd.host));
-        checks.insert(
-            "OSD_DOWN".to_owned(),
-            Check::warn(
-                &format!("{} osds down", down.len()),
-                down.len(),
-                detail.collect(),
-            ),
+        warn(
+            checks,
+            "OSD_DOWN",
+            &format!("{} osds down", down.len()),
+            down.len(),
+            detail.collect(),
         );
         let of = |host: &str| {
             world
@@ -257,9 +254,12 @@ fn about_osds(world: &World, checks: &mut Checks) {
                 )
             });
             let message = format!("{} host ({osds} osds) down", hosts.len());
-            checks.insert(
-                "OSD_HOST_DOWN".to_owned(),
-                Check::warn(&message, hosts.len(), detail.collect()),
+            warn(
+                checks,
+                "OSD_HOST_DOWN",
+                &message,
+                hosts.len(),
+                detail.collect(),
             );
         }
     }
@@ -267,18 +267,17 @@ fn about_osds(world: &World, checks: &mut Checks) {
     if state.contains("degraded") {
         let message = "Degraded data redundancy: 1/3 objects degraded (33.333%), 1 pg degraded";
         let detail = vec![format!("pg 1.0 is {state}, acting [0,1]")];
-        checks.insert("PG_DEGRADED".to_owned(), Check::warn(message, 1, detail));
+        warn(checks, "PG_DEGRADED", message, 1, detail);
     }
     if !state.contains("active") && state != "unknown" {
         let pgs = usize::try_from(world.ceph.pgs).unwrap_or(0);
         let message = format!("Reduced data availability: {pgs} pgs inactive");
-        checks.insert(
-            "PG_AVAILABILITY".to_owned(),
-            Check::warn(
-                &message,
-                pgs,
-                vec![format!("pg 1.0 is {state}, acting [0]")],
-            ),
+        warn(
+            checks,
+            "PG_AVAILABILITY",
+            &message,
+            pgs,
+            vec![format!("pg 1.0 is {state}, acting [0]")],
         );
     }
 }
@@ -287,9 +286,12 @@ fn about_flags(world: &World, checks: &mut Checks) {
     let ceph = &world.ceph;
     if !ceph.flags.is_empty() {
         let flags: Vec<&str> = ceph.flags.iter().map(String::as_str).collect();
-        checks.insert(
-            "OSDMAP_FLAGS".to_owned(),
-            Check::warn(&format!("{} flag(s) set", flags.join(",")), 5, vec![]),
+        warn(
+            checks,
+            "OSDMAP_FLAGS",
+            &format!("{} flag(s) set", flags.join(",")),
+            5,
+            vec![],
         );
     }
     if !ceph.host_flags.is_empty() {
@@ -301,10 +303,7 @@ fn about_flags(world: &World, checks: &mut Checks) {
             let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
             format!("host {host} has flags {}", flags.join(","))
         });
-        checks.insert(
-            "OSD_FLAGS".to_owned(),
-            Check::warn(&message, hosts, detail.collect()),
-        );
+        warn(checks, "OSD_FLAGS", &message, hosts, detail.collect());
     }
 }
 
@@ -319,10 +318,7 @@ fn about_releases(world: &World, checks: &mut Checks) {
     if let Some(name) = oldest.filter(|name| rank(name) > rank(&ceph.require_osd_release)) {
         let message =
             format!("all OSDs are running {name} or later but require_osd_release < {name}");
-        checks.insert(
-            "OSD_UPGRADE_FINISHED".to_owned(),
-            Check::warn(&message, 1, vec![]),
-        );
+        warn(checks, "OSD_UPGRADE_FINISHED", &message, 1, vec![]);
     }
     about_keys(world, checks);
 }

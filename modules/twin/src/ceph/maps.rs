@@ -21,7 +21,6 @@ pub(super) fn long(version: &Version) -> String {
     )
 }
 
-/// `ceph versions`
 pub(super) fn versions(world: &World) -> Value {
     let mut kinds: BTreeMap<&str, BTreeMap<String, u64>> = BTreeMap::new();
     for (kind, version) in world.ceph.versions() {
@@ -36,7 +35,6 @@ pub(super) fn versions(world: &World) -> Value {
     json!(kinds)
 }
 
-/// `ceph mon dump`
 pub(super) fn mon_dump(world: &World) -> Value {
     let ceph = &world.ceph;
     let mons = ceph.mons.keys().enumerate().map(|(rank, name)| {
@@ -57,7 +55,6 @@ pub(super) fn mon_dump(world: &World) -> Value {
     })
 }
 
-/// `ceph mgr stat`
 pub(super) fn mgr_stat(world: &World) -> Value {
     let ceph = &world.ceph;
     let standbys = ceph
@@ -112,7 +109,6 @@ pub(super) fn mgr_modules(world: &World) -> Value {
     json!({"always_on_modules": ALWAYS_ON, "enabled_modules": enabled, "disabled_modules": disabled.map(module).collect::<Vec<_>>()})
 }
 
-/// `ceph mgr dump`
 pub(super) fn mgr_dump(world: &World) -> Value {
     let ceph = &world.ceph;
     let release = ceph.mgr.as_ref().and_then(|host| ceph.mgrs.get(host));
@@ -134,7 +130,6 @@ pub(super) fn mgr_dump(world: &World) -> Value {
            "services": {}, "always_on_modules": {release: ALWAYS_ON}, "force_disabled_modules": {}})
 }
 
-/// `ceph mgr metadata`
 pub(super) fn mgr_metadata(world: &World) -> Value {
     let running = world.ceph.mgrs.iter().filter(|(_, daemon)| daemon.running);
     let named = running.map(|(host, daemon)| {
@@ -145,7 +140,6 @@ pub(super) fn mgr_metadata(world: &World) -> Value {
     named.collect()
 }
 
-/// `ceph mds stat`
 pub(super) fn mds_stat(world: &World) -> Value {
     let ceph = &world.ceph;
     let info = |(gid, host): (u64, &String), rank: i64, state: &str| json!({"gid": gid, "name": host, "rank": rank, "incarnation": 0, "state": state, "state_seq": 1});
@@ -217,7 +211,6 @@ pub(super) fn daemon_metadata(world: &World, kind: &str, who: &str) -> Option<Va
     Some(value)
 }
 
-/// `ceph osd metadata`
 pub(super) fn osd_metadata(world: &World) -> Value {
     let ids = world.ceph.osds.keys();
     ids.filter_map(|id| daemon_metadata(world, "osd", &id.to_string()))
@@ -228,7 +221,6 @@ fn metadata(host: &str, version: &Version) -> Value {
     json!({"arch": "x86_64", "ceph_release": version.1, "ceph_version": long(version), "ceph_version_short": version.0, "hostname": host})
 }
 
-/// `ceph osd dump`
 pub(super) fn osd_dump(world: &World) -> Value {
     let ceph = &world.ceph;
     let standing = [
@@ -254,7 +246,6 @@ pub(super) fn osd_dump(world: &World) -> Value {
     })
 }
 
-/// `ceph osd tree`
 pub(super) fn osd_tree(world: &World) -> Value {
     let hosts: BTreeSet<&String> = world.ceph.osds.values().map(|osd| &osd.host).collect();
     let bucket = |i: usize| -(i64::try_from(i).unwrap_or(0)) * 2 - 3;

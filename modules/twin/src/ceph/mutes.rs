@@ -93,7 +93,7 @@ pub(super) fn unmute(world: &mut World, code: Option<&str>) -> Reply {
 
 impl World {
     /// A health check is raised, and stays until Ceph is mended.
-    pub fn raise(&mut self, raised: &Raised) {
+    pub(crate) fn raise(&mut self, raised: &Raised) {
         let mut check = Check::new(raised.severity, &raised.message);
         check.count = raised.count;
         self.ceph.faults.raised.insert(raised.code.clone(), check);

@@ -76,12 +76,6 @@ impl World {
         self.ceph.osds.keys().copied().collect()
     }
 
-    /// The faults that are there now.
-    #[must_use]
-    pub fn active_faults(&self) -> &[Fault] {
-        &self.faults.active
-    }
-
     /// Ends every fault, and lets none come that hasn't.
     pub fn mend(&mut self) {
         self.faults.waiting.clear();

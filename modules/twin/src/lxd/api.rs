@@ -6,14 +6,13 @@ use serde_json::{Value, json};
 
 use super::instance::Kind;
 use super::operation::{self, What};
-use super::{Daemon, HEARD, evacuation, offline, serves, state};
+use super::{Daemon, HEARD, Pool, evacuation, offline, serves, state};
 use crate::dialects::{self, Trait};
 use crate::world::{Proc, World};
 
 /// How long LXD waits for an event connection to a member that gives no answer (`lxd/cluster/connect.go`).
 const FORWARD: u64 = 10_000;
 
-/// A request.
 pub(super) struct Request<'a> {
     pub(super) method: &'a str,
     path: &'a str,
@@ -21,7 +20,6 @@ pub(super) struct Request<'a> {
     body: Value,
 }
 
-/// What comes back.
 pub(super) enum Answer {
     /// An object, at once.
     Sync(Value),
@@ -76,7 +74,6 @@ fn not_found() -> Answer {
     Answer::Error("not found".to_owned())
 }
 
-/// Answers a request.
 pub(super) fn answer(world: &mut World, proc: &Proc, request: &Request<'_>) -> Answer {
     let parts: Vec<&str> = request.path.trim_start_matches('/').split('/').collect();
     match (request.method, parts.as_slice()) {
@@ -265,14 +262,17 @@ fn sysinfo(world: &World, member: &str) -> Value {
 }
 
 fn pools(world: &World, proc: &Proc, request: &Request<'_>, rest: &[&str]) -> Answer {
+    let shown = |name: &str, pool: &Pool, status: &str| {
+        json!({"config": {}, "description": "", "driver": pool.driver, "locations": world.lxd.nodes.keys().collect::<Vec<_>>(),
+            "name": name, "status": status, "used_by": []})
+    };
     match rest {
         [] => {
             let all = world.lxd.pools.iter();
-            let json = all.map(|(name, pool)| {
-                json!({"config": {}, "description": "", "driver": pool.driver, "locations": world.lxd.nodes.keys().collect::<Vec<_>>(),
-                    "name": name, "status": "Created", "used_by": []})
-            });
-            Answer::Sync(json.collect())
+            Answer::Sync(
+                all.map(|(name, pool)| shown(name, pool, "Created"))
+                    .collect(),
+            )
         }
         [name] => {
             let Some(pool) = world.lxd.pools.get(*name) else {
@@ -286,10 +286,7 @@ fn pools(world: &World, proc: &Proc, request: &Request<'_>, rest: &[&str]) -> An
             } else {
                 "Created"
             };
-            Answer::Sync(
-                json!({"config": {}, "description": "", "driver": pool.driver, "locations": world.lxd.nodes.keys().collect::<Vec<_>>(),
-                "name": name, "status": status, "used_by": []}),
-            )
+            Answer::Sync(shown(name, pool, status))
         }
         [name, "resources"] => {
             let Some(pool) = world.lxd.pools.get(*name) else {
@@ -448,9 +445,9 @@ fn change(
 fn instance_json(world: &World, asked: &str, instance: &super::Instance, deep: bool) -> Value {
     let node = world.lxd.nodes.get(&instance.location);
     let ready = node.map_or(0, |n| n.ready);
-    let heard = ready == 0 || asked == instance.location || world.now >= ready + HEARD;
+    let reported = ready == 0 || asked == instance.location || world.now >= ready + HEARD;
     let daemon = node.is_some_and(|n| n.daemon == Daemon::Ready);
-    let answered = heard && daemon && serves(world, &instance.location);
+    let answered = reported && daemon && serves(world, &instance.location);
     let (status, code) = match (answered, instance.running) {
         (false, _) => ("Error", 112),
         (true, true) => ("Running", 103),

@@ -10,7 +10,6 @@ use super::{has_quorum, operation, runs, unserved};
 use crate::dialects::Trait;
 use crate::world::{Proc, Reply, World};
 
-/// `lxc …`
 pub(crate) fn lxc(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
     match args {
         ["query", rest @ ..] => query(world, proc, rest),

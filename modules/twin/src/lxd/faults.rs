@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::world::World;
 
-/// What is to go wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Faults {
     /// Instances that can't be migrated, by name: for how many more attempts.
@@ -75,13 +74,13 @@ impl World {
     }
 
     /// A member's LXD doesn't get at a storage pool any more.
-    pub fn lose_pool(&mut self, pool: &str, member: &str) {
+    pub(crate) fn lose_pool(&mut self, pool: &str, member: &str) {
         let lost = (pool.to_owned(), member.to_owned());
         self.lxd.faults.unavailable.insert(lost);
     }
 
     /// A member's LXD gets at a storage pool again.
-    pub fn find_pool(&mut self, pool: &str, member: &str) {
+    pub(crate) fn find_pool(&mut self, pool: &str, member: &str) {
         let lost = (pool.to_owned(), member.to_owned());
         self.lxd.faults.unavailable.remove(&lost);
     }
@@ -120,21 +119,6 @@ impl World {
         &self.lxd.config
     }
 
-    /// A member has so many bytes of memory.
-    pub fn set_memory(&mut self, member: &str, bytes: u64) {
-        if let Some(node) = self.lxd.nodes.get_mut(member) {
-            node.memory = bytes;
-        }
-    }
-
-    /// LXD moves instances to a member only by hand (`scheduler.instance=manual`).
-    pub fn schedule_by_hand(&mut self, member: &str) {
-        if let Some(node) = self.lxd.nodes.get_mut(member) {
-            node.config
-                .insert("scheduler.instance".to_owned(), "manual".to_owned());
-        }
-    }
-
     /// An instance, as it is now. `name` is in the project `default` or has its project before a slash.
     #[must_use]
     pub fn instance(&self, name: &str) -> Option<&super::Instance> {
@@ -154,11 +138,5 @@ impl World {
     pub fn evacuated(&self) -> Vec<&str> {
         let nodes = self.lxd.nodes.iter().filter(|(_, node)| node.evacuated);
         nodes.map(|(name, _)| name.as_str()).collect()
-    }
-
-    /// Whether LXD evacuates or restores a member now.
-    #[must_use]
-    pub fn is_moving_instances(&self) -> bool {
-        self.lxd.operations.iter().any(super::Operation::runs)
     }
 }

@@ -10,14 +10,12 @@ use crate::world::World;
 /// How long LXD remembers an operation that has ended (`lxd/operations/operations.go`).
 const REMEMBERED: u64 = 5000;
 
-/// A background operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Operation {
     pub(super) id: String,
     pub(super) what: What,
     /// The member that does it, and whose restart ends it.
     pub(super) member: String,
-    /// The command that asked for it.
     pub(super) asked_by: u64,
     pub(super) mode: String,
     pub(super) created: u64,

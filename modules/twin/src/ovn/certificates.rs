@@ -126,7 +126,7 @@ impl World {
     }
 
     /// A certificate of a member ends at this time.
-    pub fn end_certificate(&mut self, member: &str, title: &str, end: Timestamp) {
+    pub(crate) fn end_certificate(&mut self, member: &str, title: &str, end: Timestamp) {
         let named = SERVICES.iter().find(|(_, name, _)| *name == title);
         if let Some((service, ..)) = named {
             let own = self.ovn.certificates.entry(member.to_owned()).or_default();

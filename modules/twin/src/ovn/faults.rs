@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::{Event, JOINS, expect_conversion};
 use crate::world::{Due, World};
 
-/// What is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Faults {
     /// Members whose servers don't join when they start.

@@ -67,10 +67,4 @@ impl World {
     pub fn election_timers(&self) -> [u64; 2] {
         DATABASES.map(|database| self.ovn.raft(database).election_timer)
     }
-
-    /// The leaders of both databases.
-    #[must_use]
-    pub fn ovn_leaders(&self) -> [Option<&str>; 2] {
-        DATABASES.map(|database| self.ovn.raft(database).leader.as_deref())
-    }
 }

@@ -2,7 +2,7 @@
 
 use lockstep_modules::products::raft::View;
 
-use super::{Event, appctl};
+use super::{DATABASES, Event, appctl};
 use crate::scenario::Scenario;
 use crate::transcript::printed;
 use crate::world::{Due, Reply, World};
@@ -89,10 +89,14 @@ fn a_stopped_leader_is_replaced_after_the_election_timer() {
     let mut world = Scenario::of(3).build();
     super::stop(&mut world, "micro01");
     world.advance(10_000);
-    assert_eq!(world.ovn_leaders(), [None, Some("micro02")]);
+    let leaders = |world: &World| DATABASES.map(|database| world.ovn.raft(database).leader.clone());
+    assert_eq!(leaders(&world), [None, Some("micro02".to_owned())]);
     assert!(status(&mut world, "micro02").contains("Leader: unknown"));
     world.advance(20_000);
-    assert_eq!(world.ovn_leaders(), [Some("micro02"), Some("micro02")]);
+    assert_eq!(
+        leaders(&world),
+        ["micro02", "micro02"].map(|name| Some(name.to_owned()))
+    );
     assert_eq!(View::parse(&status(&mut world, "micro02")).unwrap().term, 2);
     world.schedule(0, Due::Ovn(Event::Joins("micro01".to_owned())));
     super::start(&mut world, "micro01");

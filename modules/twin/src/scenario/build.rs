@@ -1,6 +1,8 @@
 //! From a scenario to a world.
 
-use super::{Network, Published, SNAPS, Scenario, Snap, releases};
+use lockstep_modules::contract::component::Component;
+
+use super::{Network, Published, Scenario, Snap, releases};
 use crate::ceph::Ceph;
 use crate::dialects::numbers;
 use crate::lxd::{self, Instance, Node, Pool, StoragePool};
@@ -40,7 +42,7 @@ impl Scenario {
         }
         self.form_clusters(&mut world);
         if self.releases.is_empty() && self.updates {
-            for snap in SNAPS {
+            for snap in Component::ALL.map(Component::snap) {
                 releases::second(&mut world.store, snap, self.channel(snap), self.schema_bump);
             }
         }
@@ -109,7 +111,8 @@ impl Scenario {
             };
             Some((snap.to_owned(), installed))
         };
-        SNAPS.into_iter().filter_map(snap).collect()
+        let all = Component::ALL.map(Component::snap);
+        all.into_iter().filter_map(snap).collect()
     }
 
     /// The members that have a snap.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_modules::contract::component::Component;
 use lockstep_modules::contract::near::hint;
 
-use super::{Published, SNAPS, Scenario};
+use super::{Published, Scenario};
 use crate::programs::app;
 
 impl Scenario {
@@ -106,10 +107,8 @@ impl Scenario {
             .chain(self.releases.iter().map(|r| &r.snap));
         let named = named.chain(self.installed.values().flat_map(BTreeMap::keys));
         for snap in named {
-            if !SNAPS.contains(&snap.as_str()) {
-                let what = format!("there is no component {snap:?}{}", hint(snap, &SNAPS));
-                return Err((format!("{snap:?}"), what));
-            }
+            snap.parse::<Component>()
+                .map_err(|what| (format!("{snap:?}"), what))?;
         }
         self.check_channels()?;
         let store = self.build_store();

@@ -3,6 +3,7 @@
 use lockstep_modules::products::snapd::Revision;
 use std::collections::BTreeMap;
 
+use lockstep_modules::contract::component::Component;
 use lockstep_modules::contract::schema::Member;
 use lockstep_modules::ops::lxd::{self, InstanceDetail};
 use lockstep_modules::ops::preflight::Machine;
@@ -10,7 +11,7 @@ use lockstep_modules::ops::snap::Installed;
 use lockstep_modules::ops::status::SnapshotOut;
 use lockstep_modules::products::ceph;
 
-use super::{Network, Published, SNAPS, Scenario, Snap, Storage};
+use super::{Network, Published, Scenario, Snap, Storage};
 use crate::ceph::{Raised, Severity};
 use crate::host::Host;
 use crate::lxd::{Bucket, Instance, Kind, StoragePool};
@@ -33,11 +34,12 @@ impl Scenario {
                 .iter()
                 .any(|m| m.snaps.contains_key(snap))
         };
-        let absent = SNAPS.iter().filter(|snap| !there(snap));
+        let snaps = Component::ALL.iter().map(|component| component.snap());
+        let absent = snaps.filter(|snap| !there(snap));
         let storage = seen.storage.as_ref();
         let scenario = Self {
             updates: false,
-            without: absent.map(|snap| (*snap).to_owned()).collect(),
+            without: absent.map(str::to_owned).collect(),
             storage: storage.map_or_else(Storage::default, |storage| Storage {
                 monitors: storage.monitors.clone(),
                 manager: Some(storage.manager.clone())
@@ -179,16 +181,15 @@ fn number(revision: &Revision) -> u32 {
 }
 
 fn snap((name, installed): (&String, &Installed)) -> Option<(String, Snap)> {
-    SNAPS.contains(&name.as_str()).then(|| {
-        let snap = Snap {
-            revision: number(&installed.revision),
-            channel: Some(installed.channel.clone()),
-            cohort: Some(installed.cohort.clone()),
-            held: Some(installed.held),
-            restarted: false,
-        };
-        (name.clone(), snap)
-    })
+    Component::of_snap(name)?;
+    let snap = Snap {
+        revision: number(&installed.revision),
+        channel: Some(installed.channel.clone()),
+        cohort: Some(installed.cohort.clone()),
+        held: Some(installed.held),
+        restarted: false,
+    };
+    Some((name.clone(), snap))
 }
 
 /// What is installed anywhere, what is offered anywhere, and what every channel has.
@@ -197,7 +198,9 @@ fn releases(seen: &SnapshotOut) -> Vec<Published> {
     let mut order = Vec::new();
     let mut add = |snap: &str, channel: &str, revision: u32, version: &str| {
         let key = (snap.to_owned(), channel.to_owned(), revision);
-        if SNAPS.contains(&snap) && found.insert(key.clone(), version.to_owned()).is_none() {
+        if Component::of_snap(snap).is_some()
+            && found.insert(key.clone(), version.to_owned()).is_none()
+        {
             order.push(key);
         }
     };

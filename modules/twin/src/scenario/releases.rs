@@ -37,7 +37,6 @@ impl Set {
         }
     }
 
-    /// The channel that a snap follows.
     pub(super) fn channel(self, snap: &str) -> &'static str {
         match (self, snap) {
             (Self::OneLatest, _) => "latest/stable",
@@ -284,14 +283,15 @@ pub(super) fn newer(schema: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SNAPS;
+    use lockstep_modules::contract::component::Component;
+
     use super::*;
 
     #[test]
     fn every_set_has_a_release_and_its_successor_in_every_channel() {
         let store = first();
         for set in Set::ALL {
-            for snap in SNAPS {
+            for snap in Component::ALL.map(Component::snap) {
                 let channel = set.channel(snap);
                 let before = store.revision(snap, channel).unwrap();
                 let mut later = store.clone();

@@ -1,6 +1,5 @@
 //! snapd's REST API, through `curl` on its socket and through `snap debug api`.
 
-use lockstep_modules::contract::cmd::Output;
 use serde_json::{Value, json};
 
 use super::change::{Change, Task};
@@ -33,7 +32,7 @@ pub(super) fn debug(world: &World, member: &str, names: &[&str]) -> Reply {
         return Reply::fail(1, "error: unknown command \"api\", see 'snap help debug'\n");
     }
     let text = serde_json::to_string_pretty(&answer(world, member, path)).unwrap_or_default();
-    Reply::Exit(Output::exit(0, text + "\n", ""))
+    Reply::out(text + "\n")
 }
 
 fn answer(world: &World, member: &str, path: &str) -> Value {

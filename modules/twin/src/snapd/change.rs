@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::world::{Due, Reply, World};
 
 /// A change. It belongs to snapd, not to whoever asked for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Change {
     pub(crate) id: u64,
     pub(crate) kind: String,
@@ -49,7 +49,6 @@ pub(crate) struct Task {
     pub(crate) spawned: u64,
     pub(crate) ready_at: Option<u64>,
     takes: u64,
-    /// When it was begun.
     #[serde(default)]
     began: Option<u64>,
 }
@@ -59,7 +58,7 @@ impl Task {
     pub(crate) fn done(&self, now: u64) -> u64 {
         match self.status.as_str() {
             "Do" => 0,
-            "Doing" if self.kind == "download-snap" && self.takes > 0 => {
+            "Doing" if self.kind == DOWNLOAD && self.takes > 0 => {
                 let spent = now - self.began.unwrap_or(now);
                 self.total * spent.min(self.takes) / self.takes
             }
@@ -71,6 +70,8 @@ impl Task {
 
 /// Bytes a second that a download gets.
 pub(crate) const RATE: u64 = 25_000_000;
+
+const DOWNLOAD: &str = "download-snap";
 
 /// The task behind a refresh that looks for a further one, for which it asks the store.
 const RE_REFRESH: &str = "check-rerefresh";
@@ -93,7 +94,31 @@ impl Change {
     }
 }
 
-/// The tasks of a refresh from the store: kind, summary, milliseconds.
+/// The tasks of a refresh from the store: kind, milliseconds, summary. A download takes what its size takes.
+const PIPELINE: &str = "\
+prerequisites 50 Ensure prerequisites for {snap} are available
+download-snap 0 Download snap {snap} ({to}) from channel {channel}
+validate-snap 300 Fetch and check assertions for snap {snap} ({to})
+mount-snap 400 Mount snap {snap} ({to})
+run-hook 50 Run pre-refresh hook of {snap} snap if present
+stop-snap-services 1500 Stop snap {snap} services
+remove-aliases 10 Remove aliases for snap {snap}
+unlink-current-snap 200 Make current revision for snap {snap} unavailable
+copy-snap-data 300 Copy snap {snap} data
+setup-profiles 500 Setup snap {snap} ({to}) security profiles
+link-snap 200 Make snap {snap} ({to}) available to the system
+auto-connect 20 Automatically connect eligible plugs and slots of snap {snap}
+set-auto-aliases 10 Set automatic aliases for snap {snap}
+setup-aliases 10 Setup snap {snap} aliases
+run-hook 50 Run post-refresh hook of {snap} snap if present
+start-snap-services 800 Start snap {snap} ({to}) services
+clear-snap 20 Remove data for snap {snap} ({from})
+discard-snap 200 Remove snap {snap} ({from}) from the system
+cleanup 10 Clean up {snap} ({to}) install
+run-hook 50 Run configure hook of {snap} snap if present
+run-hook 20 Run health check of {snap} snap
+check-rerefresh 50 Monitoring snap {snap} to determine whether extra refresh steps are required";
+
 fn pipeline(
     snap: &str,
     from: u32,
@@ -101,95 +126,21 @@ fn pipeline(
     channel: &str,
     size: u64,
 ) -> Vec<(&'static str, String, u64)> {
-    let q = format!("\"{snap}\"");
-    vec![
-        (
-            "prerequisites",
-            format!("Ensure prerequisites for {q} are available"),
-            50,
-        ),
-        (
-            "download-snap",
-            format!("Download snap {q} ({to}) from channel \"{channel}\""),
-            size * 1000 / RATE,
-        ),
-        (
-            "validate-snap",
-            format!("Fetch and check assertions for snap {q} ({to})"),
-            300,
-        ),
-        ("mount-snap", format!("Mount snap {q} ({to})"), 400),
-        (
-            "run-hook",
-            format!("Run pre-refresh hook of {q} snap if present"),
-            50,
-        ),
-        (
-            "stop-snap-services",
-            format!("Stop snap {q} services"),
-            1500,
-        ),
-        ("remove-aliases", format!("Remove aliases for snap {q}"), 10),
-        (
-            "unlink-current-snap",
-            format!("Make current revision for snap {q} unavailable"),
-            200,
-        ),
-        ("copy-snap-data", format!("Copy snap {q} data"), 300),
-        (
-            "setup-profiles",
-            format!("Setup snap {q} ({to}) security profiles"),
-            500,
-        ),
-        (
-            "link-snap",
-            format!("Make snap {q} ({to}) available to the system"),
-            200,
-        ),
-        (
-            "auto-connect",
-            format!("Automatically connect eligible plugs and slots of snap {q}"),
-            20,
-        ),
-        (
-            "set-auto-aliases",
-            format!("Set automatic aliases for snap {q}"),
-            10,
-        ),
-        ("setup-aliases", format!("Setup snap {q} aliases"), 10),
-        (
-            "run-hook",
-            format!("Run post-refresh hook of {q} snap if present"),
-            50,
-        ),
-        (
-            "start-snap-services",
-            format!("Start snap {q} ({to}) services"),
-            800,
-        ),
-        (
-            "clear-snap",
-            format!("Remove data for snap {q} ({from})"),
-            20,
-        ),
-        (
-            "discard-snap",
-            format!("Remove snap {q} ({from}) from the system"),
-            200,
-        ),
-        ("cleanup", format!("Clean up {q} ({to}) install"), 10),
-        (
-            "run-hook",
-            format!("Run configure hook of {q} snap if present"),
-            50,
-        ),
-        ("run-hook", format!("Run health check of {q} snap"), 20),
-        (
-            RE_REFRESH,
-            format!("Monitoring snap {q} to determine whether extra refresh steps are required"),
-            50,
-        ),
-    ]
+    let task = |row: &'static str| {
+        let (kind, rest) = row.split_once(' ')?;
+        let (millis, summary) = rest.split_once(' ')?;
+        let summary = summary
+            .replace("{snap}", &format!("\"{snap}\""))
+            .replace("{channel}", &format!("\"{channel}\""))
+            .replace("{from}", &from.to_string())
+            .replace("{to}", &to.to_string());
+        let takes = match kind {
+            DOWNLOAD => size * 1000 / RATE,
+            _ => millis.parse().ok()?,
+        };
+        Some((kind, summary, takes))
+    };
+    PIPELINE.lines().filter_map(task).collect()
 }
 
 fn summary(snap: &str, channel: Option<&str>, cohort: &str) -> String {
@@ -202,7 +153,6 @@ fn summary(snap: &str, channel: Option<&str>, cohort: &str) -> String {
     format!("Refresh \"{snap}\" snap{from}{within}")
 }
 
-/// What a change goes to.
 pub(crate) struct Target<'a> {
     pub(crate) revision: u32,
     pub(crate) channel: &'a str,
@@ -261,7 +211,7 @@ pub(crate) fn begin(
     let mut tasks = Vec::new();
     for (kind, summary, takes) in steps {
         snapd.last_task += 1;
-        let is_download = kind == "download-snap";
+        let is_download = kind == DOWNLOAD;
         tasks.push(Task {
             id: snapd.last_task,
             kind: kind.to_owned(),
@@ -284,13 +234,9 @@ pub(crate) fn begin(
         snap: snap.to_owned(),
         tasks,
         spawned: now,
-        ready_at: None,
-        err: String::new(),
         step,
         goal,
-        at: 0,
-        undoing: false,
-        aborted: false,
+        ..Change::default()
     });
     do_task(world, member, id);
     id
@@ -315,15 +261,10 @@ pub(super) fn done_at_once(
         kind: kind.to_owned(),
         summary,
         snap: snap.to_owned(),
-        tasks: Vec::new(),
         spawned: now,
         ready_at: Some(now),
-        err: String::new(),
         step: world.cause.clone(),
-        goal: Goal::default(),
-        at: 0,
-        undoing: false,
-        aborted: false,
+        ..Change::default()
     });
 }
 
@@ -350,27 +291,23 @@ fn do_task(world: &mut World, member: &str, id: u64) {
     let task = &mut change.tasks[at];
     task.status = if undoing { "Undoing" } else { "Doing" }.to_owned();
     let (kind, takes) = (task.kind.clone(), task.takes);
-    let takes = takes
-        + if asks {
-            world.store.takes(world.linked(member))
-        } else {
-            0
-        };
+    let store = match asks {
+        true => world.store.takes(world.linked(member)),
+        false => 0,
+    };
     world.cause = cause;
-    match (kind.as_str(), undoing) {
-        // When a start is undone, what had been started of the new revision is stopped again.
-        ("stop-snap-services", false) | ("start-snap-services", true) => {
-            world.services_stop(member, &snap);
-        }
-        _ => {}
+    // When a start is undone, what had been started of the new revision is stopped again.
+    if let ("stop-snap-services", false) | ("start-snap-services", true) = (kind.as_str(), undoing)
+    {
+        world.services_stop(member, &snap);
     }
-    world.schedule(
-        takes,
-        Due::Task {
-            member: member.to_owned(),
-            change: id,
-        },
-    );
+    ends_after(world, takes + store, member, id);
+}
+
+/// The current task of a change ends then.
+fn ends_after(world: &mut World, millis: u64, member: &str, change: u64) {
+    let member = member.to_owned();
+    world.schedule(millis, Due::Task { member, change });
 }
 
 /// The current task of a change is over: its effect shows, and the next one begins.
@@ -381,35 +318,19 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
     };
     if !machine.lives() {
         // The change goes on by itself after boot, or when the machine gets on again.
-        return world.schedule(
-            1000,
-            Due::Task {
-                member: member.to_owned(),
-                change: id,
-            },
-        );
+        return ends_after(world, 1000, member, id);
     }
     let Some(change) = machine.snapd.changes.iter().find(|c| c.id == id) else {
         return;
     };
-    let (snap, at, undoing, goal) = (
-        change.snap.clone(),
-        change.at,
-        change.undoing,
-        change.goal.clone(),
-    );
+    let (at, undoing) = (change.at, change.undoing);
+    let (snap, goal) = (change.snap.clone(), change.goal.clone());
     let kind = change.tasks[at].kind.clone();
     if change.aborted && !undoing {
         return undo(world, member, id, "Undone");
     }
     if kind == "copy-snap-data" && !undoing && world.faults.hangs(member, &snap) {
-        return world.schedule(
-            1000,
-            Due::Task {
-                member: member.to_owned(),
-                change: id,
-            },
-        );
+        return ends_after(world, 1000, member, id);
     }
     if kind == "mount-snap" && !undoing && world.faults.disk_full(member) {
         let why = format!(
@@ -454,10 +375,8 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
             _ => {}
         }
     }
-    if matches!(
-        (kind.as_str(), undoing),
-        ("start-snap-services", false) | ("stop-snap-services", true)
-    ) {
+    if let ("start-snap-services", false) | ("stop-snap-services", true) = (kind.as_str(), undoing)
+    {
         world.services_start(member, &snap);
     }
     let Some(change) = change_mut(world, member, id) else {

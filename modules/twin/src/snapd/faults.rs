@@ -12,11 +12,7 @@ impl World {
 
     /// Someone else has refreshed a snap on a member.
     pub fn set_revision(&mut self, member: &str, snap: &str, revision: u32) {
-        if let Some(installed) = self
-            .members
-            .get_mut(member)
-            .and_then(|m| m.snapd.snaps.get_mut(snap))
-        {
+        if let Some(installed) = self.installed_mut(member, snap) {
             installed.revision = revision;
         }
     }
@@ -42,16 +38,14 @@ impl World {
 
     /// A snap follows another channel on a member than it did.
     pub fn track(&mut self, member: &str, snap: &str, channel: &str) {
-        let machine = self.members.get_mut(member);
-        if let Some(installed) = machine.and_then(|m| m.snapd.snaps.get_mut(snap)) {
+        if let Some(installed) = self.installed_mut(member, snap) {
             installed.tracking = channel.to_owned();
         }
     }
 
     /// The revision of a snap that a member has calls itself another version.
     pub fn set_version(&mut self, member: &str, snap: &str, version: &str) {
-        let machine = self.members.get_mut(member);
-        if let Some(installed) = machine.and_then(|m| m.snapd.snaps.get_mut(snap)) {
+        if let Some(installed) = self.installed_mut(member, snap) {
             installed.version = version.to_owned();
         }
     }
@@ -59,8 +53,7 @@ impl World {
     /// Whether refreshes of a snap that don't name it are held on a member.
     #[must_use]
     pub fn held(&self, member: &str, snap: &str) -> bool {
-        let machine = self.members.get(member);
-        machine.is_some_and(|m| m.snapd.snaps.get(snap).is_some_and(|s| s.held))
+        self.installed(member, snap).is_some_and(|s| s.held)
     }
 
     /// Whether a change of snapd's goes on on a member.

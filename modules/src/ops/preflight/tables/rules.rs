@@ -33,7 +33,6 @@ pub(super) struct Hazards {
     hazard: Vec<Spanned<Hazard>>,
 }
 
-/// A table.
 pub(super) trait Table: DeserializeOwned + Serialize {
     /// What each row is called by, where that must be its own, with where it stands.
     fn names(&self) -> Vec<(usize, String)>;
@@ -42,7 +41,6 @@ pub(super) trait Table: DeserializeOwned + Serialize {
     fn wrong(&self) -> Option<(usize, String)>;
 }
 
-/// Reads a table.
 pub(super) fn read<T: Table>(text: &str) -> Result<Value, (usize, String)> {
     let line = |at: usize| line(text, at);
     let table: T = toml::from_str(text).map_err(|e| {
