@@ -5,7 +5,6 @@ use lockstep_modules::contract::schema::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::journal::Record;
 use crate::path::StepPath;
 
 /// One call of an op, with its place in the run.
@@ -31,17 +30,6 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// What the journal has of it before anything is done.
-    pub(crate) fn intent(&self) -> Record {
-        Record::Intent {
-            path: self.path.clone(),
-            op: self.op.clone(),
-            args: self.args.clone(),
-            effect: self.effect,
-            site: self.site.clone(),
-        }
-    }
-
     /// Whether `op` and `args` are this call's. Keys are compared by name, whatever order they stand in.
     pub(crate) fn is_same(&self, op: &str, args: &Value) -> bool {
         self.op == op && canonical(&self.args) == canonical(args)

@@ -288,7 +288,7 @@ impl Engine {
             }
         }
         let pausing = !self.held.is_empty() || self.stop > Stop::No;
-        let mut group: Vec<Record> = calls.iter().map(Call::intent).collect();
+        let mut group: Vec<Record> = calls.iter().map(Record::intent).collect();
         if !pausing {
             group.extend(calls.iter().map(|call| Record::Start {
                 path: call.path.clone(),

@@ -27,6 +27,7 @@ pub use history::{History, Phase, Step};
 pub use memory::{Crash, MemoryJournal};
 pub use words::{ClusterRef, Suspended};
 
+use crate::call::Call;
 use crate::failure::Failure;
 use crate::path::StepPath;
 use crate::programs::Captured;
@@ -186,6 +187,17 @@ pub enum Choice {
 }
 
 impl Record {
+    /// What is known of a step before anything is done.
+    pub(crate) fn intent(call: &Call) -> Self {
+        Self::Intent {
+            path: call.path.clone(),
+            op: call.op.clone(),
+            args: call.args.clone(),
+            effect: call.effect,
+            site: call.site.clone(),
+        }
+    }
+
     /// The step that the record is about, if one.
     #[must_use]
     pub fn path(&self) -> Option<&StepPath> {

@@ -233,13 +233,10 @@ fn ops_of_lockstep_work_beside_a_program_that_does_not() {
 fn held(effect: &str, does: &str) -> String {
     let desk = Desk::new();
     let out = drained(&desk, effect, does).exits(4);
-    let from = out.find("is held at").unwrap_or_else(|| panic!("{out}"));
-    let out = &out[from..];
-    let text = out
-        .split("\nThe cluster is left as it is")
-        .next()
-        .unwrap_or(out);
-    format!("{effect}: {does}\n{text}\n")
+    let (_, why) = out
+        .split_once("\nWhy:\n")
+        .unwrap_or_else(|| panic!("{out}"));
+    format!("{effect}: {does}\n{why}")
 }
 
 #[test]

@@ -245,7 +245,12 @@ impl Stage {
         }
         let course = Course::of(&trial)?;
         let records = trial.records().map_err(|e| e.to_string())?;
-        let resumed = records.iter().any(|r| matches!(r, Record::Resume { .. }));
+        let resumes = records
+            .iter()
+            .filter(|r| matches!(r, Record::Resume { .. }));
+        // Of a process that was killed before it had written anything nothing is resumed: the run begins later, and what it
+        // sees then isn't what the undisturbed one saw.
+        let resumed = resumes.count() == case.kills.len();
         let wrong = course
             .differs(&self.plain, case, resumed)
             .or_else(|| replayed(&self.piece, &trial, &self.plain.result));

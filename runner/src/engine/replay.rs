@@ -401,7 +401,7 @@ impl Engine {
             let path = call.path.clone();
             let step = history.steps.get(&path);
             if step.is_none() {
-                records.push(call.intent());
+                records.push(Record::intent(&call));
             }
             let attempts = step.map_or(0, |s| s.attempts);
             let left = step.map_or_else(Vec::new, |s| s.witnesses.clone());
