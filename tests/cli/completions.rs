@@ -168,7 +168,8 @@ fn line_after(desk: &Desk, shell: &str, keys: &str) -> String {
     // The last key shows the line as the shell has it.
     write!(stdin, "{keys}\u{7}").unwrap();
     let shown = until(">>>");
-    child.kill().unwrap();
+    // Whoever killed `timeout` would leave the shell behind.
+    write!(stdin, "\u{15}exit\n").unwrap();
     child.wait().unwrap();
     let line = shown
         .split("<<<")

@@ -391,7 +391,7 @@ fn garbage_from_a_member_is_named_with_its_command() {
     assert_eq!(out.code, Some(3), "{}", out.stdout);
     assert!(
         out.stdout
-            .contains("microceph: unknown: micro01: microceph.ceph printed something else"),
+            .contains("microceph  unknown  micro01: microceph.ceph printed something else"),
         "{}",
         out.stdout
     );
