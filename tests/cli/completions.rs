@@ -169,7 +169,7 @@ fn line_after(desk: &Desk, shell: &str, keys: &str) -> String {
     write!(stdin, "{keys}\u{7}").unwrap();
     let shown = until(">>>");
     // Whoever killed `timeout` would leave the shell behind.
-    write!(stdin, "\u{15}exit\n").unwrap();
+    writeln!(stdin, "\u{15}exit").unwrap();
     child.wait().unwrap();
     let line = shown
         .split("<<<")
