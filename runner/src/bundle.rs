@@ -132,7 +132,7 @@ pub(crate) fn lua_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// A playbook that somebody named.
-pub(crate) struct Main {
+pub struct Main {
     pub(crate) main: String,
     /// The name that its runs get.
     pub(crate) name: String,
@@ -143,7 +143,8 @@ pub(crate) struct Main {
 
 impl Main {
     /// A shipped playbook by its name, or a site's by its file; none where there is neither.
-    pub(crate) fn find(playbooks: Playbooks, named: &str) -> Option<Self> {
+    #[must_use]
+    pub fn find(playbooks: Playbooks, named: &str) -> Option<Self> {
         let main = named.to_owned();
         if Playbooks::NAMES.contains(&named) {
             return Some(Self {

@@ -20,12 +20,12 @@ pub mod plan;
 mod private;
 pub mod programs;
 pub mod report;
-mod runs;
+pub mod runs;
 pub mod script;
 pub mod secret;
-mod session;
+pub mod session;
 mod source;
-mod target;
+pub mod target;
 pub mod trial;
 mod trust;
 

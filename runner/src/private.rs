@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Something about a file or a folder doesn't work.
 #[derive(Debug, thiserror::Error)]
 #[error("{path} can't be {verb}: {source}")]
-pub(crate) struct FileError {
+pub struct FileError {
     path: PathBuf,
     /// What was tried, as a participle.
     verb: &'static str,

@@ -38,14 +38,19 @@ pub struct Captured {
 
 /// Why programs can't be captured, or aren't what was captured.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CaptureError {
+pub enum CaptureError {
+    /// A file can't be read or written.
     #[error(transparent)]
     Io(#[from] FileError),
+    /// It is too much for a copy in every run.
     #[error(
         "{folder} holds more than {MOST_FILES} files or {} MiB, and is copied into every run: keep only what its programs need there",
         MOST_BYTES >> 20
     )]
-    TooMuch { folder: PathBuf },
+    TooMuch {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A copy isn't what was captured.
     #[error("the run's copy of modules/{file} was changed or is missing")]
     Changed {

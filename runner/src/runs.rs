@@ -22,33 +22,50 @@ use crate::source::Source;
 
 /// The folder with all runs.
 #[derive(Clone, Debug)]
-pub(crate) struct Runs {
+pub struct Runs {
     folder: PathBuf,
 }
 
 /// Why a run can't be begun, found or taken up.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RunsError {
+pub enum RunsError {
+    /// Something about the folder doesn't work.
     #[error(transparent)]
     Io(#[from] FileError),
+    /// No such run.
     #[error("there is no run {id:?}{hint}")]
     NoSuchRun {
+        /// What was asked for.
         id: String,
         /// A near match, or where to look.
         hint: String,
     },
+    /// A process has it.
     #[error("the run {id} is in use by another process")]
-    Locked { id: String },
+    Locked {
+        /// The run.
+        id: String,
+    },
     /// The captured playbook isn't what was captured.
     #[error("the captured module {name} of {id} was changed or is missing: {why}")]
     Bundle {
+        /// The run.
         id: String,
+        /// The playbook that it runs.
         playbook: String,
+        /// The module.
         name: String,
+        /// What is wrong with it.
         why: String,
     },
+    /// The journal can't be used.
     #[error("{id}: {source}")]
-    Journal { id: String, source: JournalError },
+    Journal {
+        /// The run.
+        id: String,
+        /// Why.
+        source: JournalError,
+    },
 }
 
 /// A run's folder, with its lock held.
@@ -62,7 +79,8 @@ pub(crate) struct RunFolder {
 
 impl Runs {
     /// The runs in a state folder, which need not exist yet.
-    pub(crate) fn in_state(state: &Path) -> Self {
+    #[must_use]
+    pub fn in_state(state: &Path) -> Self {
         Self {
             folder: state.join("runs"),
         }

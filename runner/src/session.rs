@@ -34,13 +34,14 @@ use crate::secret::Secrets;
 use crate::target::{TargetError, Way};
 
 pub(crate) use draft::given;
-pub(crate) use draft::{Begin, Draft};
-pub(crate) use once::{Once, results};
-pub(crate) use taken::{Choices, TakenUp};
+pub use draft::{Begin, Draft};
+pub use once::{Once, results};
+pub use taken::{Choices, TakenUp};
 
 /// A run that is ready to be played.
-pub(crate) struct Session {
-    pub(crate) id: String,
+pub struct Session {
+    /// The run's name.
+    pub id: String,
     registry: Registry,
     cluster: Cluster,
     way: Way,
@@ -58,51 +59,72 @@ pub(crate) struct Session {
 }
 
 /// Who is there while a run is played.
-pub(crate) struct Front {
-    pub(crate) reporters: Vec<Box<dyn Reporter>>,
-    pub(crate) asker: Rc<dyn Asker>,
+pub struct Front {
+    /// Whoever watches.
+    pub reporters: Vec<Box<dyn Reporter>>,
+    /// Whoever answers questions.
+    pub asker: Rc<dyn Asker>,
     /// How far the run is to be stopped.
-    pub(crate) stop: watch::Receiver<Stop>,
+    pub stop: watch::Receiver<Stop>,
     /// A failure is delivered to the playbook instead of holding the run.
-    pub(crate) deliver_failures: bool,
+    pub deliver_failures: bool,
 }
 
 /// How a session ended, and what it takes to show that.
-pub(crate) struct Played {
-    pub(crate) id: String,
-    pub(crate) finish: Finish,
+pub struct Played {
+    /// The run's name.
+    pub id: String,
+    /// How it ended.
+    pub finish: Finish,
     /// Something on the cluster may have been changed.
-    pub(crate) touched: bool,
-    pub(crate) simulated: bool,
-    pub(crate) cluster: Cluster,
+    pub touched: bool,
+    /// The cluster is simulated.
+    pub simulated: bool,
+    /// The cluster.
+    pub cluster: Cluster,
     /// The sources that were loaded, by module.
-    pub(crate) sources: BTreeMap<String, Source>,
+    pub sources: BTreeMap<String, Source>,
 }
 
 /// Why a run can't be begun or resumed. Nothing was done on the cluster.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SessionError {
+pub enum SessionError {
     /// The playbook, its parameters, or a decision can't be used.
     #[error(transparent)]
     Playbook(#[from] Box<Failure>),
+    /// The run's folder or journal can't be read or written.
     #[error(transparent)]
     Runs(#[from] RunsError),
+    /// The site's module programs can't be copied, or aren't what was copied.
     #[error(transparent)]
     Programs(#[from] CaptureError),
+    /// The cluster can't be worked with.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The plan can't be read or kept.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The plan's copy can't be written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The run was refused before it did anything.
     #[error("{0} was refused; nothing was changed")]
     Refused(String),
+    /// The run is over.
     #[error("{0} has ended")]
     Ended(String),
+    /// The members that are to be reached in another way are others.
     #[error("the run has the members {0}, and this cluster file has others")]
     OtherMembers(String),
+    /// The run called an op that isn't there.
     #[error("{run} called {op}, and there is no such op here")]
-    NoSuchOp { run: String, op: String },
+    NoSuchOp {
+        /// The run.
+        run: String,
+        /// The op.
+        op: String,
+    },
+    /// Only a simulated cluster has faults that can be cleared.
     #[error("the cluster is not simulated")]
     Real,
 }
@@ -136,20 +158,29 @@ fn changed_something(event: &Event) -> bool {
 }
 
 impl Session {
-    pub(crate) fn is_simulated(&self) -> bool {
+    /// Whether the cluster is simulated.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
         self.way.is_simulated()
     }
 
-    pub(crate) fn clock(&self) -> Clock {
+    /// The time, as the run has it.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
         self.clock
     }
 
-    pub(crate) fn sources(&self) -> BTreeMap<String, Source> {
+    /// The sources that were loaded, by module.
+    #[must_use]
+    pub fn sources(&self) -> BTreeMap<String, Source> {
         self.script.loaded()
     }
 
     /// Plays it until it ends or pauses.
-    pub(crate) async fn play(self, front: Front) -> Result<Played, EngineError> {
+    ///
+    /// # Errors
+    /// Where the journal can't be written, or doesn't fit the playbook.
+    pub async fn play(self, front: Front) -> Result<Played, EngineError> {
         let (touched, sources, simulated) =
             (Touched::default(), self.sources(), self.is_simulated());
         let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(touched.clone())];

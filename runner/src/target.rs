@@ -16,37 +16,46 @@ use crate::private;
 
 /// A cluster, and what its file says beside.
 #[derive(Clone)]
-pub(crate) struct Target {
+pub struct Target {
     /// As it was named.
-    pub(crate) name: ClusterRef,
+    pub name: ClusterRef,
     /// Its members, and what playbooks are given.
-    pub(crate) config: Config,
+    pub config: Config,
     /// The simulated cluster, if it is one.
-    pub(crate) twin: Option<Scenario>,
+    pub twin: Option<Scenario>,
 }
 
 /// Why a cluster can't be worked with.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TargetError {
+pub enum TargetError {
+    /// There is no place for ssh's control sockets.
     #[error("no folder for control sockets can be made: {0}")]
     Sockets(#[source] std::io::Error),
+    /// A fault is about something that the simulated cluster doesn't have.
     #[error("{0}")]
     Fault(String),
+    /// A simulated cluster that was written down can't be read.
     #[error("the simulated cluster {path} can't be read: {source}")]
     Unreadable {
+        /// The file.
         path: PathBuf,
+        /// Why.
         source: std::io::Error,
     },
+    /// A simulated cluster that was written down isn't one.
     #[error("the simulated cluster {path} is damaged: {source}")]
     Damaged {
+        /// The file.
         path: PathBuf,
+        /// Why.
         source: serde_json::Error,
     },
 }
 
 impl Target {
     /// A simulated cluster: `name` is what follows "twin".
-    pub(crate) fn simulated(name: String, scenario: Scenario) -> Self {
+    #[must_use]
+    pub fn simulated(name: String, scenario: Scenario) -> Self {
         let config = Config {
             cluster: simulated(&scenario),
             channels: Default::default(),
@@ -60,12 +69,17 @@ impl Target {
         }
     }
 
-    pub(crate) fn is_simulated(&self) -> bool {
+    /// Whether it is a simulated cluster.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
         self.twin.is_some()
     }
 
     /// The way to its members, within a runtime. A simulated cluster is written down in `file`.
-    pub(crate) fn way(&self, file: Option<PathBuf>) -> Result<Way, TargetError> {
+    ///
+    /// # Errors
+    /// Where a simulated cluster's fault doesn't fit it, or there is no place for control sockets.
+    pub fn way(&self, file: Option<PathBuf>) -> Result<Way, TargetError> {
         let Some(scenario) = &self.twin else {
             return Way::ssh(&self.config.cluster);
         };
@@ -83,21 +97,27 @@ impl Target {
 
 /// The way to the members of a cluster. Clones lead to the same ones.
 #[derive(Clone)]
-pub(crate) enum Way {
+pub enum Way {
+    /// Over connections.
     Members(Rc<dyn Transport>),
+    /// To a simulated cluster.
     Twin(Twin),
 }
 
 impl Way {
     /// The way to the members of a real cluster.
-    pub(crate) fn ssh(cluster: &Cluster) -> Result<Self, TargetError> {
+    ///
+    /// # Errors
+    /// Where there is no place for control sockets.
+    pub fn ssh(cluster: &Cluster) -> Result<Self, TargetError> {
         let ssh = Ssh::new(cluster).map_err(TargetError::Sockets)?;
         Ok(Self::Members(Rc::new(ssh)))
     }
 
     /// The way to the members of a simulated cluster, which is written down in `file` now and whenever a command has ended:
     /// it must outlive this process as a real one would.
-    pub(crate) fn twin(world: World, file: Option<PathBuf>) -> Self {
+    #[must_use]
+    pub fn twin(world: World, file: Option<PathBuf>) -> Self {
         let Some(file) = file else {
             return Self::Twin(Twin::new(world));
         };
@@ -111,11 +131,15 @@ impl Way {
         Self::Twin(Twin::watched(world, write))
     }
 
-    pub(crate) fn is_simulated(&self) -> bool {
+    /// Whether it leads to a simulated cluster.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
         matches!(self, Self::Twin(_))
     }
 
-    pub(crate) fn transport(&self) -> Rc<dyn Transport> {
+    /// As ops take it.
+    #[must_use]
+    pub fn transport(&self) -> Rc<dyn Transport> {
         match self {
             Self::Members(transport) => Rc::clone(transport),
             Self::Twin(twin) => Rc::new(twin.clone()),
@@ -131,7 +155,10 @@ impl Way {
 }
 
 /// A simulated cluster as an earlier process left it.
-pub(crate) fn read_world(file: &Path) -> Result<World, TargetError> {
+///
+/// # Errors
+/// Where it can't be read.
+pub fn read_world(file: &Path) -> Result<World, TargetError> {
     let path = || file.to_owned();
     let text = std::fs::read_to_string(file).map_err(|source| TargetError::Unreadable {
         path: path(),
@@ -145,7 +172,7 @@ pub(crate) fn read_world(file: &Path) -> Result<World, TargetError> {
 
 /// A simulated cluster as it is typed, `N[@SET]`: how many members, and which MicroCloud it was installed as.
 #[derive(Clone, Copy)]
-pub(crate) struct Made {
+pub struct Made {
     members: usize,
     set: Set,
 }
@@ -186,7 +213,8 @@ impl fmt::Display for Made {
 
 impl Made {
     /// What it is made of.
-    pub(crate) fn scenario(&self) -> Scenario {
+    #[must_use]
+    pub fn scenario(&self) -> Scenario {
         Scenario {
             microcloud: self.set,
             ..Scenario::of(self.members)

@@ -21,6 +21,7 @@ mod race;
 mod refresh;
 mod safety;
 mod secrets;
+mod session;
 mod sittings;
 mod storage;
 mod update;

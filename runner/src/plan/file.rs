@@ -15,7 +15,7 @@ pub(crate) const KEPT: &str = "plan.json";
 /// Why a plan can't be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the plan {path}: {what}")]
-pub(crate) struct PlanError {
+pub struct PlanError {
     path: PathBuf,
     what: String,
 }

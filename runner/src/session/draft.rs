@@ -24,7 +24,7 @@ use crate::trial::Piece;
 const SEED: u64 = 1;
 
 /// A run that can begin: its playbook is loaded, and its parameters are checked. Nothing was written.
-pub(crate) struct Draft {
+pub struct Draft {
     registry: Registry,
     script: Script,
     main: String,
@@ -34,20 +34,25 @@ pub(crate) struct Draft {
 }
 
 /// With what a drafted run begins.
-pub(crate) struct Begin<'a> {
-    pub(crate) who: String,
+pub struct Begin<'a> {
+    /// Who begins it, as `user@host`.
+    pub who: String,
     /// Where its folder is made; none for one that leaves nothing to be resumed.
-    pub(crate) runs: Option<&'a Runs>,
+    pub runs: Option<&'a Runs>,
     /// The way to the members, where there is one already.
-    pub(crate) way: Option<Way>,
-    pub(crate) secrets: Secrets,
+    pub way: Option<Way>,
+    /// What ops are given and nobody gets to see.
+    pub secrets: Secrets,
     /// The plan that it has to keep to.
-    pub(crate) plan: Option<Plan>,
+    pub plan: Option<Plan>,
 }
 
 impl Draft {
     /// A playbook on a cluster. `typed` are the parameters that somebody typed; the cluster file may have more.
-    pub(crate) fn new(
+    ///
+    /// # Errors
+    /// With the line, for anything wrong with the playbook; for parameters that don't fit it.
+    pub fn new(
         registry: &Registry,
         main: Main,
         target: &Target,
@@ -80,17 +85,21 @@ impl Draft {
         })
     }
 
-    pub(crate) fn playbook(&self) -> &Playbook {
+    /// The playbook.
+    #[must_use]
+    pub fn playbook(&self) -> &Playbook {
         self.script.playbook()
     }
 
     /// Its parameters: secrets by where they are found.
-    pub(crate) fn params(&self) -> &Value {
+    #[must_use]
+    pub fn params(&self) -> &Value {
         &self.params
     }
 
     /// Why this can't be what was planned.
-    pub(crate) fn misfit(&self, plan: &Plan) -> Option<String> {
+    #[must_use]
+    pub fn misfit(&self, plan: &Plan) -> Option<String> {
         let piece = Piece {
             registry: self.registry.clone(),
             main: self.main.clone(),
@@ -103,8 +112,14 @@ impl Draft {
     }
 
     /// Makes the run's folder, with all that it takes to resume it. To be called within a runtime.
-    pub(crate) fn begin(self, begin: Begin<'_>) -> Result<Session, SessionError> {
-        let folder = begin.runs.map(|runs| runs.create(&self.name)).transpose()?;
+    ///
+    /// # Errors
+    /// Where something can't be written, or the cluster can't be worked with.
+    pub fn begin(self, begin: Begin<'_>) -> Result<Session, SessionError> {
+        let folder = match begin.runs {
+            Some(runs) => Some(runs.create(&self.name)?),
+            None => None,
+        };
         let (mut registry, mut programs, mut bundle) = (self.registry, None, BTreeMap::new());
         let mut journal: Box<dyn Journal> = Box::new(MemoryJournal::default());
         if let Some(folder) = &folder {

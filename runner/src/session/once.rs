@@ -18,17 +18,19 @@ const PLAYBOOK: &str = "op";
 /// A call of one op, as the playbook `op` is given it. Parameters that a playbook declares could not hold the arguments: no
 /// command line has to.
 #[derive(Serialize)]
-pub(crate) struct Once {
-    pub(crate) op: String,
+pub struct Once {
+    /// The op.
+    pub op: String,
     /// Its arguments, but for the member.
-    pub(crate) args: Value,
+    pub args: Value,
     /// The members that it is called for, one after the other; none where it takes no member.
-    pub(crate) members: Vec<Member>,
+    pub members: Vec<Member>,
 }
 
 impl Once {
     /// A call for no member in particular.
-    pub(crate) fn of(op: &str, args: Value) -> Self {
+    #[must_use]
+    pub fn of(op: &str, args: Value) -> Self {
         Self {
             op: op.to_owned(),
             args,
@@ -37,7 +39,8 @@ impl Once {
     }
 
     /// What doing it twice would mean, on any of the members.
-    pub(crate) fn effect(&self, op: &OpDef) -> Effect {
+    #[must_use]
+    pub fn effect(&self, op: &OpDef) -> Effect {
         let mut whole = self.args.clone();
         if let Some(member) = self.members.first() {
             whole["member"] = Value::from(member.as_str());
@@ -46,7 +49,10 @@ impl Once {
     }
 
     /// The run of this one step.
-    pub(crate) fn draft(&self, registry: &Registry, target: &Target) -> Result<Draft, Failure> {
+    ///
+    /// # Errors
+    /// For arguments that don't fit.
+    pub fn draft(&self, registry: &Registry, target: &Target) -> Result<Draft, Failure> {
         // No copy is kept of programs that it doesn't call.
         let registry = if programs::is_of_program(registry, &self.op) {
             registry.clone()
@@ -61,7 +67,8 @@ impl Once {
 }
 
 /// What each call of an op returned. The values have been through Lua, where an empty list and an empty record are the same.
-pub(crate) fn results(op: &OpDef, value: Value) -> Vec<Value> {
+#[must_use]
+pub fn results(op: &OpDef, value: Value) -> Vec<Value> {
     let Value::Array(mut results) = value else {
         return Vec::new();
     };

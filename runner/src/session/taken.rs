@@ -19,32 +19,38 @@ use crate::secret::Secrets;
 use crate::target::{Way, read_world};
 
 /// A run that isn't over, taken up by this process: no other one has it.
-pub(crate) struct TakenUp {
+pub struct TakenUp {
     folder: RunFolder,
     journal: FileJournal,
     history: History,
 }
 
 /// How a run that was taken up continues.
-pub(crate) struct Choices {
-    pub(crate) who: String,
+pub struct Choices {
+    /// Who resumes it, as `user@host`.
+    pub who: String,
     /// Its members, where they are reached in another way than it began with.
-    pub(crate) cluster: Option<Cluster>,
-    pub(crate) secrets: Secrets,
+    pub cluster: Option<Cluster>,
+    /// What ops are given and nobody gets to see.
+    pub secrets: Secrets,
     /// What the operator decided about steps that wait.
-    pub(crate) decisions: Decisions,
+    pub decisions: Decisions,
     /// Continue although something else changed the cluster.
-    pub(crate) trust_cluster: bool,
-    pub(crate) abort: bool,
+    pub trust_cluster: bool,
+    /// Abort it.
+    pub abort: bool,
     /// Stop following its plan.
-    pub(crate) without_plan: bool,
+    pub without_plan: bool,
     /// Clear the faults of a simulated cluster.
-    pub(crate) mend: bool,
+    pub mend: bool,
 }
 
 impl TakenUp {
     /// Takes a run up.
-    pub(crate) fn of(runs: &Runs, id: &str) -> Result<Self, SessionError> {
+    ///
+    /// # Errors
+    /// Where another process has it, it is over, or its journal can't be read.
+    pub fn of(runs: &Runs, id: &str) -> Result<Self, SessionError> {
         let folder = runs.take_up(id)?;
         let (journal, history) = folder.open_journal()?;
         if history.refused() {
@@ -60,21 +66,30 @@ impl TakenUp {
         })
     }
 
-    pub(crate) fn history(&self) -> &History {
+    /// What is known of it.
+    #[must_use]
+    pub fn history(&self) -> &History {
         &self.history
     }
 
-    pub(crate) fn head(&self) -> &Head {
+    /// What it began with.
+    #[must_use]
+    pub fn head(&self) -> &Head {
         &self.history.head
     }
 
-    pub(crate) fn is_simulated(&self) -> bool {
+    /// Whether its cluster is simulated.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
         self.head().target.is_simulated()
     }
 
     /// The ops that it continues with: lockstep's own (or, with `named`, those that a front end made of them and of other
     /// programs), and the programs that the run captured.
-    pub(crate) fn registry(
+    ///
+    /// # Errors
+    /// Where a program isn't what was captured, or an op that was called is missing.
+    pub fn registry(
         &self,
         native: &Registry,
         named: Option<Registry>,
@@ -95,11 +110,10 @@ impl TakenUp {
     }
 
     /// The playbook that it continues with: the one that it captured, or another.
-    pub(crate) fn script(
-        &self,
-        registry: &Registry,
-        named: Option<Main>,
-    ) -> Result<Script, SessionError> {
+    ///
+    /// # Errors
+    /// With the line, for anything wrong with it.
+    pub fn script(&self, registry: &Registry, named: Option<Main>) -> Result<Script, SessionError> {
         let head = self.head();
         Ok(match named {
             Some(main) => Script::load(&main.main, Box::new(main.finder), registry, head.seed)?,
@@ -111,13 +125,17 @@ impl TakenUp {
     }
 
     /// The sources that it captured; none where they can't be read.
-    pub(crate) fn captured(&self) -> BTreeMap<String, Source> {
+    #[must_use]
+    pub fn captured(&self) -> BTreeMap<String, Source> {
         let captured = self.folder.captured(self.head());
         captured.map(|captured| captured.0).unwrap_or_default()
     }
 
     /// Puts the session together that continues the run. To be called within a runtime.
-    pub(crate) fn resume(
+    ///
+    /// # Errors
+    /// Where the script doesn't start, or the cluster isn't the run's or can't be worked with.
+    pub fn resume(
         self,
         registry: Registry,
         mut script: Script,
