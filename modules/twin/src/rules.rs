@@ -163,12 +163,13 @@ impl World {
                 self.violated("one-member-at-a-time", what);
             }
         }
-        let waves = Component::ALL.map(Component::snap).into_iter();
-        for before in waves.take_while(|before| *before != snap) {
+        let component = Component::of_snap(snap);
+        let earlier = |before: &Component| Some(*before) < component;
+        for before in Component::ALL.into_iter().filter(earlier) {
             let revisions: BTreeSet<u32> = self
                 .members
                 .keys()
-                .filter_map(|m| self.revision(m, before))
+                .filter_map(|m| self.revision(m, before.snap()))
                 .collect();
             if revisions.len() > 1 {
                 let what = format!("{snap} is refreshed on {member} while {before} differs");
