@@ -1,53 +1,65 @@
-//! What a held run needs a person for: the ways on, in the order in which one would try them.
+//! What a held run needs a person for: what to type next, in the order in which one would try them.
 
 use super::failure::{Teller, head};
 use super::harmless::harmless;
 use crate::account::is_gate;
 use crate::engine::Held;
 
-/// One way on.
+/// Something to type, and what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Way {
+pub(crate) struct Suggestion {
     /// What it means, in a few words.
     pub(crate) what: &'static str,
     /// What to type.
     pub(crate) command: String,
 }
 
-impl Way {
+impl Suggestion {
     pub(crate) fn new(what: &'static str, command: String) -> Self {
         Self { what, command }
     }
 }
 
-/// The ways on of the run `id`, which is held at these steps.
+/// What can be typed about the run `id`, which is held at these steps.
 ///
 /// `simulated` says that the cluster is, so that what was made to go wrong there can be ended.
-pub(crate) fn ways_on(id: &str, held: &[Held], simulated: bool) -> Vec<Way> {
-    let mut ways = Vec::new();
+pub(crate) fn suggestions(id: &str, held: &[Held], simulated: bool) -> Vec<Suggestion> {
+    let mut suggestions = Vec::new();
     if simulated {
         let command = format!("lockstep resume {id} --mend");
-        ways.push(Way::new("clear the injected faults and retry", command));
+        suggestions.push(Suggestion::new(
+            "clear the injected faults and retry",
+            command,
+        ));
     }
     let again = if held.iter().any(|step| step.in_doubt) {
         "check what became of it, then continue"
     } else {
         "retry once the cause is fixed"
     };
-    ways.push(Way::new(again, format!("lockstep resume {id}")));
+    suggestions.push(Suggestion::new(again, format!("lockstep resume {id}")));
     for step in held {
         let command = format!("lockstep resume {id} --assume-done {}", assumed(step));
-        ways.push(Way::new("mark it done (you did it by hand)", command));
+        suggestions.push(Suggestion::new(
+            "mark it done (you did it by hand)",
+            command,
+        ));
         if step.in_doubt {
             let command = format!("lockstep resume {id} --retry '{}'", step.path);
-            ways.push(Way::new("run it again regardless", command));
+            suggestions.push(Suggestion::new("run it again regardless", command));
         }
     }
     let command = format!("lockstep resume {id} --deliver");
-    ways.push(Way::new("let the playbook clean up and end", command));
+    suggestions.push(Suggestion::new(
+        "let the playbook clean up and end",
+        command,
+    ));
     let command = format!("lockstep abort {id}");
-    ways.push(Way::new("restore what it changed, and stop", command));
-    ways
+    suggestions.push(Suggestion::new(
+        "restore what it changed, and stop",
+        command,
+    ));
+    suggestions
 }
 
 /// How a cluster without a majority is recovered, which is nothing that lockstep does.
@@ -59,7 +71,7 @@ fn at_a_gate(held: &Held) -> bool {
 
 /// What a person reads about a hold: where, what to type, and last, above the prompt, why.
 ///
-/// `simulated` is as in [`ways_on`], `width` as in [`table`].
+/// `simulated` is as in [`suggestions`], `width` as in [`table`].
 pub(crate) fn message(
     id: &str,
     held: &[Held],
@@ -72,7 +84,7 @@ pub(crate) fn message(
         .map(|step| harmless(step.path.as_str()))
         .collect();
     let places = places.join("\n  and at ");
-    let ways = table(&ways_on(id, held, simulated), width);
+    let suggestions = table(&suggestions(id, held, simulated), width);
     let recover = if held.iter().any(at_a_gate) {
         format!("If a majority of the members is lost for good, see {RECOVER}\n")
     } else {
@@ -80,7 +92,7 @@ pub(crate) fn message(
     };
     let reasons = reasons(held, teller);
     format!(
-        "{id} is held at {places}\nThe cluster is left as it is; nothing was undone. What you can do:\n{ways}{recover}{reasons}"
+        "{id} is held at {places}\nThe cluster is left as it is; nothing was undone. What you can do:\n{suggestions}{recover}{reasons}"
     )
 }
 
@@ -101,24 +113,29 @@ fn reasons(held: &[Held], teller: &Teller<'_>) -> String {
     text
 }
 
-/// Ways on as lines: what they mean in a column, then what to type. Where `width` columns have no room for that, what to
+/// Suggestions as lines: what they mean in a column, then what to type. Where `width` columns have no room for that, what to
 /// type stands in a line of its own.
-pub(crate) fn table(ways: &[Way], width: usize) -> String {
+pub(crate) fn table(suggestions: &[Suggestion], width: usize) -> String {
     let length = |text: &str| text.chars().count();
-    let longest = |text: fn(&Way) -> &str| ways.iter().map(|way| length(text(way))).max();
-    let what = longest(|way| way.what).unwrap_or(0);
-    let beside = what + longest(|way| &way.command).unwrap_or(0) + 4 <= width;
-    let line = |Way {
+    let longest = |text: fn(&Suggestion) -> &str| {
+        suggestions
+            .iter()
+            .map(|suggestion| length(text(suggestion)))
+            .max()
+    };
+    let what = longest(|suggestion| suggestion.what).unwrap_or(0);
+    let beside = what + longest(|suggestion| &suggestion.command).unwrap_or(0) + 4 <= width;
+    let line = |Suggestion {
                     what: text,
                     command,
-                }: &Way| {
+                }: &Suggestion| {
         if beside {
             format!("  {text:what$}  {command}\n")
         } else {
             format!("  {text}\n      {command}\n")
         }
     };
-    ways.iter().map(line).collect()
+    suggestions.iter().map(line).collect()
 }
 
 /// The columns of the terminal at standard output; no end of them where there is none.
@@ -148,14 +165,15 @@ mod tests {
     }
 
     #[test]
-    fn the_ways_on_of_each_kind_of_hold() {
+    fn suggestions_for_each_kind_of_hold() {
         let steps = [held("LXD/lxd.unharmed#1", false), held("A/m/exec#2", true)];
         let cases = [
-            ("one step", ways_on("update-1", &steps[..1], false), 100),
-            ("in doubt", ways_on("update-1", &steps[1..], true), 120),
-            ("two, narrow", ways_on("update-1", &steps, false), 60),
+            ("one step", suggestions("update-1", &steps[..1], false), 100),
+            ("in doubt", suggestions("update-1", &steps[1..], true), 120),
+            ("two, narrow", suggestions("update-1", &steps, false), 60),
         ];
-        let shown = cases.map(|(name, ways, width)| format!("{name}\n{}", table(&ways, width)));
+        let shown = cases
+            .map(|(name, suggestions, width)| format!("{name}\n{}", table(&suggestions, width)));
         insta::assert_snapshot!(shown.join("\n"));
     }
 }

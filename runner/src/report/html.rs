@@ -23,8 +23,8 @@ const LONGEST: usize = 4096;
 /// So many gates are shown without a fold.
 const FEW: usize = 40;
 
-/// The report of a run. `ways` are the ways on, where it waits for somebody.
-pub(crate) fn page(account: &Account, ways: Option<&str>) -> String {
+/// The report of a run. `suggestions` are what can be typed, where it waits for somebody.
+pub(crate) fn page(account: &Account, suggestions: Option<&str>) -> String {
     let title = format!("{}: {}", account.run, account.state.word());
     html! {
         (DOCTYPE)
@@ -42,7 +42,7 @@ pub(crate) fn page(account: &Account, ways: Option<&str>) -> String {
                 (head(account))
                 main {
                     (troubles(account))
-                    (standing(account, ways))
+                    (standing(account, suggestions))
                     (changes(account))
                     (timeline::section(account))
                     (turns(account))
@@ -146,7 +146,7 @@ fn troubles(account: &Account) -> Markup {
     }
 }
 
-fn standing(account: &Account, ways: Option<&str>) -> Markup {
+fn standing(account: &Account, suggestions: Option<&str>) -> Markup {
     let held: Vec<&Step> = account
         .steps
         .iter()
@@ -164,9 +164,9 @@ fn standing(account: &Account, ways: Option<&str>) -> Markup {
                 h2 { "Held at " @for (i, step) in held.iter().enumerate() {
                     @if i > 0 { ", " } code { (text(step.path.as_str())) }
                 } }
-                @match ways {
+                @match suggestions {
                     // The run's own words: reasons, evidence, and what can be typed.
-                    Some(ways) => { pre { (harmless(ways)) } }
+                    Some(suggestions) => { pre { (harmless(suggestions)) } }
                     None => @for step in held {
                         @if let Some(failure) = &step.failure { p { (text(&failure.to_string())) } }
                         @if step.in_doubt { p { strong { "It is not known whether this was done." } } }

@@ -7,16 +7,16 @@ use super::harmless::harmless;
 use crate::account::{Account, Progress, What, span};
 use crate::path::StepPath;
 
-/// The report of a run. `ways` are the ways on, where it waits for somebody.
-pub(crate) fn ticket(account: &Account, ways: Option<&str>) -> String {
+/// The report of a run. `suggestions` are what can be typed, where it waits for somebody.
+pub(crate) fn ticket(account: &Account, suggestions: Option<&str>) -> String {
     let mut out = Ticket(String::new());
     out.summary(account);
     out.changes(account);
     out.turns(account);
     out.waves(account);
-    if let Some(ways) = ways {
+    if let Some(suggestions) = suggestions {
         out.line("\n## What you can do\n");
-        out.block(ways);
+        out.block(suggestions);
     }
     out.0
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::show::{soundness, unread, ways};
+use super::show::{soundness, suggestions, unread};
 use crate::account::load;
 use crate::cli::app::App;
 use crate::cli::example::Example;
@@ -50,10 +50,10 @@ enum Format {
 
 pub(crate) fn report(app: &App<'_>, args: &ReportArgs) -> Result<Exit, Fault> {
     let account = load(&app.runs()?, &args.run)?;
-    let ways = ways(app.registry, &account, usize::MAX);
+    let suggestions = suggestions(app.registry, &account, usize::MAX);
     let (text, end) = match args.format {
-        Format::Html => (html::page(&account, ways.as_deref()), "html"),
-        Format::Markdown => (markdown::ticket(&account, ways.as_deref()), "md"),
+        Format::Html => (html::page(&account, suggestions.as_deref()), "html"),
+        Format::Markdown => (markdown::ticket(&account, suggestions.as_deref()), "md"),
     };
     unread(&account);
     let exit = soundness(&account);

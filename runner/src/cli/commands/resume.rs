@@ -23,7 +23,7 @@ use crate::journal::{History, Step};
 use crate::path::StepPath;
 use crate::programs::Captured;
 use crate::report::harmless;
-use crate::report::hold::{self, Way, assumed};
+use crate::report::hold::{self, Suggestion, assumed};
 use crate::secret::Secrets;
 use crate::session::{Choices, SessionError, TakenUp};
 
@@ -190,18 +190,24 @@ fn registry_of(app: &App<'_>, taken: &TakenUp) -> Result<Registry, Fault> {
 fn not_given_back(id: &str, held: &[Held], history: &History) {
     out!("{id} is not fully aborted. These were not restored, or their state is unknown:");
     let again = format!("lockstep abort {id}");
-    let mut ways = vec![Way::new("retry once the cause is fixed", again.clone())];
+    let mut suggestions = vec![Suggestion::new(
+        "retry once the cause is fixed",
+        again.clone(),
+    )];
     for step in held {
         out!("  {}: {}", step.path, step.failure);
         let command = history.steps.get(&step.path).and_then(by_hand);
         if let Some(command) = command.filter(|_| !step.in_doubt) {
-            ways.push(Way::new("restore it by hand", command));
+            suggestions.push(Suggestion::new("restore it by hand", command));
         }
         let done = format!("{again} --assume-done {}", assumed(step));
-        ways.push(Way::new("mark it done (you restored it by hand)", done));
+        suggestions.push(Suggestion::new(
+            "mark it done (you restored it by hand)",
+            done,
+        ));
     }
-    let ways = hold::table(&ways, hold::columns());
-    print::styled(&format!("What you can do:\n{}", harmless(&ways)));
+    let suggestions = hold::table(&suggestions, hold::columns());
+    print::styled(&format!("What you can do:\n{}", harmless(&suggestions)));
 }
 
 /// The command that does what a step does; none where its arguments are more than can be typed.

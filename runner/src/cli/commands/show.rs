@@ -280,8 +280,8 @@ pub(crate) fn stands(registry: &Registry, account: &Account) {
         .map_or_else(String::new, |why| format!(": {why}"));
     let go_on = format!("\nContinue with: lockstep resume {run}");
     out!("");
-    if let Some(ways) = ways(registry, account, hold::columns()) {
-        return out!("{}", harmless(ways.trim_end()));
+    if let Some(suggestions) = suggestions(registry, account, hold::columns()) {
+        return out!("{}", harmless(suggestions.trim_end()));
     }
     match account.state {
         State::Refused => {
@@ -301,8 +301,8 @@ pub(crate) fn stands(registry: &Registry, account: &Account) {
     }
 }
 
-/// The ways on of a run that is held, as it tells them itself when it is held.
-pub(crate) fn ways(registry: &Registry, account: &Account, width: usize) -> Option<String> {
+/// What can be typed about a run that is held, as the run itself shows it.
+pub(crate) fn suggestions(registry: &Registry, account: &Account, width: usize) -> Option<String> {
     // From a journal that can't be believed nothing goes on.
     if account.state != State::Held || !account.sound {
         return None;
