@@ -30,8 +30,8 @@ use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{AnyOp, Effect, Module, Observation, OpDef, Probe};
 use describe::written;
-use process::{Heard, LONGEST, Process, ended};
-use protocol::{Said, Say};
+use process::{LONGEST, Process, Received, ended};
+use protocol::{FromProgram, ToProgram};
 use talk::Talk;
 
 /// How long a program may take to describe itself.
@@ -100,26 +100,26 @@ impl Program {
 async fn ask(file: &Path) -> Result<Described, String> {
     let started = Process::start(file).await;
     let mut process = started.map_err(|e| not_started(file, &e))?;
-    let request = Say::Describe { protocol: PROTOCOL };
+    let request = ToProgram::Describe { protocol: PROTOCOL };
     let request = serde_json::to_string(&request).map_err(|e| e.to_string())?;
     let what = match process.ask(Some(&request), PATIENCE).await {
-        Heard::Line(line) => match Said::read(&line) {
-            Ok(Said::Module(described)) => return Ok(described),
+        Received::Line(line) => match FromProgram::read(&line) {
+            Ok(FromProgram::Module(described)) => return Ok(described),
             Ok(other) => format!(
                 "it answered describe with {:?}, and not with \"module\"",
                 other.word()
             ),
             Err(what) => format!("asked to describe itself, it {what}"),
         },
-        Heard::Long => format!("it printed a line of more than {} MiB", LONGEST >> 20),
-        Heard::Ended(status) => format!("it {} and did not describe itself", ended(status)),
-        Heard::Silence => format!("it did not describe itself within {} s", PATIENCE.as_secs()),
+        Received::Long => format!("it printed a line of more than {} MiB", LONGEST >> 20),
+        Received::Ended(status) => format!("it {} and did not describe itself", ended(status)),
+        Received::Silence => format!("it did not describe itself within {} s", PATIENCE.as_secs()),
     };
     match process.evidence() {
-        said if said.is_empty() => Err(what),
-        said => Err(format!(
+        stderr if stderr.is_empty() => Err(what),
+        stderr => Err(format!(
             "{what}; it said:\n  {}",
-            said.replace('\n', "\n  ")
+            stderr.replace('\n', "\n  ")
         )),
     }
 }

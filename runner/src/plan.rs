@@ -27,8 +27,7 @@ use crate::programs;
 use crate::script::UNKNOWN;
 use crate::trial::{Ended, Piece, Trial};
 
-pub(crate) use file::KEPT;
-pub(crate) use file::PlanError;
+pub(crate) use file::{KEPT, PlanError};
 
 /// The version of the file.
 pub(crate) const FORMAT: u32 = 1;
@@ -49,7 +48,8 @@ pub struct Plan {
     /// The steps, in the order in which they begin.
     pub steps: Vec<Step>,
     /// What the playbook says on the way: where, and what.
-    pub(crate) said: Vec<(String, String)>,
+    #[serde(rename = "said")]
+    pub(crate) messages: Vec<(String, String)>,
     /// Instances that are moved, stopped or restarted, with what happens to them.
     pub(crate) instances: Vec<String>,
     /// Settings that are changed on the way; with what they are in the end, where that isn't what they were.
@@ -196,7 +196,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
         sources: sources(piece),
         params: piece.params.clone(),
         steps: steps(&trial, &events),
-        said: messages(&events),
+        messages: messages(&events),
         instances: touched(&trial, &instances_before),
         settings,
         end,

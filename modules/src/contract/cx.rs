@@ -79,7 +79,7 @@ pub enum Note<'a> {
         /// How long it took.
         took: Duration,
     },
-    /// A command that goes on has printed this.
+    /// A running command has printed this.
     Printed {
         /// The member.
         member: &'a Member,
@@ -87,7 +87,7 @@ pub enum Note<'a> {
         lines: &'a str,
     },
     /// A line for the log.
-    Said {
+    Log {
         /// How much it matters.
         level: LogLevel,
         /// The line.
@@ -390,16 +390,16 @@ impl Cx {
     }
 
     async fn hear(&self, member: &Member, batch: &[Cmd]) -> Result<Vec<Output>, ContactError> {
-        let (said, news) = (RefCell::new(String::new()), Notify::new());
+        let (printed, news) = (RefCell::new(String::new()), Notify::new());
         let ear = |number: usize, lines: &str| {
             let talks = |cmd: &Cmd| cmd.talks && !cmd.private;
             if batch.get(number).is_some_and(talks) {
-                said.replace(lines.to_owned());
+                printed.replace(lines.to_owned());
                 news.notify_one();
             }
         };
         let tell = async {
-            let mut told = String::new();
+            let mut passed_on = String::new();
             if self.asked.borrow().is_some() {
                 loop {
                     sleep_until(Instant::now() + SILENCE).await;
@@ -408,12 +408,12 @@ impl Cx {
             }
             loop {
                 let due = Instant::now() + PACE;
-                while *said.borrow() == told {
+                while *printed.borrow() == passed_on {
                     news.notified().await;
                 }
                 sleep_until(due).await;
-                told.clone_from(&said.borrow());
-                let lines = &told;
+                passed_on.clone_from(&printed.borrow());
+                let lines = &passed_on;
                 self.host.note(&self.path, Note::Printed { member, lines });
             }
         };
@@ -519,7 +519,7 @@ impl Cx {
 
     /// Says a line, for the log.
     pub fn say(&self, level: LogLevel, text: &str) {
-        self.host.note(&self.path, Note::Said { level, text });
+        self.host.note(&self.path, Note::Log { level, text });
     }
 
     fn tell(&self, done: u64, total: Option<u64>, text: String) {

@@ -34,7 +34,7 @@ pub(super) struct Process {
 }
 
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum Received {
     /// A line, without its end.
     Line(Vec<u8>),
     /// More than [`LONGEST`] bytes without an end.
@@ -81,23 +81,23 @@ impl Process {
     }
 
     /// Says a line and waits for one, for no longer than `limit` of real time.
-    pub(super) async fn ask(&mut self, line: Option<&str>, limit: Duration) -> Heard {
+    pub(super) async fn ask(&mut self, line: Option<&str>, limit: Duration) -> Received {
         let mut stdin = self.stdin.take();
-        let heard = {
+        let received = {
             let exchange = async {
                 if let (Some(line), Some(stdin)) = (line, &mut stdin) {
                     // One that doesn't listen any more is judged by what it says, and by its end.
                     let _ = stdin.write_all(format!("{line}\n").as_bytes()).await;
                 }
-                self.hear().await
+                self.receive().await
             };
-            within(limit, exchange).await.unwrap_or(Heard::Silence)
+            within(limit, exchange).await.unwrap_or(Received::Silence)
         };
         self.stdin = stdin;
-        heard
+        received
     }
 
-    async fn hear(&mut self) -> Heard {
+    async fn receive(&mut self) -> Received {
         let ended = {
             let line = pin!(next(&mut self.stdout, &mut self.line));
             let errors = pin!(async {
@@ -107,8 +107,8 @@ impl Process {
             let end = pin!(self.child.wait());
             let end = select(end, errors);
             match select(line, end).await {
-                Either::Left((Next::Line(line), _)) => return Heard::Line(line),
-                Either::Left((Next::Long, _)) => return Heard::Long,
+                Either::Left((Next::Line(line), _)) => return Received::Line(line),
+                Either::Left((Next::Long, _)) => return Received::Long,
                 Either::Right((Either::Left((status, _)), _)) => status.ok(),
                 // Standard error is read for ever, so that side never comes first.
                 Either::Left((Next::Closed, _)) | Either::Right((Either::Right(_), _)) => None,
@@ -118,10 +118,12 @@ impl Process {
         let line = within(REST, next(&mut self.stdout, &mut self.line)).await;
         within(REST, self.stderr.collect()).await;
         match (line, ended) {
-            (Some(Next::Line(line)), _) => Heard::Line(line),
-            (Some(Next::Long), _) => Heard::Long,
-            (_, Some(status)) => Heard::Ended(Some(status)),
-            (_, None) => Heard::Ended(within(REST, self.child.wait()).await.and_then(Result::ok)),
+            (Some(Next::Line(line)), _) => Received::Line(line),
+            (Some(Next::Long), _) => Received::Long,
+            (_, Some(status)) => Received::Ended(Some(status)),
+            (_, None) => {
+                Received::Ended(within(REST, self.child.wait()).await.and_then(Result::ok))
+            }
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) const PROTOCOL: u32 = 1;
 /// What lockstep says.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Say<'a> {
+pub(super) enum ToProgram<'a> {
     /// What ops are there? The first and only request of a process.
     Describe { protocol: u32 },
     /// Do this. The first and only request of a process.
@@ -60,7 +60,7 @@ pub(super) struct Printed<'a> {
 /// What a program says.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) enum Said {
+pub(super) enum FromProgram {
     /// The answer to `describe`.
     Module(Described),
     /// Run this on a member. Answered.
@@ -100,7 +100,7 @@ const WORDS: [&str; 11] = [
     "witness",
 ];
 
-impl Said {
+impl FromProgram {
     /// Reads a line.
     /// An error reads after the program's name.
     pub(super) fn read(line: &[u8]) -> Result<Self, String> {

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::Program;
 use super::describe::{filled, fit};
-use super::process::{Heard, LONGEST, Process, ended};
-use super::protocol::{Command, Failed, Lost, Printed, Said, Say, Task, quoted};
+use super::process::{LONGEST, Process, Received, ended};
+use super::protocol::{Command, Failed, FromProgram, Lost, Printed, Task, ToProgram, quoted};
 use crate::contract::cmd::{Cmd, End, last_line};
 use crate::contract::cx::{Cx, LogLevel};
 use crate::contract::error::{Kind, OpError};
@@ -76,9 +76,9 @@ impl<'a> Talk<'a> {
     pub(super) async fn run(mut self, args: Value) -> Result<Value, OpError> {
         self.cx.still_ours().await?;
         let task = self.task(args);
-        match self.last_word(Say::Run(task)).await? {
-            Said::Done(result) => self.result(Value::Object(result)),
-            Said::Failed(failed) => Err(failure(failed)),
+        match self.last_word(ToProgram::Run(task)).await? {
+            FromProgram::Done(result) => self.result(Value::Object(result)),
+            FromProgram::Failed(failed) => Err(failure(failed)),
             other => Err(self.broken(&format!("answered run with {:?}", other.word()))),
         }
     }
@@ -89,51 +89,51 @@ impl<'a> Talk<'a> {
         // The step's own time may have run out: what became of it is asked all the same.
         self.deadline = self.deadline.max(Instant::now() + PROBING);
         let task = self.task(args);
-        Ok(match self.last_word(Say::Probe(task)).await? {
-            Said::Done(result) => Probe::Done(self.result(Value::Object(result))?),
-            Said::Failed(failed) => Probe::Failed(failure(failed)),
-            Said::NotStarted(_) => Probe::NotStarted,
-            Said::Running(_) => Probe::Running,
-            Said::Unknown { why } => Probe::Unknown(clean(&why)),
+        Ok(match self.last_word(ToProgram::Probe(task)).await? {
+            FromProgram::Done(result) => Probe::Done(self.result(Value::Object(result))?),
+            FromProgram::Failed(failed) => Probe::Failed(failure(failed)),
+            FromProgram::NotStarted(_) => Probe::NotStarted,
+            FromProgram::Running(_) => Probe::Running,
+            FromProgram::Unknown { why } => Probe::Unknown(clean(&why)),
             other => return Err(self.broken(&format!("answered probe with {:?}", other.word()))),
         })
     }
 
     /// Does what the program asks for, until it says how it ends.
-    async fn last_word(&mut self, request: Say<'_>) -> Result<Said, OpError> {
+    async fn last_word(&mut self, request: ToProgram<'_>) -> Result<FromProgram, OpError> {
         let mut answer = Some(line(&request)?);
         loop {
-            let message = self.hear(answer.take()).await?;
+            let message = self.receive(answer.take()).await?;
             answer = match message {
-                Said::Command(command) => Some(self.command(command).await?),
-                Said::Witness(data) => {
+                FromProgram::Command(command) => Some(self.command(command).await?),
+                FromProgram::Witness(data) => {
                     self.cx.witness(&data).await?;
-                    Some(line(&Say::Kept {})?)
+                    Some(line(&ToProgram::Kept {})?)
                 }
-                Said::Wait(wait) => {
+                FromProgram::Wait(wait) => {
                     let pause = Duration::try_from_secs_f64(wait.seconds);
                     let pause =
                         pause.map_err(|_| self.broken("asked to wait for no length of time"))?;
                     self.cx.pause(pause, clean(&wait.missing)).await?;
-                    Some(line(&Say::Waited {})?)
+                    Some(line(&ToProgram::Waited {})?)
                 }
-                Said::Progress(progress) => {
+                FromProgram::Progress(progress) => {
                     let text = clean(&progress.text);
                     self.cx.progress(progress.done, progress.total, text);
                     None
                 }
-                Said::Log(log) => {
+                FromProgram::Log(log) => {
                     self.cx.say(log.level, &clean(&log.text));
                     None
                 }
-                Said::Module(_) => {
+                FromProgram::Module(_) => {
                     return Err(self.broken("answered with \"module\", which nobody asked for"));
                 }
-                last @ (Said::Done(_)
-                | Said::Failed(_)
-                | Said::NotStarted(_)
-                | Said::Running(_)
-                | Said::Unknown { .. }) => {
+                last @ (FromProgram::Done(_)
+                | FromProgram::Failed(_)
+                | FromProgram::NotStarted(_)
+                | FromProgram::Running(_)
+                | FromProgram::Unknown { .. }) => {
                     let turn = self.cx.turn().await;
                     self.process.part().await;
                     drop(turn);
@@ -145,22 +145,22 @@ impl<'a> Talk<'a> {
     }
 
     /// Waits for the program's next message, while nobody else's program works on a simulated cluster.
-    async fn hear(&mut self, answer: Option<String>) -> Result<Said, OpError> {
+    async fn receive(&mut self, answer: Option<String>) -> Result<FromProgram, OpError> {
         let turn = self.cx.turn().await;
         let left = self.left();
         let line = self.process.ask(answer.as_deref(), left).await;
         drop(turn);
         self.tell_errors();
         match line {
-            Heard::Line(bytes) => Said::read(&bytes).map_err(|what| self.broken(&what)),
-            Heard::Long => Err(self.broken(&format!(
+            Received::Line(bytes) => FromProgram::read(&bytes).map_err(|what| self.broken(&what)),
+            Received::Long => Err(self.broken(&format!(
                 "printed a line of more than {} MiB",
                 LONGEST >> 20
             ))),
-            Heard::Ended(status) => {
+            Received::Ended(status) => {
                 Err(self.broken(&format!("{} without a result", ended(status))))
             }
-            Heard::Silence => {
+            Received::Silence => {
                 let missing = self
                     .cx
                     .missing()
@@ -205,7 +205,7 @@ impl<'a> Talk<'a> {
         self.acted = true;
         let output = match self.cx.cmd(&member, &cmd).await {
             Err(lost) if command.lost == Lost::Tell && lost.kind == Kind::Unreachable => {
-                return line(&Say::Lost {
+                return line(&ToProgram::Lost {
                     message: &lost.message,
                 });
             }
@@ -214,7 +214,7 @@ impl<'a> Talk<'a> {
         };
         match output.end {
             End::Exit(code) if command.allow.allows(code) && !output.truncated => {
-                line(&Say::Output(Printed {
+                line(&ToProgram::Output(Printed {
                     code,
                     stdout: &output.stdout,
                     stderr: &output.stderr,
@@ -268,14 +268,14 @@ impl<'a> Talk<'a> {
     fn evidence(&self, error: OpError) -> OpError {
         let error = error.with("program", self.program.file.display().to_string());
         match self.process.evidence() {
-            said if said.is_empty() => error,
-            said => {
-                let last = said.lines().next_back().unwrap_or_default();
+            stderr if stderr.is_empty() => error,
+            stderr => {
+                let last = stderr.lines().next_back().unwrap_or_default();
                 OpError {
                     message: format!("{}: {}", error.message, quoted(last).trim_matches('"')),
                     ..error
                 }
-                .with("stderr", said)
+                .with("stderr", stderr)
             }
         }
     }
@@ -290,8 +290,8 @@ fn failure(failed: Failed) -> OpError {
     }
 }
 
-fn line(say: &Say<'_>) -> Result<String, OpError> {
-    serde_json::to_string(say)
+fn line(message: &ToProgram<'_>) -> Result<String, OpError> {
+    serde_json::to_string(message)
         .map_err(|e| OpError::command(format!("a message can't be written: {e}")))
 }
 

@@ -325,7 +325,7 @@ pub enum Cut {
 /// # Errors
 /// Where a frame is missing, or sudo refused one of them.
 pub fn outputs(batch: &[Cmd], stdout: Frames, stderr: Frames) -> Result<Vec<Output>, Cut> {
-    if let Some((body, _)) = stdout.closed.first().filter(|(_, told)| told == "G 0") {
+    if let Some((body, _)) = stdout.closed.first().filter(|(_, end)| end == "G 0") {
         return Err(Cut::Taken(String::from_utf8_lossy(body.end()).into_owned()));
     }
     if stdout.complete() != batch.len() || stderr.complete() != batch.len() {
@@ -333,8 +333,8 @@ pub fn outputs(batch: &[Cmd], stdout: Frames, stderr: Frames) -> Result<Vec<Outp
     }
     let pairs = stdout.into_bodies().zip(stderr.into_bodies()).zip(batch);
     pairs
-        .map(|(((stdout, cut_out, told), (stderr, cut_err, _)), cmd)| {
-            let (status, took) = told.split_once(' ').ok_or(Cut::Short)?;
+        .map(|(((stdout, cut_out, end), (stderr, cut_err, _)), cmd)| {
+            let (status, took) = end.split_once(' ').ok_or(Cut::Short)?;
             let end = match status {
                 "S" => return Err(Cut::Sudo(stderr.trim().to_owned())),
                 status => {

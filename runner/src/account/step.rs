@@ -39,7 +39,8 @@ pub struct Step {
     /// Whether its effect may exist or still go on.
     pub(crate) in_doubt: bool,
     /// What it last said of what it waited for, or the last line of a command that went on.
-    pub(crate) heard: String,
+    #[serde(rename = "heard")]
+    pub(crate) last_progress: String,
     /// Its commands. One that was repeated and said the same stands here once.
     pub(crate) commands: Vec<Command>,
     /// Where in `commands` the last one of a member and a text is.

@@ -260,7 +260,7 @@ fn a_run_is_told_in_its_order_by_whoever_knows_best() {
         ("33100", "33110", "micro02".to_owned())
     );
     let wait = account.step(&WAIT.into()).unwrap();
-    assert!(wait.is_gate() && wait.heard == "1 of 2 members");
+    assert!(wait.is_gate() && wait.last_progress == "1 of 2 members");
     let times: Vec<usize> = wait.commands.iter().map(|command| command.times).collect();
     assert_eq!(times, [2, 1, 1], "what is repeated stands once");
     let ends: Vec<Option<i64>> = wait.attempts.iter().map(Attempt::ms).collect();

@@ -98,7 +98,8 @@ pub(crate) enum What {
     Probed {
         path: StepPath,
     },
-    Said {
+    #[serde(rename = "said")]
+    Logged {
         level: LogLevel,
         scope: String,
         message: String,
@@ -132,7 +133,7 @@ impl What {
 
     /// Whether a person has to know of it to understand how the run went.
     pub(crate) fn matters(&self) -> bool {
-        !matches!(self, Self::Mended { .. } | Self::Said { .. })
+        !matches!(self, Self::Mended { .. } | Self::Logged { .. })
     }
 
     /// In a sentence, without who and where.
@@ -188,12 +189,12 @@ impl What {
             Self::Probed { .. } => {
                 "its end was missed; its outcome was determined afterwards".to_owned()
             }
-            Self::Said {
+            Self::Logged {
                 level: LogLevel::Warn,
                 message,
                 ..
             } => format!("warning: {message}"),
-            Self::Said { message, .. } => message.clone(),
+            Self::Logged { message, .. } => message.clone(),
         }
     }
 }

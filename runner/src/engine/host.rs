@@ -196,7 +196,7 @@ impl Host for RunHost {
                 total,
                 text,
             },
-            Note::Said { level, text } => Event::Log {
+            Note::Log { level, text } => Event::Log {
                 scope: path.to_string(),
                 level,
                 message: text.to_owned(),

@@ -213,7 +213,7 @@ fn changes(account: &Account) -> Markup {
 
 fn turns(account: &Account) -> Markup {
     let worth = |turn: &&Turn| match &turn.what {
-        What::Said { level, .. } => *level == LogLevel::Warn,
+        What::Logged { level, .. } => *level == LogLevel::Warn,
         what => what.matters(),
     };
     let mut last_day = String::new();
@@ -248,7 +248,7 @@ fn sentence(what: &What) -> Markup {
     let sentence = what.sentence();
     html! {
         @match sentence.split_once(": ") {
-            Some((word, rest)) if !matches!(what, What::Said { .. }) => { strong { (text(word)) } ": " (text(rest)) }
+            Some((word, rest)) if !matches!(what, What::Logged { .. }) => { strong { (text(word)) } ": " (text(rest)) }
             _ => (text(&sentence))
         }
     }
@@ -323,8 +323,8 @@ fn gates_table(account: &Account, gates: &[&Step]) -> Markup {
 
 fn waited(gate: &Step) -> Markup {
     html! {
-        @if !gate.heard.is_empty() && gate.heard != gate.summary {
-            div.muted { "last progress while it waited: " (text(&gate.heard)) }
+        @if !gate.last_progress.is_empty() && gate.last_progress != gate.summary {
+            div.muted { "last progress while it waited: " (text(&gate.last_progress)) }
         }
     }
 }

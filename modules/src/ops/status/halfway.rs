@@ -207,12 +207,12 @@ pub(super) fn lxd(seen: &lxd::Seen, halfway: Option<&mut Halfway>) -> Result<Jud
     let still = |m: &lxd::LxdMember| halfway.stands_still(&m.name);
     let odd = seen.members.iter().filter(|m| !fine(m) && !still(m));
     problems.extend(odd.map(|m| format!("{} is {} ({})", m.name, m.status, m.message)));
-    let (health, told) = judged(halfway, problems);
+    let (health, sentences) = judged(halfway, problems);
     // All serve as yet, and know who will hold whom.
     if health == Health::Ok && !seen.problems.is_empty() {
         return Ok((Health::Waiting, seen.problems.clone()));
     }
-    Ok((health, told))
+    Ok((health, sentences))
 }
 
 /// Whether a program failed or gave no answer: one that says that all is well and prints something else than it should
@@ -223,9 +223,9 @@ fn failed(error: &OpError) -> bool {
 
 fn judged(halfway: &Halfway, problems: Vec<String>) -> Judged {
     match (problems.is_empty(), halfway.sentences()) {
-        (false, told) => (Health::Bad, [problems, told].concat()),
-        (true, told) if told.is_empty() => (Health::Ok, told),
-        (true, told) => (Health::Waiting, told),
+        (false, sentences) => (Health::Bad, [problems, sentences].concat()),
+        (true, sentences) if sentences.is_empty() => (Health::Ok, sentences),
+        (true, sentences) => (Health::Waiting, sentences),
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) fn real_pg_state(world: &World) -> &'static str {
 /// How they are, as far as the manager has told the monitors.
 pub(super) fn pg_state(world: &World) -> String {
     match (&world.ceph.mgr, &world.ceph.told_last) {
-        (None, Some(told)) => told.clone(),
+        (None, Some(state)) => state.clone(),
         _ if world.now < world.ceph.unknown_until => "unknown".to_owned(),
         _ => real_pg_state(world).to_owned(),
     }

@@ -37,11 +37,11 @@ impl Fold {
             Event::StepProbed { step } => drop(self.named(step)),
             Event::Progress { path, text, .. } => {
                 self.found(&path, None, at);
-                self.step(&path).heard = text;
+                self.step(&path).last_progress = text;
             }
             Event::Printed { path, member, line } => {
                 self.found(&path, Some(&member), at);
-                self.step(&path).heard = line;
+                self.step(&path).last_progress = line;
             }
             Event::Command {
                 path,
@@ -139,7 +139,7 @@ impl Fold {
             } => self.turn(
                 at,
                 session,
-                What::Said {
+                What::Logged {
                     level,
                     scope,
                     message,

@@ -168,7 +168,7 @@ fn print(plan: &Plan, verbose: bool) {
     };
     out!("{} on {}: {members}\n", plan.playbook, plan.cluster);
     let mut shown: Option<&str> = None;
-    let mut messages = plan.said.iter().peekable();
+    let mut messages = plan.messages.iter().peekable();
     let changing = plan.steps.iter().filter(|s| {
         // A question is shown: a run stops there until somebody has answered.
         verbose || s.effect != Effect::Read || s.takes >= 1000 || s.op == Confirm::NAME

@@ -241,8 +241,11 @@ fn one(step: &Step) {
     for command in &step.commands {
         transcript(command);
     }
-    if !matches!(step.state, Progress::Done) && !step.heard.is_empty() {
-        out!("            last progress: {}", harmless(&step.heard));
+    if !matches!(step.state, Progress::Done) && !step.last_progress.is_empty() {
+        out!(
+            "            last progress: {}",
+            harmless(&step.last_progress)
+        );
     }
 }
 

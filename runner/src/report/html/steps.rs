@@ -106,7 +106,7 @@ fn facts(step: &Step, share: Share) -> Markup {
                 Some(By::Run) | None => {}
             }
             @if step.in_doubt { dt { "In doubt" } dd { "it is not known whether this was done" } }
-            @if !step.heard.is_empty() { dt { "Last event" } dd { (text(&step.heard)) } }
+            @if !step.last_progress.is_empty() { dt { "Last event" } dd { (text(&step.last_progress)) } }
             @if let Some(failure) = &step.failure {
                 @for (name, value) in &failure.detail {
                     dt { (text(name)) } dd { (cut(value.as_str().unwrap_or(&pretty(value)), None, share)) }
