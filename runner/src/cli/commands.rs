@@ -94,7 +94,7 @@ pub(super) fn dispatch(app: &App<'_>, command: Command) -> Result<Exit, Fault> {
         Command::Watch(args) => watch::watch(app, &args),
         Command::Report(args) => report::report(app, &args),
         Command::Resume(args) => resume::resume(app, &args),
-        Command::Abort(args) => abort::abort(app, args),
+        Command::Abort(args) => abort::abort(app, &args),
         Command::Unlock(args) => unlock::unlock(app, &args),
         Command::Plan(args) => plan::plan(app, &args),
         Command::Rehearse(args) => rehearse::rehearse(app, &args),

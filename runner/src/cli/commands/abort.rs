@@ -1,8 +1,8 @@
-//! `abort`: a run that shall not go on gives back what it had switched on.
+//! `abort`: a run that must not continue restores what it had switched on.
 
 use clap::Args;
 
-use super::resume::{ResumeArgs, resume};
+use super::resume::{Common, continue_run};
 use crate::cli::app::App;
 use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
@@ -31,15 +31,13 @@ pub(crate) struct AbortArgs {
     secret: Vec<String>,
 }
 
-/// Aborts a run. What goes on on the cluster is waited for; nothing new is begun but what the playbook cleans up with.
-pub(crate) fn abort(app: &App<'_>, args: AbortArgs) -> Result<Exit, Fault> {
-    let args = ResumeArgs {
-        run: args.run,
-        assume_done: args.assume_done,
-        playbook: args.playbook,
-        secret: args.secret,
-        abort: true,
-        ..ResumeArgs::default()
+/// Aborts a run. Running steps are waited for; nothing new is begun but what the playbook cleans up with.
+pub(crate) fn abort(app: &App<'_>, args: &AbortArgs) -> Result<Exit, Fault> {
+    let common = Common {
+        run: &args.run,
+        assume_done: &args.assume_done,
+        playbook: args.playbook.as_deref(),
+        secret: &args.secret,
     };
-    resume(app, &args)
+    continue_run(app, &common, None)
 }

@@ -43,78 +43,101 @@ pub(crate) const EXAMPLES: &[Example] = &[
     ),
 ];
 
-/// How a run is continued, or aborted.
-#[derive(Args, Default)]
+/// How a run is continued.
+#[derive(Args)]
 pub(crate) struct ResumeArgs {
     /// The run, for example update-14
-    pub(super) run: String,
+    run: String,
     /// Run this step again, regardless of its outcome; can be repeated
     #[arg(long, value_name = "STEP")]
-    pub(super) retry: Vec<StepPath>,
+    retry: Vec<StepPath>,
     /// Mark this step done, with this result as JSON; can be repeated
     #[arg(long, value_name = "STEP[=RESULT]")]
-    pub(super) assume_done: Vec<String>,
+    assume_done: Vec<String>,
     /// Pass the failures of all held steps to the playbook, which cleans up and ends
     #[arg(long)]
-    pub(super) deliver: bool,
+    deliver: bool,
     /// Continue even if something else changed the cluster
     #[arg(long)]
-    pub(super) trust_cluster: bool,
+    trust_cluster: bool,
     /// Continue with this playbook instead of the captured one; it must match what was done so far
     #[arg(long, value_name = "FILE|NAME")]
-    pub(super) playbook: Option<String>,
+    playbook: Option<String>,
     /// Read this secret from another source: env:NAME, file:PATH, or ask; can be repeated
     #[arg(long, value_name = "NAME=SOURCE")]
-    pub(super) secret: Vec<String>,
+    secret: Vec<String>,
     /// Stop following the run's plan
     #[arg(long)]
-    pub(super) without_plan: bool,
+    without_plan: bool,
     /// Rehearsals only: clear all faults before continuing
     #[arg(long)]
-    pub(super) mend: bool,
+    mend: bool,
     /// Rehearsals only: simulated seconds per real second
     #[arg(long, value_name = "N", value_parser = super::rehearse::speed)]
-    pub(super) speed: Option<f64>,
+    speed: Option<f64>,
     /// Answer yes to every prompt
     #[arg(long)]
-    pub(super) yes: bool,
+    yes: bool,
     /// On a further failure: hold the run, or pass the failure to the playbook
     #[arg(long, value_name = "WHAT", value_parser = ["hold", DELIVER], default_value = "hold")]
-    pub(super) on_failure: String,
-    #[arg(skip)]
-    pub(super) abort: bool,
+    on_failure: String,
 }
 
-/// Continues a run, to its end or to abort it.
+/// What is typed to continue a run, and to abort it.
+pub(super) struct Common<'a> {
+    pub(super) run: &'a str,
+    pub(super) assume_done: &'a [String],
+    pub(super) playbook: Option<&'a str>,
+    pub(super) secret: &'a [String],
+}
+
+/// Continues a run.
 pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
+    let common = Common {
+        run: &args.run,
+        assume_done: &args.assume_done,
+        playbook: args.playbook.as_deref(),
+        secret: &args.secret,
+    };
+    continue_run(app, &common, Some(args))
+}
+
+/// Continues a run: as `resumed` asks, or, where nobody resumes it, to abort it.
+pub(super) fn continue_run(
+    app: &App<'_>,
+    common: &Common<'_>,
+    resumed: Option<&ResumeArgs>,
+) -> Result<Exit, Fault> {
+    let (abort, speed) = (resumed.is_none(), resumed.and_then(|args| args.speed));
+    let is_set = |flag: fn(&ResumeArgs) -> bool| resumed.is_some_and(flag);
     let runs = app.runs()?;
-    let taken = TakenUp::of(&runs, &args.run)?;
-    let aborting = args.abort || taken.history().cancelled.is_some();
+    let taken = TakenUp::of(&runs, common.run)?;
+    let aborting = abort || taken.history().cancelled.is_some();
     let registry = registry_of(app, &taken)?;
-    let named = args.playbook.as_ref();
-    let named = named.map(|named| main_of(app.global, named)).transpose()?;
+    let named = common.playbook.map(|named| main_of(app.global, named));
+    let named = named.transpose()?;
     let script = taken.script(&registry, named)?;
     let simulated = taken.is_simulated();
     let secrets = params::secrets(
         script.playbook(),
         &taken.head().params,
         simulated,
-        Some(&args.secret),
+        Some(common.secret),
     )?;
-    if args.speed.is_some() && !simulated {
+    if speed.is_some() && !simulated {
         return Err(Fault::usage("--speed works only on rehearsals"));
     }
     let choices = Choices {
         who: who(),
         cluster: cluster_of(&taken, app.global)?,
-        decisions: decisions(&registry, taken.history(), &secrets, args)?,
+        decisions: decisions(&registry, taken.history(), &secrets, common, resumed)?,
         secrets,
-        trust_cluster: args.trust_cluster,
-        abort: args.abort,
-        without_plan: args.without_plan,
-        mend: args.mend,
+        trust_cluster: is_set(|args| args.trust_cluster),
+        abort,
+        without_plan: is_set(|args| args.without_plan),
+        mend: is_set(|args| args.mend),
     };
-    let speed = args.speed.or(app.global.pace);
+    let speed = speed.or(app.global.pace);
     let runtime = runtime(simulated || speed.is_some())?;
     let _within = runtime.enter();
     // Only for what is shown where the two differ: a run continues with another playbook even if its own can't be read.
@@ -123,8 +146,8 @@ pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
     let now = session.sources();
     let front = Front {
         shown: Shown::of_run(app.global),
-        yes: args.yes,
-        deliver_failures: args.on_failure == DELIVER,
+        yes: is_set(|args| args.yes),
+        deliver_failures: is_set(|args| args.on_failure == DELIVER),
         speed,
     };
     if !simulated && matches!(front.shown, Shown::All { .. }) && !is_screen() {
@@ -268,14 +291,15 @@ fn decisions(
     registry: &Registry,
     history: &History,
     secrets: &Secrets,
-    args: &ResumeArgs,
+    common: &Common<'_>,
+    resumed: Option<&ResumeArgs>,
 ) -> Result<Decisions, Fault> {
-    let mut decisions = Decisions {
+    let mut decisions = resumed.map_or_else(Decisions::default, |args| Decisions {
         retry: args.retry.iter().cloned().collect(),
         deliver: args.deliver,
         ..Decisions::default()
-    };
-    for given in &args.assume_done {
+    });
+    for given in common.assume_done {
         let (path, value) = match given.split_once('=') {
             Some((path, text)) => {
                 let value = serde_json::from_str(text).map_err(|e| {
