@@ -215,18 +215,25 @@ fn a_rehearsal_that_is_held_tells_the_command_and_what_to_type() {
 fn lua_is_shown_to_its_authors_and_with_verbose() {
     let fault = ["--fault", "refresh-fails:lxd,micro02"];
     let shipped = ["rehearse", "update", "--only", "lxd", "--backup=false"];
-    let held = |args: &[&str]| {
+    let held = |args: &[&str], run: &str| {
         let desk = Desk::new();
         let text = "snap.refresh { member = \"micro02\", snap = \"lxd\" }";
         write(&desk.path("site.lua"), &body(text));
         let ran = desk.run(&[args, &fault].concat());
         assert_eq!(ran.code, Some(4), "{ran:?}");
-        ran.stdout
+        let verbose = args.iter().filter(|arg| **arg == "--verbose").copied();
+        let show: Vec<&str> = ["show", run].into_iter().chain(verbose).collect();
+        [ran.stdout, desk.run(&show).exits(0)]
     };
+    let count = |shown: [String; 2], text: &str| shown.map(|shown| shown.matches(text).count());
     let lua = "snap.refresh {";
-    assert!(!held(&shipped).contains(lua));
-    assert!(held(&[&shipped, &["--verbose"][..]].concat()).contains(lua));
-    assert!(held(&["rehearse", "site.lua"]).contains(lua));
+    assert_eq!(count(held(&shipped, "update-1"), ".lua"), [0, 0]);
+    let verbose = [&shipped, &["--verbose"][..]].concat();
+    assert_eq!(count(held(&verbose, "update-1"), lua), [1, 1]);
+    assert_eq!(
+        count(held(&["rehearse", "site.lua"], "site-1"), lua),
+        [1, 1]
+    );
 }
 
 #[test]

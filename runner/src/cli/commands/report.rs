@@ -50,7 +50,7 @@ enum Format {
 
 pub(crate) fn report(app: &App<'_>, args: &ReportArgs) -> Result<Exit, Fault> {
     let account = load(&app.runs()?, &args.run)?;
-    let suggestions = suggestions(app.registry, &account, usize::MAX);
+    let suggestions = suggestions(app, &account, usize::MAX);
     let (text, end) = match args.format {
         Format::Html => (html::page(&account, suggestions.as_deref()), "html"),
         Format::Markdown => (markdown::ticket(&account, suggestions.as_deref()), "md"),

@@ -21,6 +21,7 @@ use crate::engine::Held;
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::report::{harmless, hold};
+use crate::source::Source;
 
 pub(crate) const EXAMPLES: &[Example] = &[
     ("lockstep show update-14", "its steps and state"),
@@ -61,7 +62,7 @@ pub(crate) fn show(app: &App<'_>, args: &ShowArgs) -> Result<Exit, Fault> {
     } else {
         summary(&account);
     }
-    stands(app.registry, &account);
+    stands(app, &account);
     Ok(soundness(&account))
 }
 
@@ -275,7 +276,7 @@ fn output(mark: &str, output: &Output) {
 }
 
 /// Where the run stands, and what can be typed next.
-pub(crate) fn stands(registry: &Registry, account: &Account) {
+pub(crate) fn stands(app: &App<'_>, account: &Account) {
     let run = &account.run;
     let why = account
         .why
@@ -283,7 +284,7 @@ pub(crate) fn stands(registry: &Registry, account: &Account) {
         .map_or_else(String::new, |why| format!(": {why}"));
     let go_on = format!("\nContinue with: lockstep resume {run}");
     out!("");
-    if let Some(suggestions) = suggestions(registry, account, hold::columns()) {
+    if let Some(suggestions) = suggestions(app, account, hold::columns()) {
         return out!("{}", harmless(suggestions.trim_end()));
     }
     match account.state {
@@ -305,7 +306,7 @@ pub(crate) fn stands(registry: &Registry, account: &Account) {
 }
 
 /// What can be typed about a run that is held, as the run itself shows it.
-pub(crate) fn suggestions(registry: &Registry, account: &Account, width: usize) -> Option<String> {
+pub(crate) fn suggestions(app: &App<'_>, account: &Account, width: usize) -> Option<String> {
     // From a journal that can't be believed nothing goes on.
     if account.state != State::Held || !account.sound {
         return None;
@@ -313,12 +314,22 @@ pub(crate) fn suggestions(registry: &Registry, account: &Account, width: usize) 
     let held: Vec<Held> = account
         .held
         .iter()
-        .filter_map(|path| held(registry, account.step(path)?))
+        .filter_map(|path| held(app.registry, account.step(path)?))
         .collect();
     let simulated = account.target.is_simulated();
-    let sources = BTreeMap::new();
-    let teller = Teller::of(&sources, Ink::Plain);
+    let sources = sources(app, &account.run).unwrap_or_default();
+    let teller = Teller {
+        verbose: app.global.verbose,
+        ..Teller::of(&sources, Ink::Plain)
+    };
     (!held.is_empty()).then(|| hold::message(&account.run, &held, simulated, &teller, width))
+}
+
+/// The sources that a run captured; none where they can't be read.
+fn sources(app: &App<'_>, run: &str) -> Option<BTreeMap<String, Source>> {
+    let runs = app.runs().ok()?;
+    let history = runs.history(run).ok()?;
+    Some(runs.captured(&history.head).ok()?.0)
 }
 
 fn held(registry: &Registry, step: &Step) -> Option<Held> {

@@ -78,7 +78,7 @@ pub(crate) fn watch(app: &App<'_>, args: &WatchArgs) -> Result<Exit, Fault> {
         if account.state.is_over() {
             changes(&account);
         }
-        stands(app.registry, &account);
+        stands(app, &account);
     } else if account.state == State::BrokenOff {
         // The stream itself doesn't say it.
         err!("{id}: the process that ran it is gone");
