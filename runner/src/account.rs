@@ -72,7 +72,7 @@ pub(crate) enum State {
     Failed,
     /// A check refused it before anything was changed.
     Refused,
-    /// It was aborted, and what it had switched on was given back.
+    /// It was aborted, and what it had switched on was restored.
     Aborted,
     /// It waits for a decision.
     Held,

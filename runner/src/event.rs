@@ -1,6 +1,6 @@
 //! Events: what whoever watches a run gets to see. One stream feeds every reporter and `events.jsonl`.
 //!
-//! Events bear no correctness. If one can't be written the run goes on, and deleting `events.jsonl` changes nothing.
+//! Events bear no correctness. If one can't be written the run continues, and deleting `events.jsonl` changes nothing.
 
 pub mod reference;
 
@@ -167,7 +167,7 @@ pub enum Event {
         path: StepPath,
         /// Why.
         failure: Failure,
-        /// Whether its effect may exist or still go on.
+        /// Whether its effect may exist or still be running.
         in_doubt: bool,
     },
     /// The playbook says something.

@@ -96,7 +96,7 @@ pub enum Record {
         path: StepPath,
         /// Why.
         failure: Failure,
-        /// Whether its effect may exist or still go on.
+        /// Whether its effect may exist or still be running.
         in_doubt: bool,
     },
     /// What was decided about a held step.
@@ -113,7 +113,7 @@ pub enum Record {
         /// Why.
         why: Suspended,
     },
-    /// The run goes on.
+    /// The run continues.
     Resume {
         /// By whom, as `user@host`.
         who: String,

@@ -33,7 +33,7 @@ enum Wrong {
     /// Others may write there.
     #[error("may be written by others (uid {owner}, mode {mode:04o})")]
     Mode { owner: u32, mode: u32 },
-    /// It can't be told.
+    /// It isn't known.
     #[error("can't be looked at: {0}")]
     Unknown(String),
 }

@@ -138,7 +138,7 @@ impl From<OpError> for Unmet {
     }
 }
 
-/// How often what a command prints is told while it runs. One that ends before is heard out instead.
+/// How often what a command prints is passed on while it runs. One that ends before is read to its end instead.
 const PACE: Duration = Duration::from_secs(2);
 
 /// After how long those that haven't answered are named, and how often.
@@ -151,7 +151,7 @@ pub struct Cx {
     timeout: Span,
     deadline: Instant,
     left: RefCell<Vec<Value>>,
-    /// Somebody was told how far the step is since the last look.
+    /// Somebody was shown how far the step is since the last look.
     reported: Cell<bool>,
     /// What the last look of `until` missed.
     missing: RefCell<Option<String>>,
@@ -585,7 +585,7 @@ impl Cx {
                 self.timeout
             )));
         }
-        // Who told by itself how far it is has said it better.
+        // Whoever reported its progress by itself has done it better.
         if !self.reported.replace(false) {
             self.tell(0, None, missing);
         }

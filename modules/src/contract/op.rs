@@ -52,7 +52,7 @@ pub enum Probe<T> {
     Running,
     /// It is done, and this is its result.
     Done(T),
-    /// It ended without success, and nothing of it goes on.
+    /// It ended without success, and nothing of it is still running.
     Failed(OpError),
     /// The world doesn't tell, and this is why.
     Unknown(String),

@@ -32,7 +32,7 @@ pub(crate) enum Unattended {
     /// The run pauses.
     #[default]
     Hold,
-    /// The run goes on.
+    /// The run continues.
     GoOn,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The lock is on every member, so that two controllers meet whichever members they can reach. It is a symbolic link
 //! whose target is the claim: `symlink(2)` makes it whole or not at all and fails where one is, and `readlink` tells whose
-//! it is without any other tool. It outlives the controller; only the run that it names goes on with it.
+//! it is without any other tool. It outlives the controller; only the run that it names continues it.
 //!
 //! A claim names the *sitting* too: the process that took the run up last. Whoever takes a run up replaces the claims of the
 //! sittings that its journal knows, and no others; each batch of commands that may change something begins with the
@@ -51,9 +51,9 @@ pub(crate) fn module() -> Module {
 pub struct MemberLock {
     /// The member.
     pub member: Member,
-    /// Whose it is; absent where it is nobody's, or can't be told.
+    /// Whose it is; absent where it is nobody's, or isn't known.
     pub claim: Option<Claim>,
-    /// Why it can't be told.
+    /// Why it isn't known.
     pub(crate) problem: Option<String>,
     /// What the link says, to the letter; empty where there is none.
     #[serde(default)]

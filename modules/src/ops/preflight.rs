@@ -1,6 +1,6 @@
 //! `preflight`: whether a cluster is fit for what is to be done to it, as a table of named checks.
 //!
-//! All checks are made and all are reported. What can't be told is not passed. Some may be accepted by an operator who
+//! All checks are made and all are reported. What isn't known is not passed. Some may be accepted by an operator who
 //! knows better, by name; the others may not.
 
 mod checks;
@@ -34,7 +34,7 @@ use crate::products::snapd;
 use facts::Facts;
 use tables::{Hazard, Path, Set, Together, Track};
 
-/// A member's machine, as far as anything depends on it; what couldn't be told is empty.
+/// A member's machine, as far as anything depends on it; what isn't known is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// The release of its system: `24.04`.
@@ -81,9 +81,9 @@ pub enum Verdict {
     Pass,
     /// Something does.
     Fail,
-    /// It can't be told, which is not a pass.
+    /// It isn't known, which is not a pass.
     Unknown,
-    /// Something does, or it can't be told, and the operator accepts that.
+    /// Something does, or it isn't known, and the operator accepts that.
     Accepted,
 }
 
@@ -260,7 +260,7 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
         let channels = snapd::channels(cx, snap).await.map_err(|e| e.message);
         released.insert(snap.clone(), channels);
     }
-    // Members that are blocked or away can't be asked; that they are is told by another check.
+    // Members that are blocked or away can't be asked; that they are is reported by another check.
     let well = |component: Component| {
         let mut all = status.components.iter();
         all.find(|c| c.name == component && c.health == Health::Ok)

@@ -283,7 +283,7 @@ pub(crate) struct ChangeOut {
     pub(crate) kind: String,
     /// How it stands: `Doing`, `Done`, `Error` and so on.
     pub(crate) status: String,
-    /// Whether nothing of it goes on.
+    /// Whether nothing of it is still running.
     pub(crate) ready: bool,
     /// What it is, in the member's language.
     pub(crate) summary: String,
@@ -554,7 +554,8 @@ async fn look(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Change>
     Ok((snapd::read(member, snap)?, changes))
 }
 
-/// Waits until no change of this snap goes on, and returns the snap. Whose change it is isn't known, so its id is shown.
+/// Waits until no change of this snap is in progress, and returns the snap. Whose change it is isn't known, so its id is
+/// shown.
 async fn settled(cx: &Cx, member: &Member, name: &str) -> Result<(Snap, Vec<Change>), OpError> {
     let mut waiting_for: Option<String> = None;
     cx.until(Span::secs(1).0, async || {

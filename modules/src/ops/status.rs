@@ -73,7 +73,7 @@ pub struct MemberStatus {
     pub problem: Option<String>,
     /// The components that are installed, by snap.
     pub snaps: BTreeMap<String, Installed>,
-    /// Changes of these snaps that go on.
+    /// Changes of these snaps in progress.
     pub changes: Vec<String>,
     /// Whose the cluster is, as the lock on this member tells it; absent where it didn't answer.
     pub lock: Option<MemberLock>,

@@ -1,7 +1,7 @@
 //! The database that MicroCeph, MicroOVN and MicroCloud each keep among their members (dqlite, through microcluster).
 //!
 //! What its list of members says depends on who is asked, in the middle of an upgrade with a newer schema: a refreshed
-//! member waits and shows `UPGRADING` / `NEEDS UPGRADE` from stored versions; an older one goes on working and shows the
+//! member waits and shows `UPGRADING` / `NEEDS UPGRADE` from stored versions; an older one keeps working and shows the
 //! refreshed ones as `UNREACHABLE`. `ONLINE` for all comes only after the last member (`internal/db/db.go`).
 
 mod table;

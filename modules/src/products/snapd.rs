@@ -73,7 +73,7 @@ pub struct Snap {
     /// Absent where it is in no cohort.
     #[serde(default)]
     pub(crate) cohort_key: String,
-    /// Refreshes are held until then. snapd goes on showing it when it has passed.
+    /// Refreshes are held until then. snapd keeps showing it when it has passed.
     pub(crate) hold: Option<Timestamp>,
 }
 
@@ -89,7 +89,7 @@ pub(crate) struct Change {
     pub(crate) summary: String,
     /// `Do`, `Doing`, `Done`, `Error`, `Undone`, `Hold`, `Wait` and so on.
     pub(crate) status: String,
-    /// Whether nothing of it goes on.
+    /// Whether nothing of it is still running.
     #[serde(default)]
     pub(crate) ready: bool,
     /// Why it failed, with status `Error`.

@@ -97,7 +97,7 @@ fn check(op: &mut DescribedOp) -> Result<(), String> {
             ));
         }
         closed(record, what)?;
-        // A record has the fields that it says, so that a slip of the pen is told.
+        // A record has the fields that it says, so that a slip of the pen is reported.
         if let Some(record) = record.as_object_mut() {
             record.entry("properties").or_insert_with(|| json!({}));
             record.insert("additionalProperties".to_owned(), Value::Bool(false));

@@ -206,7 +206,7 @@ async fn next(from: &mut BufReader<impl AsyncRead + Unpin>, line: &mut Vec<u8>) 
     }
 }
 
-/// Standard error: its end, and what nobody was told yet.
+/// Standard error: its end, and what nobody was shown yet.
 struct Errors {
     from: Option<ChildStderr>,
     tail: Vec<u8>,

@@ -24,7 +24,7 @@ pub(super) enum ToProgram<'a> {
     Probe(Task<'a>),
     /// The answer to `command`: it ran, and ended as it may.
     Output(Printed<'a>),
-    /// The answer to `command`, where the program asked to be told: contact was lost, and nobody knows whether it ran.
+    /// The answer to `command`, where the program asked to know: contact was lost, and nobody knows whether it ran.
     Lost { message: &'a str },
     /// The answer to `witness`: it is on disk.
     Kept {},
@@ -75,11 +75,11 @@ pub(super) enum FromProgram {
     Log(Log),
     /// The end: it is done, and this is the result.
     Done(Map<String, Value>),
-    /// The end: it failed, and nothing of it goes on.
+    /// The end: it failed, and nothing of it is still running.
     Failed(Failed),
     /// The end of a probe: it did not begin.
     NotStarted(Nothing),
-    /// The end of a probe: it still goes on.
+    /// The end of a probe: it is still running.
     Running(Nothing),
     /// The end of a probe: the world doesn't tell.
     Unknown { why: String },
@@ -228,7 +228,7 @@ pub(super) enum Lost {
     /// The attempt ends there, as that of a native op would.
     #[default]
     End,
-    /// It is told, and goes on.
+    /// It is informed, and continues.
     Tell,
 }
 

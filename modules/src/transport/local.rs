@@ -109,7 +109,7 @@ pub(super) async fn feed(stream: Option<impl AsyncWrite + Unpin>, input: &str) {
     }
 }
 
-/// Reads a stream until `count` frames have closed, or it ends. What comes meanwhile is told to `ear`.
+/// Reads a stream until `count` frames have closed, or it ends. What comes meanwhile goes to `ear`.
 pub(super) async fn collect(
     stream: Option<impl AsyncRead + Unpin>,
     nonce: &str,
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(outputs[3].end, End::Exit(127));
     }
 
-    /// The program goes on only when it was heard.
+    /// The program continues only when it was heard.
     #[tokio::test]
     async fn what_a_program_says_is_heard_while_it_runs() {
         let folder = tempfile::tempdir().unwrap();

@@ -154,7 +154,7 @@ impl Ssh {
         (other != *name && is_member(&other) && is_member(name)).then_some(other)
     }
 
-    /// Where a link's control socket goes. The folder is made anew where somebody has tidied it away.
+    /// Where a link's control socket goes. The folder is made again where somebody has tidied it away.
     fn socket(&self, link: &Link) -> io::Result<PathBuf> {
         if !self.sockets.borrow().path().is_dir() {
             self.sockets.replace(Sockets::new()?);

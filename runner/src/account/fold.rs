@@ -82,7 +82,7 @@ fn sound(text: &[u8]) -> (Vec<(Timestamp, Record)>, Option<JournalError>) {
             JournalError::Damaged { line, .. } => records.truncate(line - 1),
             _ => records.clear(),
         }
-        // What is wrong first is told.
+        // The first mistake is reported.
         if error.is_none() || !records.is_empty() {
             error = Some(illegal);
         }
@@ -295,7 +295,7 @@ impl Fold {
         self.changed(change);
     }
 
-    /// One that comes again on the same member goes on from where the first began.
+    /// One that comes again on the same member counts from where the first began.
     fn changed(&mut self, change: Option<Change>) {
         let Some(change) = change else { return };
         let known = &mut self.account.changes;
@@ -321,7 +321,7 @@ impl Fold {
 
     fn end(mut self, running: bool) -> Account {
         let account = &mut self.account;
-        // What a resume looks at before it goes on is no step of the playbook's.
+        // What a resume looks at before it continues is no step of the playbook's.
         for look in account.steps.iter_mut().filter(|step| step.op.is_empty()) {
             look.op = look.path.to_string();
             "the current state of the cluster".clone_into(&mut look.headline);

@@ -36,7 +36,7 @@ pub struct Step {
     /// How the end is known.
     pub(crate) by: Option<By>,
     pub(crate) failure: Option<Failure>,
-    /// Whether its effect may exist or still go on.
+    /// Whether its effect may exist or still be running.
     pub(crate) in_doubt: bool,
     /// What it last said of what it waited for, or the last line of a command that went on.
     #[serde(rename = "heard")]
@@ -125,7 +125,7 @@ pub struct Output {
     pub(crate) bytes: u64,
 }
 
-/// Whether an op judges, or waits until something is well, before the run goes on. The last word of its name tells.
+/// Whether an op judges, or waits until something is well, before the run continues. The last word of its name tells.
 #[must_use]
 pub fn is_gate(op: &str) -> bool {
     const JUDGES: [&str; 6] = ["wait", "require", "verify", "spare", "unharmed", "confirm"];

@@ -69,7 +69,7 @@ pub(crate) enum What {
         /// The attempt that followed.
         attempt: u32,
     },
-    /// A step failed, and the playbook was told.
+    /// A step failed, and the playbook has the failure.
     Failed {
         path: StepPath,
         failure: Failure,

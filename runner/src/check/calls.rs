@@ -96,7 +96,7 @@ impl Visitor for Calls<'_> {
     }
 }
 
-/// Why a call doesn't fit its op, as far as that can be told from the text.
+/// Why a call doesn't fit its op, as far as the text shows it.
 fn unfit(def: &OpDef, call: &Suffix) -> Option<String> {
     let Suffix::Call(Call::AnonymousCall(args)) = call else {
         return None;

@@ -16,7 +16,7 @@ pub struct Kill {
     pub(crate) crash: Crash,
     /// How long it is away.
     pub(crate) downtime: Duration,
-    /// Commands that ran on members end with their sessions; otherwise they go on.
+    /// Commands that ran on members end with their sessions; otherwise they keep running.
     pub sessions_end: bool,
 }
 

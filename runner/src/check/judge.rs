@@ -25,7 +25,7 @@ struct Left {
     revisions: BTreeMap<String, BTreeMap<String, u32>>,
 }
 
-/// Knows how a playbook goes on a cluster when nothing disturbs it, and judges by that.
+/// Knows how a playbook runs on a cluster when nothing disturbs it, and judges by that.
 pub struct Judge {
     scenario: Scenario,
     /// How many appends its journal takes.

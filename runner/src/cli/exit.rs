@@ -120,7 +120,7 @@ impl Fault {
         ))
     }
 
-    /// Tells it as a warning: the command goes on without what is at fault.
+    /// Tells it as a warning: the command continues without what is at fault.
     pub(super) fn warn(&self) {
         err!("warning: {}", self.message);
         if let Some(help) = &self.help {

@@ -49,7 +49,7 @@ impl Need {
 /// The ops that a command line may name: those of lockstep itself, and those of the site's programs.
 ///
 /// # Errors
-/// Where a playbook is to be played and a program can't be used: that is told before anything is done.
+/// Where a playbook is to be played and a program can't be used: that is reported before anything is done.
 pub(super) fn with_programs(registry: &Registry, argv: &[OsString]) -> Result<Registry, Fault> {
     let typed = Typed::of(argv);
     let playbook = Asked::of(&typed);

@@ -106,7 +106,7 @@ pub(super) fn flags(
     else {
         return Ok(command);
     };
-    // That there is no such file is told by the command itself.
+    // That there is no such file is reported by the command itself.
     let Some(main) = Main::find(playbooks, &file) else {
         return Ok(command);
     };
@@ -135,7 +135,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Reads no more than it takes to find the playbook: what is wrong with the rest is told once its flags are known.
+    /// Reads no more than it takes to find the playbook: what is wrong with the rest is reported once its flags are known.
     pub(super) fn of(typed: &Typed) -> Option<Self> {
         let command = typed.command.as_deref()?;
         let (player, always) = PLAYERS.into_iter().find(|(player, _)| *player == command)?;

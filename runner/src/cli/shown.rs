@@ -1,4 +1,4 @@
-//! What is shown of something while it goes on.
+//! What is shown of something while it runs.
 
 use std::io::IsTerminal;
 
@@ -6,7 +6,7 @@ use super::global::Global;
 use crate::event::Reporter;
 use crate::report::{JsonReporter, LineReporter, LiveReporter, NowReporter, Screen};
 
-/// What is shown of a session while it goes on.
+/// What is shown of a session while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
     Nothing,

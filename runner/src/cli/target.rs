@@ -56,7 +56,7 @@ fn trusted() -> Result<(), Fault> {
 }
 
 /// The machines beside the cluster of the cluster file, if there is one: what is tried out may name them. One that may not
-/// be used is told, and left out.
+/// be used is reported, and left out.
 pub(super) fn machines(global: &Global) -> Result<Vec<MemberConfig>, Fault> {
     let named = match global.cluster.as_deref() {
         Some(named) if twin(named)?.is_none() => named,

@@ -21,10 +21,10 @@ use crate::journal::By;
 use crate::path::StepPath;
 use crate::secret::Secrets;
 
-/// How long an op may go on after its own deadline before it is cut off.
+/// How long an op may run past its own deadline before it is cut off.
 const GRACE: Duration = Duration::from_secs(120);
 
-/// Pause between two looks at an effect that still goes on.
+/// Pause between two looks at an effect that is still running.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Pauses between attempts to reach a member again.
@@ -35,11 +35,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) enum Verdict {
     Done(Value, By),
-    /// It failed, and nothing of it goes on.
+    /// It failed, and nothing of it is still running.
     Failed(OpError),
     /// It never began, so it can be begun again.
     NotStarted(String),
-    /// The effect may exist or still go on, and nobody can tell.
+    /// The effect may exist or still be running, and nobody can tell.
     InDoubt(OpError),
 }
 
@@ -70,7 +70,7 @@ impl Verdict {
         match self {
             Self::Done(value, by) => match bounds::too_large(&value, member) {
                 None => Self::Done(value, by),
-                // It is done, and what came of it can't be told.
+                // It is done, and what came of it isn't known.
                 Some(why) if effect == Effect::Once => Self::InDoubt(bounds::overflow(why, member)),
                 Some(why) => Self::Failed(bounds::overflow(why, member)),
             },

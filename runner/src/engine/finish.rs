@@ -1,4 +1,4 @@
-//! How a run ends, pauses, or can't go on.
+//! How a run ends, pauses, or can't continue.
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ pub enum Finish {
     Done(Value),
     /// A failure ended the playbook.
     Failed(Failure),
-    /// It was aborted, and what it had switched on was given back.
+    /// It was aborted, and what it had switched on was restored.
     Aborted,
     /// It pauses at these steps.
     Held(Vec<Held>),
@@ -32,13 +32,13 @@ pub struct Held {
     pub path: StepPath,
     /// Why.
     pub failure: Failure,
-    /// Whether its effect may exist or still go on.
+    /// Whether its effect may exist or still be running.
     pub in_doubt: bool,
     /// Whether its result has fields that have to be given where it is taken as done.
     pub(crate) needs_result: bool,
 }
 
-/// Why a run can't go on at all.
+/// Why a run can't continue at all.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The journal can't be written or read.

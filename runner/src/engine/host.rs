@@ -24,7 +24,7 @@ use crate::event::{CommandEnd, Event, Events};
 use crate::path::StepPath;
 use crate::secret::Secrets;
 
-/// Something that must be on disk before the op that left it goes on.
+/// Something that must be on disk before the op that left it continues.
 pub(super) struct Witness {
     pub(super) path: StepPath,
     pub(super) data: Value,

@@ -27,7 +27,7 @@ const LOOK: &str = "status.read";
 /// How an operator who knows better continues a run.
 const TRUST: &str = "resume with --trust-cluster to continue anyway";
 
-/// What is needed to go on with a run.
+/// What is needed to continue a run.
 pub struct Resume {
     /// The journal, read and folded.
     pub history: History,
@@ -153,7 +153,7 @@ impl Engine {
         let blind = self.resumed(Observation::new());
         let sitting = self.tools.run.sitting.clone();
         self.append(&[Record::Sitting(sitting)])?;
-        // An abort gives back what it can reach.
+        // An abort restores what it can reach.
         let unasked = trust_cluster || abort || self.cancelled;
         if let Err(reason) = self.own(&history, unasked).await {
             self.append(&[blind])?;
@@ -162,7 +162,7 @@ impl Engine {
         if self.cancelled {
             self.append(&[blind])?;
         } else if abort {
-            // What is given back is looked at when that is done; the rest of the cluster isn't ours any more.
+            // What is restored is looked at when that is done; the rest of the cluster isn't ours any more.
             let who = self.tools.who.clone();
             self.append(&[blind, Record::Cancel { who }])?;
             self.cancelled = true;
@@ -318,7 +318,7 @@ impl Engine {
 
     /// Sees to it that the cluster is still this run's, if it had taken it, and from now on this sitting's: the claims of the
     /// sittings before are replaced, one that is gone is taken again, and whatever the operator trusts, nobody else's is
-    /// touched. Returns why the run can't go on.
+    /// touched. Returns why the run can't continue.
     async fn own(&self, history: &History, unasked: bool) -> Result<(), String> {
         let done = |op: &str| {
             let steps = history.steps.values();
@@ -479,7 +479,7 @@ impl Way {
                 decided: *phase != Phase::Issued,
             };
         }
-        // What may have been switched on has to be known before it can be given back; all else is left.
+        // What may have been switched on has to be known before it can be restored; all else is left.
         let left = match phase {
             Phase::Running => effect == Effect::Read,
             Phase::Held { in_doubt, .. } => !in_doubt,

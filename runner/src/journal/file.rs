@@ -26,7 +26,7 @@ pub trait Disk: Write {
     /// How many bytes it has.
     ///
     /// # Errors
-    /// Where that can't be told.
+    /// Where that isn't known.
     fn bytes(&self) -> std::io::Result<u64>;
 }
 
@@ -87,7 +87,7 @@ impl FileJournal {
         Ok(Self::on(path, file))
     }
 
-    /// Opens a journal to go on with it: reads it, and cuts a torn last group.
+    /// Opens a journal to continue it: reads it, and cuts a torn last group.
     ///
     /// # Errors
     /// Where it can't be read, or is damaged elsewhere than at its end.

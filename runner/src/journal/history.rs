@@ -24,7 +24,7 @@ pub enum Phase {
     Held {
         /// Why.
         failure: Box<Failure>,
-        /// Whether its effect may exist or still go on.
+        /// Whether its effect may exist or still be running.
         in_doubt: bool,
     },
     /// Done, and delivered.

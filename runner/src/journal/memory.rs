@@ -52,7 +52,7 @@ impl MemoryJournal {
         }
     }
 
-    /// The same memory, for a process that goes on after a crash: what was torn is cut.
+    /// The same memory, for a process that continues after a crash: what was torn is cut.
     ///
     /// # Errors
     /// As [`decode`].

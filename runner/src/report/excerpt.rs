@@ -13,7 +13,7 @@ use crate::source::Source;
 /// Lines shown before the marked one, and after it.
 const AROUND: usize = 2;
 
-/// How many lines a call may go on for after the line in which it begins.
+/// How many lines a call may extend beyond the line in which it begins.
 const CALL: usize = 30;
 
 /// A window with a longer line than this, in bytes, is not shown.

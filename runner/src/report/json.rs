@@ -10,7 +10,7 @@ pub(crate) struct JsonReporter;
 
 impl Reporter for JsonReporter {
     fn take(&mut self, event: &Stamped) {
-        // Whoever listened may be gone; the run goes on.
+        // Whoever listened may be gone; the run continues.
         let _ = writeln!(std::io::stdout(), "{}", harmless_json(event));
     }
 }

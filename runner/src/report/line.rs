@@ -64,7 +64,7 @@ impl<W: Write> LineReporter<W> {
         let text = lines(text);
         let began = *self.began.get_or_insert(at);
         let secs = at.duration_since(began).as_secs();
-        // Whoever listened may be gone; the run goes on.
+        // Whoever listened may be gone; the run continues.
         let _ = writeln!(self.out, "{:>4}:{:02}  {mark}{text}", secs / 60, secs % 60);
     }
 
@@ -218,7 +218,7 @@ impl<W: Write> Reporter for LineReporter<W> {
             Event::StepHeld { path, failure, .. } => {
                 self.latest.remove(path);
                 let mark = self.ink.bad("held");
-                // In full it is told when the run ends, which is mostly the next line.
+                // The whole of it is shown when the run ends, which is mostly the next line.
                 let why = brief(&failure.message);
                 self.marked(at, &mark, &format!(" at {path}: {why}"));
             }

@@ -101,8 +101,8 @@ impl Screen {
         }
         let (width, height) = (inner.size)();
         if width != inner.columns {
-            // The terminal has wrapped its lines anew, so that nobody knows how many of them are ours: what was drawn stays,
-            // rather than that lines above it are taken away.
+            // The terminal has wrapped its lines again, so that nobody knows how many of them are ours: what was drawn
+            // stays, rather than that lines above it are taken away.
             inner.bar.set_draw_target((inner.fresh)());
             inner.columns = width;
         }
@@ -185,7 +185,7 @@ impl LiveReporter {
 impl Reporter for LiveReporter {
     fn take(&mut self, stamped: &Stamped) {
         if matches!(stamped.event, Event::RunStarted { .. }) {
-            // Whoever watches may see a run that has ended go on.
+            // Whoever watches may see a run that has ended continue.
             self.screen.0.borrow().bar.reset();
         }
         // What is going on is seen below, and needs no line of its own.

@@ -190,7 +190,7 @@ impl Shared {
     }
 }
 
-/// What a playbook is told that has no memory left.
+/// The message for a playbook that has no memory left.
 pub(super) fn too_much_memory() -> String {
     let limit = MEMORY / (1024 * 1024);
     format!("the playbook uses more memory than it is given ({limit} MiB)")

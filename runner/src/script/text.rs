@@ -1,8 +1,8 @@
 //! What Lua's `string` does that could take for ever: patterns, over a matcher that has a budget, and repetition.
 //!
-//! `find`, `match` and `rep` are what playbooks call, so that also `return s:match(p)` leaves the frame whose line is told. Of the
-//! others `library.lua` makes Lua's functions, since they call functions of the playbook's or are called again and again: they
-//! return whether they succeeded, and then the results or a complaint.
+//! `find`, `match` and `rep` are what playbooks call, so that also `return s:match(p)` leaves the frame whose line is
+//! reported. Of the others `library.lua` makes Lua's functions, since they call functions of the playbook's or are called
+//! again and again: they return whether they succeeded, and then the results or a complaint.
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +21,7 @@ type Results = Result<Vec<Value>, Trouble>;
 
 /// Why it doesn't.
 enum Trouble {
-    /// What the playbook is told.
+    /// The message for the playbook.
     Complaint(String),
     /// Lua itself failed: it has no memory left.
     Lua(mlua::Error),

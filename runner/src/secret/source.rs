@@ -49,7 +49,7 @@ pub enum Unusable {
     /// There is nothing in it.
     #[error("{0} is empty")]
     Empty(String),
-    /// It can't be told from ordinary text.
+    /// It can't be distinguished from ordinary text.
     #[error(
         "{0} holds fewer than {SHORTEST} characters: text this short appears everywhere by chance, and can't be kept out of what is written down"
     )]

@@ -12,7 +12,7 @@ struct Talker {
     run: Run,
     cluster: Cluster,
     began: Instant,
-    /// What was told, and how many milliseconds after the beginning.
+    /// What was passed on, and how many milliseconds after the beginning.
     told: RefCell<Vec<(u128, String)>>,
 }
 
@@ -101,7 +101,7 @@ fn context(script: Script) -> (Rc<Talker>, Cx) {
     (host, cx)
 }
 
-/// What is told while these commands run, each of which says this.
+/// What is passed on while these commands run, each of which says this.
 async fn told(script: Script, batch: &[Cmd]) -> Vec<(u128, String)> {
     let (host, cx) = context(script);
     cx.batch(&Member::from("micro01"), batch).await.unwrap();
@@ -131,7 +131,7 @@ async fn a_command_that_talks_is_told_of_now_and_then() {
     let much: Script = (0..=10_000).step_by(100).zip(lines).collect();
     let much: Vec<u128> = told(much, &talks).await.into_iter().map(|t| t.0).collect();
     assert_eq!(much, [2000, 4000, 6000, 8000]);
-    // After a silence it is told at once.
+    // After a silence it is passed on at once.
     let late = told(
         vec![(10, "a"), (9000, "b"), (9500, "c"), (20_000, "d")],
         &talks,

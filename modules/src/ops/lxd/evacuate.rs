@@ -23,8 +23,8 @@ use crate::contract::text::joined;
 ///
 /// Refused while another member isn't online or versions differ, and where `lxd.predict` says that an instance can't be
 /// moved. Done is when the operation has ended, no instance runs on the member, and every one that ran there runs
-/// elsewhere or was to be stopped. What went wrong halfway is reported with what moved and what didn't; trying again goes on
-/// from there.
+/// elsewhere or was to be stopped. What went wrong halfway is reported with what moved and what didn't; trying again
+/// continues from there.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvacuateArgs {

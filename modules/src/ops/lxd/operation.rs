@@ -1,4 +1,4 @@
-//! What LXD does in the background: it goes on whoever may have asked for it, and is forgotten 5 s after its end.
+//! What LXD does in the background: it continues whoever may have asked for it, and is forgotten 5 s after its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -11,7 +11,7 @@ use crate::contract::error::OpError;
 /// What LXD is at work on, and what it warns of: a sentence each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Work {
-    /// Operations that go on and that a restart of the daemon would break off.
+    /// Running operations that a restart of the daemon would break off.
     pub(crate) operations: Vec<String>,
     /// Warnings about the cluster that nobody has acknowledged.
     pub(crate) warnings: Vec<String>,

@@ -1,4 +1,4 @@
-//! `microceph.noout`: while a member is away, Ceph shall not start to move its data.
+//! `microceph.noout`: while a member is away, Ceph must not start to move its data.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

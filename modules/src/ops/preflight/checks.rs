@@ -146,7 +146,7 @@ impl Seen<'_> {
             .filter_map(|c| Some((c, self.args.channels.get(c.name.snap())?)))
     }
 
-    /// What members' own answers came to; those that gave none are told of by "reachable".
+    /// What members' own answers came to; those that gave none are reported by "reachable".
     pub(super) fn answers(&self) -> impl Iterator<Item = (&Member, &Host)> {
         self.hosts
             .iter()
@@ -253,7 +253,7 @@ impl Seen<'_> {
     }
 
     /// All four products take the name of the host when a member joins, and a machine may be renamed later: that is for the
-    /// operator to know. One that is called like another member was not seen as this one, and is told of by "reachable".
+    /// operator to know. One that is called like another member was not seen as this one, and is reported by "reachable".
     fn names(&self) -> Found {
         let mut found = Found::default();
         for (member, host) in self.answers() {

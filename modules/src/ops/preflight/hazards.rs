@@ -30,7 +30,7 @@ impl Met {
         if met { Self::Yes(None) } else { Self::No }
     }
 
-    /// All of them: one that isn't met decides, whatever can't be told of the others.
+    /// All of them: one that isn't met decides, whatever isn't known of the others.
     fn all(conditions: Vec<Self>) -> Self {
         let (mut evidence, mut unknown) = (Vec::new(), Vec::new());
         for condition in conditions {
@@ -113,7 +113,7 @@ impl Seen<'_> {
             &'s crate::ops::snap::Installed,
         )| {
             let gets = match channel {
-                // That a channel has nothing is told by "target".
+                // That a channel has nothing is reported by "target".
                 Some(channel) => self.offer(snap, channel).and_then(|offer| {
                     let there = offer.revision == installed.revision
                         && offer.revision != Revision::default();
@@ -356,7 +356,7 @@ impl Seen<'_> {
     }
 }
 
-/// What was asked for and fits; what wasn't asked for, or has no answer, can't be told.
+/// What was asked for and fits; what wasn't asked for, or has no answer, isn't known.
 fn some<T>(
     asked: &Option<Result<T, String>>,
     what: &str,

@@ -52,7 +52,7 @@ pub(super) struct Os {
 }
 
 impl Os {
-    /// The release of Ubuntu; why that can't be told, of another system too.
+    /// The release of Ubuntu; why that isn't known, of another system too.
     pub(super) fn ubuntu(&self) -> Result<Version, String> {
         match (self.id.as_str(), Version::parse(&self.version_id)) {
             ("ubuntu", Some(version)) => Ok(version),

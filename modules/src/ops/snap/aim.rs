@@ -54,7 +54,7 @@ fn judge(due: &Revision, own: &Revision, offer: Option<&Revision>) -> Aim {
     }
 }
 
-/// The revision that the store offers, which is the installed one where it has nothing else. None where that can't be told:
+/// The revision that the store offers, which is the installed one where it has nothing else. None where that isn't known:
 /// of a channel that is closed, for example.
 async fn offered(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<Option<Revision>, OpError> {
     if follows(snap, args.channel.as_ref()) {

@@ -17,7 +17,7 @@ use crate::products::snapd::{self, Change};
 /// How often a change is looked at.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 
-/// For how long nothing may move until that is told. To stop services takes up to half a minute by default
+/// For how long nothing may move until that is reported. To stop services takes up to half a minute by default
 /// (`timeout/timeout.go`), and to copy a snap's data as long as there is data.
 const STILL: i64 = 120;
 
@@ -54,17 +54,17 @@ impl Stall {
     }
 }
 
-/// What was seen of a change as long as it goes on.
+/// What was seen of a change as long as it runs.
 #[derive(Default)]
 pub(super) struct Watch {
     /// The task that was being done, how much of it was, and since when that is so.
     at: Option<(String, u64, Timestamp)>,
-    /// What is to be told if it doesn't get on.
+    /// What to report if it makes no progress.
     pub(super) stall: Option<Stall>,
 }
 
 impl Watch {
-    /// Looks at a change that goes on, and tells what of it.
+    /// Looks at a running change, and tells what of it.
     pub(super) async fn see(&mut self, cx: &Cx, args: &RefreshArgs, change: &Change) -> String {
         let (done, total, text) = change.current();
         let (task, kind, units, whole) = change.doing().map_or_else(

@@ -39,7 +39,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// How long a refresh waits for people to end the programs of the snap that they run.
 const IDLE: Duration = Duration::from_secs(180);
 
-/// For how long the engine may not ask again how a change goes on.
+/// For how long the engine may not ask again how a change proceeds.
 const UNSEEN: Duration = Duration::from_secs(5);
 
 /// Refresh a snap on a member: to the newest revision of the channel it follows, or of another one.
@@ -371,7 +371,7 @@ async fn spared<S: Spares>(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<(
     }
 }
 
-/// Whether a refresh would bring another revision, as far as can be told beforehand.
+/// Whether a refresh would bring another revision, as far as is known beforehand.
 async fn moves(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<bool, OpError> {
     let follows = args
         .channel

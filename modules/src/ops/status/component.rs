@@ -60,7 +60,7 @@ pub enum Health {
     Waiting,
     /// Something is wrong.
     Bad,
-    /// It can't be told, which is not the same as well.
+    /// It isn't known, which is not the same as well.
     Unknown,
     /// No member has it.
     Absent,

@@ -1,4 +1,4 @@
-//! `status.require`: go on only if the cluster is as it must be.
+//! `status.require`: continue only if the cluster is as it must be.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

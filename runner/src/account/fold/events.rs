@@ -76,7 +76,7 @@ impl Fold {
                 reason,
             } => {
                 let key = (path.clone(), member.clone());
-                // It is told again and again while it lasts.
+                // It is reported again and again while it lasts.
                 if let Entry::Vacant(vacant) = self.lost.entry(key) {
                     vacant.insert(at);
                     self.turn(

@@ -65,7 +65,7 @@ pub(crate) fn report(app: &App<'_>, args: &ReportArgs) -> Result<Exit, Fault> {
         let _ = std::io::stdout().write_all(text.as_bytes());
         return Ok(exit);
     }
-    // A report of the usual name is made again and again as the run goes on; another file may be somebody's.
+    // A report of the usual name is made again and again as the run continues; another file may be somebody's.
     let over = match (args.force, *path == usual) {
         (true, _) => Over::Anything,
         (false, true) => Over::File,

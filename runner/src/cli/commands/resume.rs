@@ -209,7 +209,7 @@ fn registry_of(app: &App<'_>, taken: &TakenUp) -> Result<Registry, Fault> {
     })
 }
 
-/// Tells what an abort could not give back, with what to type.
+/// Tells what an abort could not restore, with what to type.
 fn not_given_back(id: &str, held: &[Held], history: &History) {
     out!("{id} is not fully aborted. These were not restored, or their state is unknown:");
     let again = format!("lockstep abort {id}");
@@ -252,7 +252,7 @@ fn by_hand(step: &Step) -> Option<String> {
     Some(command)
 }
 
-/// Tells what an aborted run leaves: what became of snaps and of a site's own programs, which nothing gives back.
+/// Tells what an aborted run leaves: what became of snaps and of a site's own programs, which nothing restores.
 fn stays(registry: &Registry, history: &History) {
     let mut lines = Vec::new();
     for completion in &history.completions {

@@ -307,7 +307,7 @@ pub(crate) fn stands(app: &App<'_>, account: &Account) {
 
 /// What can be typed about a run that is held, as the run itself shows it.
 pub(crate) fn suggestions(app: &App<'_>, account: &Account, width: usize) -> Option<String> {
-    // From a journal that can't be believed nothing goes on.
+    // From a journal that can't be believed nothing can be resumed.
     if account.state != State::Held || !account.sound {
         return None;
     }

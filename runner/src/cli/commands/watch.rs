@@ -116,12 +116,12 @@ impl View {
         };
         match (self, line) {
             (Self::Raw, Line::Event(_) | Line::Strange(_)) => {
-                // Whoever listened may be gone; the run goes on.
+                // Whoever listened may be gone; the run continues.
                 let line = harmless_line(&String::from_utf8_lossy(bytes));
                 let _ = writeln!(std::io::stdout(), "{line}");
             }
             (Self::Reported(reporter), Line::Event(event)) => reporter.take(&event),
-            // What can't be read is told at the end, once.
+            // What can't be read is reported at the end, once.
             (Self::Reported(_), Line::Strange(name)) => {
                 err!(
                     "an event that this lockstep doesn't know: {}",

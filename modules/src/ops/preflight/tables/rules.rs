@@ -1,4 +1,4 @@
-//! What a table has to be beside well-formed: rows that contradict themselves or each other are told with their line.
+//! What a table has to be beside well-formed: rows that contradict themselves or each other are reported with their line.
 
 use std::collections::BTreeMap;
 
