@@ -90,7 +90,7 @@ function lxd.predict(args) end
 
 --- Evacuate a member: LXD moves its instances to other members, or stops those that can't be moved.
 ---
---- Refused while another member isn't online or versions differ, and where `lxd.predict` says that an instance can't be moved. Done is when the operation has ended, no instance runs on the member, and every one that ran there runs elsewhere or was to be stopped. What went wrong halfway is reported with what moved and what didn't; trying again goes on from there.
+--- Refused while another member isn't online or versions differ, and where `lxd.predict` says that an instance can't be moved. Done is when the operation has ended, no instance runs on the member, and every one that ran there runs elsewhere or was to be stopped. What went wrong halfway is reported with what moved and what didn't; trying again continues from there.
 ---@param args lxd.evacuate.Args
 ---@return lxd.evacuate.Result
 function lxd.evacuate(args) end
