@@ -29,7 +29,7 @@ impl snap::Spares for Gated {
         downtime: bool,
     ) -> Option<Result<Vec<String>, OpError>> {
         match snap {
-            "microceph" => Some(microceph::against(cx, member, None, downtime).await),
+            "microceph" => Some(microceph::against(cx, member, downtime).await),
             "microovn" => Some(microovn::against(cx, member, downtime).await),
             _ => None,
         }

@@ -30,8 +30,18 @@ end
 return function(wave)
 	-- How storage is now: after each member it has to be as good again.
 	local before = microceph.baseline {}
-	local function gate(member, had)
-		microceph.wait { member = member, before = had, since = before, samples = wave.looks }
+	-- `spared` is how storage was just before: what the gate sees has to be newer.
+	local function gate(spared)
+		return function(member, had)
+			microceph.wait {
+				member = member,
+				before = had,
+				since = before,
+				spared = spared,
+				done = wave.done,
+				samples = wave.looks,
+			}
+		end
 	end
 
 	local order = wave:behind_first(microceph.order({ members = wave.members }).members)
@@ -39,17 +49,22 @@ return function(wave)
 	wave:rolling(order, function(member)
 		-- A member that has the release already stops for nothing, and needs no gate before it.
 		if not wave.moves[member] then
-			return wave:refresh(member, gate)
+			return wave:refresh(member, gate())
 		end
 		if member == last then
 			wave:point_of_no_return()
 		end
 		wave:away(member, function()
-			microceph.spare { member = member, since = before, downtime = wave.downtime }
+			local spared = microceph.spare {
+				member = member,
+				since = before,
+				done = wave.done,
+				downtime = wave.downtime,
+			}
 			with_noout(member, function()
-				wave:refresh(member, gate)
+				wave:refresh(member, gate(spared), spared.at)
 			end)
 		end)
 	end)
-	microceph.finish { since = before, samples = wave.looks }
+	microceph.finish { since = before, done = wave.done, samples = wave.looks }
 end

@@ -8,8 +8,8 @@ return function(wave)
 			wave:point_of_no_return()
 		end
 		wave:refresh(member, function(_, had)
-			microcloud.wait { member = member, before = had }
+			microcloud.wait { member = member, before = had, done = wave.done }
 		end)
 	end)
-	microcloud.wait {}
+	microcloud.wait { done = wave.done }
 end

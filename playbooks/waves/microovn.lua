@@ -13,7 +13,7 @@ end
 ---@param wave lockstep.Wave
 return function(wave)
 	local function gate(member, had)
-		microovn.wait { member = member, before = had, samples = wave.looks }
+		microovn.wait { member = member, before = had, done = wave.done, samples = wave.looks }
 	end
 
 	with_patience(function()
@@ -27,12 +27,12 @@ return function(wave)
 				wave:point_of_no_return()
 			end
 			wave:away(member, function()
-				microovn.spare { member = member, downtime = wave.downtime }
-				wave:refresh(member, gate)
+				local spared = microovn.spare { member = member, done = wave.done, downtime = wave.downtime }
+				wave:refresh(member, gate, spared.at)
 			end)
 		end)
 		-- With a newer schema the daemons wait until the last member has it, so all of them online is asked for only now; so
 		-- is the conversion of the databases.
-		microovn.wait { samples = wave.looks }
+		microovn.wait { done = wave.done, samples = wave.looks }
 	end)
 end

@@ -11,6 +11,7 @@
 ---@field channel? lockstep.Channel The channel to move to; none to stay.
 ---@field looks? integer How many good looks in a row open a gate.
 ---@field downtime boolean Whether it is accepted that storage or network stops during the wave.
+---@field done lockstep.Member[] The members that were refreshed and passed their gate, which are watched from then on.
 ---@field notes string[] What is repeated at the end of the run.
 ---@field private has table<lockstep.Member, string> The revision that each refreshed member has.
 ---@field private revision? string The revision that all members are to have.
@@ -48,6 +49,7 @@ function wave.new(known)
 		downtime = known.downtime,
 		hook = known.hook,
 		evacuate = known.evacuate,
+		done = {},
 		notes = {},
 		has = {},
 		ahead = false,
@@ -55,10 +57,12 @@ function wave.new(known)
 	}, Wave)
 end
 
--- Refreshes the snap on one member between the site's hooks, and waits for the gate if anything moved.
+-- Refreshes the snap on one member between the site's hooks, and waits for the gate if anything moved. `spared` is when
+-- storage or network was last seen to be able to spare the member.
 ---@param member lockstep.Member
 ---@param gate? lockstep.Gate
-function Wave:refresh(member, gate)
+---@param spared? string
+function Wave:refresh(member, gate, spared)
 	local name = self.component.name
 	self.hook("before_member", { member = member, component = name })
 	local r = snap.refresh {
@@ -68,6 +72,7 @@ function Wave:refresh(member, gate)
 		revision = self.revision,
 		replaced = "tell",
 		downtime = self.downtime,
+		spared = spared,
 	}
 	self.has[member] = r.to
 	self.replaced = wave.newer(r.replaced, self.replaced)
@@ -79,6 +84,7 @@ function Wave:refresh(member, gate)
 		if gate then
 			gate(member, had)
 		end
+		self.done[#self.done + 1] = member
 	end
 	self.hook("after_member", { member = member, component = name, changed = r.changed })
 end

@@ -141,6 +141,9 @@ impl From<OpError> for Unmet {
 /// How often what a command prints is passed on while it runs. One that ends before is read to its end instead.
 const PACE: Duration = Duration::from_secs(2);
 
+/// The first pause between two looks.
+const SOON: Duration = Duration::from_millis(250);
+
 /// After how long those that haven't answered are named, and how often.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -527,25 +530,19 @@ impl Cx {
         self.host.note(&self.path, note);
     }
 
-    /// Looks again and again, `every` so often, until a look says yes.
+    /// Looks again and again until a look says yes: soon at first, and the longer it takes the less often, up to `every`.
     ///
     /// # Errors
     /// The look's own, at once; or, when the step's time is up, a timeout that names what was missing last.
     pub async fn until<T>(
         &self,
         every: Duration,
-        mut look: impl AsyncFnMut() -> Look<T>,
+        look: impl AsyncFnMut() -> Look<T>,
     ) -> Result<T, OpError> {
-        loop {
-            match look().await {
-                Ok(value) => return Ok(value),
-                Err(Unmet::NotYet(missing)) => self.pause(every, missing).await?,
-                Err(Unmet::Failed(error)) => return Err(error),
-            }
-        }
+        self.steady(1, every, |_| (), look).await
     }
 
-    /// As [`Cx::until`], until `looks` in a row say yes and agree in what `same` takes of them.
+    /// As [`Cx::until`], until `looks` in a row, `every` so often, say yes and agree in what `same` takes of them.
     ///
     /// # Errors
     /// As [`Cx::until`].
@@ -556,20 +553,28 @@ impl Cx {
         same: impl Fn(&T) -> K,
         mut look: impl AsyncFnMut() -> Look<T>,
     ) -> Result<T, OpError> {
+        let began = Instant::now();
         let (mut good, mut last) = (0, None);
-        self.until(every, async || {
-            let value = look().await.inspect_err(|_| last = None)?;
-            let now = Some(same(&value));
-            good = if now == last { good + 1 } else { 1 };
-            last = now;
-            if good >= looks {
-                return Ok(value);
+        loop {
+            match look().await {
+                Ok(value) => {
+                    let now = Some(same(&value));
+                    good = if now == last { good + 1 } else { 1 };
+                    last = now;
+                    if good >= looks {
+                        return Ok(value);
+                    }
+                    let so_far = format!("healthy so far, {good} of {looks} checks");
+                    self.pause(every, so_far).await?;
+                }
+                Err(Unmet::NotYet(missing)) => {
+                    last = None;
+                    let pause = (began.elapsed() / 4).max(SOON).min(every);
+                    self.pause(pause, missing).await?;
+                }
+                Err(Unmet::Failed(error)) => return Err(error),
             }
-            Err(Unmet::NotYet(format!(
-                "healthy so far, {good} of {looks} checks"
-            )))
-        })
-        .await
+        }
     }
 
     /// Lets `pause` pass, since something is missing.

@@ -54,9 +54,6 @@ const LOOK: Duration = Duration::from_secs(30);
 /// Pause between two looks of a gate.
 const EVERY: Duration = Duration::from_secs(3);
 
-/// Good looks in a row before a gate opens: after a change of leader healthy members were seen as offline for a moment.
-const SAMPLES: u32 = 2;
-
 pub(crate) fn module() -> Module {
     Module::new("lxd", "Instances: LXD and its cluster.")
         .op::<Members>()
@@ -192,13 +189,12 @@ impl Op for Wait {
     }
 
     async fn run(cx: &Cx, _: WaitArgs) -> Result<WaitOut, OpError> {
-        cx.steady(SAMPLES, EVERY, |_| (), async || look(cx).await)
-            .await
+        cx.until(EVERY, async || look(cx).await).await
     }
 }
 
 async fn look(cx: &Cx) -> Look<WaitOut> {
-    let presence = Presence::look(cx, Component::Lxd.snap()).await?;
+    let presence = Presence::look(cx, Component::Lxd.snap(), &[]).await?;
     let answers = join_all(presence.with.iter().map(|member| ready(cx, member))).await;
     let (mut waiting, mut unasked) = (Vec::new(), Vec::new());
     for (member, answer) in presence.with.iter().zip(answers) {

@@ -13,7 +13,7 @@ use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::Member;
-use crate::products::ceph::{self, Aside, OsdDump, Raised, Status};
+use crate::products::ceph::{self, Answers, Aside, OsdDump, Raised, Status};
 
 pub(crate) use baseline::{Baseline, BaselineOut, Order};
 pub(crate) use finish::Finish;
@@ -115,8 +115,9 @@ impl Op for Health {
 
 /// How the storage is, asked of the first of `members` that answers.
 pub(crate) async fn health(cx: &Cx, members: &[Member]) -> Result<HealthOut, OpError> {
-    let (asked, status): (_, Status) = ceph::ask(cx, members, &["-s"]).await?;
-    let cmd = ceph::command(&["osd", "dump"]);
-    let dump: OsdDump = cx.cmd(&asked, &cmd).await?.json(&cmd, &asked)?;
+    let cmd = ceph::session(&["status", "osd dump"]);
+    let (asked, output) = cx.ask(members, &cmd).await?;
+    let mut answers = Answers::of(&asked, &cmd, &output, 0)?;
+    let (status, dump): (Status, OsdDump) = (answers.next()?, answers.next()?);
     Ok(HealthOut::of(&status, &dump))
 }

@@ -72,6 +72,9 @@ pub(crate) struct WaitArgs {
     pub(crate) member: Option<Member>,
     /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
     pub(crate) before: Option<Revision>,
+    /// Members that were refreshed before: their services have to run still.
+    #[serde(default)]
+    pub(crate) done: Vec<Member>,
 }
 
 /// What the gate saw when it opened.
@@ -112,18 +115,18 @@ impl Op for Wait {
         let (member, before) = (args.member.as_ref(), args.before.as_ref());
         cx.until(EVERY, async || match member {
             Some(member) => Ok(WaitOut {
-                database: microcluster::look(cx, MICROCLOUD, member).await?,
+                database: microcluster::look_refreshed(cx, MICROCLOUD, member, &args.done).await?,
                 services: None,
             }),
-            None => everywhere(cx).await,
+            None => everywhere(cx, &args.done).await,
         })
         .await
         .map_err(|e| microcluster::with_way_back(cx, e, MICROCLOUD, member, before))
     }
 }
 
-async fn everywhere(cx: &Cx) -> Look<WaitOut> {
-    let presence = microcluster::look_everywhere(cx, MICROCLOUD).await?;
+async fn everywhere(cx: &Cx, done: &[Member]) -> Look<WaitOut> {
+    let presence = microcluster::look_everywhere(cx, MICROCLOUD, done).await?;
     Ok(WaitOut {
         database: State::Online,
         services: overview::look(cx, &presence).await?,

@@ -13,8 +13,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use crate::contract::cmd::{Cmd, End, Output};
+use crate::contract::cmd::{Cmd, End, Output, last_line};
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::schema::Member;
@@ -23,12 +24,21 @@ use crate::contract::text::joined;
 pub use codes::{Class, Codes, Raised, Severity, all as codes, notes};
 pub(crate) use manager::manager_modules;
 pub use maps::{
-    MdsStat, Metadata, MgrStat, MonDump, OkToStop, OsdDump, OsdTree, Release, Versions,
+    Groups, MdsStat, Metadata, MgrStat, MonDump, OkToStop, OsdDump, OsdTree, PgStat, Release,
+    Versions,
 };
 pub use status::{Aside, Figures, Status};
 
 /// Without quorum commands block, perhaps for ever, and `--connect-timeout` doesn't cover all of it.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// For how long a manager is waited for: what was asked before there is one is answered then.
+const MANAGER: Duration = Duration::from_secs(10);
+
+/// What a picture is made of, as monitors have it.
+const MAPS: [&str; 7] = [
+    "status", "mon dump", "mgr stat", "mds stat", "osd dump", "osd tree", "versions",
+];
 
 /// A `ceph` command with JSON output.
 pub(crate) fn command(args: &[&str]) -> Cmd {
@@ -45,11 +55,81 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     cx.ask_json(members, &command(args)).await
 }
 
+/// Gives one process of the client several questions, which it reads as lines.
+const SESSION: [&str; 4] = [
+    "/bin/sh",
+    "-c",
+    r#"printf '%s\n' "$@" | /snap/bin/microceph.ceph --connect-timeout 15 -f json"#,
+    "ceph",
+];
+
+/// Several questions to one process of the client: most of what a question takes is the client's start. It ends with 0
+/// whatever becomes of them, and prints a document for each that it has an answer to (`src/ceph.in`; seen with 18.2.7 and
+/// 20.2.4).
+pub(crate) fn session<Q: AsRef<str>>(questions: &[Q]) -> Cmd {
+    let questions = questions.iter().map(AsRef::as_ref);
+    Cmd::root(SESSION.into_iter().chain(questions)).timeout(TIMEOUT)
+}
+
+/// The answers of a [`session`], one by one.
+pub(crate) struct Answers<'a> {
+    pub(crate) member: &'a Member,
+    cmd: &'a Cmd,
+    output: &'a Output,
+    documents: std::vec::IntoIter<Value>,
+}
+
+impl<'a> Answers<'a> {
+    /// What a session printed: as many documents as there were questions. With fewer nobody can tell whose each is, but for
+    /// `open` questions at the end, which may have no answer.
+    pub(crate) fn of(
+        member: &'a Member,
+        cmd: &'a Cmd,
+        output: &'a Output,
+        open: usize,
+    ) -> Result<Self, OpError> {
+        let text = output.text(cmd, member)?;
+        let documents: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(text)
+            .into_iter()
+            .collect();
+        let documents = documents.map_err(|e| unreadable(member, cmd, output, &e))?;
+        let asked = cmd.argv.len().saturating_sub(SESSION.len());
+        if documents.len() <= asked && documents.len() + open >= asked {
+            return Ok(Self {
+                member,
+                cmd,
+                output,
+                documents: documents.into_iter(),
+            });
+        }
+        let why = last_line(&output.stderr, "");
+        let what = format!("answered {} of {asked} questions: {why}", documents.len());
+        Err(output.failure(cmd, member, &what))
+    }
+
+    /// Whether there is another one.
+    fn has_more(&self) -> bool {
+        !self.documents.as_slice().is_empty()
+    }
+
+    /// The next one.
+    pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<T, OpError> {
+        let document = self.documents.next().unwrap_or_default();
+        T::deserialize(document).map_err(|e| unreadable(self.member, self.cmd, self.output, &e))
+    }
+}
+
+fn unreadable(member: &Member, cmd: &Cmd, output: &Output, error: &serde_json::Error) -> OpError {
+    let what = format!("printed something else than the JSON expected of it ({error})");
+    output.failure(cmd, member, &what)
+}
+
 /// Ceph as one member saw it, all at once.
 #[derive(Clone, Debug)]
 pub(crate) struct Picture {
     pub(crate) asked: Member,
-    /// `ceph -s`
+    /// `ceph status`, with the placement groups as the manager has them, if it says: what monitors have of them is up to 5 s
+    /// older (`mon_mgr_digest_period`).
     pub(crate) status: Status,
     /// `ceph mon dump`
     pub(crate) mons: MonDump,
@@ -61,14 +141,42 @@ pub(crate) struct Picture {
     pub(crate) dump: OsdDump,
     /// `ceph osd tree`
     pub(crate) tree: OsdTree,
+    /// `ceph versions`
+    pub(crate) versions: Versions,
+    /// What each of the daemons runs that were asked about.
+    pub(crate) metadata: Vec<Metadata>,
+    /// The placement groups of the OSDs that were asked about.
+    pub(crate) groups: Vec<(i64, Groups)>,
+    /// Whether the OSDs can be stopped that were asked about.
+    pub(crate) ok_to_stop: bool,
+}
+
+/// What else is asked for a picture.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Closer {
+    /// Daemons, by kind and name, for example `mon micro01`.
+    pub(crate) daemons: Vec<(&'static str, String)>,
+    /// OSDs whose placement groups matter.
+    pub(crate) osds: Vec<i64>,
+    /// OSDs that are to be stopped.
+    pub(crate) stopping: Vec<i64>,
 }
 
 impl Picture {
     /// Takes it from the first of `members` that answers.
     pub(crate) async fn take(cx: &Cx, members: &[Member]) -> Result<Self, OpError> {
+        Self::closer(cx, members, &Closer::default()).await
+    }
+
+    /// As [`Picture::take`], with more of some daemons.
+    pub(crate) async fn closer(
+        cx: &Cx,
+        members: &[Member],
+        closer: &Closer,
+    ) -> Result<Self, OpError> {
         let mut last = OpError::refused("there is no member to ask");
         for member in members {
-            match Self::of(cx, member).await {
+            match Self::of(cx, member, closer).await {
                 Ok(picture) => return Ok(picture),
                 Err(error) => last = error,
             }
@@ -76,43 +184,65 @@ impl Picture {
         Err(last)
     }
 
-    /// As `member` sees it. Without quorum each command takes its whole time and says nothing: the first one shows that.
-    async fn of(cx: &Cx, member: &Member) -> Result<Self, OpError> {
-        let status = command(&["-s"]);
-        let status = cx.cmd(member, &status).await?.json(&status, member)?;
-        let asks: [&[&str]; 5] = [
-            &["mon", "dump"],
-            &["mgr", "stat"],
-            &["mds", "stat"],
-            &["osd", "dump"],
-            &["osd", "tree"],
-        ];
-        let batch = asks.map(command);
-        let outputs = cx.batch(member, &batch).await?;
-        Self::read(member, status, &batch, &outputs)
+    /// As `member` sees it. Without a manager the questions to it hang, and the monitors are asked alone.
+    async fn of(cx: &Cx, member: &Member, closer: &Closer) -> Result<Self, OpError> {
+        let metadata = closer.daemons.iter();
+        let metadata = metadata.map(|(kind, who)| format!("{kind} metadata {who}"));
+        let monitors: Vec<String> = MAPS
+            .map(str::to_owned)
+            .into_iter()
+            .chain(metadata)
+            .collect();
+        let mut all = monitors.clone();
+        all.push("pg stat".to_owned());
+        all.extend(closer.osds.iter().map(|id| format!("pg ls-by-osd {id}")));
+        let open = usize::from(!closer.stopping.is_empty());
+        if open > 0 {
+            all.push(stopping(&closer.stopping));
+        }
+        let cmd = session(&all).timeout(MANAGER);
+        let output = cx.cmd(member, &cmd).await?;
+        if output.end != End::TimedOut {
+            let mut answers = Answers::of(member, &cmd, &output, open)?;
+            let mut picture = Self::of_monitors(member, closer, &mut answers)?;
+            picture.status.update(answers.next()?);
+            for id in &closer.osds {
+                picture.groups.push((*id, answers.next()?));
+            }
+            picture.ok_to_stop = answers.has_more() && answers.next::<OkToStop>()?.ok_to_stop;
+            return Ok(picture);
+        }
+        let silent = output.failure(&cmd, member, "");
+        let cmd = session(&monitors);
+        let output = cx.cmd(member, &cmd).await?;
+        let mut answers = Answers::of(member, &cmd, &output, 0)?;
+        let mut picture = Self::of_monitors(member, closer, &mut answers)?;
+        picture.status.manager_is_silent(&silent);
+        Ok(picture)
     }
 
-    fn read(
+    fn of_monitors(
         member: &Member,
-        status: Status,
-        batch: &[Cmd; 5],
-        outputs: &[Output],
+        closer: &Closer,
+        answers: &mut Answers<'_>,
     ) -> Result<Self, OpError> {
-        let [mons, mgr, mds, dump, tree] = outputs else {
-            return Err(OpError::command(
-                "the transport returned other outputs than were asked for",
-            )
-            .on(member));
-        };
-        Ok(Self {
+        let mut picture = Self {
             asked: member.clone(),
-            status,
-            mons: mons.json(&batch[0], member)?,
-            mgr: mgr.json(&batch[1], member)?,
-            mds: mds.json(&batch[2], member)?,
-            dump: dump.json(&batch[3], member)?,
-            tree: tree.json(&batch[4], member)?,
-        })
+            status: answers.next()?,
+            mons: answers.next()?,
+            mgr: answers.next()?,
+            mds: answers.next()?,
+            dump: answers.next()?,
+            tree: answers.next()?,
+            versions: answers.next()?,
+            metadata: Vec::new(),
+            groups: Vec::new(),
+            ok_to_stop: false,
+        };
+        for _ in &closer.daemons {
+            picture.metadata.push(answers.next()?);
+        }
+        Ok(picture)
     }
 
     /// Everything that speaks against taking `member` down, or, without one, against going on after one came back. What is
@@ -176,6 +306,29 @@ impl Picture {
         }
         needs
     }
+}
+
+/// Whether the OSDs of each of these hosts can be stopped, one host at a time, without data becoming unavailable.
+pub(crate) async fn each_ok_to_stop(
+    cx: &Cx,
+    asked: &Member,
+    hosts: &[Vec<i64>],
+) -> Result<bool, OpError> {
+    let hosts = hosts.iter().filter(|ids| !ids.is_empty());
+    let questions: Vec<String> = hosts.map(|ids| stopping(ids)).collect();
+    let cmd = session(&questions);
+    let output = cx.cmd(asked, &cmd).await?;
+    // A refusal has no document.
+    let mut answers = Answers::of(asked, &cmd, &output, questions.len())?;
+    let mut each = 0;
+    while answers.has_more() {
+        each += usize::from(answers.next::<OkToStop>()?.ok_to_stop);
+    }
+    Ok(each == questions.len())
+}
+
+fn stopping(ids: &[i64]) -> String {
+    format!("osd ok-to-stop {}", joined(ids, " "))
 }
 
 /// Whether these OSDs can be stopped without data becoming unavailable, as Ceph tells; why not, if they can't.

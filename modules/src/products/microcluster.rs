@@ -8,7 +8,7 @@ mod table;
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ use crate::contract::component::Component;
 use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
-use crate::products::snapd::{self, Presence, Revision};
+use crate::products::snapd::{Presence, Revision};
 
 /// Each member that doesn't answer costs the one that is asked 30 s, one after the other.
 const TIMEOUT: Duration = Duration::from_secs(100);
@@ -115,10 +115,10 @@ pub(crate) fn judge(app: App, presence: &Presence, rows: &[Row]) -> Result<State
     Err(format!("{}: {}", app.title, odd.join(", ")))
 }
 
-/// How the database stands as `member` sees it.
-pub(crate) async fn look(cx: &Cx, app: App, member: &Member) -> Look<State> {
-    let presence = Presence::look(cx, app.snap).await?;
-    seen(app, &presence, member, &list(cx, app, member).await)
+/// How the database stands as `member` sees it, if the services of its snap run on all of `watched`.
+pub(crate) async fn look(cx: &Cx, app: App, member: &Member, watched: &[Member]) -> Look<State> {
+    let (presence, rows) = join(Presence::look(cx, app.snap, watched), list(cx, app, member)).await;
+    seen(app, &presence?, member, &rows)
 }
 
 /// How the database stands by what `member` said.
@@ -159,24 +159,22 @@ pub(crate) fn with_way_back(
     OpError { message, ..error }
 }
 
-/// What is missing on a member that was refreshed until its services run and its daemon is online, or waits for the members
-/// that don't have the release yet.
-pub(crate) async fn look_refreshed(cx: &Cx, app: App, member: &Member) -> Look<State> {
-    let down = snapd::services_down(cx, member, app.snap).await;
-    let why = |error: &OpError| format!("services of {} on {member}: {error}", app.title);
-    let down = down.map_err(|error| Unmet::of(error, why))?;
-    if let Some(first) = down.first() {
-        let all = down.join(", ");
-        return Err(Unmet::NotYet(format!(
-            "down on {member}: {all}; on that member, see: sudo snap logs {first}"
-        )));
-    }
-    look(cx, app, member).await
+/// What is missing on a member that was refreshed until its services run, and still run on those that were before, and its
+/// daemon is online, or waits for the members that don't have the release yet.
+pub(crate) async fn look_refreshed(
+    cx: &Cx,
+    app: App,
+    member: &Member,
+    done: &[Member],
+) -> Look<State> {
+    let watched: Vec<Member> = [std::slice::from_ref(member), done].concat();
+    look(cx, app, member, &watched).await
 }
 
-/// Looks whether the database is online for each of its members, and returns who has the snap.
-pub(crate) async fn look_everywhere(cx: &Cx, app: App) -> Look<Presence> {
-    let presence = Presence::look(cx, app.snap).await?;
+/// Looks whether the database is online for each of its members and its snap's services run on all of `watched`, and returns
+/// who has the snap.
+pub(crate) async fn look_everywhere(cx: &Cx, app: App, watched: &[Member]) -> Look<Presence> {
+    let presence = Presence::look(cx, app.snap, watched).await?;
     match Views::take(cx, app, &presence).await.state(&presence)? {
         State::Online => Ok(presence),
         State::Waiting => Err(Unmet::NotYet(format!(

@@ -7,20 +7,23 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::contract::cmd::Cmd;
+use crate::contract::cmd::{Cmd, Output};
 use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::schema::Member;
 
 /// snapd answers reads at once, unless it has to ask the store: that takes up to 38 s (`store/store.go`).
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// For how long a member waits for the end of a change before it says how far the change is.
+const WATCH: Duration = Duration::from_secs(2);
 
 /// The kind of the task behind a refresh that looks for a further one.
 const RE_REFRESH: &str = "check-rerefresh";
@@ -213,24 +216,6 @@ impl Service {
     }
 }
 
-/// The services of a snap that are to run on a member and don't. A refresh is done for snapd once they were started: one
-/// that ends a second later is nobody's news (`wrappers/services.go`).
-pub(crate) async fn services_down(
-    cx: &Cx,
-    member: &Member,
-    snap: &str,
-) -> Result<Vec<String>, OpError> {
-    let path = format!("/v2/apps?names={snap}&select=service");
-    let services: Vec<Service> = ask(cx, member, &path).await?;
-    if services.is_empty() {
-        return Err(OpError::command(format!("snapd lists no services of {snap}")).on(member));
-    }
-    let down = services.into_iter().filter(Service::is_down);
-    Ok(down
-        .map(|service| format!("{snap}.{}", service.name))
-        .collect())
-}
-
 /// Who has a snap and who doesn't, as each member's own snapd tells. Members that nobody could ask are in neither list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Presence {
@@ -260,11 +245,28 @@ impl Presence {
         Ok(presence)
     }
 
-    /// As [`Presence::of`], in a look.
-    /// It fails where a member gives no answer: it may have the snap.
-    pub(crate) async fn look(cx: &Cx, snap: &str) -> Look<Self> {
-        let presence = Self::of(cx, snap).await;
-        presence.map_err(|error| Unmet::of(error, OpError::located))
+    /// As [`Presence::of`], in a look, which also wants the services of the snap to run on those of `watched` that have it. A
+    /// refresh is done for snapd once they were started: one that ends a second later is nobody's news
+    /// (`wrappers/services.go`).
+    pub(crate) async fn look(cx: &Cx, snap: &str, watched: &[Member]) -> Look<Self> {
+        let presence = Self::of(cx, snap);
+        let with_services = join_all(watched.iter().map(|member| services_down(cx, member, snap)));
+        let (presence, services) = join(presence, with_services).await;
+        let presence = presence.map_err(|error| Unmet::of(error, OpError::located))?;
+        for (member, down) in watched.iter().zip(services) {
+            if !presence.with.contains(member) {
+                continue;
+            }
+            let why = |error: &OpError| format!("services of {snap} on {member}: {error}");
+            let down = down.map_err(|error| Unmet::of(error, why))?;
+            if let Some(first) = down.first() {
+                let all = down.join(", ");
+                return Err(Unmet::NotYet(format!(
+                    "down on {member}: {all}; on that member, see: sudo snap logs {first}"
+                )));
+            }
+        }
+        Ok(presence)
     }
 
     /// What is wrong with a list of a product's members: nothing may be concluded from one that lacks a member with the snap,
@@ -286,6 +288,19 @@ impl Presence {
         wrong.extend(odd.map(|m| format!("{title} lists {m}, which doesn't have its snap")));
         (!wrong.is_empty()).then(|| wrong.join("; "))
     }
+}
+
+/// The services of a snap that are to run on a member and don't.
+async fn services_down(cx: &Cx, member: &Member, snap: &str) -> Result<Vec<String>, OpError> {
+    let path = format!("/v2/apps?names={snap}&select=service");
+    let services: Vec<Service> = ask(cx, member, &path).await?;
+    if services.is_empty() {
+        return Err(OpError::command(format!("snapd lists no services of {snap}")).on(member));
+    }
+    let down = services.into_iter().filter(Service::is_down);
+    Ok(down
+        .map(|service| format!("{snap}.{}", service.name))
+        .collect())
 }
 
 /// An error that snapd answered with.
@@ -316,6 +331,22 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     read(member, answer)
 }
 
+/// A change, when it is over or some time has passed. The member itself waits for its end: snapd's client looks ten times a
+/// second, and leaves the change alone when its own time is up (`cmd/snap/wait.go`; an interrupt would abort the change).
+pub(crate) async fn watch(cx: &Cx, member: &Member, id: &str) -> Result<Change, OpError> {
+    let facts = cx.facts(member).await?;
+    let path = format!("/v2/changes/{id}");
+    let batch = [
+        Cmd::user(["/usr/bin/snap", "watch", id]).timeout(WATCH),
+        request(facts.curl.as_deref(), &path),
+    ];
+    let outputs = cx.batch(member, &batch).await?;
+    let [_, output] = outputs.as_slice() else {
+        return Err(OpError::command("two answers were expected").on(member));
+    };
+    read(member, answered(member, &batch[1], output)?)
+}
+
 /// Reads several paths of the API in one exec.
 pub(crate) async fn get<const N: usize>(
     cx: &Cx,
@@ -325,22 +356,29 @@ pub(crate) async fn get<const N: usize>(
     let facts = cx.facts(member).await?;
     let batch = paths.map(|path| request(facts.curl.as_deref(), path));
     let outputs = cx.batch(member, &batch).await?;
-    let answers = batch.iter().zip(&outputs).map(|(cmd, output)| {
-        let envelope: Envelope = output.json(cmd, member)?;
-        if envelope.kind != "error" {
-            return Ok(Ok(envelope.result));
-        }
-        Ok(Err(ApiError::deserialize(&envelope.result).unwrap_or_else(
-            |e| ApiError {
-                message: format!("an error that can't be read: {e}"),
-                kind: String::new(),
-            },
-        )))
-    });
+    let answers = batch.iter().zip(&outputs);
+    let answers = answers.map(|(cmd, output)| answered(member, cmd, output));
     let answers: Vec<_> = answers.collect::<Result<_, OpError>>()?;
     answers
         .try_into()
         .map_err(|_| OpError::command(format!("{N} answers were expected")).on(member))
+}
+
+fn answered(
+    member: &Member,
+    cmd: &Cmd,
+    output: &Output,
+) -> Result<Result<Value, ApiError>, OpError> {
+    let envelope: Envelope = output.json(cmd, member)?;
+    if envelope.kind != "error" {
+        return Ok(Ok(envelope.result));
+    }
+    Ok(Err(ApiError::deserialize(&envelope.result).unwrap_or_else(
+        |e| ApiError {
+            message: format!("an error that can't be read: {e}"),
+            kind: String::new(),
+        },
+    )))
 }
 
 fn request(curl: Option<&str>, path: &str) -> Cmd {

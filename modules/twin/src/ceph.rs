@@ -5,6 +5,7 @@
 
 mod command;
 mod faults;
+mod groups;
 mod health;
 mod maps;
 mod mutes;
@@ -102,6 +103,14 @@ pub(crate) struct Ceph {
     unknown_until: u64,
     /// What monitors go on telling of placement groups while there is no manager.
     told_last: Option<String>,
+    /// When OSDs have reported what has become of the placement groups, and what is shown of them until then.
+    #[serde(default)]
+    reported_at: u64,
+    #[serde(default)]
+    shown: String,
+    /// The number of the monitors' last election.
+    #[serde(default)]
+    election: u64,
     /// Modules of the manager that were switched on.
     #[serde(default)]
     pub(crate) modules: BTreeSet<String>,
@@ -132,6 +141,9 @@ pub(crate) struct Osd {
     pub(crate) host: String,
     running: bool,
     pub(crate) up: bool,
+    /// The number of the map in which it came up.
+    #[serde(default)]
+    up_from: u64,
     version: Version,
 }
 
@@ -150,12 +162,16 @@ pub(crate) enum Event {
     FinishUpgrade(u32),
 }
 
+/// By how much an election of the monitors raises its number: one for its begin, and one for its end.
+const ELECTION: u64 = 2;
 /// From the start of a monitor to its being in quorum, in milliseconds.
 const MON_JOINS: u64 = 3000;
 /// From the start of an OSD to its being up.
 const OSD_BOOTS: u64 = 5000;
 /// From an OSD's being up to its placement groups being clean.
 const RECOVERY: u64 = 6000;
+/// From a change of the placement groups to the report of their OSDs (at most `mgr_stats_period`, which is 5 s).
+const REPORTS: u64 = 3000;
 /// From the stop of a manager or metadata server to its standby's taking over.
 const FAILOVER: u64 = 2000;
 /// The same where it is cut off (`mon_mgr_beacon_grace`).
@@ -172,11 +188,13 @@ const FINISH_TRIES: u32 = 10;
 fn stop(world: &mut World, member: &str) {
     watch::on_stop(world, member);
     let state = health::pg_state(world);
+    let now = world.now;
     let ceph = &mut world.ceph;
     ceph.epoch += 1;
     if let Some(mon) = ceph.mons.get_mut(member) {
         mon.running = false;
         mon.in_quorum = false;
+        ceph.election += ELECTION;
     }
     for daemons in [&mut ceph.mgrs, &mut ceph.mdss] {
         if let Some(daemon) = daemons.get_mut(member) {
@@ -191,6 +209,8 @@ fn stop(world: &mut World, member: &str) {
     }
     if had_osds {
         ceph.unclean_by = Some(member.to_owned());
+        ceph.shown.clone_from(&state);
+        ceph.reported_at = now + REPORTS;
     }
     if ceph.mgr.as_deref() == Some(member) {
         ceph.mgr = None;
@@ -275,6 +295,7 @@ pub(crate) fn happen(world: &mut World, event: Event) {
                 && let Some(mon) = world.ceph.mons.get_mut(&host)
             {
                 mon.in_quorum = false;
+                world.ceph.election += ELECTION;
             }
         }
         Event::MgrTakesOver => mgr_takes_over(world),
@@ -302,6 +323,7 @@ fn mon_joins(world: &mut World, host: &str) {
     let ceph = &mut world.ceph;
     if let Some(mon) = ceph.mons.get_mut(host).filter(|mon| mon.running && comes) {
         mon.in_quorum = true;
+        ceph.election += ELECTION;
     }
     // The monitors' own floor rises once all of them have a release, and with it there is no way back.
     if ceph.mons.values().all(|mon| mon.in_quorum)
@@ -349,10 +371,14 @@ fn osd_up(world: &mut World, id: u32) {
     if osd.up || !osd.running || !world.answers(&osd.host) {
         return;
     }
-    let now = world.now;
-    if let Some(osd) = world.ceph.osds.get_mut(&id) {
+    let (now, shown) = (world.now, health::pg_state(world));
+    let ceph = &mut world.ceph;
+    if let Some(osd) = ceph.osds.get_mut(&id) {
         osd.up = true;
+        osd.up_from = ceph.epoch;
     }
+    ceph.shown = shown;
+    ceph.reported_at = now + REPORTS;
     world.ceph.recovering_until = now + RECOVERY;
     world.ceph.unclean_by = Some(osd.host);
 }

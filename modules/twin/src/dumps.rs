@@ -5,7 +5,12 @@ use crate::programs;
 use crate::world::{Proc, Reply, World};
 
 /// `sh -c 'umask 077; out=$1; shift; …' sh FILE PROGRAM…`: the file gets what the program prints. 74 where it can't.
+///
+/// `sh -c 'printf '%s\n' "$@" | PROGRAM…' NAME LINE…`: the program reads the lines.
 pub(crate) fn sh(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
+    if let Some(inner) = piped(proc) {
+        return programs::look(world, &inner);
+    }
     let ["-c", script, "sh", path, argv @ ..] = args else {
         return Reply::fail(127, "sh: not understood by the twin\n");
     };
@@ -33,6 +38,18 @@ pub(crate) fn sh(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
         stdout: String::new(),
         ..output
     })
+}
+
+/// The program that reads lines, if that is what a command is.
+pub(crate) fn piped(proc: &Proc) -> Option<Proc> {
+    let [_, flag, script, _, lines @ ..] = proc.cmd.argv.as_slice() else {
+        return None;
+    };
+    let program = script.strip_prefix(r#"printf '%s\n' "$@" | "#)?;
+    let mut inner = proc.clone();
+    inner.cmd.argv = program.split(' ').map(str::to_owned).collect();
+    inner.cmd.stdin = Some(lines.join("\n"));
+    (flag == "-c").then_some(inner)
 }
 
 /// What such a program prints.

@@ -28,6 +28,9 @@ pub(crate) fn app(program: &str) -> Option<(&'static str, &str)> {
     Some((product.snap(), name))
 }
 
+/// What the start of Ceph's client takes, in milliseconds.
+const CEPH: u64 = 300;
+
 /// What a command takes beyond the ordinary before it first looks at the world, in milliseconds.
 pub(crate) fn extra_latency(world: &World, cmd: &Cmd) -> u64 {
     match program(cmd) {
@@ -42,7 +45,14 @@ pub(crate) fn extra_latency(world: &World, cmd: &Cmd) -> u64 {
         {
             200 + world.store.takes(true)
         }
-        "microceph.ceph" => 300,
+        "microceph.ceph" => CEPH,
+        "sh" if cmd
+            .argv
+            .get(2)
+            .is_some_and(|script| script.contains("| /snap/bin/microceph.ceph ")) =>
+        {
+            CEPH
+        }
         _ => 0,
     }
 }

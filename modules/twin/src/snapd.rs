@@ -54,6 +54,9 @@ pub(crate) fn snap(world: &mut World, member: &str, root: bool, args: &[&str]) -
     if names.first() == Some(&"debug") {
         return api::debug(world, member, &names);
     }
+    if let ["watch", id] = names.as_slice() {
+        return change::watch(world, member, id);
+    }
     if !root {
         return Reply::fail(1, "error: access denied (try with sudo)\n");
     }

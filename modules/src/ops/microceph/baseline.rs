@@ -10,7 +10,7 @@ use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::Member;
 use crate::contract::text::joined;
-use crate::products::ceph::{self, Aside, Picture, Versions};
+use crate::products::ceph::{self, Aside, Picture};
 
 /// Record how the storage is before a wave. What comes later is held against it.
 ///
@@ -77,9 +77,6 @@ impl Op for Baseline {
                 osd_names(&homeless)
             )));
         }
-        let cmd = ceph::command(&["versions"]);
-        let output = cx.cmd(&picture.asked, &cmd).await?;
-        let versions: Versions = output.json(&cmd, &picture.asked)?;
         Ok(BaselineOut {
             downtime: downtime(cx, &picture).await?,
             mons: picture.mons.names().map(str::to_owned).collect(),
@@ -90,7 +87,7 @@ impl Op for Baseline {
             flags: picture.dump.flags_set.clone(),
             host_flags: picture.dump.crush_node_flags.clone(),
             require_osd_release: picture.dump.require_osd_release,
-            versions: versions.releases(),
+            versions: picture.versions.releases(),
         })
     }
 }
@@ -106,10 +103,15 @@ async fn downtime(cx: &Cx, picture: &Picture) -> Result<Vec<String>, OpError> {
     if !picture.status.problems(None, Aside::default()).is_empty() {
         return Ok(reasons);
     }
-    for member in cx.members() {
-        reasons.extend(picture.needs(&member));
-        let (ids, _) = picture.tree.of_host(member.as_str());
-        reasons.extend(ceph::ok_to_stop(cx, &picture.asked, &ids).await?);
+    let members = cx.members();
+    let of_host = |member: &Member| picture.tree.of_host(member.as_str()).0;
+    let osds: Vec<Vec<i64>> = members.iter().map(of_host).collect();
+    let each = ceph::each_ok_to_stop(cx, &picture.asked, &osds).await?;
+    for (member, ids) in members.iter().zip(&osds) {
+        reasons.extend(picture.needs(member));
+        if !each {
+            reasons.extend(ceph::ok_to_stop(cx, &picture.asked, ids).await?);
+        }
     }
     Ok(reasons)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -14,7 +15,7 @@ use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
 use crate::contract::text::joined;
-use crate::products::ceph::{self, OsdDump, Release, Versions};
+use crate::products::ceph::{Closer, OsdDump, Release};
 use crate::products::microcluster::{self, MICROCEPH};
 
 /// MicroCeph requires the release of all OSDs by itself, within 10 s + 10 × 10 s of its daemon's start (`ceph/start.go`),
@@ -31,6 +32,9 @@ const BY_ITSELF: Duration = Duration::from_secs(180);
 pub(crate) struct FinishArgs {
     /// What `microceph.baseline` returned before the wave.
     pub(crate) since: BaselineOut,
+    /// Members that were refreshed: their services have to run still.
+    #[serde(default)]
+    pub(crate) done: Vec<Member>,
     /// Good looks in a row, 5 s apart.
     #[serde(default = "samples")]
     pub(crate) samples: u32,
@@ -81,26 +85,29 @@ impl Op for Finish {
             args.samples,
             EVERY,
             |_| (),
-            async || look(cx, &args.since, began).await,
+            async || look(cx, &args, began).await,
         )
         .await
     }
 }
 
-async fn look(cx: &Cx, since: &BaselineOut, began: Instant) -> Look<FinishOut> {
-    whole(cx, None, Some(since)).await?;
-    microcluster::look_everywhere(cx, MICROCEPH).await?;
-    let members = cx.members();
-    let (asked, versions): (_, Versions) = ceph::ask(cx, &members, &["versions"]).await?;
-    let Some(release) = versions.one() else {
-        let several = versions.releases().into_iter();
+async fn look(cx: &Cx, args: &FinishArgs, began: Instant) -> Look<FinishOut> {
+    let since = &args.since;
+    let (picture, online) = join(
+        whole(cx, None, Some(since), &Closer::default()),
+        microcluster::look_everywhere(cx, MICROCEPH, &args.done),
+    )
+    .await;
+    let (picture, _) = (picture?, online?);
+    let Some(release) = picture.versions.one() else {
+        let several = picture.versions.releases().into_iter();
         let several = several.map(|(release, count)| format!("{count} run {release}"));
         return Err(Unmet::NotYet(format!(
             "not all daemons run the same release: {}; for more: sudo microceph.ceph versions",
             joined(several, ", ")
         )));
     };
-    let (_, dump): (_, OsdDump) = ceph::ask(cx, &members, &["osd", "dump"]).await?;
+    let (asked, dump) = (picture.asked, picture.dump);
     if dump.require_osd_release != release.name {
         if began.elapsed() > BY_ITSELF {
             require(cx, &asked, &release).await?;

@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::contract::cmd::Cmd;
+use crate::contract::cmd::last_line;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op, Probe, Switch};
 use crate::contract::schema::Member;
-use crate::products::ceph::{self, OsdDump, OsdTree};
+use crate::products::ceph::{Answers, OsdDump, OsdTree, session};
 
 /// Set or clear `noout` for a member: while it is set, Ceph doesn't start moving data because that member is away.
 ///
@@ -90,49 +90,50 @@ impl Op for Noout {
     }
 
     async fn run(cx: &Cx, args: NooutArgs) -> Result<NooutOut, OpError> {
-        let (asked, set, global) = noout(cx, &args.member).await?;
-        let was = cx.left::<Was>().map_or(set, |was| was.set);
-        if set == args.on || global {
-            let changed = was != args.on && !global;
-            let whose = if global { Kept::Cluster } else { Kept::Member };
+        let seen = Seen::take(cx, &args.member).await?;
+        let was = cx.left::<Was>().map_or(seen.set, |was| was.set);
+        if seen.set == args.on || seen.global {
+            let changed = was != args.on && !seen.global;
+            let whose = if seen.global {
+                Kept::Cluster
+            } else {
+                Kept::Member
+            };
             return Ok(NooutOut {
                 changed,
-                kept: (set && !changed).then_some(whose),
+                kept: (seen.set && !changed).then_some(whose),
             });
         }
-        if !has_osds(cx, &args.member).await? {
+        if !seen.has_osds {
             return Ok(NooutOut {
                 changed: false,
                 kept: None,
             });
         }
-        cx.witness(&Was { set }).await?;
+        cx.witness(&Was { set: seen.set }).await?;
         let verb = if args.on { "set-group" } else { "unset-group" };
-        let cmd = Cmd::root([
-            "/snap/bin/microceph.ceph",
-            "osd",
-            verb,
-            "noout",
-            args.member.as_str(),
-        ]);
-        cx.cmd(&asked, &cmd).await?.text(&cmd, &asked)?;
-        let (_, set, _) = noout(cx, &args.member).await?;
-        if set == args.on {
+        // One process: the change says nothing on success, and the maps that it prints are from after it.
+        let change = format!("osd {verb} noout {}", args.member);
+        let cmd = session(&[change.as_str(), MAPS[0], MAPS[1]]);
+        let output = cx.cmd(&seen.asked, &cmd).await?;
+        let answers = Answers::of(&seen.asked, &cmd, &output, 1)?;
+        if Seen::read(&args.member, answers)?.set == args.on {
             return Ok(NooutOut {
                 changed: true,
                 kept: None,
             });
         }
         Err(OpError::command(format!(
-            "ceph osd {verb} noout succeeded, but nothing changed"
+            "ceph osd {verb} noout changed nothing: {}",
+            last_line(&output.stderr, "")
         ))
         .on(&args.member))
     }
 
     async fn probe(cx: &Cx, args: NooutArgs) -> Result<Probe<NooutOut>, OpError> {
-        let (_, set, _) = noout(cx, &args.member).await?;
+        let seen = Seen::take(cx, &args.member).await?;
         match cx.left::<Was>() {
-            Some(was) if set == args.on => Ok(Probe::Done(NooutOut {
+            Some(was) if seen.set == args.on => Ok(Probe::Done(NooutOut {
                 changed: was.set != args.on,
                 kept: None,
             })),
@@ -141,15 +142,36 @@ impl Op for Noout {
     }
 }
 
-/// Who was asked, whether `noout` holds for `host`, and whether it does for the whole cluster.
-async fn noout(cx: &Cx, host: &Member) -> Result<(Member, bool, bool), OpError> {
-    let (asked, dump): (_, OsdDump) = ceph::ask(cx, &cx.members(), &["osd", "dump"]).await?;
-    let (set, global) = dump.noout(host.as_str());
-    Ok((asked, set, global))
+/// The flags, and whose OSDs they are for.
+const MAPS: [&str; 2] = ["osd dump", "osd tree"];
+
+/// What Ceph's maps say of a member.
+struct Seen {
+    /// Who was asked.
+    asked: Member,
+    /// Whether `noout` holds for it.
+    set: bool,
+    /// Whether it does because of the whole cluster.
+    global: bool,
+    /// Whether it is a host with OSDs: Ceph refuses flags for others.
+    has_osds: bool,
 }
 
-/// Whether the member is a host with OSDs in Ceph's map: Ceph refuses flags for others.
-async fn has_osds(cx: &Cx, host: &Member) -> Result<bool, OpError> {
-    let (_, tree): (_, OsdTree) = ceph::ask(cx, &cx.members(), &["osd", "tree"]).await?;
-    Ok(!tree.of_host(host.as_str()).0.is_empty())
+impl Seen {
+    async fn take(cx: &Cx, host: &Member) -> Result<Self, OpError> {
+        let cmd = session(&MAPS);
+        let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
+        Self::read(host, Answers::of(&asked, &cmd, &output, 0)?)
+    }
+
+    fn read(host: &Member, mut answers: Answers<'_>) -> Result<Self, OpError> {
+        let (dump, tree): (OsdDump, OsdTree) = (answers.next()?, answers.next()?);
+        let (set, global) = dump.noout(host.as_str());
+        Ok(Self {
+            asked: answers.member.clone(),
+            set,
+            global,
+            has_osds: !tree.of_host(host.as_str()).0.is_empty(),
+        })
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::join;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +13,9 @@ use crate::contract::cx::{Cx, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
-use crate::products::ceph::{self, Codes, Picture};
+use crate::products::ceph::{self, Closer, Picture};
+use crate::products::microcluster::MICROCEPH;
+use crate::products::snapd::Presence;
 
 /// Pause between two looks.
 const EVERY: Duration = Duration::from_secs(5);
@@ -28,16 +32,29 @@ pub(crate) struct SpareArgs {
     pub(crate) member: Member,
     /// What `microceph.baseline` returned: codes that were raised then don't count.
     pub(crate) since: Option<BaselineOut>,
+    /// Members that were refreshed before: their services have to run still.
+    #[serde(default)]
+    pub(crate) done: Vec<Member>,
     /// Storage may stop in the meantime: accept that the others can't do without the member.
     #[serde(default)]
     pub(crate) downtime: bool,
 }
 
-/// The storage can do without the member.
+/// The storage can do without the member. The figures are from just before: what is seen after the refresh is held against
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct SpareOut {
     /// Always true: a member that can't be spared is a failure.
     pub(crate) spared: bool,
+    /// When that was seen.
+    #[serde(default)]
+    pub(crate) at: Timestamp,
+    /// The number of the OSDs' map.
+    #[serde(default)]
+    pub(crate) osdmap: u64,
+    /// The number of the monitors' last election.
+    #[serde(default)]
+    pub(crate) election: u64,
 }
 
 pub(crate) struct Spare;
@@ -58,12 +75,21 @@ impl Op for Spare {
     }
 
     async fn run(cx: &Cx, args: SpareArgs) -> Result<SpareOut, OpError> {
-        let since = args.since.as_ref().map(|baseline| &baseline.codes);
         cx.until(EVERY, async || {
-            let seen = look(cx, &args.member, since, args.downtime).await;
+            let (seen, watched) = join(
+                look(cx, &args.member, args.since.as_ref(), args.downtime),
+                Presence::look(cx, MICROCEPH.snap, &args.done),
+            )
+            .await;
+            watched?;
             let (picture, against) = seen.map_err(|error| Unmet::of(error, unanswered))?;
             if against.is_empty() {
-                return Ok(SpareOut { spared: true });
+                return Ok(SpareOut {
+                    spared: true,
+                    at: cx.now(),
+                    osdmap: picture.dump.epoch,
+                    election: picture.status.election_epoch,
+                });
             }
             Err(Unmet::NotYet(with_place(
                 &picture,
@@ -80,26 +106,32 @@ impl Op for Spare {
 pub(crate) async fn against(
     cx: &Cx,
     member: &Member,
-    since: Option<&Codes>,
     downtime: bool,
 ) -> Result<Vec<String>, OpError> {
-    Ok(look(cx, member, since, downtime).await?.1)
+    Ok(look(cx, member, None, downtime).await?.1)
 }
 
 async fn look(
     cx: &Cx,
     member: &Member,
-    since: Option<&Codes>,
+    since: Option<&BaselineOut>,
     downtime: bool,
 ) -> Result<(Picture, Vec<String>), OpError> {
-    let picture = Picture::take(cx, &others_first(cx, Some(member))).await?;
-    let mut against = picture.problems(since, Some(member));
+    let known = since.and_then(|since| since.osds.get(member.as_str()));
+    let closer = Closer {
+        stopping: known.filter(|_| !downtime).cloned().unwrap_or_default(),
+        ..Closer::default()
+    };
+    let picture = Picture::closer(cx, &others_first(cx, Some(member)), &closer).await?;
+    let mut against = picture.problems(since.map(|since| &since.codes), Some(member));
     if downtime || !against.is_empty() {
         return Ok((picture, against));
     }
     against.extend(picture.needs(member));
     let (ids, down) = picture.tree.of_host(member.as_str());
     let up: Vec<i64> = ids.into_iter().filter(|id| !down.contains(id)).collect();
-    against.extend(ceph::ok_to_stop(cx, &picture.asked, &up).await?);
+    if !(picture.ok_to_stop && up.iter().all(|id| closer.stopping.contains(id))) {
+        against.extend(ceph::ok_to_stop(cx, &picture.asked, &up).await?);
+    }
     Ok((picture, against))
 }

@@ -2,32 +2,33 @@
 
 use std::time::Duration;
 
+use futures_util::future::{join, join3};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::baseline::osd_names;
+use super::spare::SpareOut;
 use super::{BaselineOut, HealthOut};
 use crate::contract::cmd::Cmd;
 use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
-use crate::products::ceph::{self, Metadata, Picture, Release};
+use crate::products::ceph::{Closer, Picture, Release};
 use crate::products::microcluster::{self, MICROCEPH, State};
 use crate::products::snapd::Revision;
 
-/// Pause between two looks of a gate.
+/// The longest pause between two looks of a gate, and the pause between good ones where several are asked for.
 pub(super) const EVERY: Duration = Duration::from_secs(5);
-
-/// Good looks in a row before a gate opens. A host that loses power is missed by its monitors after some 12 s and its OSDs
-/// after some 18 s, and until then Ceph calls itself healthy: five looks take 20 s.
-const SAMPLES: u32 = 5;
 
 /// Wait until the storage is healthy again: the gate before the next member.
 ///
-/// All monitors in quorum, a manager, all OSDs up and in, all placement groups clean, no code that speaks against it,
-/// several looks in a row. With a member: its services run, its OSDs are all there, its daemons run what its snap has, and
-/// its MicroCeph daemon is online, or waits for the members that don't have the release yet.
+/// All monitors in quorum, a manager, all OSDs up and in, all placement groups clean, no code that speaks against it. With
+/// a member: its services run, its OSDs are all there, its daemons run what its snap has, and its MicroCeph daemon is
+/// online, or waits for the members that don't have the release yet.
+///
+/// With `spared`, nothing counts that may be older than the refresh: the member's OSDs have come up since, its monitor was
+/// in an election since, and each placement group of its OSDs was reported on since they came up.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WaitArgs {
@@ -38,13 +39,19 @@ pub(crate) struct WaitArgs {
     /// What `microceph.baseline` returned: monitors and OSDs that were there then have to be there, and codes that were
     /// raised then don't count.
     pub(crate) since: Option<BaselineOut>,
+    /// What `microceph.spare` returned before the refresh.
+    pub(crate) spared: Option<SpareOut>,
+    /// Members that were refreshed before: their services have to run still.
+    #[serde(default)]
+    pub(crate) done: Vec<Member>,
     /// Good looks in a row, 5 s apart.
     #[serde(default = "samples")]
     pub(crate) samples: u32,
 }
 
+/// One look shows what can't be older than the refresh: more of them prove nothing more.
 pub(super) fn samples() -> u32 {
-    SAMPLES
+    1
 }
 
 /// What the gate saw when it opened.
@@ -96,19 +103,61 @@ pub(super) fn others_first(cx: &Cx, member: Option<&Member>) -> Vec<Member> {
     order
 }
 
+/// Everybody is asked at once: Ceph by one member, and each member how its own services are.
 async fn look(cx: &Cx, args: &WaitArgs) -> Look<WaitOut> {
-    let health = whole(cx, args.member.as_ref(), args.since.as_ref()).await?;
-    let database = match &args.member {
-        Some(member) => {
-            settled(cx, member, args.since.as_ref()).await?;
-            microcluster::look_refreshed(cx, MICROCEPH, member).await?
-        }
-        None => {
-            microcluster::look_everywhere(cx, MICROCEPH).await?;
-            State::Online
-        }
+    let Some(member) = &args.member else {
+        let (picture, online) = join(
+            whole(cx, None, args.since.as_ref(), &Closer::default()),
+            microcluster::look_everywhere(cx, MICROCEPH, &args.done),
+        )
+        .await;
+        let (picture, _) = (picture?, online?);
+        return Ok(WaitOut {
+            database: State::Online,
+            health: HealthOut::of(&picture.status, &picture.dump),
+        });
     };
-    Ok(WaitOut { database, health })
+    let closer = args
+        .since
+        .as_ref()
+        .map_or_else(Closer::default, |since| of_member(since, member));
+    let (picture, installed, database) = join3(
+        whole(cx, Some(member), args.since.as_ref(), &closer),
+        installed(cx, member),
+        microcluster::look_refreshed(cx, MICROCEPH, member, &args.done),
+    )
+    .await;
+    let picture = match (picture, &database) {
+        // A member that doesn't answer is why Ceph isn't whole.
+        (Err(Unmet::NotYet(_)), Err(Unmet::Failed(error))) => {
+            return Err(Unmet::Failed(error.clone()));
+        }
+        (picture, _) => picture?,
+    };
+    if !closer.daemons.is_empty() {
+        current(member, &installed?, &closer, &picture).map_err(Unmet::NotYet)?;
+    }
+    let old = older(member, args.spared.as_ref(), &picture);
+    if !old.is_empty() {
+        return Err(Unmet::NotYet(old.join("; ")));
+    }
+    Ok(WaitOut {
+        database: database?,
+        health: HealthOut::of(&picture.status, &picture.dump),
+    })
+}
+
+/// What is asked of a refreshed member's daemons.
+fn of_member(since: &BaselineOut, member: &Member) -> Closer {
+    let osds = since.osds.get(member.as_str()).cloned().unwrap_or_default();
+    let mons = since.mons.iter().filter(|mon| *mon == member.as_str());
+    let mons = mons.map(|mon| ("mon", mon.clone()));
+    let daemons = osds.iter().map(|id| ("osd", id.to_string()));
+    Closer {
+        daemons: mons.chain(daemons).collect(),
+        osds,
+        stopping: Vec::new(),
+    }
 }
 
 /// Whether the storage is whole, and has what it had.
@@ -116,17 +165,57 @@ pub(super) async fn whole(
     cx: &Cx,
     member: Option<&Member>,
     since: Option<&BaselineOut>,
-) -> Look<HealthOut> {
-    let picture = Picture::take(cx, &others_first(cx, member)).await;
+    closer: &Closer,
+) -> Look<Picture> {
+    let picture = Picture::closer(cx, &others_first(cx, member), closer).await;
     let picture = picture.map_err(|error| Unmet::of(error, unanswered))?;
     let mut problems = picture.problems(since.map(|baseline| &baseline.codes), None);
     if let Some(baseline) = since {
         problems.extend(vanished(baseline, &picture));
     }
     if problems.is_empty() {
-        return Ok(HealthOut::of(&picture.status, &picture.dump));
+        return Ok(picture);
     }
     Err(Unmet::NotYet(with_place(&picture, None, &problems)))
+}
+
+/// What of a picture may be from before a member's refresh, although all of it is as wanted: a manager shows placement
+/// groups as clean until their OSDs report otherwise, some seconds after the OSDs came back (seen with 18.2.7).
+fn older(member: &Member, spared: Option<&SpareOut>, picture: &Picture) -> Vec<String> {
+    let mut old = Vec::new();
+    if let Some(SpareOut {
+        osdmap, election, ..
+    }) = spared
+    {
+        let is_mon = picture.mons.names().any(|name| name == member.as_str());
+        if is_mon && picture.status.election_epoch <= *election {
+            old.push(format!(
+                "the monitor of {member} hasn't been in an election since the refresh"
+            ));
+        }
+        let own = picture.groups.iter().map(|(id, _)| *id);
+        let up = own.filter(|id| {
+            picture
+                .dump
+                .up_from(*id)
+                .is_some_and(|from| from <= *osdmap)
+        });
+        let up: Vec<i64> = up.collect();
+        if !up.is_empty() {
+            let what = osd_names(&up);
+            old.push(format!("{what} of {member}: up since before the refresh"));
+        }
+    }
+    for (id, groups) in &picture.groups {
+        let since = picture.dump.up_from(*id).unwrap_or(u64::MAX);
+        let (unreported, all) = groups.unreported_since(since);
+        if unreported > 0 {
+            old.push(format!(
+                "of {all} placement groups on osd.{id} {unreported} weren't reported on since it came up"
+            ));
+        }
+    }
+    old
 }
 
 /// What is missing, and where to look for more of it. OSDs that are down beside `member` name their own place.
@@ -176,57 +265,34 @@ fn vanished(baseline: &BaselineOut, picture: &Picture) -> Vec<String> {
     vanished
 }
 
-/// Whether a member that was refreshed has settled: its monitor and OSDs run what its snap has. A unit of OSDs that is
-/// active says nothing of each of them.
-async fn settled(cx: &Cx, member: &Member, since: Option<&BaselineOut>) -> Look<()> {
-    let Some(baseline) = since else {
-        return Ok(());
-    };
-    let osds = baseline
-        .osds
-        .get(member.as_str())
-        .into_iter()
-        .flatten()
-        .map(|id| ("osd", id.to_string()));
-    let mons = baseline
-        .mons
-        .iter()
-        .filter(|mon| *mon == member.as_str())
-        .map(|mon| ("mon", mon.clone()));
-    let daemons: Vec<(&str, String)> = mons.chain(osds).collect();
-    if daemons.is_empty() {
-        return Ok(());
-    }
-    let mut batch = vec![Cmd::root(["/snap/bin/microceph.ceph", "-v"])];
-    batch.extend(
-        daemons
-            .iter()
-            .map(|(kind, who)| ceph::command(&[kind, "metadata", who])),
-    );
-    let outputs = cx.batch(member, &batch).await?;
-    let mut read = outputs.iter().zip(&batch);
-    let Some(installed) = read
-        .next()
-        .and_then(|(output, _)| Release::parse(&output.stdout).filter(|_| output.success()))
-    else {
-        return Err(Unmet::NotYet(format!(
+/// The release of Ceph that a member's snap has.
+async fn installed(cx: &Cx, member: &Member) -> Look<Release> {
+    let output = cx
+        .cmd(member, &Cmd::root(["/snap/bin/microceph.ceph", "-v"]))
+        .await?;
+    let release = Release::parse(&output.stdout).filter(|_| output.success());
+    release.ok_or_else(|| {
+        Unmet::NotYet(format!(
             "{member} doesn't report which release of Ceph it has"
-        )));
-    };
-    for ((kind, who), (output, cmd)) in daemons.iter().zip(read) {
-        let runs = output.json::<Metadata>(cmd, member);
-        let runs = runs.map(|metadata| {
-            Release::parse(&metadata.ceph_version)
-                .map_or(metadata.ceph_version, |release| release.to_string())
-        });
-        match runs {
-            Ok(runs) if runs == installed.to_string() => {}
-            Ok(runs) => {
-                return Err(Unmet::NotYet(format!(
-                    "{kind}.{who} of {member} runs {runs}, and its snap has {installed}"
-                )));
-            }
-            Err(error) => return Err(Unmet::NotYet(format!("{kind}.{who} of {member}: {error}"))),
+        ))
+    })
+}
+
+/// Whether a refreshed member's monitor and OSDs run what its snap has. A unit of OSDs that is active says nothing of each
+/// of them.
+fn current(
+    member: &Member,
+    installed: &Release,
+    closer: &Closer,
+    picture: &Picture,
+) -> Result<(), String> {
+    for ((kind, who), metadata) in closer.daemons.iter().zip(&picture.metadata) {
+        let runs = &metadata.ceph_version;
+        let runs = Release::parse(runs).map_or_else(|| runs.clone(), |release| release.to_string());
+        if runs != installed.to_string() {
+            return Err(format!(
+                "{kind}.{who} of {member} runs {runs}, and its snap has {installed}"
+            ));
         }
     }
     Ok(())

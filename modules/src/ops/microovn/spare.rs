@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::join;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,7 @@ use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
 use crate::products::microcluster::{self, MICROOVN};
 use crate::products::raft::{self, View};
+use crate::products::snapd::Presence;
 
 /// Pause between two looks.
 const EVERY: Duration = Duration::from_secs(5);
@@ -25,6 +28,9 @@ const EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct SpareArgs {
     /// The member that is to be refreshed.
     pub(crate) member: Member,
+    /// Members that were refreshed before: their services have to run still.
+    #[serde(default)]
+    pub(crate) done: Vec<Member>,
     /// The databases may stop in the meantime: accept that the other servers are no majority.
     #[serde(default)]
     pub(crate) downtime: bool,
@@ -35,6 +41,9 @@ pub(crate) struct SpareArgs {
 pub(crate) struct SpareOut {
     /// Always true: a member that can't be spared is a failure.
     pub(crate) spared: bool,
+    /// When that was seen.
+    #[serde(default)]
+    pub(crate) at: Timestamp,
 }
 
 pub(crate) struct Spare;
@@ -56,10 +65,18 @@ impl Op for Spare {
 
     async fn run(cx: &Cx, args: SpareArgs) -> Result<SpareOut, OpError> {
         cx.until(EVERY, async || {
-            let against = against(cx, &args.member, args.downtime).await;
+            let (against, watched) = join(
+                against(cx, &args.member, args.downtime),
+                Presence::look(cx, MICROOVN.snap, &args.done),
+            )
+            .await;
+            watched?;
             let against = against.map_err(|error| Unmet::of(error, OpError::to_string))?;
             if against.is_empty() {
-                return Ok(SpareOut { spared: true });
+                return Ok(SpareOut {
+                    spared: true,
+                    at: cx.now(),
+                });
             }
             Err(Unmet::NotYet(against.join("; ")))
         })

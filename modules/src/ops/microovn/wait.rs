@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,16 +16,13 @@ use crate::contract::schema::{Member, Span};
 use crate::products::microcluster::{self, MICROOVN, State};
 use crate::products::snapd::{Presence, Revision};
 
-/// Pause between two looks of a gate.
+/// The longest pause between two looks of a gate, and the pause between good ones where several are asked for.
 const EVERY: Duration = Duration::from_secs(5);
-
-/// Good looks in a row before a gate opens, in the same terms: 10 s without an election.
-const SAMPLES: u32 = 3;
 
 /// Wait until the network's databases are healthy again: the gate before the next member.
 ///
-/// Every server of both databases answers, one leads each, all are connected, nothing is pending, and no election takes
-/// place for some looks. With a member: its services run, and its MicroOVN daemon is online, or waits for the members that don't have the
+/// Every server of both databases answers for itself, one leads each, all are connected, and nothing is pending. With a
+/// member: its services run, and its MicroOVN daemon is online, or waits for the members that don't have the
 /// release yet. Without: the daemons of all members are online, and both databases have the schema that they expect.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -34,13 +31,17 @@ pub(crate) struct WaitArgs {
     pub(crate) member: Option<Member>,
     /// The revision that it had before, as long as it can go back to it: named where the gate stays closed.
     pub(crate) before: Option<Revision>,
-    /// Good looks in a row, 5 s apart.
+    /// Members that were refreshed before: their services have to run still.
+    #[serde(default)]
+    pub(crate) done: Vec<Member>,
+    /// Good looks in a row, 5 s apart, without an election in between.
     #[serde(default = "samples")]
     pub(crate) samples: u32,
 }
 
+/// A refreshed server is a new process: what it says of itself and of its connections can't be older than the refresh.
 fn samples() -> u32 {
-    SAMPLES
+    1
 }
 
 /// What the gate saw when it opened.
@@ -80,41 +81,42 @@ impl Op for Wait {
     async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
         let (member, before) = (args.member.as_ref(), args.before.as_ref());
         let terms = |out: &WaitOut| out.health.terms.clone();
-        cx.steady(args.samples, EVERY, terms, async || look(cx, member).await)
+        cx.steady(args.samples, EVERY, terms, async || look(cx, &args).await)
             .await
             .map_err(|e| microcluster::with_way_back(cx, e, MICROOVN, member, before))
     }
 }
 
-async fn look(cx: &Cx, member: Option<&Member>) -> Look<WaitOut> {
-    let health = health(cx).await;
+async fn look(cx: &Cx, args: &WaitArgs) -> Look<WaitOut> {
+    let daemons = async {
+        let Some(member) = &args.member else {
+            let presence = microcluster::look_everywhere(cx, MICROOVN, &args.done).await?;
+            return Ok((State::Online, Some(presence)));
+        };
+        let state = microcluster::look_refreshed(cx, MICROOVN, member, &args.done).await?;
+        Ok((state, None))
+    };
+    let (health, daemons) = join(health(cx), daemons).await;
     let health = health.map_err(|error| Unmet::of(error, OpError::to_string))?;
     if !health.ok {
         let mut missing = health.problems;
         // What is down on the member itself is why the others miss it.
-        if let Some(member) = member {
-            match microcluster::look_refreshed(cx, MICROOVN, member).await {
-                Ok(_) => {}
-                Err(Unmet::NotYet(cause)) => missing.insert(0, cause),
-                Err(error) => return Err(error),
-            }
+        match daemons {
+            Err(Unmet::NotYet(cause)) if args.member.is_some() => missing.insert(0, cause),
+            Err(Unmet::Failed(error)) => return Err(Unmet::Failed(error)),
+            _ => {}
         }
         return Err(Unmet::NotYet(missing.join("; ")));
     }
-    let database = match member {
-        Some(member) => microcluster::look_refreshed(cx, MICROOVN, member).await?,
-        None => {
-            microcluster::look_everywhere(cx, MICROOVN).await?;
-            schemas(cx, &health.central).await?;
-            State::Online
-        }
-    };
+    let (database, everywhere) = daemons?;
+    if let Some(presence) = everywhere {
+        schemas(cx, &presence, &health.central).await?;
+    }
     Ok(WaitOut { database, health })
 }
 
 /// Whether both databases have been converted to the schema that all members expect, as every member sees it.
-async fn schemas(cx: &Cx, central: &[Member]) -> Look<()> {
-    let presence = Presence::look(cx, MICROOVN.snap).await?;
+async fn schemas(cx: &Cx, presence: &Presence, central: &[Member]) -> Look<()> {
     let cmd = status();
     let outputs = join_all(presence.with.iter().map(|member| cx.cmd(member, &cmd))).await;
     for (member, output) in presence.with.iter().zip(outputs) {

@@ -14,8 +14,8 @@ use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
 use crate::products::snapd::{self, Change};
 
-/// How often a change is looked at.
-pub(super) const LOOK: Duration = Duration::from_secs(1);
+/// Between two times that the member waits for the end of a change.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// For how long nothing may move until that is reported. To stop services takes up to half a minute by default
 /// (`timeout/timeout.go`), and to copy a snap's data as long as there is data.
@@ -119,11 +119,11 @@ impl Watch {
 
 /// Follows a change to its end.
 pub(super) async fn follow(cx: &Cx, args: &RefreshArgs, id: &str) -> Result<(), OpError> {
-    let (member, path) = (&args.member, format!("/v2/changes/{id}"));
+    let member = &args.member;
     let mut watch = Watch::default();
     let ended = cx
         .until(LOOK, async || {
-            let change: Change = snapd::ask(cx, member, &path).await?;
+            let change = snapd::watch(cx, member, id).await?;
             if change.ready || change.status == "Wait" {
                 return Ok(change);
             }

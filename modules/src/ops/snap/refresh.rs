@@ -7,6 +7,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 
 use super::aim::{Aim, aim, words};
 use super::clients::{self, Client};
-use super::follow::{LOOK, Watch, follow, verdict, waiting};
+use super::follow::{Watch, follow, verdict, waiting};
 use super::{COHORT, follows, look, offers, settled, switch, to_channel};
 use crate::contract::cmd::{Cmd, End};
 use crate::contract::cx::{Cx, LogLevel};
@@ -29,9 +30,15 @@ const ASK: Duration = Duration::from_secs(120);
 /// How often a request that met another change is made again.
 const CONFLICTS: u32 = 5;
 
+/// Between two such requests.
+const CONFLICT: Duration = Duration::from_secs(1);
+
 /// How long a refresh waits for the cluster to be able to do without the member: until a manager has seen every placement
 /// group again, and a database has its leader.
 const SPARED: Duration = Duration::from_secs(180);
+
+/// For how long a gate that was open counts as open: what comes between it and the refresh takes a second or two.
+const RECENT: Duration = Duration::from_secs(15);
 
 /// Between two looks at that, and at who runs a program of the snap.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -70,6 +77,9 @@ pub struct RefreshArgs {
     /// Storage or network may stop in the meantime: accept that the others can't do without the member.
     #[serde(default)]
     pub(crate) downtime: bool,
+    /// When `microceph.spare` or `microovn.spare` saw that storage or network can spare the member: that isn't looked at
+    /// again within 15 s.
+    pub(crate) spared: Option<Timestamp>,
 }
 
 /// What follows where the revision that all members are to have was replaced by a newer one.
@@ -316,7 +326,7 @@ async fn attempt<S: Spares>(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, O
             Asked::Conflict(why) => {
                 requests += 1;
                 in_between = why;
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(CONFLICT).await;
             }
             Asked::Busy(clients) => {
                 let why = clients::against(&clients);
@@ -344,6 +354,10 @@ async fn attempt<S: Spares>(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, O
 /// is down on this very member doesn't count, and where nothing would be refreshed nothing stops.
 async fn spared<S: Spares>(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<(), OpError> {
     let member = &args.member;
+    let seen = args.spared.map(|at| cx.now().duration_since(at));
+    if seen.is_some_and(|ago| !ago.is_negative() && ago.unsigned_abs() <= RECENT) {
+        return Ok(());
+    }
     let until = Instant::now() + SPARED;
     loop {
         // A cluster of one member has nothing that could do without it.

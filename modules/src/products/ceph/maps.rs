@@ -91,6 +91,8 @@ impl MdsStat {
 /// `ceph osd dump -f json`
 #[derive(Clone, Debug, Deserialize)]
 pub struct OsdDump {
+    /// The map's number.
+    pub(crate) epoch: u64,
     /// Flags of the whole cluster.
     pub(crate) flags_set: Vec<String>,
     /// Flags of hosts and other buckets, by name.
@@ -107,6 +109,9 @@ struct OsdState {
     up: u8,
     #[serde(rename = "in")]
     inside: u8,
+    /// The number of the map in which it came up last.
+    #[serde(default)]
+    up_from: u64,
 }
 
 impl OsdDump {
@@ -147,6 +152,12 @@ impl OsdDump {
             .filter(|(_, flags)| flags.iter().any(|flag| flag == "noout"));
         set.map(|(whose, _)| format!("noout is set for {whose}"))
             .collect()
+    }
+
+    /// The number of the map in which an OSD came up last. None where it is down, or unknown.
+    pub(crate) fn up_from(&self, id: i64) -> Option<u64> {
+        let osd = self.osds.iter().find(|osd| osd.osd == id)?;
+        (osd.up == 1).then_some(osd.up_from)
     }
 
     /// How many of these OSDs are down, and how many are out.
@@ -219,6 +230,46 @@ impl OsdTree {
         osds.map(|node| node.id)
             .filter(|id| !under_a_host.contains(id))
             .collect()
+    }
+}
+
+/// `ceph pg stat -f json`, from the manager.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PgStat {
+    pub(super) pg_summary: PgSummary,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct PgSummary {
+    #[serde(default)]
+    pub(super) num_pg_by_state: Vec<PgCount>,
+    pub(super) num_pgs: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct PgCount {
+    pub(super) name: String,
+    pub(super) num: u64,
+}
+
+/// `ceph pg ls-by-osd ID -f json`, from the manager.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Groups {
+    pg_stats: Vec<Group>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Group {
+    /// The map that its primary OSD had when it reported last.
+    reported_epoch: u64,
+}
+
+impl Groups {
+    /// How many of them nobody has reported about since the map `epoch`, of how many.
+    pub(crate) fn unreported_since(&self, epoch: u64) -> (usize, usize) {
+        let old = self.pg_stats.iter();
+        let old = old.filter(|group| group.reported_epoch < epoch).count();
+        (old, self.pg_stats.len())
     }
 }
 

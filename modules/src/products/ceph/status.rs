@@ -5,16 +5,24 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::codes::{self, Check, Class, Codes, Raised, Verdict};
+use super::maps::{PgCount, PgStat, PgSummary};
+use crate::contract::error::OpError;
 
 /// `ceph -s -f json`, as far as it matters. Parsed leniently: releases add fields.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Status {
     pub(super) health: Health,
+    /// Grows by two with every election of the monitors, and is odd during one (`mon/Elector.cc`).
+    #[serde(default)]
+    pub(crate) election_epoch: u64,
     quorum_names: Vec<String>,
     monmap: MonMap,
     osdmap: OsdMap,
     pub(super) pgmap: PgMap,
     mgrmap: MgrMap,
+    /// Why the manager gave no answer of its own.
+    #[serde(skip)]
+    silent: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -99,6 +107,27 @@ impl Aside {
 }
 
 impl Status {
+    /// Takes the placement groups as the manager has them.
+    pub(super) fn update(&mut self, stat: PgStat) {
+        let PgSummary {
+            num_pg_by_state,
+            num_pgs,
+        } = stat.pg_summary;
+        let states = num_pg_by_state.into_iter();
+        self.pgmap.pgs_by_state = states
+            .map(|PgCount { name, num }| PgState {
+                state_name: name,
+                count: num,
+            })
+            .collect();
+        self.pgmap.num_pgs = num_pgs;
+    }
+
+    /// Keeps why the manager gave no answer: what is known of placement groups may be old.
+    pub(super) fn manager_is_silent(&mut self, why: &OpError) {
+        self.silent = Some(why.message.clone());
+    }
+
     pub(crate) fn figures(&self) -> Figures {
         let osds = &self.osdmap;
         Figures {
@@ -190,6 +219,10 @@ impl Status {
             problems.push(
                 "no manager is active, so what Ceph says of placement groups may be old".to_owned(),
             );
+        } else if let Some(why) = &self.silent {
+            problems.push(format!(
+                "the manager doesn't say how placement groups are: {why}"
+            ));
         }
         let OsdMap {
             num_osds,

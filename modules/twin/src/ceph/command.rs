@@ -3,13 +3,37 @@
 use lockstep_modules::contract::cmd::Output;
 use serde_json::Value;
 
-use super::{health, maps, mutes, rank, watch};
+use super::{groups, health, maps, mutes, rank, watch};
 use crate::world::{Proc, Reply, World};
 
-/// `microceph.ceph …`
+/// `microceph.ceph …`. Without a command it reads commands, one a line, and prints what each of them prints; it ends with 0
+/// whatever becomes of them, and what fails leaves only its error (`src/ceph.in`, seen with 18.2.7).
 pub(crate) fn command(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
     let words = words(args);
-    if let ["-v" | "--version"] = words.as_slice() {
+    if !words.is_empty() {
+        return one(world, proc, args, &words);
+    }
+    if !health::has_quorum(world) {
+        return without_quorum(world, proc, args);
+    }
+    let (mut stdout, mut stderr) = (String::new(), String::new());
+    for line in proc.cmd.stdin.as_deref().unwrap_or_default().lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match one(world, proc, args, &words) {
+            Reply::Exit(output) => {
+                if output.success() {
+                    stdout += &output.stdout;
+                }
+                stderr += &output.stderr;
+            }
+            other => return other,
+        }
+    }
+    Reply::Exit(Output::exit(0, stdout, stderr))
+}
+
+fn one(world: &mut World, proc: &Proc, args: &[&str], words: &[&str]) -> Reply {
+    if let ["-v" | "--version"] = words {
         let release = world.release(&proc.member, "microceph");
         let version = release
             .and_then(|r| r.ceph.as_ref())
@@ -19,7 +43,7 @@ pub(crate) fn command(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
     if !health::has_quorum(world) {
         return without_quorum(world, proc, args);
     }
-    match words.as_slice() {
+    match words {
         ["-s" | "status"] => json_reply(&health::status(world)),
         ["health", "detail"] => json_reply(&health::health(world, true)),
         ["health", "mute", code, rest @ ..] => mutes::mute(world, code, rest.contains(&"--sticky")),
@@ -39,6 +63,13 @@ pub(crate) fn command(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
         }
         ["osd", "metadata"] => json_reply(&maps::osd_metadata(world)),
         ["osd", "dump"] => json_reply(&maps::osd_dump(world)),
+        // Who isn't there can't answer: without a manager these hang.
+        ["pg", "stat" | "ls-by-osd", ..] if world.ceph.mgr.is_none() => Reply::Hang,
+        ["pg", "stat"] => json_reply(&groups::stat(world)),
+        ["pg", "ls-by-osd", id] => match id.parse().ok().and_then(|id| groups::of_osd(world, id)) {
+            Some(value) => json_reply(&value),
+            None => Reply::fail(2, format!("Error ENOENT: osd {id} does not exist\n")),
+        },
         ["osd", "tree"] => json_reply(&maps::osd_tree(world)),
         ["osd", "ok-to-stop", ids @ ..] => ok_to_stop(world, ids),
         ["osd", "ls"] => json_reply(&serde_json::json!(

@@ -76,13 +76,14 @@ pub(super) fn pg_state(world: &World) -> String {
     match (&world.ceph.mgr, &world.ceph.told_last) {
         (None, Some(state)) => state.clone(),
         _ if world.now < world.ceph.unknown_until => "unknown".to_owned(),
+        _ if world.now < world.ceph.reported_at => world.ceph.shown.clone(),
         _ => real_pg_state(world).to_owned(),
     }
 }
 
 /// How many placement groups are in which state. There is one object, and only the placement group that holds it is degraded
 /// where copies are missing: the others have nothing to miss.
-fn pgs_by_state(world: &World) -> Vec<(String, u64)> {
+pub(super) fn pgs_by_state(world: &World) -> Vec<(String, u64)> {
     let (state, pgs) = (pg_state(world), world.ceph.pgs);
     let empty = state.replace("+degraded", "");
     if empty == state || pgs < 2 {
@@ -147,7 +148,7 @@ pub(super) fn status(world: &World) -> Value {
         0
     };
     json!({
-        "fsid": FSID, "health": health(world, false), "election_epoch": 6, "quorum": ranks, "quorum_names": names, "quorum_age": 60,
+        "fsid": FSID, "health": health(world, false), "election_epoch": ceph.election, "quorum": ranks, "quorum_names": names, "quorum_age": 60,
         "monmap": {"epoch": ceph.monmap_epoch(), "min_mon_release_name": ceph.min_mon_release, "num_mons": ceph.mons.len()},
         "osdmap": {"epoch": ceph.epoch, "num_osds": osds, "num_up_osds": up, "osd_up_since": 1_775_044_000, "num_in_osds": osds,
                    "osd_in_since": 1_775_044_000, "num_remapped_pgs": 0},

@@ -237,7 +237,7 @@ pub(super) fn osd_dump(world: &World) -> Value {
         .collect();
     flags.sort_unstable();
     let osds = ceph.osds.iter().map(|(id, osd)| {
-        json!({"osd": id, "uuid": format!("00000000-0000-0000-0000-{id:012}"), "up": u8::from(osd.up), "in": 1, "weight": 1})
+        json!({"osd": id, "uuid": format!("00000000-0000-0000-0000-{id:012}"), "up": u8::from(osd.up), "in": 1, "weight": 1, "up_from": osd.up_from})
     });
     json!({
         "epoch": ceph.epoch, "fsid": health::FSID, "flags": flags.join(","), "flags_set": flags, "require_osd_release": ceph.require_osd_release,

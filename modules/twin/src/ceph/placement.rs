@@ -8,6 +8,9 @@ use crate::world::World;
 /// Placement groups of the first pool.
 const PGS: u64 = 33;
 
+/// The OSDs' map as a cluster begins with it.
+const FIRST_MAP: u64 = 15;
+
 impl Ceph {
     /// Monitors, managers and metadata servers on `services`, an OSD on each of `disks`, each of its host's release. What the
     /// cluster requires is what the oldest of them has.
@@ -38,6 +41,7 @@ impl Ceph {
             host: host.clone(),
             running: true,
             up: true,
+            up_from: FIRST_MAP,
             version: of(host),
         };
         Self {
@@ -47,6 +51,8 @@ impl Ceph {
             mdss: services.iter().map(daemon).collect(),
             osds: (0..).zip(disks.iter().map(osd)).collect(),
             pgs: PGS,
+            epoch: FIRST_MAP,
+            election: 6,
             require_osd_release: oldest.1.clone(),
             min_mon_release: oldest.1,
             ..Self::default()

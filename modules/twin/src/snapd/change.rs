@@ -71,6 +71,9 @@ impl Task {
 /// Bytes a second that a download gets.
 pub(crate) const RATE: u64 = 25_000_000;
 
+/// How often `snap watch` looks.
+const WATCH: u64 = 100;
+
 const DOWNLOAD: &str = "download-snap";
 
 /// The task behind a refresh that looks for a further one, for which it asks the store.
@@ -160,6 +163,20 @@ pub(crate) struct Target<'a> {
 }
 
 /// Makes the change for a refresh, and begins it.
+/// `snap watch`: ends with the change, and with 1 where that failed (`cmd/snap/wait.go`).
+pub(crate) fn watch(world: &World, member: &str, id: &str) -> Reply {
+    let machine = world.members.get(member);
+    let mut changes = machine.into_iter().flat_map(|m| &m.snapd.changes);
+    let Some(change) = changes.find(|change| change.id.to_string() == id) else {
+        return Reply::fail(1, format!("error: cannot find change with id \"{id}\"\n"));
+    };
+    match (change.ready(), change.status()) {
+        (false, _) => Reply::Again(WATCH),
+        (true, "Done") => Reply::out(""),
+        (true, _) => Reply::fail(1, format!("error: {}\n", change.err)),
+    }
+}
+
 pub(crate) fn begin(
     world: &mut World,
     member: &str,
