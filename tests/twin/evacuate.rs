@@ -339,7 +339,7 @@ fn an_lxd_refreshed_by_others_is_not_waited_for_for_hours() {
     let mut bench = evacuating(&Scenario::of(3), &json!({}));
     let before = places(&bench);
     for fault in [
-        "auto-refresh:lxd,micro01@14s",
+        "auto-refresh:lxd,micro01@3s",
         "no-self-update:micro02",
         "no-self-update:micro03",
     ] {

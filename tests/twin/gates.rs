@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use lockstep::engine::Finish;
-use lockstep::journal::Crash;
+use lockstep::event::Event;
+use lockstep::journal::{Crash, Record};
 use lockstep_tests::{Bench, Ended};
 use lockstep_twin::{Broken, Scenario};
 use serde_json::json;
@@ -40,14 +41,19 @@ fn needs_to_know(step: &str, commands: &[&str]) {
     }
 }
 
-/// What Ceph is asked by: its monitors and its manager.
-const STORAGE: [&str; 3] = [" status mon dump", "osd dump", " pg stat"];
+/// What Ceph is asked by.
+const STORAGE: [&str; 2] = [" status mon dump", "osd dump"];
+
+/// The manager's part of it.
+const GROUPS: [&str; 1] = [" pg stat"];
 
 #[test]
 fn storage_before_a_member() {
     needs_to_know(r#"microceph.spare { member = "micro02" }"#, &STORAGE);
+    needs_to_know(r#"microceph.spare { member = "micro02" }"#, &GROUPS);
     needs_to_know(r#"microceph.spare { member = "micro02" }"#, &["ok-to-stop"]);
     needs_to_know("microceph.baseline {}", &STORAGE);
+    needs_to_know("microceph.baseline {}", &GROUPS);
     needs_to_know("microceph.baseline {}", &[" versions", "ok-to-stop"]);
     needs_to_know("microceph.order { members = cluster.members }", &STORAGE);
 }
@@ -72,7 +78,7 @@ fn storage_behind_a_member() {
     );
     needs_to_know(
         "microceph.wait { samples = 1 }",
-        &["microceph cluster list"],
+        &["microceph cluster list", " pg stat"],
     );
     needs_to_know(
         "microceph.finish { since = microceph.baseline {}, samples = 1 }",
@@ -256,4 +262,50 @@ fn a_product_that_answers_nonsense_holds_the_run() {
             assert!(held > 1, "{component}: {words} held the run {held} times");
         }
     }
+}
+
+/// Evidence from before a refresh opens no gate: nothing has been restarted here since it was taken.
+#[test]
+fn a_gate_wants_evidence_from_after_the_refresh() {
+    let wait = r#"
+        local since = microceph.baseline {}
+        local spared = microceph.spare { member = "micro02", since = since }
+        return microceph.wait { member = "micro02", since = since, spared = spared, timeout = "30s" }
+    "#;
+    let held = Bench::playing(wait, 3).run().held();
+    insta::assert_snapshot!(held.failure.message, @"not within 30s: the monitor of micro02 hasn't been in an election since the refresh; osd.1 of micro02: up since before the refresh");
+}
+
+/// For some seconds a manager shows placement groups as they were before an OSD went and came back.
+#[test]
+fn placement_groups_are_believed_once_they_were_reported_on() {
+    let mut bench = Bench::shipped("update", &Scenario::of(3), &json!({"only": ["microceph"]}));
+    bench.run().done();
+    assert_eq!(bench.world.violations(), []);
+    let old = |event: &&lockstep::event::Stamped| matches!(&event.event, Event::Progress { text, .. } if text.contains("weren't reported on since it came up"));
+    assert!(bench.events.iter().filter(old).count() >= 3);
+}
+
+#[test]
+fn a_service_that_ends_after_its_gate_holds_the_wave() {
+    let first = "MicroCeph/micro02/finally/microceph.noout#1";
+    let until = |appends: usize| {
+        let only = json!({"only": ["microceph"]});
+        let mut bench = Bench::shipped("update", &Scenario::of(3), &only);
+        assert!(matches!(
+            bench.run_until(Crash::After(appends)),
+            Ended::Killed
+        ));
+        bench
+    };
+    let ended = |record: &Record| matches!(record, Record::Done { path, .. } if *path == first);
+    let appends: Vec<usize> = (1..100).collect();
+    let at = appends.partition_point(|n| !until(*n).records().iter().any(ended));
+    let mut bench = until(appends[at]);
+    bench.world.lose_service("microceph", "micro02", "mgr");
+    let held = bench.resume().held();
+    insta::assert_snapshot!(lockstep_tests::told(&held), @"MicroCeph/micro03/microceph.spare#1: not within 5m: down on micro02: microceph.mgr; on that member, see: sudo snap logs microceph.mgr");
+    bench.world.mend_daemons("microceph");
+    bench.resume().done();
+    assert_eq!(bench.world.violations(), []);
 }

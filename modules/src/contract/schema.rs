@@ -426,6 +426,7 @@ pub fn sample(schema: &Value) -> Value {
         Some("array") => Value::Array(Vec::new()),
         Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| 0.into()),
         Some("boolean") => Value::Bool(false),
+        Some("string") if schema["format"] == "date-time" => "2026-01-31T02:00:00Z".into(),
         Some("string") => "words".into(),
         _ => Value::Null,
     }

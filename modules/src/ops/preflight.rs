@@ -16,6 +16,7 @@ mod version;
 use crate::contract::near;
 use std::collections::BTreeMap;
 
+use futures_util::future::{OptionFuture, join_all, join5};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -250,41 +251,39 @@ async fn report(cx: &Cx, args: &CheckArgs) -> Result<Report, OpError> {
     // Who gives no answer has been waited for, and "reachable" tells of it.
     let there = status.members.iter().filter(|m| m.reachable);
     let there = there.map(|m| m.name.clone()).collect();
-    let hosts = host::all(cx, there).await;
-    let mut released = BTreeMap::new();
     let chosen = |snap: &&String| match Component::of_snap(snap) {
         Some(component) => args.chosen(component),
         None => args.components.is_empty(),
     };
-    for snap in args.channels.keys().filter(chosen) {
+    let released = args.channels.keys().filter(chosen).map(async |snap| {
         let channels = snapd::channels(cx, snap).await.map_err(|e| e.message);
-        released.insert(snap.clone(), channels);
-    }
+        (snap.clone(), channels)
+    });
     // Members that are blocked or away can't be asked; that they are is reported by another check.
     let well = |component: Component| {
         let mut all = status.components.iter();
         all.find(|c| c.name == component && c.health == Health::Ok)
     };
-    let work = match well(Component::Lxd) {
-        Some(_) => Some(crate::ops::lxd::work(cx).await.map_err(|e| e.message)),
-        None => None,
-    };
+    let work = OptionFuture::from(well(Component::Lxd).map(|_| crate::ops::lxd::work(cx)));
     // In the middle of a wave releases expect different schemas, and that is how it has to be.
-    let network = match well(Component::Microovn).filter(|c| c.in_step) {
-        Some(_) => Some(
-            crate::ops::microovn::outlook(cx)
-                .await
-                .map_err(|e| e.message),
-        ),
-        None => None,
-    };
+    let network = well(Component::Microovn).filter(|c| c.in_step);
+    let network = OptionFuture::from(network.map(|_| crate::ops::microovn::outlook(cx)));
     let mut all = status.components.iter();
-    let ceph = match all.find(|c| c.name == Component::Microceph) {
-        Some(storage) if unnamed(&status, storage.name) => {
-            Some(facts::ceph_version(cx, &storage.members).await)
-        }
-        _ => None,
-    };
+    let storage = all
+        .find(|c| c.name == Component::Microceph)
+        .filter(|storage| unnamed(&status, storage.name));
+    let ceph = OptionFuture::from(storage.map(|s| facts::ceph_version(cx, &s.members)));
+    let (hosts, released, work, network, ceph) = join5(
+        host::all(cx, there),
+        join_all(released),
+        work,
+        network,
+        ceph,
+    )
+    .await;
+    let released = released.into_iter().collect();
+    let work = work.map(|work| work.map_err(|e| e.message));
+    let network = network.map(|network| network.map_err(|e| e.message));
     let seen = checks::Seen {
         run: cx.run(),
         args,

@@ -167,11 +167,11 @@ const ELECTION: u64 = 2;
 /// From the start of a monitor to its being in quorum, in milliseconds.
 const MON_JOINS: u64 = 3000;
 /// From the start of an OSD to its being up.
-const OSD_BOOTS: u64 = 5000;
+const OSD_BOOTS: u64 = 2000;
 /// From an OSD's being up to its placement groups being clean.
 const RECOVERY: u64 = 6000;
-/// From a change of the placement groups to the report of their OSDs (at most `mgr_stats_period`, which is 5 s).
-const REPORTS: u64 = 3000;
+/// From a change of the placement groups to the manager's knowing of it: OSDs report every 5 s (`mgr_stats_period`).
+const REPORTS: u64 = 6000;
 /// From the stop of a manager or metadata server to its standby's taking over.
 const FAILOVER: u64 = 2000;
 /// The same where it is cut off (`mon_mgr_beacon_grace`).

@@ -250,6 +250,13 @@ impl World {
         self.due.last().map(|due| due.at)
     }
 
+    /// In how many milliseconds the task of a change ends that is being done.
+    pub(crate) fn task_ends(&self, member: &str, change: u64) -> u64 {
+        let is_its = |due: &&Scheduled| matches!(&due.what, Due::Task { member: on, change: of } if on == member && *of == change);
+        let due = self.due.iter().rev().find(is_its);
+        due.map_or(0, |due| due.at - self.now)
+    }
+
     /// Lets time pass until `now`.
     pub fn advance(&mut self, now: u64) {
         while let Some(due) = self.due.pop_if(|due| due.at <= now) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, join5};
 use serde::Deserialize;
 
 use super::{TIMEOUT, query};
@@ -80,7 +80,15 @@ pub(crate) async fn lasting(
             address.to_owned(),
         );
     }
-    let peers: Vec<Peer> = query(cx, "/1.0/cluster/members?recursion=1").await?;
+    let (peers, networks, pools, profiles, instances) = join5(
+        query(cx, "/1.0/cluster/members?recursion=1"),
+        query(cx, "/1.0/networks?recursion=1"),
+        query(cx, "/1.0/storage-pools?recursion=1"),
+        query(cx, "/1.0/profiles?recursion=1&all-projects=true"),
+        query(cx, "/1.0/instances?recursion=1&all-projects=true"),
+    )
+    .await;
+    let peers: Vec<Peer> = peers?;
     if peers.is_empty() {
         return Err(OpError::command("LXD lists no members"));
     }
@@ -89,19 +97,19 @@ pub(crate) async fn lasting(
             .into_iter()
             .map(|peer| (format!("LXD's member {}", peer.server_name), peer.url)),
     );
-    let networks: Vec<Network> = query(cx, "/1.0/networks?recursion=1").await?;
+    let networks: Vec<Network> = networks?;
     for network in networks.into_iter().filter(|network| network.managed) {
         let title = format!("LXD's network {}", network.name);
         settings(&mut facts, &title, &network.config);
         facts.insert(title, network.kind);
     }
-    let pools: Vec<Pool> = query(cx, "/1.0/storage-pools?recursion=1").await?;
+    let pools: Vec<Pool> = pools?;
     for pool in pools {
         let title = format!("LXD's pool {}", pool.name);
         settings(&mut facts, &title, &pool.config);
         facts.insert(title, pool.driver);
     }
-    let profiles: Vec<Profile> = query(cx, "/1.0/profiles?recursion=1&all-projects=true").await?;
+    let profiles: Vec<Profile> = profiles?;
     for profile in profiles {
         let project = profile.project.unwrap_or_else(|| "default".to_owned());
         let title = format!(
@@ -114,7 +122,7 @@ pub(crate) async fn lasting(
         }
         facts.insert(title, "there".to_owned());
     }
-    let instances: Vec<Listed> = query(cx, "/1.0/instances?recursion=1&all-projects=true").await?;
+    let instances: Vec<Listed> = instances?;
     for instance in instances {
         let title = super::detail::title(&instance.project, &instance.name);
         if let Some(uuid) = instance.config.get("volatile.uuid") {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join5;
 use serde::Deserialize;
 
 use super::{LxdMember, query};
@@ -52,22 +53,28 @@ const TELLING: [&str; 5] = [
 
 /// Asks for it. Sessions of people (`lxc exec`) are operations too; they are theirs to end, and left out.
 pub(crate) async fn work(cx: &Cx) -> Result<Work, OpError> {
-    let by_status: BTreeMap<String, Vec<Operation>> =
-        query(cx, "/1.0/operations?recursion=1&all-projects=true").await?;
+    let (by_status, warnings, instances, members, healing) = join5(
+        query(cx, "/1.0/operations?recursion=1&all-projects=true"),
+        query(cx, "/1.0/warnings?recursion=1"),
+        super::instances::instances(cx),
+        super::members(cx),
+        super::healing::threshold(cx),
+    )
+    .await;
+    let by_status: BTreeMap<String, Vec<Operation>> = by_status?;
     let going = by_status
         .into_iter()
         .filter(|(status, _)| status == "running" || status == "pending");
     let tasks = going
         .flat_map(|(_, operations)| operations)
         .filter(|op| op.class == "task");
-    let warnings: Vec<Warning> = query(cx, "/1.0/warnings?recursion=1").await?;
+    let warnings: Vec<Warning> = warnings?;
     let fresh = warnings
         .into_iter()
         .filter(|warning| warning.status == "new" && TELLING.contains(&warning.kind.as_str()));
-    let instances = super::instances::instances(cx).await?;
+    let instances = instances?;
     let starts = instances.iter().filter(|i| !i.runs() && i.autostarts);
-    let members = super::members(cx).await?;
-    let healing = super::healing::threshold(cx).await?;
+    let (members, healing) = (members?, healing?);
     Ok(Work {
         voters: voters(&members),
         healing: (healing > 0).then(|| {

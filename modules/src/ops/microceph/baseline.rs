@@ -70,6 +70,9 @@ impl Op for Baseline {
 
     async fn run(cx: &Cx, _: BaselineArgs) -> Result<BaselineOut, OpError> {
         let picture = Picture::take(cx, &cx.members()).await?;
+        if let Some(why) = picture.status.silence() {
+            return Err(OpError::command(why).on(&picture.asked));
+        }
         let homeless = picture.tree.homeless();
         if !homeless.is_empty() {
             return Err(OpError::refused(format!(

@@ -1,5 +1,7 @@
 //! What is to be known of the network before anything is begun, beside its health.
 
+use futures_util::future::join3;
+
 use super::certificates::{Certificates, certificates};
 use super::wait::{status, unconverted};
 use super::{Picture, timers};
@@ -16,12 +18,14 @@ pub(crate) struct Outlook {
 
 /// Asks one member for the databases, which all have in common, and each for its certificates.
 pub(crate) async fn outlook(cx: &Cx) -> Result<Outlook, OpError> {
-    let picture = Picture::take(cx).await?;
     let cmd = status();
-    let (asked, output) = cx.ask(&cx.members(), &cmd).await?;
+    let members = cx.members();
+    let (picture, answer, certificates) =
+        join3(Picture::take(cx), cx.ask(&members, &cmd), certificates(cx)).await;
+    let (picture, (asked, output), certificates) = (picture?, answer?, certificates?);
     let text = output.text(&cmd, &asked)?;
     Ok(Outlook {
-        certificates: certificates(cx).await?,
+        certificates,
         schema: unconverted(text, &picture.central()),
         timers: timers::short(&picture),
     })

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, join3, join5};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -215,23 +215,43 @@ pub(super) async fn look(cx: &Cx) -> Vec<Area> {
             unread,
         });
     };
-    let storage = having(&members, Component::Microceph);
-    if !storage.is_empty() {
-        add("MicroCeph's disks", disks(cx, &storage).await);
-        add(ENCRYPTION, encryption(cx, &storage).await);
-        add("Ceph's pools", pools(cx, &storage).await);
-        add(FILESYSTEMS, filesystems(cx, &storage).await);
-        add("Ceph's networks", networks(cx, &storage).await);
+    let [storage, network, instances] = [Component::Microceph, Component::Microovn, Component::Lxd]
+        .map(|component| having(&members, component));
+    let of_storage = join5(
+        disks(cx, &storage),
+        encryption(cx, &storage),
+        pools(cx, &storage),
+        filesystems(cx, &storage),
+        networks(cx, &storage),
+    );
+    let (of_storage, of_network, of_instances) = join3(
+        maybe(&storage, of_storage),
+        maybe(&network, tunnels(cx, &network)),
+        maybe(&instances, lxd::lasting(cx, &instances)),
+    )
+    .await;
+    if let Some((disks, encryption, pools, filesystems, networks)) = of_storage {
+        add("MicroCeph's disks", disks);
+        add(ENCRYPTION, encryption);
+        add("Ceph's pools", pools);
+        add(FILESYSTEMS, filesystems);
+        add("Ceph's networks", networks);
     }
-    let network = having(&members, Component::Microovn);
-    if !network.is_empty() {
-        add("OVN's tunnels", tunnels(cx, &network).await);
+    if let Some(tunnels) = of_network {
+        add("OVN's tunnels", tunnels);
     }
-    let instances = having(&members, Component::Lxd);
-    if !instances.is_empty() {
-        add("LXD", lxd::lasting(cx, &instances).await);
+    if let Some(instances) = of_instances {
+        add("LXD", instances);
     }
     areas
+}
+
+/// What is read of a component, if any member has it.
+async fn maybe<T>(members: &[Member], read: impl Future<Output = T>) -> Option<T> {
+    match members {
+        [] => None,
+        _ => Some(read.await),
+    }
 }
 
 fn having(members: &[MemberStatus], component: Component) -> Vec<Member> {

@@ -128,6 +128,14 @@ impl Status {
         self.silent = Some(why.message.clone());
     }
 
+    /// Why it isn't known how placement groups are, although a manager is there.
+    pub(crate) fn silence(&self) -> Option<String> {
+        let why = self.silent.as_ref().filter(|_| self.mgrmap.available)?;
+        Some(format!(
+            "the manager doesn't report how placement groups are: {why}"
+        ))
+    }
+
     pub(crate) fn figures(&self) -> Figures {
         let osds = &self.osdmap;
         Figures {
@@ -219,11 +227,8 @@ impl Status {
             problems.push(
                 "no manager is active, so what Ceph says of placement groups may be old".to_owned(),
             );
-        } else if let Some(why) = &self.silent {
-            problems.push(format!(
-                "the manager doesn't say how placement groups are: {why}"
-            ));
         }
+        problems.extend(self.silence());
         let OsdMap {
             num_osds,
             num_up_osds,

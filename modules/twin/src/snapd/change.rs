@@ -171,7 +171,8 @@ pub(crate) fn watch(world: &World, member: &str, id: &str) -> Reply {
         return Reply::fail(1, format!("error: cannot find change with id \"{id}\"\n"));
     };
     match (change.ready(), change.status()) {
-        (false, _) => Reply::Again(WATCH),
+        // Nothing is over before the task that is being done.
+        (false, _) => Reply::Again(world.task_ends(member, change.id).max(WATCH)),
         (true, "Done") => Reply::out(""),
         (true, _) => Reply::fail(1, format!("error: {}\n", change.err)),
     }
