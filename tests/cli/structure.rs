@@ -19,33 +19,8 @@ const CRATES: [&str; 3] = ["modules/src", "modules/twin/src", "runner/src"];
 const CIRCLES: &[(&str, &str, &str)] = &[
     (
         "modules/src",
-        "ops/preflight ops/preflight/checks ops/preflight/facts ops/preflight/tables ops/preflight/tables/rules",
-        "A hazard's row names checks, and checks read hazards.",
-    ),
-    (
-        "modules/src",
         "ops/snap/aim ops/snap/follow ops/snap/refresh",
         "They read the arguments of the refresh that they are parts of.",
-    ),
-    (
-        "modules/src",
-        "ops/status ops/status/component ops/status/halfway",
-        "How components are is judged by how members are, and the other way round.",
-    ),
-    (
-        "modules/src",
-        "products/ceph/codes products/ceph/codes/table",
-        "The table classes codes, and the classes are explained beside what is made of them.",
-    ),
-    (
-        "modules/src",
-        "products/microcluster products/microcluster/table",
-        "The old table gives the same rows as the JSON.",
-    ),
-    (
-        "modules/src",
-        "program program/folder",
-        "A program is found by describing it.",
     ),
     (
         "modules/twin/src",

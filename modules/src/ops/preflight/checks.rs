@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::args::CheckArgs;
 use super::facts::Facts;
 use super::host::Host;
-use super::{Check, CheckArgs, Verdict, Version};
+use super::verdict::{Check, Verdict};
+use super::version::Version;
 use crate::contract::component::Component;
 use crate::contract::error::OpError;
 use crate::contract::run::Run;

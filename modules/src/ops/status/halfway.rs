@@ -8,7 +8,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::component::{Health, Judged};
+use super::health::{Health, Judged};
 use crate::contract::cx::Unmet;
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
