@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::bounds;
+use crate::bounds::{OUTPUT, TEXT, shorten};
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::journal::By;
@@ -193,6 +193,54 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// With as much of what others printed as a run keeps.
+    fn bounded(mut self) -> Self {
+        match &mut self {
+            Self::Command {
+                end,
+                stdout,
+                stderr,
+                ..
+            } => {
+                if let CommandEnd::Unknown(why) = end {
+                    shorten(why, TEXT);
+                }
+                shorten(stdout, OUTPUT);
+                shorten(stderr, OUTPUT);
+            }
+            Self::Progress { text, .. }
+            | Self::Printed { line: text, .. }
+            | Self::Mended { reason: text, .. }
+            | Self::Away { reason: text, .. }
+            | Self::StepDone { summary: text, .. }
+            | Self::Log { message: text, .. } => shorten(text, TEXT),
+            Self::RunStarted { .. }
+            | Self::StepStarted { .. }
+            | Self::StepProbed { .. }
+            | Self::StepRetried { .. }
+            | Self::StepFailed { .. }
+            | Self::StepHeld { .. }
+            | Self::Interrupted { .. }
+            | Self::RunEnded { .. } => {}
+        }
+        self
+    }
+
+    /// Whether it shows how far the run is, and not only what was seen and logged on the way.
+    pub(crate) fn is_essential(&self) -> bool {
+        !matches!(
+            self,
+            Self::Command { .. }
+                | Self::Progress { .. }
+                | Self::Printed { .. }
+                | Self::Mended { .. }
+                | Self::Away { .. }
+                | Self::Log { .. }
+        )
+    }
+}
+
 /// A step, as events name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepInfo {
@@ -367,7 +415,7 @@ impl Events {
         let Some(event) = self.secrets.show(event) else {
             return;
         };
-        let mut next = Some(bounds::event(event));
+        let mut next = Some(event.bounded());
         while let Some(event) = next.take() {
             let stamped = Stamped {
                 v: VERSION,

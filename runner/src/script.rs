@@ -11,6 +11,7 @@ mod pattern;
 mod playbook;
 mod raised;
 mod sandbox;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -38,7 +39,7 @@ pub(crate) use convert::UNKNOWN;
 use convert::{ToLua, to_json};
 use raised::{cut, read_failure};
 pub(crate) use sandbox::is_of_lua;
-use sandbox::{Shared, Site};
+use shared::{BUDGET, Shared, StrandState};
 
 /// What a strand asks for, beside waiting.
 #[derive(Clone, Debug, PartialEq)]
@@ -209,7 +210,7 @@ impl Script {
             parent,
             fork: None,
         });
-        self.shared.borrow_mut().strands.push(sandbox::StrandState {
+        self.shared.borrow_mut().strands.push(StrandState {
             scope,
             catching,
             cleaning,
@@ -237,7 +238,7 @@ impl Script {
             let result = self.strands[id].thread.resume::<MultiValue>(args);
             self.take_logs(&mut demands);
             if let Some(site) = self.shared.borrow().runaway.clone() {
-                let millions = sandbox::BUDGET / 1_000_000;
+                let millions = BUDGET / 1_000_000;
                 let failure = Failure::script(format!(
                     "no step for {millions} million instructions: an endless loop?"
                 ));
@@ -455,11 +456,5 @@ impl Script {
             message: cut(message),
             scope,
         }));
-    }
-}
-
-impl std::fmt::Display for Site {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.chunk, self.line)
     }
 }

@@ -29,33 +29,8 @@ const CIRCLES: &[(&str, &str, &str)] = &[
     ),
     (
         "runner/src",
-        "bounds event",
-        "Events are cut to bounds, which know events.",
-    ),
-    (
-        "runner/src",
         "cli cli/commands cli/commands/completions cli/commands/man cli/commands/new cli/help",
         "Help is made from the command line, and the command line has help.",
-    ),
-    (
-        "runner/src",
-        "engine engine/attempt engine/finish engine/host engine/replay",
-        "The loop and its parts work on one state.",
-    ),
-    (
-        "runner/src",
-        "report/html report/html/steps report/html/timeline",
-        "Sections are written with what all of the page is written with.",
-    ),
-    (
-        "runner/src",
-        "script/sandbox script/text",
-        "The functions for texts are bounded by the memory of the sandbox that has them.",
-    ),
-    (
-        "runner/src",
-        "secret secret/forms secret/source",
-        "A secret, its forms and where it is found know each other.",
     ),
 ];
 

@@ -95,7 +95,7 @@ impl FileReporter {
 
 impl Reporter for FileReporter {
     fn take(&mut self, event: &Stamped) {
-        if self.events > EVENTS && !bounds::is_essential(&event.event) {
+        if self.events > EVENTS && !event.event.is_essential() {
             return self.tell("events", || {
                 let most = EVENTS >> 20;
                 format!("the run's events are more than {most} MiB; from here on only steps are recorded there")

@@ -251,7 +251,7 @@ fn finally_cleans_up_and_passes_the_error_on() {
 
 /// Every playbook with its complaint below it.
 fn table(bodies: &[&str]) -> String {
-    table_within(sandbox::BUDGET, bodies)
+    table_within(BUDGET, bodies)
 }
 
 fn table_within(budget: u64, bodies: &[&str]) -> String {

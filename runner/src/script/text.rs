@@ -14,7 +14,7 @@ use mlua::debug::Debug;
 use mlua::{IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 
 use super::pattern::{Captured, Matcher, Stop, find_plain, is_plain};
-use super::sandbox::{MEMORY, Shared, too_much_memory};
+use super::shared::{MEMORY, Shared, too_much_memory};
 
 /// What one of the functions returns.
 type Results = Result<Vec<Value>, Trouble>;

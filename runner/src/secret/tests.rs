@@ -5,7 +5,7 @@ use lockstep_modules::contract::cx::LogLevel;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::source::LONGEST;
+use super::source::{LONGEST, SHORTEST};
 use super::*;
 
 fn secrets(values: &[&str]) -> Secrets {

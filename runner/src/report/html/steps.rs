@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{by_wave, count, step_tone, text, time, took};
+use super::words::{by_wave, count, step_tone, text, time, took};
 use crate::account::{Account, Command, Output, Step, span};
 use crate::journal::By;
 use crate::report::harmless;
