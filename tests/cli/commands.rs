@@ -42,7 +42,12 @@ fn every_command_stands_in_one_group_and_on_one_line() {
     let command = lockstep::cli::command(&lockstep_modules::registry(), &[]).unwrap();
     for command in command.get_subcommands().filter(|c| !c.is_hide_set()) {
         let lines = listed.iter().filter(|(name, _)| name == command.get_name());
-        assert_eq!(lines.count(), 1, "{} in cli/help.rs", command.get_name());
+        assert_eq!(
+            lines.count(),
+            1,
+            "{} in cli/examples.rs",
+            command.get_name()
+        );
     }
     for (name, about) in &listed {
         assert!(

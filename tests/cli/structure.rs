@@ -27,11 +27,6 @@ const CIRCLES: &[(&str, &str, &str)] = &[
         "broken ceph ceph/command ceph/faults ceph/health ceph/maps ceph/mutes ceph/watch dumps files host lxd lxd/api lxd/client lxd/evacuation lxd/faults lxd/instance lxd/operation machine microcluster microcluster/overview ovn ovn/appctl ovn/certificates ovn/faults ovn/schema ovn/watch product programs rules snapd snapd/api snapd/change snapd/clients world",
         "A world is its parts, and each part changes the world.",
     ),
-    (
-        "runner/src",
-        "cli cli/commands cli/commands/completions cli/commands/man cli/commands/new cli/help",
-        "Help is made from the command line, and the command line has help.",
-    ),
 ];
 
 /// The sources of a crate without tests, comments and texts.

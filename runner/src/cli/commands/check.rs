@@ -10,7 +10,6 @@ use serde_json::json;
 use super::playbook::{Which, machines_of};
 use crate::check::{Check, Finding, Report};
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
 use crate::cli::print;
@@ -20,18 +19,6 @@ use crate::report::harmless::harmless;
 use crate::script::Source;
 use crate::target::Made;
 use crate::trial::Piece;
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep check site/update.lua", "three members"),
-    (
-        "lockstep check site/update.lua --members 1 --members 5",
-        "one, and five",
-    ),
-    (
-        "lockstep check site/update.lua --try 214",
-        "repeat one finding",
-    ),
-];
 
 /// What a check takes.
 #[derive(Args)]

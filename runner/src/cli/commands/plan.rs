@@ -16,7 +16,6 @@ use serde_json::json;
 use super::op;
 use super::playbook::{Which, machines_of};
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
 use crate::cli::global::Global;
@@ -31,15 +30,6 @@ use crate::script::Source;
 use crate::session::{Once, given};
 use crate::target::Target;
 use crate::trial::Piece;
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep plan update", "what an update will do"),
-    ("lockstep plan upgrade --to 3 -v", "with every step"),
-    (
-        "lockstep plan site/update.lua -o update.plan",
-        "for run --plan",
-    ),
-];
 
 /// What a plan takes.
 #[derive(Args)]

@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use super::playbook::main_of;
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::params::{self, Params};
@@ -19,15 +18,6 @@ use crate::cli::table::checks_table;
 use crate::cli::target;
 use crate::engine::Finish;
 use crate::session::{Begin, Draft};
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep preflight", "can an update start?"),
-    ("lockstep preflight --to 3", "can an upgrade?"),
-    (
-        "lockstep preflight --accept disk",
-        "accept this check even if it fails",
-    ),
-];
 
 const PLAYBOOK: &str = "preflight";
 

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use super::playbook::{DELIVER, main_of};
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::global::Global;
@@ -26,22 +25,6 @@ use crate::report::harmless;
 use crate::report::hold::{self, Suggestion, assumed};
 use crate::secret::Secrets;
 use crate::session::{Choices, SessionError, TakenUp};
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep resume update-14", "try the held steps again"),
-    (
-        "lockstep resume update-14 --assume-done STEP=RESULT",
-        "you did it by hand",
-    ),
-    (
-        "lockstep resume update-14 --deliver",
-        "let it clean up and end",
-    ),
-    (
-        "lockstep resume update-14 --mend",
-        "rehearsal: clear the faults",
-    ),
-];
 
 /// How a run is continued.
 #[derive(Args)]

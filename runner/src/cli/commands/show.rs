@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use crate::account::{Account, Command, Output, Progress, State, Step, load, span};
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::refusal;
 use crate::cli::print;
@@ -22,11 +21,6 @@ use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::report::{harmless, hold};
 use crate::source::Source;
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep show update-14", "its steps and state"),
-    ("lockstep show update-14 --json", "for programs"),
-];
 
 /// So many of the things that happened fit a screen.
 const TURNS: usize = 10;

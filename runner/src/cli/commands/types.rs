@@ -9,16 +9,10 @@ use serde_json::json;
 
 use crate::bundle::digest;
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::print;
 use crate::generate::{self, TYPES};
 use crate::private::{self, Over, SHARED};
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep types site", "for the playbooks in site/"),
-    ("lockstep types .", "for those here"),
-];
 
 /// The file, among the stubs, that says what was written: paths with their SHA-256.
 const WRITTEN: &str = "types/lockstep.json";

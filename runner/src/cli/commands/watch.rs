@@ -12,7 +12,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::show::{changes, exit, stands, unread};
 use crate::account::{Line, State, Tail, load};
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
 use crate::cli::global::Global;
@@ -21,14 +20,6 @@ use crate::clock::Clock;
 use crate::event::Reporter;
 use crate::report::{LineReporter, LiveReporter, Screen, harmless, harmless_line};
 use crate::runs::{EVENTS, Runs};
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep watch update-14", "from another terminal"),
-    (
-        "lockstep watch update-14 --json",
-        "its events, as they come",
-    ),
-];
 
 /// Between two looks at whether something was said.
 const PAUSE: Duration = Duration::from_millis(250);
