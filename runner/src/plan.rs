@@ -22,7 +22,7 @@ use crate::engine::{Answer, Decisions, Finish, Planned};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::journal::Record;
-use crate::path::StepPath;
+use crate::path::{StepPath, or_empty};
 use crate::programs;
 use crate::script::UNKNOWN;
 use crate::trial::{Ended, Piece, Trial};
@@ -100,7 +100,8 @@ pub enum End {
     /// The run would be held, or fail.
     Stops {
         /// At this step, if at one.
-        step: StepPath,
+        #[serde(with = "or_empty")]
+        step: Option<StepPath>,
         /// Why.
         why: String,
         /// The line of the playbook.
@@ -225,7 +226,7 @@ fn answers(trial: &Trial, paths: &BTreeSet<&StepPath>) -> BTreeMap<StepPath, Val
 
 fn stops(failure: &Failure, refused: bool) -> End {
     End::Stops {
-        step: failure.step.clone().unwrap_or_default(),
+        step: failure.step.clone(),
         why: failure.to_string(),
         site: failure.site.clone().unwrap_or_default(),
         refused,

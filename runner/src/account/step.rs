@@ -15,7 +15,7 @@ use crate::journal::By;
 use crate::path::StepPath;
 
 /// A step, with all that was heard of it.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Step {
     /// Its path.
     pub path: StepPath,
@@ -49,11 +49,10 @@ pub struct Step {
 }
 
 /// How far a step is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Progress {
     /// Asked for. Nothing was done.
-    #[default]
     Asked,
     /// Begun; its end is not known.
     UnderWay,
@@ -177,7 +176,22 @@ impl Step {
     pub(super) fn at(path: &StepPath) -> Self {
         Self {
             path: path.clone(),
-            ..Self::default()
+            op: String::new(),
+            member: None,
+            headline: String::new(),
+            args: Value::Null,
+            effect: None,
+            site: String::new(),
+            state: Progress::Asked,
+            attempts: Vec::new(),
+            summary: String::new(),
+            result: None,
+            by: None,
+            failure: None,
+            in_doubt: false,
+            last_progress: String::new(),
+            commands: Vec::new(),
+            latest: BTreeMap::new(),
         }
     }
 

@@ -179,7 +179,8 @@ impl History {
             Record::Cancel { .. } => self.cancelled = Some(self.completions.len()),
             Record::End { result } => self.end = Some(result),
             record => {
-                let path = record.path().cloned().unwrap_or_default();
+                let path = record.path().cloned();
+                let path = path.ok_or("it is about no step")?;
                 let step = self
                     .steps
                     .get_mut(&path)

@@ -113,11 +113,7 @@ fn print(
 ) {
     let teller = Teller::of(sources, Ink::stdout());
     for finding in &report.findings {
-        let excerpt = teller.excerpt(
-            &finding.site,
-            &finding.what,
-            finding.step.as_str().is_empty(),
-        );
+        let excerpt = teller.excerpt(&finding.site, &finding.what, finding.step.is_none());
         let excerpt = excerpt.map_or_else(String::new, |excerpt| excerpt + "\n");
         let (head, rest) = text(again, finding);
         print::styled(&format!(
@@ -153,7 +149,7 @@ fn text(again: &str, finding: &Finding) -> (String, String) {
     };
     let head = format!("{place}{rule}: {what}");
     let mut text = String::new();
-    if !step.as_str().is_empty() {
+    if let Some(step) = step {
         text.push_str(&format!("  step     {step}\n"));
     }
     for (i, disturbance) in finding.disturbed.iter().enumerate() {

@@ -22,7 +22,6 @@ use crate::cli::global::Global;
 use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::cli::target;
-use crate::path::StepPath;
 use crate::plan::{End, Plan, Step, make};
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
@@ -237,7 +236,12 @@ fn end(end: &End, sources: &BTreeMap<String, Source>) {
         End::Stops {
             step, why, site, ..
         } => {
-            out!("The run would stop: {why}{}{}", place(site), at(step));
+            let at = step.as_ref().map(|step| format!(", at {step}"));
+            out!(
+                "The run would stop: {why}{}{}",
+                place(site),
+                at.unwrap_or_default()
+            );
             (site, why)
         }
         End::Open { site, why } => {
@@ -261,13 +265,5 @@ fn place(site: &str) -> String {
         String::new()
     } else {
         format!(" ({site})")
-    }
-}
-
-fn at(step: &StepPath) -> String {
-    if step.as_str().is_empty() {
-        String::new()
-    } else {
-        format!(", at {step}")
     }
 }
