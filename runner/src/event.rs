@@ -104,9 +104,9 @@ pub enum Event {
         /// How long it took, in milliseconds.
         ms: u64,
         /// What it printed on standard output.
-        stdout: String,
+        stdout: Transcript,
         /// What it printed on standard error.
-        stderr: String,
+        stderr: Transcript,
     },
     /// The connection to a member broke while nothing ran over it, and was made again.
     Mended {
@@ -206,8 +206,11 @@ impl Event {
                 if let CommandEnd::Unknown(why) = end {
                     shorten(why, TEXT);
                 }
-                shorten(stdout, OUTPUT);
-                shorten(stderr, OUTPUT);
+                for output in [stdout, stderr] {
+                    if let Transcript::Text(text) = output {
+                        shorten(text, OUTPUT);
+                    }
+                }
             }
             Self::Progress { text, .. }
             | Self::Printed { line: text, .. }
@@ -330,6 +333,52 @@ impl std::fmt::Display for CommandEnd {
         match self {
             Self::Ended(end) => end.fmt(f),
             Self::Unknown(why) => f.write_str(why),
+        }
+    }
+}
+
+/// The folder of long outputs, in that of a run.
+pub(crate) const OUT: &str = "out";
+
+/// One output of a command. On the wire a text: what was printed, or `out/NAME (N bytes)` where that is in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "String", into = "String")]
+#[schemars(with = "String")]
+pub enum Transcript {
+    /// This was printed.
+    Text(String),
+    /// It is in a file of the folder of long outputs.
+    Kept {
+        /// The file's name: the digest of what is in it, which no program prints by chance.
+        name: String,
+        /// How long it is.
+        bytes: u64,
+    },
+}
+
+impl From<Transcript> for String {
+    fn from(transcript: Transcript) -> Self {
+        match transcript {
+            Transcript::Text(text) => text,
+            Transcript::Kept { name, bytes } => format!("{OUT}/{name} ({bytes} bytes)"),
+        }
+    }
+}
+
+impl From<String> for Transcript {
+    fn from(text: String) -> Self {
+        let kept = || {
+            let (name, rest) = text
+                .strip_prefix(OUT)?
+                .strip_prefix('/')?
+                .split_once(" (")?;
+            let digest = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
+            let bytes = rest.strip_suffix(" bytes)")?.parse().ok()?;
+            digest.then(|| (name.to_owned(), bytes))
+        };
+        match kept() {
+            Some((name, bytes)) => Self::Kept { name, bytes },
+            None => Self::Text(text),
         }
     }
 }

@@ -15,8 +15,7 @@ pub(crate) mod markdown;
 use jiff::Timestamp;
 
 pub use board::{Board, Signs, WIDTH};
-pub(crate) use file::FileReporter;
-pub(crate) use file::{OUT, kept};
+pub(crate) use file::{FileReporter, kept};
 pub(crate) use harmless::{harmless, harmless_json, harmless_line};
 pub(crate) use json::JsonReporter;
 pub use line::LineReporter;

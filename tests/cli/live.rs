@@ -275,8 +275,8 @@ fn talking() -> Vec<Stamped> {
                 command: text("/usr/local/bin/migrate --all"),
                 end: text("exit 0").into(),
                 ms: 91_000,
-                stdout: String::new(),
-                stderr: String::new(),
+                stdout: String::new().into(),
+                stderr: String::new().into(),
             },
         ),
     ];
@@ -423,8 +423,8 @@ fn hostile() -> Vec<Stamped> {
             command: evil.clone(),
             end: evil.clone().into(),
             ms: 1,
-            stdout: evil.clone(),
-            stderr: evil.clone(),
+            stdout: evil.clone().into(),
+            stderr: evil.clone().into(),
         },
         Event::Away {
             path: path.clone(),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::between;
-use crate::event::CommandEnd;
+use crate::event::{CommandEnd, OUT, Transcript};
 use crate::failure::Failure;
 use crate::journal::By;
 use crate::path::StepPath;
@@ -251,28 +251,19 @@ impl Step {
 }
 
 impl Output {
-    /// As it stands in an event: the text, or `out/NAME (N bytes)`.
-    pub(super) fn of(text: String) -> Self {
-        if let Some((file, bytes)) = elsewhere(&text) {
-            return Self {
-                file: Some(file.to_owned()),
+    /// As an event has it.
+    pub(super) fn of(transcript: Transcript) -> Self {
+        match transcript {
+            Transcript::Text(text) => Self {
+                bytes: text.len() as u64,
+                file: None,
+                text,
+            },
+            Transcript::Kept { name, bytes } => Self {
                 text: String::new(),
+                file: Some(format!("{OUT}/{name}")),
                 bytes,
-            };
-        }
-        Self {
-            bytes: text.len() as u64,
-            file: None,
-            text,
+            },
         }
     }
-}
-
-/// The file and the length that a text of this form names: the digest makes sure that no program says this by chance.
-fn elsewhere(text: &str) -> Option<(&str, u64)> {
-    let (file, rest) = text.split_once(" (")?;
-    let name = file.strip_prefix("out/")?;
-    let digest = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
-    let bytes = rest.strip_suffix(" bytes)")?.parse().ok()?;
-    digest.then_some((file, bytes))
 }

@@ -6,7 +6,7 @@ use lockstep_modules::contract::op::{Effect, Observation};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event::{Event, Outcome, Stamped, StepInfo, VERSION};
+use crate::event::{Event, Outcome, Stamped, StepInfo, Transcript, VERSION};
 use crate::failure::Failure;
 use crate::journal::{By, Choice, ClusterRef, FORMAT, Head, Record, Suspended, encode};
 
@@ -137,8 +137,8 @@ fn events() -> String {
         command: "lxc list".to_owned(),
         end: end.to_owned().into(),
         ms: 40,
-        stdout: stdout.to_owned(),
-        stderr: String::new(),
+        stdout: stdout.to_owned().into(),
+        stderr: String::new().into(),
     };
     let away = || Event::Away {
         path: WAIT.into(),
@@ -339,15 +339,22 @@ fn where_a_run_stands_is_told_by_the_journal_and_the_lock() {
 }
 
 #[test]
-fn an_output_elsewhere_is_told_from_one_that_says_so() {
+fn an_output_in_a_file_is_known_by_the_name_of_the_file() {
     let digest = "0123456789abcdef".repeat(4);
-    let elsewhere = Output::of(format!("out/{digest} (12 bytes)"));
+    let kept = Transcript::Kept {
+        name: digest.clone(),
+        bytes: 12,
+    };
+    let text = format!("out/{digest} (12 bytes)");
+    assert_eq!(Transcript::from(text.clone()), kept);
+    assert_eq!(String::from(kept.clone()), text);
+    let output = Output::of(kept);
     assert_eq!(
-        (elsewhere.file, elsewhere.bytes),
+        (output.file, output.bytes),
         (Some(format!("out/{digest}")), 12)
     );
-    for said in ["out/x (12 bytes)", "out/../../etc/shadow (12 bytes)"] {
-        let output = Output::of(said.to_owned());
-        assert_eq!((output.file, output.text.as_str()), (None, said));
+    for printed in ["out/x (12 bytes)", "out/../../etc/shadow (12 bytes)"] {
+        let output = Output::of(printed.to_owned().into());
+        assert_eq!((output.file, output.text.as_str()), (None, printed));
     }
 }

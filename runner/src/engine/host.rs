@@ -172,8 +172,8 @@ impl Host for RunHost {
                     command: cmd.display(),
                     end,
                     ms,
-                    stdout,
-                    stderr,
+                    stdout: stdout.into(),
+                    stderr: stderr.into(),
                 }
             }
         });

@@ -235,8 +235,10 @@ fn meanwhile() -> Vec<Event> {
             command: "sudo /snap/bin/microceph.ceph health --format json".to_owned(),
             end: CommandEnd::Ended(End::Exit(0)),
             ms: 640,
-            stdout: "{\"status\":\"HEALTH_OK\",\"checks\":{}}\n".to_owned(),
-            stderr: String::new(),
+            stdout: "{\"status\":\"HEALTH_OK\",\"checks\":{}}\n"
+                .to_owned()
+                .into(),
+            stderr: String::new().into(),
         },
         Event::Mended {
             path: wait(),
