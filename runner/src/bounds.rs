@@ -29,7 +29,7 @@ pub(crate) const OUTPUTS: u64 = 64 << 20;
 /// A run's events, as a file. Those of steps, and those of the run itself, are written also beyond it.
 pub(crate) const EVENTS: u64 = 128 << 20;
 
-/// A text of at most about so many bytes: of a longer one its two ends, with how much is left out between them.
+/// A text of at most about this many bytes: of a longer one its two ends, with how much is left out between them.
 pub(crate) fn ends(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return Cow::Borrowed(text);

@@ -46,7 +46,7 @@ pub fn main(registry: &Registry) -> ExitCode {
     main_at(registry, None)
 }
 
-/// As [`main`], with runs for which so many seconds pass in one of ours: members that are simulated behind real
+/// As [`main`], with runs for which this many seconds pass in one of ours: members that are simulated behind real
 /// connections are fast, and waiting for them would be most of a test.
 #[must_use]
 pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {

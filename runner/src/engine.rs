@@ -52,7 +52,7 @@ pub struct Engine {
     steps: BTreeMap<StepPath, Live>,
     effects: FuturesUnordered<LocalBoxFuture<'static, (StepPath, Verdict)>>,
     held: Vec<Held>,
-    /// How many of these asked if the run may begin at all, and were told no.
+    /// How many of these asked if the run may begin at all, and were refused.
     refusals: usize,
     /// Asked for while the run was held or drained: recorded, and not begun.
     parked: usize,

@@ -1,7 +1,7 @@
 //! A plan: what a playbook does on a simulated cluster that is like the real one.
 //!
 //! The same playbook goes through the same modules, so a plan is what a run would be, except for what nobody can know
-//! before: what programs do that the simulated cluster has never heard of. There the plan ends, and says so.
+//! before: what programs do that the simulated cluster doesn't know. There the plan ends, and says so.
 
 mod file;
 
@@ -88,7 +88,8 @@ pub struct Step {
 pub(crate) struct Setting {
     pub(crate) name: String,
     /// Whether it is in the end what it was in the beginning.
-    pub(crate) given_back: bool,
+    #[serde(rename = "given_back")]
+    pub(crate) restored: bool,
 }
 
 /// How a plan ends.
@@ -118,7 +119,7 @@ pub enum End {
     },
 }
 
-/// How often a plan goes on behind a command that it can't know.
+/// How often a plan continues after a command that it can't know.
 const STRANGERS: usize = 500;
 
 /// Plays a piece on a cluster like `scenario`.
@@ -135,7 +136,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
     let mut events = Vec::new();
     let mut ended = trial.run()?;
     events.append(&mut trial.events);
-    // Nobody can know what a stranger does; the playbook gets a result that can't be looked at, and goes on.
+    // Nobody can know what a stranger does; the playbook gets a result that can't be looked at, and continues.
     for _ in 0..STRANGERS {
         let Ended::Finish(Finish::Held(held)) = &ended else {
             break;
@@ -184,7 +185,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
     };
     let (settings_before, instances_before) = before;
     let settings = trial.world.switched().map(|name| Setting {
-        given_back: settings_before.get(name) == trial.world.settings().get(name),
+        restored: settings_before.get(name) == trial.world.settings().get(name),
         name: name.to_owned(),
     });
     let settings = settings.collect();

@@ -1,4 +1,4 @@
-//! What people are told: reporters, which make something of the event stream, and the texts about failures and holds.
+//! What people are shown: reporters, which make something of the event stream, and the texts about failures and holds.
 
 mod board;
 pub mod excerpt;

@@ -1,6 +1,6 @@
 //! The script machine: a playbook as a state machine without IO, clock or async.
 //!
-//! Loaded from sources and parameters, it is polled for what it wants done, and told of completions one at a time. Its
+//! Loaded from sources and parameters, it is polled for what it wants done, and given completions one at a time. Its
 //! state is a function of the sources, the parameters, the seed and the order of completions; nothing else gets in.
 //!
 //! A *strand* is a Lua coroutine. `parallel` and `rolling` fork strands; each is running, waiting for a step or for its
@@ -50,7 +50,7 @@ pub(crate) enum Demand {
         /// `info` or `warn`.
         level: LogLevel,
         message: String,
-        /// The scope it was said in, for example `MicroCeph/micro2`.
+        /// The scope it was logged in, for example `MicroCeph/micro2`.
         scope: String,
     },
 }
@@ -230,7 +230,7 @@ impl Script {
     /// the way, in order.
     ///
     /// # Errors
-    /// Where a strand runs on and on without a step, which nothing inside Lua can be told about.
+    /// Where a strand runs on and on without a step, which nothing inside Lua can learn of.
     pub(crate) fn poll(&mut self) -> Result<Vec<Demand>, Failure> {
         let mut demands = Vec::new();
         while let Some((id, args)) = self.ready.pop_front() {
@@ -261,7 +261,7 @@ impl Script {
     }
 
     /// From here on the playbook asks for no step any more: each raises an error that nothing but `finally` sees. What
-    /// `finally` does last goes on as ever. Steps that are waited for now are completed as any other.
+    /// `finally` does last continues as ever. Steps that are waited for now are completed as any other.
     pub(crate) fn cancel(&mut self) {
         self.shared.borrow_mut().cancelled = true;
     }

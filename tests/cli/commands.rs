@@ -121,7 +121,7 @@ fn the_version_is_one_line_or_says_how_it_was_built() {
 }
 
 #[test]
-fn a_missing_command_is_told_with_help_on_standard_error() {
+fn a_missing_command_is_reported_with_help_on_standard_error() {
     // With a variable that gives an option its value, and without.
     for args in [&["--json"][..], &["op"], &[], &["op", "--json"]] {
         let mut command = Command::new(desk::lockstep());

@@ -181,7 +181,7 @@ fn graph(krate: &Path) -> Graph {
 }
 
 /// What can be come to from a file.
-fn behind(graph: &Graph, file: &File) -> BTreeSet<File> {
+fn reached(graph: &Graph, file: &File) -> BTreeSet<File> {
     let mut seen = BTreeSet::new();
     let mut next: Vec<&File> = graph[file].iter().collect();
     while let Some(file) = next.pop() {
@@ -194,18 +194,18 @@ fn behind(graph: &Graph, file: &File) -> BTreeSet<File> {
 
 /// The files that come to each other, as `ops/status ops/status/component`.
 fn circles(graph: &Graph) -> BTreeSet<String> {
-    let behind: BTreeMap<&File, BTreeSet<File>> = graph
+    let reached: BTreeMap<&File, BTreeSet<File>> = graph
         .keys()
-        .map(|file| (file, behind(graph, file)))
+        .map(|file| (file, reached(graph, file)))
         .collect();
     let circle = |file: &File| {
-        let together = behind[file]
+        let together = reached[file]
             .iter()
-            .filter(|other| behind[*other].contains(file));
+            .filter(|other| reached[*other].contains(file));
         let names: Vec<String> = together.map(|file| file.join("/")).collect();
         names.join(" ")
     };
-    let all = graph.keys().filter(|file| behind[*file].contains(*file));
+    let all = graph.keys().filter(|file| reached[*file].contains(*file));
     all.map(circle).collect()
 }
 

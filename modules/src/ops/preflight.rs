@@ -102,7 +102,7 @@ impl Report {
         )
     }
 
-    /// Everything that speaks against going on, a sentence each.
+    /// Everything that speaks against continuing, a sentence each.
     fn reasons(&self) -> Vec<String> {
         let sentence = |check: &Check| {
             let evidence = if check.evidence.is_empty() {
@@ -285,7 +285,7 @@ impl Op for Read {
     }
 }
 
-/// Go on only if all checks pass, or are accepted.
+/// Continue only if all checks pass, or are accepted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub(crate) struct RequireArgs {

@@ -110,7 +110,7 @@ pub(crate) async fn look(cx: &Cx, app: App, member: &Member) -> Look<State> {
     seen(app, &presence, member, &list(cx, app, member).await)
 }
 
-/// How the database stands by what `member` said.
+/// How the database stands by what `member` answered.
 fn seen(
     app: App,
     presence: &Presence,

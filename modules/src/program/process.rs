@@ -152,12 +152,12 @@ impl Process {
         within(REST, self.stderr.collect()).await;
     }
 
-    /// Whole lines that it said on standard error since this was last asked.
+    /// Whole lines that it printed on standard error since this was last asked.
     pub(super) fn errors(&mut self) -> Vec<String> {
         self.stderr.lines()
     }
 
-    /// The end of what it said on standard error.
+    /// The end of what it printed on standard error.
     pub(super) fn evidence(&self) -> String {
         String::from_utf8_lossy(&self.stderr.tail).trim().to_owned()
     }

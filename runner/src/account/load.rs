@@ -12,7 +12,7 @@ use crate::event::OUT;
 use crate::report::kept;
 use crate::runs::{EVENTS, JOURNAL, Runs, RunsError, begun};
 
-/// So much of an output that is in a file of its own is taken along.
+/// Bytes that are taken along of an output that is in a file of its own.
 const BEGINNING: u64 = 4096;
 
 /// What is known of a run.

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::journal::By;
 use crate::path::StepPath;
 
-/// A step, with all that was heard of it.
+/// A step, with all that is known of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
     /// Its path.
@@ -38,10 +38,10 @@ pub struct Step {
     pub(crate) failure: Option<Failure>,
     /// Whether its effect may exist or still be running.
     pub(crate) in_doubt: bool,
-    /// What it last said of what it waited for, or the last line of a command that went on.
+    /// What it last reported of what it waited for, or the last line of a command that continued.
     #[serde(rename = "heard")]
     pub(crate) last_progress: String,
-    /// Its commands. One that was repeated and said the same stands here once.
+    /// Its commands. One that was repeated and printed the same stands here once.
     pub(crate) commands: Vec<Command>,
     /// Where in `commands` the last one of a member and a text is.
     #[serde(skip)]
@@ -137,7 +137,7 @@ impl Step {
         is_gate(&self.op)
     }
 
-    /// Whether the run stopped at it, and the playbook never heard of its failure.
+    /// Whether the run stopped at it, and the playbook never saw its failure.
     pub(crate) fn is_held(&self) -> bool {
         self.state == Progress::Held
     }

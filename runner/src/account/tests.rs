@@ -156,7 +156,7 @@ fn events() -> String {
         attempt: 1,
         timeout: 60,
     };
-    let told = [
+    let reported = [
         (0, started(0)),
         (1, begun(REFRESH, "snap.refresh", Effect::Once)),
         (
@@ -208,7 +208,7 @@ fn events() -> String {
             },
         ),
     ];
-    let lines = told.map(|(second, event)| {
+    let lines = reported.map(|(second, event)| {
         let stamped = Stamped {
             v: VERSION,
             at: at(second),
@@ -228,7 +228,7 @@ fn story(account: &Account) -> String {
 }
 
 #[test]
-fn a_run_is_told_in_its_order_by_whoever_knows_best() {
+fn a_run_is_shown_in_its_order_by_whoever_knows_best() {
     let journal = text(&journal());
     let account = Account::of(
         "update-1",
@@ -270,7 +270,7 @@ fn a_run_is_told_in_its_order_by_whoever_knows_best() {
 }
 
 #[test]
-fn with_a_damaged_journal_the_events_go_on() {
+fn with_a_damaged_journal_the_events_continue() {
     let records = journal();
     for damaged in 0..records.len() {
         let mut lines: Vec<String> = text(&records).lines().map(str::to_owned).collect();
@@ -283,13 +283,13 @@ fn with_a_damaged_journal_the_events_go_on() {
             false,
         );
         assert!(!account.sound);
-        let said = format!("line {} of the journal is damaged", damaged + 1);
+        let trouble = format!("line {} of the journal is damaged", damaged + 1);
         assert!(
-            account.troubles[0].contains(&said),
+            account.troubles[0].contains(&trouble),
             "{:?}",
             account.troubles
         );
-        // Whoever tells it, it is told once, and nothing is missing but who decided.
+        // Whoever knows it, it is reported once, and nothing is missing but who decided.
         let story = story(&account);
         for what in ["held: ", "resumed", "started"] {
             assert_eq!(
@@ -324,7 +324,7 @@ fn records_that_cannot_follow_are_damage_too() {
 }
 
 #[test]
-fn where_a_run_stands_is_told_by_the_journal_and_the_lock() {
+fn where_a_run_stands_is_known_from_journal_and_lock() {
     let all = journal();
     let state = |records: usize, running: bool| {
         let text = text(&all[..records]);

@@ -36,7 +36,7 @@ pub struct Judge {
     left: Left,
 }
 
-/// How often a held run is resumed after everything that was wrong is mended.
+/// How often a held run is resumed after everything that was wrong is fixed.
 const RESUMES: usize = 6;
 
 /// How long the operator takes to come.
@@ -159,7 +159,7 @@ impl Judge {
         Ok((trial, findings))
     }
 
-    /// Plays a run to its end, as an operator would who mends what is broken and resumes. Says whether it was done.
+    /// Plays a run to its end, as an operator would who fixes what is broken and resumes. Says whether it was done.
     fn run_out(&self, trial: &mut Trial, case: &Case) -> Result<bool, Finding> {
         let mut kills = case.kills.iter();
         let mut first = true;

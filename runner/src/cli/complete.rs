@@ -199,7 +199,7 @@ impl Context {
         ids.into_iter().map(CompletionCandidate::new).collect()
     }
 
-    /// The steps at which the run is held, each with what comes behind it.
+    /// The steps at which the run is held, each with what comes after it.
     fn held(&self, end: &str) -> Vec<CompletionCandidate> {
         let history = self.run.as_ref().and_then(|run| {
             let state = state(&self.global).ok()?;

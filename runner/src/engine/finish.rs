@@ -19,7 +19,7 @@ pub enum Finish {
     Aborted,
     /// It pauses at these steps.
     Held(Vec<Held>),
-    /// It ended at these steps: a check said no before anything was changed, so there is nothing to resume.
+    /// It ended at these steps: a check refused before anything was changed, so there is nothing to resume.
     Refused(Vec<Held>),
     /// It pauses, for this reason. Nothing is wrong with any step.
     Suspended(Suspended),

@@ -145,7 +145,7 @@ impl Host for RunHost {
                 level,
                 message: text.to_owned(),
             },
-            Note::Mended { member, reason } => Event::Mended {
+            Note::Reconnected { member, reason } => Event::Mended {
                 path,
                 member: member.clone(),
                 reason: reason.to_owned(),

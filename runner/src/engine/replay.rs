@@ -83,7 +83,7 @@ impl Engine {
         } else if let Some(reason) = self.fence(&history, &pending, trust_cluster).await? {
             return self.suspend(Suspended::Fenced(reason)).map(Some);
         }
-        self.go_on(pending, &history, &decisions)?;
+        self.set_going(pending, &history, &decisions)?;
         Ok(None)
     }
 
@@ -94,7 +94,7 @@ impl Engine {
         let mut pending: Vec<Call> = Vec::new();
         let mut delivered = 0;
         loop {
-            // What the playbook said was said then.
+            // What the playbook logged was logged then.
             let demands = match self.script.poll() {
                 Ok(demands) => demands,
                 Err(failure) => return Err(EngineError::Script(Box::new(failure))),
@@ -254,8 +254,8 @@ impl Engine {
         if !away.is_empty() && !unasked {
             return Err(format!("{}\n{TRUST}", no_answer(&away)));
         }
-        let went_on = |lock: &MemberLock| lock.went_on(&self.tools.run).cloned();
-        if let Some(sitting) = locks.members.iter().find_map(went_on)
+        let continued = |lock: &MemberLock| lock.continued(&self.tools.run).cloned();
+        if let Some(sitting) = locks.members.iter().find_map(continued)
             && !unasked
         {
             return Err(format!(
@@ -298,7 +298,7 @@ impl Engine {
     }
 
     /// Sets going every step that waits, as its past and the operator's decisions ask for.
-    fn go_on(
+    fn set_going(
         &mut self,
         pending: Vec<Call>,
         history: &History,

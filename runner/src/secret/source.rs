@@ -26,7 +26,7 @@ pub enum Source {
     Ask,
 }
 
-/// Why there is no secret to be had from a place. What is said never holds the value, nor what may be one.
+/// Why there is no secret to be had from a place. What is reported never holds the value, nor what may be one.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// It was given where its place is expected.

@@ -87,7 +87,7 @@ pub(super) struct Seen<'a> {
     pub(super) ceph: Option<&'a Result<Version, String>>,
 }
 
-/// What speaks against a check, what keeps it from being told, and what else is worth knowing.
+/// What speaks against a check, what keeps it from being known, and what else is worth knowing.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) against: Vec<String>,

@@ -297,7 +297,7 @@ impl Seen<'_> {
         unknown.map_or(Met::No, Met::Unknown)
     }
 
-    /// Whether versions go together, afterwards. What didn't go together before is told, and no reason to stop: staying as it
+    /// Whether versions go together, afterwards. What didn't go together before is reported, and no reason to stop: staying as it
     /// is wouldn't help.
     pub(super) fn together(&self, row: &Together) -> Found {
         let mut found = Found::default();

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_with_a_table_is_told_with_its_line() {
+    fn what_is_wrong_with_a_table_is_reported_with_its_line() {
         let row = |change: &str| {
             let text = format!(
                 "# a site's own\n[[hazard]]\nname = \"x\"\ncomponent = \"lxd\"\nto = \"6\"\nwhat = \"y\"\naccept = true\n{change}\n"
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_contradict_are_told_with_their_line() {
+    fn rows_that_contradict_are_reported_with_their_line() {
         let link = "link = \"https://example.org\"\n";
         let hazard = |name: &str, rest: &str| {
             format!(
@@ -104,13 +104,13 @@ mod tests {
                 ),
             ),
         ];
-        let told = cases.map(|(table, text)| {
+        let reported = cases.map(|(table, text)| {
             read(table, &text).map_or_else(
                 |(line, what)| format!("{line}: {what}"),
                 |_| format!("fine: {text}"),
             )
         });
-        insta::assert_snapshot!(told.join("\n---\n"));
+        insta::assert_snapshot!(reported.join("\n---\n"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// Nothing speaks against going on.
+    /// Nothing speaks against continuing.
     Pass,
     /// Something does.
     Fail,
@@ -48,7 +48,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// Whether it speaks against going on.
+    /// Whether it speaks against continuing.
     #[must_use]
     pub fn is_against(&self) -> bool {
         matches!(self.verdict, Verdict::Fail | Verdict::Unknown)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
-    /// Nothing speaks against going on.
+    /// Nothing speaks against continuing.
     Ok,
     /// Members that have a release wait for the others to have it too.
     Waiting,

@@ -157,7 +157,7 @@ pub(super) fn remedy(code: &str) -> Option<&'static str> {
 #[must_use]
 pub fn notes(raised: &[Raised]) -> Vec<String> {
     let mut groups: Vec<(&str, Vec<&Raised>)> = Vec::new();
-    // Flags are told by whom they are set for.
+    // Flags are told apart by whom they are set for.
     let shown = raised.iter().filter(|r| {
         !r.muted
             && !matches!(r.class, Class::Passing | Class::Data)

@@ -53,7 +53,7 @@ fn pages((overview, commands): &(Command, Vec<Command>)) -> Vec<(String, String)
     pages
 }
 
-/// A page: what clap knows of a command, and the sections behind that.
+/// A page: what clap knows of a command, and the sections after that.
 fn page(command: &Command, sections: &Roff) -> (String, String) {
     let bare = command.clone().after_help("").after_long_help("");
     let man = Man::new(bare);

@@ -391,8 +391,8 @@ impl Printed {
         Self::deserialize(fields).unwrap_or_default()
     }
 
-    /// Prints each line on the stream that it was printed on, behind the member where there are several. Returns whether
-    /// anything was said.
+    /// Prints each line on the stream that it was printed on, after the member where there are several. Returns whether
+    /// anything was printed.
     fn tell(&self, who: &str, before: &str) -> bool {
         if self.cut {
             err!("{who}only the end of its output was kept");

@@ -220,7 +220,7 @@ fn print(plan: &Plan, verbose: bool) {
         out!("Instances: {line}");
     }
     for setting in &plan.settings {
-        let back = if setting.given_back {
+        let back = if setting.restored {
             "changed, then restored"
         } else {
             "changed, and NOT restored"

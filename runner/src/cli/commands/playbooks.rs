@@ -83,7 +83,7 @@ fn files(folders: &[PathBuf]) -> Result<Vec<String>, Fault> {
     let mut files = Vec::new();
     if folders.is_empty() {
         for folder in [".", "site"].map(Path::new) {
-            // Nobody has said that there is one, or that it can be read.
+            // There may be none, or one that can't be read.
             files.extend(lua_files(folder).unwrap_or_default());
         }
     }

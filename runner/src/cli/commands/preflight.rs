@@ -28,7 +28,7 @@ pub(crate) struct PreflightArgs {
     params: Params,
 }
 
-/// Makes all checks and shows what each came to. Exits with 0 only if nothing speaks against going on.
+/// Makes all checks and shows what each came to. Exits with 0 only if nothing speaks against continuing.
 pub(crate) fn preflight(app: &App<'_>, args: &PreflightArgs) -> Result<Exit, Fault> {
     let target = target::named(app.global)?;
     let main = main_of(app.global, PLAYBOOK)?;

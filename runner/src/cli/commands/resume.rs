@@ -142,7 +142,7 @@ pub(super) fn continue_run(
         error => Fault::from(error),
     })?;
     if let (true, false, Finish::Held(held)) = (aborting, app.global.json, &played.finish) {
-        not_given_back(&played.id, held, &runs.history(&played.id)?);
+        not_restored(&played.id, held, &runs.history(&played.id)?);
         return Ok(Exit::Held);
     }
     let exit = tell(&played, app.global);
@@ -193,7 +193,7 @@ fn registry_of(app: &App<'_>, taken: &TakenUp) -> Result<Registry, Fault> {
 }
 
 /// Tells what an abort could not restore, with what to type.
-fn not_given_back(id: &str, held: &[Held], history: &History) {
+fn not_restored(id: &str, held: &[Held], history: &History) {
     out!("{id} is not fully aborted. These were not restored, or their state is unknown:");
     let again = format!("lockstep abort {id}");
     let mut suggestions = vec![Suggestion::new(

@@ -48,7 +48,7 @@ pub(crate) fn types(app: &App<'_>, args: &TypesArgs) -> Result<Exit, Fault> {
         .unwrap_or_default();
     let work = sort(folder, files.clone(), &written);
 
-    // Settings are often shared with others, and can be told of the stubs by hand. A stub that isn't ours can't.
+    // Settings are often shared with others, and can be pointed to the stubs by hand. A stub that isn't ours can't.
     let stubs: Vec<&str> = work
         .foreign
         .iter()

@@ -21,7 +21,7 @@ use crate::event::Reporter;
 use crate::report::{LineReporter, LiveReporter, Screen, harmless, harmless_line};
 use crate::runs::{EVENTS, Runs};
 
-/// Between two looks at whether something was said.
+/// Between two looks at whether something happened.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Which run is followed.
@@ -31,7 +31,7 @@ pub(crate) struct WatchArgs {
     run: Option<String>,
 }
 
-/// Follows a run to its end. What was said before comes first.
+/// Follows a run to its end. What happened before comes first.
 pub(crate) fn watch(app: &App<'_>, args: &WatchArgs) -> Result<Exit, Fault> {
     let runs = app.runs()?;
     let id = match &args.run {

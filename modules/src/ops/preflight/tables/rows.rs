@@ -72,7 +72,7 @@ pub(crate) struct Path {
     /// Tracks that it may be moved to.
     #[serde(default)]
     pub(crate) to: Vec<String>,
-    /// The track rolls on from one release to the next: where it leads is told by the version that runs.
+    /// The track rolls on from one release to the next: where it leads is known by the version that runs.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) by_version: bool,
     /// The newest revision of the old track has to be on all members before.
