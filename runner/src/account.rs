@@ -24,7 +24,8 @@ use crate::path::StepPath;
 
 pub(crate) use events::{EventLog, Line};
 pub(crate) use load::{Tail, load};
-pub use step::{Attempt, Command, Output, Progress, Step, is_gate};
+pub(crate) use step::is_gate;
+pub use step::{Attempt, Command, Output, Progress, Step};
 pub(crate) use turn::{Turn, What};
 pub(crate) use wave::Wave;
 

@@ -76,7 +76,6 @@ pub async fn find(folder: &Path, native: &Registry) -> io::Result<Found> {
     program::find(folder, taken).await
 }
 
-/// The programs of a registry.
 fn of(registry: &Registry) -> impl Iterator<Item = &Program> {
     registry
         .modules()

@@ -14,7 +14,7 @@ pub(crate) mod markdown;
 
 use jiff::Timestamp;
 
-pub use board::{Board, Signs, WIDTH};
+pub use board::{Board, Signs};
 pub(crate) use file::{FileReporter, kept};
 pub(crate) use harmless::{harmless, harmless_json, harmless_line};
 pub(crate) use json::JsonReporter;

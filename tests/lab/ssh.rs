@@ -495,7 +495,10 @@ fn what_a_command_says_is_known_though_nobody_hears_its_end() {
         let mut line = String::new();
         while !line.contains("moving 1 of 2 tables") {
             line.clear();
-            assert!(out.read_line(&mut line).unwrap() > 0, "nothing was ever printed");
+            assert!(
+                out.read_line(&mut line).unwrap() > 0,
+                "nothing was ever printed"
+            );
         }
         (child, out)
     };

@@ -212,7 +212,10 @@ fn a_hanging_refresh_is_shown_with_task_time_and_who_waits() {
         assert!(message.contains(part), "{message}");
     }
     let events = serde_json::to_string(&bench.events).unwrap();
-    assert!(events.contains("no progress since"), "it is shown meanwhile");
+    assert!(
+        events.contains("no progress since"),
+        "it is shown meanwhile"
+    );
     bench.world.mend();
     bench.resume().done();
     assert_eq!(bench.revisions("lxd"), [33110; 3]);

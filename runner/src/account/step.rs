@@ -125,14 +125,12 @@ pub struct Output {
 }
 
 /// Whether an op judges, or waits until something is well, before the run continues. The last word of its name tells.
-#[must_use]
-pub fn is_gate(op: &str) -> bool {
+pub(crate) fn is_gate(op: &str) -> bool {
     const JUDGES: [&str; 6] = ["wait", "require", "verify", "spare", "unharmed", "confirm"];
     JUDGES.contains(&op.rsplit('.').next().unwrap_or_default())
 }
 
 impl Step {
-    /// Whether its op is one of those.
     pub(crate) fn is_gate(&self) -> bool {
         is_gate(&self.op)
     }

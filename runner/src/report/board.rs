@@ -12,7 +12,7 @@ use crate::event::{Event, Interruption, Stamped, StepInfo};
 use crate::path::StepPath;
 
 /// The columns of a terminal that doesn't tell its size.
-pub const WIDTH: usize = 100;
+pub(crate) const WIDTH: usize = 100;
 
 /// On fewer columns rows are no table: there is room for a name and a time.
 const NARROW: usize = 60;
