@@ -30,7 +30,7 @@ use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{AnyOp, Effect, Module, Observation, OpDef, Probe};
 use describe::written;
-use process::{LONGEST, Process, Received, ended};
+use process::{LONGEST, Process, Received, ended, interpreter};
 use protocol::{FromProgram, ToProgram};
 use talk::Talk;
 
@@ -127,7 +127,7 @@ async fn ask(file: &Path) -> Result<Described, String> {
 /// Why a program that is there could not be started.
 fn not_started(file: &Path, error: &std::io::Error) -> String {
     if error.kind() == std::io::ErrorKind::NotFound
-        && let Some(interpreter) = folder::interpreter(file)
+        && let Some(interpreter) = interpreter(file)
     {
         return format!(
             "its interpreter {interpreter} isn't there: install it, or fix the first line"

@@ -44,7 +44,7 @@ function lock.take(args) end
 function lock.release(args) end
 
 ---@class (exact) lock.remove.Args
----@field shown table<string, string> What each member's lock said, as `lock.read` has it in `says`.
+---@field shown table<string, string> What each member's lock held, as `lock.read` has it in `says`.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 

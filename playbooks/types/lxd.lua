@@ -79,7 +79,7 @@ function lxd.predict(args) end
 
 ---@class (exact) lxd.evacuate.Args
 ---@field member lockstep.Member Member to evacuate.
----@field anyway? boolean Go on although something speaks against it: instances that can't be moved are left to LXD.
+---@field anyway? boolean Continue although something speaks against it: instances that can't be moved are left to LXD.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
@@ -126,7 +126,7 @@ function lxd.restore(args) end
 
 --- Set after how many seconds of silence LXD starts a member's instances on others; 0 switches that off.
 ---
---- While a snap is refreshed a daemon may be silent for longer than that, and its instances run on: they would run twice. The result has the value before, so that a playbook can give it back.
+--- While a snap is refreshed a daemon may be silent for longer than that, and its instances run on: they would run twice. The result has the value before, so that a playbook can restore it.
 ---@param args lxd.healing.Args
 ---@return lxd.healing.Result
 function lxd.healing(args) end

@@ -44,7 +44,7 @@ function preflight.read(args) end
 ---@field status { cluster: string, components: ({ channels: string[], health: "ok"|"waiting"|"bad"|"unknown"|"absent", in_step: boolean, members: lockstep.Member[], name: string, problems: string[], skew: string[], title: string, halfway?: { ahead: lockstep.Member[], behind: lockstep.Member[], newest: string, stopped: lockstep.Member[], waiting: lockstep.Member[] }, notes?: string[], roster?: lockstep.Member[] })[], healthy: boolean, in_step: boolean, members: { changes: string[], name: lockstep.Member, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: lockstep.Member, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }, problem?: string, silent?: boolean }[] } The cluster that they were made on.
 ---@field updates table<string, table<string, { revision: string, version: string }>> What the store has for members, in the channels that they follow: by member and snap.
 
---- Go on only if all checks pass, or are accepted.
+--- Continue only if all checks pass, or are accepted.
 ---@param args preflight.require.Args
 ---@return preflight.require.Result
 function preflight.require(args) end

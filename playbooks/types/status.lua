@@ -36,7 +36,7 @@ function status.read(args) end
 ---@field in_step boolean Whether all members are known to run the same revision of each component, from the same channel, in the cohort.
 ---@field members { changes: string[], name: lockstep.Member, reachable: boolean, snaps: table<string, { active: boolean, channel: string, cohort: string, held: boolean, revision: string, version: string }>, lock?: { member: lockstep.Member, away?: boolean, claim?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, last?: { began: string, holder: string, run: string, sitting?: { nonce: string, number: integer, who: string } }, problem?: string, says?: string }, problem?: string, silent?: boolean }[] The members, in the cluster's order.
 
---- Go on only if the cluster is as it must be. Everything that isn't is named, not only the first thing.
+--- Continue only if the cluster is as it must be. Everything that isn't is named, not only the first thing.
 ---
 --- All members must be reachable, and no change of a component may be in progress.
 ---@param args status.require.Args

@@ -24,7 +24,8 @@ use crate::path::StepPath;
 
 pub(crate) use events::{EventLog, Line};
 pub(crate) use load::{Tail, load};
-pub use step::{Attempt, Command, Output, Progress, Step, is_gate};
+pub(crate) use step::is_gate;
+pub use step::{Attempt, Command, Output, Progress, Step};
 pub(crate) use turn::{Turn, What};
 pub(crate) use wave::Wave;
 
@@ -42,7 +43,7 @@ pub struct Account {
     pub(crate) lockstep: String,
     pub(crate) who: String,
     pub(crate) began: Option<Timestamp>,
-    /// When something was last heard of it.
+    /// The time of the last that is known of it.
     pub(crate) last: Option<Timestamp>,
     pub(crate) state: State,
     /// Why it stopped there, where there is more to say.
@@ -78,7 +79,7 @@ pub(crate) enum State {
     Held,
     /// It was interrupted in order.
     Suspended,
-    /// The process that ran it is gone, and said nothing.
+    /// The process that ran it is gone, and recorded nothing.
     #[default]
     BrokenOff,
     /// It was killed before anything was recorded, and so before anything was done.
@@ -157,7 +158,7 @@ impl Move<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Session {
     pub(crate) began: Timestamp,
-    /// When something was last heard of it.
+    /// The time of the last that is known of it.
     pub(crate) last: Timestamp,
 }
 
@@ -184,7 +185,7 @@ impl Account {
         self.sessions.iter().map(Session::ms).sum()
     }
 
-    /// The gates that were passed, or not: steps that judge whether the run may go on.
+    /// The gates that were passed, or not: steps that judge whether the run may continue.
     pub(crate) fn gates(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.is_gate())
     }

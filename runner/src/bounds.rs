@@ -11,8 +11,6 @@ use lockstep_modules::contract::error::{Kind, OpError};
 use lockstep_modules::contract::schema::Member;
 use serde_json::Value;
 
-use crate::event::{CommandEnd, Event};
-
 /// A result of an op, or what it left in the world, as JSON: more than that is a failure.
 pub(crate) const RECORD: usize = 4 << 20;
 
@@ -31,7 +29,7 @@ pub(crate) const OUTPUTS: u64 = 64 << 20;
 /// A run's events, as a file. Those of steps, and those of the run itself, are written also beyond it.
 pub(crate) const EVENTS: u64 = 128 << 20;
 
-/// A text of at most about so many bytes: of a longer one its two ends, with how much is left out between them.
+/// A text of at most about this many bytes: of a longer one its two ends, with how much is left out between them.
 pub(crate) fn ends(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return Cow::Borrowed(text);
@@ -44,7 +42,8 @@ pub(crate) fn ends(text: &str, most: usize) -> Cow<'_, str> {
     ))
 }
 
-fn shorten(text: &mut String, most: usize) {
+/// Leaves as much of a text as [`ends`] does.
+pub(crate) fn shorten(text: &mut String, most: usize) {
     if let Cow::Owned(ends) = ends(text, most) {
         *text = ends;
     }
@@ -84,52 +83,6 @@ pub(crate) fn overflow(message: String, member: Option<&Member>) -> OpError {
         Some(member) => error.on(member),
         None => error,
     }
-}
-
-/// An event with as much of what others said as a run keeps.
-pub(crate) fn event(mut event: Event) -> Event {
-    match &mut event {
-        Event::Command {
-            end,
-            stdout,
-            stderr,
-            ..
-        } => {
-            if let CommandEnd::Unknown(why) = end {
-                shorten(why, TEXT);
-            }
-            shorten(stdout, OUTPUT);
-            shorten(stderr, OUTPUT);
-        }
-        Event::Progress { text, .. }
-        | Event::Printed { line: text, .. }
-        | Event::Mended { reason: text, .. }
-        | Event::Away { reason: text, .. }
-        | Event::StepDone { summary: text, .. }
-        | Event::Log { message: text, .. } => shorten(text, TEXT),
-        Event::RunStarted { .. }
-        | Event::StepStarted { .. }
-        | Event::StepProbed { .. }
-        | Event::StepRetried { .. }
-        | Event::StepFailed { .. }
-        | Event::StepHeld { .. }
-        | Event::Interrupted { .. }
-        | Event::RunEnded { .. } => {}
-    }
-    event
-}
-
-/// Whether an event tells how far the run is, and not only what was seen and said on the way.
-pub(crate) fn is_essential(event: &Event) -> bool {
-    !matches!(
-        event,
-        Event::Command { .. }
-            | Event::Progress { .. }
-            | Event::Printed { .. }
-            | Event::Mended { .. }
-            | Event::Away { .. }
-            | Event::Log { .. }
-    )
 }
 
 #[cfg(test)]

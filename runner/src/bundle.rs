@@ -256,7 +256,6 @@ impl Sources for Finder {
     }
 }
 
-/// A file, if it is there.
 fn read_file(path: &Path) -> Option<Result<Source, String>> {
     let chunk = path.display().to_string();
     match std::fs::read_to_string(path) {

@@ -1,5 +1,5 @@
 //! `check`: a playbook is played on simulated clusters again and again, disturbed in every way that can be thought of, and
-//! what goes wrong is told with the rule, the line and the shortest history that shows it.
+//! what goes wrong is reported with the rule, the line and the shortest history that shows it.
 
 mod calls;
 mod case;
@@ -67,7 +67,7 @@ impl Check {
         for scenario in &self.scenarios {
             match Judge::new(piece, scenario) {
                 Ok(judge) => judges.push(judge),
-                // A playbook that goes wrong undisturbed is mended before it is worth disturbing.
+                // A playbook that goes wrong undisturbed is fixed before it is worth disturbing.
                 Err(findings) => report.findings.extend(simplest(findings)),
             }
         }

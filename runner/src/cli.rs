@@ -1,15 +1,18 @@
-//! The command line: what was typed, and what becomes of it.
+//! The command line of this process.
 
 #[macro_use]
 mod print;
 
 mod app;
 mod commands;
-mod example;
+mod complete;
+mod dispatch;
+mod examples;
 mod exit;
 mod front;
 mod global;
 mod help;
+mod line;
 mod mistakes;
 mod modules;
 mod params;
@@ -24,31 +27,17 @@ mod version;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::FromArgMatches;
 use lockstep_modules::contract::op::Registry;
 
 pub use exit::{Exit, Fault};
+pub use line::command;
 pub use reference::reference;
 
 use app::App;
-use commands::{Command, completions, op};
+use commands::op;
 use global::Global;
-
-/// Updates and upgrades MicroCloud clusters, one journaled step at a time.
-#[derive(Parser)]
-#[command(
-    name = "lockstep",
-    version = version::SHORT,
-    long_version = version::LONG.as_str(),
-    subcommand_value_name = "COMMAND",
-    max_term_width = 110
-)]
-struct Cli {
-    #[command(flatten)]
-    global: Global,
-    #[command(subcommand)]
-    command: Command,
-}
+use line::Cli;
 
 /// Runs the command line of this process with the ops of `registry`, and those of the site's programs. A site's own build
 /// calls this with more modules: `modules/example` shows how.
@@ -57,12 +46,12 @@ pub fn main(registry: &Registry) -> ExitCode {
     main_at(registry, None)
 }
 
-/// As [`main`], with runs for which so many seconds pass in one of ours: members that are simulated behind real
+/// As [`main`], with runs for which this many seconds pass in one of ours: members that are simulated behind real
 /// connections are fast, and waiting for them would be most of a test.
 #[must_use]
 pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
-    if completions::answered(registry, &argv) {
+    if complete::answered(registry, &argv) {
         return Exit::Done.into();
     }
     signals::hear_of_large_files();
@@ -99,7 +88,7 @@ pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
             .and_then(|mut cli| {
                 cli.global.pace = pace;
                 let global = &cli.global;
-                commands::dispatch(&App { registry, global }, cli.command)
+                dispatch::dispatch(&App { registry, global }, cli.command)
             }),
     };
     match result {
@@ -109,15 +98,4 @@ pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
             fault.exit.into()
         }
     }
-}
-
-/// The command line, as these words need it: the parameters of the playbook that they name are flags of its command.
-///
-/// # Errors
-/// Where that playbook can't be used.
-pub fn command(registry: &Registry, argv: &[OsString]) -> Result<clap::Command, Fault> {
-    let command = Cli::command()
-        .bin_name("lockstep")
-        .subcommand(op::command(registry));
-    params::flags(help::dress(command), registry, argv)
 }

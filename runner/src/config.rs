@@ -19,7 +19,7 @@ use crate::secret::anchored;
 pub struct Config {
     /// The cluster.
     pub cluster: Cluster,
-    /// Channels that `upgrade` moves to unless told otherwise, by component.
+    /// Channels that `upgrade` moves to unless others are given, by component.
     pub(crate) channels: BTreeMap<String, Channel>,
     /// Values for parameters, by playbook.
     pub(crate) params: BTreeMap<String, Map<String, Value>>,

@@ -6,90 +6,41 @@
 
 mod approved;
 mod attempt;
+mod divergence;
 mod ending;
 mod finish;
 mod host;
 mod replay;
+mod start;
+mod tools;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
-use lockstep_modules::contract::cluster::Cluster;
 use lockstep_modules::contract::error::{Kind, OpError};
-use lockstep_modules::contract::op::{Effect, OpDef, Registry};
-use lockstep_modules::contract::reach::Transport;
-use lockstep_modules::contract::run::Run;
+use lockstep_modules::contract::op::{Effect, OpDef};
 use lockstep_modules::contract::schema::{Member, required};
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::call::Call;
-use crate::clock::Clock;
-use crate::event::{Change, Event, Events, Interruption, StepInfo};
+use crate::event::{Change, Event, Interruption, StepInfo};
 use crate::failure::Failure;
 use crate::journal::{By, Choice, Head, Journal, Record, Suspended};
 use crate::path::StepPath;
 use crate::script::{Demand, Script};
-use crate::secret::Secrets;
 use attempt::{Attempt, Verdict};
 use host::{RunHost, Witness};
 
 pub(crate) use approved::{Approved, Planned};
+pub use divergence::Divergence;
 pub use finish::{EngineError, Finish, Held};
-pub use host::{Answer, Asker};
-pub use replay::{Decisions, Divergence, Resume};
-
-/// How far the operator wants the run to be stopped. Ordered: a later interrupt only ever asks for more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stop {
-    /// Not at all.
-    #[default]
-    No,
-    /// Begin nothing new; wait for what runs, and record it.
-    Drain,
-    /// Leave what runs to itself; a resume will find out what became of it.
-    Now,
-}
-
-/// What the engine works with.
-pub struct Tools {
-    /// The run, as [`Start::run`] has it.
-    pub run: Run,
-    /// All ops.
-    pub registry: Registry,
-    /// The cluster.
-    pub cluster: Cluster,
-    /// The way to its members.
-    pub transport: Rc<dyn Transport>,
-    /// The time.
-    pub clock: Clock,
-    /// Whoever watches.
-    pub events: Events,
-    /// Whoever answers questions.
-    pub asker: Rc<dyn Asker>,
-    /// What ops are given and nobody gets to see.
-    pub secrets: Rc<Secrets>,
-    /// How far the operator wants the run to be stopped.
-    pub stop: watch::Receiver<Stop>,
-    /// A failure is delivered to the playbook instead of holding the run.
-    pub deliver_failures: bool,
-    /// The run may do this and nothing else.
-    pub approved: Option<Approved>,
-    /// Who runs it, as `user@host`.
-    pub who: String,
-}
-
-/// From where a run starts.
-pub enum Start {
-    /// From the beginning.
-    Fresh(Box<Head>),
-    /// From where its journal ends.
-    Resumed(Box<Resume>),
-}
+pub use start::{Decisions, Resume, Start};
+pub use tools::{Answer, Asker, Stop, Tools};
 
 /// A run in motion.
 pub struct Engine {
@@ -101,12 +52,12 @@ pub struct Engine {
     steps: BTreeMap<StepPath, Live>,
     effects: FuturesUnordered<LocalBoxFuture<'static, (StepPath, Verdict)>>,
     held: Vec<Held>,
-    /// How many of these asked if the run may begin at all, and were told no.
+    /// How many of these asked if the run may begin at all, and were refused.
     refusals: usize,
     /// Asked for while the run was held or drained: recorded, and not begun.
     parked: usize,
     /// What the operator decided and the playbook hasn't seen yet.
-    operator: replay::Decided,
+    operator: VecDeque<Decided>,
     /// The run is being aborted.
     cancelled: bool,
     stop: Stop,
@@ -115,6 +66,9 @@ pub struct Engine {
     /// What is switched on and has to be off in the end, by what it is: how that is typed.
     on: BTreeMap<String, String>,
 }
+
+/// A step's result as the operator decided it, with the decision that it follows from.
+type Decided = (StepPath, Result<Value, Failure>, Option<Choice>);
 
 /// A step that has no result yet.
 struct Live {
@@ -151,7 +105,7 @@ impl Engine {
             held: Vec::new(),
             refusals: 0,
             parked: 0,
-            operator: replay::Decided::new(),
+            operator: VecDeque::new(),
             cancelled: false,
             stop: Stop::No,
             touched: false,

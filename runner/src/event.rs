@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::bounds;
+use crate::bounds::{OUTPUT, TEXT, shorten};
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::journal::By;
@@ -104,9 +104,9 @@ pub enum Event {
         /// How long it took, in milliseconds.
         ms: u64,
         /// What it printed on standard output.
-        stdout: String,
+        stdout: Transcript,
         /// What it printed on standard error.
-        stderr: String,
+        stderr: Transcript,
     },
     /// The connection to a member broke while nothing ran over it, and was made again.
     Mended {
@@ -191,6 +191,57 @@ pub enum Event {
         /// Why, in a sentence; or the playbook's result.
         detail: Value,
     },
+}
+
+impl Event {
+    /// With as much of what others printed as a run keeps.
+    fn bounded(mut self) -> Self {
+        match &mut self {
+            Self::Command {
+                end,
+                stdout,
+                stderr,
+                ..
+            } => {
+                if let CommandEnd::Unknown(why) = end {
+                    shorten(why, TEXT);
+                }
+                for output in [stdout, stderr] {
+                    if let Transcript::Text(text) = output {
+                        shorten(text, OUTPUT);
+                    }
+                }
+            }
+            Self::Progress { text, .. }
+            | Self::Printed { line: text, .. }
+            | Self::Mended { reason: text, .. }
+            | Self::Away { reason: text, .. }
+            | Self::StepDone { summary: text, .. }
+            | Self::Log { message: text, .. } => shorten(text, TEXT),
+            Self::RunStarted { .. }
+            | Self::StepStarted { .. }
+            | Self::StepProbed { .. }
+            | Self::StepRetried { .. }
+            | Self::StepFailed { .. }
+            | Self::StepHeld { .. }
+            | Self::Interrupted { .. }
+            | Self::RunEnded { .. } => {}
+        }
+        self
+    }
+
+    /// Whether it shows how far the run is, and not only what was seen and logged on the way.
+    pub(crate) fn is_essential(&self) -> bool {
+        !matches!(
+            self,
+            Self::Command { .. }
+                | Self::Progress { .. }
+                | Self::Printed { .. }
+                | Self::Mended { .. }
+                | Self::Away { .. }
+                | Self::Log { .. }
+        )
+    }
 }
 
 /// A step, as events name it.
@@ -286,6 +337,52 @@ impl std::fmt::Display for CommandEnd {
     }
 }
 
+/// The folder of long outputs, in that of a run.
+pub(crate) const OUT: &str = "out";
+
+/// One output of a command. On the wire a text: what was printed, or `out/NAME (N bytes)` where that is in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "String", into = "String")]
+#[schemars(with = "String")]
+pub enum Transcript {
+    /// This was printed.
+    Text(String),
+    /// It is in a file of the folder of long outputs.
+    Kept {
+        /// The file's name: the digest of what is in it, which no program prints by chance.
+        name: String,
+        /// How long it is.
+        bytes: u64,
+    },
+}
+
+impl From<Transcript> for String {
+    fn from(transcript: Transcript) -> Self {
+        match transcript {
+            Transcript::Text(text) => text,
+            Transcript::Kept { name, bytes } => format!("{OUT}/{name} ({bytes} bytes)"),
+        }
+    }
+}
+
+impl From<String> for Transcript {
+    fn from(text: String) -> Self {
+        let kept = || {
+            let (name, rest) = text
+                .strip_prefix(OUT)?
+                .strip_prefix('/')?
+                .split_once(" (")?;
+            let digest = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
+            let bytes = rest.strip_suffix(" bytes)")?.parse().ok()?;
+            digest.then(|| (name.to_owned(), bytes))
+        };
+        match kept() {
+            Some((name, bytes)) => Self::Kept { name, bytes },
+            None => Self::Text(text),
+        }
+    }
+}
+
 /// What an interrupt leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -367,7 +464,7 @@ impl Events {
         let Some(event) = self.secrets.show(event) else {
             return;
         };
-        let mut next = Some(bounds::event(event));
+        let mut next = Some(event.bounded());
         while let Some(event) = next.take() {
             let stamped = Stamped {
                 v: VERSION,

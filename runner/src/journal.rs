@@ -67,7 +67,7 @@ pub enum Record {
         /// Counted from 1.
         attempt: u32,
     },
-    /// What the op left in the world, by which its end can be told later.
+    /// What the op left in the world, by which its end can be known later.
     Witness {
         /// The step.
         path: StepPath,
@@ -170,7 +170,7 @@ pub enum By {
     Run,
     /// Contact or lockstep was lost on the way; the world was asked.
     Probe,
-    /// The operator said so.
+    /// The operator decided so.
     Operator,
 }
 
@@ -272,7 +272,7 @@ struct Line<'a> {
     /// Counted from 1.
     n: usize,
     at: Timestamp,
-    /// The group that the record was appended in goes on with the next line.
+    /// The group that the record was appended in continues with the next line.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     more: bool,
     /// The beginning of the SHA-256 of all the rest: a flipped bit must not become a fact.
@@ -321,7 +321,7 @@ pub struct Decoded {
     pub records: Vec<(Timestamp, Record)>,
     /// Bytes of the groups that are whole.
     pub whole: usize,
-    /// Only the newline of the last line is missing: the next one would be written behind it.
+    /// Only the newline of the last line is missing: the next one would be written after it.
     pub(crate) unended: bool,
 }
 

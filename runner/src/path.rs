@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// The identity of a step: labels of sections and strands, then the op and how many of it came before in the same scope, for
 /// example `MicroCeph/micro2/snap.refresh#1`. Any text can be taken for one; which steps there are, the run knows.
-/// The empty one, which is the default, is no step's.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(from = "String")]
 pub struct StepPath(Arc<str>);
 
@@ -103,6 +102,27 @@ impl PartialEq<str> for StepPath {
 impl PartialEq<&str> for StepPath {
     fn eq(&self, path: &&str) -> bool {
         *self.0 == **path
+    }
+}
+
+/// Perhaps a step's path: on the wire the empty text stands for none.
+pub(crate) mod or_empty {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::StepPath;
+
+    pub(crate) fn serialize<S: Serializer>(
+        path: &Option<StepPath>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.serialize_str(path.as_ref().map_or("", StepPath::as_str))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<StepPath>, D::Error> {
+        let text = String::deserialize(from)?;
+        Ok((!text.is_empty()).then(|| text.into()))
     }
 }
 

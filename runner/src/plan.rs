@@ -1,7 +1,7 @@
 //! A plan: what a playbook does on a simulated cluster that is like the real one.
 //!
 //! The same playbook goes through the same modules, so a plan is what a run would be, except for what nobody can know
-//! before: what programs do that the simulated cluster has never heard of. There the plan ends, and says so.
+//! before: what programs do that the simulated cluster doesn't know. There the plan ends, and says so.
 
 mod file;
 
@@ -22,7 +22,7 @@ use crate::engine::{Answer, Decisions, Finish, Planned};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::journal::Record;
-use crate::path::StepPath;
+use crate::path::{StepPath, or_empty};
 use crate::programs;
 use crate::script::UNKNOWN;
 use crate::trial::{Ended, Piece, Trial};
@@ -88,7 +88,8 @@ pub struct Step {
 pub(crate) struct Setting {
     pub(crate) name: String,
     /// Whether it is in the end what it was in the beginning.
-    pub(crate) given_back: bool,
+    #[serde(rename = "given_back")]
+    pub(crate) restored: bool,
 }
 
 /// How a plan ends.
@@ -100,7 +101,8 @@ pub enum End {
     /// The run would be held, or fail.
     Stops {
         /// At this step, if at one.
-        step: StepPath,
+        #[serde(with = "or_empty")]
+        step: Option<StepPath>,
         /// Why.
         why: String,
         /// The line of the playbook.
@@ -117,7 +119,7 @@ pub enum End {
     },
 }
 
-/// How often a plan goes on behind a command that it can't know.
+/// How often a plan continues after a command that it can't know.
 const STRANGERS: usize = 500;
 
 /// Plays a piece on a cluster like `scenario`.
@@ -134,7 +136,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
     let mut events = Vec::new();
     let mut ended = trial.run()?;
     events.append(&mut trial.events);
-    // Nobody can know what a stranger does; the playbook gets a result that can't be looked at, and goes on.
+    // Nobody can know what a stranger does; the playbook gets a result that can't be looked at, and continues.
     for _ in 0..STRANGERS {
         let Ended::Finish(Finish::Held(held)) = &ended else {
             break;
@@ -183,7 +185,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
     };
     let (settings_before, instances_before) = before;
     let settings = trial.world.switched().map(|name| Setting {
-        given_back: settings_before.get(name) == trial.world.settings().get(name),
+        restored: settings_before.get(name) == trial.world.settings().get(name),
         name: name.to_owned(),
     });
     let settings = settings.collect();
@@ -225,7 +227,7 @@ fn answers(trial: &Trial, paths: &BTreeSet<&StepPath>) -> BTreeMap<StepPath, Val
 
 fn stops(failure: &Failure, refused: bool) -> End {
     End::Stops {
-        step: failure.step.clone().unwrap_or_default(),
+        step: failure.step.clone(),
         why: failure.to_string(),
         site: failure.site.clone().unwrap_or_default(),
         refused,

@@ -32,7 +32,7 @@ pub struct Captured {
     pub(crate) folder: PathBuf,
     /// The SHA-256 of every file, by its path in the folder.
     pub(crate) files: BTreeMap<String, String>,
-    /// The modules by name: the file of each, and what it said of itself.
+    /// The modules by name: the file of each, and how it described itself.
     pub(crate) modules: BTreeMap<String, (String, Described)>,
 }
 
@@ -76,7 +76,6 @@ pub async fn find(folder: &Path, native: &Registry) -> io::Result<Found> {
     program::find(folder, taken).await
 }
 
-/// The programs of a registry.
 fn of(registry: &Registry) -> impl Iterator<Item = &Program> {
     registry
         .modules()

@@ -1,4 +1,4 @@
-//! What people are told: reporters, which make something of the event stream, and the texts about failures and holds.
+//! What people are shown: reporters, which make something of the event stream, and the texts about failures and holds.
 
 mod board;
 pub mod excerpt;
@@ -14,9 +14,8 @@ pub(crate) mod markdown;
 
 use jiff::Timestamp;
 
-pub use board::{Board, Signs, WIDTH};
-pub(crate) use file::FileReporter;
-pub(crate) use file::{OUT, kept};
+pub use board::{Board, Signs};
+pub(crate) use file::{FileReporter, kept};
 pub(crate) use harmless::{harmless, harmless_json, harmless_line};
 pub(crate) use json::JsonReporter;
 pub use line::LineReporter;

@@ -232,7 +232,7 @@ impl RunFolder {
         FileJournal::create(&self.file(JOURNAL)).map_err(|source| self.journal(source))
     }
 
-    /// The journal to go on with, and what it says.
+    /// The journal to continue with, and what it says.
     pub(crate) fn open_journal(&self) -> Result<(FileJournal, History), RunsError> {
         let (journal, records) = begun(&self.path)
             .and_then(|()| FileJournal::open(&self.file(JOURNAL)))
@@ -276,7 +276,7 @@ impl RunFolder {
     }
 }
 
-/// What is wrong with one module is told only where nothing else has its content: a file of a journal of before, in which
+/// What is wrong with one module is reported only where nothing else has its content: a file of a journal of before, in which
 /// files had the modules' names, or a shipped playbook.
 fn captured(folder: &Path, head: &Head) -> Result<Captured, RunsError> {
     let mut modules = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! The script machine: a playbook as a state machine without IO, clock or async.
 //!
-//! Loaded from sources and parameters, it is polled for what it wants done, and told of completions one at a time. Its
+//! Loaded from sources and parameters, it is polled for what it wants done, and given completions one at a time. Its
 //! state is a function of the sources, the parameters, the seed and the order of completions; nothing else gets in.
 //!
 //! A *strand* is a Lua coroutine. `parallel` and `rolling` fork strands; each is running, waiting for a step or for its
@@ -11,6 +11,7 @@ mod pattern;
 mod playbook;
 mod raised;
 mod sandbox;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -38,7 +39,7 @@ pub(crate) use convert::UNKNOWN;
 use convert::{ToLua, to_json};
 use raised::{cut, read_failure};
 pub(crate) use sandbox::is_of_lua;
-use sandbox::{Shared, Site};
+use shared::{BUDGET, Shared, StrandState};
 
 /// What a strand asks for, beside waiting.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +50,7 @@ pub(crate) enum Demand {
         /// `info` or `warn`.
         level: LogLevel,
         message: String,
-        /// The scope it was said in, for example `MicroCeph/micro2`.
+        /// The scope it was logged in, for example `MicroCeph/micro2`.
         scope: String,
     },
 }
@@ -209,7 +210,7 @@ impl Script {
             parent,
             fork: None,
         });
-        self.shared.borrow_mut().strands.push(sandbox::StrandState {
+        self.shared.borrow_mut().strands.push(StrandState {
             scope,
             catching,
             cleaning,
@@ -229,7 +230,7 @@ impl Script {
     /// the way, in order.
     ///
     /// # Errors
-    /// Where a strand runs on and on without a step, which nothing inside Lua can be told about.
+    /// Where a strand runs on and on without a step, which nothing inside Lua can learn of.
     pub(crate) fn poll(&mut self) -> Result<Vec<Demand>, Failure> {
         let mut demands = Vec::new();
         while let Some((id, args)) = self.ready.pop_front() {
@@ -237,7 +238,7 @@ impl Script {
             let result = self.strands[id].thread.resume::<MultiValue>(args);
             self.take_logs(&mut demands);
             if let Some(site) = self.shared.borrow().runaway.clone() {
-                let millions = sandbox::BUDGET / 1_000_000;
+                let millions = BUDGET / 1_000_000;
                 let failure = Failure::script(format!(
                     "no step for {millions} million instructions: an endless loop?"
                 ));
@@ -260,7 +261,7 @@ impl Script {
     }
 
     /// From here on the playbook asks for no step any more: each raises an error that nothing but `finally` sees. What
-    /// `finally` does last goes on as ever. Steps that are waited for now are completed as any other.
+    /// `finally` does last continues as ever. Steps that are waited for now are completed as any other.
     pub(crate) fn cancel(&mut self) {
         self.shared.borrow_mut().cancelled = true;
     }
@@ -455,11 +456,5 @@ impl Script {
             message: cut(message),
             scope,
         }));
-    }
-}
-
-impl std::fmt::Display for Site {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.chunk, self.line)
     }
 }

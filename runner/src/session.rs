@@ -158,9 +158,7 @@ fn changed_something(event: &Event) -> bool {
 }
 
 impl Session {
-    /// Whether the cluster is simulated.
-    #[must_use]
-    pub fn is_simulated(&self) -> bool {
+    pub(crate) fn is_simulated(&self) -> bool {
         self.way.is_simulated()
     }
 

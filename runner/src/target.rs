@@ -69,9 +69,7 @@ impl Target {
         }
     }
 
-    /// Whether it is a simulated cluster.
-    #[must_use]
-    pub fn is_simulated(&self) -> bool {
+    pub(crate) fn is_simulated(&self) -> bool {
         self.twin.is_some()
     }
 
@@ -131,9 +129,7 @@ impl Way {
         Self::Twin(Twin::watched(world, write))
     }
 
-    /// Whether it leads to a simulated cluster.
-    #[must_use]
-    pub fn is_simulated(&self) -> bool {
+    pub(crate) fn is_simulated(&self) -> bool {
         matches!(self, Self::Twin(_))
     }
 
@@ -155,10 +151,7 @@ impl Way {
 }
 
 /// A simulated cluster as an earlier process left it.
-///
-/// # Errors
-/// Where it can't be read.
-pub fn read_world(file: &Path) -> Result<World, TargetError> {
+pub(crate) fn read_world(file: &Path) -> Result<World, TargetError> {
     let path = || file.to_owned();
     let text = std::fs::read_to_string(file).map_err(|source| TargetError::Unreadable {
         path: path(),

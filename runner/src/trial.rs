@@ -26,7 +26,7 @@ use crate::script::Script;
 use crate::secret::Secrets;
 use crate::source::{Source, Sources};
 
-/// A playbook that never ends is stopped after so much virtual time.
+/// A playbook that never ends is stopped after this much virtual time.
 pub(crate) const ENDLESS: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A playbook with its parameters, ready to be played any number of times, on any thread.
@@ -74,7 +74,7 @@ pub enum Ended {
     Killed,
     /// It would never have ended.
     Endless,
-    /// It could not go on.
+    /// It could not continue.
     Error(EngineError),
 }
 
@@ -194,7 +194,7 @@ impl Trial {
         self.run_on(Box::new(journal))
     }
 
-    /// Goes on with the run, with decisions, until it ends, or until its journal crashes if a crash is given.
+    /// Continues the run, with decisions, until it ends, or until its journal crashes if a crash is given.
     ///
     /// # Errors
     /// As [`Trial::run`], and where the journal can't be read.
@@ -204,7 +204,7 @@ impl Trial {
         trust_cluster: bool,
         crash: Option<Crash>,
     ) -> Result<Ended, Failure> {
-        self.go_on(decisions, trust_cluster, false, crash)
+        self.continued(decisions, trust_cluster, false, crash)
     }
 
     /// Aborts the run; until its journal crashes, if a crash is given.
@@ -212,7 +212,7 @@ impl Trial {
     /// # Errors
     /// As [`Trial::resume`].
     pub fn abort(&mut self, crash: Option<Crash>) -> Result<Ended, Failure> {
-        self.go_on(Decisions::default(), false, true, crash)
+        self.continued(Decisions::default(), false, true, crash)
     }
 
     fn begin(&mut self, crash: Option<Crash>) -> Result<Ended, Failure> {
@@ -222,7 +222,7 @@ impl Trial {
         }
     }
 
-    fn go_on(
+    fn continued(
         &mut self,
         decisions: Decisions,
         trust_cluster: bool,

@@ -73,7 +73,7 @@ pub(crate) fn found(path: &Path) -> std::result::Result<(), Distrust> {
         let folder = fs::canonicalize(folder).map_err(unknown(folder))?;
         judged(&folder, fs::metadata(&folder))?;
         let about = fs::symlink_metadata(&at);
-        // What isn't there is told by whoever wants to read it, and nobody else can put it there.
+        // What isn't there is reported by whoever wants to read it, and nobody else can put it there.
         if about
             .as_ref()
             .is_err_and(|e| e.kind() == ErrorKind::NotFound)

@@ -23,7 +23,7 @@ use std::io::Write;
 const ROUNDS: usize = 20;
 const COMMANDS: usize = 20;
 
-/// A playbook of so many steps, one after the other.
+/// A playbook of this many steps, one after the other.
 struct Steps;
 
 impl Sources for Steps {

@@ -57,7 +57,7 @@ fn events_are_a_json_object_a_line() {
 #[test]
 fn a_playbook_with_a_mistake_is_refused_before_anything_is_done() {
     let desk = Desk::new();
-    let told = |text: &str| {
+    let reported = |text: &str| {
         let ran = desk.play(text);
         assert!(
             ran.code == Some(2) || ran.code == Some(1),
@@ -70,21 +70,21 @@ fn a_playbook_with_a_mistake_is_refused_before_anything_is_done() {
         "snap.list { member = \"micro01\" }\n",
     );
     let cases = [
-        told("return { api = 1, run = function( end }\n"),
-        told("require \"lib\"\nreturn {}\n"),
-        told("require \"nolib\"\nreturn {}\n"),
-        told("while true do end\n"),
-        told("return { api = 99, run = print }\n"),
-        told(&body("snap.refesh { member = \"micro01\" }")),
-        told(&body("snap.refresh { membr = \"micro01\" }")),
-        told(&body("snap.list { member = \"micro09\" }")),
-        told(&body("while true do end")),
+        reported("return { api = 1, run = function( end }\n"),
+        reported("require \"lib\"\nreturn {}\n"),
+        reported("require \"nolib\"\nreturn {}\n"),
+        reported("while true do end\n"),
+        reported("return { api = 99, run = print }\n"),
+        reported(&body("snap.refesh { member = \"micro01\" }")),
+        reported(&body("snap.refresh { membr = \"micro01\" }")),
+        reported(&body("snap.list { member = \"micro09\" }")),
+        reported(&body("while true do end")),
     ];
     insta::assert_snapshot!(cases.join("\n"));
 }
 
 #[test]
-fn a_held_run_says_what_to_type_and_goes_on_when_that_is_typed() {
+fn a_held_run_says_what_to_type_and_continues_when_typed() {
     let desk = Desk::new();
     let text = body(
         "snap.hold { member = \"micro01\", snap = \"lxd\" }\nreturn snap.info { member = \"micro01\", snap = \"nosuch\" }",
@@ -135,7 +135,7 @@ fn after_restarts_the_command_shown_is_the_one_that_works() {
 }
 
 #[test]
-fn a_run_that_does_not_exist_is_told_with_a_near_match() {
+fn a_run_that_does_not_exist_is_reported_with_a_near_match() {
     let desk = Desk::new();
     let _ = desk
         .run(&["update", "--cluster", "twin:1", "-p", "only=microcloud"])
@@ -197,7 +197,7 @@ fn a_journal_of_another_version_is_refused() {
 }
 
 #[test]
-fn an_unwritable_state_folder_is_told_before_any_step() {
+fn an_unwritable_state_folder_is_reported_before_any_step() {
     let desk = Desk::new();
     let ran = desk.run(&["update", "--cluster", "twin:1", "--state", "/proc/nowhere"]);
     assert_eq!(ran.code, Some(7));
@@ -226,7 +226,7 @@ fn a_cluster_file_with_a_mistake_is_named_with_line_and_column() {
 }
 
 #[test]
-fn without_a_cluster_the_ways_to_name_one_are_told() {
+fn without_a_cluster_the_ways_to_name_one_are_shown() {
     let ran = Desk::new().run(&["status"]);
     assert_eq!(ran.code, Some(2));
     insta::assert_snapshot!(ran.stderr);
@@ -236,37 +236,37 @@ fn without_a_cluster_the_ways_to_name_one_are_told() {
 fn bad_parameters_and_ops_have_near_matches() {
     let desk = Desk::new();
     write(&desk.path("site.lua"), "return 1\n");
-    let told = |args: &[&str]| {
+    let reported = |args: &[&str]| {
         let ran = desk.run(args);
         assert_eq!(ran.code, Some(2), "{args:?} {ran:?}");
         format!("$ lockstep {}\n{}", args.join(" "), ran.stderr)
     };
     let cases = [
-        told(&["update", "--cluster", "twin:2", "-p", "evacuat=true"]),
-        told(&["update", "--cluster", "twin:2", "-p", "only=microcephh"]),
-        told(&["update", "--cluster", "twin:2", "--evacuat"]),
-        told(&["update", "--cluster", "twin:2", "--only", "lxd,microcephh"]),
-        told(&["update", "--cluster", "twin:2", "--looks", "many"]),
-        told(&["update", "--cluster", "twin:99"]),
-        told(&["update", "--cluster", "twin:3@1-lates"]),
-        told(&["rehearse", "update", "--members", "3@4"]),
-        told(&[
+        reported(&["update", "--cluster", "twin:2", "-p", "evacuat=true"]),
+        reported(&["update", "--cluster", "twin:2", "-p", "only=microcephh"]),
+        reported(&["update", "--cluster", "twin:2", "--evacuat"]),
+        reported(&["update", "--cluster", "twin:2", "--only", "lxd,microcephh"]),
+        reported(&["update", "--cluster", "twin:2", "--looks", "many"]),
+        reported(&["update", "--cluster", "twin:99"]),
+        reported(&["update", "--cluster", "twin:3@1-lates"]),
+        reported(&["rehearse", "update", "--members", "3@4"]),
+        reported(&[
             "rehearse",
             "update",
             "--fault",
             "health:OSD_FULL,HEALTH_ERROR",
         ]),
-        told(&[
+        reported(&[
             "rehearse",
             "update",
             "--fault",
             "pool-unavailable:remot,micro02",
         ]),
-        told(&["plan", "updaet", "--cluster", "twin:2"]),
-        told(&["check", "nosuch.lua"]),
-        told(&["op", "snap.refesh", "--cluster", "twin:2"]),
-        told(&["op", "snap.info", "--snap", "lxd", "--cluster", "twin:2"]),
-        told(&[
+        reported(&["plan", "updaet", "--cluster", "twin:2"]),
+        reported(&["check", "nosuch.lua"]),
+        reported(&["op", "snap.refesh", "--cluster", "twin:2"]),
+        reported(&["op", "snap.info", "--snap", "lxd", "--cluster", "twin:2"]),
+        reported(&[
             "op",
             "snap.info",
             "--snap",
@@ -276,14 +276,14 @@ fn bad_parameters_and_ops_have_near_matches() {
             "--cluster",
             "twin:2",
         ]),
-        told(&["doc", "snap.refesh"]),
-        told(&["updat"]),
-        told(&["help", "exit-code"]),
-        told(&["update", "--cluster", "twin3"]),
-        told(&["run", "stie.lua", "--cluster", "twin:2"]),
-        told(&["update", "--cluster", "twin:2", "--backup", "false"]),
-        told(&["update", "--cluster", "twin:2", "--backup=flase"]),
-        told(&["op", "microceph.noout", "--on", "ture", "-m", "micro01"]),
+        reported(&["doc", "snap.refesh"]),
+        reported(&["updat"]),
+        reported(&["help", "exit-code"]),
+        reported(&["update", "--cluster", "twin3"]),
+        reported(&["run", "stie.lua", "--cluster", "twin:2"]),
+        reported(&["update", "--cluster", "twin:2", "--backup", "false"]),
+        reported(&["update", "--cluster", "twin:2", "--backup=flase"]),
+        reported(&["op", "microceph.noout", "--on", "ture", "-m", "micro01"]),
     ];
     insta::assert_snapshot!(cases.join("\n"));
 }
@@ -361,7 +361,7 @@ fn the_status_is_watched_on_a_screen_or_in_plain_lines() {
     let watch = format!("{lockstep} status --cluster twin:1 --watch 1");
     let looked = |words: &[&str]| {
         let mut command = Command::new("timeout");
-        // What watches goes on until it is stopped.
+        // What watches continues until it is stopped.
         let command = command.args(["-s", "INT", "--foreground", "20", "sh", "-c"]);
         let command = command.arg(format!("{} | head -n 12", words.join(" ")));
         let ran = Ran::of(command.env("TERM", "xterm").output().unwrap());
@@ -463,7 +463,7 @@ fn an_aborted_run_says_what_stays_and_has_its_own_exit_code() {
 }
 
 #[test]
-fn what_an_abort_cannot_restore_is_told_with_what_to_type() {
+fn what_an_abort_cannot_restore_comes_with_what_to_type() {
     let desk = Desk::new();
     let body = body(
         r#"
@@ -482,8 +482,8 @@ fn what_an_abort_cannot_restore_is_told_with_what_to_type() {
         "nobody was there to be asked"
     );
     let out = desk.run(&["abort", "site-1"]).exits(4);
-    let (_, told) = out.split_at(out.find("site-1 is not fully aborted.").unwrap());
-    insta::assert_snapshot!(told);
+    let (_, reported) = out.split_at(out.find("site-1 is not fully aborted.").unwrap());
+    insta::assert_snapshot!(reported);
     let done = "finally/exec#1={\"code\":0,\"stdout\":\"\",\"stderr\":\"\"}";
     let ran = desk.run(&["abort", "site-1", "--assume-done", done]);
     assert_eq!(ran.code, Some(9), "{ran:?}");
@@ -530,17 +530,17 @@ fn a_channel_for_a_component_that_is_left_out_is_refused() {
     for command in ["upgrade", "preflight", "plan upgrade"] {
         let mut args: Vec<&str> = command.split(' ').collect();
         args.extend(["--cluster", "twin:3", "--only", "microovn"]);
-        let told = |more: [&str; 2]| {
+        let reported = |more: [&str; 2]| {
             let ran = desk.run(&[&args[..], &more].concat());
             assert_eq!(ran.code, Some(2), "{ran:?}");
             ran.stderr + &ran.stdout
         };
-        let out = told(["--lxd", "6/stable"]);
+        let out = reported(["--lxd", "6/stable"]);
         assert!(
             out.contains("LXD is given a channel, but left out by only or skip"),
             "{out}"
         );
-        let out = told(["--microceph", "tentacle/stable"]);
+        let out = reported(["--microceph", "tentacle/stable"]);
         assert!(out.contains("MicroCeph is given a channel"), "{out}");
     }
 }

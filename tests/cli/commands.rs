@@ -42,7 +42,12 @@ fn every_command_stands_in_one_group_and_on_one_line() {
     let command = lockstep::cli::command(&lockstep_modules::registry(), &[]).unwrap();
     for command in command.get_subcommands().filter(|c| !c.is_hide_set()) {
         let lines = listed.iter().filter(|(name, _)| name == command.get_name());
-        assert_eq!(lines.count(), 1, "{} in cli/help.rs", command.get_name());
+        assert_eq!(
+            lines.count(),
+            1,
+            "{} in cli/examples.rs",
+            command.get_name()
+        );
     }
     for (name, about) in &listed {
         assert!(
@@ -116,7 +121,7 @@ fn the_version_is_one_line_or_says_how_it_was_built() {
 }
 
 #[test]
-fn a_missing_command_is_told_with_help_on_standard_error() {
+fn a_missing_command_is_reported_with_help_on_standard_error() {
     // With a variable that gives an option its value, and without.
     for args in [&["--json"][..], &["op"], &[], &["op", "--json"]] {
         let mut command = Command::new(desk::lockstep());

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::write;
 
-/// What a shell is told when it asks for the last of these words.
+/// What a shell is given when it asks for the last of these words.
 fn asked(desk: &Desk, words: &[&str]) -> Output {
     let mut command = Command::new(lockstep());
     command.arg("--").arg("lockstep").args(words);
@@ -21,7 +21,7 @@ fn asked(desk: &Desk, words: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// The values that are offered, without what is said about them.
+/// The values that are offered, without what is shown beside them.
 fn offered(desk: &Desk, words: &[&str]) -> String {
     let output = asked(desk, words);
     assert!(
@@ -87,8 +87,8 @@ fn what_is_offered_is_what_there_is_at_the_moment() {
         &["doc", "lock"],
         &["help", "prefl"],
     ];
-    let told = cases.map(|words| format!("{words:?}\n  {}\n", offered(&desk, words)));
-    insta::assert_snapshot!(told.join(""));
+    let reported = cases.map(|words| format!("{words:?}\n  {}\n", offered(&desk, words)));
+    insta::assert_snapshot!(reported.join(""));
 }
 
 #[test]
@@ -150,19 +150,19 @@ fn line_after(desk: &Desk, shell: &str, keys: &str) -> String {
         .stderr(Stdio::null());
     let mut child = command.spawn().unwrap_or_else(|e| panic!("script: {e}"));
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let mut said = Vec::new();
+    let mut printed = Vec::new();
     let mut until = |mark: &str| {
         let mut buffer = [0; 4096];
-        while !String::from_utf8_lossy(&said).contains(mark) {
+        while !String::from_utf8_lossy(&printed).contains(mark) {
             let n = stdout.read(&mut buffer).unwrap();
             assert!(
                 n > 0,
                 "{mark:?} never came; tests/run installs the shells: {}",
-                String::from_utf8_lossy(&said)
+                String::from_utf8_lossy(&printed)
             );
-            said.extend(&buffer[..n]);
+            printed.extend(&buffer[..n]);
         }
-        String::from_utf8_lossy(&said).into_owned()
+        String::from_utf8_lossy(&printed).into_owned()
     };
     until("READY>");
     // The last key shows the line as the shell has it.
@@ -204,7 +204,7 @@ const TYPED: [(&str, &str); 6] = [
 ];
 
 #[test]
-fn bash_completes_also_behind_colons_and_equals_signs() {
+fn bash_completes_also_after_colons_and_equals_signs() {
     let (desk, script) = at_a_prompt("bash");
     let settings = "PS1='READY>'\nbind 'set bell-style none'\nbind 'set enable-bracketed-paste off'\n\
         bind -x '\"\\C-g\": printf \"<<<%s>>>\" \"$READLINE_LINE\"'\n";
@@ -225,7 +225,7 @@ fn zsh_completes() {
         show() { print -rn \"<<<$BUFFER>>>\" }\nzle -N show; bindkey '^G' show\n";
     write(&desk.path(".zshrc"), &format!("{settings}{script}"));
     for (keys, line) in TYPED {
-        // Where more is to come, zsh waits for it behind the word.
+        // Where more is to come, zsh waits for it after the word.
         let got = line_after(&desk, "zsh -i", keys);
         assert_eq!(got.trim_end(), line.trim_end());
     }

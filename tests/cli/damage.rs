@@ -68,7 +68,7 @@ fn a_run_of_a_shipped_playbook_needs_no_copy_of_it() {
     assert_eq!(held().run(&named).code, Some(2));
 }
 
-/// Runs a playbook with files that may be no larger than so many blocks of 512 bytes.
+/// Runs a playbook with files that may be no larger than this many blocks of 512 bytes.
 fn with_small_files(desk: &Desk, blocks: usize, playbook: &str) -> Ran {
     write(&desk.path("site.lua"), playbook);
     let mut command = Command::new("sh");

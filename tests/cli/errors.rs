@@ -1,4 +1,4 @@
-//! What people are told when something is wrong: the mistakes of a playbook's author, failures on members, holds.
+//! What people are shown when something is wrong: the mistakes of a playbook's author, failures on members, holds.
 
 use std::fmt::Write;
 
@@ -7,18 +7,18 @@ use lockstep_tests::lab::{Ran, write};
 use regex::Regex;
 
 /// What was printed, without the line that says what is run.
-fn told(ran: &Ran) -> String {
-    let said = |line: &&str| !line.contains(" of twin of ");
-    let lines = ran.stdout.lines().chain(ran.stderr.lines()).filter(said);
+fn reported(ran: &Ran) -> String {
+    let printed = |line: &&str| !line.contains(" of twin of ");
+    let lines = ran.stdout.lines().chain(ran.stderr.lines()).filter(printed);
     lines.fold(String::new(), |all, line| all + line + "\n")
 }
 
-/// A playbook whose `run` has these lines, behind two of its own.
+/// A playbook whose `run` has these lines, after two of its own.
 fn body(text: &str) -> String {
     format!("local M = {{ api = 1 }}\nfunction M.run(cluster, p)\n{text}\nend\nreturn M\n")
 }
 
-/// Plays each playbook, and puts down what is told of it.
+/// Plays each playbook, and puts down what is reported of it.
 fn table(cases: &[(&str, String)]) -> String {
     let mut all = String::new();
     for (mistake, text) in cases {
@@ -33,7 +33,7 @@ fn table(cases: &[(&str, String)]) -> String {
         );
         let ran = desk.play(text);
         assert!(matches!(ran.code, Some(1..=4)), "{mistake}: {ran:?}");
-        let _ = writeln!(all, "=== {mistake}\n{}", told(&ran));
+        let _ = writeln!(all, "=== {mistake}\n{}", reported(&ran));
     }
     all
 }
@@ -124,7 +124,7 @@ fn mistakes_in_a_playbook() {
 }
 
 #[test]
-fn failures_of_steps_hold_with_the_reason_and_the_ways_on() {
+fn failures_of_steps_hold_with_the_reason_and_the_options() {
     let cases = [
         (
             "a step",
@@ -159,7 +159,7 @@ fn strands_that_failed_are_listed() {
     ];
     let ran = desk.run(&args);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    insta::assert_snapshot!(told(&ran));
+    insta::assert_snapshot!(reported(&ran));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn another_past_is_shown_with_both_lines() {
     write(&desk.path("site.lua"), "return nil\n");
     let ran = desk.run(&["resume", "site-1", "--playbook", "other.lua"]);
     assert_eq!(ran.code, Some(8), "{ran:?}");
-    insta::assert_snapshot!(told(&ran));
+    insta::assert_snapshot!(reported(&ran));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn findings_and_open_plans_show_the_line() {
     write(&desk.path("site.lua"), &open);
     let plan = desk.run(&["plan", "site.lua", "--cluster", "twin:2"]);
     assert_eq!(plan.code, Some(0), "{plan:?}");
-    insta::assert_snapshot!(format!("{}\n----\n{}", told(&check), told(&plan)));
+    insta::assert_snapshot!(format!("{}\n----\n{}", reported(&check), reported(&plan)));
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn what_a_program_says_is_shown_and_does_nothing() {
         &desk.path("here.toml"),
         "name = \"here\"\n[[members]]\nname = \"micro01\"\nlocal = true\n",
     );
-    let said = |script: &str| {
+    let printed = |script: &str| {
         let step = "\texec { member = \"micro01\", effect = \"once\", argv = { \"/bin/sh\", \"drain.sh\" } }";
         let folder = desk.path("drain.sh").display().to_string();
         write(&desk.path("drain.sh"), script);
@@ -264,10 +264,10 @@ fn what_a_program_says_is_shown_and_does_nothing() {
         let out = out.replace(&folder, "/srv/drain.sh");
         took.replace_all(&out, "after 0.1 s").into_owned()
     };
-    let noisy = said(
+    let noisy = printed(
         "printf 'draining\\n\\033[31mred\\033[0m\\r\\n\\033]0;owned\\007no backend\\n' >&2\nexit 3\n",
     );
-    let long = said("head -c 10000000 /dev/zero | tr '\\000' y\nexit 4\n");
+    let long = printed("head -c 10000000 /dev/zero | tr '\\000' y\nexit 4\n");
     assert!(
         long.contains("ended      exit 4") && long.contains("yyy"),
         "{long}"

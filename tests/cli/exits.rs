@@ -68,7 +68,7 @@ fn ending(exit: Exit, desk: &Desk) -> Ran {
     }
 }
 
-/// A run that is told to stop while a step is under way and another is to come.
+/// A run that is asked to stop while a step is under way and another is to come.
 fn interrupted(desk: &Desk) -> Ran {
     let text = r#"return { api = 1, run = function()
         for _ = 1, 2 do exec { member = "micro01", argv = { "/bin/sleep", "1" }, effect = "once" } end

@@ -1,4 +1,4 @@
-//! What a site changes in a shipped playbook: values, hooks and waves, and what is told where that can't be.
+//! What a site changes in a shipped playbook: values, hooks and waves, and what is reported where that can't be.
 
 use std::fmt::Write;
 
@@ -105,7 +105,7 @@ fn a_wave_of_a_site_replaces_the_shipped_one_everywhere() {
 }
 
 #[test]
-fn what_cannot_be_extended_so_is_told_with_its_line() {
+fn what_cannot_be_extended_so_is_reported_with_its_line() {
     let cases = [
         (
             "a wave of no component",
@@ -174,15 +174,17 @@ fn two_extensions_of_one_playbook_know_nothing_of_each_other() {
             return WHICH
         "#;
         let out = desk.play(&text.replace("WHICH", which));
-        let told = [
+        let reported = [
             "the hook of one",
             "the wave of one",
             "the hook of two",
             "the hook of three",
             "snap.refresh",
         ];
-        let told = told.into_iter().filter(|what| out.stdout.contains(what));
-        told.collect::<Vec<_>>()
+        let reported = reported
+            .into_iter()
+            .filter(|what| out.stdout.contains(what));
+        reported.collect::<Vec<_>>()
     };
     assert_eq!(
         play("two:extend { params = params }"),

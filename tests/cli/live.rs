@@ -50,20 +50,20 @@ fn frame(
     None
 }
 
-/// The last lines, where what is going on stands.
+/// The last lines, where what is in progress stands.
 fn foot(frame: &str) -> &str {
     frame.rfind("\n\n").map_or(frame, |at| &frame[at + 2..])
 }
 
 fn progress(of: &'static str, text: &'static str) -> impl Fn(&Event) -> bool {
     move |event| {
-        matches!(event, Event::Progress { path, text: said, .. }
-            if path.as_str().contains(of) && said.contains(text))
+        matches!(event, Event::Progress { path, text: logged, .. }
+            if path.as_str().contains(of) && logged.contains(text))
     }
 }
 
 #[test]
-fn what_is_going_on_stands_below_what_is_over() {
+fn what_is_in_progress_stands_below_what_is_over() {
     let events = events(&["update", "--cluster", "twin:3"], 0);
     let frames = [
         progress("MicroCeph/micro02/snap.refresh", "Download"),
@@ -112,7 +112,7 @@ fn fifty_members_and_a_small_terminal_show_what_fits() {
 }
 
 #[test]
-fn a_hold_and_what_goes_on_beside_it_are_shown_together() {
+fn a_hold_and_what_runs_beside_it_are_shown_together() {
     let args = [
         "rehearse",
         "update",
@@ -126,7 +126,7 @@ fn a_hold_and_what_goes_on_beside_it_are_shown_together() {
         matches!(event, Event::StepHeld { .. })
     });
     insta::assert_snapshot!(foot(&frame.unwrap()));
-    // In the end nothing is left below what was said.
+    // In the end nothing is left below what was reported.
     let end = self::frame(&held, (110, 30), |event| {
         matches!(event, Event::RunEnded { .. })
     });
@@ -135,7 +135,7 @@ fn a_hold_and_what_goes_on_beside_it_are_shown_together() {
     assert!(end.contains("held at"), "{end}");
 }
 
-/// What is going on once `until` is true of an event.
+/// What is in progress once `until` is true of an event.
 fn board(events: &[Stamped], until: impl Fn(&Event) -> bool) -> (Board, jiff::Timestamp) {
     let mut board = Board::default();
     for event in events {
@@ -275,8 +275,8 @@ fn talking() -> Vec<Stamped> {
                 command: text("/usr/local/bin/migrate --all"),
                 end: text("exit 0").into(),
                 ms: 91_000,
-                stdout: String::new(),
-                stderr: String::new(),
+                stdout: String::new().into(),
+                stderr: String::new().into(),
             },
         ),
     ];
@@ -331,7 +331,7 @@ fn of_a_look_there_is_nothing_to_see_unless_it_takes_longer() {
     assert_eq!(term.contents(), "");
 }
 
-/// The program goes on only when its line was seen.
+/// The program continues only when its line was seen.
 #[test]
 fn an_op_alone_is_seen_on_a_terminal_and_leaves_its_result() {
     let desk = Desk::new();
@@ -353,12 +353,12 @@ fn an_op_alone_is_seen_on_a_terminal_and_leaves_its_result() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let (mut out, mut said) = (child.stdout.take().unwrap(), Vec::new());
+    let (mut out, mut logged) = (child.stdout.take().unwrap(), Vec::new());
     let mut buffer = [0; 4096];
-    while !String::from_utf8_lossy(&said).contains("│ halfway") {
+    while !String::from_utf8_lossy(&logged).contains("│ halfway") {
         let n = out.read(&mut buffer).unwrap();
-        assert!(n > 0, "{}", String::from_utf8_lossy(&said));
-        said.extend_from_slice(&buffer[..n]);
+        assert!(n > 0, "{}", String::from_utf8_lossy(&logged));
+        logged.extend_from_slice(&buffer[..n]);
     }
     write(&desk.path("seen"), "");
     let mut rest = String::new();
@@ -369,12 +369,12 @@ fn an_op_alone_is_seen_on_a_terminal_and_leaves_its_result() {
 
 #[test]
 fn without_a_terminal_a_long_command_has_a_line_at_times() {
-    let said = [false, true].map(|verbose| {
+    let logged = [false, true].map(|verbose| {
         let mut lines = LineReporter::new(Vec::new(), verbose);
         talking().iter().for_each(|event| lines.take(event));
         lines.printed()
     });
-    insta::assert_snapshot!(said.join("\n----\n\n"));
+    insta::assert_snapshot!(logged.join("\n----\n\n"));
 }
 
 /// Events in which everything that a member or a playbook can name is meant to do harm.
@@ -423,8 +423,8 @@ fn hostile() -> Vec<Stamped> {
             command: evil.clone(),
             end: evil.clone().into(),
             ms: 1,
-            stdout: evil.clone(),
-            stderr: evil.clone(),
+            stdout: evil.clone().into(),
+            stderr: evil.clone().into(),
         },
         Event::Away {
             path: path.clone(),
@@ -482,8 +482,8 @@ fn what_a_member_prints_does_nothing_to_the_terminal() {
     let mut live = LiveReporter::new(screen, true);
     for event in hostile() {
         lines.take(&event);
-        let said = lines.printed();
-        harmless(&said);
+        let logged = lines.printed();
+        harmless(&logged);
         board.take(&event);
         let shown = board.lines(event.at, (100, 24), Signs::UNICODE, Ink::Plain);
         assert!(shown.iter().all(|line| measure_text_width(line) <= 100));

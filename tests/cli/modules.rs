@@ -1,4 +1,4 @@
-//! Module programs: what they can do, and what is said where they don't do it.
+//! Module programs: what they can do, and what is reported where they don't do it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -123,15 +123,15 @@ fn a_wrong_argument_is_found_before_the_program_is_run() {
         "lb.sh",
         &shell("converge", &format!("touch {}\n{DONE}", mark.display())),
     );
-    let told = |text: &str| {
+    let reported = |text: &str| {
         write(&desk.path("site.lua"), &body(text));
         let ran = desk.run(&["check", "site.lua", "--tries", "1", "--no-kills"]);
         ran.exits(11)
     };
     let cases = [
-        told("lb.drain { backnd = \"micro01\" }"),
-        told("if false then lb.drain { backend = \"micro01\", weight = 1.5 } end"),
-        told("if false then lb.drian { backend = \"micro01\" } end"),
+        reported("lb.drain { backnd = \"micro01\" }"),
+        reported("if false then lb.drain { backend = \"micro01\", weight = 1.5 } end"),
+        reported("if false then lb.drian { backend = \"micro01\" } end"),
     ];
     insta::assert_snapshot!(cases.join("\n"));
     assert!(!mark.exists());
@@ -151,14 +151,14 @@ fn a_check_plays_programs_the_same_way_every_time() {
     assert!(out.contains("site.lua: no rule is broken"), "{out}");
 }
 
-/// What is said of a folder with this file.
+/// What is reported of a folder with this file.
 fn unfit(name: &str, text: &str) -> String {
     let desk = Desk::new();
     program(&desk, name, text);
-    told_of(&desk)
+    reported_of(&desk)
 }
 
-fn told_of(desk: &Desk) -> String {
+fn reported_of(desk: &Desk) -> String {
     let ran = desk.play(&body("return 1"));
     assert_eq!(ran.code, Some(2), "{ran:?}");
     let folder = fs::canonicalize(desk.path("modules")).unwrap();
@@ -166,7 +166,7 @@ fn told_of(desk: &Desk) -> String {
 }
 
 #[test]
-fn a_program_that_cannot_be_a_module_is_told_before_any_step() {
+fn a_program_that_cannot_be_a_module_is_shown_before_any_step() {
     let two = Desk::new();
     program(&two, "lb.sh", &shell("once", DONE));
     program(&two, "lb.py", &shell("once", DONE));
@@ -182,9 +182,9 @@ fn a_program_that_cannot_be_a_module_is_told_before_any_step() {
     std::os::unix::fs::symlink("nowhere", lost.path("modules/lb")).unwrap();
     let lies = shell("once", DONE).replace("\"integer\"", "\"number of things\"");
     let cases = [
-        told_of(&two),
-        told_of(&no_x),
-        told_of(&lost),
+        reported_of(&two),
+        reported_of(&no_x),
+        reported_of(&lost),
         unfit("my-lb.sh", &shell("once", DONE)),
         unfit("snap.sh", &shell("once", DONE)),
         unfit("each.sh", &shell("once", DONE)),
@@ -317,7 +317,7 @@ fn a_once_op_whose_program_died_after_a_command_is_probed() {
     };
     let out = done(&probed(r#"say '{"done":{"left":7}}'"#, &dies));
     assert!(out.contains("left 7"), "{out}");
-    // What was left as a witness is there for the probe, and a wait goes on until it is over.
+    // What was left as a witness is there for the probe, and a wait continues until it is over.
     let leaves = format!("ask '{{\"witness\":{{\"job\":42}}}}'\n{dies}");
     let finds = "case $request in *'{\"job\":42}'*) say '{\"done\":{\"left\":42}}' ;; *) say '{\"not-started\":{}}' ;; esac";
     let out = done(&probed(finds, &leaves));
@@ -379,10 +379,10 @@ fn a_resumed_run_probes_what_a_program_had_begun() {
 }
 
 #[test]
-fn a_resumed_run_keeps_its_own_copy_unless_told_otherwise() {
+fn a_resumed_run_keeps_its_own_copy_unless_given_another() {
     let desk = killed();
-    let mended = probed("say '{\"done\":{\"left\":1}}'", DONE);
-    program(&desk, "lb.sh", &shell("once", &mended));
+    let fixed = probed("say '{\"done\":{\"left\":1}}'", DONE);
+    program(&desk, "lb.sh", &shell("once", &fixed));
     let copy = desk.path("state/runs/site-1/modules/lb.sh");
     let text = fs::read_to_string(&copy).unwrap();
     fs::write(&copy, format!("{text}# edited\n")).unwrap();
@@ -394,7 +394,7 @@ fn a_resumed_run_keeps_its_own_copy_unless_told_otherwise() {
     assert_eq!(without.code, Some(2));
     let own = desk.run(&["resume", "site-1"]);
     let folder = fs::canonicalize(desk.path("modules")).unwrap();
-    let told = [
+    let reported = [
         damaged
             .stderr
             .replace(&folder.display().to_string(), "…/modules"),
@@ -402,11 +402,11 @@ fn a_resumed_run_keeps_its_own_copy_unless_told_otherwise() {
         own.stderr
             .replace(&folder.display().to_string(), "…/modules"),
     ];
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(reported.join("\n"));
     assert!(own.stdout.contains("left 42"), "{}", own.stdout);
 
     let desk = killed();
-    program(&desk, "lb.sh", &shell("once", &mended));
+    program(&desk, "lb.sh", &shell("once", &fixed));
     let new = desk.run(&["resume", "site-1", "--modules", "modules"]);
     assert_eq!(new.stderr, "");
     assert!(new.exits(0).contains("left 1"));

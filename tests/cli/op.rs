@@ -119,8 +119,8 @@ fn arguments_are_what_was_typed() {
     let printf = ["/usr/bin/printf", "%s|", odd, "", "{}", "nil"];
     let json = desk.json(&[&exec[..], &["--"], &printf].concat());
     for member in ["a", "b"] {
-        let said = json[member]["value"]["stdout"].as_str().unwrap();
-        assert_eq!(said, format!("{odd}||{{}}|nil|"));
+        let printed = json[member]["value"]["stdout"].as_str().unwrap();
+        assert_eq!(printed, format!("{odd}||{{}}|nil|"));
     }
     let shown = desk.run(&["show", "op-1"]).exits(0);
     assert!(shown.contains("op=\"exec\""), "{shown}");

@@ -1,4 +1,4 @@
-//! Plans: that making one changes nothing, that a run does what was planned, and what can't be planned is said. And
+//! Plans: that making one changes nothing, that a run does what was planned, and what can't be planned is reported. And
 //! rehearsals.
 
 use lockstep_tests::desk::Desk;
@@ -7,7 +7,7 @@ use lockstep_tests::planned;
 use serde_json::Value;
 
 #[test]
-fn what_nobody_can_know_is_said() {
+fn what_nobody_can_know_is_shown() {
     let desk = Desk::new();
     let text = |looking: &str, plan: &str| {
         format!(
@@ -47,9 +47,9 @@ end }}"#
             ", plan = { code = 3 }, allow = { 3 }",
         ),
     );
-    let told = desk.json(&plan);
-    assert_eq!(told["end"], "done");
-    assert_eq!(planned(&told), ["exec#1", "snap.hold#1"]);
+    let reported = desk.json(&plan);
+    assert_eq!(reported["end"], "done");
+    assert_eq!(planned(&reported), ["exec#1", "snap.hold#1"]);
 }
 
 #[test]
@@ -155,8 +155,8 @@ fn the_command_that_a_plan_prints_runs_it() {
         "--plan",
         "up's plan",
     ]);
-    let told = r#"to is "3" in the plan and "2" here"#;
-    assert!(other.stderr.contains(told), "{}", other.stderr);
+    let reported = r#"to is "3" in the plan and "2" here"#;
+    assert!(other.stderr.contains(reported), "{}", other.stderr);
 }
 
 #[test]
@@ -166,11 +166,11 @@ fn a_plan_that_is_not_for_this_run_is_refused() {
         .run(&["plan", "update", "--cluster", "twin:2", "-o", "plan.json"])
         .exits(0);
     let plan = read(&desk.path("plan.json"));
-    let mut said = Vec::new();
+    let mut logged = Vec::new();
     let mut refuse = |name: &str, text: &str, cluster: &str| {
         write(&desk.path(name), text);
         let ran = desk.run(&["update", "--cluster", cluster, "--plan", name]);
-        said.push(ran.stderr.clone());
+        logged.push(ran.stderr.clone());
         let _ = ran.exits(2);
     };
     refuse(
@@ -186,7 +186,7 @@ fn a_plan_that_is_not_for_this_run_is_refused() {
     );
     let digest = plan.split(r#""flow": ""#).nth(1).unwrap().get(..8).unwrap();
     refuse("source.json", &plan.replace(digest, "00000000"), "twin:2");
-    // Behind this the length of a time stamp may differ.
+    // After this the length of a time stamp may differ.
     refuse("torn.json", &plan[..5000], "twin:2");
     refuse(
         "key.json",
@@ -198,11 +198,11 @@ fn a_plan_that_is_not_for_this_run_is_refused() {
         1,
         "no run was begun"
     );
-    insta::assert_snapshot!(said.join("\n"));
+    insta::assert_snapshot!(logged.join("\n"));
 }
 
 #[test]
-fn a_rehearsal_is_held_mended_and_resumed() {
+fn a_rehearsal_is_held_cleared_and_resumed() {
     let desk = Desk::new();
     let held = desk
         .run(&[
@@ -218,7 +218,7 @@ fn a_rehearsal_is_held_mended_and_resumed() {
         .exits(4);
     assert!(held.contains("micro02"), "{held}");
     assert!(held.contains("lockstep resume update-1 --mend"), "{held}");
-    // Nothing is mended yet.
+    // Nothing is fixed yet.
     let _ = desk.run(&["resume", "update-1"]).exits(4);
     let done = desk.run(&["resume", "update-1", "--mend"]).exits(0);
     assert!(done.contains("update-1: done"), "{done}");
@@ -227,10 +227,10 @@ fn a_rehearsal_is_held_mended_and_resumed() {
 #[test]
 fn mistakes_in_a_rehearsal_are_named() {
     let desk = Desk::new();
-    let mut said = Vec::new();
+    let mut logged = Vec::new();
     let mut refuse = |args: &[&str]| {
         let ran = desk.run(&[&["rehearse", "update"], args].concat());
-        said.push(format!(
+        logged.push(format!(
             "$ rehearse update {}\n{}",
             args.join(" "),
             ran.stderr
@@ -262,7 +262,7 @@ fn mistakes_in_a_rehearsal_are_named() {
         write(&desk.path("world.toml"), text);
         refuse(&["--scenario", "world.toml"]);
     }
-    insta::assert_snapshot!(said.join("\n"));
+    insta::assert_snapshot!(logged.join("\n"));
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! `show` and `report`: what is said of a run that is over, or that waits for somebody.
+//! `show` and `report`: what is shown of a run that is over, or that waits for somebody.
 
 use std::fs;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use lockstep_tests::desk::{Desk, held, said, troubled};
+use lockstep_tests::desk::{Desk, held, printed, troubled};
 use lockstep_tests::lab::{read, write};
 use regex::Regex;
 use serde_json::json;
@@ -95,7 +95,7 @@ fn a_decision_is_shown_with_who_took_it_and_what_was_given() {
 }
 
 #[test]
-fn a_damaged_journal_is_told_and_the_rest_is_shown() {
+fn a_damaged_journal_is_reported_and_the_rest_is_shown() {
     let desk = held();
     let text = read(&journal(&desk));
     let lines: Vec<&str> = text.lines().collect();
@@ -126,12 +126,12 @@ fn a_damaged_journal_is_told_and_the_rest_is_shown() {
     assert_eq!(report.code, Some(7), "{report:?}");
     let html = read(&desk.path("site-1.html"));
     assert!(!html.contains("lockstep resume"));
-    for said in [
+    for printed in [
         "The journal can't be read",
         "line 4 of the journal is damaged",
         "LXD/snap.info#1",
     ] {
-        assert!(html.contains(said), "{said}");
+        assert!(html.contains(printed), "{printed}");
     }
     // Without a word of the journal the events still tell what happened.
     write(&journal(&desk), "\u{0}garbage\n");
@@ -168,8 +168,8 @@ fn a_torn_or_missing_journal_is_shown_as_far_as_it_goes() {
         for command in ["show", "resume", "abort", "report"] {
             let ran = desk.run(&[command, "site-1"]);
             assert_eq!(ran.code, Some(7), "{ran:?}");
-            let told = "the run did not start: its journal is missing or empty";
-            assert!(ran.stderr.contains(told), "{command}: {ran:?}");
+            let reported = "the run did not start: its journal is missing or empty";
+            assert!(ran.stderr.contains(reported), "{command}: {ran:?}");
             for offered in ["lockstep resume", "lockstep status"] {
                 assert!(!ran.stdout.contains(offered), "{command}: {ran:?}");
             }
@@ -207,12 +207,12 @@ fn missing_unknown_or_garbage_events_cost_only_themselves() {
     );
     let show = desk.run(&["show", "site-1"]);
     assert_eq!(show.code, Some(0), "{show:?}");
-    for said in [
+    for printed in [
         "1 line of events that this lockstep doesn't know: eclipse",
         "1 line of the events that can't be read",
         "the last line of the events, which is incomplete",
     ] {
-        assert!(show.stderr.contains(said), "{said}\n{}", show.stderr);
+        assert!(show.stderr.contains(printed), "{printed}\n{}", show.stderr);
     }
     assert!(show.stdout.contains("LXD/snap.info#1"), "{}", show.stdout);
     fs::remove_file(events(&desk)).unwrap();
@@ -276,7 +276,7 @@ fn a_long_output_is_cut_and_says_where_all_of_it_is() {
     fs::create_dir_all(&out).unwrap();
     let name = "0123456789abcdef".repeat(4);
     write(&out.join(&name), &"y".repeat(10_000_000));
-    said(&desk, &format!("out/{name} (10000000 bytes)"));
+    printed(&desk, &format!("out/{name} (10000000 bytes)"));
     let _ = desk.run(&["report", "site-1"]).exits(0);
     let html = read(&desk.path("site-1.html"));
     assert!(html.len() < 200_000, "{}", html.len());

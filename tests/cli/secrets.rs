@@ -8,12 +8,12 @@ use std::process::{Command, Stdio};
 use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::{Ran, read, write};
 use lockstep_tests::secrets::{
-    TOKEN, assert_clean, assert_said_clean, assert_state_clean, playbook,
+    TOKEN, assert_clean, assert_printed_clean, assert_state_clean, playbook,
 };
 use serde_json::Value;
 
 #[test]
-fn a_secret_that_cannot_be_had_is_told_before_any_step() {
+fn a_secret_that_cannot_be_had_is_reported_before_any_step() {
     let desk = Desk::new();
     write(
         &desk.path("cluster.toml"),
@@ -27,7 +27,7 @@ fn a_secret_that_cannot_be_had_is_told_before_any_step() {
     ] {
         write(&desk.path(name), text);
     }
-    let mut said = String::new();
+    let mut printed = String::new();
     for source in [
         "hunter2hunter2",
         "env:NOT_SET",
@@ -58,12 +58,12 @@ fn a_secret_that_cannot_be_had_is_told_before_any_step() {
         let ran = Ran::of(output);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{source}");
         assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
-        let told = ran.stderr.replace(
+        let reported = ran.stderr.replace(
             desk.path("").to_str().unwrap().trim_end_matches('/'),
             "HERE",
         );
-        said.push_str(&format!(
-            "$ lockstep run site.lua --token {source}\n{told}\n"
+        printed.push_str(&format!(
+            "$ lockstep run site.lua --token {source}\n{reported}\n"
         ));
     }
     for (what, spec) in [
@@ -82,7 +82,7 @@ fn a_secret_that_cannot_be_had_is_told_before_any_step() {
         );
         let ran = desk.play(&text);
         assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
-        said.push_str(&format!(
+        printed.push_str(&format!(
             "$ lockstep run site.lua    # a secret with {what}\n{}{}\n",
             ran.stdout, ran.stderr
         ));
@@ -94,11 +94,11 @@ fn a_secret_that_cannot_be_had_is_told_before_any_step() {
     fs::copy(playbook(), desk.path("site.lua")).unwrap();
     let ran = desk.run(&["run", "site.lua"]);
     assert!(!ran.stderr.contains("1234567"), "{}", ran.stderr);
-    said.push_str(&format!(
+    printed.push_str(&format!(
         "$ lockstep run site.lua    # the cluster file has a number\n{}",
         ran.stderr
     ));
-    insta::assert_snapshot!("a_secret_that_cannot_be_had", said);
+    insta::assert_snapshot!("a_secret_that_cannot_be_had", printed);
     assert!(!desk.path("state/runs/secret-1").exists());
 }
 
@@ -109,21 +109,21 @@ fn a_simulated_cluster_needs_no_secret_and_gets_none() {
     let with = |args: &[&str]| Ran::of(desk.command(args).env("LB_TOKEN", TOKEN).output().unwrap());
     let twin = ["--cluster", "twin:1"];
     let ran = with(&[&["run", "site.lua", "-v", "--json"][..], &twin].concat());
-    assert_said_clean(&ran);
+    assert_printed_clean(&ran);
     let ended: Value = serde_json::from_str(ran.exits(0).lines().last().unwrap()).unwrap();
     assert_eq!(ended["result"]["token"], "***", "{ended}");
 
     let ran = desk.run(&[&["run", "site.lua"][..], &twin].concat());
-    assert_said_clean(&ran);
+    assert_printed_clean(&ran);
     assert!(ran.exits(0).contains("the token is ***"));
-    assert_said_clean(&desk.run(&["check", "site.lua", "--tries", "3"]));
+    assert_printed_clean(&desk.run(&["check", "site.lua", "--tries", "3"]));
     let rehearsed = desk.run(&["rehearse", "site.lua", "--members", "1"]);
-    assert_said_clean(&rehearsed);
+    assert_printed_clean(&rehearsed);
     let _ = rehearsed.exits(0);
 
     // A plan holds wherever the secret is found.
     let planned = desk.run(&[&["plan", "site.lua", "-o", "plan.json"][..], &twin].concat());
-    assert_said_clean(&planned);
+    assert_printed_clean(&planned);
     let _ = planned.exits(0);
     let keeping = [
         "run",
@@ -184,7 +184,7 @@ fn a_file_that_others_may_read_is_warned_of() {
         file.display()
     );
     assert!(ran.stderr.contains(&warning), "{}", ran.stderr);
-    assert_said_clean(&ran);
+    assert_printed_clean(&ran);
 }
 
 #[test]

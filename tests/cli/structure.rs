@@ -19,68 +19,13 @@ const CRATES: [&str; 3] = ["modules/src", "modules/twin/src", "runner/src"];
 const CIRCLES: &[(&str, &str, &str)] = &[
     (
         "modules/src",
-        "ops/preflight ops/preflight/checks ops/preflight/facts ops/preflight/tables ops/preflight/tables/rules",
-        "A hazard's row names checks, and checks read hazards.",
-    ),
-    (
-        "modules/src",
         "ops/snap/aim ops/snap/follow ops/snap/refresh",
         "They read the arguments of the refresh that they are parts of.",
-    ),
-    (
-        "modules/src",
-        "ops/status ops/status/component ops/status/halfway",
-        "How components are is judged by how members are, and the other way round.",
-    ),
-    (
-        "modules/src",
-        "products/ceph/codes products/ceph/codes/table",
-        "The table classes codes, and the classes are explained beside what is made of them.",
-    ),
-    (
-        "modules/src",
-        "products/microcluster products/microcluster/table",
-        "The old table gives the same rows as the JSON.",
-    ),
-    (
-        "modules/src",
-        "program program/folder",
-        "A program is found by describing it.",
     ),
     (
         "modules/twin/src",
         "broken ceph ceph/command ceph/faults ceph/health ceph/maps ceph/mutes ceph/watch dumps files host lxd lxd/api lxd/client lxd/evacuation lxd/faults lxd/instance lxd/operation machine microcluster microcluster/overview ovn ovn/appctl ovn/certificates ovn/faults ovn/schema ovn/watch product programs rules snapd snapd/api snapd/change snapd/clients world",
         "A world is its parts, and each part changes the world.",
-    ),
-    (
-        "runner/src",
-        "bounds event",
-        "Events are cut to bounds, which know events.",
-    ),
-    (
-        "runner/src",
-        "cli cli/commands cli/commands/completions cli/commands/man cli/commands/new cli/help",
-        "Help is made from the command line, and the command line has help.",
-    ),
-    (
-        "runner/src",
-        "engine engine/attempt engine/finish engine/host engine/replay",
-        "The loop and its parts work on one state.",
-    ),
-    (
-        "runner/src",
-        "report/html report/html/steps report/html/timeline",
-        "Sections are written with what all of the page is written with.",
-    ),
-    (
-        "runner/src",
-        "script/sandbox script/text",
-        "The functions for texts are bounded by the memory of the sandbox that has them.",
-    ),
-    (
-        "runner/src",
-        "secret secret/forms secret/source",
-        "A secret, its forms and where it is found know each other.",
     ),
 ];
 
@@ -236,7 +181,7 @@ fn graph(krate: &Path) -> Graph {
 }
 
 /// What can be come to from a file.
-fn behind(graph: &Graph, file: &File) -> BTreeSet<File> {
+fn reached(graph: &Graph, file: &File) -> BTreeSet<File> {
     let mut seen = BTreeSet::new();
     let mut next: Vec<&File> = graph[file].iter().collect();
     while let Some(file) = next.pop() {
@@ -249,18 +194,18 @@ fn behind(graph: &Graph, file: &File) -> BTreeSet<File> {
 
 /// The files that come to each other, as `ops/status ops/status/component`.
 fn circles(graph: &Graph) -> BTreeSet<String> {
-    let behind: BTreeMap<&File, BTreeSet<File>> = graph
+    let reached: BTreeMap<&File, BTreeSet<File>> = graph
         .keys()
-        .map(|file| (file, behind(graph, file)))
+        .map(|file| (file, reached(graph, file)))
         .collect();
     let circle = |file: &File| {
-        let together = behind[file]
+        let together = reached[file]
             .iter()
-            .filter(|other| behind[*other].contains(file));
+            .filter(|other| reached[*other].contains(file));
         let names: Vec<String> = together.map(|file| file.join("/")).collect();
         names.join(" ")
     };
-    let all = graph.keys().filter(|file| behind[*file].contains(*file));
+    let all = graph.keys().filter(|file| reached[*file].contains(*file));
     all.map(circle).collect()
 }
 

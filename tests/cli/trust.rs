@@ -9,15 +9,15 @@ use lockstep::bundle::digest;
 use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{Ran, read, write};
 
-/// What a file that isn't used is told with.
-const TOLD: &str = "isn't used: it wasn't named explicitly";
+/// What is reported of a file that isn't used.
+const UNUSED: &str = "isn't used: it wasn't named explicitly";
 
 /// What a command does where the folder may be anybody's.
 #[derive(Clone, Copy, PartialEq)]
 enum Does {
     /// It needs nothing of what lies there, and says nothing about it.
     Unmoved,
-    /// It goes on without, and says so.
+    /// It continues without, and says so.
     Without,
     /// It needs that, and does nothing.
     Refuses,
@@ -106,12 +106,12 @@ fn nothing_is_started(desk: &Desk) {
         let ran = run(desk, line);
         assert!(!desk.path("started").exists(), "{line}: {ran:?}");
         assert_eq!(
-            ran.stderr.contains(TOLD),
+            ran.stderr.contains(UNUSED),
             does != Unmoved,
             "{line}: {ran:?}"
         );
         let mut lines = ran.stderr.lines();
-        let refused = lines.any(|line| line.starts_with("error: ") && line.contains(TOLD));
+        let refused = lines.any(|line| line.starts_with("error: ") && line.contains(UNUSED));
         assert_eq!(refused, does == Refuses, "{line}: {ran:?}");
         if does == Refuses {
             assert_eq!(ran.code, Some(2), "{line}: {ran:?}");
@@ -129,10 +129,10 @@ fn nothing_is_started_in_a_folder_where_others_may_write() {
     mode(&desk.path(""), 0o1777);
     nothing_is_started(&desk);
     let listed = run(&desk, "playbooks").exits(0);
-    assert!(listed.contains(TOLD), "{listed}");
+    assert!(listed.contains(UNUSED), "{listed}");
     let named = run(&desk, "playbooks .").exits(0);
     assert!(
-        named.contains("Nothing.") && !named.contains(TOLD),
+        named.contains("Nothing.") && !named.contains(UNUSED),
         "{named}"
     );
     // Each of these names what is used, and so is what the marks are for.
@@ -159,7 +159,7 @@ fn nothing_is_started_in_a_folder_that_belongs_to_somebody_else() {
     }
     for line in ["status", "plan p.lua", "doc", "types ."] {
         let ran = run(&desk, line);
-        assert!(ran.stderr.contains(TOLD), "{line}: {ran:?}");
+        assert!(ran.stderr.contains(UNUSED), "{line}: {ran:?}");
         assert!(!desk.path("started").exists(), "{line}: {ran:?}");
     }
 }
@@ -169,7 +169,7 @@ fn what_the_user_owns_is_found_without_being_named() {
     let desk = trap();
     for line in ["status", "doc", "types ."] {
         let ran = run(&desk, line);
-        assert!(!ran.stderr.contains(TOLD), "{line}: {ran:?}");
+        assert!(!ran.stderr.contains(UNUSED), "{line}: {ran:?}");
         fs::remove_file(desk.path("started")).unwrap_or_else(|e| panic!("{line}: {e}"));
     }
 }

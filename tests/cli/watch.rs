@@ -80,7 +80,7 @@ fn the_stream_does_nothing_to_a_terminal_and_loses_nothing() {
     assert_eq!(serde_json::from_str::<Value>(last).unwrap(), line);
 }
 
-/// A run that somebody else runs: its folder is locked, and its events come when they are said.
+/// A run that somebody else runs: its folder is locked, and its events come when they happen.
 struct Live {
     desk: Desk,
     lock: File,
@@ -89,13 +89,13 @@ struct Live {
 }
 
 impl Live {
-    /// Of a run that is over, as it was when the first `said` of its events were there.
-    fn at(said: usize) -> Self {
+    /// Of a run that is over, as it was when the first `seen` of its events were there.
+    fn at(seen: usize) -> Self {
         let desk = over("return 1", 0);
         let folder = desk.path("state/runs/site-1");
         let text = read(&folder.join("events.jsonl"));
         let mut lines: Vec<String> = text.lines().map(|line| format!("{line}\n")).collect();
-        let rest = lines.split_off(said);
+        let rest = lines.split_off(seen);
         write(&folder.join("events.jsonl"), &lines.concat());
         let lock = File::create(folder.join("lock")).unwrap();
         lock.try_lock().unwrap();
@@ -121,7 +121,7 @@ impl Live {
 }
 
 #[test]
-fn a_run_that_goes_on_is_followed_to_its_end() {
+fn a_run_in_progress_is_followed_to_its_end() {
     let mut live = Live::at(2);
     let mut out = BufReader::new(live.watch.stdout.take().unwrap());
     let mut line = || {
@@ -137,8 +137,8 @@ fn a_run_that_goes_on_is_followed_to_its_end() {
     let (a, b) = rest.split_at(10);
     live.say(a);
     live.say(b);
-    for said in &live.rest {
-        assert_eq!(&line(), said);
+    for seen in &live.rest {
+        assert_eq!(&line(), seen);
     }
     assert!(
         live.watch.try_wait().unwrap().is_none(),
@@ -150,7 +150,7 @@ fn a_run_that_goes_on_is_followed_to_its_end() {
 }
 
 #[test]
-fn a_process_that_is_gone_is_told() {
+fn a_process_that_is_gone_is_reported() {
     let mut live = Live::at(2);
     let journal = live.desk.path("state/runs/site-1/journal.jsonl");
     let text = read(&journal);
@@ -172,7 +172,7 @@ fn a_process_that_is_gone_is_told() {
 }
 
 #[test]
-fn an_interrupt_ends_the_watching_and_says_that_the_run_goes_on() {
+fn an_interrupt_ends_the_watching_and_not_the_run() {
     let mut live = Live::at(2);
     let mut out = BufReader::new(live.watch.stdout.take().unwrap());
     let mut line = String::new();
@@ -185,8 +185,8 @@ fn an_interrupt_ends_the_watching_and_says_that_the_run_goes_on() {
     assert!(kill.success());
     let output = live.watch.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("site-1 continues"), "{said}");
+    let seen = String::from_utf8(output.stderr).unwrap();
+    assert!(seen.contains("site-1 continues"), "{seen}");
 }
 
 #[test]

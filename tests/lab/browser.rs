@@ -1,4 +1,4 @@
-//! A headless Chromium, told what to do over the DevTools protocol: JSON on two of its file descriptors.
+//! A headless Chromium, controlled over the DevTools protocol: JSON on two of its file descriptors.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -13,8 +13,8 @@ pub(crate) struct Page {
     from: BufReader<ChildStdout>,
     session: String,
     asked: u64,
-    /// What the page told by itself: log entries, requests, exceptions.
-    heard: Vec<Value>,
+    /// What the page reported by itself: log entries, requests, exceptions.
+    reported: Vec<Value>,
     _profile: tempfile::TempDir,
 }
 
@@ -55,7 +55,7 @@ impl Page {
             from,
             session: String::new(),
             asked: 0,
-            heard: Vec::new(),
+            reported: Vec::new(),
             _profile: profile,
         };
         let target = page.ask("Target.createTarget", &json!({"url": "about:blank"}));
@@ -73,7 +73,7 @@ impl Page {
             &json!({"url": format!("file://{}", file.display())}),
         );
         while !page
-            .heard
+            .reported
             .iter()
             .any(|e| e["method"] == "Page.loadEventFired")
         {
@@ -110,7 +110,7 @@ impl Page {
         );
         let message: Value = serde_json::from_slice(&bytes).unwrap();
         if message.get("id").is_none() {
-            self.heard.push(message.clone());
+            self.reported.push(message.clone());
         }
         message
     }
@@ -149,7 +149,7 @@ impl Page {
             }
             _ => None,
         };
-        self.heard.iter().filter_map(complaint).collect()
+        self.reported.iter().filter_map(complaint).collect()
     }
 }
 

@@ -75,9 +75,10 @@ fn what_members_print_is_only_shown_by_every_command() {
     ];
     for args in commands {
         let ran = desk.run(args);
-        for said in [&ran.stdout, &ran.stderr] {
-            let wrong = said.char_indices().find(|(_, c)| acts(*c));
-            let around = wrong.map(|(at, _)| said[..at].chars().rev().take(80).collect::<String>());
+        for printed in [&ran.stdout, &ran.stderr] {
+            let wrong = printed.char_indices().find(|(_, c)| acts(*c));
+            let around =
+                wrong.map(|(at, _)| printed[..at].chars().rev().take(80).collect::<String>());
             assert_eq!(wrong, None, "{args:?}: behind {around:?}");
         }
         assert!(ran.stdout.len() < 4 << 20, "{args:?}: {}", ran.stdout.len());

@@ -1,4 +1,4 @@
-//! Whatever goes wrong over SSH is told as on the twin, and ends as well.
+//! Whatever goes wrong over SSH is reported as on the twin, and ends as well.
 
 use lockstep_tests::holds::{Journey, Trouble, endure, stage, travel, two_controllers};
 

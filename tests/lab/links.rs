@@ -54,8 +54,8 @@ fn a_dead_link_brings_each_kind_of_step_to_a_known_end() {
             "micro05" => "the member doesn't answer on a connection that is open",
             _ => "no answer",
         };
-        let told = format!(r#""member":"{member}","reason":"contact was lost: {why}"#);
-        read(&events).contains(&told)
+        let reported = format!(r#""member":"{member}","reason":"contact was lost: {why}"#);
+        read(&events).contains(&reported)
     };
     let deadline = now() + Duration::from_secs(60);
     while let Some(member) = members.iter().find(|member| !away(member)) {
@@ -122,7 +122,7 @@ impl Master {
 }
 
 #[test]
-fn a_connection_is_told_to_be_made_again_once_it_is() {
+fn a_connection_is_reported_as_made_again_once_it_is() {
     let lab = SshLab::up(&Scenario::of(2));
     let path = |name: &str| lab.path(name).display().to_string();
     let text = format!(
@@ -150,9 +150,15 @@ fn a_connection_is_told_to_be_made_again_once_it_is() {
     lab.cut("micro01");
     lab.dead("micro01", true);
     write(&lab.path("go"), "");
-    let told = || read(&lab.path("state/runs/site-1/events.jsonl"));
-    wait_until("it isn't noticed", || told().contains(r#""event":"away""#));
-    assert!(!told().contains(r#""event":"mended""#), "{}", told());
+    let reported = || read(&lab.path("state/runs/site-1/events.jsonl"));
+    wait_until("it isn't noticed", || {
+        reported().contains(r#""event":"away""#)
+    });
+    assert!(
+        !reported().contains(r#""event":"mended""#),
+        "{}",
+        reported()
+    );
     lab.dead("micro01", false);
     let out = Ran::of(child.wait_with_output().unwrap()).exits(0);
     assert_eq!(lab.logins("micro01"), 2, "{out}");

@@ -33,13 +33,15 @@ fn done(command: &mut Command) -> String {
 }
 
 /// What a program that must succeed prints.
-fn told(program: &str, args: &[&str]) -> String {
+fn reported(program: &str, args: &[&str]) -> String {
     done(Command::new(program).args(args))
 }
 
 /// One field of the package.
 fn field(deb: &str, name: &str) -> String {
-    told("dpkg-deb", &["--field", deb, name]).trim().to_owned()
+    reported("dpkg-deb", &["--field", deb, name])
+        .trim()
+        .to_owned()
 }
 
 /// The names of the packages that a list of dependencies names.
@@ -51,7 +53,7 @@ fn names(depends: &str) -> Vec<&str> {
 
 /// The shared libraries that a program is started with.
 fn libraries(program: &Path) -> Vec<PathBuf> {
-    let listed = told("ldd", &[program.to_str().unwrap()]);
+    let listed = reported("ldd", &[program.to_str().unwrap()]);
     let path = Regex::new(r"(/\S+) \(0x").unwrap();
     let found = path.captures_iter(&listed).map(|c| PathBuf::from(&c[1]));
     found.collect()
@@ -72,14 +74,14 @@ fn the_package_is_installed_into_a_clean_root_and_works_there() {
     }
     let known = names(&depends)
         .into_iter()
-        .map(|name| told("dpkg-query", &["--status", name]) + "\n");
+        .map(|name| reported("dpkg-query", &["--status", name]) + "\n");
     write(&admin.join("status"), &known.collect::<String>());
     let mut install = as_root(Path::new("dpkg"));
     install.arg("--root").arg(&clean);
     // A machine that leaves manuals out of what it installs has them here.
     install.args(["--path-include=/usr/share/*", "--install", deb]);
     done(&mut install);
-    let status = told(
+    let status = reported(
         "dpkg-query",
         &[
             "--admindir",
@@ -96,12 +98,12 @@ fn the_package_is_installed_into_a_clean_root_and_works_there() {
     // What the package depends on, and what that depends on, brings every library.
     let mut brought: Vec<String> = names(&depends).into_iter().map(str::to_owned).collect();
     for name in brought.clone() {
-        let further = told("dpkg-query", &["-W", "-f", "${Depends}", &name]);
+        let further = reported("dpkg-query", &["-W", "-f", "${Depends}", &name]);
         brought.extend(names(&further).into_iter().map(str::to_owned));
     }
     for library in libraries(&program) {
         let file = library.file_name().unwrap().to_str().unwrap();
-        let owner = told("dpkg-query", &["--search", &format!("*/{file}")]);
+        let owner = reported("dpkg-query", &["--search", &format!("*/{file}")]);
         assert!(
             brought
                 .iter()
@@ -192,7 +194,7 @@ fn pages_can_be_read(folder: &Path) {
 fn what_is_in_the_package_is_where_a_distribution_looks_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let deb = built(folder.path());
-    let listed = told("dpkg-deb", &["--contents", deb.to_str().unwrap()]);
+    let listed = reported("dpkg-deb", &["--contents", deb.to_str().unwrap()]);
     let mut files = BTreeSet::new();
     for line in listed.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use lockstep_tests::desk::{Desk, held, said, troubled};
+use lockstep_tests::desk::{Desk, held, printed, troubled};
 use lockstep_tests::lab::read;
 use serde_json::json;
 
@@ -137,7 +137,7 @@ fn a_printed_report_shows_the_steps_and_not_their_transcripts() {
 fn what_members_print_is_harmless_in_every_form() {
     let desk = held();
     let evil = "</pre><script>document.title = 'owned'</script><img src=http://evil.test/x onerror=alert(1)>\u{1b}[2J\u{7}\u{202e}";
-    said(&desk, evil);
+    printed(&desk, evil);
     let steps = desk.run(&["show", "site-1", "--steps"]).exits(0);
     assert!(
         !steps.contains('\u{1b}') && steps.contains("␛[2J␇"),

@@ -107,9 +107,9 @@ kernel = "5.15.0-171-generic"
         assert!(odd.contains(&name), "{name}: {odd:?}");
     }
     let plan = lab.run(&[&["plan", "upgrade", "--json"], &moves[..]].concat());
-    let told: Value = serde_json::from_str(&plan.stdout).unwrap();
+    let reported: Value = serde_json::from_str(&plan.stdout).unwrap();
     let _ = plan.exits(3);
-    let why = told["end"]["stops"]["why"].as_str().unwrap();
+    let why = reported["end"]["stops"]["why"].as_str().unwrap();
     // What the lab's machines have of their own is nobody's hazard.
     for name in odd.iter().filter(|name| **name != "clients") {
         assert!(why.contains(&format!("{name}: ")), "{name}: {why}");

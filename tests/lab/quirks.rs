@@ -89,7 +89,7 @@ const QUIRKS: &[Quirk] = &[
 ];
 
 #[test]
-fn every_quirk_is_met_or_told_by_its_reason() {
+fn every_quirk_is_met_or_reported_by_its_reason() {
     let scenario = Scenario::of(QUIRKS.len());
     let names = scenario.names();
     let of = |name: &str| &QUIRKS[names.iter().position(|n| n == name).unwrap_or(0)];
@@ -133,25 +133,29 @@ fn every_quirk_is_met_or_told_by_its_reason() {
     write(&site, text);
     let ran = lab.run(&["run", site.to_str().unwrap(), "--json"]);
     let last: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
-    let (mut told, mut wrong) = (String::new(), Vec::new());
+    let (mut reported, mut wrong) = (String::new(), Vec::new());
     for (name, quirk) in names.iter().zip(QUIRKS) {
-        let said = last["result"][name].as_str().unwrap_or_default();
-        told.push_str(&format!("{}: {said}\n", quirk.what));
+        let printed = last["result"][name].as_str().unwrap_or_default();
+        reported.push_str(&format!("{}: {printed}\n", quirk.what));
         let right = match quirk.says {
-            Ok(()) => said == "ok",
-            Err(words) => said.contains(words),
+            Ok(()) => printed == "ok",
+            Err(words) => printed.contains(words),
         };
         if !right {
-            wrong.push(format!("{}: {said}", quirk.what));
+            wrong.push(format!("{}: {printed}", quirk.what));
         }
     }
-    assert!(wrong.is_empty(), "{}\n\n{told}\n{last}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{}\n\n{reported}\n{last}",
+        wrong.join("\n")
+    );
     let events = read(&lab.path("state/runs/site-1/events.jsonl"));
     assert!(!events.contains("Datei oder Verzeichnis"), "not English");
     assert!(!events.contains("contact was lost"), "{events}");
 }
 
-/// A port that drops so many connections before a word is said, as an sshd does that has too many of them, and then is
+/// A port that drops this many connections before a word is sent, as an sshd does that has too many of them, and then is
 /// this one.
 fn reluctant(drops: usize, port: u16) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -236,10 +240,14 @@ fn what_settings_of_the_user_ask_for_is_met_or_left_out() {
         process.kill().unwrap();
         process.wait().unwrap();
     }
-    let told: Value = serde_json::from_str(&out.stdout).unwrap();
+    let reported: Value = serde_json::from_str(&out.stdout).unwrap();
     let members = ["micro01", "micro02", "micro03", "micro04"];
-    let said = members.map(|member| told[member]["value"]["stdout"].as_str().unwrap_or_default());
-    assert_eq!(said, ["no agent\n"; 4], "{told}");
+    let printed = members.map(|member| {
+        reported[member]["value"]["stdout"]
+            .as_str()
+            .unwrap_or_default()
+    });
+    assert_eq!(printed, ["no agent\n"; 4], "{reported}");
     assert_eq!(lab.logins("micro04"), 2, "a connection of its own");
 
     let forwarded = || read(&lab.path("micro01/sshd.log")).contains("x11-req");
@@ -258,7 +266,7 @@ fn send(signal: &str, target: &str) {
 
 /// A login that takes long keeps nobody from ending the process.
 #[test]
-fn a_signal_is_heard_while_a_connection_is_opened() {
+fn a_signal_is_obeyed_while_a_connection_is_opened() {
     let slow = Odd {
         sshd: vec!["ForceCommand sleep 50".to_owned()],
         ..Odd::default()
@@ -273,14 +281,14 @@ fn a_signal_is_heard_while_a_connection_is_opened() {
     wait_until("nobody logs in", || lab.logins("micro01") == 1);
     let began = now();
     send("-TERM", &child.id().to_string());
-    wait_until("it isn't heard", || child.try_wait().unwrap().is_some());
+    wait_until("it isn't obeyed", || child.try_wait().unwrap().is_some());
     let took = began.elapsed();
     assert!(took < Duration::from_secs(15), "{took:?}");
 }
 
 /// The shell of a batch is killed: looking for the reason closes no connection that is well.
 #[test]
-fn a_killed_batch_is_told_and_leaves_the_connection_alone() {
+fn a_killed_batch_is_reported_and_the_connection_left_alone() {
     let lab = SshLab::up(&Scenario::of(1));
     let kill = "kill -9 $(ps -o ppid= -p $PPID)";
     let text = format!(
@@ -352,7 +360,7 @@ fn a_watch_ends_when_it_is_interrupted() {
         let stdout = child.stdout.as_mut().unwrap();
         std::io::Read::read_exact(stdout, &mut first).unwrap();
         send(signal, &child.id().to_string());
-        wait_until("it isn't heard", || child.try_wait().unwrap().is_some());
+        wait_until("it isn't obeyed", || child.try_wait().unwrap().is_some());
     }
 }
 
@@ -389,31 +397,31 @@ fn members_that_need_an_answer_are_asked_for_in_turn() {
         .spawn()
         .unwrap();
     let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let mut said = String::new();
-    let mut more = |said: &mut String| {
+    let mut printed = String::new();
+    let mut more = |printed: &mut String| {
         let mut buffer = [0; 4096];
         let n = screen.read(&mut buffer).unwrap();
-        said.push_str(&String::from_utf8_lossy(&buffer[..n]));
+        printed.push_str(&String::from_utf8_lossy(&buffer[..n]));
         n > 0
     };
     for answered in 0..2 {
-        let prompts = |said: &str| said.matches("Enter passphrase").count();
-        while prompts(&said) <= answered {
-            assert!(more(&mut said), "nobody asks: {said}");
+        let prompts = |printed: &str| printed.matches("Enter passphrase").count();
+        while prompts(&printed) <= answered {
+            assert!(more(&mut printed), "nobody asks: {printed}");
         }
         // Nobody could be logged in without being asked for; whoever else asks now has had the time to begin with it.
         wait_until("a login was left out", || {
             seen("Connection closed by") >= left + 2
         });
         pause(Duration::from_secs(1));
-        assert_eq!(seen("Connection from"), came + 3 + answered, "{said}");
+        assert_eq!(seen("Connection from"), came + 3 + answered, "{printed}");
         keys.write_all(b"hush-hush\n").unwrap();
     }
-    while more(&mut said) {}
-    assert!(child.wait().unwrap().success(), "{said}");
-    assert!(!said.contains("hush"), "{said}");
+    while more(&mut printed) {}
+    assert!(child.wait().unwrap().success(), "{printed}");
+    assert!(!printed.contains("hush"), "{printed}");
     for member in ["micro01", "micro02"] {
-        assert!(said.contains(member), "{said}");
+        assert!(printed.contains(member), "{printed}");
     }
 }
 

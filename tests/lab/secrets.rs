@@ -9,7 +9,7 @@ use lockstep_tests::desk::lockstep;
 use lockstep_tests::lab::{Odd, Ran, SshLab, read, wait_until, write};
 use lockstep_tests::root;
 use lockstep_tests::secrets::{
-    TOKEN, assert_clean, assert_said_clean, assert_state_clean, files, playbook,
+    TOKEN, assert_clean, assert_printed_clean, assert_state_clean, files, playbook,
 };
 use lockstep_twin::Scenario;
 use serde_json::Value;
@@ -26,7 +26,7 @@ fn lab() -> SshLab {
 }
 
 /// lockstep, about the lab's cluster, where the environment has the token.
-fn told(lab: &SshLab, args: &[&str]) -> Ran {
+fn reported(lab: &SshLab, args: &[&str]) -> Ran {
     let mut command = lab.lockstep(args);
     Ran::of(command.env("LB_TOKEN", TOKEN).output().unwrap())
 }
@@ -36,8 +36,8 @@ fn the_program_gets_the_secret_and_nobody_else_does() {
     let lab = lab();
     let (book, got) = (playbook(), lab.path("got"));
     let into = got.display().to_string();
-    let ran = told(&lab, &["run", &book, "--into", &into, "--verbose"]);
-    assert_said_clean(&ran);
+    let ran = reported(&lab, &["run", &book, "--into", &into, "--verbose"]);
+    assert_printed_clean(&ran);
     assert!(ran.stdout.contains("the token is ***"), "{}", ran.stdout);
     assert!(ran.stdout.contains("raw: ***"), "{}", ran.stdout);
     assert!(
@@ -47,8 +47,8 @@ fn the_program_gets_the_secret_and_nobody_else_does() {
     );
     assert_eq!(read(&got), format!("{TOKEN}\n").repeat(3));
 
-    let ran = told(&lab, &["resume", "secret-1", "--json"]);
-    assert_said_clean(&ran);
+    let ran = reported(&lab, &["resume", "secret-1", "--json"]);
+    assert_printed_clean(&ran);
     let _ = ran.exits(4);
     for more in [
         &["show", "secret-1"][..],
@@ -62,9 +62,9 @@ fn the_program_gets_the_secret_and_nobody_else_does() {
         ],
         &["show", "secret-1", "--verbose"],
     ] {
-        assert_said_clean(&told(&lab, more));
+        assert_printed_clean(&reported(&lab, more));
     }
-    let last = told(&lab, &["show", "secret-1", "--json"]).exits(0);
+    let last = reported(&lab, &["show", "secret-1", "--json"]).exits(0);
     let last: Value = serde_json::from_str(&last).unwrap();
     assert_eq!(last["state"], "done", "{last}");
     assert_eq!(last["params"]["token"], "env:LB_TOKEN", "{last}");
@@ -89,7 +89,7 @@ fn what_a_running_program_says_is_shown_without_the_secret() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
         assert_clean("an event", &line);
@@ -100,19 +100,19 @@ fn what_a_running_program_says_is_shown_without_the_secret() {
             if line == "the end" {
                 fs::remove_file(lab.path("got.slowly")).unwrap();
             }
-            told.push(line);
+            reported.push(line);
             write(&lab.path("got.next"), "");
         }
     }
     assert_eq!(child.wait().unwrap().code(), Some(4));
-    let of = |begin: &str| told.iter().find(|line| line.starts_with(begin));
+    let of = |begin: &str| reported.iter().find(|line| line.starts_with(begin));
     assert_eq!(of("raw").unwrap(), "raw: ***");
     assert_eq!(of("argument").unwrap(), "argument: ***");
     assert_eq!(of("{").unwrap(), r#"{"token":"***"}"#);
     assert_eq!(of("hexadecimal").unwrap(), "hexadecimal: ***");
     assert_eq!(of("the end").unwrap(), "the end");
     // A line that isn't whole may hold a part of it.
-    assert_eq!(of("half"), None, "{told:?}");
+    assert_eq!(of("half"), None, "{reported:?}");
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_killed_run_finds_its_secret_again_or_says_what_is_missing() {
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
         ran.stderr
     };
-    let mut said = String::new();
+    let mut printed = String::new();
     for more in [
         &["resume", "secret-1"][..],
         &["abort", "secret-1"],
@@ -152,13 +152,13 @@ fn a_killed_run_finds_its_secret_again_or_says_what_is_missing() {
             "token=file:/nonexistent/token",
         ],
     ] {
-        said.push_str(&format!(
+        printed.push_str(&format!(
             "$ lockstep {}\n{}\n",
             more.join(" "),
             plain(lab.run(more))
         ));
     }
-    insta::assert_snapshot!("a_secret_that_is_not_there_any_more", said);
+    insta::assert_snapshot!("a_secret_that_is_not_there_any_more", printed);
     assert_eq!(journal(), before, "something was done");
 
     let file = lab.path("token");
@@ -166,7 +166,7 @@ fn a_killed_run_finds_its_secret_again_or_says_what_is_missing() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let source = format!("token=file:{}", file.display());
     let ran = lab.run(&["resume", "secret-1", "--secret", &source]);
-    assert_said_clean(&ran);
+    assert_printed_clean(&ran);
     assert_eq!(ran.stderr, "");
     let _ = ran.exits(4);
     assert_eq!(read(&got), format!("{TOKEN}\n").repeat(4));

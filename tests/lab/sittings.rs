@@ -94,18 +94,18 @@ fn a_process_that_was_taken_over_begins_nothing_more() {
         .args(["-r", &path("here"), &path("there")])
         .status();
     assert!(copied.unwrap().success());
-    // What it waits for comes about while it is stopped: as soon as it goes on it wants to begin the next step.
+    // What it waits for comes about while it is stopped: as soon as it continues it wants to begin the next step.
     write(&lab.path("first"), "");
     let there = Process::begin(&lab, "there", &["resume", "site-1"]);
     wait_until("the second process gets nowhere", || asked("second") == 1);
     assert_eq!(read(&file), "one\ntwo\n");
 
     here.signal("-CONT");
-    let told = here.ends().exits(4);
+    let reported = here.ends().exits(4);
     let why = "micro02: exec: site-1 was continued elsewhere by ";
     assert!(
-        told.contains(why) && told.contains(", as session 2"),
-        "{told}"
+        reported.contains(why) && reported.contains(", as session 2"),
+        "{reported}"
     );
     assert_eq!(read(&file), "one\ntwo\n");
 

@@ -306,7 +306,7 @@ fn a_machine_that_stands_in_for_a_member_is_found_first() {
 }
 
 #[test]
-fn members_that_cannot_be_used_are_each_told_by_their_reason() {
+fn members_that_cannot_be_used_are_each_shown_with_a_reason() {
     let lab = odd(5, |name| Odd {
         sudo_asks: name == "micro05",
         ..Odd::default()
@@ -398,7 +398,7 @@ fn garbage_from_a_member_is_named_with_its_command() {
 }
 
 #[test]
-fn a_snap_that_is_not_installed_is_told() {
+fn a_snap_that_is_not_installed_is_reported() {
     let lab = lab(1);
     let out = lab.run(&["op", "snap.refresh", "-m", "micro01", "--snap", "microsmth"]);
     assert_eq!(out.code, Some(1));
@@ -440,7 +440,7 @@ fn a_site_drains_its_load_balancer_around_each_member() {
         return update:extend { params = { only = { "microcloud" } }, before_member = lb "drain", after_member = lb "enable" }
         "#,
     );
-    // Whether a step takes long enough to be told otherwise depends on the machine.
+    // Whether a step takes long enough to be reported otherwise depends on the machine.
     let out = lab
         .run(&["run", "-v", site.to_str().unwrap(), "-p", "backup=false"])
         .exits(0);
@@ -448,7 +448,7 @@ fn a_site_drains_its_load_balancer_around_each_member() {
         out.contains("lb1  exec /usr/local/bin/lbctl drain micro01"),
         "{out}"
     );
-    let said = lab
+    let printed = lab
         .run(&[
             "op",
             "exec",
@@ -462,17 +462,17 @@ fn a_site_drains_its_load_balancer_around_each_member() {
             "/var/lib/said",
         ])
         .exits(0);
-    let said: Value = serde_json::from_str(&said).unwrap();
+    let printed: Value = serde_json::from_str(&printed).unwrap();
     let expected =
         "lbctl drain micro01\nlbctl enable micro01\nlbctl drain micro02\nlbctl enable micro02\n";
-    assert_eq!(said["lb1"]["value"]["stdout"], json!(expected));
+    assert_eq!(printed["lb1"]["value"]["stdout"], json!(expected));
     assert_eq!(
         lab.refreshes(),
         ["micro01 microcloud", "micro02 microcloud"]
     );
 }
 
-/// The program goes on only when its line was seen.
+/// The program continues only when its line was seen.
 #[test]
 fn what_a_command_says_is_known_though_nobody_hears_its_end() {
     let migrate = "#!/bin/sh\necho moving 1 of 2 tables\nwhile [ ! -e \"$1\" ]; do sleep 0.05; done\necho moved";
@@ -495,7 +495,10 @@ fn what_a_command_says_is_known_though_nobody_hears_its_end() {
         let mut line = String::new();
         while !line.contains("moving 1 of 2 tables") {
             line.clear();
-            assert!(out.read_line(&mut line).unwrap() > 0, "it was never told");
+            assert!(
+                out.read_line(&mut line).unwrap() > 0,
+                "nothing was ever printed"
+            );
         }
         (child, out)
     };

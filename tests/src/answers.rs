@@ -94,7 +94,7 @@ impl Transport for Mutating {
 /// Asks for one op, in half a minute, of members whose outputs are changed.
 ///
 /// # Panics
-/// Where the run can't go on.
+/// Where the run can't continue.
 pub fn asked(op: &OpDef, members: usize, mutation: Mutation) -> Finish {
     let (before, call, mut args) = called(op);
     args["timeout"] = json!("30s");

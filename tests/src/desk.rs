@@ -96,7 +96,7 @@ pub fn held() -> Desk {
     desk
 }
 
-/// An update that fails on one member, is tried again, mended and done.
+/// An update that fails on one member, is tried again, fixed and done.
 #[must_use]
 pub fn troubled() -> Desk {
     let desk = Desk::new();
@@ -118,7 +118,7 @@ pub fn troubled() -> Desk {
 }
 
 /// Puts an output into the first command of [`held`].
-pub fn said(desk: &Desk, stdout: &str) {
+pub fn printed(desk: &Desk, stdout: &str) {
     let file = desk.path("state/runs/site-1/events.jsonl");
     let text = read(&file);
     let mut done = false;

@@ -231,7 +231,7 @@ pub fn shipped() -> Vec<Value> {
         .collect()
 }
 
-fn told(case: &Case) -> String {
+fn reported(case: &Case) -> String {
     let (snap, channel, gets) = case.gets;
     let version = |text: &str| text.split(['+', '-']).next().unwrap_or_default().to_owned();
     let mut parts: Vec<String> = case
@@ -259,8 +259,8 @@ pub fn page() -> String {
         let _ = writeln!(
             page,
             "| [`{name}`]({link}) | {what} | {known} | {accept} | {} | {} |",
-            told(met),
-            told(unmet)
+            reported(met),
+            reported(unmet)
         );
     }
     page

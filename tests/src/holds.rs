@@ -22,7 +22,7 @@ pub struct Trouble {
     /// Makes it go wrong.
     pub cause: fn(&mut World),
     /// What the operator does about it.
-    pub mend: fn(&mut World),
+    pub fix: fn(&mut World),
 }
 
 const ALL: &[(&str, &str)] = &[("looks", "1")];
@@ -75,35 +75,35 @@ pub const TROUBLES: &[Trouble] = &[
         scenario: three,
         piece: update(ALL),
         cause: |w| fault(w, "cut:micro02"),
-        mend: World::mend,
+        fix: World::mend,
     },
     Trouble {
         name: "a_member_is_lost_in_mid_wave",
         scenario: three,
         piece: update(STORAGE),
         cause: |w| fault(w, "power-off:micro02@microceph/micro02"),
-        mend: World::mend,
+        fix: World::mend,
     },
     Trouble {
         name: "a_refresh_fails_and_snapd_undoes_it",
         scenario: three,
         piece: update(STORAGE),
         cause: |w| fault(w, "refresh-fails:microceph,micro03"),
-        mend: World::mend,
+        fix: World::mend,
     },
     Trouble {
         name: "an_osd_does_not_return",
         scenario: three,
         piece: update(STORAGE),
         cause: |w| w.lose_osd(1),
-        mend: World::mend_ceph,
+        fix: World::mend_ceph,
     },
     Trouble {
         name: "placement_groups_do_not_get_clean",
         scenario: three,
         piece: update(STORAGE),
         cause: |w| w.never_clean_after("micro02"),
-        mend: World::mend_ceph,
+        fix: World::mend_ceph,
     },
     Trouble {
         name: "the_monitors_lose_their_quorum",
@@ -113,7 +113,7 @@ pub const TROUBLES: &[Trouble] = &[
             w.lose_mon("micro02");
             fault(w, "mon-lost:micro03@microceph/micro02");
         },
-        mend: |w| {
+        fix: |w| {
             w.mend();
             w.mend_ceph();
         },
@@ -123,7 +123,7 @@ pub const TROUBLES: &[Trouble] = &[
         scenario: three,
         piece: update(NETWORK),
         cause: World::stall_conversion,
-        mend: World::mend_ovn,
+        fix: World::mend_ovn,
     },
     Trouble {
         name: "lxd_fails_to_refresh_and_all_others_wait_for_it",
@@ -133,28 +133,28 @@ pub const TROUBLES: &[Trouble] = &[
             fault(w, "refresh-fails:lxd,micro02");
             fault(w, "no-self-update:micro02");
         },
-        mend: World::mend,
+        fix: World::mend,
     },
     Trouble {
         name: "lxd_does_not_return_on_a_member",
         scenario: three,
         piece: update(LXD),
         cause: |w| fault(w, "no-return:lxd,micro03"),
-        mend: World::mend,
+        fix: World::mend,
     },
     Trouble {
         name: "microcloud_does_not_return_on_a_member",
         scenario: three,
         piece: update(MICROCLOUD),
         cause: |w| fault(w, "no-return:microcloud,micro02"),
-        mend: World::mend,
+        fix: World::mend,
     },
     Trouble {
         name: "an_evacuation_fails_and_the_member_is_shown_as_online",
         scenario: crowded,
         piece: update(AWAY),
         cause: |w| fault(w, "cannot-migrate:b2"),
-        mend: World::mend,
+        fix: World::mend,
     },
     Trouble {
         name: "an_evacuation_fails_and_the_member_is_shown_as_evacuated",
@@ -164,28 +164,28 @@ pub const TROUBLES: &[Trouble] = &[
             lxd_is_newer(w);
             fault(w, "cannot-migrate:b2");
         },
-        mend: World::mend,
+        fix: World::mend,
     },
     Trouble {
         name: "an_evacuation_leaves_an_instance_behind",
         scenario: crowded,
         piece: update(AWAY),
         cause: |w| fault(w, "left-behind:b2"),
-        mend: World::mend,
+        fix: World::mend,
     },
     Trouble {
         name: "the_store_has_another_revision_for_one_member",
         scenario: three,
         piece: update(ALL),
         cause: |w| fault(w, "other-revision:microceph,micro03"),
-        mend: World::mend,
+        fix: World::mend,
     },
     Trouble {
         name: "the_store_gets_another_revision_in_mid_wave",
         scenario: three,
         piece: update(STORAGE),
         cause: |w| fault(w, "other-revision:microceph,micro03@microceph/micro02"),
-        mend: World::mend,
+        fix: World::mend,
     },
     Trouble {
         name: "a_hold_where_noout_is_set_by_the_operator",
@@ -195,7 +195,7 @@ pub const TROUBLES: &[Trouble] = &[
             w.operator_sets_flag("noout", None);
             fault(w, "refresh-fails:microceph,micro02");
         },
-        mend: World::mend,
+        fix: World::mend,
     },
     Trouble {
         name: "a_hold_where_instances_are_healed_after_300_seconds",
@@ -205,7 +205,7 @@ pub const TROUBLES: &[Trouble] = &[
             w.set_healing_threshold(300);
             fault(w, "refresh-fails:microceph,micro02");
         },
-        mend: World::mend,
+        fix: World::mend,
     },
 ];
 
@@ -263,7 +263,7 @@ impl Before {
     }
 }
 
-/// Plays a trouble to its hold, mends it and sees that the end is good. Returns where it was held, and why, without what
+/// Plays a trouble to its hold, fixes it and sees that the end is good. Returns where it was held, and why, without what
 /// differs from one playing to the next.
 ///
 /// # Panics
@@ -279,7 +279,7 @@ pub fn endure(trouble: &Trouble, stage: &mut dyn Stage) -> String {
         other => panic!("{name}: it was to be held, and it is {other:?}"),
     };
     assert_eq!(stage.world().violations(), [], "{name}: while it was held");
-    (trouble.mend)(&mut stage.world());
+    (trouble.fix)(&mut stage.world());
     stage.wait(Duration::from_secs(90));
     let ended = stage.resume();
     assert_eq!(ended, Outcome::Done, "{name}: after it was mended");
@@ -287,7 +287,7 @@ pub fn endure(trouble: &Trouble, stage: &mut dyn Stage) -> String {
     plain(&held)
 }
 
-/// What was told, without what differs from one playing to the next: times, and ssh's own words.
+/// What was reported, without what differs from one playing to the next: times, and ssh's own words.
 fn plain(held: &[(String, String)]) -> String {
     let lines = held
         .iter()
@@ -441,12 +441,12 @@ pub fn two_controllers(on: fn(&Scenario, Piece) -> Box<dyn Stage>) {
     let Outcome::Held(held) = stage.second() else {
         panic!("the second controller isn't refused");
     };
-    let told = plain(&held);
+    let reported = plain(&held);
     for part in [
         "preflight.require#1: lock: micro01, micro02, micro03: the cluster belongs to the run update-1 of ",
         "lockstep abort update-1",
     ] {
-        assert!(told.contains(part), "{told}");
+        assert!(reported.contains(part), "{reported}");
     }
     stage.world().mend();
     assert_eq!(stage.resume(), Outcome::Done);

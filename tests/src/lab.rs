@@ -30,7 +30,7 @@ pub struct Question {
     pub root: bool,
 }
 
-/// What it is told.
+/// What it is given.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Answer {
     /// Exit status.
@@ -87,7 +87,7 @@ impl Served {
         self.world.advance(now);
     }
 
-    /// So much real time has passed, as far as a beat can tell.
+    /// This much real time has passed, as far as a beat can tell.
     fn beat(&mut self, length: Duration) {
         if let Time::Beats(now) = &mut self.time {
             *now += u64::try_from((length * places::PACE).as_millis()).unwrap_or(0);
@@ -369,7 +369,7 @@ impl SshLab {
         links::end_sessions(member.sshd.id());
     }
 
-    /// Whether the link to a member is dead: nothing that is sent arrives, and nobody is told.
+    /// Whether the link to a member is dead: nothing that is sent arrives, and nobody learns of it.
     ///
     /// # Panics
     /// Where there is no such member.

@@ -61,7 +61,7 @@ pub enum Ended {
     Finish(Finish),
     /// It was killed.
     Killed,
-    /// It could not go on.
+    /// It could not continue.
     Error(EngineError),
 }
 
@@ -101,7 +101,7 @@ pub fn assert_follows(world: &World, channels: [&str; 4]) {
 
 /// Where a run is held, and why, in a line.
 #[must_use]
-pub fn told(held: &Held) -> String {
+pub fn reported(held: &Held) -> String {
     format!("{}: {}", held.path, held.failure.message)
 }
 
@@ -120,24 +120,24 @@ pub fn assert_nothing_left_on(bench: &Bench) {
     assert_eq!(bench.world.settings(), fresh.settings());
 }
 
-/// Runs something that goes wrong, and goes on once that is mended. Returns where it was held.
+/// Runs something that goes wrong, and continues once that is fixed. Returns where it was held.
 ///
 /// # Panics
 /// Where it isn't held, breaks a rule meanwhile, or leaves anything on.
 pub fn held_by(
     bench: &mut Bench,
     fault: impl FnOnce(&mut World),
-    mend: impl FnOnce(&mut World),
+    fix: impl FnOnce(&mut World),
 ) -> String {
     fault(&mut bench.world);
     let held = bench.run().held();
     assert_eq!(bench.world.violations(), [], "while it was wrong");
-    mend(&mut bench.world);
+    fix(&mut bench.world);
     bench.wait(Duration::from_secs(60));
     bench.resume().done();
     assert_eq!(bench.world.violations(), []);
     assert_nothing_left_on(bench);
-    told(&held)
+    reported(&held)
 }
 
 /// Asserts that a snap has this revision wherever it is installed, and that no rule was broken.
@@ -233,7 +233,7 @@ impl Bench {
         )
     }
 
-    /// An update of a cluster of so many members.
+    /// An update of a cluster of this many members.
     #[must_use]
     pub fn update(members: usize) -> Self {
         // With fewer than three members storage and network stop, and nobody is there to be asked.
@@ -244,7 +244,7 @@ impl Bench {
         )
     }
 
-    /// A playbook whose `run` has this body, and that may leave on what it switches on, on a cluster of so many members.
+    /// A playbook whose `run` has this body, and that may leave on what it switches on, on a cluster of this many members.
     #[must_use]
     pub fn playing(body: &str, members: usize) -> Self {
         Self::whole(text_of(body), members)
@@ -257,7 +257,7 @@ impl Bench {
         self
     }
 
-    /// A playbook of this text, on a cluster of so many members.
+    /// A playbook of this text, on a cluster of this many members.
     #[must_use]
     pub fn whole(text: String, members: usize) -> Self {
         Self::new(
@@ -279,7 +279,7 @@ impl Bench {
         }
     }
 
-    /// Replaces the body of a playbook made by [`Bench::playing`], as an operator would who mends it while it is held.
+    /// Replaces the body of a playbook made by [`Bench::playing`], as an operator would who fixes it while it is held.
     pub fn edit(&mut self, body: &str) {
         let text = text_of(body);
         let chunk = "test.lua".to_owned();
@@ -309,12 +309,12 @@ impl Bench {
         self.trial.run_until(crash).into()
     }
 
-    /// Goes on with the run; one that was refused is begun again.
+    /// Continues the run; one that was refused is begun again.
     pub fn resume(&mut self) -> Ended {
         self.resume_with(Decisions::default(), false)
     }
 
-    /// Goes on with the run, with decisions.
+    /// Continues the run, with decisions.
     ///
     /// # Panics
     /// Where the journal can't be read.
@@ -323,7 +323,7 @@ impl Bench {
         ended.into()
     }
 
-    /// Goes on with the run, with decisions, until its journal crashes again.
+    /// Continues the run, with decisions, until its journal crashes again.
     ///
     /// # Panics
     /// Where the journal can't be read.

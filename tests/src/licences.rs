@@ -47,14 +47,14 @@ pub fn parts() -> Vec<Part> {
         (words.next().unwrap(), words.next().unwrap_or_default())
     };
     let there: BTreeSet<(String, String)> = tree.lines().map(named).collect();
-    let told = cargo(&[
+    let reported = cargo(&[
         "metadata",
         "--format-version",
         "1",
         "--filter-platform",
         PLATFORM,
     ]);
-    let told: Value = serde_json::from_str(&told).unwrap();
+    let reported: Value = serde_json::from_str(&reported).unwrap();
     let part = |package: &Value| {
         let (name, version) = (text(&package["name"]), text(&package["version"]));
         let manifest = text(&package["manifest_path"]);
@@ -70,7 +70,7 @@ pub fn parts() -> Vec<Part> {
                 helper: targets.iter().any(|t| t["kind"][0] == "proc-macro"),
             })
     };
-    let packages = told["packages"].as_array().unwrap();
+    let packages = reported["packages"].as_array().unwrap();
     let mut parts: Vec<Part> = packages.iter().filter_map(part).collect();
     assert_eq!(parts.len(), there.len());
     parts.sort_by(|a, b| a.name.cmp(&b.name));

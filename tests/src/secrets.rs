@@ -17,7 +17,7 @@ pub fn playbook() -> String {
     root().join("tests/lua/secret.lua").display().to_string()
 }
 
-/// The letters of base64 that are the token's alone, behind so many other bytes.
+/// The letters of base64 that are the token's alone, after this many other bytes.
 fn letters(before: usize) -> String {
     let text = format!("{}{TOKEN}", "-".repeat(before));
     let mut child = Command::new("base64")
@@ -97,7 +97,7 @@ pub fn assert_state_clean(state: &Path) -> usize {
 ///
 /// # Panics
 /// With where it is.
-pub fn assert_said_clean(ran: &Ran) {
+pub fn assert_printed_clean(ran: &Ran) {
     assert_clean("standard output", &ran.stdout);
     assert_clean("standard error", &ran.stderr);
     for mark in ['\u{E000}', '\u{E001}'] {

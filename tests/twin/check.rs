@@ -45,12 +45,12 @@ fn found(report: &Report) -> Vec<String> {
 fn calls_that_do_not_fit_their_ops_are_found_unplayed() {
     let report = broken("calls");
     let line = |site: &str| site.rsplit('/').next().unwrap_or_default().to_owned();
-    let told: Vec<String> = report
+    let reported: Vec<String> = report
         .findings
         .iter()
         .map(|f| format!("{}: {}: {}", line(&f.site), f.rule, f.what))
         .collect();
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(reported.join("\n"));
 }
 
 #[test]

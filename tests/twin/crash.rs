@@ -1,7 +1,7 @@
 //! The controller is killed at its journal's appends and comes back: nothing of that may show in the end.
 //!
 //! A kill comes before an append, in the middle of it, or after it; what comes after the effect and before its result is
-//! known is what comes before the append of the result. What ran on members goes on or ends with its session, and the
+//! known is what comes before the append of the result. What ran on members continues or ends with its session, and the
 //! controller is away for no time or for ten minutes. Of all that a sample is tried here. Everything, and many more pairs
 //! of kills:
 //!
@@ -151,7 +151,7 @@ impl Course {
                 "what was written before the kill isn't what is written without it".to_owned(),
             );
         }
-        // A command that ended with its session may have to be given again; one that went on may not.
+        // A command that ended with its session may have to be given again; one that continued may not.
         let ended = case.kills.iter().any(|kill| kill.sessions_end);
         let twice = self.asked.iter().find(|(command, (times, succeeded))| {
             let once = plain.asked.get(*command).map_or(0, |(times, _)| *times);
@@ -260,7 +260,7 @@ impl Stage {
     /// Plays every `stride`th of the cases on all processors, and tells how many and how long that took.
     #[expect(
         clippy::disallowed_methods,
-        reason = "what is told is how long the tests take, and not the runs in them"
+        reason = "what is shown is how long the tests take, and not the runs in them"
     )]
     fn survives_all(&self, cases: impl Iterator<Item = Case>, stride: usize) {
         let began = Instant::now();
@@ -348,7 +348,7 @@ fn a_resumed_run_can_be_killed_again() {
     stage.survives_all(stage.pairs(), 35_999);
 }
 
-/// A night plays one in so many of the cases, and the next night others: after as many nights all of them were played. It has
+/// A night plays one in this many of the cases, and the next night others: after as many nights all of them were played. It has
 /// no divisor in common with the twelve ways to kill at one append.
 const NIGHTS: usize = 7;
 

@@ -1,4 +1,4 @@
-//! The disk under the journal fails, tears and flips: what is left is a run that goes on, or is refused.
+//! The disk under the journal fails, tears and flips: what is left is a run that continues, or is refused.
 //!
 //! Of all that a sample is tried here; everything in the nightly tests, which README names.
 
@@ -178,7 +178,7 @@ fn cut_at(text: &str, at: usize) -> usize {
         Err(JournalError::Empty) => assert_eq!(groups, 0, "cut at {at}"),
         Err(error) => panic!("cut at {at}: {error}"),
     }
-    // Whoever only looks is told as much.
+    // Whoever only looks is shown as much.
     let shown = Account::of("x-1", Ok(cut), Ok(b""), false);
     assert_eq!(shown.sound, groups > 0, "cut at {at}: {:?}", shown.troubles);
     groups

@@ -17,7 +17,7 @@ const REFRESH_ALL: &str = r#"
     end)
 "#;
 
-/// A refresh on micro01 whose post-refresh hook fails so many times.
+/// A refresh on micro01 whose post-refresh hook fails this many times.
 fn failing(times: u32) -> Bench {
     let mut bench = Bench::playing(
         r#"return snap.refresh { member = "micro01", snap = "microceph" }"#,
@@ -133,7 +133,7 @@ fn what_was_done_by_hand_is_taken_as_done() {
     assert_eq!(bench.history().completions[0].by, By::Operator);
 }
 
-/// Two steps that must not be done twice wait, and something else goes on beside them.
+/// Two steps that must not be done twice wait, and something else continues beside them.
 fn two_in_doubt() -> Bench {
     let body = r#"
         return parallel(cluster.members, function(m)
@@ -428,7 +428,7 @@ fn a_sleep_only_sleeps_for_the_rest() {
 }
 
 #[test]
-fn a_mended_playbook_continues_while_its_past_is_the_same() {
+fn a_fixed_playbook_continues_while_its_past_is_the_same() {
     let mut bench = Bench::playing(
         r#"snap.hold { member = "micro01", snap = "lxd" }
         snap.info { member = "micro01", snap = "nosuch" }"#,
@@ -483,12 +483,13 @@ fn a_playbook_with_another_past_is_refused_with_both_sides() {
         r"return 1",
         r#"parallel({ "a", "b" }, function() snap.hold { member = "micro01", snap = "lxd" } end)"#,
     ];
-    let told = cases.map(|body| format!("{body}\n    {}\n", diverge(body).replace('\n', "\n    ")));
-    insta::assert_snapshot!(told.join("\n"));
+    let reported =
+        cases.map(|body| format!("{body}\n    {}\n", diverge(body).replace('\n', "\n    ")));
+    insta::assert_snapshot!(reported.join("\n"));
 }
 
 #[test]
-fn a_cluster_that_someone_else_changed_is_not_gone_on_with() {
+fn a_run_on_a_cluster_that_someone_else_changed_stops() {
     let mut bench = Bench::playing(
         r#"
         status.read {}
@@ -589,8 +590,8 @@ fn an_endless_pattern_ends_with_its_line_and_is_aborted() {
     let Ended::Finish(Finish::Failed(failure)) = bench.abort() else {
         panic!("it was to fail");
     };
-    let told = "this pattern takes too long on 30000 bytes of text: ";
-    assert!(failure.message.starts_with(told), "{failure}");
+    let reported = "this pattern takes too long on 30000 bytes of text: ";
+    assert!(failure.message.starts_with(reported), "{failure}");
     assert_eq!(failure.site.as_deref(), Some("test.lua:8"));
     lockstep_tests::assert_nothing_left_on(&bench);
 }

@@ -127,7 +127,7 @@ fn one_member_has_nowhere_to_evacuate_to() {
 }
 
 #[test]
-fn a_failure_half_way_is_told_and_resumed_in_both_dialects() {
+fn a_failure_half_way_is_shown_and_resumed_in_both_dialects() {
     for (version, status) in [("5.21.3-c5ae129", "Online"), ("6.9", "Evacuated")] {
         let mut bench = evacuating(&mixed(3), &json!({}));
         lxd_is(&mut bench, version);
@@ -221,7 +221,7 @@ fn what_cant_be_moved_is_refused_before_the_first_change() {
 }
 
 #[test]
-fn an_lxd_that_crashes_on_the_way_is_told_and_harms_nothing() {
+fn an_lxd_that_crashes_on_the_way_is_shown_and_harms_nothing() {
     let host_path = [("path", "/srv"), ("source", "/srv"), ("type", "disk")];
     let scenario = Scenario {
         instances: Some(vec![
@@ -275,7 +275,7 @@ fn an_instance_that_doesnt_start_again_holds_the_run() {
 }
 
 #[test]
-fn healing_is_off_meanwhile_and_given_back() {
+fn healing_is_off_meanwhile_and_restored() {
     for evacuate in [false, true] {
         let mut bench = Bench::shipped("update", &mixed(3), &json!({"evacuate": evacuate}));
         bench.world.set_healing_threshold(300);
@@ -359,7 +359,7 @@ fn an_lxd_refreshed_by_others_is_not_waited_for_for_hours() {
     bench.wait(Duration::from_secs(60));
     assert_eq!(bench.revisions("lxd"), [33110, 33110, 33110]);
     bench.resume().suspended();
-    // What became of the evacuation that was under way is found out, and told, before another one begins.
+    // What became of the evacuation that was under way is found out, and reported, before another one begins.
     let held = bench.resume_with(Decisions::default(), true).held();
     let message = &held.failure.message;
     assert!(message.contains("resuming evacuates"), "{message}");
@@ -422,7 +422,7 @@ fn an_instance_that_lxd_starts_is_foretold_and_stopped_again() {
     let before = places(&bench);
     bench.run().done();
     assert_eq!(places(&bench), before);
-    // LXD's daemon starts it too when it is refreshed: whoever set boot.autostart wants that, and it is told.
+    // LXD's daemon starts it too when it is refreshed: whoever set boot.autostart wants that, and it is reported.
     let mut bench = evacuating(&scenario, &json!({"only": ["lxd"]}));
     let done = bench.run().done();
     assert!(bench.world.instance("autos").unwrap().running);

@@ -116,7 +116,7 @@ impl Called {
 }
 
 /// What a command says on a member where all is well.
-fn said(world: &World, member: &str, argv: &[String]) -> Output {
+fn printed(world: &World, member: &str, argv: &[String]) -> Output {
     let mut world = world.clone();
     let id = world.spawn(member, &Cmd::root(argv.iter().cloned()));
     world.advance(world.now + 5000);
@@ -202,7 +202,7 @@ fn nothing_is_taken_for_well_whatever_a_program_says() {
     let mut truth: BTreeMap<Vec<String>, String> = BTreeMap::new();
     for (called, (_, played)) in called.iter().zip(&healthy) {
         for entry in &played.log {
-            let says = || said(&called.world, &entry.member, &entry.argv).stdout;
+            let says = || printed(&called.world, &entry.member, &entry.argv).stdout;
             truth.entry(entry.argv.clone()).or_insert_with(says);
         }
     }
@@ -296,16 +296,16 @@ fn members_without_curl_are_passed_over() {
         json!(null)
     );
     let held = asked(&all, "\n Status: ERROR\n\n \u{2503} \u{2a2f} x\n").held();
-    let said = "on micro03 microcloud status says ERROR; see: sudo microcloud status";
+    let printed = "on micro03 microcloud status says ERROR; see: sudo microcloud status";
     assert!(
-        held.failure.message.contains(said),
+        held.failure.message.contains(printed),
         "{}",
         held.failure.message
     );
     let held = asked(&all, "").held();
-    let said = "microcloud status says nothing about the status";
+    let printed = "microcloud status says nothing about the status";
     assert!(
-        held.failure.message.contains(said),
+        held.failure.message.contains(printed),
         "{}",
         held.failure.message
     );

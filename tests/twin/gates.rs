@@ -59,7 +59,7 @@ fn storage_before_a_member() {
 }
 
 #[test]
-fn storage_behind_a_member() {
+fn storage_after_a_member() {
     let wait =
         r#"microceph.wait { member = "micro02", since = microceph.baseline {}, samples = 1 }"#;
     needs_to_know(
@@ -87,7 +87,7 @@ fn storage_behind_a_member() {
 }
 
 #[test]
-fn storage_behind_a_wave() {
+fn storage_after_a_wave() {
     let body = r#"
         local since = microceph.baseline {}
         confirm "Go on?"
@@ -116,7 +116,7 @@ fn a_flag_is_not_set_on_a_cluster_that_nobody_can_see() {
 }
 
 #[test]
-fn network_before_and_behind_a_member() {
+fn network_before_and_after_a_member() {
     needs_to_know(
         r#"microovn.spare { member = "micro02" }"#,
         &[
@@ -139,7 +139,7 @@ fn network_before_and_behind_a_member() {
 }
 
 #[test]
-fn microcloud_behind_its_wave() {
+fn microcloud_after_its_wave() {
     needs_to_know(
         "microcloud.wait {}",
         &[
@@ -150,7 +150,7 @@ fn microcloud_behind_its_wave() {
 }
 
 #[test]
-fn lxd_behind_its_wave_is_asked_on_each_member() {
+fn lxd_after_its_wave_is_asked_on_each_member() {
     needs_to_know(
         "lxd.wait {}",
         &["micro03 /snap/bin/lxc query /1.0/cluster/members"],
@@ -201,7 +201,7 @@ const PRODUCTS: [(&str, &[&str]); 4] = [
     ("microcloud", &["microcloud cluster list", "snap refresh"]),
 ];
 
-/// Plays a component's update until so many records are written, breaks a product, and goes on. The run may be held, or
+/// Plays a component's update until this many records are written, breaks a product, and continues. The run may be held, or
 /// paused, or not have needed to know; never is anything done that mustn't be, and when the product is whole again the end is
 /// good. Tells whether the run was held.
 fn is_held_by(component: &str, words: &str, broken: Broken, after: usize) -> bool {

@@ -1,4 +1,4 @@
-//! Whatever goes wrong on the twin is held with a message, and is over when it is mended.
+//! Whatever goes wrong on the twin is held with a message, and is over when it is fixed.
 
 use lockstep_tests::holds::{Journey, Trouble, endure, stage, travel, two_controllers};
 

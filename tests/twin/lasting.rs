@@ -1,7 +1,7 @@
 //! What must be the same after a run as before it.
 
 use lockstep::engine::Answer;
-use lockstep_tests::{Bench, told};
+use lockstep_tests::{Bench, reported};
 use lockstep_twin::Broken;
 use serde_json::Value;
 
@@ -46,7 +46,7 @@ fn what_differs_at_the_end_holds_the_run_and_is_named() {
         .world
         .place_ceph(&["micro01", "micro02", "micro03"], &["micro01", "micro02"]);
     bench.answer = Answer::Yes;
-    insta::assert_snapshot!(told(&bench.resume().held()));
+    insta::assert_snapshot!(reported(&bench.resume().held()));
 }
 
 #[test]
@@ -56,13 +56,13 @@ fn a_key_of_a_disk_that_is_lost_holds_the_run() {
     bench.run().held();
     bench.world.keep_key(1, false);
     bench.answer = Answer::Yes;
-    let held = told(&bench.resume().held());
+    let held = reported(&bench.resume().held());
     assert!(held.contains("the key of osd.1 is gone"), "{held}");
 }
 
 #[test]
-fn what_cant_be_read_is_said_and_not_passed() {
-    // Not before: that is said.
+fn what_cannot_be_read_is_reported_and_not_passed() {
+    // Not before: that is reported.
     let mut bench = Bench::playing(AROUND, 3);
     bench.world.break_program("disk list", Broken::Fails);
     bench.run().held();
@@ -83,7 +83,7 @@ fn what_cant_be_read_is_said_and_not_passed() {
             bench.run().held();
             bench.world.break_program(words, broken);
             bench.answer = Answer::Yes;
-            let held = told(&bench.resume().held());
+            let held = reported(&bench.resume().held());
             assert!(held.contains("it can't be determined"), "{words}: {held}");
         }
     }

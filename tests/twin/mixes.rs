@@ -117,23 +117,26 @@ fn cured(mut bench: Bench) -> Result<Way, String> {
     // What somebody did before broke rules, too.
     let before = bench.world.violations().len();
     loop {
-        let said = match bench.run() {
+        let messages = match bench.run() {
             Ended::Finish(Finish::Done(_)) => break,
             Ended::Finish(Finish::Failed(failure)) => failure.message,
             Ended::Finish(Finish::Held(held)) => {
-                let told = held.iter().map(lockstep_tests::told).collect::<Vec<_>>();
+                let reported = held
+                    .iter()
+                    .map(lockstep_tests::reported)
+                    .collect::<Vec<_>>();
                 if held
                     .iter()
                     .any(|h| !h.path.as_str().starts_with("preflight."))
                 {
-                    return Err(told.join("; "));
+                    return Err(reported.join("; "));
                 }
-                told.join("; ")
+                reported.join("; ")
             }
             other => return Err(format!("{other:?}")),
         };
-        let params = printed(&said).filter(|_| way == Way::AtOnce);
-        let params = params.ok_or_else(|| format!("refused without a way: {said}"))?;
+        let params = printed(&messages).filter(|_| way == Way::AtOnce);
+        let params = params.ok_or_else(|| format!("refused without a way: {messages}"))?;
         way = Way::ByThePrintedCommand;
         let world = bench.world.clone();
         bench = Bench::shipped("update", &Scenario::of(3), &params);
@@ -252,8 +255,8 @@ fn healing_is_off_in_a_wave_of_an_lxd_that_waits() {
     assert_eq!(config["cluster.healing_threshold"], "60");
 }
 
-/// The lines that a run has said.
-fn said(bench: &Bench) -> Vec<String> {
+/// The lines that a run has logged.
+fn messages(bench: &Bench) -> Vec<String> {
     let logged = bench.events.iter().filter_map(|e| match &e.event {
         Event::Log { message, .. } => Some(message.clone()),
         _ => None,
@@ -266,14 +269,18 @@ fn an_lxd_that_serves_nowhere_is_refreshed_with_a_warning() {
     for name in ["lxd-two-ahead-crashed", "healing-one-ahead"] {
         let mut bench = scenario(&format!("{name}.toml"));
         bench.run().done();
-        let told = said(&bench);
+        let reported = messages(&bench);
         let warned = |line: &&String| line.starts_with("LXD's healing can't be switched off");
-        assert_eq!(told.iter().filter(warned).count(), 1, "{name}: {told:#?}");
+        assert_eq!(
+            reported.iter().filter(warned).count(),
+            1,
+            "{name}: {reported:#?}"
+        );
     }
 }
 
 #[test]
-fn healing_that_stays_off_is_told_with_what_to_type() {
+fn healing_that_stays_off_is_reported_with_what_to_type() {
     let mut bench = Bench::update(3);
     bench.world.set_healing_threshold(60);
     for member in MEMBERS {
@@ -310,8 +317,8 @@ fn snaps_that_are_not_held_are_held_without_a_refresh_too() {
 fn an_operator_knows_before_a_wave_what_will_stand_still() {
     let mut bench = Bench::update(3);
     bench.run().done();
-    let told = said(&bench);
-    let waves: Vec<String> = told
+    let reported = messages(&bench);
+    let waves: Vec<String> = reported
         .into_iter()
         .filter(|line| line.contains("Don't reboot"))
         .collect();
@@ -319,8 +326,8 @@ fn an_operator_knows_before_a_wave_what_will_stand_still() {
 }
 
 #[test]
-fn who_is_behind_and_who_waits_for_whom_is_told() {
-    let mut told = Vec::new();
+fn who_is_behind_and_who_waits_for_whom_is_reported() {
+    let mut reported = Vec::new();
     for name in [
         "microceph-left-behind",
         "lxd-left-behind-crashed",
@@ -335,7 +342,7 @@ fn who_is_behind_and_who_waits_for_whom_is_told() {
             format!("{name} {}: {of:#}", c["title"].as_str().unwrap())
         };
         let all = status["components"].as_array().unwrap().iter();
-        told.extend(all.filter(|c| !c["halfway"].is_null()).map(component));
+        reported.extend(all.filter(|c| !c["halfway"].is_null()).map(component));
     }
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(reported.join("\n"));
 }

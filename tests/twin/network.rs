@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lockstep::engine::{Answer, Finish};
 use lockstep::journal::Crash;
-use lockstep_tests::{Bench, Ended, assert_nothing_left_on, told};
+use lockstep_tests::{Bench, Ended, assert_nothing_left_on, reported};
 use lockstep_twin::{Scenario, World};
 use serde_json::json;
 
@@ -16,10 +16,10 @@ fn only_microovn(members: usize) -> Bench {
     )
 }
 
-/// Runs the wave with something wrong, and goes on once that is mended. Returns where it was held.
-fn held_by(fault: impl FnOnce(&mut World), mend: impl FnOnce(&mut World)) -> String {
+/// Runs the wave with something wrong, and continues once that is fixed. Returns where it was held.
+fn held_by(fault: impl FnOnce(&mut World), fix: impl FnOnce(&mut World)) -> String {
     let mut bench = only_microovn(3);
-    let held = lockstep_tests::held_by(&mut bench, fault, mend);
+    let held = lockstep_tests::held_by(&mut bench, fault, fix);
     assert_whole(&bench);
     held
 }
@@ -62,11 +62,11 @@ fn what_is_down_on_a_member_does_not_stop_its_refresh() {
     let mut bench = Bench::playing(r#"microovn.spare { member = "micro01" }"#, 3);
     bench.world.fail_raft_server("micro03");
     bench.wait(Duration::from_secs(30));
-    insta::assert_snapshot!(told(&bench.run().held()));
+    insta::assert_snapshot!(reported(&bench.run().held()));
 }
 
 #[test]
-fn short_election_timers_are_raised_by_doubling_and_given_back() {
+fn short_election_timers_are_raised_by_doubling_and_restored() {
     let mut bench = only_microovn(3);
     bench.world.set_election_timer(1000);
     bench.run().done();
@@ -89,7 +89,7 @@ fn short_election_timers_are_raised_by_doubling_and_given_back() {
 }
 
 #[test]
-fn timers_are_given_back_however_often_the_run_is_killed() {
+fn timers_are_restored_however_often_the_run_is_killed() {
     for n in (1..).step_by(3) {
         let mut bench = only_microovn(3);
         bench.world.set_election_timer(4000);
@@ -120,7 +120,7 @@ fn databases_on_a_part_of_the_members_keep_their_majority() {
 #[test]
 fn that_databases_must_stop_is_asked_before_any_change() {
     let mut bench = only_microovn(2);
-    insta::assert_snapshot!(told(&bench.run().held()));
+    insta::assert_snapshot!(reported(&bench.run().held()));
     let changed = bench
         .world
         .log
@@ -141,7 +141,7 @@ fn a_run_that_resumes_at_a_closed_gate_refreshes_nothing() {
             break;
         }
         tried += 1;
-        // A refresh that was asked for goes on by itself.
+        // A refresh that was asked for continues by itself.
         bench.wait(Duration::from_secs(60));
         bench.world.fail_raft_server("micro02");
         bench.wait(Duration::from_secs(600));

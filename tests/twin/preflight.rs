@@ -43,7 +43,7 @@ fn bench(playbook: &str, params: &Value, updates: bool, change: impl Fn(&mut Wor
     bench
 }
 
-/// What a refused run was told. Nothing may have been changed.
+/// What a refused run was given. Nothing may have been changed.
 fn refused(mut bench: Bench) -> String {
     let before = bench.world.log.len();
     // What can't be put right by trying again doesn't hold the run.
@@ -66,7 +66,7 @@ fn refused(mut bench: Bench) -> String {
 #[test]
 fn every_check_says_what_is_wrong_and_what_to_do() {
     let update = |change: fn(&mut World)| refused(bench("update", &json!({}), true, change));
-    let told = [
+    let reported = [
         update(|w| w.inject("cut:micro02+1h".parse().unwrap()).unwrap()),
         update(|w| {
             let claim =
@@ -120,7 +120,7 @@ fn every_check_says_what_is_wrong_and_what_to_do() {
             |_| {},
         )),
     ];
-    insta::assert_snapshot!(told.join("\n---\n"));
+    insta::assert_snapshot!(reported.join("\n---\n"));
 }
 
 #[test]
@@ -138,8 +138,8 @@ fn a_size_that_no_disk_has_room_for_is_no_pass() {
         }
     };
     for size in [1 << 63, u64::MAX] {
-        let told = refused(bench("update", &json!({}), true, vast(size)));
-        assert!(told.contains("disk: micro01: "), "{told}");
+        let reported = refused(bench("update", &json!({}), true, vast(size)));
+        assert!(reported.contains("disk: micro01: "), "{reported}");
     }
 }
 
@@ -207,7 +207,7 @@ fn odd(params: &Value, change: impl Fn(&mut World)) -> Vec<String> {
 }
 
 #[test]
-fn where_one_run_is_too_few_the_commands_are_told_in_order() {
+fn where_one_run_is_too_few_the_commands_come_in_order() {
     let one = |w: &mut World| {
         follow(
             w,
@@ -223,24 +223,25 @@ fn where_one_run_is_too_few_the_commands_are_told_in_order() {
         runs(w, "lxd", "5.0.4-1");
         runs(w, "microcloud", "1.1-1");
     };
-    let told = odd(&json!({"to": "3"}), one).join("\n");
+    let reported = odd(&json!({"to": "3"}), one).join("\n");
     assert!(
-        told.contains("it takes 2 runs: lockstep upgrade --to 2, then: lockstep upgrade --to 3"),
-        "{told}"
+        reported
+            .contains("it takes 2 runs: lockstep upgrade --to 2, then: lockstep upgrade --to 3"),
+        "{reported}"
     );
     assert!(
-        told.contains("MicroCloud goes from 1 to 3 only by way of 2"),
-        "{told}"
+        reported.contains("MicroCloud goes from 1 to 3 only by way of 2"),
+        "{reported}"
     );
-    let told = odd(&json!({"to": "2"}), one).join("\n");
-    assert!(!told.contains("path"), "{told}");
+    let reported = odd(&json!({"to": "2"}), one).join("\n");
+    assert!(!reported.contains("path"), "{reported}");
     let quincy = |w: &mut World| {
         follow(w, &[("microceph", "quincy/stable")]);
         runs(w, "microceph", "17.2.8+snap1");
     };
-    let told = odd(&json!({"microceph": "tentacle/stable"}), quincy).join("\n");
+    let reported = odd(&json!({"microceph": "tentacle/stable"}), quincy).join("\n");
     let commands = "lockstep upgrade --microceph squid/stable, then: lockstep upgrade --microceph tentacle/stable";
-    assert!(told.contains(commands), "{told}");
+    assert!(reported.contains(commands), "{reported}");
 }
 
 #[test]
@@ -253,35 +254,35 @@ fn a_rolling_track_leads_where_its_version_does() {
         runs(w, "lxd", "5.21.1-1");
         runs(w, "microcloud", "1.1-1");
     };
-    let told = odd(&json!({"to": "2"}), latest).join("\n");
+    let reported = odd(&json!({"to": "2"}), latest).join("\n");
     assert!(
-        told.contains("LXD can't be moved from latest to 5.21: its publisher doesn't support")
-            && told.contains("--skip lxd"),
-        "{told}"
+        reported.contains("LXD can't be moved from latest to 5.21: its publisher doesn't support")
+            && reported.contains("--skip lxd"),
+        "{reported}"
     );
     for component in ["MicroCeph", "MicroOVN", "MicroCloud goes"] {
-        assert!(!told.contains(component), "{told}");
+        assert!(!reported.contains(component), "{reported}");
     }
-    let told = odd(&json!({"to": "2", "skip": ["lxd"]}), latest).join("\n");
-    assert!(!told.contains("path"), "{told}");
-    let told = odd(&json!({"microcloud": "2/stable"}), |w| {
+    let reported = odd(&json!({"to": "2", "skip": ["lxd"]}), latest).join("\n");
+    assert!(!reported.contains("path"), "{reported}");
+    let reported = odd(&json!({"microcloud": "2/stable"}), |w| {
         latest(w);
         runs(w, "microcloud", "git-1a2b3c");
     });
-    let told = told.join("\n");
-    assert!(told.contains(r#""path" "unknown""#), "{told}");
-    assert!(told.contains("which has no version"), "{told}");
+    let reported = reported.join("\n");
+    assert!(reported.contains(r#""path" "unknown""#), "{reported}");
+    assert!(reported.contains("which has no version"), "{reported}");
 }
 
 #[test]
 fn a_snap_without_a_telling_version_is_judged_by_daemons() {
-    let told = odd(&json!({"microceph": "tentacle/stable"}), |w| {
+    let reported = odd(&json!({"microceph": "tentacle/stable"}), |w| {
         runs(w, "microceph", "0+git.4a608fc")
     });
-    let told = told.join("\n");
+    let reported = reported.join("\n");
     assert!(
-        told.contains("MicroCeph 20.2.4") && !told.contains("unknown"),
-        "{told}"
+        reported.contains("MicroCeph 20.2.4") && !reported.contains("unknown"),
+        "{reported}"
     );
 }
 
@@ -301,39 +302,40 @@ fn a_hazard_applies_within_a_track_where_it_is_crossed() {
         }
     };
     let lxd = json!({"only": ["lxd"]});
-    let names = |told: Vec<String>| -> Vec<String> {
-        told.iter()
+    let names = |reported: Vec<String>| -> Vec<String> {
+        reported
+            .iter()
             .map(|t| t.split(": ").next().unwrap().replace('"', ""))
             .collect()
     };
-    let told = odd(&lxd, six("6.6-e1b2a4f", "6.7-ab8fad2"));
+    let reported = odd(&lxd, six("6.6-e1b2a4f", "6.7-ab8fad2"));
     assert!(
-        told[0].contains("micro03: 6.6-e1b2a4f → 6.7-ab8fad2, kernel 5.15.0-171-generic"),
-        "{told:?}"
+        reported[0].contains("micro03: 6.6-e1b2a4f → 6.7-ab8fad2, kernel 5.15.0-171-generic"),
+        "{reported:?}"
     );
-    assert_eq!(names(told), ["lxd-6-zfs fail"]);
-    let told = odd(&lxd, six("6.7-e1b2a4f", "6.7-ab8fad2"));
+    assert_eq!(names(reported), ["lxd-6-zfs fail"]);
+    let reported = odd(&lxd, six("6.7-e1b2a4f", "6.7-ab8fad2"));
     assert_eq!(
-        told,
+        reported,
         Vec::<String>::new(),
         "what it has already can't come over it"
     );
-    let told = odd(&lxd, six("git-abc", "6.7-ab8fad2"));
-    assert_eq!(names(told), ["lxd-6-zfs unknown"], "unknown is no pass");
+    let reported = odd(&lxd, six("git-abc", "6.7-ab8fad2"));
+    assert_eq!(names(reported), ["lxd-6-zfs unknown"], "unknown is no pass");
 }
 
 #[test]
 fn versions_that_will_not_go_together_are_refused() {
-    let told = odd(&json!({"microceph": "tentacle/stable"}), |_| {}).join("\n");
+    let reported = odd(&json!({"microceph": "tentacle/stable"}), |_| {}).join("\n");
     assert!(
-        told.contains("MicroCloud 2.1.0-3e8b183 and MicroCeph 20.2.4+snap1: it takes 19.2 or newer and older than 19.3"),
-        "{told}"
+        reported.contains("MicroCloud 2.1.0-3e8b183 and MicroCeph 20.2.4+snap1: it takes 19.2 or newer and older than 19.3"),
+        "{reported}"
     );
     // Staying as it is wouldn't help.
-    let told = odd(&json!({"only": ["microcloud"]}), |w| {
+    let reported = odd(&json!({"only": ["microcloud"]}), |w| {
         runs(w, "microceph", "20.2.4+snap1")
     });
-    assert_eq!(told, Vec::<String>::new());
+    assert_eq!(reported, Vec::<String>::new());
 }
 
 #[test]
@@ -404,39 +406,39 @@ fn a_healthy_cluster_passes_every_check() {
 }
 
 #[test]
-fn what_will_be_switched_meanwhile_is_said_beforehand() {
+fn what_will_be_switched_meanwhile_is_shown_beforehand() {
     let mut bench = Bench::shipped("preflight", &Scenario::of(3), &json!({}));
     bench.world.set_election_timer(1000);
     bench.world.set_healing_threshold(300);
     let report = bench.run().done();
     let checks = report["checks"].as_array().unwrap();
-    let told = checks
+    let reported = checks
         .iter()
         .filter(|c| c["evidence"].as_array().is_some_and(|e| !e.is_empty()));
-    let told: Vec<String> = told
+    let reported: Vec<String> = reported
         .map(|c| format!("{} {}: {}", c["name"], c["verdict"], c["evidence"]))
         .collect();
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(reported.join("\n"));
 }
 
 #[test]
 fn a_network_without_a_certificate_list_is_let_through() {
-    let told = |broken| {
+    let reported = |broken| {
         let report = bench("preflight", &json!({}), true, |w| {
             w.break_program("micro02 /snap/bin/microovn certificates", broken);
         });
         let report = { report }.run().done();
         let checks = report["checks"].as_array().unwrap().iter();
-        let mut told = checks.filter(|c| c["name"] == "ovn-certificates");
-        let check = told.next().unwrap().clone();
+        let mut reported = checks.filter(|c| c["name"] == "ovn-certificates");
+        let check = reported.next().unwrap().clone();
         (check["verdict"].clone(), check["evidence"].to_string())
     };
-    let (verdict, evidence) = told(Broken::Unknown);
+    let (verdict, evidence) = reported(Broken::Unknown);
     assert_eq!(verdict, "pass");
-    let said = "micro02: this MicroOVN has no command that lists its certificates";
-    assert!(evidence.contains(said), "{evidence}");
-    assert_eq!(told(Broken::Fails).0, "unknown");
-    assert_eq!(told(Broken::Nothing).0, "unknown");
+    let printed = "micro02: this MicroOVN has no command that lists its certificates";
+    assert!(evidence.contains(printed), "{evidence}");
+    assert_eq!(reported(Broken::Fails).0, "unknown");
+    assert_eq!(reported(Broken::Nothing).0, "unknown");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lockstep::engine::Answer;
-use lockstep_tests::{Bench, told};
+use lockstep_tests::{Bench, reported};
 use lockstep_twin::{Broken, Scenario};
 use serde_json::{Value, json};
 
@@ -118,7 +118,7 @@ fn a_playbook_without_that_question_is_refused_at_first() {
     let body = r#"return snap.refresh { member = "micro02", snap = "lxd", revision = "33105" }"#;
     let mut bench = Bench::playing(body, 3);
     let held = bench.run().held();
-    insta::assert_snapshot!(told(&held), @"snap.refresh#1: all members must have 33105, but the store now has 33110 of lxd, and nothing was done: abort the run and start it again, which takes all of them to the newest; or refresh this one to 33105 with: sudo snap refresh lxd --revision=33105, then resume");
+    insta::assert_snapshot!(reported(&held), @"snap.refresh#1: all members must have 33105, but the store now has 33110 of lxd, and nothing was done: abort the run and start it again, which takes all of them to the newest; or refresh this one to 33105 with: sudo snap refresh lxd --revision=33105, then resume");
     assert_eq!(bench.revisions("lxd"), [33100; 3]);
     assert_eq!(bench.refreshes(), Vec::<String>::new());
 }
@@ -166,7 +166,7 @@ fn a_member_refreshed_by_number_is_put_back_into_the_cohort() {
 }
 
 #[test]
-fn a_cohort_that_is_apart_is_told_and_may_be_accepted() {
+fn a_cohort_that_is_apart_is_reported_and_may_be_accepted() {
     let apart = |accept: Value| {
         let params = json!({"only": ["microcloud"], "accept": accept});
         let mut bench = Bench::shipped("update", &Scenario::of(3), &params);
@@ -183,7 +183,7 @@ fn a_cohort_that_is_apart_is_told_and_may_be_accepted() {
 }
 
 #[test]
-fn a_hanging_refresh_is_told_with_task_time_and_who_waits() {
+fn a_hanging_refresh_is_shown_with_task_time_and_who_waits() {
     let body = r#"
         return parallel(cluster.members, function(m)
             return snap.refresh { member = m, snap = "lxd", timeout = "6m" }
@@ -212,7 +212,10 @@ fn a_hanging_refresh_is_told_with_task_time_and_who_waits() {
         assert!(message.contains(part), "{message}");
     }
     let events = serde_json::to_string(&bench.events).unwrap();
-    assert!(events.contains("no progress since"), "it is told meanwhile");
+    assert!(
+        events.contains("no progress since"),
+        "it is shown meanwhile"
+    );
     bench.world.mend();
     bench.resume().done();
     assert_eq!(bench.revisions("lxd"), [33110; 3]);
@@ -247,7 +250,7 @@ fn programs_that_people_run_are_found_before_the_wave() {
     let held = bench.run().held();
     insta::assert_snapshot!(held.failure.message, @"clients: snapd doesn't refresh lxd while its programs run: micro02 runs lxc (pid 4242) (see: ps -fp 4242); end them there (to proceed anyway: --accept clients)");
 
-    // One that is begun behind the preflight.
+    // One that is begun after the preflight.
     let mut bench = only("lxd");
     bench.fault("running-app:lxd,micro02@4s");
     let held = bench.run().held();

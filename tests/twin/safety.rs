@@ -1,4 +1,4 @@
-//! One run at a time, and a run that gives back what it had switched on.
+//! One run at a time, and a run that restores what it had switched on.
 
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ fn a_lock_that_cannot_be_read_is_not_free() {
 }
 
 #[test]
-fn a_member_that_cannot_be_written_is_told() {
+fn a_member_that_cannot_be_written_is_reported() {
     let mut bench = Bench::update(3);
     bench.world.read_only.insert("micro02".to_owned());
     let text = bench.run().held().failure.to_string();
@@ -142,13 +142,13 @@ fn a_cluster_that_another_run_took_is_left_alone() {
     foreign(&mut bench, "micro02");
     bench.wait(Duration::from_secs(60));
     let (before, refreshes) = (bench.world.settings(), bench.refreshes());
-    let told = "micro02: the cluster belongs to the run upgrade-7 of eve@jump2";
+    let reported = "micro02: the cluster belongs to the run upgrade-7 of eve@jump2";
     let resumed = bench.resume().suspended();
-    assert!(resumed.starts_with(told), "{resumed}");
+    assert!(resumed.starts_with(reported), "{resumed}");
     let trusting = bench.resume_with(Decisions::default(), true).suspended();
-    assert!(trusting.starts_with(told), "{trusting}");
+    assert!(trusting.starts_with(reported), "{trusting}");
     let aborted = bench.abort().suspended();
-    assert!(aborted.starts_with(told), "{aborted}");
+    assert!(aborted.starts_with(reported), "{aborted}");
     assert_eq!(bench.world.settings(), before);
     assert_eq!(bench.refreshes(), refreshes);
     assert_eq!(locked(&bench), ["micro02", "micro03"]);
@@ -208,8 +208,8 @@ fn a_lock_that_is_not_as_shown_stays() {
         .set_file("micro01", "/var/lib/lockstep", Some(Node::Folder));
     bench.world.set_link("micro03", false);
     let why = bench.run().held().failure.message;
-    let told = "the lock was removed on micro02 only; micro01: upgrade-7 of eve@jump2, begun 2026-03-31 22:00:00 UTC; micro03: no answer: ";
-    assert!(why.starts_with(told), "{why}");
+    let reported = "the lock was removed on micro02 only; micro01: upgrade-7 of eve@jump2, begun 2026-03-31 22:00:00 UTC; micro03: no answer: ";
+    assert!(why.starts_with(reported), "{why}");
     assert_eq!(locked(&bench), ["micro01"]);
 }
 
@@ -234,7 +234,7 @@ fn a_run_that_leaves_something_on_is_not_done() {
         "{body}\nmicroceph.noout {{ member = \"micro02\", on = false }}\nlock.release {{}}"
     );
     playing(&both).run().done();
-    // An abort doesn't say either that all was given back.
+    // An abort doesn't report either that all was restored.
     let mut held = playing(&format!("{body}\nconfirm \"Now?\""));
     held.run().held();
     match held.abort() {
@@ -259,7 +259,7 @@ fn held_in_mid_wave() -> Bench {
 }
 
 /// What an abort must come to, wherever it came in between.
-fn assert_given_back(bench: &Bench, refreshes: &[String]) {
+fn assert_restored(bench: &Bench, refreshes: &[String]) {
     assert_eq!(left_on(bench), Vec::<String>::new());
     assert_eq!(bench.world.violations(), []);
     assert_eq!(bench.refreshes(), refreshes, "an abort refreshes nothing");
@@ -280,7 +280,7 @@ fn an_aborted_run_restores_what_it_switched_and_begins_nothing() {
     let mut bench = held_in_mid_wave();
     let before = bench.refreshes();
     assert!(matches!(bench.abort(), Ended::Finish(Finish::Aborted)));
-    assert_given_back(&bench, &before);
+    assert_restored(&bench, &before);
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn an_abort_can_be_killed_at_every_append() {
                 other => panic!("{other:?}"),
             }
             bench.wait(Duration::from_secs(30));
-            // Killed before the journal had it, it has to be asked for again; later a resume goes on with it.
+            // Killed before the journal had it, it has to be asked for again; later a resume continues it.
             let history = bench.history();
             if history.end.is_none() {
                 let cancelled = history.cancelled.is_some();
@@ -309,7 +309,7 @@ fn an_abort_can_be_killed_at_every_append() {
                 let over = matches!(&ended, Ended::Finish(Finish::Aborted));
                 assert!(over, "{:?}: {ended:?}\n{}", place(n), bench.journal.text());
             }
-            assert_given_back(&bench, &before);
+            assert_restored(&bench, &before);
             tried += 1;
         }
     }
@@ -369,14 +369,14 @@ fn after_an_abort_a_playbook_only_cleans_up() {
     let mut bench = Bench::playing(body, 2);
     assert_eq!(bench.run().held().path, "confirm#1");
     assert!(matches!(bench.abort(), Ended::Finish(Finish::Aborted)));
-    let said: Vec<&str> = bench
+    let printed: Vec<&str> = bench
         .world
         .log
         .iter()
         .filter(|e| e.argv[0] == "/bin/echo")
         .map(|e| e.argv[1].as_str())
         .collect();
-    assert_eq!(said, ["one", "two", "two"]);
+    assert_eq!(printed, ["one", "two", "two"]);
 }
 
 #[test]

@@ -189,8 +189,8 @@ fn what_an_op_tells_on_its_way_holds_no_secret() {
     assert_found(finish);
     assert_eq!(asked, ["is *** right?"]);
     assert_quiet(&journal.text(), &events);
-    for told in ["sending ***", "with ***"] {
-        assert!(events.contains(told), "{told}: {events}");
+    for reported in ["sending ***", "with ***"] {
+        assert!(events.contains(reported), "{reported}: {events}");
     }
 }
 

@@ -47,7 +47,7 @@ fn begun(state: &Path) -> Session {
         ..Scenario::of(3)
     };
     let update = Main::find(Playbooks::Shipped, "update").unwrap();
-    let target = Target::simulated("3".to_owned(), scenario);
+    let target = Target::simulated(":3".to_owned(), scenario);
     let draft = Draft::new(&registry(), update, &target, &[]).unwrap();
     let begin = Begin {
         who: "page@site".to_owned(),

@@ -25,12 +25,12 @@ fn a_run_that_was_taken_up_elsewhere_is_refused_here() {
     ));
     let refreshes = there.refreshes();
     here.world = there.world.clone();
-    let told = "micro01: update-1 was continued elsewhere by nobody@twin, as session 2: continue it there; if that run no \
+    let reported = "micro01: update-1 was continued elsewhere by nobody@twin, as session 2: continue it there; if that run no \
                 longer exists: lockstep unlock";
-    assert_eq!(here.resume().suspended(), told);
+    assert_eq!(here.resume().suspended(), reported);
     let trusting = here.resume_with(Decisions::default(), true);
-    assert_eq!(trusting.suspended(), told);
-    assert_eq!(here.abort().suspended(), told);
+    assert_eq!(trusting.suspended(), reported);
+    assert_eq!(here.abort().suspended(), reported);
     assert_eq!(here.refreshes(), refreshes);
     assert_eq!(here.world.settings(), there.world.settings());
 
@@ -38,8 +38,8 @@ fn a_run_that_was_taken_up_elsewhere_is_refused_here() {
     there.assert_updated();
     here.world = there.world.clone();
     let ended = here.resume().suspended();
-    let told = "update-1 was continued elsewhere by nobody@twin, as session 3, which has released the cluster";
-    assert!(ended.starts_with(told), "{ended}");
+    let reported = "update-1 was continued elsewhere by nobody@twin, as session 3, which has released the cluster";
+    assert!(ended.starts_with(reported), "{ended}");
     assert_eq!(here.refreshes(), there.refreshes());
 }
 
@@ -64,10 +64,10 @@ fn of_two_that_resume_a_run_at_once_one_is_refused() {
     second
         .world
         .set_file("micro01", "/var/lib/lockstep/lock", claim);
-    let told = second.resume().suspended();
+    let reported = second.resume().suspended();
     assert!(
-        told.starts_with("micro01: update-1 was continued elsewhere"),
-        "{told}"
+        reported.starts_with("micro01: update-1 was continued elsewhere"),
+        "{reported}"
     );
     for member in ["micro02", "micro03"] {
         let claim = format!("{:?}", second.world.file(member, "/var/lib/lockstep/lock"));
@@ -91,9 +91,9 @@ fn no_change_is_begun_under_the_claim_of_another() {
     assert_eq!(held.path, "microceph.noout#1");
     assert_eq!(held.failure.kind, Kind::Taken);
     assert!(held.in_doubt);
-    let told = "micro01: microceph.noout: the lock of test-1 is gone, so the cluster may be changed by somebody else: \
+    let reported = "micro01: microceph.noout: the lock of test-1 is gone, so the cluster may be changed by somebody else: \
                 lockstep resume test-1 takes it again";
-    assert_eq!(held.failure.to_string(), told);
+    assert_eq!(held.failure.to_string(), reported);
     let asked = bench.world.log.iter().flat_map(|e| &e.argv);
     assert_eq!(asked.filter(|word| *word == "set-group").count(), 0);
     bench.resume().done();

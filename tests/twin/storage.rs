@@ -5,7 +5,7 @@ use std::time::Duration;
 use lockstep::engine::{Answer, Finish};
 use lockstep::event::Event;
 use lockstep::journal::Crash;
-use lockstep_tests::{Bench, Ended, assert_nothing_left_on, by_hand, told};
+use lockstep_tests::{Bench, Ended, assert_nothing_left_on, by_hand, reported};
 use lockstep_twin::{Release, Scenario, World};
 use serde_json::{Value, json};
 
@@ -17,10 +17,10 @@ fn only_microceph(members: usize, params: &Value) -> Bench {
     Bench::shipped("update", &Scenario::of(members), &all)
 }
 
-/// Runs the wave with something wrong, and goes on once that is mended. Returns where it was held.
-fn held_by(fault: impl FnOnce(&mut World), mend: impl FnOnce(&mut World)) -> String {
+/// Runs the wave with something wrong, and continues once that is fixed. Returns where it was held.
+fn held_by(fault: impl FnOnce(&mut World), fix: impl FnOnce(&mut World)) -> String {
     let mut bench = only_microceph(3, &json!({}));
-    let held = lockstep_tests::held_by(&mut bench, fault, mend);
+    let held = lockstep_tests::held_by(&mut bench, fault, fix);
     assert_whole(&bench);
     held
 }
@@ -30,7 +30,7 @@ fn assert_whole(bench: &Bench) {
 }
 
 #[test]
-fn what_is_wrong_behind_a_refresh_holds_the_wave_at_its_gate() {
+fn what_is_wrong_after_a_refresh_holds_the_wave_at_its_gate() {
     let held = [
         held_by(|world| world.lose_osd(1), World::mend_ceph),
         held_by(|world| world.lose_mon("micro02"), World::mend_ceph),
@@ -76,7 +76,7 @@ fn what_is_wrong_before_a_refresh_holds_the_wave() {
     ] {
         let mut bench = Bench::playing(r#"microceph.spare { member = "micro01" }"#, 3);
         fault(&mut bench.world);
-        held.push(told(&bench.run().held()));
+        held.push(reported(&bench.run().held()));
         bench.world.mend_ceph();
         bench.wait(Duration::from_secs(60));
         bench.resume().done();
@@ -138,7 +138,7 @@ fn an_error_that_a_release_brings_holds_with_a_working_hint() {
     bench
         .world
         .raise_check_after("micro02", code, severity, message);
-    let held = told(&bench.run().held());
+    let held = reported(&bench.run().held());
     let at = held.find("sudo microceph.ceph health mute").unwrap();
     let hint: Vec<&str> = held[at..].split(')').next().unwrap().split(' ').collect();
     let words = [&["/snap/bin/microceph.ceph"], &hint[2..]].concat();
@@ -168,7 +168,7 @@ fn to_tentacle(params: &Value) -> Bench {
 }
 
 #[test]
-fn what_ceph_calls_an_error_and_is_none_is_told_at_the_end() {
+fn what_ceph_calls_an_error_and_is_none_is_shown_at_the_end() {
     let mut bench = to_tentacle(&json!({}));
     let done = bench.run().done();
     insta::assert_snapshot!(done["notes"][0].as_str().unwrap());
@@ -179,7 +179,7 @@ fn what_ceph_calls_an_error_and_is_none_is_told_at_the_end() {
 fn monitors_can_go_back_until_the_last_has_the_new_major() {
     let mut bench = to_tentacle(&json!({}));
     bench.world.never_clean_after("micro02");
-    let held = told(&bench.run().held());
+    let held = reported(&bench.run().held());
     assert!(
         held.contains("go back with: sudo snap refresh microceph --revision=1500 on micro02"),
         "{held}"
@@ -198,7 +198,7 @@ fn no_way_back_is_offered_once_the_only_monitor_is_new() {
         .world
         .place_ceph(&["micro02"], &["micro01", "micro02", "micro03"]);
     bench.world.never_clean_after("micro02");
-    let held = told(&bench.run().held());
+    let held = reported(&bench.run().held());
     assert!(held.contains("micro02/microceph.wait"), "{held}");
     assert!(!held.contains("--revision"), "{held}");
 }
@@ -224,7 +224,7 @@ fn a_member_with_the_only_monitor_or_manager_is_not_spared() {
         .world
         .place_ceph(&["micro01"], &["micro02", "micro03", "micro04", "micro05"]);
     bench.world.add_filesystem();
-    insta::assert_snapshot!(told(&bench.run().held()));
+    insta::assert_snapshot!(reported(&bench.run().held()));
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn members_with_few_services_or_none_are_refreshed_too() {
 fn that_storage_must_stop_is_asked_before_any_change() {
     let mut bench = only_microceph(2, &json!({}));
     let held = bench.run().held();
-    insta::assert_snapshot!(told(&held));
+    insta::assert_snapshot!(reported(&held));
     let changed = bench
         .world
         .log
@@ -340,7 +340,7 @@ fn a_run_that_resumes_at_a_closed_gate_refreshes_nothing() {
             break;
         }
         tried += 1;
-        // A refresh that was asked for goes on by itself.
+        // A refresh that was asked for continues by itself.
         bench.wait(Duration::from_secs(60));
         bench.world.fail_osd(2);
         bench.wait(Duration::from_secs(600));
@@ -388,7 +388,7 @@ fn a_wave_ends_with_one_release_and_no_new_flag() {
         ),
         3,
     );
-    let torn = told(&bench.run().held());
+    let torn = reported(&bench.run().held());
     // Someone has set a member's noout in mid-wave.
     let mut bench = Bench::playing(
         &format!("local since = microceph.baseline {{}}\nconfirm 'Go on?'\n{finish}"),
@@ -398,14 +398,14 @@ fn a_wave_ends_with_one_release_and_no_new_flag() {
     let ceph = |verb: &'static str| ["/snap/bin/microceph.ceph", "osd", verb, "noout", "micro02"];
     by_hand(&mut bench.world, "micro01", &ceph("set-group"));
     bench.answer = Answer::Yes;
-    let flagged = told(&bench.resume().held());
+    let flagged = reported(&bench.resume().held());
     by_hand(&mut bench.world, "micro01", &ceph("unset-group"));
     bench.resume().done();
     insta::assert_snapshot!([torn, flagged].join("\n"));
 }
 
 #[test]
-fn a_flag_that_somebody_else_cleared_meanwhile_is_told() {
+fn a_flag_that_somebody_else_cleared_meanwhile_is_reported() {
     let mut bench = only_microceph(3, &json!({}));
     bench.fault("no-return:microceph,micro02");
     let held = bench.run().held();
@@ -424,10 +424,11 @@ fn a_flag_that_somebody_else_cleared_meanwhile_is_told() {
     );
     bench.wait(Duration::from_secs(60));
     bench.resume().done();
-    let told = "micro02: noout, which this run had set, was cleared by somebody else";
-    let said = |event: &Event| matches!(event, Event::Log { message, .. } if message == told);
-    assert_eq!(bench.events.iter().filter(|e| said(&e.event)).count(), 1);
-    // Where nobody did, nothing is said.
+    let reported = "micro02: noout, which this run had set, was cleared by somebody else";
+    let printed =
+        |event: &Event| matches!(event, Event::Log { message, .. } if message == reported);
+    assert_eq!(bench.events.iter().filter(|e| printed(&e.event)).count(), 1);
+    // Where nobody did, nothing is reported.
     let mut bench = only_microceph(3, &json!({}));
     bench.run().done();
     let noout =

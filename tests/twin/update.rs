@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lockstep_tests::{Bench, by_hand, told};
+use lockstep_tests::{Bench, by_hand, reported};
 use lockstep_twin::{Scenario, Snap};
 use serde_json::json;
 
-/// The members of a cluster of so many, in order.
+/// The members of a cluster of this many, in order.
 fn names(members: usize) -> Vec<String> {
     Scenario::of(members).names()
 }
@@ -99,7 +99,7 @@ fn components_can_be_chosen() {
     assert_eq!(bench.refreshes(), in_order(3)[6..9]);
 }
 
-/// A member gets another revision of a snap than the others: the run holds there, and goes on when the store gives it the same.
+/// A member gets another revision of a snap than the others: the run holds there, and continues when the store gives it the same.
 fn another_revision(mut bench: Bench, snap: &str, member: &str, from: &str) {
     bench.fault(&format!("other-revision:{snap},{member}@{from}"));
     let held = bench.run().held();
@@ -231,7 +231,7 @@ fn snapd_without_its_store_and_link_has_refreshed_all_the_same() {
 }
 
 #[test]
-fn snaps_that_are_not_held_are_told_and_held_first() {
+fn snaps_that_are_not_held_are_reported_and_held_first() {
     let loose = |revision: u32| Snap {
         revision,
         channel: None,
@@ -315,7 +315,7 @@ fn the_last_look_waits_for_storage_or_holds_the_run() {
 
     let mut bench = Bench::update(3);
     bench.fault("osd-lost:1@microcloud/micro03");
-    insta::assert_snapshot!(told(&bench.run().held()));
+    insta::assert_snapshot!(reported(&bench.run().held()));
     bench.world.mend();
     bench.wait(Duration::from_secs(60));
     bench.resume().done();

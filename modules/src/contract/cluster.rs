@@ -90,13 +90,13 @@ impl MemberConfig {
         }
     }
 
-    /// What `ssh` is told to connect to.
+    /// What `ssh` is given to connect to.
     #[must_use]
     pub fn host(&self) -> &str {
         self.address.as_deref().unwrap_or(self.name.as_str())
     }
 
-    /// What `ssh` is told before the host, beside what the user's own ssh_config says.
+    /// What `ssh` is given before the host, beside what the user's own ssh_config says.
     #[must_use]
     pub fn ssh_args(&self, config: &SshConfig) -> Vec<String> {
         let mut args = Vec::new();

@@ -37,7 +37,7 @@ pub struct Cmd {
     /// The path of the step that it is run for, for example `MicroCeph/micro2/snap.refresh#1`. Members never see it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub step: String,
-    /// What must be so on the member, or neither it nor anything behind it in its batch is begun.
+    /// What must be so on the member, or neither it nor anything after it in its batch is begun.
     #[serde(skip)]
     pub guard: Option<Guard>,
 }
@@ -258,7 +258,7 @@ impl Output {
     /// Standard output of a program that exited with 0 and whose output is whole.
     ///
     /// # Errors
-    /// With the command, how it ended and the end of what it said, otherwise.
+    /// With the command, how it ended and the end of what it printed, otherwise.
     pub fn text(&self, cmd: &Cmd, member: &Member) -> Result<&str, OpError> {
         if self.truncated {
             return Err(self.failure(cmd, member, "printed more than lockstep keeps"));
@@ -484,16 +484,16 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_flag_is_told_from_other_failures() {
-        let fails = |said: &str| Output::exit(1, "", said);
+    fn an_unknown_flag_is_distinguished_from_other_failures() {
+        let fails = |printed: &str| Output::exit(1, "", printed);
         let old = [
             "Error: unknown shorthand flag: 'f' in -f\n",
             "Error: unknown flag: --format\n",
             "Error: unknown flag: --network\n",
         ];
-        assert!(old.iter().all(|said| fails(said).lacks_flag()));
-        let said = "Error: Database is waiting for an upgrade\n";
-        assert!(!fails(said).lacks_flag());
+        assert!(old.iter().all(|printed| fails(printed).lacks_flag()));
+        let printed = "Error: Database is waiting for an upgrade\n";
+        assert!(!fails(printed).lacks_flag());
         assert!(!Output::exit(0, "", old[0]).lacks_flag());
         let command = "Error: unknown command \"status\" for \"microcloud\"\n";
         assert!(fails(command).lacks_command() && !fails(old[0]).lacks_command());

@@ -14,7 +14,7 @@ pub enum ContactError {
     /// Nothing listens on the port.
     #[error("the connection was refused: {reason}")]
     Refused {
-        /// What ssh said.
+        /// What ssh printed.
         reason: String,
         /// The member was reached before in this run.
         known: bool,
@@ -22,7 +22,7 @@ pub enum ContactError {
     /// It was made, and closed by the other side before a login.
     #[error("the connection was closed: {reason}")]
     Closed {
-        /// What ssh said.
+        /// What ssh printed.
         reason: String,
         /// The member was reached before in this run.
         known: bool,
@@ -30,7 +30,7 @@ pub enum ContactError {
     /// No answer in time, or no route.
     #[error("no answer: {reason}")]
     TimedOut {
-        /// What ssh said.
+        /// What ssh printed.
         reason: String,
         /// The member was reached before in this run.
         known: bool,
@@ -44,7 +44,7 @@ pub enum ContactError {
     /// A jump host or proxy command failed.
     #[error("the jump host or proxy failed: {reason}")]
     JumpHost {
-        /// What ssh said.
+        /// What ssh printed.
         reason: String,
         /// The member was reached before in this run.
         known: bool,

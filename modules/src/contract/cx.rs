@@ -94,7 +94,7 @@ pub enum Note<'a> {
         text: &'a str,
     },
     /// The connection to a member broke while nothing ran over it, and was made again.
-    Mended {
+    Reconnected {
         /// The member.
         member: &'a Member,
         /// Why it had broken.
@@ -327,10 +327,10 @@ impl Cx {
         if let Ok([output]) = result.as_deref_mut() {
             output.took = Some(took);
         }
-        if let Some(reason) = self.host.transport().mended(member) {
+        if let Some(reason) = self.host.transport().reconnected(member) {
             self.host.note(
                 &self.path,
-                Note::Mended {
+                Note::Reconnected {
                     member,
                     reason: &reason,
                 },
@@ -377,7 +377,7 @@ impl Cx {
         }
     }
 
-    /// Runs a batch, and tells now and then what the programs in it that talk have said last.
+    /// Runs a batch, and reports now and then what the programs in it that talk have printed last.
     async fn listen(&self, member: &Member, batch: &[Cmd]) -> Result<Vec<Output>, ContactError> {
         let asked = (member.clone(), Instant::now());
         if let Some(list) = &mut *self.asked.borrow_mut() {

@@ -22,7 +22,7 @@ pub enum Kind {
     Unreachable,
     /// Something did not come about, or did not answer, in its time.
     Timeout,
-    /// A guard said no: the cluster isn't in a state in which this may be done.
+    /// A guard refused: the cluster isn't in a state in which this may be done.
     Refused,
     /// Something else is being done to the same thing.
     Conflict,
@@ -94,7 +94,7 @@ impl OpError {
         }
     }
 
-    /// A guard said no.
+    /// A guard refused.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::new(Kind::Refused, message)
     }

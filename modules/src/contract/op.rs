@@ -48,7 +48,7 @@ impl Effect {
 pub enum Probe<T> {
     /// It did not begin.
     NotStarted,
-    /// It is still going on.
+    /// It is still running.
     Running,
     /// It is done, and this is its result.
     Done(T),
@@ -378,7 +378,7 @@ pub struct Program {
     pub name: String,
     /// Where it is.
     pub file: PathBuf,
-    /// What it said of itself, checked.
+    /// How it described itself, checked.
     pub described: Described,
 }
 

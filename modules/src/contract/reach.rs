@@ -27,7 +27,7 @@ pub type Turn = tokio::sync::OwnedMutexGuard<()>;
 /// streams, in whole lines. It may be called at any pace, and bears no correctness.
 pub type Ear<'a> = dyn Fn(usize, &str) + 'a;
 
-/// For whom it is enough to know what a command has said when it is over.
+/// For whom it is enough to know what a command has printed when it is over.
 pub fn deaf(_: usize, _: &str) {}
 
 /// Reaches members. `ssh`, `local` and the twin implement it.
@@ -37,7 +37,7 @@ pub trait Transport {
 
     /// Runs `batch` on `member`, one command after the other in a single exec, and returns as many outputs.
     ///
-    /// A command that fails doesn't stop the ones behind it. An error means that the outputs are not known:
+    /// A command that fails doesn't stop the ones after it. An error means that the outputs are not known:
     /// any of the commands may or may not have run.
     fn run<'a>(
         &'a self,
@@ -48,7 +48,7 @@ pub trait Transport {
 
     /// Why the connection to `member` had to be made again since this was last asked, if it had to. Nothing was in doubt:
     /// it broke while nothing ran over it.
-    fn mended(&self, _member: &Member) -> Option<String> {
+    fn reconnected(&self, _member: &Member) -> Option<String> {
         None
     }
 

@@ -26,7 +26,7 @@ impl Member {
     }
 }
 
-/// A member is text wherever text is asked for; that a text is a member has to be said.
+/// A member is text wherever text is asked for; that a text is a member has to be declared.
 impl Deref for Member {
     type Target = str;
 
@@ -180,7 +180,7 @@ impl Span {
         Ok(Self(span))
     }
 
-    /// So many seconds.
+    /// Seconds.
     #[must_use]
     pub const fn secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))

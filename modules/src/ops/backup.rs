@@ -1,7 +1,7 @@
 //! `backup`: a copy of the control plane on each member, taken before it is changed.
 //!
 //! What is copied while everything runs: the databases as SQL (one transaction each), the daemons' own folders, LXD's
-//! certificates, OVN's databases. No workload's data. Such a copy is for people who mend a cluster, and no way back by itself.
+//! certificates, OVN's databases. No workload's data. Such a copy is for people who repair a cluster, and no way back by itself.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) fn module() -> Module {
 }
 
 /// Runs `$2…` and keeps what it prints in the file `$1`, which only root can read. The pipe is there because a confined
-/// snap may not write to a file that it was handed, and isn't told so. 74 says that the file couldn't be written.
+/// snap may not write to a file that it was handed, and isn't informed. 74 says that the file couldn't be written.
 const KEEP: &str = r#"umask 077; out=$1; shift; r=$({ { "$@" || echo $? >&3; } | cat >"$out" || echo 74 >&3; } 3>&1); case $r in *74*) exit 74; esac; exit ${r:-0}"#;
 
 /// What [`KEEP`] ends with where the file couldn't be written.
@@ -59,7 +59,7 @@ macro_rules! parts {
     };
 }
 
-/// All parts. `tar` is told to put up with files that change and sockets that come and go.
+/// All parts. `tar` is asked to put up with files that change and sockets that come and go.
 const PARTS: [Part; 11] = parts! {
     "microceph.sql" of Microceph at "/var/snap/microceph/common/state":
         "/snap/bin/microceph cluster sql .dump";

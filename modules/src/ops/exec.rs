@@ -76,7 +76,7 @@ impl Op for Exec {
     }
 
     fn summary(out: &ExecOut) -> String {
-        // What writes over its own line has said the last of it.
+        // What writes over its own line has printed the last of it.
         let mut lines = out.stdout.split(['\n', '\r']).map(str::trim_end);
         lines
             .rfind(|line| !line.is_empty())
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_that_was_said_is_the_summary() {
+    fn the_last_that_was_printed_is_the_summary() {
         let of = |stdout: &str| {
             Exec::summary(&ExecOut {
                 code: 3,

@@ -29,7 +29,7 @@ pub(crate) const FOLDER: &str = "/var/lib/lockstep";
 /// The same, in a way in which `flock` would not make a file where it is missing.
 const HERE: &str = "/var/lib/lockstep/.";
 
-/// What it said when a run gave it back: whoever has a copy of that run's journal sees that it went on elsewhere.
+/// What it held when a run released it: whoever has a copy of that run's journal sees that it continued elsewhere.
 const LAST: &str = "/var/lib/lockstep/lock.last";
 
 /// Runs a program if the link `$1` says `$2`, and nothing where it says something else.
@@ -75,7 +75,7 @@ impl MemberLock {
 
     /// The sitting of this run that gave the cluster back without this process' knowing of it.
     #[must_use]
-    pub fn went_on(&self, run: &Run) -> Option<&Sitting> {
+    pub fn continued(&self, run: &Run) -> Option<&Sitting> {
         let last = self.last.as_ref()?;
         let unknown = last.same_run(run) && !last.is_of(run);
         last.sitting.as_ref().filter(|_| unknown)
@@ -463,7 +463,7 @@ async fn remove(
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RemoveArgs {
-    /// What each member's lock said, as `lock.read` has it in `says`.
+    /// What each member's lock held, as `lock.read` has it in `says`.
     pub(crate) shown: BTreeMap<String, String>,
 }
 
@@ -523,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_is_not_free() {
+    fn what_cannot_be_known_is_not_free() {
         let claim = r#"{"run":"update-1","holder":"me@here","began":"2026-11-22T23:01:12Z"}"#;
         assert_eq!(read((1, ""), 1), "free");
         assert_eq!(

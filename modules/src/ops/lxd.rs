@@ -269,7 +269,7 @@ pub(crate) struct Seen {
     /// The members, as the first one that serves has them; none where none does.
     pub(crate) members: Vec<LxdMember>,
     pub(crate) problems: Vec<String>,
-    /// Members whose LXD doesn't serve, and what was said.
+    /// Members whose LXD doesn't serve, and what it answered.
     pub(crate) silent: Vec<(Member, OpError)>,
 }
 
@@ -328,9 +328,9 @@ pub(crate) fn waits(error: &OpError) -> bool {
         || stderr.is_some_and(|text| text.contains("LXD daemon setup in progress"))
 }
 
-/// What is wrong in the eyes of those that answered. Who doesn't see it is told where they don't all do.
+/// What is wrong in the eyes of those that answered. Who doesn't see it is named where they don't all do.
 fn unwell(presence: &Presence, views: &[(&str, Vec<LxdMember>)]) -> Vec<String> {
-    // How long somebody has been silent is told differently by each.
+    // How long somebody has been silent is reported differently by each.
     let mut found: Vec<(String, String, Vec<&str>)> = Vec::new();
     for (asked, view) in views {
         let listed = view.iter().map(|m| m.name.as_str());
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_some_members_see_is_told_with_who_sees_it() {
+    fn what_only_some_members_see_is_reported_with_who_sees_it() {
         let member = |name: &str, status: &str, message: &str| LxdMember {
             name: name.into(),
             status: status.to_owned(),

@@ -3,6 +3,7 @@
 //! All checks are made and all are reported. What isn't known is not passed. Some may be accepted by an operator who
 //! knows better, by name; the others may not.
 
+mod args;
 mod checks;
 mod facts;
 mod hazards;
@@ -11,29 +12,31 @@ mod moves;
 mod path;
 mod products;
 pub mod tables;
+mod verdict;
 mod version;
 
-use crate::contract::near;
 use std::collections::BTreeMap;
 
 use futures_util::future::{OptionFuture, join_all, join5};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use args::CheckArgs;
 pub use checks::{CHECKS, CheckDef};
+pub use verdict::{Check, Verdict};
 pub(crate) use version::Version;
 
 use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
+use crate::contract::near;
 use crate::contract::op::{Effect, Module, Observation, Op};
-use crate::contract::schema::{Channel, Member, Span};
+use crate::contract::schema::{Member, Span};
 use crate::contract::text::joined;
 use crate::ops::snap::Update;
 use crate::ops::status::{self, Health, Status};
 use crate::products::snapd;
 use facts::Facts;
-use tables::{Hazard, Path, Set, Together, Track};
 
 /// A member's machine, as far as anything depends on it; what isn't known is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -74,58 +77,6 @@ pub(crate) fn module() -> Module {
     .op::<Require>()
 }
 
-/// What a check came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// Nothing speaks against going on.
-    Pass,
-    /// Something does.
-    Fail,
-    /// It isn't known, which is not a pass.
-    Unknown,
-    /// Something does, or it isn't known, and the operator accepts that.
-    Accepted,
-}
-
-impl Verdict {
-    /// One word for people.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Unknown => "unknown",
-            Self::Accepted => "accepted",
-        }
-    }
-}
-
-/// A check, made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Check {
-    /// Its name.
-    pub name: String,
-    /// What it asks; of a hazard, what goes wrong.
-    pub(crate) about: String,
-    /// What it came to.
-    pub verdict: Verdict,
-    /// What speaks for that.
-    pub evidence: Vec<String>,
-    /// Whether a "no" may be accepted.
-    pub may_accept: bool,
-    /// Where a hazard is written up.
-    pub link: Option<String>,
-}
-
-impl Check {
-    /// Whether it speaks against going on.
-    #[must_use]
-    pub fn is_against(&self) -> bool {
-        matches!(self.verdict, Verdict::Fail | Verdict::Unknown)
-    }
-}
-
 /// All checks.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
@@ -152,7 +103,7 @@ impl Report {
         )
     }
 
-    /// Everything that speaks against going on, a sentence each.
+    /// Everything that speaks against continuing, a sentence each.
     fn reasons(&self) -> Vec<String> {
         let sentence = |check: &Check| {
             let evidence = if check.evidence.is_empty() {
@@ -184,36 +135,6 @@ impl Report {
     }
 }
 
-/// Run all checks and report the result of each. It doesn't fail because one does.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CheckArgs {
-    /// The components that are to be refreshed; all of them unless given.
-    #[serde(default)]
-    pub(crate) components: Vec<Component>,
-    /// The channels that components are to be moved to, by snap.
-    #[serde(default)]
-    pub(crate) channels: BTreeMap<String, Channel>,
-    /// Checks to accept even if they fail.
-    #[serde(default)]
-    pub(crate) accept: Vec<String>,
-    /// Which tracks follow which: the rows of `playbooks.data.compatibility`.
-    #[serde(default)]
-    pub(crate) paths: Vec<Path>,
-    /// What is known to go wrong: the rows of `playbooks.data.hazards`.
-    #[serde(default)]
-    pub(crate) hazards: Vec<Hazard>,
-    /// Which versions go together: rows of `playbooks.data.compatibility`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) together: Vec<Together>,
-    /// Tracks whose names aren't the beginning of their versions: rows of `playbooks.data.compatibility`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) tracks: Vec<Track>,
-    /// Channels that go together: rows of `playbooks.data.compatibility`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) sets: Vec<Set>,
-}
-
 impl CheckArgs {
     /// Checks that exist and may be accepted, or a sentence.
     fn check_accepted(&self) -> Result<(), String> {
@@ -239,10 +160,6 @@ impl CheckArgs {
             }
         }
         Ok(())
-    }
-
-    fn chosen(&self, component: Component) -> bool {
-        self.components.is_empty() || self.components.contains(&component)
     }
 }
 
@@ -367,7 +284,7 @@ impl Op for Read {
     }
 }
 
-/// Go on only if all checks pass, or are accepted.
+/// Continue only if all checks pass, or are accepted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub(crate) struct RequireArgs {

@@ -19,6 +19,8 @@ use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
 use crate::products::snapd::{Presence, Revision};
 
+pub use table::Row;
+
 /// Each member that doesn't answer costs the one that is asked 30 s, one after the other.
 const TIMEOUT: Duration = Duration::from_secs(100);
 
@@ -42,19 +44,6 @@ impl App {
 pub(crate) const MICROCEPH: App = App::of(Component::Microceph);
 pub(crate) const MICROOVN: App = App::of(Component::Microovn);
 pub(crate) const MICROCLOUD: App = App::of(Component::Microcloud);
-
-/// A member, as the database knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Row {
-    /// Its name.
-    pub(crate) name: Member,
-    /// Its address and port.
-    pub(crate) address: String,
-    /// `voter`, `stand-by`, `spare`, or `PENDING` until the next heartbeat.
-    pub(crate) role: String,
-    /// `ONLINE`, `UNREACHABLE`, `UPGRADING` or `NEEDS UPGRADE`, as the member that was asked sees it.
-    pub(crate) status: String,
-}
 
 /// How a database stands, as one member sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -121,7 +110,7 @@ pub(crate) async fn look(cx: &Cx, app: App, member: &Member, watched: &[Member])
     seen(app, &presence?, member, &rows)
 }
 
-/// How the database stands by what `member` said.
+/// How the database stands by what `member` answered.
 fn seen(
     app: App,
     presence: &Presence,

@@ -41,7 +41,7 @@ pub(crate) struct Server {
     pub(crate) id: String,
     /// Its host, without protocol and port.
     pub(crate) host: String,
-    /// Milliseconds since it was last heard of; none for the one that tells, and for those that it needn't hear of.
+    /// Milliseconds since it last answered; none for the one that reports, and for those that needn't answer it.
     pub(crate) last_message: Option<u64>,
 }
 

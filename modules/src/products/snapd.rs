@@ -108,7 +108,7 @@ pub(crate) struct Change {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Task {
-    /// Its id, by which it is told from others of its kind.
+    /// Its id, by which it is distinguished from others of its kind.
     #[serde(default)]
     pub(crate) id: String,
     /// For example `download-snap`.
@@ -138,7 +138,7 @@ impl Change {
         self.id.parse().unwrap_or(0)
     }
 
-    /// Whether all of a refresh is done but the look for a further one behind it. For that snapd asks the store again, and
+    /// Whether all of a refresh is done but the look for a further one after it. For that snapd asks the store again, and
     /// calls the whole change an error if the store fails then, though nothing is undone (seen with snapd 2.68).
     pub(crate) fn stands(&self) -> bool {
         let done = |task: &Task| task.status == "Done" || task.kind == RE_REFRESH;
@@ -149,10 +149,10 @@ impl Change {
     pub(crate) fn doing(&self) -> Option<&Task> {
         // Two tasks of every refresh are "Doing" all the time and say nothing of how far it is.
         let waits = [RE_REFRESH, "process-delayed-security-backend-effects"];
-        let goes_on = |task: &&Task| matches!(task.status.as_str(), "Doing" | "Undoing");
+        let runs = |task: &&Task| matches!(task.status.as_str(), "Doing" | "Undoing");
         self.tasks
             .iter()
-            .filter(goes_on)
+            .filter(runs)
             .find(|t| !waits.contains(&t.kind.as_str()) || self.stands())
     }
 

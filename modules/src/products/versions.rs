@@ -63,7 +63,7 @@ pub const DIFFERENCES: &[Difference] = &[
         source: "lxd: `lxd/main_waitready.go`",
         test: (
             "modules/src/contract/cmd.rs",
-            "an_unknown_flag_is_told_from_other_failures",
+            "an_unknown_flag_is_distinguished_from_other_failures",
         ),
     },
     Difference {
@@ -74,7 +74,7 @@ pub const DIFFERENCES: &[Difference] = &[
         source: "lxd: `lxd/main_sql.go`",
         test: (
             "modules/src/contract/cmd.rs",
-            "an_unknown_flag_is_told_from_other_failures",
+            "an_unknown_flag_is_distinguished_from_other_failures",
         ),
     },
     Difference {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::describe::is_name;
+use super::process::interpreter;
 use super::{Program, ProgramError};
 
 /// What a folder holds.
@@ -104,18 +104,4 @@ fn is_program(path: &Path) -> Result<bool, String> {
         )),
         None => Ok(false),
     }
-}
-
-/// The interpreter that a script's first line names.
-pub(super) fn interpreter(path: &Path) -> Option<String> {
-    let mut beginning = [0; 256];
-    let n = fs::File::open(path).ok()?.read(&mut beginning).ok()?;
-    let text = String::from_utf8_lossy(&beginning[..n]).into_owned();
-    let line = text.strip_prefix("#!")?.lines().next()?.trim().to_owned();
-    Some(
-        line.split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
-    )
 }

@@ -1,5 +1,7 @@
 //! A program as a process: lines to it, lines from it, and its end.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::pin::pin;
@@ -31,6 +33,16 @@ pub(super) struct Process {
     stdout: BufReader<ChildStdout>,
     line: Vec<u8>,
     stderr: Errors,
+}
+
+/// The interpreter that a script's first line names.
+pub(super) fn interpreter(path: &Path) -> Option<String> {
+    let mut beginning = [0; 256];
+    let n = File::open(path).ok()?.read(&mut beginning).ok()?;
+    let text = String::from_utf8_lossy(&beginning[..n]).into_owned();
+    let line = text.strip_prefix("#!")?.lines().next()?.trim().to_owned();
+    let word = line.split_whitespace().next();
+    Some(word.unwrap_or_default().to_owned())
 }
 
 #[derive(Debug)]
@@ -140,12 +152,12 @@ impl Process {
         within(REST, self.stderr.collect()).await;
     }
 
-    /// Whole lines that it said on standard error since this was last asked.
+    /// Whole lines that it printed on standard error since this was last asked.
     pub(super) fn errors(&mut self) -> Vec<String> {
         self.stderr.lines()
     }
 
-    /// The end of what it said on standard error.
+    /// The end of what it printed on standard error.
     pub(super) fn evidence(&self) -> String {
         String::from_utf8_lossy(&self.stderr.tail).trim().to_owned()
     }

@@ -157,7 +157,7 @@ pub(super) fn quoted(text: &str) -> String {
     format!("{shown:?}{more}")
 }
 
-/// No more is to be said.
+/// No more is to be sent.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}

@@ -233,7 +233,7 @@ impl<'a> Talk<'a> {
 
     fn result(&self, result: Value) -> Result<Value, OpError> {
         fit(&self.op.result, result).map_err(|what| {
-            // What is said of arguments holds for the fields of a result too.
+            // What holds of arguments holds for the fields of a result too.
             let what = what.replacen("argument", "field", 1);
             self.broken(&format!(
                 "returned what its own schema of {} doesn't allow: {what}",

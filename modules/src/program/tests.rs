@@ -1,12 +1,12 @@
-//! What is said of a module program's description.
+//! What is reported of a module program's description.
 
 use serde_json::{Value, json};
 
 use super::describe::{checked, filled, fit};
 use crate::contract::op::Described;
 
-/// What is said of a description with this op.
-fn told(op: &Value) -> String {
+/// What is reported of a description with this op.
+fn reported(op: &Value) -> String {
     let described = json!({"protocol": 1, "about": "For tests.", "ops": {"drain": op}});
     match serde_json::from_value::<Described>(described) {
         Ok(described) => checked("lb", described)
@@ -16,9 +16,9 @@ fn told(op: &Value) -> String {
     }
 }
 
-/// What is said of an op whose one argument has this schema.
+/// What is reported of an op whose one argument has this schema.
 fn argument(schema: &Value) -> String {
-    told(&json!({
+    reported(&json!({
         "doc": "Drains.",
         "effect": "once",
         "args": {"type": "object", "properties": {"backend": schema}},
@@ -26,24 +26,24 @@ fn argument(schema: &Value) -> String {
 }
 
 #[test]
-fn what_is_unusable_in_a_description_is_told_with_its_place() {
+fn what_is_unusable_in_a_description_is_shown_with_its_place() {
     let no_ops = json!({"protocol": 1, "about": "", "ops": {}});
     let no_ops = checked("lb", serde_json::from_value(no_ops).unwrap()).unwrap_err();
     let newer = json!({"protocol": 2, "about": "", "ops": {}});
     let newer = checked("lb", serde_json::from_value(newer).unwrap()).unwrap_err();
     let op = |args: Value, result: Value| {
-        told(&json!({"doc": "Drains.", "effect": "once", "args": args, "result": result}))
+        reported(&json!({"doc": "Drains.", "effect": "once", "args": args, "result": result}))
     };
     let cases = [
         no_ops,
         newer,
-        told(&json!({"effect": "once"})),
-        told(&json!({"doc": "Drains.", "effect": "twice"})),
-        told(&json!({"doc": "Drains.", "effect": "once", "efect": 1})),
-        told(&json!({"doc": " ", "effect": "once"})),
-        told(&json!({"doc": "\u{1b}[31mred", "effect": "once"})),
-        told(&json!({"doc": "Drains.", "effect": "once", "timeout": "soon"})),
-        told(
+        reported(&json!({"effect": "once"})),
+        reported(&json!({"doc": "Drains.", "effect": "twice"})),
+        reported(&json!({"doc": "Drains.", "effect": "once", "efect": 1})),
+        reported(&json!({"doc": " ", "effect": "once"})),
+        reported(&json!({"doc": "\u{1b}[31mred", "effect": "once"})),
+        reported(&json!({"doc": "Drains.", "effect": "once", "timeout": "soon"})),
+        reported(
             &json!({"doc": "Drains.", "effect": "once", "headline": "{backnd}", "args":
             {"type": "object", "properties": {"backend": {"type": "string"}}}}),
         ),

@@ -161,12 +161,12 @@ mod tests {
         assert_eq!(outputs[3].end, End::Exit(127));
     }
 
-    /// The program continues only when it was heard.
+    /// The program continues only when it was seen.
     #[tokio::test]
-    async fn what_a_program_says_is_heard_while_it_runs() {
+    async fn what_a_program_prints_is_seen_while_it_runs() {
         let folder = tempfile::tempdir().unwrap();
-        let heard = folder.path().join("heard");
-        let wait = format!("while [ ! -e {} ]; do sleep 0.01; done", heard.display());
+        let seen = folder.path().join("heard");
+        let wait = format!("while [ ! -e {} ]; do sleep 0.01; done", seen.display());
         for stream in ["", " >&2"] {
             let script = format!("echo step 1 of 2{stream}; {wait}; echo done");
             let batch = [
@@ -175,7 +175,7 @@ mod tests {
             ];
             let ear = |number: usize, lines: &str| {
                 if (number, lines.trim()) == (1, "step 1 of 2") {
-                    std::fs::write(&heard, "").unwrap();
+                    std::fs::write(&seen, "").unwrap();
                 }
             };
             let outputs = Local::default()
@@ -183,7 +183,7 @@ mod tests {
                 .await
                 .unwrap();
             assert!(outputs[1].success(), "{outputs:?}");
-            std::fs::remove_file(&heard).unwrap();
+            std::fs::remove_file(&seen).unwrap();
         }
     }
 
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_exit_by_signal_is_told() {
+    async fn an_exit_by_signal_is_reported() {
         let cmd = Cmd::user(["/bin/sh", "-c", "kill -9 $$"]);
         assert_eq!(run(&[cmd]).await[0].end, End::Signal(9));
     }

@@ -39,7 +39,7 @@ impl Log {
             .map(|(at, line)| (at, line.as_str()))
     }
 
-    /// Whether the server closed the connection before it had said who it is: it may well take the next one.
+    /// Whether the server closed the connection before it had announced who it is: it may well take the next one.
     pub(super) fn dropped(&self) -> bool {
         const FORMS: [&str; 3] = [
             "kex_exchange_identification: ",

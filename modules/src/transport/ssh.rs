@@ -32,7 +32,7 @@ pub struct Ssh {
     prompt: Mutex<()>,
 }
 
-/// So many at once a single sshd takes without dropping any, be it a jump host (`MaxStartups`, 10:30:100 by default).
+/// What a single sshd takes at once without dropping any, be it a jump host (`MaxStartups`, 10:30:100 by default).
 const HANDSHAKES: usize = 8;
 
 struct Link {
@@ -49,7 +49,7 @@ struct Link {
     distrusted: Cell<bool>,
     /// How many attempts to connect have failed, and why the last one did.
     failed: RefCell<Option<(u64, ContactError)>>,
-    mended: RefCell<Option<String>>,
+    reconnected: RefCell<Option<String>>,
 }
 
 impl Ssh {
@@ -69,7 +69,7 @@ impl Ssh {
                 known: Cell::new(false),
                 distrusted: Cell::new(false),
                 failed: RefCell::new(None),
-                mended: RefCell::new(None),
+                reconnected: RefCell::new(None),
             };
             (member.name.clone(), link)
         });
@@ -140,7 +140,7 @@ impl Ssh {
         })?);
         link.known.set(true);
         if broken.is_some() {
-            link.mended.replace(broken);
+            link.reconnected.replace(broken);
         }
         link.open.replace(Some(Rc::clone(&connection)));
         Ok(connection)
@@ -213,8 +213,8 @@ impl Ssh {
 }
 
 impl Transport for Ssh {
-    fn mended(&self, member: &Member) -> Option<String> {
-        self.links.get(member)?.mended.take()
+    fn reconnected(&self, member: &Member) -> Option<String> {
+        self.links.get(member)?.reconnected.take()
     }
 
     fn facts<'a>(&'a self, member: &'a Member) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_that_was_tidied_away_is_made_anew() {
+    fn a_folder_that_was_tidied_away_is_made_again() {
         let ssh = Ssh::new(&Cluster {
             name: "lab".to_owned(),
             members: vec![MemberConfig::named("m1")],

@@ -9,12 +9,12 @@
 //!
 //! ```text
 //! NONCE B            a command begins
-//! NONCE E 0 12       it ended, with this status and after so many seconds; S instead of a status: sudo refused
+//! NONCE E 0 12       it ended, with this status and after this many seconds; S instead of a status: sudo refused
 //! NONCE E G 0        nothing was begun: a guard doesn't fit, and the frame holds what is there instead
 //! ```
 //!
 //! A batch whose last frame is missing was cut off: the connection was lost, or its shell was killed. This is how a lost
-//! connection is told from a failed command, which the mux protocol can't do (an exit by signal has no message in it).
+//! connection is distinguished from a failed command, which the mux protocol can't do (an exit by signal has no message in it).
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ const NOISE: usize = 4 * 1024;
 /// The facts about a member are no more than this.
 const FACTS: usize = 8 * 1024;
 
-/// A frame's line ends before so many bytes, or it is none.
+/// A frame's line ends before this many bytes, or it is none.
 const LINE: usize = 64;
 
 /// How long after a command's own time-out the member's `timeout` waits before it kills it for good.
@@ -43,7 +43,7 @@ const GRACE: Duration = Duration::from_secs(20);
 /// What the member's login shell is asked to run, whichever that is: it reads what [`script`] makes.
 pub const SHELL: &str = "/bin/sh";
 
-/// A mark that nobody can print who wasn't told.
+/// A mark that nobody can print who wasn't given it.
 ///
 /// # Errors
 /// Where the system has no random numbers.
@@ -69,7 +69,7 @@ fn framed(nonce: &str) -> String {
 /// The script for a batch. It is one compound command, of which the shell runs nothing unless it has read it to its end: a
 /// connection that breaks in the middle leaves nothing half done.
 ///
-/// `timeout` programs end differently (GNU's, uutils', busybox's), so how long a command took is told beside its status.
+/// `timeout` programs end differently (GNU's, uutils', busybox's), so how long a command took is reported beside its status.
 /// Parsers expect English; `LC_ALL` of the member would win over all other variables, and `LANGUAGE` over it.
 #[must_use]
 pub fn script(batch: &[Cmd], is_root: bool, nonce: &str) -> String {
@@ -364,7 +364,7 @@ pub fn unended(batch: &[Cmd]) -> Vec<Output> {
     batch.iter().map(output).collect()
 }
 
-/// What a shell's `$?` says: 128 + n is a signal. A time-out is told by the time that it took, and by what the `timeout`s
+/// What a shell's `$?` says: 128 + n is a signal. A time-out is known by the time that it took, and by what the `timeout`s
 /// there are end with: 124 (GNU), 125 and 15 (uutils), 143 (busybox), and 137 where the program had to be killed.
 fn end_of(status: i32, took: u64, seconds: u64) -> End {
     match status {
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_by_signal_and_a_time_out_are_told_apart() {
+    fn an_exit_by_signal_and_a_time_out_are_distinguished() {
         let end = |status: &str| {
             let text = format!("\nN B\n\nN E {status}\n");
             outputs(&some(1), frames(&text), frames(&text)).unwrap()[0].end
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn sudo_is_told_from_the_command_behind_it() {
+    fn sudo_is_distinguished_from_the_command_after_it() {
         let out = frames("\nN B\n\nN E S 0\n");
         let err = frames("\nN B\nsudo: a password is required\n\nN E S 0\n");
         assert_eq!(

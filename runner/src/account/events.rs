@@ -1,4 +1,4 @@
-//! Lines of `events.jsonl`, read with patience: what isn't known is told apart from what can't be read, and neither is fatal.
+//! Lines of `events.jsonl`, read with patience: what isn't known is kept apart from what can't be read, and neither is fatal.
 
 use serde::Deserialize;
 
@@ -112,7 +112,7 @@ mod tests {
     const LOG: &str = r#"{"v":1,"at":"2026-04-01T12:00:00Z","event":"log","level":"info","scope":"a","message":"hello"}"#;
 
     #[test]
-    fn what_is_not_known_is_told_from_what_cannot_be_read() {
+    fn what_is_not_known_is_kept_from_what_cannot_be_read() {
         let later = LOG.replace("\"v\":1", "\"v\":9");
         let text = [
             LOG,

@@ -307,7 +307,7 @@ impl Fold {
         }
     }
 
-    /// Something was heard in this session at this time.
+    /// Something is known of this session at this time.
     fn reach(&mut self, session: usize, at: Timestamp) {
         if let Some(session) = self.account.sessions.get_mut(session) {
             session.last = session.last.max(at);

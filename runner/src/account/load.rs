@@ -8,10 +8,11 @@ use lockstep_modules::contract::cmd::quote;
 
 use super::{Account, Output};
 use crate::bounds;
-use crate::report::{OUT, kept};
+use crate::event::OUT;
+use crate::report::kept;
 use crate::runs::{EVENTS, JOURNAL, Runs, RunsError, begun};
 
-/// So much of an output that is in a file of its own is taken along.
+/// Bytes that are taken along of an output that is in a file of its own.
 const BEGINNING: u64 = 4096;
 
 /// What is known of a run.

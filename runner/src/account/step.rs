@@ -9,13 +9,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::between;
-use crate::event::CommandEnd;
+use crate::event::{CommandEnd, OUT, Transcript};
 use crate::failure::Failure;
 use crate::journal::By;
 use crate::path::StepPath;
 
-/// A step, with all that was heard of it.
-#[derive(Clone, Debug, Default, Serialize)]
+/// A step, with all that is known of it.
+#[derive(Clone, Debug, Serialize)]
 pub struct Step {
     /// Its path.
     pub path: StepPath,
@@ -38,10 +38,10 @@ pub struct Step {
     pub(crate) failure: Option<Failure>,
     /// Whether its effect may exist or still be running.
     pub(crate) in_doubt: bool,
-    /// What it last said of what it waited for, or the last line of a command that went on.
+    /// What it last reported of what it waited for, or the last line of a command that continued.
     #[serde(rename = "heard")]
     pub(crate) last_progress: String,
-    /// Its commands. One that was repeated and said the same stands here once.
+    /// Its commands. One that was repeated and printed the same stands here once.
     pub(crate) commands: Vec<Command>,
     /// Where in `commands` the last one of a member and a text is.
     #[serde(skip)]
@@ -49,11 +49,10 @@ pub struct Step {
 }
 
 /// How far a step is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Progress {
     /// Asked for. Nothing was done.
-    #[default]
     Asked,
     /// Begun; its end is not known.
     UnderWay,
@@ -126,19 +125,17 @@ pub struct Output {
 }
 
 /// Whether an op judges, or waits until something is well, before the run continues. The last word of its name tells.
-#[must_use]
-pub fn is_gate(op: &str) -> bool {
+pub(crate) fn is_gate(op: &str) -> bool {
     const JUDGES: [&str; 6] = ["wait", "require", "verify", "spare", "unharmed", "confirm"];
     JUDGES.contains(&op.rsplit('.').next().unwrap_or_default())
 }
 
 impl Step {
-    /// Whether its op is one of those.
     pub(crate) fn is_gate(&self) -> bool {
         is_gate(&self.op)
     }
 
-    /// Whether the run stopped at it, and the playbook never heard of its failure.
+    /// Whether the run stopped at it, and the playbook never saw its failure.
     pub(crate) fn is_held(&self) -> bool {
         self.state == Progress::Held
     }
@@ -177,7 +174,22 @@ impl Step {
     pub(super) fn at(path: &StepPath) -> Self {
         Self {
             path: path.clone(),
-            ..Self::default()
+            op: String::new(),
+            member: None,
+            headline: String::new(),
+            args: Value::Null,
+            effect: None,
+            site: String::new(),
+            state: Progress::Asked,
+            attempts: Vec::new(),
+            summary: String::new(),
+            result: None,
+            by: None,
+            failure: None,
+            in_doubt: false,
+            last_progress: String::new(),
+            commands: Vec::new(),
+            latest: BTreeMap::new(),
         }
     }
 
@@ -237,28 +249,19 @@ impl Step {
 }
 
 impl Output {
-    /// As it stands in an event: the text, or `out/NAME (N bytes)`.
-    pub(super) fn of(text: String) -> Self {
-        if let Some((file, bytes)) = elsewhere(&text) {
-            return Self {
-                file: Some(file.to_owned()),
+    /// As an event has it.
+    pub(super) fn of(transcript: Transcript) -> Self {
+        match transcript {
+            Transcript::Text(text) => Self {
+                bytes: text.len() as u64,
+                file: None,
+                text,
+            },
+            Transcript::Kept { name, bytes } => Self {
                 text: String::new(),
+                file: Some(format!("{OUT}/{name}")),
                 bytes,
-            };
-        }
-        Self {
-            bytes: text.len() as u64,
-            file: None,
-            text,
+            },
         }
     }
-}
-
-/// The file and the length that a text of this form names: the digest makes sure that no program says this by chance.
-fn elsewhere(text: &str) -> Option<(&str, u64)> {
-    let (file, rest) = text.split_once(" (")?;
-    let name = file.strip_prefix("out/")?;
-    let digest = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
-    let bytes = rest.strip_suffix(" bytes)")?.parse().ok()?;
-    digest.then_some((file, bytes))
 }

@@ -6,7 +6,7 @@ use lockstep_modules::contract::op::{Effect, Observation};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event::{Event, Outcome, Stamped, StepInfo, VERSION};
+use crate::event::{Event, Outcome, Stamped, StepInfo, Transcript, VERSION};
 use crate::failure::Failure;
 use crate::journal::{By, Choice, ClusterRef, FORMAT, Head, Record, Suspended, encode};
 
@@ -137,8 +137,8 @@ fn events() -> String {
         command: "lxc list".to_owned(),
         end: end.to_owned().into(),
         ms: 40,
-        stdout: stdout.to_owned(),
-        stderr: String::new(),
+        stdout: stdout.to_owned().into(),
+        stderr: String::new().into(),
     };
     let away = || Event::Away {
         path: WAIT.into(),
@@ -156,7 +156,7 @@ fn events() -> String {
         attempt: 1,
         timeout: 60,
     };
-    let told = [
+    let reported = [
         (0, started(0)),
         (1, begun(REFRESH, "snap.refresh", Effect::Once)),
         (
@@ -208,7 +208,7 @@ fn events() -> String {
             },
         ),
     ];
-    let lines = told.map(|(second, event)| {
+    let lines = reported.map(|(second, event)| {
         let stamped = Stamped {
             v: VERSION,
             at: at(second),
@@ -228,7 +228,7 @@ fn story(account: &Account) -> String {
 }
 
 #[test]
-fn a_run_is_told_in_its_order_by_whoever_knows_best() {
+fn a_run_is_shown_in_its_order_by_whoever_knows_best() {
     let journal = text(&journal());
     let account = Account::of(
         "update-1",
@@ -270,7 +270,7 @@ fn a_run_is_told_in_its_order_by_whoever_knows_best() {
 }
 
 #[test]
-fn with_a_damaged_journal_the_events_go_on() {
+fn with_a_damaged_journal_the_events_continue() {
     let records = journal();
     for damaged in 0..records.len() {
         let mut lines: Vec<String> = text(&records).lines().map(str::to_owned).collect();
@@ -283,13 +283,13 @@ fn with_a_damaged_journal_the_events_go_on() {
             false,
         );
         assert!(!account.sound);
-        let said = format!("line {} of the journal is damaged", damaged + 1);
+        let trouble = format!("line {} of the journal is damaged", damaged + 1);
         assert!(
-            account.troubles[0].contains(&said),
+            account.troubles[0].contains(&trouble),
             "{:?}",
             account.troubles
         );
-        // Whoever tells it, it is told once, and nothing is missing but who decided.
+        // Whoever knows it, it is reported once, and nothing is missing but who decided.
         let story = story(&account);
         for what in ["held: ", "resumed", "started"] {
             assert_eq!(
@@ -324,7 +324,7 @@ fn records_that_cannot_follow_are_damage_too() {
 }
 
 #[test]
-fn where_a_run_stands_is_told_by_the_journal_and_the_lock() {
+fn where_a_run_stands_is_known_from_journal_and_lock() {
     let all = journal();
     let state = |records: usize, running: bool| {
         let text = text(&all[..records]);
@@ -339,15 +339,22 @@ fn where_a_run_stands_is_told_by_the_journal_and_the_lock() {
 }
 
 #[test]
-fn an_output_elsewhere_is_told_from_one_that_says_so() {
+fn an_output_in_a_file_is_known_by_the_name_of_the_file() {
     let digest = "0123456789abcdef".repeat(4);
-    let elsewhere = Output::of(format!("out/{digest} (12 bytes)"));
+    let kept = Transcript::Kept {
+        name: digest.clone(),
+        bytes: 12,
+    };
+    let text = format!("out/{digest} (12 bytes)");
+    assert_eq!(Transcript::from(text.clone()), kept);
+    assert_eq!(String::from(kept.clone()), text);
+    let output = Output::of(kept);
     assert_eq!(
-        (elsewhere.file, elsewhere.bytes),
+        (output.file, output.bytes),
         (Some(format!("out/{digest}")), 12)
     );
-    for said in ["out/x (12 bytes)", "out/../../etc/shadow (12 bytes)"] {
-        let output = Output::of(said.to_owned());
-        assert_eq!((output.file, output.text.as_str()), (None, said));
+    for printed in ["out/x (12 bytes)", "out/../../etc/shadow (12 bytes)"] {
+        let output = Output::of(printed.to_owned().into());
+        assert_eq!((output.file, output.text.as_str()), (None, printed));
     }
 }

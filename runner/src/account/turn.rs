@@ -37,7 +37,7 @@ pub(crate) enum What {
     Held {
         path: StepPath,
         failure: Failure,
-        /// Whether the effect may have existed or still gone on.
+        /// Whether the effect may have existed or still been running.
         in_doubt: bool,
     },
     Decided {
@@ -86,7 +86,7 @@ pub(crate) enum What {
         /// The step that waited.
         path: StepPath,
         member: Member,
-        /// After so many milliseconds.
+        /// After this many milliseconds.
         ms: i64,
     },
     /// An idle connection had broken and was made again.

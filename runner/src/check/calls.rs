@@ -91,7 +91,7 @@ impl Visitor for Calls<'_> {
         if let Some(why) = why {
             let site = format!("{}:{}", self.chunk, first.start_position().line());
             self.findings
-                .push(Finding::new("op-call", &why, &Case::default()).by("", &site));
+                .push(Finding::new("op-call", &why, &Case::default()).by(None, &site));
         }
     }
 }

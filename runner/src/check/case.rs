@@ -40,7 +40,7 @@ pub(super) const BEFORE: Duration = Duration::from_secs(600);
 const DOWNTIMES: [Duration; 2] = [Duration::ZERO, Duration::from_secs(600)];
 
 impl Case {
-    /// A kill at every append of a run that has so many, in every place, with either downtime and either fate of what
+    /// A kill at every append of a run that has this many, in every place, with either downtime and either fate of what
     /// was running.
     pub fn every_kill(appends: usize) -> impl Iterator<Item = Self> {
         type Place = fn(usize) -> Crash;
@@ -63,8 +63,8 @@ impl Case {
         })
     }
 
-    /// Case number `number` of a series: up to two faults and up to two kills, anywhere in a run of so many appends that
-    /// takes so many milliseconds.
+    /// Case number `number` of a series: up to two faults and up to two kills, anywhere in a run of this many appends that
+    /// takes this many milliseconds.
     pub(crate) fn random(
         series: u64,
         number: usize,
@@ -161,7 +161,7 @@ fn kill(rng: &mut fastrand::Rng, appends: usize) -> Kill {
     }
 }
 
-/// Health codes that say little, much, and what nobody has heard of.
+/// Health codes that say little, much, and what nobody knows.
 const CODES: [&str; 3] = ["RECENT_CRASH", "MGR_MODULE_ERROR", "NEVER_HEARD_OF"];
 
 /// A cluster that was left half-way: snapd has refreshed components on some members, and some daemons were started again

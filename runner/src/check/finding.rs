@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::case::Case;
 use crate::failure::Failure;
-use crate::path::StepPath;
+use crate::path::{StepPath, or_empty};
 
 /// Something that is wrong, where it comes from, and what shows it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -13,8 +13,9 @@ pub struct Finding {
     pub rule: String,
     /// How.
     pub what: String,
-    /// The step that broke it.
-    pub(crate) step: StepPath,
+    /// The step that broke it, if one did.
+    #[serde(with = "or_empty")]
+    pub(crate) step: Option<StepPath>,
     /// The line that asked for the step, as `file:line`.
     pub site: String,
     pub(crate) members: usize,
@@ -35,7 +36,7 @@ impl Finding {
         Self {
             rule: rule.to_owned(),
             what: what.to_owned(),
-            step: StepPath::default(),
+            step: None,
             site: String::new(),
             members: 0,
             number: None,
@@ -48,13 +49,14 @@ impl Finding {
     }
 
     pub(super) fn of_failure(rule: &str, failure: &Failure, case: &Case) -> Self {
-        let step = failure.step.clone().unwrap_or_default();
-        Self::new(rule, &failure.to_string(), case)
-            .by(step, failure.site.as_deref().unwrap_or_default())
+        Self::new(rule, &failure.to_string(), case).by(
+            failure.step.clone(),
+            failure.site.as_deref().unwrap_or_default(),
+        )
     }
 
-    pub(super) fn by(mut self, step: impl Into<StepPath>, site: &str) -> Self {
-        (self.step, self.site) = (step.into(), site.to_owned());
+    pub(super) fn by(mut self, step: Option<StepPath>, site: &str) -> Self {
+        (self.step, self.site) = (step, site.to_owned());
         self
     }
 

@@ -36,7 +36,7 @@ pub struct Judge {
     left: Left,
 }
 
-/// How often a held run is resumed after everything that was wrong is mended.
+/// How often a held run is resumed after everything that was wrong is fixed.
 const RESUMES: usize = 6;
 
 /// How long the operator takes to come.
@@ -159,7 +159,7 @@ impl Judge {
         Ok((trial, findings))
     }
 
-    /// Plays a run to its end, as an operator would who mends what is broken and resumes. Says whether it was done.
+    /// Plays a run to its end, as an operator would who fixes what is broken and resumes. Says whether it was done.
     fn run_out(&self, trial: &mut Trial, case: &Case) -> Result<bool, Finding> {
         let mut kills = case.kills.iter();
         let mut first = true;
@@ -253,6 +253,8 @@ impl Judge {
                 _ => {}
             }
         }
+        // What was there from the beginning is of no step.
+        let step = |path: &str| (!path.is_empty()).then(|| path.into());
         let site = |step: &str| steps.get(step).map_or("", |(site, ..)| site);
         let history = |until: u64| -> Vec<String> {
             let log = trial.world.log.iter();
@@ -270,7 +272,7 @@ impl Judge {
         let mut findings: Vec<Finding> = Vec::new();
         for violation in trial.world.violations() {
             let finding = Finding::new(&violation.rule, &violation.what, case)
-                .by(violation.step.as_str(), site(&violation.step))
+                .by(step(&violation.step), site(&violation.step))
                 .after(history(violation.at));
             findings.push(finding);
         }
@@ -286,7 +288,7 @@ impl Judge {
                 let what = format!("{path} was done {again} times");
                 findings.push(
                     Finding::new("once", &what, case)
-                        .by(*path, line)
+                        .by(step(path), line)
                         .after(history(u64::MAX)),
                 );
             }
@@ -310,7 +312,7 @@ impl Judge {
                 let by = trial.world.switched_by(name).unwrap_or_default();
                 findings.push(
                     Finding::new(rule, &what, case)
-                        .by(by, site(by))
+                        .by(step(by), site(by))
                         .after(history(u64::MAX)),
                 );
             }
@@ -363,12 +365,12 @@ fn endless(trial: &Trial, case: &Case) -> Finding {
             _ => None,
         })
     });
-    let (path, site) = last.unwrap_or_default();
+    let (path, site) = last.unzip();
     let days = crate::trial::ENDLESS.as_secs() / 86400;
     Finding::new(
         "comes-to-an-end",
         &format!("the run does not end: stopped after {days} days"),
         case,
     )
-    .by(path, &site)
+    .by(path, site.as_deref().unwrap_or_default())
 }

@@ -186,7 +186,7 @@ impl Asker for Terminal {
                 .read_line(&mut line)
                 .await;
             if let Some(screen) = &self.0 {
-                screen.go_on();
+                screen.draw_again();
             }
             match read {
                 Ok(0) | Err(_) => Answer::Nobody,
@@ -267,7 +267,7 @@ pub(super) fn refusal<'a>(id: &str, failures: impl Iterator<Item = &'a Failure>)
     out!("Fix this, then run the command again.");
 }
 
-/// So many members are named in the end; of more, only the number is.
+/// Members that are named in the end; of more, only the number is.
 const NAMED: usize = 6;
 
 /// What a playbook returned, in words where it is what the shipped ones return.
@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_change_on_many_members_is_told_once() {
+    fn the_same_change_on_many_members_is_shown_once() {
         let of = |n: usize, what: &str| -> Value {
             (1..=n).map(|i| (format!("m{i}"), json!(what))).collect()
         };

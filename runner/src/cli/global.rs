@@ -41,7 +41,7 @@ pub(crate) struct Global {
     /// Folder with the site's module programs [env: LOCKSTEP_MODULES] [default: modules/ next to the playbook or the
     /// cluster file]
     //
-    // The environment is looked at where programs are looked for: it must not change what a resumed run goes on with.
+    // The environment is looked at where programs are looked for: it must not change what a resumed run continues with.
     #[arg(
         long,
         global = true,

@@ -1,87 +1,11 @@
-//! What `--help` says beside what the commands declare: their groups, examples, and what all of them have in common.
+//! What `--help` says beside what the commands declare: their topics, and what all of them have in common.
 
-use std::ffi::OsString;
 use std::fmt::Write;
 
 use clap::{Command, ValueEnum};
-use lockstep_modules::contract::op::Registry;
 
-use super::commands::{
-    abort, check, completions, doc, init, man, new, op, plan, playbook, playbooks, preflight,
-    rehearse, report, resume, runs, show, status, types, unlock, watch,
-};
-use super::example::Example;
-use super::exit::{Exit, Fault};
-
-/// Commands with their examples, which stand beside their options.
-type Commands = &'static [(&'static str, &'static [Example])];
-
-/// The commands in the order in which they are read about.
-const GROUPS: [(&str, Commands); 6] = [
-    (
-        "Inspect a cluster",
-        &[
-            ("status", status::EXAMPLES),
-            ("preflight", preflight::EXAMPLES),
-        ],
-    ),
-    (
-        "Change a cluster",
-        &[
-            ("update", playbook::UPDATE),
-            ("upgrade", playbook::UPGRADE),
-            ("run", playbook::RUN),
-            ("op", op::EXAMPLES),
-        ],
-    ),
-    (
-        "Runs",
-        &[
-            ("runs", runs::EXAMPLES),
-            ("show", show::EXAMPLES),
-            ("watch", watch::EXAMPLES),
-            ("report", report::EXAMPLES),
-            ("resume", resume::EXAMPLES),
-            ("abort", abort::EXAMPLES),
-            ("unlock", unlock::EXAMPLES),
-        ],
-    ),
-    (
-        "Before a change",
-        &[
-            ("plan", plan::EXAMPLES),
-            ("rehearse", rehearse::EXAMPLES),
-            ("check", check::EXAMPLES),
-        ],
-    ),
-    (
-        "Write playbooks",
-        &[
-            ("new", new::EXAMPLES),
-            ("types", types::EXAMPLES),
-            ("playbooks", playbooks::EXAMPLES),
-            ("doc", doc::EXAMPLES),
-        ],
-    ),
-    (
-        "Set up",
-        &[
-            ("init", init::EXAMPLES),
-            ("completions", completions::EXAMPLES),
-            ("man", man::EXAMPLES),
-        ],
-    ),
-];
-
-/// What `lockstep` itself is typed for.
-const FIRST: &[Example] = &[
-    (
-        "lockstep update --cluster twin:4",
-        "update a simulated cluster",
-    ),
-    ("lockstep init ubuntu@micro01", "write cluster.toml"),
-    ("lockstep plan update", "show what an update will do"),
-];
+use super::examples::{GROUPS, examples};
+use super::exit::Exit;
 
 /// Something that `lockstep help` knows beside the commands.
 struct Topic {
@@ -158,32 +82,6 @@ pub(super) fn groups(command: &Command) -> impl Iterator<Item = (&'static str, V
             .filter_map(|(name, _)| command.find_subcommand(name));
         (title, there.collect())
     })
-}
-
-pub(super) fn examples(name: &str) -> &'static [Example] {
-    let mut commands = GROUPS.into_iter().flat_map(|(_, commands)| commands);
-    let found = commands.find(|(command, _)| *command == name);
-    match found {
-        Some((_, examples)) => examples,
-        None if name == "lockstep" => FIRST,
-        None => &[],
-    }
-}
-
-/// The command line, and each of its commands with the parameters of the playbook that it always plays.
-pub(super) fn commands(registry: &Registry) -> Result<(Command, Vec<Command>), Fault> {
-    let built = |words: &[&str]| -> Result<Command, Fault> {
-        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-        let mut command = super::command(registry, &words)?;
-        command.build();
-        Ok(command)
-    };
-    let overview = built(&[])?;
-    let mut commands = Vec::new();
-    for (name, _) in GROUPS.iter().flat_map(|(_, commands)| *commands) {
-        commands.extend(built(&["lockstep", name])?.find_subcommand(name).cloned());
-    }
-    Ok((overview, commands))
 }
 
 /// What a command's help ends with beside its examples.

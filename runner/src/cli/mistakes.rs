@@ -1,4 +1,4 @@
-//! What is said about mistakes on the command line, where clap says less than it could.
+//! What is reported of mistakes on the command line, where clap says less than it could.
 
 use std::path::Path;
 use std::process::ExitCode;

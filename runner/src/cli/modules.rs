@@ -38,7 +38,7 @@ impl Need {
             ("doc", _) => Some(Self::Looked),
             ("types", _) => (!help).then_some(Self::Looked),
             (_, Some(asked)) if asked.is_shipped() => None,
-            // Its flags are its help, and can be told without its ops, unless it reads one while it is loaded.
+            // Its flags are its help, and can be shown without its ops, unless it reads one while it is loaded.
             (_, Some(asked)) if help => (!asked.loads(registry)).then_some(Self::Looked),
             (_, Some(_)) => Some(Self::Played),
             _ => None,

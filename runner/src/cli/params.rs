@@ -231,7 +231,7 @@ fn flag(name: &str, long: String, param: &Param) -> Arg {
     }
 }
 
-/// Fetches the secrets of a run, before anything is done; a simulated cluster needs none. For a run that is gone on with,
+/// Fetches the secrets of a run, before anything is done; a simulated cluster needs none. For a run that is continued with,
 /// `elsewhere` says where some are found now, as NAME=SOURCE.
 pub(super) fn secrets(
     playbook: &Playbook,

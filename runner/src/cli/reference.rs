@@ -5,15 +5,17 @@ use std::fmt::Write;
 use clap::{Arg, Command};
 use lockstep_modules::contract::op::Registry;
 
+use super::examples::examples;
 use super::exit::Fault;
 use super::help::{self, ENVIRONMENT, FILES};
+use super::line;
 
 /// All commands with what they take, exit codes, environment and files, as Markdown.
 ///
 /// # Errors
 /// Where a shipped playbook can't be loaded: its parameters belong to the page.
 pub fn reference(registry: &Registry) -> Result<String, Fault> {
-    let (overview, commands) = help::commands(registry)?;
+    let (overview, commands) = line::all(registry)?;
     let mut page = "# Commands\n\n\
         <!-- Generated from the declarations of the commands. Edit those. -->\n\n\
         `lockstep COMMAND --help` prints the same text; `lockstep man DIR` writes it as manual pages. The ops that\n\
@@ -80,7 +82,7 @@ fn about(command: &Command) -> String {
         let _ = write!(text, "\n```text\n{notes}\n```\n");
     }
     text.push_str("\n```sh\n");
-    for (line, what) in help::examples(name) {
+    for (line, what) in examples(name) {
         let _ = writeln!(text, "{line}  # {what}");
     }
     text.push_str("```\n");

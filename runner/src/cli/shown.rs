@@ -10,9 +10,9 @@ use crate::report::{JsonReporter, LineReporter, LiveReporter, NowReporter, Scree
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
     Nothing,
-    /// What is going on, on a terminal, if it takes longer than a moment. Nothing of it stays.
+    /// What is in progress, on a terminal, if it takes longer than a moment. Nothing of it stays.
     Now,
-    /// What is over, and on a terminal what is going on: every step and command, or what matters.
+    /// What is over, and on a terminal what is in progress: every step and command, or what matters.
     All {
         verbose: bool,
     },

@@ -1,4 +1,4 @@
-//! Signals: heard in a thread of their own, so that they are obeyed also where the loop that does the work is busy.
+//! Signals: received in a thread of their own, so that they are obeyed also where the loop that does the work is busy.
 
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -24,8 +24,8 @@ pub(super) async fn until_interrupted<T>(
     work: impl Future<Output = T>,
     stop: watch::Sender<Stop>,
 ) -> T {
-    static HEARD: Once = Once::new();
-    HEARD.call_once(|| {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
         // Without signals the process simply ends, which every run survives.
         let _ = std::thread::Builder::new()
             .name("signals".to_owned())
@@ -44,7 +44,7 @@ pub(super) fn hear_of_large_files() {
     let runtime = Builder::new_current_thread().enable_all().build();
     let _ = runtime.map(|runtime| {
         let _within = runtime.enter();
-        // It stays heard when nobody waits for it any more.
+        // It is kept when nobody waits for it any more.
         signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))
     });
 }

@@ -10,7 +10,7 @@ use super::global::Global;
 pub(super) struct Typed {
     /// The command; none where none is named.
     pub(super) command: Option<String>,
-    /// The words behind it.
+    /// The words after it.
     rest: Vec<OsString>,
     /// All words up to `--`.
     words: Vec<String>,
@@ -37,19 +37,19 @@ impl Typed {
         }
     }
 
-    /// The command with the words behind it, as a command line of its own.
+    /// The command with the words after it, as a command line of its own.
     fn inner(&self) -> Self {
         let first = self.command.as_deref().unwrap_or_default().into();
         let argv: Vec<OsString> = [first].into_iter().chain(self.rest.clone()).collect();
         Self::of(&argv)
     }
 
-    /// The first word behind the command that is no flag of every command, and no value of one: an op, a name, a folder.
+    /// The first word after the command that is no flag of every command, and no value of one: an op, a name, a folder.
     pub(super) fn what(&self) -> Option<String> {
         self.inner().command
     }
 
-    /// The words behind the command, up to `--`.
+    /// The words after the command, up to `--`.
     pub(super) fn arguments(&self) -> Vec<String> {
         self.inner().words
     }
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_is_found_behind_flags_and_their_values() {
+    fn the_command_is_found_after_flags_and_their_values() {
         for (line, command, what) in [
             ("lockstep doc", Some("doc"), None),
             ("lockstep doc snap", Some("doc"), Some("snap")),
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_found_wherever_they_stand_but_behind_two_dashes() {
+    fn flags_are_found_wherever_they_stand_but_after_two_dashes() {
         let line = typed("lockstep -ctwin:3 run --modules=m x.lua --playbooks p -- --state s -h");
         assert_eq!(line.flag("-c"), Some("twin:3"));
         assert_eq!(line.flag("--modules"), Some("m"));

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Divergence;
+use super::divergence::Divergence;
 use crate::event::{Event, Outcome};
 use crate::failure::Failure;
 use crate::journal::{JournalError, Suspended};
@@ -19,7 +19,7 @@ pub enum Finish {
     Aborted,
     /// It pauses at these steps.
     Held(Vec<Held>),
-    /// It ended at these steps: a check said no before anything was changed, so there is nothing to resume.
+    /// It ended at these steps: a check refused before anything was changed, so there is nothing to resume.
     Refused(Vec<Held>),
     /// It pauses, for this reason. Nothing is wrong with any step.
     Suspended(Suspended),
@@ -59,6 +59,12 @@ pub enum EngineError {
     /// A decision doesn't fit the run.
     #[error("{0}")]
     Decision(String),
+}
+
+impl From<Divergence> for EngineError {
+    fn from(divergence: Divergence) -> Self {
+        Self::Divergence(Box::new(divergence))
+    }
 }
 
 fn paths(held: &[Held]) -> Value {

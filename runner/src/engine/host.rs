@@ -11,13 +11,13 @@ use lockstep_modules::contract::cx::{Host, Note};
 use lockstep_modules::contract::error::{Kind, OpError};
 use lockstep_modules::contract::op::Op;
 use lockstep_modules::contract::reach::Transport;
-use lockstep_modules::contract::run::{Run, Sitting};
+use lockstep_modules::contract::run::Run;
 use lockstep_modules::ops::lock::{Release, Take, TakeOut};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Start, Tools};
+use super::tools::{Answer, Asker, Tools};
 use crate::bounds;
 use crate::clock::Clock;
 use crate::event::{CommandEnd, Event, Events};
@@ -29,62 +29,6 @@ pub(super) struct Witness {
     pub(super) path: StepPath,
     pub(super) data: Value,
     pub(super) written: oneshot::Sender<()>,
-}
-
-/// What was answered to a question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Yes.
-    Yes,
-    /// No.
-    No,
-    /// Nobody is there to be asked.
-    Nobody,
-}
-
-/// Answers the questions of a playbook's `confirm`.
-pub trait Asker {
-    /// Asks a person, or says that there is none.
-    fn ask<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Answer>;
-}
-
-/// Always the same answer.
-impl Asker for Answer {
-    fn ask<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, Answer> {
-        Box::pin(std::future::ready(*self))
-    }
-}
-
-impl Start {
-    /// The run, taken up by `who`; one that is fresh begins now. `nonce` is like no other.
-    #[must_use]
-    pub fn run(&self, now: Timestamp, who: &str, nonce: String) -> Run {
-        let (head, began, number, earlier) = match self {
-            Self::Fresh(head) => (head.as_ref(), now, 1, Vec::new()),
-            Self::Resumed(resume) => {
-                let history = &resume.history;
-                // The first one isn't numbered where an older lockstep began the run.
-                let number = history.sitting().max(1) + 1;
-                (
-                    &history.head,
-                    history.began,
-                    number,
-                    history.sittings.clone(),
-                )
-            }
-        };
-        Run {
-            id: head.id.clone(),
-            holder: head.who.clone(),
-            began,
-            sitting: Sitting {
-                number,
-                nonce,
-                who: who.to_owned(),
-            },
-            earlier,
-        }
-    }
 }
 
 pub(super) struct RunHost {
@@ -201,7 +145,7 @@ impl Host for RunHost {
                 level,
                 message: text.to_owned(),
             },
-            Note::Mended { member, reason } => Event::Mended {
+            Note::Reconnected { member, reason } => Event::Mended {
                 path,
                 member: member.clone(),
                 reason: reason.to_owned(),
@@ -228,8 +172,8 @@ impl Host for RunHost {
                     command: cmd.display(),
                     end,
                     ms,
-                    stdout,
-                    stderr,
+                    stdout: stdout.into(),
+                    stderr: stderr.into(),
                 }
             }
         });

@@ -1,7 +1,6 @@
-//! Going on with a run: the journal's completions are played back in their order, the cluster is looked at, and what was
+//! Continuing a run: the journal's completions are played back in their order, the cluster is looked at, and what was
 //! under way is dealt with. *Replay decides where we were; observation decides what is true.*
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use lockstep_modules::contract::error::{Kind, OpError};
@@ -14,8 +13,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::attempt::{Attempt, Verdict};
-use super::{Begin, Engine, EngineError, Finish};
-use crate::call::{Call, canonical};
+use super::divergence::{changed, diverged, not_asked};
+use super::{Begin, Decisions, Engine, EngineError, Finish, Resume};
+use crate::call::Call;
 use crate::failure::Failure;
 use crate::journal::{By, Choice, History, Phase, Record, Step, Suspended};
 use crate::path::StepPath;
@@ -26,95 +26,6 @@ const LOOK: &str = "status.read";
 
 /// How an operator who knows better continues a run.
 const TRUST: &str = "resume with --trust-cluster to continue anyway";
-
-/// What is needed to continue a run.
-pub struct Resume {
-    /// The journal, read and folded.
-    pub history: History,
-    /// What the operator decided.
-    pub decisions: Decisions,
-    /// Don't compare the cluster with what the run knows of it.
-    pub trust_cluster: bool,
-    /// Abort the run: nothing more is begun but what the playbook cleans up with. A run that is being aborted stays so.
-    pub abort: bool,
-}
-
-/// What the operator decided about steps that the run pauses at.
-#[derive(Clone, Debug, Default)]
-pub struct Decisions {
-    /// Do these again, whatever became of them.
-    pub retry: BTreeSet<StepPath>,
-    /// Take these as done, with these results.
-    pub assume_done: BTreeMap<StepPath, Value>,
-    /// Let the playbook have the failures of all held steps.
-    pub deliver: bool,
-}
-
-/// Where the playbook and the journal part.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("the playbook no longer matches this run: {what}\n  then: {then}\n  now:  {now}")]
-pub struct Divergence {
-    /// In which way.
-    pub(crate) what: String,
-    /// What the journal says, with the line that asked for it.
-    pub(crate) then: String,
-    /// What the playbook does now, with its line.
-    pub(crate) now: String,
-    /// The argument in which the two differ, if it is one.
-    pub(crate) key: String,
-    /// The line that asked for it then, and the one that asks now, where there is one.
-    pub(crate) sites: [Option<String>; 2],
-}
-
-fn diverged(what: &str, then: String, now: String) -> Divergence {
-    Divergence {
-        what: what.to_owned(),
-        then,
-        now,
-        key: String::new(),
-        sites: [None, None],
-    }
-}
-
-impl Divergence {
-    fn between(self, then: &str, now: &str) -> EngineError {
-        let site = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        EngineError::Divergence(Box::new(Self {
-            sites: [site(then), site(now)],
-            ..self
-        }))
-    }
-}
-
-fn changed(call: &Call, step: &Step) -> EngineError {
-    if call.op != step.op {
-        let then = format!("{} ({})", step.op, step.site);
-        let now = format!("{} ({})", call.op, call.site);
-        return diverged(&format!("{} is a different op", call.path), then, now)
-            .between(&step.site, &call.site);
-    }
-    let (key, then, now) = first_difference(&step.args, &call.args);
-    let divergence = diverged(
-        &format!("{} has a different {key}", call.path),
-        format!("{key} = {then} ({})", step.site),
-        format!("{key} = {now} ({})", call.site),
-    );
-    Divergence { key, ..divergence }.between(&step.site, &call.site)
-}
-
-/// The first argument in which two calls of an op differ.
-fn first_difference(then: &Value, now: &Value) -> (String, String, String) {
-    let shown = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), canonical);
-    let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
-    let (old, new) = (fields(then), fields(now));
-    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let different = keys
-        .into_iter()
-        .find(|key| shown(old.get(*key)) != shown(new.get(*key)));
-    let key = different.cloned().unwrap_or_default();
-    let (then, now) = (shown(old.get(&key)), shown(new.get(&key)));
-    (key, then, now)
-}
 
 /// The members that were reached once and give no answer now.
 fn silent<'a>(known: &'a Observation, observed: &Observation) -> Vec<&'a str> {
@@ -172,7 +83,7 @@ impl Engine {
         } else if let Some(reason) = self.fence(&history, &pending, trust_cluster).await? {
             return self.suspend(Suspended::Fenced(reason)).map(Some);
         }
-        self.go_on(pending, &history, &decisions)?;
+        self.set_going(pending, &history, &decisions)?;
         Ok(None)
     }
 
@@ -183,7 +94,7 @@ impl Engine {
         let mut pending: Vec<Call> = Vec::new();
         let mut delivered = 0;
         loop {
-            // What the playbook said was said then.
+            // What the playbook logged was logged then.
             let demands = match self.script.poll() {
                 Ok(demands) => demands,
                 Err(failure) => return Err(EngineError::Script(Box::new(failure))),
@@ -192,14 +103,14 @@ impl Engine {
                 let Demand::Step(call) = demand else { continue };
                 match history.steps.get(&call.path) {
                     Some(step) if !call.is_same(&step.op, &step.args) => {
-                        return Err(changed(&call, step));
+                        return Err(changed(&call, step).into());
                     }
                     None if completions.len() > 0 => {
                         let next = completions.next().map_or("", |c| c.path.as_str());
                         let now = format!("{} ({})", call.path, call.site);
                         let then = format!("{next} followed");
                         let divergence = diverged("it requests a new step", then, now);
-                        return Err(divergence.between("", &call.site));
+                        return Err(divergence.between("", &call.site).into());
                     }
                     _ => pending.push(call),
                 }
@@ -213,11 +124,8 @@ impl Engine {
                 break;
             };
             if !self.script.waits_for(&completion.path) {
-                return Err(not_asked(
-                    &completion.path,
-                    history,
-                    self.script.outcome().is_some(),
-                ));
+                let ended = self.script.outcome().is_some();
+                return Err(not_asked(&completion.path, history, ended).into());
             }
             pending.retain(|call| call.path != completion.path);
             if let (Ok(value), Some(step)) =
@@ -235,7 +143,9 @@ impl Engine {
             .iter()
             .find(|(path, step)| open(step) && !asked(path));
         match lost {
-            Some((path, _)) => Err(not_asked(path, history, self.script.outcome().is_some())),
+            Some((path, _)) => {
+                Err(not_asked(path, history, self.script.outcome().is_some()).into())
+            }
             None => Ok(pending),
         }
     }
@@ -344,8 +254,8 @@ impl Engine {
         if !away.is_empty() && !unasked {
             return Err(format!("{}\n{TRUST}", no_answer(&away)));
         }
-        let went_on = |lock: &MemberLock| lock.went_on(&self.tools.run).cloned();
-        if let Some(sitting) = locks.members.iter().find_map(went_on)
+        let continued = |lock: &MemberLock| lock.continued(&self.tools.run).cloned();
+        if let Some(sitting) = locks.members.iter().find_map(continued)
             && !unasked
         {
             return Err(format!(
@@ -388,7 +298,7 @@ impl Engine {
     }
 
     /// Sets going every step that waits, as its past and the operator's decisions ask for.
-    fn go_on(
+    fn set_going(
         &mut self,
         pending: Vec<Call>,
         history: &History,
@@ -451,9 +361,6 @@ impl Engine {
     }
 }
 
-/// What the operator decided and the playbook hasn't seen yet.
-pub(super) type Decided = VecDeque<(StepPath, Result<Value, Failure>, Option<Choice>)>;
-
 /// What is done with a step that waits.
 enum Way {
     Run {
@@ -514,24 +421,6 @@ fn aborted(call: &Call, phase: &Phase) -> Failure {
     };
     let error = OpError::new(Kind::Cancelled, message);
     Failure::of_step(error, call, None)
-}
-
-fn not_asked(path: &StepPath, history: &History, ended: bool) -> EngineError {
-    let site = history
-        .steps
-        .get(path)
-        .map_or("", |step| step.site.as_str());
-    let now = if ended {
-        "the playbook ends before it"
-    } else {
-        "the playbook doesn't request it"
-    };
-    diverged(
-        "a step is missing",
-        format!("{path} ({site})"),
-        now.to_owned(),
-    )
-    .between(site, "")
 }
 
 fn check_decisions(

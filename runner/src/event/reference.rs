@@ -149,24 +149,51 @@ fn kind(schema: &Value) -> String {
 
 /// An event of each kind, as it could have been.
 fn examples() -> Vec<Stamped> {
-    let path = || StepPath::from("LXD/micro02/snap.refresh#1");
-    let wait = || StepPath::from("MicroCeph/micro02/microceph.wait#1");
-    let member = || Member::from("micro02");
-    let step = || StepInfo {
+    let events = [beginnings(), meanwhile(), ends(), of_the_run()].concat();
+    let began = 1_796_425_200;
+    let stamped = (began..).zip(events).map(|(at, event)| Stamped {
+        v: VERSION,
+        at: Timestamp::from_second(at).unwrap_or_default(),
+        event,
+    });
+    stamped.collect()
+}
+
+fn path() -> StepPath {
+    "LXD/micro02/snap.refresh#1".into()
+}
+
+fn wait() -> StepPath {
+    "MicroCeph/micro02/microceph.wait#1".into()
+}
+
+fn member() -> Member {
+    "micro02".into()
+}
+
+fn step() -> StepInfo {
+    StepInfo {
         path: path(),
         op: "snap.refresh".to_owned(),
         member: Some(member()),
         headline: "lxd".to_owned(),
         effect: Effect::Once,
-    };
-    let failure = || Failure {
+    }
+}
+
+fn failure() -> Failure {
+    Failure {
         op: Some("snap.refresh".to_owned()),
         step: Some(path()),
         member: Some(member()),
         site: Some("playbooks/waves/wave.lua:64".to_owned()),
         ..Failure::new(Kind::Command, "snapd undid the refresh")
-    };
-    let events = [
+    }
+}
+
+/// How runs and steps begin.
+fn beginnings() -> Vec<Event> {
+    vec![
         Event::RunStarted {
             run: "update-14".to_owned(),
             playbook: "update".to_owned(),
@@ -185,6 +212,12 @@ fn examples() -> Vec<Stamped> {
             timeout: 1800,
         },
         Event::StepProbed { step: step() },
+    ]
+}
+
+/// What comes of a step while it runs.
+fn meanwhile() -> Vec<Event> {
+    vec![
         Event::Progress {
             path: path(),
             done: 12,
@@ -202,8 +235,10 @@ fn examples() -> Vec<Stamped> {
             command: "sudo /snap/bin/microceph.ceph health --format json".to_owned(),
             end: CommandEnd::Ended(End::Exit(0)),
             ms: 640,
-            stdout: "{\"status\":\"HEALTH_OK\",\"checks\":{}}\n".to_owned(),
-            stderr: String::new(),
+            stdout: "{\"status\":\"HEALTH_OK\",\"checks\":{}}\n"
+                .to_owned()
+                .into(),
+            stderr: String::new().into(),
         },
         Event::Mended {
             path: wait(),
@@ -215,6 +250,12 @@ fn examples() -> Vec<Stamped> {
             member: member(),
             reason: "contact was lost".to_owned(),
         },
+    ]
+}
+
+/// How attempts at a step end.
+fn ends() -> Vec<Event> {
+    vec![
         Event::StepDone {
             step: step(),
             summary: "33100 → 33110 (5.21.4-8a3cf61)".to_owned(),
@@ -243,6 +284,12 @@ fn examples() -> Vec<Stamped> {
             failure: failure(),
             in_doubt: false,
         },
+    ]
+}
+
+/// What is of no step.
+fn of_the_run() -> Vec<Event> {
+    vec![
         Event::Log {
             level: LogLevel::Info,
             scope: "LXD".to_owned(),
@@ -255,14 +302,7 @@ fn examples() -> Vec<Stamped> {
             outcome: Outcome::Held,
             detail: json!([path()]),
         },
-    ];
-    let began = 1_796_425_200;
-    let stamped = (began..).zip(events).map(|(at, event)| Stamped {
-        v: VERSION,
-        at: Timestamp::from_second(at).unwrap_or_default(),
-        event,
-    });
-    stamped.collect()
+    ]
 }
 
 #[cfg(test)]

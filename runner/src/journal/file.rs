@@ -17,7 +17,7 @@ pub trait Disk: Write {
     /// Where it isn't.
     fn sync(&mut self) -> std::io::Result<()>;
 
-    /// Leaves so many bytes of it.
+    /// Leaves this many bytes of it.
     ///
     /// # Errors
     /// Where they can't be left.
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_journal_is_cut_and_goes_on() {
+    fn a_torn_journal_is_cut_and_continues() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.jsonl");
         let mut journal = FileJournal::create(&path).unwrap();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_somebody_else_goes_on_with_is_left_to_them() {
+    fn a_journal_that_somebody_else_continues_is_left_to_them() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.jsonl");
         let mut first = FileJournal::create(&path).unwrap();

@@ -52,7 +52,7 @@ pub struct Step {
     pub began: Option<Timestamp>,
     /// When its end was recorded.
     pub ended: Option<Timestamp>,
-    /// What its last failed attempt did all the same, as its result would have said it.
+    /// What its last failed attempt did all the same, as its result would have reported it.
     pub did: Option<Value>,
 }
 
@@ -179,7 +179,8 @@ impl History {
             Record::Cancel { .. } => self.cancelled = Some(self.completions.len()),
             Record::End { result } => self.end = Some(result),
             record => {
-                let path = record.path().cloned().unwrap_or_default();
+                let path = record.path().cloned();
+                let path = path.ok_or("it is about no step")?;
                 let step = self
                     .steps
                     .get_mut(&path)
@@ -214,7 +215,7 @@ impl History {
         known
     }
 
-    /// Whether a check refused the run before it changed anything: it ended at a step that the playbook never heard of.
+    /// Whether a check refused the run before it changed anything: it ended at a step that the playbook never saw.
     pub(crate) fn refused(&self) -> bool {
         let held = |step: &Step| matches!(step.phase, Phase::Held { .. });
         self.end.is_some() && self.steps.values().any(held)

@@ -12,7 +12,7 @@ use super::{Journal, JournalError, Record, decode, encode};
 pub enum Crash {
     /// Before anything of append number `.0` (counted from 1) was written.
     Before(usize),
-    /// In the middle of it: behind its first line, or within that where it has no other.
+    /// In the middle of it: after its first line, or within that where it has no other.
     Torn(usize),
     /// After it was written, before anything followed from it.
     After(usize),

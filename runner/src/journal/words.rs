@@ -63,7 +63,7 @@ impl fmt::Display for ClusterRef {
 pub enum Suspended {
     /// It is held at these steps.
     Held(Vec<StepPath>),
-    /// The operator interrupted it, and what was under way came to its end. So many steps were asked for and not begun.
+    /// The operator interrupted it, and what was under way came to its end. This many steps were asked for and not begun.
     Drained(usize),
     /// The operator interrupted it while these steps were under way.
     UnderWay(Vec<StepPath>),

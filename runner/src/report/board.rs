@@ -1,4 +1,4 @@
-//! What is going on in a run right now, as lines of text: pure, so that it can be looked at in tests.
+//! What is in progress in a run right now, as lines of text: pure, so that it can be looked at in tests.
 
 use lockstep_modules::contract::schema::Member;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use crate::event::{Event, Interruption, Stamped, StepInfo};
 use crate::path::StepPath;
 
 /// The columns of a terminal that doesn't tell its size.
-pub const WIDTH: usize = 100;
+pub(crate) const WIDTH: usize = 100;
 
 /// On fewer columns rows are no table: there is room for a name and a time.
 const NARROW: usize = 60;
@@ -85,7 +85,7 @@ impl Running {
     }
 }
 
-/// What is going on: the events of a run so far, without what is over.
+/// What is in progress: the events of a run so far, without what is over.
 #[derive(Debug, Default)]
 pub struct Board {
     run: String,

@@ -86,11 +86,11 @@ pub(crate) fn parse(site: &str) -> Option<(&str, usize)> {
 impl<'a> Excerpt<'a> {
     /// The line `line` of a source, with what `message` is about underlined: the word that it names, or the whole line.
     ///
-    /// Where the arguments of a `call` are wrong, they may stand in lines behind the one in which it begins. None where
+    /// Where the arguments of a `call` are wrong, they may stand in lines after the one in which it begins. None where
     /// there is no such line.
     pub(crate) fn of(source: &'a Source, line: usize, message: &str, call: bool) -> Option<Self> {
         let lines: Vec<&str> = source.text.lines().collect();
-        // What is missing at the end is missed behind the last line.
+        // What is missing at the end is missed after the last line.
         let line = line.min(lines.len());
         let text = lines.get(line.checked_sub(1)?)?;
         for Word {
@@ -176,7 +176,7 @@ fn words(message: &str) -> Vec<Word<'_>> {
         push(token, false, true);
     }
     let mut add = |text, far| push(text, far, false);
-    // Ours: unknown argument "membr" (did you mean "member"?); what is meant comes behind what is there.
+    // Ours: unknown argument "membr" (did you mean "member"?); what is meant comes after what is there.
     let stated = message.split("(did you mean").next().unwrap_or(message);
     for quoted in stated.split('"').skip(1).step_by(2) {
         add(quoted, true);
@@ -215,11 +215,11 @@ fn find(line: &str, word: &str, last: bool) -> Option<Range<usize>> {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     let code = line.find("--").unwrap_or(line.len());
     let own = |at: &usize| {
-        let (before, behind) = (&line[..*at], &line[at + word.len()..]);
+        let (before, after) = (&line[..*at], &line[at + word.len()..]);
         let joined =
             |c: Option<char>, edge: Option<char>| c.is_some_and(part) && edge.is_some_and(part);
         !joined(before.chars().next_back(), word.chars().next())
-            && !joined(behind.chars().next(), word.chars().next_back())
+            && !joined(after.chars().next(), word.chars().next_back())
     };
     let all: Vec<usize> = line
         .match_indices(word)

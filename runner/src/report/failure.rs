@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::source::Source;
 
 /// Lines of a program's output that are shown: its last.
-const SAID: usize = 8;
+const PRINTED: usize = 8;
 
 /// Characters of each of them that are shown.
 const WIDE: usize = 300;
@@ -37,7 +37,7 @@ pub(crate) struct Teller<'a> {
 /// What failed, in a line or, where the op's message has more of them, in as many.
 pub(crate) fn head(failure: &Failure) -> String {
     let whole = failure.to_string();
-    // What failed in the strands is listed behind it.
+    // What failed in the strands is listed after it.
     let brief = match whole.split_once(": ") {
         Some((brief, _)) if !failure.failures.is_empty() => brief,
         _ => &whole,
@@ -74,7 +74,7 @@ impl<'a> Teller<'a> {
         Excerpt::of(source, line, message, call)?.render(self.ink)
     }
 
-    /// The command, how it ended, and the last that it said.
+    /// The command, how it ended, and the last that it printed.
     fn evidence(&self, failure: &Failure, text: &mut String) {
         let word = |key: &str| failure.detail.get(key).and_then(Value::as_str);
         let Some(command) = word("command") else {
@@ -94,7 +94,7 @@ impl<'a> Teller<'a> {
         }
         for stream in ["stderr", "stdout"] {
             let output = word(stream).unwrap_or_default();
-            // What the message quotes already isn't said again.
+            // What the message quotes already isn't shown again.
             if !output.trim().is_empty() && !failure.message.contains(output.trim()) {
                 entry(text, stream, &last(output));
             }
@@ -172,7 +172,7 @@ impl<'a> Teller<'a> {
     }
 }
 
-/// The frames of a traceback behind its first; those that recur one after the other once, with how often.
+/// The frames of a traceback after its first; those that recur one after the other once, with how often.
 fn callers(traceback: &str) -> String {
     let mut frames: Vec<(&str, usize)> = Vec::new();
     for line in traceback.lines().skip(1) {
@@ -197,10 +197,10 @@ fn entry(text: &mut String, name: &str, what: &str) {
     }
 }
 
-/// The last lines of what a program said.
+/// The last lines of what a program printed.
 fn last(output: &str) -> String {
     let all: Vec<&str> = output.trim_end().lines().collect();
-    let shown = all[all.len().saturating_sub(SAID)..].iter();
+    let shown = all[all.len().saturating_sub(PRINTED)..].iter();
     let shown: Vec<_> = shown.map(|line| cut(line, WIDE)).collect();
     harmless(&shown.join("\n")).into_owned()
 }

@@ -8,15 +8,12 @@ use lockstep_modules::contract::cx::LogLevel;
 
 use crate::bounds::{self, EVENTS, OUTPUTS};
 use crate::bundle::digest;
-use crate::event::{Event, Reporter, Stamped};
+use crate::event::{Event, OUT, Reporter, Stamped, Transcript};
 use crate::private;
 use crate::runs;
 
 /// An output longer than this goes to a file of its own.
 const INLINE: usize = 4096;
-
-/// The folder of long outputs, in that of a run.
-pub(crate) const OUT: &str = "out";
 
 /// How many bytes of outputs are in their folder.
 pub(crate) fn kept(outputs: &Path) -> u64 {
@@ -54,34 +51,43 @@ impl FileReporter {
         })
     }
 
-    /// The text, or a reference to the file it was put in.
-    fn kept(&mut self, text: &str) -> String {
-        if text.len() <= INLINE {
-            return text.to_owned();
+    /// Puts a long text into a file.
+    fn keep(&mut self, transcript: &mut Transcript) {
+        let Transcript::Text(text) = &*transcript else {
+            return;
+        };
+        if text.len() > INLINE {
+            *transcript = self.kept(text);
         }
+    }
+
+    /// A long text, in the file it is put in; what is left of it where that can't be.
+    fn kept(&mut self, text: &str) -> Transcript {
         let name = digest(text);
         let path = self.outputs.join(&name);
-        let reference = format!("out/{name} ({} bytes)", text.len());
+        let bytes = text.len() as u64;
         if path.exists() {
-            return reference;
+            return Transcript::Kept { name, bytes };
         }
-        if self.kept + text.len() as u64 > OUTPUTS {
+        if self.kept + bytes > OUTPUTS {
             self.tell("outputs", || {
                 let most = OUTPUTS >> 20;
                 format!(
                     "members printed more than the {most} MiB that a run keeps; from here on only the ends are kept"
                 )
             });
-            return bounds::ends(text, INLINE).into_owned();
+            return Transcript::Text(bounds::ends(text, INLINE).into_owned());
         }
         let written =
             private::make_folder(&self.outputs).and_then(|()| private::write(&path, text));
         match written {
             Ok(_) => {
-                self.kept += text.len() as u64;
-                reference
+                self.kept += bytes;
+                Transcript::Kept { name, bytes }
             }
-            Err(error) => format!("{} bytes that could not be kept: {error}", text.len()),
+            Err(error) => {
+                Transcript::Text(format!("{bytes} bytes that could not be kept: {error}"))
+            }
         }
     }
 
@@ -95,7 +101,7 @@ impl FileReporter {
 
 impl Reporter for FileReporter {
     fn take(&mut self, event: &Stamped) {
-        if self.events > EVENTS && !bounds::is_essential(&event.event) {
+        if self.events > EVENTS && !event.event.is_essential() {
             return self.tell("events", || {
                 let most = EVENTS >> 20;
                 format!("the run's events are more than {most} MiB; from here on only steps are recorded there")
@@ -103,8 +109,8 @@ impl Reporter for FileReporter {
         }
         let mut event = event.clone();
         if let Event::Command { stdout, stderr, .. } = &mut event.event {
-            *stdout = self.kept(stdout);
-            *stderr = self.kept(stderr);
+            self.keep(stdout);
+            self.keep(stderr);
         }
         let Ok(line) = serde_json::to_string(&event) else {
             return;
@@ -148,8 +154,8 @@ mod tests {
                     command: "/bin/cat /dev/zero".to_owned(),
                     end: "exit 0".to_owned().into(),
                     ms: 1,
-                    stdout: format!("{sitting} {i} ").repeat(600_000),
-                    stderr: String::new(),
+                    stdout: format!("{sitting} {i} ").repeat(600_000).into(),
+                    stderr: String::new().into(),
                 });
             }
         }
@@ -177,7 +183,10 @@ mod tests {
         let seen = seen.0.borrow();
         assert_eq!(seen.iter().filter(warned).count(), 1);
         let printed = |stamped: &Stamped| match &stamped.event {
-            Event::Command { stdout, .. } => stdout.len(),
+            Event::Command {
+                stdout: Transcript::Text(stdout),
+                ..
+            } => stdout.len(),
             _ => 0,
         };
         assert!(seen.iter().map(printed).all(|bytes| bytes as u64 <= most));

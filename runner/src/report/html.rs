@@ -2,25 +2,24 @@
 
 mod steps;
 mod timeline;
+mod words;
 
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::date;
-use super::harmless::harmless;
 use lockstep_modules::contract::cx::LogLevel;
 
-use crate::account::{Account, Progress, State, Step, Turn, What, span};
+use super::date;
+use super::harmless::harmless;
+use crate::account::{Account, State, Step, Turn, What, span};
+use words::{by_wave, count, step_tone, text, time, took};
 
 const STYLE: &str = include_str!("html/style.css");
 
 /// Nothing may be fetched or run, whatever a member printed.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
-/// What somebody says in a sentence isn't longer, in bytes.
-const LONGEST: usize = 4096;
-
-/// So many gates are shown without a fold.
+/// Gates that are shown without a fold.
 const FEW: usize = 40;
 
 /// The report of a run. `suggestions` are what can be typed, where it waits for somebody.
@@ -54,20 +53,6 @@ pub(crate) fn page(account: &Account, suggestions: Option<&str>) -> String {
         }
     }
     .into_string()
-}
-
-/// What members, playbooks and people say, made visible and of bounded length; it is escaped where it is put in.
-fn text(text: &str) -> String {
-    let shown = harmless(&text[..text.floor_char_boundary(LONGEST)]).into_owned();
-    match text.len() {
-        0..=LONGEST => shown,
-        bytes => format!("{shown}… (cut: {bytes} bytes in all)"),
-    }
-}
-
-/// A time of day.
-fn time(at: Timestamp) -> String {
-    at.strftime("%H:%M:%S").to_string()
 }
 
 fn stamp(at: Timestamp, shown: &str) -> Markup {
@@ -127,12 +112,6 @@ fn sessions(account: &Account) -> String {
         0 | 1 => String::new(),
         n => format!(" over {n} sessions"),
     }
-}
-
-/// `1 member`, `4 members`.
-fn count(n: usize, what: &str) -> String {
-    let s = if n == 1 { "" } else { "s" };
-    format!("{n} {what}{s}")
 }
 
 fn troubles(account: &Account) -> Markup {
@@ -284,23 +263,6 @@ fn gates(account: &Account) -> Markup {
     }
 }
 
-/// Steps by their waves, in the order in which those began.
-fn by_wave<'a>(account: &'a Account, steps: Vec<&'a Step>) -> Vec<(&'a str, Vec<&'a Step>)> {
-    let mut waves: Vec<(&str, Vec<&Step>)> = Vec::new();
-    let mut before = "Before the waves";
-    for step in steps {
-        let name = account.wave_of(step).unwrap_or(before);
-        if account.wave_of(step).is_some() {
-            before = "Outside the waves";
-        }
-        match waves.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, steps)) => steps.push(step),
-            None => waves.push((name, vec![step])),
-        }
-    }
-    waves
-}
-
 fn gates_table(account: &Account, gates: &[&Step]) -> Markup {
     html! {
         div.wide {
@@ -336,17 +298,5 @@ fn place(account: &Account, step: &Step) -> String {
         Some(member) if wave.is_empty() => member.to_string(),
         Some(member) => format!("{wave}, {member}"),
         None => wave.to_owned(),
-    }
-}
-
-fn took(step: &Step) -> String {
-    step.ms().map(span).unwrap_or_default()
-}
-
-fn step_tone(step: &Step) -> &'static str {
-    match step.state {
-        Progress::Held | Progress::Failed => "bad",
-        Progress::UnderWay | Progress::Asked => "open",
-        Progress::Done => "",
     }
 }

@@ -113,6 +113,53 @@ impl<W: Write> LineReporter<W> {
         };
         self.line(at, &format!("{who}{op}{object}{rest}"));
     }
+
+    fn run_started(&mut self, at: Timestamp, run: &str, how: &str) {
+        self.began = Some(at);
+        let _ = writeln!(self.out, "{run}: {}", lines(how));
+    }
+
+    fn progress(&mut self, at: Timestamp, path: &StepPath, text: &str) {
+        if !self.verbose && !self.latest.contains_key(path) {
+            // The first look is never a surprise. Nothing was shown of it.
+            self.latest.insert(path.clone(), (at, String::new()));
+        } else if let Some(news) = self.news(at, path, text) {
+            let text = if news { text } else { "no change" };
+            self.line(at, &format!("{path}: {text}"));
+        }
+    }
+
+    fn step_done(&mut self, at: Timestamp, step: &StepInfo, summary: &str, by: By, ms: u64) {
+        self.latest.remove(&step.path);
+        if step.effect != Effect::Once && ms < NOTICEABLE && !self.verbose {
+            return;
+        }
+        let by = match by {
+            By::Run => "",
+            By::Probe => ", determined afterwards",
+            By::Operator => ", reported by the operator",
+        };
+        self.step(at, step, &format!(": {summary} ({}{by})", seconds(ms)));
+    }
+
+    /// The whole of a hold is shown when the run ends, which is mostly the next line.
+    fn held(&mut self, at: Timestamp, path: &StepPath, message: &str) {
+        self.latest.remove(path);
+        let mark = self.ink.bad("held");
+        self.marked(at, &mark, &format!(" at {path}: {}", brief(message)));
+    }
+
+    fn logged(&mut self, at: Timestamp, level: LogLevel, message: &str) {
+        match level {
+            // What programs of modules print on standard error.
+            LogLevel::Debug if !self.verbose => {}
+            LogLevel::Debug | LogLevel::Info => self.line(at, message),
+            LogLevel::Warn => {
+                let mark = self.ink.warn("warning:");
+                self.marked(at, &mark, &format!(" {message}"));
+            }
+        }
+    }
 }
 
 impl LineReporter<Vec<u8>> {
@@ -134,12 +181,11 @@ impl<W: Write> Reporter for LineReporter<W> {
                 replayed,
                 ..
             } => {
-                self.began = Some(at);
                 let how = match replayed {
                     0 => format!("{playbook} of {cluster} ({})", members.join(", ")),
                     n => format!("continuing {playbook} of {cluster} after {n} steps"),
                 };
-                let _ = writeln!(self.out, "{run}: {}", lines(&how));
+                self.run_started(at, run, &how);
             }
             Event::StepStarted { step, .. } => {
                 if step.effect == Effect::Once || self.verbose {
@@ -147,18 +193,9 @@ impl<W: Write> Reporter for LineReporter<W> {
                 }
             }
             Event::StepProbed { step } => {
-                let text = ": was running; checking what became of it";
-                self.step(at, step, text);
+                self.step(at, step, ": was running; checking what became of it");
             }
-            Event::Progress { path, text, .. } => {
-                if !self.verbose && !self.latest.contains_key(path) {
-                    // The first look is never a surprise. Nothing was shown of it.
-                    self.latest.insert(path.clone(), (at, String::new()));
-                } else if let Some(news) = self.news(at, path, text) {
-                    let text = if news { text } else { "no change" };
-                    self.line(at, &format!("{path}: {text}"));
-                }
-            }
+            Event::Progress { path, text, .. } => self.progress(at, path, text),
             Event::Printed { path, line, .. } => {
                 if self.news(at, path, line).is_some() {
                     self.line(at, &format!("{path} | {line}"));
@@ -176,7 +213,7 @@ impl<W: Write> Reporter for LineReporter<W> {
                 }
             }
             Event::Away { member, reason, .. } => {
-                self.line(at, &format!("{member}  {reason}; waiting for it"))
+                self.line(at, &format!("{member}  {reason}; waiting for it"));
             }
             Event::Mended { member, reason, .. } => {
                 self.line(at, &format!("{member}  {reason}; connected again"));
@@ -187,64 +224,37 @@ impl<W: Write> Reporter for LineReporter<W> {
                 change: _,
                 by,
                 ms,
-            } => {
-                self.latest.remove(&step.path);
-                if step.effect != Effect::Once && *ms < NOTICEABLE && !self.verbose {
-                    return;
-                }
-                let by = match by {
-                    By::Run => "",
-                    By::Probe => ", determined afterwards",
-                    By::Operator => ", reported by the operator",
-                };
-                let rest = format!(": {summary} ({}{by})", seconds(*ms));
-                self.step(at, step, &rest);
-            }
+            } => self.step_done(at, step, summary, *by, *ms),
             Event::StepRetried {
                 path,
                 failure,
                 attempt,
                 wait,
             } => {
-                self.line(
-                    at,
-                    &format!("{path}: {failure}; attempt {attempt} in {wait} s"),
-                );
+                let next = format!("attempt {attempt} in {wait} s");
+                self.line(at, &format!("{path}: {failure}; {next}"));
             }
             Event::StepFailed { path, failure } => {
                 self.latest.remove(path);
                 self.line(at, &format!("{path}: {failure}"));
             }
-            Event::StepHeld { path, failure, .. } => {
-                self.latest.remove(path);
-                let mark = self.ink.bad("held");
-                // The whole of it is shown when the run ends, which is mostly the next line.
-                let why = brief(&failure.message);
-                self.marked(at, &mark, &format!(" at {path}: {why}"));
-            }
-            // What programs of modules say on standard error.
-            Event::Log { level, message, .. } => match level {
-                LogLevel::Debug if !self.verbose => {}
-                LogLevel::Debug | LogLevel::Info => self.line(at, message),
-                LogLevel::Warn => {
-                    let mark = self.ink.warn("warning:");
-                    self.marked(at, &mark, &format!(" {message}"));
-                }
-            },
-            Event::Interrupted { level } => {
-                let what = match level {
-                    Interruption::Drain => {
-                        "interrupted: no new steps are started; waiting for the running ones (interrupt again to stop waiting)"
-                    }
-                    Interruption::StopWaiting => {
-                        "interrupted: detaching; what is running on the members is not stopped"
-                    }
-                };
-                self.line(at, what);
-            }
+            Event::StepHeld { path, failure, .. } => self.held(at, path, &failure.message),
+            Event::Log { level, message, .. } => self.logged(at, *level, message),
+            Event::Interrupted { level } => self.line(at, interrupted(*level)),
             Event::RunEnded { .. } => {}
         }
         let _ = self.out.flush();
+    }
+}
+
+fn interrupted(level: Interruption) -> &'static str {
+    match level {
+        Interruption::Drain => {
+            "interrupted: no new steps are started; waiting for the running ones (interrupt again to stop waiting)"
+        }
+        Interruption::StopWaiting => {
+            "interrupted: detaching; what is running on the members is not stopped"
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The live view of a terminal: what is over scrolls by as lines, and what is going on stands below them.
+//! The live view of a terminal: what is over scrolls by as lines, and what is in progress stands below them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -93,7 +93,7 @@ impl Screen {
         })))
     }
 
-    /// Draws what is going on, as it is at `now`: clocks move on while nothing happens.
+    /// Draws what is in progress, as it is at `now`: clocks move on while nothing happens.
     pub fn draw(&self, now: Timestamp) {
         let mut inner = self.0.borrow_mut();
         if inner.waiting.is_some() {
@@ -112,22 +112,22 @@ impl Screen {
         inner.bar.set_message(lines.join("\n"));
     }
 
-    /// Takes what is going on from the terminal, so that a question can be asked there.
+    /// Takes what is in progress from the terminal, so that a question can be asked there.
     pub(crate) fn pause(&self) {
         let mut inner = self.0.borrow_mut();
         inner.bar.set_message("");
         inner.waiting = Some(Vec::new());
     }
 
-    /// Shows again what is going on, and what was said meanwhile.
-    pub(crate) fn go_on(&self) {
+    /// Shows again what is in progress, and what was reported meanwhile.
+    pub(crate) fn draw_again(&self) {
         let mut inner = self.0.borrow_mut();
         for line in inner.waiting.take().unwrap_or_default() {
             inner.bar.println(line);
         }
     }
 
-    /// Takes what is going on from the terminal for good.
+    /// Takes what is in progress from the terminal for good.
     pub(crate) fn clear(&self) {
         self.0.borrow().bar.finish_and_clear();
     }
@@ -144,7 +144,7 @@ impl Screen {
     }
 }
 
-/// Shows what is going on, and nothing of what is over: what takes a moment only isn't seen at all.
+/// Shows what is in progress, and nothing of what is over: what takes a moment only isn't seen at all.
 pub struct NowReporter(Screen);
 
 impl NowReporter {
@@ -188,7 +188,7 @@ impl Reporter for LiveReporter {
             // Whoever watches may see a run that has ended continue.
             self.screen.0.borrow().bar.reset();
         }
-        // What is going on is seen below, and needs no line of its own.
+        // What is in progress is seen below, and needs no line of its own.
         if !matches!(
             stamped.event,
             Event::Progress { .. } | Event::Printed { .. } | Event::StepStarted { .. }

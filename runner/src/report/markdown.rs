@@ -167,13 +167,13 @@ const NOTHING: &str = "&#8203;";
 
 /// Whether forges make a link of text where this character stands: of names, of numbers of issues and the like, and of bare
 /// addresses. Escaping doesn't help: they look at what is shown.
-fn begins_a_link(before: &str, c: char, behind: &str) -> bool {
-    let next = behind.chars().next();
+fn begins_a_link(before: &str, c: char, after: &str) -> bool {
+    let next = after.chars().next();
     match c {
         '@' | '#' => next.is_some_and(char::is_alphanumeric),
         '!' | '$' | '%' | '&' | '~' => next.is_some_and(|c| c.is_ascii_digit()),
-        ':' => behind.starts_with("//"),
-        'w' | 'W' => behind.starts_with('.') && before.to_lowercase().ends_with("ww"),
+        ':' => after.starts_with("//"),
+        'w' | 'W' => after.starts_with('.') && before.to_lowercase().ends_with("ww"),
         _ => false,
     }
 }

@@ -1,7 +1,7 @@
 //! Lua's patterns, matched as Lua 5.4's own library matches them, but with a budget: patterns backtrack, and what a member
 //! prints can make one go through more ways than anybody will wait for.
 //!
-//! Positions are byte offsets. Behind the end of a text or a pattern there is a zero, as in C.
+//! Positions are byte offsets. After the end of a text or a pattern there is a zero, as in C.
 
 /// Captures that a pattern has at most.
 const MOST_CAPTURES: usize = 32;
@@ -91,8 +91,8 @@ impl<'t, 'b> Matcher<'t, 'b> {
         }
     }
 
-    /// The first match that begins at `from`, or behind it where the pattern isn't anchored: where it begins and ends. A
-    /// match that ends at `last` doesn't count: it is an empty one, right behind another.
+    /// The first match that begins at `from`, or after it where the pattern isn't anchored: where it begins and ends. A
+    /// match that ends at `last` doesn't count: it is an empty one, right after another.
     pub(super) fn find(
         &mut self,
         from: usize,
@@ -267,7 +267,7 @@ impl<'t, 'b> Matcher<'t, 'b> {
         Ok(end)
     }
 
-    /// Whether the text goes on with what was captured before: where that ends.
+    /// Whether the text continues with what was captured before: where that ends.
     fn again(&mut self, s: usize, digit: u8) -> Result<Option<usize>, Stop> {
         let index = usize::from(digit).checked_sub(usize::from(b'1'));
         match index.and_then(|i| self.captures.get(i).copied()) {
@@ -307,7 +307,7 @@ impl<'t, 'b> Matcher<'t, 'b> {
         Ok(None)
     }
 
-    /// `%f[set]`: where the pattern goes on, if the set begins here.
+    /// `%f[set]`: where the pattern continues, if the set begins here.
     fn frontier(&mut self, s: usize, p: usize) -> Result<Option<usize>, Stop> {
         if self.pattern_at(p) != b'[' {
             return Stop::wrong("missing '[' after '%f' in pattern");
@@ -415,7 +415,7 @@ impl<'t, 'b> Matcher<'t, 'b> {
     }
 }
 
-/// Whether a character is of the class behind a `%`.
+/// Whether a character is of the class after a `%`.
 fn is_of(c: u8, class: u8) -> bool {
     let is = match class.to_ascii_lowercase() {
         b'a' => c.is_ascii_alphabetic(),

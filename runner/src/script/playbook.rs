@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 
 use super::convert::to_json;
 use super::raised::read_failure;
-use super::sandbox::{self, Shared};
+use super::sandbox;
+use super::shared::Shared;
 use crate::bundle::LIBRARY;
 use crate::failure::Failure;
 use crate::secret::{Source, Unusable, placeholder};

@@ -4,7 +4,7 @@ use mlua::Value as LuaValue;
 use serde::Deserialize;
 
 use super::convert::to_json;
-use super::sandbox::too_much_memory;
+use super::shared::too_much_memory;
 use crate::failure::Failure;
 
 /// How many bytes of a message of the playbook's are kept: each is a line of the journal, and of what people read.

@@ -251,7 +251,7 @@ fn finally_cleans_up_and_passes_the_error_on() {
 
 /// Every playbook with its complaint below it.
 fn table(bodies: &[&str]) -> String {
-    table_within(sandbox::BUDGET, bodies)
+    table_within(BUDGET, bodies)
 }
 
 fn table_within(budget: u64, bodies: &[&str]) -> String {
@@ -350,7 +350,7 @@ fn what_c_would_do_for_ever_ends() {
 }
 
 #[test]
-fn matching_goes_on_after_the_next_step() {
+fn matching_continues_after_the_next_step() {
     let script = load(
         r#"
         local s = ("="):rep(30000)
@@ -365,8 +365,8 @@ fn matching_goes_on_after_the_next_step() {
     script.shared.borrow_mut().budget = 1_000_000;
     let (trace, outcome) = play(script, yes);
     outcome.unwrap();
-    let said = trace.iter().filter(|line| line.ends_with("a\tb"));
-    assert_eq!(said.count(), 3, "{trace:?}");
+    let printed = trace.iter().filter(|line| line.ends_with("a\tb"));
+    assert_eq!(printed.count(), 3, "{trace:?}");
 }
 
 #[test]

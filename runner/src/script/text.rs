@@ -14,7 +14,7 @@ use mlua::debug::Debug;
 use mlua::{IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 
 use super::pattern::{Captured, Matcher, Stop, find_plain, is_plain};
-use super::sandbox::{MEMORY, Shared, too_much_memory};
+use super::shared::{MEMORY, Shared, too_much_memory};
 
 /// What one of the functions returns.
 type Results = Result<Vec<Value>, Trouble>;
@@ -164,7 +164,7 @@ impl Call<'_> {
         Ok(vec![Value::String(self.lua.create_string(out)?)])
     }
 
-    /// What `string.gmatch` goes on with: text, pattern, and where to begin.
+    /// What `string.gmatch` continues with: text, pattern, and where to begin.
     fn gmatch(&self) -> Results {
         let (text, pattern) = (self.text(0)?, self.text(1)?);
         let from = self.from(&text.as_bytes())?;
@@ -172,8 +172,8 @@ impl Call<'_> {
         Ok(vec![Value::String(text), Value::String(pattern), from])
     }
 
-    /// The next match: where it begins, where the text goes on behind it, and the captures. The arguments are the
-    /// prelude's: a text, a pattern, where to begin, where the text went on behind the last match, whether this one is to
+    /// The next match: where it begins, where the text continues after it, and the captures. The arguments are the
+    /// prelude's: a text, a pattern, where to begin, where the text continued after the last match, whether this one is to
     /// begin right there, and whether the first capture will do.
     fn scan(&self) -> Results {
         let args = MultiValue::from_vec(self.args.clone());
@@ -312,7 +312,7 @@ impl Call<'_> {
         })
     }
 
-    /// Where the third argument says to begin, counted from 0; behind the end is all the same.
+    /// Where the third argument says to begin, counted from 0; after the end is all the same.
     fn from(&self, text: &[u8]) -> Result<usize, Trouble> {
         let from = self.integer(2)?.unwrap_or(1);
         let magnitude = usize::try_from(from.unsigned_abs()).unwrap_or(usize::MAX);

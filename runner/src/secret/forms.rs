@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use regex::{Captures, Regex, RegexBuilder};
 
-use super::source::Unusable;
-use super::{SHORTEST, STARS};
+use super::placeholder::STARS;
+use super::source::{SHORTEST, Unusable};
 
 /// Whoever cuts a text to a length leaves at least this much of it.
 const CUT: usize = 400;

@@ -7,6 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::placeholder::{CLOSES, OPENS};
+
 /// A value with fewer characters would be found by chance in what has nothing to do with it.
 pub(crate) const SHORTEST: usize = 6;
 
@@ -24,7 +26,7 @@ pub enum Source {
     Ask,
 }
 
-/// Why there is no secret to be had from a place. What is said never holds the value, nor what may be one.
+/// Why there is no secret to be had from a place. What is reported never holds the value, nor what may be one.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// It was given where its place is expected.
@@ -203,7 +205,7 @@ fn check(value: &str, source: &Source) -> Result<(), Unusable> {
     if value.contains('\0') {
         return Err(Unusable::NoText(source.holder(), "it has a NUL in it"));
     }
-    if value.contains([super::OPENS, super::CLOSES]) {
+    if value.contains([OPENS, CLOSES]) {
         return Err(Unusable::NoText(
             source.holder(),
             "it has a character that lockstep marks secrets with",

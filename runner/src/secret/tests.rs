@@ -5,7 +5,7 @@ use lockstep_modules::contract::cx::LogLevel;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::source::LONGEST;
+use super::source::{LONGEST, SHORTEST};
 use super::*;
 
 fn secrets(values: &[&str]) -> Secrets {
@@ -188,7 +188,7 @@ fn what_a_cut_output_has_of_a_secret_is_taken_out() {
 }
 
 #[test]
-fn of_a_program_that_goes_on_no_part_of_a_secret_is_told() {
+fn of_a_running_program_no_part_of_a_secret_is_shown() {
     let value = "0123456789abcdef".repeat(12);
     let long = secrets(&[&value]);
     let whole = STANDARD.encode(&value);
@@ -198,9 +198,9 @@ fn of_a_program_that_goes_on_no_part_of_a_secret_is_told() {
         lines.collect()
     };
     for count in 1..=4 {
-        let told = long.last_line(&format!("in base64:\n{}", lines(count)));
+        let reported = long.last_line(&format!("in base64:\n{}", lines(count)));
         assert!(
-            told.is_none_or(|line| left_of(&whole, &line) < 8),
+            reported.is_none_or(|line| left_of(&whole, &line) < 8),
             "{count}"
         );
     }
@@ -246,7 +246,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn what_cannot_be_a_secret_is_refused_without_being_told() {
+fn what_cannot_be_a_secret_is_refused_without_being_shown() {
     insta::assert_snapshot!(refused("\n"), @"the file TOKEN is empty");
     insta::assert_snapshot!(refused("abc  \n"), @"the file TOKEN holds fewer than 6 characters: text this short appears everywhere by chance, and can't be kept out of what is written down");
     insta::assert_snapshot!(refused("abc\0defghi"), @"the file TOKEN holds no text: it has a NUL in it");

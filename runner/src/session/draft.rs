@@ -98,8 +98,7 @@ impl Draft {
     }
 
     /// Why this can't be what was planned.
-    #[must_use]
-    pub fn misfit(&self, plan: &Plan) -> Option<String> {
+    pub(crate) fn misfit(&self, plan: &Plan) -> Option<String> {
         let piece = Piece {
             registry: self.registry.clone(),
             main: self.main.clone(),

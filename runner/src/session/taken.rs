@@ -78,9 +78,7 @@ impl TakenUp {
         &self.history.head
     }
 
-    /// Whether its cluster is simulated.
-    #[must_use]
-    pub fn is_simulated(&self) -> bool {
+    pub(crate) fn is_simulated(&self) -> bool {
         self.head().target.is_simulated()
     }
 

@@ -27,9 +27,9 @@ pub trait Stage {
     fn world(&mut self) -> Box<dyn DerefMut<Target = World> + '_>;
     /// Begins the run.
     fn run(&mut self) -> Outcome;
-    /// Goes on with it; one that was refused is begun again.
+    /// Continues it; one that was refused is begun again.
     fn resume(&mut self) -> Outcome;
-    /// The same run is begun by another controller; once it is begun, gone on with there.
+    /// The same run is begun by another controller; once it is begun, continued there.
     fn second(&mut self) -> Outcome;
     /// Lets time of the world pass.
     fn wait(&mut self, span: Duration);
@@ -97,10 +97,10 @@ impl From<Ended> for Outcome {
         match ended {
             Ended::Finish(Finish::Done(_)) => Self::Done,
             Ended::Finish(Finish::Held(held) | Finish::Refused(held)) => {
-                let told = held
+                let reported = held
                     .into_iter()
                     .map(|h| (h.path.to_string(), h.failure.message));
-                Self::Held(told.collect())
+                Self::Held(reported.collect())
             }
             other => Self::Other(format!("{other:?}")),
         }
@@ -133,7 +133,7 @@ impl OverSsh {
     }
 
     /// Continues the last run; where that was refused, the same command begins another one.
-    fn go_on(&self, state: &str) -> Outcome {
+    fn continued(&self, state: &str) -> Outcome {
         let listed = self.lab.run_in(state, &["runs", "--json"]);
         let runs: Vec<Value> = serde_json::from_str(&listed.stdout).unwrap();
         let last = runs.last().unwrap();
@@ -155,12 +155,12 @@ impl Stage for OverSsh {
     }
 
     fn resume(&mut self) -> Outcome {
-        self.go_on("state")
+        self.continued("state")
     }
 
     fn second(&mut self) -> Outcome {
         if self.lab.path("elsewhere").exists() {
-            self.go_on("elsewhere")
+            self.continued("elsewhere")
         } else {
             self.begin("elsewhere")
         }
@@ -183,8 +183,8 @@ impl From<Ran> for Outcome {
             Some("held" | "refused") => {
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                 let steps = last["steps"].as_array().into_iter().flatten();
-                let told = steps.map(|s| (text(&s["path"]), text(&s["failure"]["message"])));
-                Self::Held(told.collect())
+                let reported = steps.map(|s| (text(&s["path"]), text(&s["failure"]["message"])));
+                Self::Held(reported.collect())
             }
             _ => Self::Other(format!("{:?}: {last}\n{}", ran.code, ran.stderr)),
         }

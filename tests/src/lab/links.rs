@@ -48,7 +48,7 @@ fn listeners(pid: u32) -> Vec<u32> {
     sshd(pid, "sshd: /usr/sbin/sshd")
 }
 
-/// Stops all of a member's servers, or lets them go on: programs that run there don't notice.
+/// Stops all of a member's servers, or lets them continue: programs that run there don't notice.
 pub(super) fn freeze(pid: u32, frozen: bool) {
     signal(&sshd(pid, "sshd: "), if frozen { "-STOP" } else { "-CONT" });
 }

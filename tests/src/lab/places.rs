@@ -7,7 +7,7 @@ pub(super) const PACE: u32 = 20;
 
 /// Each drives a clock of its own, which a machine with too much to do would slow down.
 static FREE: Mutex<usize> = Mutex::new(4);
-static GIVEN_BACK: Condvar = Condvar::new();
+static RELEASED: Condvar = Condvar::new();
 
 /// A place among them, until it is dropped.
 pub(super) struct Place(());
@@ -15,7 +15,7 @@ pub(super) struct Place(());
 impl Place {
     /// Waits for one.
     pub(super) fn take() -> Self {
-        let free = GIVEN_BACK.wait_while(free(), |free| *free == 0);
+        let free = RELEASED.wait_while(free(), |free| *free == 0);
         *free.unwrap_or_else(|e| panic!("{e}")) -= 1;
         Self(())
     }
@@ -24,7 +24,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         *free() += 1;
-        GIVEN_BACK.notify_one();
+        RELEASED.notify_one();
     }
 }
 

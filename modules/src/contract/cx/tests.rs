@@ -13,7 +13,7 @@ struct Talker {
     cluster: Cluster,
     began: Instant,
     /// What was passed on, and how many milliseconds after the beginning.
-    told: RefCell<Vec<(u128, String)>>,
+    reported: RefCell<Vec<(u128, String)>>,
 }
 
 impl Transport for Talker {
@@ -68,7 +68,7 @@ impl Host for Talker {
     fn note(&self, _: &str, note: Note<'_>) {
         if let Note::Printed { lines, .. } = note {
             let after = self.began.elapsed().as_millis();
-            self.told.borrow_mut().push((after, lines.to_owned()));
+            self.reported.borrow_mut().push((after, lines.to_owned()));
         }
     }
 }
@@ -94,7 +94,7 @@ fn context(script: Script) -> (Rc<Talker>, Cx) {
             ssh: SshConfig::default(),
         },
         began: Instant::now(),
-        told: RefCell::default(),
+        reported: RefCell::default(),
     });
     let shared: Rc<dyn Host> = host.clone();
     let cx = Cx::new(shared, "exec#1", Span::secs(600), Vec::new());
@@ -102,54 +102,64 @@ fn context(script: Script) -> (Rc<Talker>, Cx) {
 }
 
 /// What is passed on while these commands run, each of which says this.
-async fn told(script: Script, batch: &[Cmd]) -> Vec<(u128, String)> {
+async fn reported(script: Script, batch: &[Cmd]) -> Vec<(u128, String)> {
     let (host, cx) = context(script);
     cx.batch(&Member::from("micro01"), batch).await.unwrap();
-    host.told.take()
+    host.reported.take()
 }
 
-fn said(told: &[(u128, &str)]) -> Vec<(u128, String)> {
-    told.iter().map(|(at, s)| (*at, (*s).to_owned())).collect()
+fn printed(reported: &[(u128, &str)]) -> Vec<(u128, String)> {
+    reported
+        .iter()
+        .map(|(at, s)| (*at, (*s).to_owned()))
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_command_that_talks_is_told_of_now_and_then() {
+async fn a_command_that_talks_is_reported_now_and_then() {
     let talks = [Cmd::user(["/bin/x"]).talks()];
     // It may be the only thing that it ever says.
-    let once = told(vec![(10, "waiting"), (60_000, "end")], &talks).await;
-    assert_eq!(once, said(&[(2000, "waiting")]));
+    let once = reported(vec![(10, "waiting"), (60_000, "end")], &talks).await;
+    assert_eq!(once, printed(&[(2000, "waiting")]));
     // A line that grows has nothing new to say before it is whole.
-    let same = told(
+    let same = reported(
         vec![(10, "a"), (3000, "a"), (9000, "a"), (9500, "")],
         &talks,
     )
     .await;
-    assert_eq!(same, said(&[(2000, "a")]));
-    let quick = told(vec![(10, "a"), (1900, "b")], &talks).await;
+    assert_eq!(same, printed(&[(2000, "a")]));
+    let quick = reported(vec![(10, "a"), (1900, "b")], &talks).await;
     assert_eq!(quick, []);
     let lines = ["one", "other"].into_iter().cycle();
     let much: Script = (0..=10_000).step_by(100).zip(lines).collect();
-    let much: Vec<u128> = told(much, &talks).await.into_iter().map(|t| t.0).collect();
+    let much: Vec<u128> = reported(much, &talks)
+        .await
+        .into_iter()
+        .map(|t| t.0)
+        .collect();
     assert_eq!(much, [2000, 4000, 6000, 8000]);
     // After a silence it is passed on at once.
-    let late = told(
+    let late = reported(
         vec![(10, "a"), (9000, "b"), (9500, "c"), (20_000, "d")],
         &talks,
     )
     .await;
-    assert_eq!(late, said(&[(2000, "a"), (9000, "b"), (11_000, "c")]));
+    assert_eq!(late, printed(&[(2000, "a"), (9000, "b"), (11_000, "c")]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_for_programs_or_private_is_not_told() {
+async fn what_is_for_programs_or_private_is_not_reported() {
     let script = || vec![(10, "line"), (5000, "end")];
     let silent = [
         Cmd::user(["/bin/x"]),
         Cmd::user(["/bin/x"]).talks().private(),
     ];
-    assert_eq!(told(script(), &silent).await, []);
+    assert_eq!(reported(script(), &silent).await, []);
     let second = [Cmd::user(["/bin/x"]), Cmd::user(["/bin/x"]).talks()];
-    assert_eq!(told(script(), &second).await, said(&[(5010, "line")]));
+    assert_eq!(
+        reported(script(), &second).await,
+        printed(&[(5010, "line")])
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -176,7 +176,7 @@ impl Detailed {
         })
     }
 
-    /// Bytes of memory that it needs on a member with so much.
+    /// Bytes of memory that it needs on a member with this much.
     fn memory(&self, total: u64) -> u64 {
         let limit = self
             .set("limits.memory")

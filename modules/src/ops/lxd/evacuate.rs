@@ -30,7 +30,7 @@ use crate::contract::text::joined;
 pub struct EvacuateArgs {
     /// Member to evacuate.
     pub(crate) member: Member,
-    /// Go on although something speaks against it: instances that can't be moved are left to LXD.
+    /// Continue although something speaks against it: instances that can't be moved are left to LXD.
     #[serde(default)]
     pub(crate) anyway: bool,
 }
@@ -108,7 +108,7 @@ impl Op for Evacuate {
         };
         let all = members(cx).await?;
         if status(&all, member) == "Evacuated" {
-            // The attempt before this one failed, or nobody heard of its end.
+            // The attempt before this one failed, or nobody learned of its end.
             if let Ok(done) = judge(cx, &args, &before, &Ended::Forgotten).await {
                 return Ok(done);
             }
@@ -309,7 +309,7 @@ async fn judge(
     Err(failure(args, &why.unwrap_or_default(), &back, &out, &harm).with("status", status))
 }
 
-/// What to type to have everything back, instead of going on.
+/// What to type to have everything back, instead of continuing.
 fn way_back(member: &Member, status: &str, away: &[&Foretold]) -> String {
     if status == "Evacuated" {
         return format!("to restore it instead: lockstep op lxd.restore --member {member}");

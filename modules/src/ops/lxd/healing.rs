@@ -14,7 +14,7 @@ const KEY: &str = "cluster.healing_threshold";
 /// Set after how many seconds of silence LXD starts a member's instances on others; 0 switches that off.
 ///
 /// While a snap is refreshed a daemon may be silent for longer than that, and its instances run on: they would run twice.
-/// The result has the value before, so that a playbook can give it back.
+/// The result has the value before, so that a playbook can restore it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HealingArgs {
@@ -39,7 +39,7 @@ struct Was {
 
 /// `lxd.healing`
 ///
-/// A `once`: what was there before is told by the first attempt only.
+/// A `once`: what was there before is known from the first attempt only.
 pub(crate) struct Healing;
 
 impl Op for Healing {

@@ -152,7 +152,7 @@ pub(super) async fn instances(cx: &Cx) -> Result<Vec<Instance>, OpError> {
 ///
 /// # Errors
 /// Where that doesn't come about in the step's time; and at once where members wait for one that runs an older LXD. It
-/// refreshes itself, once, and snapd refuses that while an `lxc` runs there: who goes on asking keeps it from what is waited
+/// refreshes itself, once, and snapd refuses that while an `lxc` runs there: who keeps asking keeps it from what is waited
 /// for.
 pub(super) async fn known(cx: &Cx) -> Result<Vec<Instance>, OpError> {
     cx.until(EVERY, async || {

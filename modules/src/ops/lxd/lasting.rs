@@ -132,7 +132,7 @@ pub(crate) async fn lasting(
     Ok(facts)
 }
 
-/// What somebody has set. LXD's own notes (`volatile.`) come and go; a value may be a secret, and is only told from another
+/// What somebody has set. LXD's own notes (`volatile.`) come and go; a value may be a secret, and is only known from another
 /// one.
 fn settings(facts: &mut BTreeMap<String, String>, title: &str, config: &BTreeMap<String, String>) {
     let set = config

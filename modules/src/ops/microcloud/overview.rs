@@ -153,7 +153,7 @@ fn problem(presence: &Presence, rows: &[Row]) -> Option<String> {
         .filter(|member| !found.contains(member.as_str()));
     problems.extend(silent.map(|member| format!("the daemon on {member} gives no answer")));
     for row in rows {
-        // What isn't told of isn't known to be well.
+        // What isn't reported isn't known to be well.
         for service in ["LXD", "MicroCloud"] {
             if !row.clusters.contains_key(service) {
                 problems.insert(format!("{service} isn't found on {}", row.name));
@@ -186,13 +186,13 @@ mod tests {
             with: vec![Member::from("m1")],
             without: Vec::new(),
         };
-        let told = |text: &str| problem(&one, &serde_json::from_str::<Vec<Row>>(text).unwrap());
+        let reported = |text: &str| problem(&one, &serde_json::from_str::<Vec<Row>>(text).unwrap());
         let whole = r#"[{"name": "m1", "clusters": {"LXD": [{"name": "m1", "status": "ONLINE"}], "MicroCloud": [{"name": "m1", "status": "ONLINE"}]}}]"#;
-        assert_eq!(told(whole), None);
-        insta::assert_snapshot!(told("[]").unwrap(), @"as MicroCloud sees it, the daemon on m1 gives no answer; see: sudo microcloud status");
-        assert!(told(r#"[{"name": "m1", "clusters": {"LXD": []}}]"#).is_some());
+        assert_eq!(reported(whole), None);
+        insta::assert_snapshot!(reported("[]").unwrap(), @"as MicroCloud sees it, the daemon on m1 gives no answer; see: sudo microcloud status");
+        assert!(reported(r#"[{"name": "m1", "clusters": {"LXD": []}}]"#).is_some());
         let odd = r#"[{"name": "m1", "clusters": {"MicroOVN": [{"name": "m2", "status": "UNREACHABLE"}],
             "MicroCloud": [{"name": "m1", "status": "ONLINE"}, {"name": "m2", "status": "ONLINE"}]}}]"#;
-        insta::assert_snapshot!(told(odd).unwrap(), @"as MicroCloud sees it, LXD isn't found on m1, MicroOVN is UNREACHABLE on m2, the daemon on m2 gives no answer; see: sudo microcloud status");
+        insta::assert_snapshot!(reported(odd).unwrap(), @"as MicroCloud sees it, LXD isn't found on m1, MicroOVN is UNREACHABLE on m2, the daemon on m2 gives no answer; see: sudo microcloud status");
     }
 }

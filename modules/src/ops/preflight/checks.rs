@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::args::CheckArgs;
 use super::facts::Facts;
 use super::host::Host;
-use super::{Check, CheckArgs, Verdict, Version};
+use super::verdict::{Check, Verdict};
+use super::version::Version;
 use crate::contract::component::Component;
 use crate::contract::error::OpError;
 use crate::contract::run::Run;
@@ -85,7 +87,7 @@ pub(super) struct Seen<'a> {
     pub(super) ceph: Option<&'a Result<Version, String>>,
 }
 
-/// What speaks against a check, what keeps it from being told, and what else is worth knowing.
+/// What speaks against a check, what keeps it from being known, and what else is worth knowing.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) against: Vec<String>,

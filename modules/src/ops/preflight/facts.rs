@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 
-use super::{Hazard, Version};
+use super::tables::Hazard;
+use super::version::Version;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::schema::Member;

@@ -6,8 +6,9 @@ use super::checks::{Found, Seen};
 use super::facts::Facts;
 use super::host::Host;
 use super::moves::track;
+use super::tables::Hazard;
 use super::tables::{self, Range, Together};
-use super::{Hazard, Version};
+use super::version::Version;
 use crate::contract::component::Component;
 use crate::contract::schema::Member;
 use crate::contract::text::joined;
@@ -296,7 +297,7 @@ impl Seen<'_> {
         unknown.map_or(Met::No, Met::Unknown)
     }
 
-    /// Whether versions go together, afterwards. What didn't go together before is told, and no reason to stop: staying as it
+    /// Whether versions go together, afterwards. What didn't go together before is reported, and no reason to stop: staying as it
     /// is wouldn't help.
     pub(super) fn together(&self, row: &Together) -> Found {
         let mut found = Found::default();

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::Version;
+use super::version::Version;
 use crate::contract::cmd::Cmd;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;

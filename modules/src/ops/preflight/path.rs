@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Version;
 use super::checks::{Found, Seen};
 use super::moves::track;
 use super::tables::{self, Path};
+use super::version::Version;
 use crate::contract::component::Component;
 use crate::ops::status::ComponentStatus;
 

@@ -16,7 +16,7 @@ impl Version {
     /// The version in a text, if it begins with one that can be compared.
     ///
     /// `0+git.4a608fc` is what snapcraft makes of `version: git` without a tag (MicroCeph's branch for quincy, its
-    /// `snap/snapcraft.yaml`): it says nothing. What comes behind a `~` stands before the version, and nobody knows how far
+    /// `snap/snapcraft.yaml`): it says nothing. What comes after a `~` stands before the version, and nobody knows how far
     /// (Debian's policy, 5.6.12).
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let end = text

@@ -1,4 +1,4 @@
-//! How a member comes to the revision that all members are to have, told before anything is done.
+//! How a member comes to the revision that all members are to have, known before anything is done.
 //!
 //! The cohort is to give all members the same. Where it doesn't, upstream's way is a refresh by the revision's number
 //! (MicroCloud's `how-to/update_upgrade`, LXD's `howto/snap`); where a newer release took its place meanwhile, a refresh
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_newer_release_is_told_from_one_that_a_member_does_not_get() {
+    fn a_newer_release_is_not_one_that_a_member_does_not_get() {
         let number = || Aim::Number("1502".into());
         let replaced = |by: &str| Aim::Replaced(by.into());
         let cases = [

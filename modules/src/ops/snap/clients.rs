@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_are_told_by_their_scopes() {
+    fn clients_are_known_by_their_scopes() {
         let text = "==> /sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice/snap.lxd.lxc-3b5d4d0c-7e2e-4a0e-9b39-0f3a8d6f5c11.scope/cgroup.procs <==\n4242\n4250\n\n\
                     ==> /sys/fs/cgroup/system.slice/snap.microceph.ceph.3b5d4d0c-7e2e-4a0e-9b39-0f3a8d6f5c12.scope/cgroup.procs <==\n77\n\n\
                     ==> /sys/fs/cgroup/system.slice/snap.lxd.hook.configure-3b5d4d0c-7e2e-4a0e-9b39-0f3a8d6f5c13.scope/cgroup.procs <==\n\

@@ -6,8 +6,9 @@ use futures_util::future::join;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MemberStatus;
 use super::halfway::{self, Halfway};
+use super::health::{Health, Judged};
+use super::member::MemberStatus;
 use crate::contract::component::Component;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
@@ -48,36 +49,6 @@ pub struct ComponentStatus {
     /// What is worth knowing and not wrong: health codes that are no reason to stop, and flags that somebody has set.
     #[serde(default)]
     pub notes: Vec<String>,
-}
-
-/// How a component is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Health {
-    /// Nothing speaks against going on.
-    Ok,
-    /// Members that have a release wait for the others to have it too.
-    Waiting,
-    /// Something is wrong.
-    Bad,
-    /// It isn't known, which is not the same as well.
-    Unknown,
-    /// No member has it.
-    Absent,
-}
-
-impl Health {
-    /// One word for people.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Waiting => "waiting",
-            Self::Bad => "bad",
-            Self::Unknown => "unknown",
-            Self::Absent => "absent",
-        }
-    }
 }
 
 pub(super) async fn read(
@@ -148,9 +119,6 @@ fn presence(component: Component, members: &[MemberStatus]) -> Presence {
         without: names(without),
     }
 }
-
-/// How a component is, and what is wrong with it.
-pub(super) type Judged = (Health, Vec<String>);
 
 struct Seen {
     judged: Result<Judged, OpError>,

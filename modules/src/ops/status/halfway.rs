@@ -8,7 +8,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::component::{Health, Judged};
+use super::health::{Health, Judged};
 use crate::contract::cx::Unmet;
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
@@ -97,7 +97,7 @@ impl Halfway {
         self.behind.contains(member)
     }
 
-    /// Whether so many daemons that are behind don't serve that the database has no majority.
+    /// Whether enough daemons that are behind don't serve that the database has no majority.
     fn lacks_majority(&self) -> bool {
         2 * self.stopped.len() >= self.ahead.len() + self.behind.len()
     }
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn newer_is_told_by_the_version_and_only_then_by_the_revision() {
+    fn newer_is_known_by_the_version_and_then_by_the_revision() {
         let newest = |a: &Installed, b: &Installed| {
             let halfway = Halfway::of(&[(&"m1".into(), a), (&"m2".into(), b)]);
             halfway.map(|halfway| halfway.ahead.join(", "))
@@ -300,28 +300,28 @@ mod tests {
         let refused = Output::exit(1, "", "Error: connect: connection refused\n");
         let waits = rows(["NEEDS UPGRADE", "UPGRADING", "NEEDS UPGRADE"]);
         let old = rows(["UNREACHABLE", "UNREACHABLE", "ONLINE"]);
-        let told = |a, b, c| judge(vec![view("m1", a), view("m2", b), view("m3", c)], "m2");
+        let reported = |a, b, c| judge(vec![view("m1", a), view("m2", b), view("m3", c)], "m2");
         assert_eq!(
-            told(&refused, &waits, &old),
+            reported(&refused, &waits, &old),
             "waiting: m2 waits until m1, m3 have 1501 too; m1 doesn't serve until it has 1501"
         );
         // Two of three don't run, so that the third has no database.
         assert_eq!(
-            told(&refused, &refused, &refused),
+            reported(&refused, &refused, &refused),
             "waiting: m1, m3 don't serve until they have 1501"
         );
         // One that is ahead and doesn't run: the same would become of the others.
         let online = rows(["ONLINE", "UNREACHABLE", "ONLINE"]);
-        let bad = told(&online, &refused, &online);
+        let bad = reported(&online, &refused, &online);
         assert!(
             bad.starts_with("bad: ") && bad.contains("MicroCeph on m2: microceph failed"),
             "{bad}"
         );
         let garbage = Output::exit(0, "[", "");
-        assert!(told(&garbage, &waits, &old).starts_with("bad: MicroCeph on m1: "));
+        assert!(reported(&garbage, &waits, &old).starts_with("bad: MicroCeph on m1: "));
         let distrusts = rows(["UNREACHABLE", "NOT TRUSTED", "ONLINE"]);
         assert!(
-            told(&refused, &waits, &distrusts).starts_with("bad: MicroCeph: m2 is NOT TRUSTED")
+            reported(&refused, &waits, &distrusts).starts_with("bad: MicroCeph: m2 is NOT TRUSTED")
         );
     }
 }

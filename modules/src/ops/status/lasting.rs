@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{MemberStatus, member_status};
+use super::member::{self, MemberStatus};
 use crate::contract::cmd::Cmd;
 use crate::contract::component::Component;
 use crate::contract::cx::{Cx, Unmet};
@@ -198,7 +198,7 @@ type Facts = Result<BTreeMap<String, String>, OpError>;
 /// Reads all areas of the components that are there.
 pub(super) async fn look(cx: &Cx) -> Vec<Area> {
     let names = cx.members();
-    let members = join_all(names.iter().map(|member| member_status(cx, member))).await;
+    let members = join_all(names.iter().map(|member| member::status(cx, member))).await;
     let mut areas = Vec::new();
     let mut add = |name: &str, facts: Facts| {
         let (facts, unread) = match facts {

@@ -9,7 +9,7 @@ use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Observation, Op};
 use crate::contract::schema::Span;
 
-/// Go on only if the cluster is as it must be. Everything that isn't is named, not only the first thing.
+/// Continue only if the cluster is as it must be. Everything that isn't is named, not only the first thing.
 ///
 /// All members must be reachable, and no change of a component may be in progress.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use table::Class;
+
 /// Codes that are raised, with their counts.
 pub type Codes = BTreeMap<String, u64>;
 
@@ -37,22 +39,6 @@ pub enum Severity {
     /// An error, and whatever else Ceph may call it in times to come.
     #[serde(rename = "HEALTH_ERR", other)]
     Err,
-}
-
-/// What a code means for a refresh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Class {
-    /// It comes with a refreshed member and goes away again: wait for that.
-    Passing,
-    /// About data: under it nothing may be taken down.
-    Data,
-    /// It comes with an upgrade, or tells of what is judged by itself: no reason to stop.
-    Expected,
-    /// Not about data: no reason to stop where it was raised before.
-    Standing,
-    /// Not known. Judged by its severity: an error as `data`, a warning as `standing`.
-    Unknown,
 }
 
 /// A code that is raised, and what it means.
@@ -171,7 +157,7 @@ pub(super) fn remedy(code: &str) -> Option<&'static str> {
 #[must_use]
 pub fn notes(raised: &[Raised]) -> Vec<String> {
     let mut groups: Vec<(&str, Vec<&Raised>)> = Vec::new();
-    // Flags are told by whom they are set for.
+    // Flags are told apart by whom they are set for.
     let shown = raised.iter().filter(|r| {
         !r.muted
             && !matches!(r.class, Class::Passing | Class::Data)

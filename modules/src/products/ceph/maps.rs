@@ -351,6 +351,6 @@ impl Versions {
 /// `ceph osd|mon metadata WHO -f json`
 #[derive(Clone, Debug, Deserialize)]
 pub struct Metadata {
-    /// What the daemon said it is when it started.
+    /// What the daemon reported it is when it started.
     pub(crate) ceph_version: String,
 }

@@ -1,4 +1,4 @@
-//! `ceph -s`, and what in it speaks against going on.
+//! `ceph -s`, and what in it speaks against continuing.
 
 use std::collections::BTreeMap;
 
@@ -184,7 +184,7 @@ impl Status {
             .collect()
     }
 
-    /// Everything that speaks against taking a member down, or against going on after one came back. `since` are the codes
+    /// Everything that speaks against taking a member down, or against continuing after one came back. `since` are the codes
     /// that were raised before: without them, a code that isn't about data doesn't count.
     pub(crate) fn problems(&self, since: Option<&Codes>, aside: Aside) -> Vec<String> {
         let mut problems = self.missing_daemons(aside);

@@ -42,7 +42,7 @@ fn real_situations_are_judged() {
     insta::assert_snapshot!(judged.join("\n"));
 }
 
-/// What speaks against going on while one code is raised, beside the codes that were there before.
+/// What speaks against continuing while one code is raised, beside the codes that were there before.
 fn with_check(code: &str, severity: Severity, muted: bool, since: Option<&Codes>) -> Vec<String> {
     let mut status = sample("01-ok");
     let check = Check {
@@ -90,14 +90,14 @@ fn codes_are_judged_by_what_they_mean() {
         ("RECENT_CRASH", Warn, Some(before(1))),
         ("MGR_MODULE_ERROR", Err, Some(before(1))),
     ];
-    let told = stops.map(|(code, severity, since)| {
+    let reported = stops.map(|(code, severity, since)| {
         with_check(code, severity, false, since.as_ref()).join("; ")
     });
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(reported.join("\n"));
 }
 
 #[test]
-fn codes_that_are_no_reason_to_stop_are_told_with_what_to_do() {
+fn codes_that_are_no_reason_to_stop_come_with_what_to_do() {
     let mut status = sample("01-ok");
     let raise = [
         (
@@ -168,7 +168,7 @@ fn noout_is_found_for_the_host_and_for_all() {
 }
 
 #[test]
-fn flags_are_told_by_whom_they_are_set_for() {
+fn flags_are_grouped_by_whom_they_are_set_for() {
     let dump: OsdDump = serde_json::from_str(
         r#"{"flags_set":["noout","norecover","sortbitwise"],"crush_node_flags":{"micro02":["noout","noup"]},"require_osd_release":"squid","osds":[]}"#,
     )

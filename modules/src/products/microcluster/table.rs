@@ -3,7 +3,23 @@
 //! `lxd/shared/cmd/table.go` draws it: a header, a border below every row, nothing wrapped. Columns are found by their names,
 //! and whatever isn't drawn so is refused with its line: a member that is misread is worse than none.
 
-use super::Row;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::contract::schema::Member;
+
+/// A member, as the database knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Row {
+    /// Its name.
+    pub(crate) name: Member,
+    /// Its address and port.
+    pub(crate) address: String,
+    /// `voter`, `stand-by`, `spare`, or `PENDING` until the next heartbeat.
+    pub(crate) role: String,
+    /// `ONLINE`, `UNREACHABLE`, `UPGRADING` or `NEEDS UPGRADE`, as the member that was asked sees it.
+    pub(crate) status: String,
+}
 
 /// What `cluster list` has had for columns in every release that prints nothing else (`cmd/microceph/cluster_list.go`).
 const COLUMNS: [&str; 5] = ["NAME", "ADDRESS", "ROLE", "FINGERPRINT", "STATUS"];

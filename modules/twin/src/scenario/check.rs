@@ -8,63 +8,88 @@ use lockstep_modules::contract::near::hint;
 use super::{Published, Scenario};
 use crate::programs::app;
 
+/// What can't be: the word to be looked for in the file, and a sentence.
+type Wrong = (String, String);
+
 impl Scenario {
     /// Whether there can be such a cluster.
     ///
     /// # Errors
     /// With the first thing that can't be: the word to be looked for in the file, and a sentence.
-    pub fn check(&self) -> Result<(), (String, String)> {
+    pub fn check(&self) -> Result<(), Wrong> {
+        self.check_members()?;
+        self.check_clients()?;
+        self.check_buckets()?;
+        self.check_leaders()?;
+        self.check_snaps()?;
+        self.check_channels()?;
+        self.check_revisions()?;
+        let mut world = self.build();
+        for fault in &self.faults {
+            world
+                .inject(fault.clone())
+                .map_err(|e| (fault.trouble.name().to_owned(), e))?;
+        }
+        Ok(())
+    }
+
+    /// Whether something is on a member.
+    fn on_member(&self, what: &str, name: &str) -> Result<(), Wrong> {
+        if self.members.iter().any(|member| member == name) {
+            return Ok(());
+        }
         let known: Vec<&str> = self.members.iter().map(String::as_str).collect();
-        let member = |what: &str, name: &str| {
-            if known.contains(&name) {
-                return Ok(());
-            }
-            let what = format!(
-                "{what} is on {name:?}, which is no member{}",
-                hint(name, &known)
-            );
-            Err((format!("{name:?}"), what))
-        };
-        for (i, name) in known.iter().enumerate() {
-            if known[..i].contains(name) {
-                return Err((
-                    format!("{name:?}"),
-                    format!("there are two members called {name:?}"),
-                ));
+        let hint = hint(name, &known);
+        let what = format!("{what} is on {name:?}, which is no member{hint}");
+        Err((format!("{name:?}"), what))
+    }
+
+    /// Each name is that of one member, and everything is on one of them.
+    fn check_members(&self) -> Result<(), Wrong> {
+        for (i, name) in self.members.iter().enumerate() {
+            if self.members[..i].contains(name) {
+                let what = format!("there are two members called {name:?}");
+                return Err((format!("{name:?}"), what));
             }
         }
-        for name in &self.storage.monitors {
-            member("a monitor", name)?;
-        }
-        for name in &self.storage.disks {
-            member("an OSD", name)?;
-        }
-        for name in &self.network.central {
-            member("an OVN database", name)?;
+        let monitors = self.storage.monitors.iter().map(|name| ("a monitor", name));
+        let disks = self.storage.disks.iter().map(|name| ("an OSD", name));
+        let central = &self.network.central;
+        let central = central.iter().map(|name| ("an OVN database", name));
+        for (what, name) in monitors.chain(disks).chain(central) {
+            self.on_member(what, name)?;
         }
         for instance in self.instances.iter().flatten() {
-            member(
-                &format!("the instance {:?}", instance.name),
-                &instance.location,
-            )?;
+            let what = format!("the instance {:?}", instance.name);
+            self.on_member(&what, &instance.location)?;
         }
-        for name in self.installed.keys() {
-            member("a snap", name)?;
-        }
-        for name in self.hosts.keys() {
-            member("a host", name)?;
-        }
+        let snaps = self.installed.keys().map(|name| ("a snap", name));
+        let hosts = self.hosts.keys().map(|name| ("a host", name));
+        snaps
+            .chain(hosts)
+            .try_for_each(|(what, name)| self.on_member(what, name))
+    }
+
+    /// Clients are programs on members.
+    fn check_clients(&self) -> Result<(), Wrong> {
         for client in &self.clients {
+            let wrong = |what: String| (format!("{client:?}"), what);
             let Some((name, program)) = client.split_once(' ') else {
                 let what = format!("{client:?} is no client: write \"MEMBER PROGRAM\"");
-                return Err((format!("{client:?}"), what));
+                return Err(wrong(what));
             };
-            member("a client", name).map_err(|(_, what)| (format!("{client:?}"), what))?;
+            self.on_member("a client", name)
+                .map_err(|(_, what)| wrong(what))?;
             if app(program).is_none() {
                 let what = format!("the client {program:?} is no program of a component's snap");
-                return Err((format!("{client:?}"), what));
+                return Err(wrong(what));
             }
         }
+        Ok(())
+    }
+
+    /// Buckets are in pools.
+    fn check_buckets(&self) -> Result<(), Wrong> {
         let pools = self.pools();
         let pools: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
         for bucket in &self.buckets {
@@ -78,65 +103,69 @@ impl Scenario {
                 return Err((format!("{pool:?}"), what));
             }
         }
-        let among = |what: &str, name: &Option<String>, all: &[String]| match name {
-            Some(name) if !all.contains(name) => {
+        Ok(())
+    }
+
+    /// Who leads has what is led.
+    fn check_leaders(&self) -> Result<(), Wrong> {
+        let (monitors, central) = (self.monitors(), self.central());
+        let (storage, network) = (&self.storage, &self.network);
+        let leaders = [
+            ("the active manager", &storage.manager, &monitors),
+            (
+                "the northbound leader",
+                &network.northbound_leader,
+                &central,
+            ),
+            (
+                "the southbound leader",
+                &network.southbound_leader,
+                &central,
+            ),
+        ];
+        for (what, name, all) in leaders {
+            if let Some(name) = name
+                && !all.contains(name)
+            {
                 let what = format!("{what} is {name:?}, where there is none");
-                Err((format!("{name:?}"), what))
+                return Err((format!("{name:?}"), what));
             }
-            _ => Ok(()),
-        };
-        among(
-            "the active manager",
-            &self.storage.manager,
-            &self.monitors(),
-        )?;
-        among(
-            "the northbound leader",
-            &self.network.northbound_leader,
-            &self.central(),
-        )?;
-        among(
-            "the southbound leader",
-            &self.network.southbound_leader,
-            &self.central(),
-        )?;
-        let named = self
-            .without
-            .iter()
-            .chain(self.channels.keys())
-            .chain(self.releases.iter().map(|r| &r.snap));
-        let named = named.chain(self.installed.values().flat_map(BTreeMap::keys));
-        for snap in named {
+        }
+        Ok(())
+    }
+
+    /// Snaps are those of components.
+    fn check_snaps(&self) -> Result<(), Wrong> {
+        let released = self.releases.iter().map(|r| &r.snap);
+        let installed = self.installed.values().flat_map(BTreeMap::keys);
+        let named = self.without.iter().chain(self.channels.keys());
+        for snap in named.chain(released).chain(installed) {
             snap.parse::<Component>()
                 .map_err(|what| (format!("{snap:?}"), what))?;
         }
-        self.check_channels()?;
+        Ok(())
+    }
+
+    /// Revisions that members have are those of releases.
+    fn check_revisions(&self) -> Result<(), Wrong> {
         let store = self.build_store();
         for (member, snaps) in &self.installed {
             for (snap, installed) in snaps {
-                let there = |r: &Published| r.snap == *snap && r.revision == installed.revision;
-                if !self.releases.iter().any(there)
-                    && store.release(snap, installed.revision).is_none()
-                {
+                let revision = installed.revision;
+                let there = |r: &Published| r.snap == *snap && r.revision == revision;
+                if !self.releases.iter().any(there) && store.release(snap, revision).is_none() {
                     let what = format!(
-                        "{member} has revision {} of {snap}, which is in no release",
-                        installed.revision
+                        "{member} has revision {revision} of {snap}, which is in no release"
                     );
-                    return Err((installed.revision.to_string(), what));
+                    return Err((revision.to_string(), what));
                 }
             }
-        }
-        let mut world = self.build();
-        for fault in &self.faults {
-            world
-                .inject(fault.clone())
-                .map_err(|e| (fault.trouble.name().to_owned(), e))?;
         }
         Ok(())
     }
 
     /// Every channel that members follow has something in the store.
-    fn check_channels(&self) -> Result<(), (String, String)> {
+    fn check_channels(&self) -> Result<(), Wrong> {
         let store = self.build_store();
         for (snap, channel) in &self.channels {
             let there = |r: &Published| r.snap == *snap && r.channel == *channel;

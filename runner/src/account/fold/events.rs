@@ -8,6 +8,7 @@ use lockstep_modules::contract::schema::Member;
 use super::Fold;
 use crate::account::{Command, Output, Progress, Session, What, between};
 use crate::event::{Change, CommandEnd, Event, Stamped};
+use crate::failure::Failure;
 use crate::journal::By;
 use crate::path::StepPath;
 
@@ -27,6 +28,28 @@ impl Fold {
         }
         let (alone, session) = (self.alone(at), self.session);
         self.reach(session, at);
+        match event {
+            Event::Log {
+                level,
+                scope,
+                message,
+            } => {
+                let what = What::Logged {
+                    level,
+                    scope,
+                    message,
+                };
+                self.turn(at, session, what);
+            }
+            Event::Interrupted { level } => self.turn(at, session, What::Interrupted { level }),
+            Event::RunEnded { outcome, detail } if alone => self.outcome = Some((outcome, detail)),
+            other => self.of_step(at, alone, other),
+        }
+    }
+
+    /// An event of a step, which is all that is known of it where the events are `alone`.
+    fn of_step(&mut self, at: Timestamp, alone: bool, event: Event) {
+        let session = self.session;
         match event {
             Event::StepStarted { step, .. } => {
                 let step = self.named(step);
@@ -52,10 +75,7 @@ impl Fold {
                 stdout,
                 stderr,
             } => {
-                if matches!(end, CommandEnd::Ended(_)) {
-                    self.found(&path, Some(&member), at);
-                }
-                self.step(&path).command(Command {
+                let command = Command {
                     at,
                     member,
                     command,
@@ -65,7 +85,8 @@ impl Fold {
                     last: at,
                     stdout: Output::of(stdout),
                     stderr: Output::of(stderr),
-                });
+                };
+                self.command(&path, command);
             }
             Event::Mended { member, reason, .. } => {
                 self.turn(at, session, What::Mended { member, reason });
@@ -74,22 +95,7 @@ impl Fold {
                 path,
                 member,
                 reason,
-            } => {
-                let key = (path.clone(), member.clone());
-                // It is reported again and again while it lasts.
-                if let Entry::Vacant(vacant) = self.lost.entry(key) {
-                    vacant.insert(at);
-                    self.turn(
-                        at,
-                        session,
-                        What::Lost {
-                            path,
-                            member,
-                            reason,
-                        },
-                    );
-                }
-            }
+            } => self.lost(at, path, member, reason),
             Event::StepDone {
                 step,
                 summary,
@@ -109,18 +115,7 @@ impl Fold {
                 failure,
                 attempt,
                 ..
-            } => {
-                self.step(&path).failed_attempt(attempt, at);
-                self.turn(
-                    at,
-                    session,
-                    What::Retried {
-                        path,
-                        failure,
-                        attempt,
-                    },
-                );
-            }
+            } => self.retried(at, path, failure, attempt),
             Event::StepFailed { path, failure } if alone => {
                 let step = self.step(&path);
                 step.end(session, at, Progress::Failed);
@@ -132,26 +127,43 @@ impl Fold {
                 failure,
                 in_doubt,
             } if alone => self.hold(at, session, path, failure, in_doubt),
-            Event::Log {
-                level,
-                scope,
-                message,
-            } => self.turn(
-                at,
-                session,
-                What::Logged {
-                    level,
-                    scope,
-                    message,
-                },
-            ),
-            Event::Interrupted { level } => self.turn(at, session, What::Interrupted { level }),
-            Event::RunEnded { outcome, detail } if alone => self.outcome = Some((outcome, detail)),
-            Event::RunStarted { .. }
-            | Event::StepFailed { .. }
+            Event::StepFailed { .. }
             | Event::StepHeld { .. }
+            | Event::RunStarted { .. }
+            | Event::Log { .. }
+            | Event::Interrupted { .. }
             | Event::RunEnded { .. } => {}
         }
+    }
+
+    fn command(&mut self, path: &StepPath, command: Command) {
+        if matches!(command.end, CommandEnd::Ended(_)) {
+            self.found(path, Some(&command.member), command.at);
+        }
+        self.step(path).command(command);
+    }
+
+    fn lost(&mut self, at: Timestamp, path: StepPath, member: Member, reason: String) {
+        // It is reported again and again while it lasts.
+        if let Entry::Vacant(vacant) = self.lost.entry((path.clone(), member.clone())) {
+            vacant.insert(at);
+            let what = What::Lost {
+                path,
+                member,
+                reason,
+            };
+            self.turn(at, self.session, what);
+        }
+    }
+
+    fn retried(&mut self, at: Timestamp, path: StepPath, failure: Failure, attempt: u32) {
+        self.step(&path).failed_attempt(attempt, at);
+        let what = What::Retried {
+            path,
+            failure,
+            attempt,
+        };
+        self.turn(at, self.session, what);
     }
 
     fn run_started(

@@ -4,16 +4,7 @@ use clap::Args;
 
 use super::resume::{Common, continue_run};
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep abort update-14", "restore settings, and end"),
-    (
-        "lockstep abort update-14 --assume-done STEP=RESULT",
-        "you restored it by hand",
-    ),
-];
 
 /// Which run is aborted.
 #[derive(Args)]

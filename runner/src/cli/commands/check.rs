@@ -10,7 +10,6 @@ use serde_json::json;
 use super::playbook::{Which, machines_of};
 use crate::check::{Check, Finding, Report};
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
 use crate::cli::print;
@@ -20,18 +19,6 @@ use crate::report::harmless::harmless;
 use crate::script::Source;
 use crate::target::Made;
 use crate::trial::Piece;
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep check site/update.lua", "three members"),
-    (
-        "lockstep check site/update.lua --members 1 --members 5",
-        "one, and five",
-    ),
-    (
-        "lockstep check site/update.lua --try 214",
-        "repeat one finding",
-    ),
-];
 
 /// What a check takes.
 #[derive(Args)]
@@ -126,11 +113,7 @@ fn print(
 ) {
     let teller = Teller::of(sources, Ink::stdout());
     for finding in &report.findings {
-        let excerpt = teller.excerpt(
-            &finding.site,
-            &finding.what,
-            finding.step.as_str().is_empty(),
-        );
+        let excerpt = teller.excerpt(&finding.site, &finding.what, finding.step.is_none());
         let excerpt = excerpt.map_or_else(String::new, |excerpt| excerpt + "\n");
         let (head, rest) = text(again, finding);
         print::styled(&format!(
@@ -166,7 +149,7 @@ fn text(again: &str, finding: &Finding) -> (String, String) {
     };
     let head = format!("{place}{rule}: {what}");
     let mut text = String::new();
-    if !step.as_str().is_empty() {
+    if let Some(step) = step {
         text.push_str(&format!("  step     {step}\n"));
     }
     for (i, disturbance) in finding.disturbed.iter().enumerate() {

@@ -5,16 +5,9 @@ use lockstep_modules::contract::near::hint;
 use serde_json::json;
 
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::print;
 use crate::generate;
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep doc", "all modules"),
-    ("lockstep doc snap", "a module"),
-    ("lockstep doc snap.refresh", "an op"),
-];
 
 /// What is looked up.
 #[derive(Args)]

@@ -12,21 +12,12 @@ use lockstep_modules::contract::schema::Member;
 use lockstep_modules::transport::ssh::Ssh;
 use serde::Deserialize;
 
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
 use crate::cli::global::Global;
 use crate::config::address;
 use crate::private::{self, Over};
 use crate::report::harmless::one_line;
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep init ubuntu@micro01", "write cluster.toml"),
-    (
-        "lockstep init ubuntu@micro01 --name lab -o lab.toml",
-        "more than one cluster",
-    ),
-];
 
 /// Where to begin.
 #[derive(Args)]

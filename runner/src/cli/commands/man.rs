@@ -5,21 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Command};
 use clap_mangen::Man;
-use lockstep_modules::contract::op::Registry;
 use roff::{Roff, bold, italic, roman};
 
-use crate::cli::example::Example;
+use crate::cli::examples::{Example, examples};
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::help::{self, ENVIRONMENT, FILES};
 use crate::private::{self, Over, SHARED};
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep man | man -l -", "read it"),
-    (
-        "lockstep man ~/.local/share/man/man1",
-        "for man lockstep-update, and the others",
-    ),
-];
 
 /// Where the pages go.
 #[derive(Args)]
@@ -29,8 +20,9 @@ pub(crate) struct ManArgs {
     folder: Option<PathBuf>,
 }
 
-pub(crate) fn man(registry: &Registry, args: &ManArgs) -> Result<Exit, Fault> {
-    let pages = pages(registry)?;
+/// Prints or writes the pages of the command line, given as a whole and command by command.
+pub(crate) fn man(line: &(Command, Vec<Command>), args: &ManArgs) -> Result<Exit, Fault> {
+    let pages = pages(line);
     let Some(folder) = &args.folder else {
         if let Some((_, page)) = pages.first() {
             out!("{}", page.trim_end());
@@ -51,21 +43,17 @@ pub(crate) fn man(registry: &Registry, args: &ManArgs) -> Result<Exit, Fault> {
 }
 
 /// The pages by their file names, lockstep(1) first.
-///
-/// # Errors
-/// Where a shipped playbook can't be loaded: its parameters belong to a page.
-fn pages(registry: &Registry) -> Result<Vec<(String, String)>, Fault> {
-    let (overview, commands) = help::commands(registry)?;
-    let mut pages = vec![page(&overview, &about_all(&overview))];
+fn pages((overview, commands): &(Command, Vec<Command>)) -> Vec<(String, String)> {
+    let mut pages = vec![page(overview, &about_all(overview))];
     pages.extend(
         commands
             .iter()
             .map(|command| page(command, &about_one(command))),
     );
-    Ok(pages)
+    pages
 }
 
-/// A page: what clap knows of a command, and the sections behind that.
+/// A page: what clap knows of a command, and the sections after that.
 fn page(command: &Command, sections: &Roff) -> (String, String) {
     let bare = command.clone().after_help("").after_long_help("");
     let man = Man::new(bare);
@@ -102,7 +90,7 @@ fn about_all(command: &Command) -> Roff {
                 .text([roman(about)]);
         }
     }
-    examples(&mut roff, help::examples("lockstep"));
+    add_examples(&mut roff, examples("lockstep"));
     roff.control("SH", ["EXIT STATUS"]);
     for (code, meaning) in help::codes() {
         roff.control("TP", [])
@@ -145,14 +133,14 @@ fn about_one(command: &Command) -> Roff {
         }
         roff.control("fi", []);
     }
-    examples(&mut roff, help::examples(command.get_name()));
+    add_examples(&mut roff, examples(command.get_name()));
     roff.control("SH", ["EXIT STATUS"])
         .text([roman("See "), bold("lockstep"), roman("(1).")]);
     see_also(&mut roff, &["lockstep(1)"]);
     roff
 }
 
-fn examples(roff: &mut Roff, examples: &[Example]) {
+fn add_examples(roff: &mut Roff, examples: &[Example]) {
     roff.control("SH", ["EXAMPLES"]);
     for (line, what) in examples {
         roff.control("TP", [])

@@ -9,20 +9,11 @@ use lockstep_modules::contract::cmd::quote;
 use serde_json::json;
 
 use crate::bundle::shipped;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
 use crate::cli::help::columns;
 use crate::cli::print;
 use crate::private::folder_of;
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep new site/drain.lua", "a standalone playbook"),
-    (
-        "lockstep new site/update.lua --extends update",
-        "the shipped one plus your additions",
-    ),
-];
 
 /// What is to be written.
 #[derive(Args)]

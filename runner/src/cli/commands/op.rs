@@ -10,7 +10,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::print;
@@ -23,15 +22,6 @@ use crate::runs::Runs;
 use crate::secret::Secrets;
 use crate::session::{Begin, Once, Session, results};
 use crate::target::{Target, Way};
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep op snap.info --snap lxd --all", "on all members"),
-    ("lockstep op microovn.timers --help", "what an op takes"),
-    (
-        "lockstep op exec -m micro01 --effect read /usr/bin/uptime",
-        "any program",
-    ),
-];
 
 /// The command `op`, with a subcommand for every op.
 pub(crate) fn command(registry: &Registry) -> Command {
@@ -401,8 +391,8 @@ impl Printed {
         Self::deserialize(fields).unwrap_or_default()
     }
 
-    /// Prints each line on the stream that it was printed on, behind the member where there are several. Returns whether
-    /// anything was said.
+    /// Prints each line on the stream that it was printed on, after the member where there are several. Returns whether
+    /// anything was printed.
     fn tell(&self, who: &str, before: &str) -> bool {
         if self.cut {
             err!("{who}only the end of its output was kept");

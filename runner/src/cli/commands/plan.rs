@@ -16,14 +16,12 @@ use serde_json::json;
 use super::op;
 use super::playbook::{Which, machines_of};
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
 use crate::cli::global::Global;
 use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::cli::target;
-use crate::path::StepPath;
 use crate::plan::{End, Plan, Step, make};
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
@@ -31,15 +29,6 @@ use crate::script::Source;
 use crate::session::{Once, given};
 use crate::target::Target;
 use crate::trial::Piece;
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep plan update", "what an update will do"),
-    ("lockstep plan upgrade --to 3 -v", "with every step"),
-    (
-        "lockstep plan site/update.lua -o update.plan",
-        "for run --plan",
-    ),
-];
 
 /// What a plan takes.
 #[derive(Args)]
@@ -231,7 +220,7 @@ fn print(plan: &Plan, verbose: bool) {
         out!("Instances: {line}");
     }
     for setting in &plan.settings {
-        let back = if setting.given_back {
+        let back = if setting.restored {
             "changed, then restored"
         } else {
             "changed, and NOT restored"
@@ -247,7 +236,12 @@ fn end(end: &End, sources: &BTreeMap<String, Source>) {
         End::Stops {
             step, why, site, ..
         } => {
-            out!("The run would stop: {why}{}{}", place(site), at(step));
+            let at = step.as_ref().map(|step| format!(", at {step}"));
+            out!(
+                "The run would stop: {why}{}{}",
+                place(site),
+                at.unwrap_or_default()
+            );
             (site, why)
         }
         End::Open { site, why } => {
@@ -271,13 +265,5 @@ fn place(site: &str) -> String {
         String::new()
     } else {
         format!(" ({site})")
-    }
-}
-
-fn at(step: &StepPath) -> String {
-    if step.as_str().is_empty() {
-        String::new()
-    } else {
-        format!(", at {step}")
     }
 }

@@ -7,7 +7,6 @@ use lockstep_modules::contract::cluster::MemberConfig;
 
 use crate::bundle::{Main, Playbooks};
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::global::Global;
@@ -18,34 +17,6 @@ use crate::cli::target::{self, machines};
 use crate::plan::Plan;
 use crate::session::{Begin, Draft};
 use crate::target::Target;
-
-pub(crate) const RUN: &[Example] = &[
-    ("lockstep run site/update.lua", "a playbook from a file"),
-    ("lockstep run site/update.lua --help", "what it takes"),
-    (
-        "lockstep run site/update.lua --cluster twin:4",
-        "on a simulated cluster",
-    ),
-];
-
-pub(crate) const UPGRADE: &[Example] = &[
-    ("lockstep upgrade --to 3", "a set of channels"),
-    ("lockstep upgrade --lxd 6/stable", "one component"),
-    (
-        "lockstep upgrade --lxd 6/stable --cluster twin:4",
-        "simulated",
-    ),
-];
-
-pub(crate) const UPDATE: &[Example] = &[
-    ("lockstep update", "the cluster of cluster.toml"),
-    ("lockstep update --cluster twin:4", "a simulated one"),
-    ("lockstep update --only lxd,microcloud", "some components"),
-    (
-        "lockstep update --plan update.plan",
-        "only what is in the plan",
-    ),
-];
 
 /// The other answer to what happens on a failure.
 pub(crate) const DELIVER: &str = "deliver";

@@ -9,23 +9,11 @@ use serde_json::{Map, Value, json};
 use super::playbook::main_of;
 use crate::bundle::{Playbooks, lua_files};
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::print;
 use crate::failure::Failure;
 use crate::script::{Param, Playbook, Script};
 use crate::trust;
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    (
-        "lockstep playbooks",
-        "shipped ones, and those here and in site/",
-    ),
-    (
-        "lockstep playbooks ops/lua --json",
-        "of another folder, for programs",
-    ),
-];
 
 /// Where is looked.
 #[derive(Args)]
@@ -95,7 +83,7 @@ fn files(folders: &[PathBuf]) -> Result<Vec<String>, Fault> {
     let mut files = Vec::new();
     if folders.is_empty() {
         for folder in [".", "site"].map(Path::new) {
-            // Nobody has said that there is one, or that it can be read.
+            // There may be none, or one that can't be read.
             files.extend(lua_files(folder).unwrap_or_default());
         }
     }

@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use super::playbook::main_of;
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::params::{self, Params};
@@ -20,15 +19,6 @@ use crate::cli::target;
 use crate::engine::Finish;
 use crate::session::{Begin, Draft};
 
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep preflight", "can an update start?"),
-    ("lockstep preflight --to 3", "can an upgrade?"),
-    (
-        "lockstep preflight --accept disk",
-        "accept this check even if it fails",
-    ),
-];
-
 const PLAYBOOK: &str = "preflight";
 
 /// What would be done.
@@ -38,7 +28,7 @@ pub(crate) struct PreflightArgs {
     params: Params,
 }
 
-/// Makes all checks and shows what each came to. Exits with 0 only if nothing speaks against going on.
+/// Makes all checks and shows what each came to. Exits with 0 only if nothing speaks against continuing.
 pub(crate) fn preflight(app: &App<'_>, args: &PreflightArgs) -> Result<Exit, Fault> {
     let target = target::named(app.global)?;
     let main = main_of(app.global, PLAYBOOK)?;

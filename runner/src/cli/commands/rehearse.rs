@@ -7,23 +7,10 @@ use lockstep_twin::Fault as Mishap;
 
 use super::playbook::{self, RunArgs, machines_of, main_of};
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
 use crate::config::read_scenario;
 use crate::target::{Made, Target};
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep rehearse update --members 5", "see how it goes"),
-    (
-        "lockstep rehearse update --fault refresh-fails:lxd,micro02",
-        "practice a hold",
-    ),
-    (
-        "lockstep rehearse update --fault cut:micro03@microceph/micro03+5m --speed 60",
-        "watch it",
-    ),
-];
 
 /// How a rehearsal is set up.
 #[derive(Args)]

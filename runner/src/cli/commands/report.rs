@@ -9,19 +9,10 @@ use serde_json::json;
 use super::show::{soundness, suggestions, unread};
 use crate::account::load;
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::print;
 use crate::private::{self, Over};
 use crate::report::{html, markdown};
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep report update-14 -o report.html", "to look at"),
-    (
-        "lockstep report update-14 --format markdown",
-        "for a ticket",
-    ),
-];
 
 /// Which run, and what becomes of it.
 #[derive(Args)]

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use super::playbook::{DELIVER, main_of};
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::global::Global;
@@ -26,22 +25,6 @@ use crate::report::harmless;
 use crate::report::hold::{self, Suggestion, assumed};
 use crate::secret::Secrets;
 use crate::session::{Choices, SessionError, TakenUp};
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep resume update-14", "try the held steps again"),
-    (
-        "lockstep resume update-14 --assume-done STEP=RESULT",
-        "you did it by hand",
-    ),
-    (
-        "lockstep resume update-14 --deliver",
-        "let it clean up and end",
-    ),
-    (
-        "lockstep resume update-14 --mend",
-        "rehearsal: clear the faults",
-    ),
-];
 
 /// How a run is continued.
 #[derive(Args)]
@@ -159,7 +142,7 @@ pub(super) fn continue_run(
         error => Fault::from(error),
     })?;
     if let (true, false, Finish::Held(held)) = (aborting, app.global.json, &played.finish) {
-        not_given_back(&played.id, held, &runs.history(&played.id)?);
+        not_restored(&played.id, held, &runs.history(&played.id)?);
         return Ok(Exit::Held);
     }
     let exit = tell(&played, app.global);
@@ -210,7 +193,7 @@ fn registry_of(app: &App<'_>, taken: &TakenUp) -> Result<Registry, Fault> {
 }
 
 /// Tells what an abort could not restore, with what to type.
-fn not_given_back(id: &str, held: &[Held], history: &History) {
+fn not_restored(id: &str, held: &[Held], history: &History) {
     out!("{id} is not fully aborted. These were not restored, or their state is unknown:");
     let again = format!("lockstep abort {id}");
     let mut suggestions = vec![Suggestion::new(

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::state;
 use crate::cli::global::Global;
@@ -11,11 +10,6 @@ use crate::cli::table::table;
 use crate::journal::{History, JournalError, Phase};
 use crate::path::StepPath;
 use crate::runs::{Runs, RunsError};
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep runs", "all runs and their state"),
-    ("lockstep runs --json", "for programs"),
-];
 
 /// Where a run stands, in a word.
 fn standing(history: &History, running: bool) -> &'static str {

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use crate::account::{Account, Command, Output, Progress, State, Step, load, span};
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::refusal;
 use crate::cli::print;
@@ -23,15 +22,10 @@ use crate::report::failure::Teller;
 use crate::report::{harmless, hold};
 use crate::source::Source;
 
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep show update-14", "its steps and state"),
-    ("lockstep show update-14 --json", "for programs"),
-];
-
-/// So many of the things that happened fit a screen.
+/// Things that happened that fit a screen.
 const TURNS: usize = 10;
 
-/// So many names of members fit a line.
+/// Names of members that fit a line.
 const NAMES: usize = 8;
 
 /// Which run is shown, and how much of it.
@@ -44,7 +38,7 @@ pub(crate) struct ShowArgs {
     steps: bool,
 }
 
-/// Shows one run. What can't be read is said, and what can be is shown all the same.
+/// Shows one run. What can't be read is reported, and what can be is shown all the same.
 pub(crate) fn show(app: &App<'_>, args: &ShowArgs) -> Result<Exit, Fault> {
     let account = load(&app.runs()?, &args.run)?;
     if app.global.json {
@@ -282,7 +276,7 @@ pub(crate) fn stands(app: &App<'_>, account: &Account) {
         .why
         .as_deref()
         .map_or_else(String::new, |why| format!(": {why}"));
-    let go_on = format!("\nContinue with: lockstep resume {run}");
+    let next = format!("\nContinue with: lockstep resume {run}");
     out!("");
     if let Some(suggestions) = suggestions(app, account, hold::columns()) {
         return out!("{}", harmless(suggestions.trim_end()));
@@ -299,7 +293,7 @@ pub(crate) fn stands(app: &App<'_>, account: &Account) {
             out!("{run}: {}{}; it {cant}", state.word(), harmless(&why));
         }
         State::Suspended | State::BrokenOff => {
-            out!("{run}: {}{}{go_on}", account.state.word(), harmless(&why));
+            out!("{run}: {}{}{next}", account.state.word(), harmless(&why));
         }
         _ => out!("{run}: {}{}", account.state.word(), harmless(&why)),
     }
@@ -345,17 +339,17 @@ fn held(registry: &Registry, step: &Step) -> Option<Held> {
     })
 }
 
-/// Whether it is held because somebody or something said no before anything was changed. A lock that is refused changed
+/// Whether it is held because somebody or something refused it before anything was changed. A lock that is refused changed
 /// nothing.
 fn refused(account: &Account) -> bool {
-    let said_no = |step: &Step| {
+    let refused = |step: &Step| {
         let no = |failure: &crate::failure::Failure| failure.kind == Kind::Refused;
         step.failure.as_ref().is_some_and(no)
     };
     let touched =
         |step: &Step| step.changes() && step.op != "lock.take" && !step.attempts.is_empty();
     let mut held = account.steps.iter().filter(|step| step.is_held());
-    held.all(said_no) && !account.steps.iter().any(touched)
+    held.all(refused) && !account.steps.iter().any(touched)
 }
 
 /// How a command that followed the run ends: as the run's own did.

@@ -10,7 +10,6 @@ use serde_json::json;
 
 use super::op;
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
 use crate::cli::print;
@@ -18,12 +17,6 @@ use crate::cli::shown::{Shown, is_screen};
 use crate::cli::table::table;
 use crate::cli::target;
 use crate::session::Once;
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep status", "the cluster of cluster.toml"),
-    ("lockstep status --watch", "again every five seconds"),
-    ("lockstep status --json", "for programs"),
-];
 
 /// How the cluster is shown.
 #[derive(Args)]

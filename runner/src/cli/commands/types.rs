@@ -9,16 +9,10 @@ use serde_json::json;
 
 use crate::bundle::digest;
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::print;
 use crate::generate::{self, TYPES};
 use crate::private::{self, Over, SHARED};
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep types site", "for the playbooks in site/"),
-    ("lockstep types .", "for those here"),
-];
 
 /// The file, among the stubs, that says what was written: paths with their SHA-256.
 const WRITTEN: &str = "types/lockstep.json";
@@ -54,7 +48,7 @@ pub(crate) fn types(app: &App<'_>, args: &TypesArgs) -> Result<Exit, Fault> {
         .unwrap_or_default();
     let work = sort(folder, files.clone(), &written);
 
-    // Settings are often shared with others, and can be told of the stubs by hand. A stub that isn't ours can't.
+    // Settings are often shared with others, and can be pointed to the stubs by hand. A stub that isn't ours can't.
     let stubs: Vec<&str> = work
         .foreign
         .iter()

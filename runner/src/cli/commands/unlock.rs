@@ -10,17 +10,11 @@ use serde_json::json;
 
 use super::op;
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
 use crate::cli::shown::Shown;
 use crate::cli::target;
 use crate::session::Once;
-
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep unlock", "show who holds the lock, and ask"),
-    ("lockstep unlock --yes", "don't ask"),
-];
 
 /// Whether anybody is asked.
 #[derive(Args)]

@@ -12,7 +12,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::show::{changes, exit, stands, unread};
 use crate::account::{Line, State, Tail, load};
 use crate::cli::app::App;
-use crate::cli::example::Example;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
 use crate::cli::global::Global;
@@ -22,15 +21,7 @@ use crate::event::Reporter;
 use crate::report::{LineReporter, LiveReporter, Screen, harmless, harmless_line};
 use crate::runs::{EVENTS, Runs};
 
-pub(crate) const EXAMPLES: &[Example] = &[
-    ("lockstep watch update-14", "from another terminal"),
-    (
-        "lockstep watch update-14 --json",
-        "its events, as they come",
-    ),
-];
-
-/// Between two looks at whether something was said.
+/// Between two looks at whether something happened.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Which run is followed.
@@ -40,7 +31,7 @@ pub(crate) struct WatchArgs {
     run: Option<String>,
 }
 
-/// Follows a run to its end. What was said before comes first.
+/// Follows a run to its end. What happened before comes first.
 pub(crate) fn watch(app: &App<'_>, args: &WatchArgs) -> Result<Exit, Fault> {
     let runs = app.runs()?;
     let id = match &args.run {

@@ -2,15 +2,15 @@
 
 use maud::{Markup, html};
 
-use super::{by_wave, count, step_tone, text, time, took};
+use super::words::{by_wave, count, step_tone, text, time, took};
 use crate::account::{Account, Command, Output, Step, span};
 use crate::journal::By;
 use crate::report::harmless;
 
-/// So many commands are shown in all, shared among the steps.
+/// Commands that are shown in all, shared among the steps.
 const COMMANDS: usize = 4000;
 
-/// So many bytes of outputs are shown in all, shared among the commands.
+/// This many bytes of outputs are shown in all, shared among the commands.
 const BYTES: usize = 2 << 20;
 
 /// How much of a step is shown, so that the file stays of a size that can be sent.

@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::{count, date, text, time};
+use super::words::{count, text, time};
 use crate::account::{Account, Attempt, Progress, Step, span};
+use crate::report::date;
 
 /// The chart's width in its own units. It is shown as wide as the page.
 const WIDTH: f64 = 1040.0;

@@ -45,11 +45,11 @@ impl Both {
     /// What both say, ours first.
     fn say(&self, args: &(impl IntoLuaMulti + Clone)) -> [String; 2] {
         self.shared.borrow_mut().enter_strand(0);
-        let said = |function: &Function| {
-            let said: LuaString = function.call(args.clone()).unwrap();
-            said.to_string_lossy()
+        let printed = |function: &Function| {
+            let printed: LuaString = function.call(args.clone()).unwrap();
+            printed.to_string_lossy()
         };
-        self.functions.each_ref().map(said)
+        self.functions.each_ref().map(printed)
     }
 
     /// What both say alike.
@@ -176,7 +176,7 @@ fn examples_of_the_manual_do_what_it_says() {
 }
 
 #[test]
-fn what_is_wrong_is_told_in_the_words_of_lua() {
+fn what_is_wrong_is_reported_in_the_words_of_lua() {
     insta::assert_snapshot!(Both::agree(
         r#"
         return function()

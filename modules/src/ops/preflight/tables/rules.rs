@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use toml::Spanned;
 
-use super::{Hazard, Path, Range, Set, Together, Track};
+use super::rows::{Hazard, Path, Range, Set, Together, Track};
 use crate::contract::component::Component;
-use crate::ops::preflight::{CHECKS, Version};
+use crate::ops::preflight::checks::CHECKS;
+use crate::ops::preflight::version::Version;
 
 /// `compatibility.toml`
 #[derive(Serialize, Deserialize)]

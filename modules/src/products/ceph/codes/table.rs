@@ -3,7 +3,24 @@
 //! The meanings follow Ceph's page of health checks (`doc/rados/operations/health-checks.rst`) and the file that raises
 //! the code, which `names.tsv` has for each: a test keeps the two complete.
 
-use super::Class;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a code means for a refresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// It comes with a refreshed member and goes away again: wait for that.
+    Passing,
+    /// About data: under it nothing may be taken down.
+    Data,
+    /// It comes with an upgrade, or tells of what is judged by itself: no reason to stop.
+    Expected,
+    /// Not about data: no reason to stop where it was raised before.
+    Standing,
+    /// Not known. Judged by its severity: an error as `data`, a warning as `standing`.
+    Unknown,
+}
 
 /// A class, and its codes with what each says.
 pub(super) type Row = (Class, &'static [(&'static str, &'static str)]);
