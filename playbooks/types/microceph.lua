@@ -64,6 +64,7 @@ function microceph.order(args) end
 
 ---@class (exact) microceph.spare.Args
 ---@field member lockstep.Member The member that is to be refreshed.
+---@field done? lockstep.Member[] Members that were refreshed before: their services have to run still.
 ---@field downtime? boolean Storage may stop in the meantime: accept that the others can't do without the member.
 ---@field since? { codes: table<string, integer>, downtime: string[], flags: string[], host_flags: table<string, string[]>, mons: string[], osds: table<string, integer[]>, pgs: table<string, integer>, quorum: string[], require_osd_release: string, versions: table<string, integer> } What `microceph.baseline` returned: codes that were raised then don't count.
 ---@field timeout? lockstep.Span How long the step may take.
@@ -71,6 +72,9 @@ function microceph.order(args) end
 
 ---@class (exact) microceph.spare.Result
 ---@field spared boolean Always true: a member that can't be spared is a failure.
+---@field election? integer The number of the monitors' last election.
+---@field osdmap? integer The number of the OSDs' map.
+---@field seen? { at: string } When that was seen.
 
 --- Wait until storage can spare a member: the gate before it is refreshed.
 ---
@@ -98,9 +102,11 @@ function microceph.noout(args) end
 
 ---@class (exact) microceph.wait.Args
 ---@field before? string The revision that it had before, as long as it can go back to it: named where the gate stays closed.
+---@field done? lockstep.Member[] Members that were refreshed before: their services have to run still.
 ---@field member? lockstep.Member The member that was just refreshed.
 ---@field samples? integer Good looks in a row, 5 s apart.
 ---@field since? { codes: table<string, integer>, downtime: string[], flags: string[], host_flags: table<string, string[]>, mons: string[], osds: table<string, integer[]>, pgs: table<string, integer>, quorum: string[], require_osd_release: string, versions: table<string, integer> } What `microceph.baseline` returned: monitors and OSDs that were there then have to be there, and codes that were raised then don't count.
+---@field spared? { spared: boolean, election?: integer, osdmap?: integer, seen?: { at: string } } What `microceph.spare` returned before the refresh.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
@@ -110,13 +116,16 @@ function microceph.noout(args) end
 
 --- Wait until the storage is healthy again: the gate before the next member.
 ---
---- All monitors in quorum, a manager, all OSDs up and in, all placement groups clean, no code that speaks against it, several looks in a row. With a member: its services run, its OSDs are all there, its daemons run what its snap has, and its MicroCeph daemon is online, or waits for the members that don't have the release yet.
+--- All monitors in quorum, a manager, all OSDs up and in, all placement groups clean, no code that speaks against it. With a member: its services run, its OSDs are all there, its daemons run what its snap has, and its MicroCeph daemon is online, or waits for the members that don't have the release yet.
+---
+--- With `spared`, nothing counts that may be older than the refresh: the member's OSDs have come up since, its monitor was in an election since, and each placement group of its OSDs was reported on since they came up.
 ---@param args microceph.wait.Args
 ---@return microceph.wait.Result
 function microceph.wait(args) end
 
 ---@class (exact) microceph.finish.Args
 ---@field since { codes: table<string, integer>, downtime: string[], flags: string[], host_flags: table<string, string[]>, mons: string[], osds: table<string, integer[]>, pgs: table<string, integer>, quorum: string[], require_osd_release: string, versions: table<string, integer> } What `microceph.baseline` returned before the wave.
+---@field done? lockstep.Member[] Members that were refreshed: their services have to run still.
 ---@field samples? integer Good looks in a row, 5 s apart.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.

@@ -18,6 +18,7 @@ function microcloud.members(args) end
 
 ---@class (exact) microcloud.wait.Args
 ---@field before? string The revision that it had before, as long as it can go back to it: named where the gate stays closed.
+---@field done? lockstep.Member[] Members that were refreshed before: their services have to run still.
 ---@field member? lockstep.Member The member that was just refreshed.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.

@@ -59,12 +59,14 @@ function microovn.timers(args) end
 
 ---@class (exact) microovn.spare.Args
 ---@field member lockstep.Member The member that is to be refreshed.
+---@field done? lockstep.Member[] Members that were refreshed before: their services have to run still.
 ---@field downtime? boolean The databases may stop in the meantime: accept that the other servers are no majority.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) microovn.spare.Result
 ---@field spared boolean Always true: a member that can't be spared is a failure.
+---@field seen? { at: string } When that was seen.
 
 --- Wait until the network's databases can spare a member: the gate before it is refreshed.
 ---
@@ -75,8 +77,9 @@ function microovn.spare(args) end
 
 ---@class (exact) microovn.wait.Args
 ---@field before? string The revision that it had before, as long as it can go back to it: named where the gate stays closed.
+---@field done? lockstep.Member[] Members that were refreshed before: their services have to run still.
 ---@field member? lockstep.Member The member that was just refreshed.
----@field samples? integer Good looks in a row, 5 s apart.
+---@field samples? integer Good looks in a row, 5 s apart, without an election in between.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
@@ -86,7 +89,7 @@ function microovn.spare(args) end
 
 --- Wait until the network's databases are healthy again: the gate before the next member.
 ---
---- Every server of both databases answers, one leads each, all are connected, nothing is pending, and no election takes place for some looks. With a member: its services run, and its MicroOVN daemon is online, or waits for the members that don't have the release yet. Without: the daemons of all members are online, and both databases have the schema that they expect.
+--- Every server of both databases answers for itself, one leads each, all are connected, and nothing is pending. With a member: its services run, and its MicroOVN daemon is online, or waits for the members that don't have the release yet. Without: the daemons of all members are online, and both databases have the schema that they expect.
 ---@param args microovn.wait.Args
 ---@return microovn.wait.Result
 function microovn.wait(args) end

@@ -97,6 +97,7 @@ function snap.wait(args) end
 ---@field downtime? boolean Storage or network may stop in the meantime: accept that the others can't do without the member.
 ---@field replaced? "fail"|"tell" What to do if the store has a newer release in place of `revision`.
 ---@field revision? string The revision that it has to come to, because all members must have the same one.
+---@field spared? { at: string } The `seen` of `microceph.spare` or `microovn.spare`: that storage or network can spare the member isn't looked at again within 15 s.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 

@@ -62,7 +62,7 @@ return function(wave)
 				downtime = wave.downtime,
 			}
 			with_noout(member, function()
-				wave:refresh(member, gate(spared), spared.at)
+				wave:refresh(member, gate(spared), spared.seen)
 			end)
 		end)
 	end)

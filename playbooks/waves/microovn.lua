@@ -28,7 +28,7 @@ return function(wave)
 			end
 			wave:away(member, function()
 				local spared = microovn.spare { member = member, done = wave.done, downtime = wave.downtime }
-				wave:refresh(member, gate, spared.at)
+				wave:refresh(member, gate, spared.seen)
 			end)
 		end)
 		-- With a newer schema the daemons wait until the last member has it, so all of them online is asked for only now; so

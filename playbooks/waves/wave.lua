@@ -58,10 +58,10 @@ function wave.new(known)
 end
 
 -- Refreshes the snap on one member between the site's hooks, and waits for the gate if anything moved. `spared` is when
--- storage or network was last seen to be able to spare the member.
+-- the gate before it was seen open.
 ---@param member lockstep.Member
 ---@param gate? lockstep.Gate
----@param spared? string
+---@param spared? { at: string }
 function Wave:refresh(member, gate, spared)
 	local name = self.component.name
 	self.hook("before_member", { member = member, component = name })

@@ -67,9 +67,9 @@ fn what_is_in_progress_stands_below_what_is_over() {
     let events = events(&["update", "--cluster", "twin:3"], 0);
     let frames = [
         progress("MicroCeph/micro02/snap.refresh", "Download"),
-        progress("MicroCeph/micro02/microceph.wait", "checks"),
-        progress("LXD/micro03/snap.refresh", "Stop snap"),
-        progress("MicroCloud/micro01/snap.refresh", "Start snap"),
+        progress("MicroCeph/micro02/microceph.wait", "placement groups"),
+        progress("LXD/micro03/snap.refresh", "Download"),
+        progress("MicroCloud/micro01/snap.refresh", "Make current"),
     ]
     .map(|until| frame(&events, (100, 24), until).unwrap());
     insta::assert_snapshot!(frames.join("\n\n----\n\n"));
@@ -104,7 +104,7 @@ fn an_evacuation_shows_how_many_instances_are_away() {
 #[test]
 fn fifty_members_and_a_small_terminal_show_what_fits() {
     let many = events(&["update", "--cluster", "twin:50", "--only", "lxd"], 0);
-    let all_at_once = || progress("LXD/micro50/snap.refresh", "Stop snap");
+    let all_at_once = || progress("LXD/micro50/snap.refresh", "Download");
     let frames = [(120, 12), (80, 10), (60, 8), (30, 6), (20, 4), (12, 2)]
         .map(|size| frame(&many, size, all_at_once()).unwrap())
         .map(|frame| foot(&frame).to_owned());
@@ -155,7 +155,7 @@ fn colours_are_few_and_can_be_left_out() {
     );
     let mut shown = Vec::new();
     for width in [80, 120] {
-        let (board, at) = board(&events, progress("LXD/micro03/snap.refresh", "Stop snap"));
+        let (board, at) = board(&events, progress("LXD/micro03/snap.refresh", "Download"));
         let coloured = board.lines(at, (width, 24), Signs::UNICODE, Ink::Colour);
         let plain = board.lines(at, (width, 24), Signs::UNICODE, Ink::Plain);
         let stripped: Vec<_> = coloured.iter().map(|l| strip_ansi_codes(l)).collect();
@@ -179,7 +179,7 @@ fn every_size_of_a_terminal_is_kept_to() {
     ];
     let held = events(&args, 4);
     let cases = [
-        board(&held, progress("LXD/micro05/snap.refresh", "Stop snap")),
+        board(&held, progress("LXD/micro05/snap.refresh", "Download")),
         board(&held, |event| matches!(event, Event::StepHeld { .. })),
     ];
     for (board, at) in cases {

@@ -24,7 +24,7 @@ const CIRCLES: &[(&str, &str, &str)] = &[
     ),
     (
         "modules/twin/src",
-        "broken ceph ceph/command ceph/faults ceph/health ceph/maps ceph/mutes ceph/watch dumps files host lxd lxd/api lxd/client lxd/evacuation lxd/faults lxd/instance lxd/operation machine microcluster microcluster/overview ovn ovn/appctl ovn/certificates ovn/faults ovn/schema ovn/watch product programs rules snapd snapd/api snapd/change snapd/clients world",
+        "broken ceph ceph/command ceph/faults ceph/groups ceph/health ceph/maps ceph/mutes ceph/watch dumps files host lxd lxd/api lxd/client lxd/evacuation lxd/faults lxd/instance lxd/operation machine microcluster microcluster/overview ovn ovn/appctl ovn/certificates ovn/faults ovn/schema ovn/watch product programs rules snapd snapd/api snapd/change snapd/clients world",
         "A world is its parts, and each part changes the world.",
     ),
 ];

@@ -312,7 +312,10 @@ fn a_lost_connection_is_taken_up_again() {
         assert_eq!(places(&bench), before, "{after}");
         assert_eq!(bench.world.violations(), [], "{after}");
         assert_eq!(bench.world.settings(), bench.settings, "{after}");
-        assert_eq!(asked(&bench).len(), 6, "{after}");
+        // A restore that was asked for while the member was cut off may be asked for again; nobody is evacuated twice.
+        let evacuations = asked(&bench);
+        let evacuations = evacuations.iter().filter(|post| post.contains("evacuate"));
+        assert_eq!(evacuations.count(), 3, "{after}");
     }
 }
 
@@ -339,7 +342,7 @@ fn an_lxd_refreshed_by_others_is_not_waited_for_for_hours() {
     let mut bench = evacuating(&Scenario::of(3), &json!({}));
     let before = places(&bench);
     for fault in [
-        "auto-refresh:lxd,micro01@3s",
+        "auto-refresh:lxd,micro01@5s",
         "no-self-update:micro02",
         "no-self-update:micro03",
     ] {

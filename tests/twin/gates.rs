@@ -304,7 +304,7 @@ fn a_service_that_ends_after_its_gate_holds_the_wave() {
     let mut bench = until(appends[at]);
     bench.world.lose_service("microceph", "micro02", "mgr");
     let held = bench.resume().held();
-    insta::assert_snapshot!(lockstep_tests::told(&held), @"MicroCeph/micro03/microceph.spare#1: not within 5m: down on micro02: microceph.mgr; on that member, see: sudo snap logs microceph.mgr");
+    insta::assert_snapshot!(lockstep_tests::reported(&held), @"MicroCeph/micro03/microceph.spare#1: not within 5m: down on micro02: microceph.mgr; on that member, see: sudo snap logs microceph.mgr");
     bench.world.mend_daemons("microceph");
     bench.resume().done();
     assert_eq!(bench.world.violations(), []);

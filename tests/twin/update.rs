@@ -307,7 +307,7 @@ fn members_ahead_from_an_interrupted_run_are_caught_up_with() {
 #[test]
 fn the_last_look_waits_for_storage_or_holds_the_run() {
     let mut bench = Bench::update(3);
-    bench.fault("crash:microceph,micro02@microcloud/micro03");
+    bench.fault("osd-lost:1@microcloud/micro03+20s");
     bench.run().done();
     bench.assert_updated();
     let attempts = bench.history().steps["status.require#1"].attempts;

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod finish;
+mod look;
 mod noout;
 mod spare;
 mod wait;

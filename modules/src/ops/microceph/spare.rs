@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use futures_util::future::join;
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::BaselineOut;
-use super::wait::{others_first, unanswered, with_place};
+use super::look::{others_first, unanswered, with_place};
 use crate::contract::cx::{Cx, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
+use crate::ops::snap::Spared;
 use crate::products::ceph::{self, Closer, Picture};
 use crate::products::microcluster::MICROCEPH;
 use crate::products::snapd::Presence;
@@ -48,7 +48,7 @@ pub(crate) struct SpareOut {
     pub(crate) spared: bool,
     /// When that was seen.
     #[serde(default)]
-    pub(crate) at: Timestamp,
+    pub(crate) seen: Spared,
     /// The number of the OSDs' map.
     #[serde(default)]
     pub(crate) osdmap: u64,
@@ -86,7 +86,7 @@ impl Op for Spare {
             if against.is_empty() {
                 return Ok(SpareOut {
                     spared: true,
-                    at: cx.now(),
+                    seen: Spared { at: cx.now() },
                     osdmap: picture.dump.epoch,
                     election: picture.status.election_epoch,
                 });

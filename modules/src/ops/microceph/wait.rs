@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::baseline::osd_names;
+use super::look::{others_first, unanswered, with_place};
 use super::spare::SpareOut;
 use super::{BaselineOut, HealthOut};
 use crate::contract::cmd::Cmd;
@@ -94,13 +95,6 @@ impl Op for Wait {
             .await
             .map_err(|e| microcluster::with_way_back(cx, e, MICROCEPH, member, before))
     }
-}
-
-/// All members, whoever was just refreshed last: it may know less than the others.
-pub(super) fn others_first(cx: &Cx, member: Option<&Member>) -> Vec<Member> {
-    let mut order = cx.members();
-    order.sort_by_key(|other| Some(other) == member);
-    order
 }
 
 /// Everybody is asked at once: Ceph by one member, and each member how its own services are.
@@ -216,31 +210,6 @@ fn older(member: &Member, spared: Option<&SpareOut>, picture: &Picture) -> Vec<S
         }
     }
     old
-}
-
-/// What is missing, and where to look for more of it. OSDs that are down beside `member` name their own place.
-pub(super) fn with_place(
-    picture: &Picture,
-    member: Option<&Member>,
-    problems: &[String],
-) -> String {
-    let all = problems.join("; ");
-    if !picture.down_elsewhere(member).is_empty() {
-        return all;
-    }
-    format!("{all}; for more: sudo microceph.ceph health detail")
-}
-
-/// Ceph's commands say nothing of it where the monitors have no quorum: they only don't end.
-pub(super) fn unanswered(error: &OpError) -> String {
-    let asked = error
-        .member
-        .as_ref()
-        .map(Member::as_str)
-        .unwrap_or("every member");
-    format!(
-        "Ceph doesn't answer on {asked}: {error}; if its monitors lack their majority, on each member, see: sudo snap logs microceph.mon"
-    )
 }
 
 /// Monitors and OSDs that were there and aren't in Ceph's maps any more: no figure tells of those.

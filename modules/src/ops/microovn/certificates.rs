@@ -108,8 +108,8 @@ pub(super) async fn certificates(cx: &Cx) -> Result<Certificates, OpError> {
     let now = cx.now().as_second();
     for ((end, what), members) in ends {
         let left = end.as_second() - now;
-        let text = sentence(what, &members, day(end), left < 0);
-        if left < 0 {
+        let text = sentence(what, &members, day(end), left <= 0);
+        if left <= 0 {
             found.expired.push(text);
         } else if left < SOON {
             found.notes.push(text);

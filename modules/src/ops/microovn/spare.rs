@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures_util::future::join;
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +11,7 @@ use crate::contract::cx::{Cx, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
+use crate::ops::snap::Spared;
 use crate::products::microcluster::{self, MICROOVN};
 use crate::products::raft::{self, View};
 use crate::products::snapd::Presence;
@@ -43,7 +43,7 @@ pub(crate) struct SpareOut {
     pub(crate) spared: bool,
     /// When that was seen.
     #[serde(default)]
-    pub(crate) at: Timestamp,
+    pub(crate) seen: Spared,
 }
 
 pub(crate) struct Spare;
@@ -75,7 +75,7 @@ impl Op for Spare {
             if against.is_empty() {
                 return Ok(SpareOut {
                     spared: true,
-                    at: cx.now(),
+                    seen: Spared { at: cx.now() },
                 });
             }
             Err(Unmet::NotYet(against.join("; ")))

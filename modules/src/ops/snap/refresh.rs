@@ -77,9 +77,16 @@ pub struct RefreshArgs {
     /// Storage or network may stop in the meantime: accept that the others can't do without the member.
     #[serde(default)]
     pub(crate) downtime: bool,
-    /// When `microceph.spare` or `microovn.spare` saw that storage or network can spare the member: that isn't looked at
-    /// again within 15 s.
-    pub(crate) spared: Option<Timestamp>,
+    /// The `seen` of `microceph.spare` or `microovn.spare`: that storage or network can spare the member isn't looked at again
+    /// within 15 s.
+    pub(crate) spared: Option<Spared>,
+}
+
+/// When it was seen that a member can be spared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Spared {
+    /// When.
+    pub(crate) at: Timestamp,
 }
 
 /// What follows where the revision that all members are to have was replaced by a newer one.
@@ -354,7 +361,8 @@ async fn attempt<S: Spares>(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, O
 /// is down on this very member doesn't count, and where nothing would be refreshed nothing stops.
 async fn spared<S: Spares>(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<(), OpError> {
     let member = &args.member;
-    let seen = args.spared.map(|at| cx.now().duration_since(at));
+    let seen = args.spared.as_ref();
+    let seen = seen.map(|spared| cx.now().duration_since(spared.at));
     if seen.is_some_and(|ago| !ago.is_negative() && ago.unsigned_abs() <= RECENT) {
         return Ok(());
     }
