@@ -39,7 +39,7 @@ function waves.params()
 end
 
 -- How many minutes a component's control plane may take no changes: for each member, or in all. Guesses, on the long side.
-local minutes = { microceph = { each = 2 }, microovn = { each = 1 }, lxd = { all = 5 }, microcloud = { each = 0.5 } }
+local minutes = { microceph = { each = 1 }, microovn = { each = 0.5 }, lxd = { all = 5 }, microcloud = { each = 0.5 } }
 
 -- The members on which a refresh would bring another revision, as far as is known beforehand, and which that is.
 local function moving(report, name, channel)

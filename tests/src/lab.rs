@@ -26,6 +26,8 @@ pub struct Question {
     pub member: String,
     /// The program and its arguments.
     pub argv: Vec<String>,
+    /// Standard input, of a program that reads it.
+    pub stdin: Option<String>,
     /// Whether it runs as root.
     pub root: bool,
 }
@@ -502,7 +504,8 @@ fn answer(mut stream: UnixStream, world: &Mutex<Served>) {
     } else {
         Cmd::user(question.argv)
     };
-    let cmd = cmd.timeout(Duration::from_secs(100_000));
+    let mut cmd = cmd.timeout(Duration::from_secs(100_000));
+    cmd.stdin = question.stdin;
     let id = match world.lock() {
         Ok(mut served) if served.garbage.contains(&program) => {
             let answer = Answer {

@@ -273,7 +273,7 @@ fn a_gate_wants_evidence_from_after_the_refresh() {
         return microceph.wait { member = "micro02", since = since, spared = spared, timeout = "30s" }
     "#;
     let held = Bench::playing(wait, 3).run().held();
-    insta::assert_snapshot!(held.failure.message, @"not within 30s: the monitor of micro02 hasn't been in an election since the refresh; osd.1 of micro02: up since before the refresh");
+    insta::assert_snapshot!(held.failure.message, @"not within 30s: the monitor of micro02 hasn't been in an election since the refresh; osd.1 of micro02 not restarted since the refresh");
 }
 
 /// For some seconds a manager shows placement groups as they were before an OSD went and came back.
@@ -282,7 +282,7 @@ fn placement_groups_are_believed_once_they_were_reported_on() {
     let mut bench = Bench::shipped("update", &Scenario::of(3), &json!({"only": ["microceph"]}));
     bench.run().done();
     assert_eq!(bench.world.violations(), []);
-    let old = |event: &&lockstep::event::Stamped| matches!(&event.event, Event::Progress { text, .. } if text.contains("weren't reported on since it came up"));
+    let old = |event: &&lockstep::event::Stamped| matches!(&event.event, Event::Progress { text, .. } if text.contains("have not been reported since it came up"));
     assert!(bench.events.iter().filter(old).count() >= 3);
 }
 

@@ -5,9 +5,11 @@
 //! "only switched" and "parked").
 
 mod aim;
+mod args;
 mod clients;
 mod follow;
 mod refresh;
+mod spared;
 
 use std::collections::BTreeMap;
 
@@ -15,9 +17,11 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use args::Spared;
+pub use args::{RefreshArgs, Replaced};
 pub(crate) use clients::{Client, Clients, Wait, against, lasting as running};
-pub(crate) use refresh::Spared;
-pub use refresh::{REFRESH, Refresh, RefreshArgs, RefreshOut, Replaced, Spares};
+pub use refresh::{REFRESH, Refresh, RefreshOut};
+pub use spared::Spares;
 
 use crate::contract::cmd::Cmd;
 use crate::contract::cx::{Cx, LogLevel, Unmet};

@@ -80,8 +80,8 @@ pub(crate) struct Answers<'a> {
 }
 
 impl<'a> Answers<'a> {
-    /// What a session printed: as many documents as there were questions. With fewer nobody can tell whose each is, but for
-    /// `open` questions at the end, which may have no answer.
+    /// What a session printed: as many documents as there were questions. With fewer nobody can tell whose each is, but where
+    /// `open` of them may have none: whoever asks them knows which these are.
     pub(crate) fn of(
         member: &'a Member,
         cmd: &'a Cmd,
@@ -153,7 +153,7 @@ pub(crate) struct Picture {
 
 /// What else is asked for a picture.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Closer {
+pub(crate) struct Details {
     /// Daemons, by kind and name, for example `mon micro01`.
     pub(crate) daemons: Vec<(&'static str, String)>,
     /// OSDs whose placement groups matter.
@@ -165,18 +165,18 @@ pub(crate) struct Closer {
 impl Picture {
     /// Takes it from the first of `members` that answers.
     pub(crate) async fn take(cx: &Cx, members: &[Member]) -> Result<Self, OpError> {
-        Self::closer(cx, members, &Closer::default()).await
+        Self::detailed(cx, members, &Details::default()).await
     }
 
     /// As [`Picture::take`], with more of some daemons.
-    pub(crate) async fn closer(
+    pub(crate) async fn detailed(
         cx: &Cx,
         members: &[Member],
-        closer: &Closer,
+        details: &Details,
     ) -> Result<Self, OpError> {
         let mut last = OpError::refused("there is no member to ask");
         for member in members {
-            match Self::of(cx, member, closer).await {
+            match Self::of(cx, member, details).await {
                 Ok(picture) => return Ok(picture),
                 Err(error) => last = error,
             }
@@ -185,8 +185,8 @@ impl Picture {
     }
 
     /// As `member` sees it. Without a manager the questions to it hang, and the monitors are asked alone.
-    async fn of(cx: &Cx, member: &Member, closer: &Closer) -> Result<Self, OpError> {
-        let metadata = closer.daemons.iter();
+    async fn of(cx: &Cx, member: &Member, details: &Details) -> Result<Self, OpError> {
+        let metadata = details.daemons.iter();
         let metadata = metadata.map(|(kind, who)| format!("{kind} metadata {who}"));
         let monitors: Vec<String> = MAPS
             .map(str::to_owned)
@@ -195,18 +195,18 @@ impl Picture {
             .collect();
         let mut all = monitors.clone();
         all.push("pg stat".to_owned());
-        all.extend(closer.osds.iter().map(|id| format!("pg ls-by-osd {id}")));
-        let open = usize::from(!closer.stopping.is_empty());
+        all.extend(details.osds.iter().map(|id| format!("pg ls-by-osd {id}")));
+        let open = usize::from(!details.stopping.is_empty());
         if open > 0 {
-            all.push(stopping(&closer.stopping));
+            all.push(stopping(&details.stopping));
         }
         let cmd = session(&all).timeout(MANAGER);
         let output = cx.cmd(member, &cmd).await?;
         if output.end != End::TimedOut {
             let mut answers = Answers::of(member, &cmd, &output, open)?;
-            let mut picture = Self::of_monitors(member, closer, &mut answers)?;
+            let mut picture = Self::of_monitors(member, details, &mut answers)?;
             picture.status.update(answers.next()?);
-            for id in &closer.osds {
+            for id in &details.osds {
                 picture.groups.push((*id, answers.next()?));
             }
             picture.ok_to_stop = answers.has_more() && answers.next::<OkToStop>()?.ok_to_stop;
@@ -216,14 +216,14 @@ impl Picture {
         let cmd = session(&monitors);
         let output = cx.cmd(member, &cmd).await?;
         let mut answers = Answers::of(member, &cmd, &output, 0)?;
-        let mut picture = Self::of_monitors(member, closer, &mut answers)?;
+        let mut picture = Self::of_monitors(member, details, &mut answers)?;
         picture.status.manager_is_silent(&silent);
         Ok(picture)
     }
 
     fn of_monitors(
         member: &Member,
-        closer: &Closer,
+        details: &Details,
         answers: &mut Answers<'_>,
     ) -> Result<Self, OpError> {
         let mut picture = Self {
@@ -239,7 +239,7 @@ impl Picture {
             groups: Vec::new(),
             ok_to_stop: false,
         };
-        for _ in &closer.daemons {
+        for _ in &details.daemons {
             picture.metadata.push(answers.next()?);
         }
         Ok(picture)
@@ -316,6 +316,9 @@ pub(crate) async fn each_ok_to_stop(
 ) -> Result<bool, OpError> {
     let hosts = hosts.iter().filter(|ids| !ids.is_empty());
     let questions: Vec<String> = hosts.map(|ids| stopping(ids)).collect();
+    if questions.is_empty() {
+        return Ok(true);
+    }
     let cmd = session(&questions);
     let output = cx.cmd(asked, &cmd).await?;
     // A refusal has no document.

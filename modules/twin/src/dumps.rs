@@ -1,5 +1,7 @@
 //! Programs that print a copy of something, and the shell line that keeps it in a file.
 
+use lockstep_modules::contract::cmd::Cmd;
+
 use crate::files::Node;
 use crate::programs;
 use crate::world::{Proc, Reply, World};
@@ -14,7 +16,7 @@ pub(crate) fn sh(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
     let ["-c", script, "sh", path, argv @ ..] = args else {
         return Reply::fail(127, "sh: not understood by the twin\n");
     };
-    if !script.starts_with("umask 077; out=$1; shift;") {
+    if !script.starts_with(KEEPS) {
         return Reply::fail(127, "sh: not understood by the twin\n");
     }
     let mut inner = proc.clone();
@@ -40,16 +42,31 @@ pub(crate) fn sh(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
     })
 }
 
+/// What a line of the shell begins with that feeds the other words to a program.
+const FEEDS: &str = r#"printf '%s\n' "$@" | "#;
+
+/// What a line of the shell begins with that keeps what a program prints in a file.
+const KEEPS: &str = "umask 077; out=$1; shift;";
+
 /// The program that reads lines, if that is what a command is.
-pub(crate) fn piped(proc: &Proc) -> Option<Proc> {
+fn piped(proc: &Proc) -> Option<Proc> {
     let [_, flag, script, _, lines @ ..] = proc.cmd.argv.as_slice() else {
         return None;
     };
-    let program = script.strip_prefix(r#"printf '%s\n' "$@" | "#)?;
+    let program = script.strip_prefix(FEEDS)?;
     let mut inner = proc.clone();
     inner.cmd.argv = program.split(' ').map(str::to_owned).collect();
     inner.cmd.stdin = Some(lines.join("\n"));
     (flag == "-c").then_some(inner)
+}
+
+/// The program that a line of the shell runs.
+pub(crate) fn within(cmd: &Cmd) -> Option<&str> {
+    match cmd.argv.as_slice() {
+        [_, _, script, ..] if script.starts_with(FEEDS) => script[FEEDS.len()..].split(' ').next(),
+        [_, _, script, _, _, program, ..] if script.starts_with(KEEPS) => Some(program),
+        _ => None,
+    }
 }
 
 /// What such a program prints.

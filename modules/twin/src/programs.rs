@@ -7,16 +7,23 @@ use crate::product::{self, Product};
 use crate::world::{Proc, Reply, World};
 use crate::{ceph, dumps, files, host, lxd, microcluster, ovn, snapd};
 
+/// The program that a command comes to, where it is run by a shell too.
+fn effective_program(cmd: &Cmd) -> &str {
+    dumps::within(cmd).map_or_else(|| program(cmd), name)
+}
+
 /// The program of a command, by its name in `PATH`.
 fn program(cmd: &Cmd) -> &str {
-    cmd.argv
-        .first()
-        .map_or("", |path| path.rsplit('/').next().unwrap_or(path))
+    cmd.argv.first().map_or("", |path| name(path))
+}
+
+fn name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// The snap whose program a command is. While it runs, that snap can't be refreshed on the member.
 pub(crate) fn snap_of(cmd: &Cmd) -> Option<(&'static str, &str)> {
-    app(program(cmd))
+    app(effective_program(cmd))
 }
 
 /// The snap that a program is of, and the app's name there. Some are called by an alias.
@@ -33,7 +40,7 @@ const CEPH: u64 = 300;
 
 /// What a command takes beyond the ordinary before it first looks at the world, in milliseconds.
 pub(crate) fn extra_latency(world: &World, cmd: &Cmd) -> u64 {
-    match program(cmd) {
+    match effective_program(cmd) {
         "snap" if cmd.argv.get(1).is_some_and(|verb| verb == "refresh") => {
             200 + world.store.takes(true)
         }
@@ -46,13 +53,6 @@ pub(crate) fn extra_latency(world: &World, cmd: &Cmd) -> u64 {
             200 + world.store.takes(true)
         }
         "microceph.ceph" => CEPH,
-        "sh" if cmd
-            .argv
-            .get(2)
-            .is_some_and(|script| script.contains("| /snap/bin/microceph.ceph ")) =>
-        {
-            CEPH
-        }
         _ => 0,
     }
 }
@@ -71,7 +71,7 @@ fn answer(world: &mut World, proc: &Proc) -> Reply {
     if world.machines.contains(&proc.member) {
         return stranger(&proc.cmd);
     }
-    if let Some((snap, _)) = snap_of(&proc.cmd) {
+    if let Some((snap, _)) = app(program(&proc.cmd)) {
         let installed = world.installed(&proc.member, snap);
         if !installed.is_some_and(|s| s.active) {
             return missing(&proc.cmd);

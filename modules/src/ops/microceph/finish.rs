@@ -15,7 +15,7 @@ use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
 use crate::contract::text::joined;
-use crate::products::ceph::{Closer, OsdDump, Release};
+use crate::products::ceph::{Details, OsdDump, Release};
 use crate::products::microcluster::{self, MICROCEPH};
 
 /// MicroCeph requires the release of all OSDs by itself, within 10 s + 10 × 10 s of its daemon's start (`ceph/start.go`),
@@ -94,7 +94,7 @@ impl Op for Finish {
 async fn look(cx: &Cx, args: &FinishArgs, began: Instant) -> Look<FinishOut> {
     let since = &args.since;
     let (picture, online) = join(
-        whole(cx, None, Some(since), &Closer::default()),
+        whole(cx, None, Some(since), &Details::default()),
         microcluster::look_everywhere(cx, MICROCEPH, &args.done),
     )
     .await;

@@ -13,7 +13,7 @@ use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
 use crate::ops::snap::Spared;
-use crate::products::ceph::{self, Closer, Picture};
+use crate::products::ceph::{self, Details, Picture};
 use crate::products::microcluster::MICROCEPH;
 use crate::products::snapd::Presence;
 
@@ -118,11 +118,11 @@ async fn look(
     downtime: bool,
 ) -> Result<(Picture, Vec<String>), OpError> {
     let known = since.and_then(|since| since.osds.get(member.as_str()));
-    let closer = Closer {
+    let details = Details {
         stopping: known.filter(|_| !downtime).cloned().unwrap_or_default(),
-        ..Closer::default()
+        ..Details::default()
     };
-    let picture = Picture::closer(cx, &others_first(cx, Some(member)), &closer).await?;
+    let picture = Picture::detailed(cx, &others_first(cx, Some(member)), &details).await?;
     let mut against = picture.problems(since.map(|since| &since.codes), Some(member));
     if downtime || !against.is_empty() {
         return Ok((picture, against));
@@ -130,7 +130,7 @@ async fn look(
     against.extend(picture.needs(member));
     let (ids, down) = picture.tree.of_host(member.as_str());
     let up: Vec<i64> = ids.into_iter().filter(|id| !down.contains(id)).collect();
-    if !(picture.ok_to_stop && up.iter().all(|id| closer.stopping.contains(id))) {
+    if !(picture.ok_to_stop && up.iter().all(|id| details.stopping.contains(id))) {
         against.extend(ceph::ok_to_stop(cx, &picture.asked, &up).await?);
     }
     Ok((picture, against))

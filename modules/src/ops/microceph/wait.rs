@@ -15,7 +15,7 @@ use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
-use crate::products::ceph::{Closer, Picture, Release};
+use crate::products::ceph::{Details, Picture, Release};
 use crate::products::microcluster::{self, MICROCEPH, State};
 use crate::products::snapd::Revision;
 
@@ -101,7 +101,7 @@ impl Op for Wait {
 async fn look(cx: &Cx, args: &WaitArgs) -> Look<WaitOut> {
     let Some(member) = &args.member else {
         let (picture, online) = join(
-            whole(cx, None, args.since.as_ref(), &Closer::default()),
+            whole(cx, None, args.since.as_ref(), &Details::default()),
             microcluster::look_everywhere(cx, MICROCEPH, &args.done),
         )
         .await;
@@ -111,12 +111,12 @@ async fn look(cx: &Cx, args: &WaitArgs) -> Look<WaitOut> {
             health: HealthOut::of(&picture.status, &picture.dump),
         });
     };
-    let closer = args
+    let details = args
         .since
         .as_ref()
-        .map_or_else(Closer::default, |since| of_member(since, member));
+        .map_or_else(Details::default, |since| details_of(since, member));
     let (picture, installed, database) = join3(
-        whole(cx, Some(member), args.since.as_ref(), &closer),
+        whole(cx, Some(member), args.since.as_ref(), &details),
         installed(cx, member),
         microcluster::look_refreshed(cx, MICROCEPH, member, &args.done),
     )
@@ -128,10 +128,10 @@ async fn look(cx: &Cx, args: &WaitArgs) -> Look<WaitOut> {
         }
         (picture, _) => picture?,
     };
-    if !closer.daemons.is_empty() {
-        current(member, &installed?, &closer, &picture).map_err(Unmet::NotYet)?;
+    if !details.daemons.is_empty() {
+        current(member, &installed?, &details, &picture).map_err(Unmet::NotYet)?;
     }
-    let old = older(member, args.spared.as_ref(), &picture);
+    let old = stale(member, args.spared.as_ref(), &picture);
     if !old.is_empty() {
         return Err(Unmet::NotYet(old.join("; ")));
     }
@@ -142,12 +142,12 @@ async fn look(cx: &Cx, args: &WaitArgs) -> Look<WaitOut> {
 }
 
 /// What is asked of a refreshed member's daemons.
-fn of_member(since: &BaselineOut, member: &Member) -> Closer {
+fn details_of(since: &BaselineOut, member: &Member) -> Details {
     let osds = since.osds.get(member.as_str()).cloned().unwrap_or_default();
     let mons = since.mons.iter().filter(|mon| *mon == member.as_str());
     let mons = mons.map(|mon| ("mon", mon.clone()));
     let daemons = osds.iter().map(|id| ("osd", id.to_string()));
-    Closer {
+    Details {
         daemons: mons.chain(daemons).collect(),
         osds,
         stopping: Vec::new(),
@@ -159,9 +159,9 @@ pub(super) async fn whole(
     cx: &Cx,
     member: Option<&Member>,
     since: Option<&BaselineOut>,
-    closer: &Closer,
+    details: &Details,
 ) -> Look<Picture> {
-    let picture = Picture::closer(cx, &others_first(cx, member), closer).await;
+    let picture = Picture::detailed(cx, &others_first(cx, member), details).await;
     let picture = picture.map_err(|error| Unmet::of(error, unanswered))?;
     let mut problems = picture.problems(since.map(|baseline| &baseline.codes), None);
     if let Some(baseline) = since {
@@ -175,7 +175,7 @@ pub(super) async fn whole(
 
 /// What of a picture may be from before a member's refresh, although all of it is as wanted: a manager shows placement
 /// groups as clean until their OSDs report otherwise, some seconds after the OSDs came back (seen with 18.2.7).
-fn older(member: &Member, spared: Option<&SpareOut>, picture: &Picture) -> Vec<String> {
+fn stale(member: &Member, spared: Option<&SpareOut>, picture: &Picture) -> Vec<String> {
     let mut old = Vec::new();
     if let Some(SpareOut {
         osdmap, election, ..
@@ -197,7 +197,9 @@ fn older(member: &Member, spared: Option<&SpareOut>, picture: &Picture) -> Vec<S
         let up: Vec<i64> = up.collect();
         if !up.is_empty() {
             let what = osd_names(&up);
-            old.push(format!("{what} of {member}: up since before the refresh"));
+            old.push(format!(
+                "{what} of {member} not restarted since the refresh"
+            ));
         }
     }
     for (id, groups) in &picture.groups {
@@ -205,7 +207,7 @@ fn older(member: &Member, spared: Option<&SpareOut>, picture: &Picture) -> Vec<S
         let (unreported, all) = groups.unreported_since(since);
         if unreported > 0 {
             old.push(format!(
-                "of {all} placement groups on osd.{id} {unreported} weren't reported on since it came up"
+                "of {all} placement groups on osd.{id}, {unreported} have not been reported since it came up"
             ));
         }
     }
@@ -252,10 +254,10 @@ async fn installed(cx: &Cx, member: &Member) -> Look<Release> {
 fn current(
     member: &Member,
     installed: &Release,
-    closer: &Closer,
+    details: &Details,
     picture: &Picture,
 ) -> Result<(), String> {
-    for ((kind, who), metadata) in closer.daemons.iter().zip(&picture.metadata) {
+    for ((kind, who), metadata) in details.daemons.iter().zip(&picture.metadata) {
         let runs = &metadata.ceph_version;
         let runs = Release::parse(runs).map_or_else(|| runs.clone(), |release| release.to_string());
         if runs != installed.to_string() {

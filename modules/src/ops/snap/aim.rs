@@ -4,7 +4,7 @@
 //! (MicroCloud's `how-to/update_upgrade`, LXD's `howto/snap`); where a newer release took its place meanwhile, a refresh
 //! would bring a third revision into the cluster.
 
-use super::refresh::RefreshArgs;
+use super::args::RefreshArgs;
 use super::{COHORT, follows, offers};
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;

@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::args::RefreshArgs;
 use super::look;
-use super::refresh::RefreshArgs;
 use crate::contract::component::Component;
 use crate::contract::cx::{Cx, Unmet};
 use crate::contract::error::{Kind, OpError};

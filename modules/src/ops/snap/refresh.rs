@@ -3,25 +3,25 @@
 //! The change belongs to snapd: it outlives the command, the connection and the controller. So the command only asks for
 //! it (`--no-wait`), its id is the witness, and whoever comes back finds it by that.
 
-use std::future::Future;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::aim::{Aim, aim, words};
+use super::args::{RefreshArgs, Replaced};
 use super::clients::{self, Client};
 use super::follow::{Watch, follow, verdict, waiting};
-use super::{COHORT, follows, look, offers, settled, switch, to_channel};
+use super::spared::{Spares, spared};
+use super::{COHORT, follows, look, settled, switch, to_channel};
 use crate::contract::cmd::{Cmd, End};
 use crate::contract::cx::{Cx, LogLevel};
 use crate::contract::error::{Kind, OpError};
 use crate::contract::op::{Effect, Observation, Op, Probe};
-use crate::contract::schema::{Channel, Member, Span};
+use crate::contract::schema::{Member, Span};
 use crate::products::snapd::{Change, Revision, Snap};
 
 /// Asking for a refresh takes as long as the store does: up to 38 s of attempts, and more through a slow proxy.
@@ -33,14 +33,7 @@ const CONFLICTS: u32 = 5;
 /// Between two such requests.
 const CONFLICT: Duration = Duration::from_secs(1);
 
-/// How long a refresh waits for the cluster to be able to do without the member: until a manager has seen every placement
-/// group again, and a database has its leader.
-const SPARED: Duration = Duration::from_secs(180);
-
-/// For how long a gate that was open counts as open: what comes between it and the refresh takes a second or two.
-const RECENT: Duration = Duration::from_secs(15);
-
-/// Between two looks at that, and at who runs a program of the snap.
+/// Between two looks at who runs a program of the snap.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// How long a refresh waits for people to end the programs of the snap that they run.
@@ -48,57 +41,6 @@ const IDLE: Duration = Duration::from_secs(180);
 
 /// For how long the engine may not ask again how a change proceeds.
 const UNSEEN: Duration = Duration::from_secs(5);
-
-/// Refresh a snap on a member: to the newest revision of the channel it follows, or of another one.
-///
-/// Joins the cohort, so that all members get the same revision. If the cohort offers a member another one than
-/// `revision`, `revision` is requested by number, and the member is put back into the cohort. If a newer release has
-/// replaced `revision` in the store, nothing is done. Does nothing either if the member already has that revision.
-///
-/// A change of the same snap in progress (an LXD that refreshes itself, for example) is waited for first. The result is
-/// judged by what snapd says afterwards: revision, channel, cohort, and whether the snap is enabled.
-///
-/// MicroCeph and MicroOVN aren't refreshed while storage or network can't spare the member, however long ago a gate was
-/// open.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RefreshArgs {
-    /// Member to act on.
-    pub(crate) member: Member,
-    /// Snap to refresh.
-    pub(crate) snap: String,
-    /// Channel to move to, for example `squid/stable`. Without it, the one that the snap follows.
-    pub(crate) channel: Option<Channel>,
-    /// The revision that it has to come to, because all members must have the same one.
-    pub(crate) revision: Option<Revision>,
-    /// What to do if the store has a newer release in place of `revision`.
-    #[serde(default)]
-    pub(crate) replaced: Replaced,
-    /// Storage or network may stop in the meantime: accept that the others can't do without the member.
-    #[serde(default)]
-    pub(crate) downtime: bool,
-    /// The `seen` of `microceph.spare` or `microovn.spare`: that storage or network can spare the member isn't looked at again
-    /// within 15 s.
-    pub(crate) spared: Option<Spared>,
-}
-
-/// When it was seen that a member can be spared.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Spared {
-    /// When.
-    pub(crate) at: Timestamp,
-}
-
-/// What follows where the revision that all members are to have was replaced by a newer one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Replaced {
-    /// The step fails, and has done nothing.
-    #[default]
-    Fail,
-    /// The result tells by what, and nothing is done.
-    Tell,
-}
 
 /// What a refresh did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -170,17 +112,6 @@ impl Past {
         }
         past
     }
-}
-
-/// Who is asked whether a component can do without a member: this module knows no component.
-pub trait Spares: 'static {
-    /// What speaks against stopping a component on a member right now; none where it can always be stopped.
-    fn against(
-        cx: &Cx,
-        snap: &str,
-        member: &Member,
-        downtime: bool,
-    ) -> impl Future<Output = Option<Result<Vec<String>, OpError>>>;
 }
 
 /// The name of the op that refreshes a snap.
@@ -354,58 +285,6 @@ async fn attempt<S: Spares>(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, O
         .map_or_else(String::new, |due| format!("; all members must have {due}"));
     let message = format!("gave up after {CONFLICTS} requests: {in_between}{due}");
     Err(OpError::new(Kind::Conflict, message).on(member))
-}
-
-/// Looks whether storage or network can do without the member now: a run may have been away for long since its gate was
-/// open. A cluster that has just got a member back can't tell for some seconds, so a no is looked at again for a while. What
-/// is down on this very member doesn't count, and where nothing would be refreshed nothing stops.
-async fn spared<S: Spares>(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<(), OpError> {
-    let member = &args.member;
-    let seen = args.spared.as_ref();
-    let seen = seen.map(|spared| cx.now().duration_since(spared.at));
-    if seen.is_some_and(|ago| !ago.is_negative() && ago.unsigned_abs() <= RECENT) {
-        return Ok(());
-    }
-    let until = Instant::now() + SPARED;
-    loop {
-        // A cluster of one member has nothing that could do without it.
-        if cx.members().len() == 1 {
-            return Ok(());
-        }
-        let Some(against) = S::against(cx, &args.snap, member, args.downtime).await else {
-            return Ok(());
-        };
-        let against =
-            against.unwrap_or_else(|error| vec![format!("it can't be determined: {error}")]);
-        if against.is_empty() || !moves(cx, args, snap).await? {
-            return Ok(());
-        }
-        let message = format!(
-            "not started: {} can't spare {member} right now: {}",
-            args.snap,
-            against.join("; ")
-        );
-        if Instant::now() >= until {
-            return Err(OpError::refused(message).on(member));
-        }
-        cx.progress(0, None, message);
-        tokio::time::sleep(AGAIN).await;
-    }
-}
-
-/// Whether a refresh would bring another revision, as far as is known beforehand.
-async fn moves(cx: &Cx, args: &RefreshArgs, snap: &Snap) -> Result<bool, OpError> {
-    let follows = args
-        .channel
-        .as_ref()
-        .is_none_or(|channel| channel.as_str() == snap.tracking_channel);
-    if !follows || snap.cohort_key != COHORT {
-        return Ok(true);
-    }
-    let offers = offers(cx, &args.member).await?;
-    Ok(offers
-        .iter()
-        .any(|offer| offer.name == snap.name && offer.revision != snap.revision))
 }
 
 /// Adds to a failure what became of the snap all the same, and who waits for this member.

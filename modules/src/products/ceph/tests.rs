@@ -156,21 +156,22 @@ fn health_ok_is_not_health() {
 #[test]
 fn noout_is_found_for_the_host_and_for_all() {
     let dump: OsdDump = serde_json::from_str(
-        r#"{"flags_set":["sortbitwise"],"crush_node_flags":{"micro02":["noout"]},"require_osd_release":"squid","osds":[]}"#,
+        r#"{"epoch":812,"flags_set":["sortbitwise"],"crush_node_flags":{"micro02":["noout"]},"require_osd_release":"squid","osds":[]}"#,
     )
     .unwrap();
     assert_eq!(dump.noout("micro02"), (true, false));
     assert_eq!(dump.noout("micro01"), (false, false));
-    let dump: OsdDump =
-        serde_json::from_str(r#"{"flags_set":["noout"],"require_osd_release":"squid","osds":[]}"#)
-            .unwrap();
+    let dump: OsdDump = serde_json::from_str(
+        r#"{"epoch":812,"flags_set":["noout"],"require_osd_release":"squid","osds":[]}"#,
+    )
+    .unwrap();
     assert_eq!(dump.noout("micro01"), (true, true));
 }
 
 #[test]
 fn flags_are_grouped_by_whom_they_are_set_for() {
     let dump: OsdDump = serde_json::from_str(
-        r#"{"flags_set":["noout","norecover","sortbitwise"],"crush_node_flags":{"micro02":["noout","noup"]},"require_osd_release":"squid","osds":[]}"#,
+        r#"{"epoch":812,"flags_set":["noout","norecover","sortbitwise"],"crush_node_flags":{"micro02":["noout","noup"]},"require_osd_release":"squid","osds":[]}"#,
     )
     .unwrap();
     let all = [dump.hindering_flags(), dump.noout_is_set()].concat();
