@@ -150,6 +150,16 @@ impl Cmd {
             .any(|text| text.contains('\0'))
     }
 
+    /// What the program is called: a line of the shell by the name that it was given (`$0`).
+    fn program(&self) -> &str {
+        let path = match self.argv.as_slice() {
+            [shell, flag, _, name, ..] if shell == "/bin/sh" && flag == "-c" => name,
+            [path, ..] => path,
+            [] => "",
+        };
+        path.rsplit('/').next().unwrap_or(path)
+    }
+
     /// The command as one could paste it into a shell on the member.
     #[must_use]
     pub fn display(&self) -> String {
@@ -315,10 +325,7 @@ impl Output {
     /// The error for this output, with the evidence attached.
     #[must_use]
     pub fn failure(&self, cmd: &Cmd, member: &Member, reason: &str) -> OpError {
-        let program = cmd
-            .argv
-            .first()
-            .map_or("", |p| p.rsplit('/').next().unwrap_or(p));
+        let program = cmd.program();
         let message = match self.end {
             End::Exit(0) => format!("{program} {reason}"),
             End::TimedOut => format!(

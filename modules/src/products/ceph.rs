@@ -60,7 +60,7 @@ const SESSION: [&str; 4] = [
     "/bin/sh",
     "-c",
     r#"printf '%s\n' "$@" | /snap/bin/microceph.ceph --connect-timeout 15 -f json"#,
-    "ceph",
+    "microceph.ceph",
 ];
 
 /// Several questions to one process of the client: most of what a question takes is the client's start. It ends with 0
@@ -102,8 +102,11 @@ impl<'a> Answers<'a> {
                 documents: documents.into_iter(),
             });
         }
-        let why = last_line(&output.stderr, "");
-        let what = format!("answered {} of {asked} questions: {why}", documents.len());
+        let why = match last_line(&output.stderr, "") {
+            line if line.is_empty() => line,
+            line => format!(": {line}"),
+        };
+        let what = format!("answered {} of {asked} questions{why}", documents.len());
         Err(output.failure(cmd, member, &what))
     }
 
