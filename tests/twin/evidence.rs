@@ -127,7 +127,7 @@ fn printed(world: &World, member: &str, argv: &[String]) -> Output {
 
 /// Answers of one product that another one's reader may come across: words of the command, for each form there is.
 const FORMS: [&str; 9] = [
-    "microceph.ceph --connect-timeout 15 -f json ceph status",
+    "microceph.ceph --connect-timeout 15 -f json microceph.ceph status",
     "osd ok-to-stop",
     "microceph cluster list",
     "/1.0/cluster/members?recursion=1",

@@ -569,7 +569,7 @@ impl Cx {
                 }
                 Err(Unmet::NotYet(missing)) => {
                     last = None;
-                    let pause = (began.elapsed() / 8).max(SOON).min(every);
+                    let pause = (began.elapsed() / 16).max(SOON).min(every);
                     self.pause(pause, missing).await?;
                 }
                 Err(Unmet::Failed(error)) => return Err(error),

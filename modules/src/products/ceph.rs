@@ -64,8 +64,8 @@ const SESSION: [&str; 4] = [
 ];
 
 /// Several questions to one process of the client: most of what a question takes is the client's start. It ends with 0
-/// whatever becomes of them, and prints a document for each that it has an answer to (`src/ceph.in`; seen with 18.2.7 and
-/// 20.2.4).
+/// whatever becomes of them, and prints a document for each that it has an answer to (`src/ceph.in`; seen with
+/// 18.2.7).
 pub(crate) fn session<Q: AsRef<str>>(questions: &[Q]) -> Cmd {
     let questions = questions.iter().map(AsRef::as_ref);
     Cmd::root(SESSION.into_iter().chain(questions)).timeout(TIMEOUT)
@@ -155,7 +155,7 @@ pub(crate) struct Picture {
 }
 
 /// What else is asked for a picture.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Details {
     /// Daemons, by kind and name, for example `mon micro01`.
     pub(crate) daemons: Vec<(&'static str, String)>,
@@ -163,6 +163,19 @@ pub(crate) struct Details {
     pub(crate) osds: Vec<i64>,
     /// OSDs that are to be stopped.
     pub(crate) stopping: Vec<i64>,
+    /// After how long the monitors are asked alone.
+    pub(crate) patience: Duration,
+}
+
+impl Default for Details {
+    fn default() -> Self {
+        Self {
+            daemons: Vec::new(),
+            osds: Vec::new(),
+            stopping: Vec::new(),
+            patience: MANAGER,
+        }
+    }
 }
 
 impl Picture {
@@ -197,30 +210,43 @@ impl Picture {
             .chain(metadata)
             .collect();
         let mut all = monitors.clone();
-        all.push("pg stat".to_owned());
         all.extend(details.osds.iter().map(|id| format!("pg ls-by-osd {id}")));
+        // After those: an OSD that has left its groups has none, and only then it is sure that they are known to lack it.
+        all.push("pg stat".to_owned());
         let open = usize::from(!details.stopping.is_empty());
         if open > 0 {
             all.push(stopping(&details.stopping));
         }
-        let cmd = session(&all).timeout(MANAGER);
+        let cmd = session(&all).timeout(details.patience);
         let output = cx.cmd(member, &cmd).await?;
-        if output.end != End::TimedOut {
-            let mut answers = Answers::of(member, &cmd, &output, open)?;
-            let mut picture = Self::of_monitors(member, details, &mut answers)?;
-            picture.status.update(answers.next()?);
-            for id in &details.osds {
-                picture.groups.push((*id, answers.next()?));
-            }
-            picture.ok_to_stop = answers.has_more() && answers.next::<OkToStop>()?.ok_to_stop;
-            return Ok(picture);
-        }
-        let silent = output.failure(&cmd, member, "");
+        let silent = match output.end {
+            End::TimedOut => output.failure(&cmd, member, ""),
+            _ => match Answers::of(member, &cmd, &output, open) {
+                Ok(answers) => return Self::whole(member, details, answers),
+                // An OSD that is down has no placement groups to tell of: the maps say so.
+                Err(error) if output.success() => error,
+                Err(error) => return Err(error),
+            },
+        };
         let cmd = session(&monitors);
         let output = cx.cmd(member, &cmd).await?;
         let mut answers = Answers::of(member, &cmd, &output, 0)?;
         let mut picture = Self::of_monitors(member, details, &mut answers)?;
         picture.status.manager_is_silent(&silent);
+        Ok(picture)
+    }
+
+    fn whole(
+        member: &Member,
+        details: &Details,
+        mut answers: Answers<'_>,
+    ) -> Result<Self, OpError> {
+        let mut picture = Self::of_monitors(member, details, &mut answers)?;
+        for id in &details.osds {
+            picture.groups.push((*id, answers.next()?));
+        }
+        picture.status.update(answers.next()?);
+        picture.ok_to_stop = answers.has_more() && answers.next::<OkToStop>()?.ok_to_stop;
         Ok(picture)
     }
 

@@ -178,19 +178,7 @@ pub(crate) async fn lasting(cx: &Cx, member: &Member) -> Result<Vec<Client>, OpE
 
 /// What runs on a member at this moment.
 pub(super) async fn now(cx: &Cx, member: &Member) -> Result<Vec<Client>, OpError> {
-    // `head` names each file and can't fail on one that is empty.
-    let cmd = Cmd::user([
-        "/usr/bin/find",
-        CGROUPS,
-        "-ignore_readdir_race",
-        "-path",
-        "*/snap.*.scope/cgroup.procs",
-        "-exec",
-        "/usr/bin/head",
-        "-v",
-        "{}",
-        "+",
-    ]);
+    let cmd = listed(CGROUPS);
     let output = cx.cmd(member, &cmd).await?;
     if !output.success() {
         // Where the kernel shows none, snapd finds no program either, and nothing keeps it from a refresh.
@@ -201,6 +189,23 @@ pub(super) async fn now(cx: &Cx, member: &Member) -> Result<Vec<Client>, OpError
     }
     read(member, output.text(&cmd, member)?)
         .ok_or_else(|| output.failure(&cmd, member, "printed something else than processes"))
+}
+
+/// `head` names each file and can't fail on one that is empty. Run once a file, it is no failure of `find` where a program
+/// ends before its file is read (seen on the lab).
+fn listed(folder: &str) -> Cmd {
+    Cmd::user([
+        "/usr/bin/find",
+        folder,
+        "-ignore_readdir_race",
+        "-path",
+        "*/snap.*.scope/cgroup.procs",
+        "-exec",
+        "/usr/bin/head",
+        "-v",
+        "{}",
+        ";",
+    ])
 }
 
 /// The processes in what `head -v` printed: the name of each file between arrows, and then its lines. Nothing where it is
@@ -238,6 +243,31 @@ fn scope(path: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_ends_meanwhile_is_no_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let scope = |app: &str| {
+            let uuid = "3b5d4d0c-7e2e-4a0e-9b39-0f3a8d6f5c11";
+            let scope = folder.path().join(format!("snap.lxd.{app}-{uuid}.scope"));
+            std::fs::create_dir(&scope).unwrap();
+            scope.join("cgroup.procs")
+        };
+        std::os::unix::fs::symlink("gone", scope("ended")).unwrap();
+        std::fs::write(scope("lxc"), "4242\n").unwrap();
+        let cmd = listed(folder.path().to_str().unwrap());
+        let output = std::process::Command::new(&cmd.argv[0])
+            .args(&cmd.argv[1..])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let clients = read(
+            &"micro01".into(),
+            std::str::from_utf8(&output.stdout).unwrap(),
+        );
+        let labels: Vec<String> = clients.unwrap().iter().map(Client::label).collect();
+        assert_eq!(labels, ["lxc (pid 4242)"]);
+    }
 
     #[test]
     fn clients_are_known_by_their_scopes() {

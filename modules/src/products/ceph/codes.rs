@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 
 pub use table::Class;
 
+/// Whether a code says nothing but that placement groups aren't active and clean (`PGMap::get_health_checks`).
+pub(super) fn is_of_groups(code: &str) -> bool {
+    matches!(code, "PG_AVAILABILITY" | "PG_DEGRADED")
+}
+
 /// Codes that are raised, with their counts.
 pub type Codes = BTreeMap<String, u64>;
 

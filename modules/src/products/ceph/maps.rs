@@ -255,6 +255,11 @@ pub(super) struct PgCount {
 /// `ceph pg ls-by-osd ID -f json`, from the manager.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Groups {
+    /// Without it these would be anything's.
+    #[serde(rename = "pg_ready")]
+    _ready: bool,
+    /// Where an OSD has none, the key isn't there (seen with 18.2.7).
+    #[serde(default)]
     pg_stats: Vec<Group>,
 }
 

@@ -23,6 +23,9 @@ pub struct Status {
     /// Why the manager gave no answer of its own.
     #[serde(skip)]
     silent: Option<String>,
+    /// Whether the placement groups are as the manager has them.
+    #[serde(skip)]
+    groups_are_new: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -121,6 +124,7 @@ impl Status {
             })
             .collect();
         self.pgmap.num_pgs = num_pgs;
+        self.groups_are_new = true;
     }
 
     /// Keeps why the manager gave no answer: what is known of placement groups may be old.
@@ -188,8 +192,14 @@ impl Status {
     /// that were raised before: without them, a code that isn't about data doesn't count.
     pub(crate) fn problems(&self, since: Option<&Codes>, aside: Aside) -> Vec<String> {
         let mut problems = self.missing_daemons(aside);
-        problems.extend(self.unclean(aside));
+        let unclean = self.unclean(aside);
+        // What the monitors conclude from placement groups is from before what the manager has of those.
+        let outdated = self.groups_are_new && unclean.is_empty();
+        problems.extend(unclean);
         for (code, check) in self.unmuted() {
+            if outdated && codes::is_of_groups(code) {
+                continue;
+            }
             let message = format!("{code}: {}", check.summary.message);
             let (class, about) = codes::known(code);
             let way_on = match codes::verdict(code, check, since) {

@@ -1,5 +1,5 @@
 use super::codes::{Check, Severity, Summary};
-use super::status::PgState;
+use super::status::{Aside, PgState};
 use super::*;
 
 /// What Ceph 18.2 printed in each situation, as captured from three real hosts.
@@ -193,4 +193,39 @@ fn the_osds_of_a_host_are_found() {
     .unwrap();
     assert_eq!(tree.of_host("m1"), (vec![0, 1], vec![1]));
     assert_eq!(tree.of_host("m9"), (vec![], vec![]));
+}
+
+#[test]
+fn an_osd_may_have_no_placement_groups() {
+    let groups: Groups = serde_json::from_str(r#"{"pg_ready":true}"#).unwrap();
+    assert_eq!(groups.unreported_since(7), (0, 0));
+    let groups: Groups = serde_json::from_str(
+        r#"{"pg_ready":true,"pg_stats":[{"reported_epoch":6},{"reported_epoch":7}]}"#,
+    )
+    .unwrap();
+    assert_eq!(groups.unreported_since(7), (1, 2));
+}
+
+#[test]
+fn what_monitors_conclude_from_groups_yields_to_the_manager() {
+    let late = r#"{"health":{"checks":{"PG_AVAILABILITY":{"severity":"HEALTH_WARN","summary":{"message":"Reduced data availability: 1 pg inactive","count":1}}}},
+        "quorum_names":["a"],"monmap":{"num_mons":1},"osdmap":{"num_osds":1,"num_up_osds":1,"num_in_osds":1},
+        "pgmap":{"pgs_by_state":[{"state_name":"active+clean","count":1}],"num_pgs":1},"mgrmap":{"available":true,"num_standbys":0}}"#;
+    let problems = |stat: Option<&str>| {
+        let mut status: Status = serde_json::from_str(late).unwrap();
+        if let Some(state) = stat {
+            let stat = format!(
+                r#"{{"pg_summary":{{"num_pg_by_state":[{{"name":"{state}","num":1}}],"num_pgs":1}}}}"#
+            );
+            status.update(serde_json::from_str(&stat).unwrap());
+        }
+        status.problems(None, Aside::default())
+    };
+    let code = "PG_AVAILABILITY: Reduced data availability: 1 pg inactive";
+    assert_eq!(problems(None), [code]);
+    assert_eq!(problems(Some("active+clean")), [""; 0]);
+    assert_eq!(
+        problems(Some("peering")),
+        ["1 placement group is peering", code]
+    );
 }

@@ -35,6 +35,10 @@ pub(super) fn of_osd(world: &World, id: u32) -> Option<Value> {
         json!({"pgid": format!("1.{n:x}"), "version": "0'0", "reported_seq": 16, "reported_epoch": reported, "state": state,
                "up": [id], "acting": [id], "up_primary": id, "acting_primary": id})
     };
-    let groups: Value = (0..ceph.pgs).map(group).collect();
-    Some(json!({"pg_ready": true, "pg_stats": groups}))
+    let groups: Vec<Value> = (0..ceph.pgs).map(group).collect();
+    Some(if groups.is_empty() {
+        json!({"pg_ready": true})
+    } else {
+        json!({"pg_ready": true, "pg_stats": groups})
+    })
 }

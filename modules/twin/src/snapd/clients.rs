@@ -61,7 +61,7 @@ pub(super) fn running(world: &World, member: &str, name: &str) -> Option<String>
     })
 }
 
-/// `find /sys/fs/cgroup … -path '*/snap.*.scope/cgroup.procs' -exec head -v {} +`
+/// `find /sys/fs/cgroup … -path '*/snap.*.scope/cgroup.procs' -exec head -v {} ;`
 pub(crate) fn find(world: &World, member: &str, args: &[&str]) -> Reply {
     if args.first() != Some(&"/sys/fs/cgroup") || !args.contains(&"*/snap.*.scope/cgroup.procs") {
         return Reply::fail(1, "find: unknown arguments\n");
@@ -70,5 +70,5 @@ pub(crate) fn find(world: &World, member: &str, args: &[&str]) -> Reply {
         let scope = format!("snap.{snap}.{app}-5f1b2a1e-6f0c-4c39-8d53-{pid:012}.scope");
         format!("==> /sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice/{scope}/cgroup.procs <==\n{pid}\n")
     });
-    Reply::out(files.collect::<Vec<_>>().join("\n"))
+    Reply::out(files.collect::<String>())
 }
