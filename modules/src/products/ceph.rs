@@ -65,7 +65,7 @@ const SESSION: [&str; 4] = [
 
 /// Several questions to one process of the client: most of what a question takes is the client's start. It ends with 0
 /// whatever becomes of them, and prints a document for each that it has an answer to (`src/ceph.in`; seen with
-/// 18.2.7).
+/// 18.2.7 and 20.2.4).
 pub(crate) fn session<Q: AsRef<str>>(questions: &[Q]) -> Cmd {
     let questions = questions.iter().map(AsRef::as_ref);
     Cmd::root(SESSION.into_iter().chain(questions)).timeout(TIMEOUT)
