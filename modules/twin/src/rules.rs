@@ -23,6 +23,7 @@ use lockstep_modules::contract::cmd::Cmd;
 use lockstep_modules::contract::component::Component;
 use serde::{Deserialize, Serialize};
 
+use crate::files::Node;
 use crate::machine::Machine;
 use crate::world::{Due, World};
 
@@ -84,12 +85,24 @@ impl World {
     /// What is switched on in the cluster, by name. A run gives back what it changed.
     #[must_use]
     pub fn settings(&self) -> BTreeMap<String, String> {
+        self.switched_on(self.members.keys().map(String::as_str))
+    }
+
+    /// Those of the settings that a command on `member` may change: no other member's lock.
+    pub(crate) fn settings_from(&self, member: &str) -> BTreeMap<String, String> {
+        self.switched_on(std::iter::once(member))
+    }
+
+    fn switched_on<'a>(&self, locked: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
         let parts = self.ceph.settings().chain(self.ovn.settings());
-        let lock = |member: &String| {
-            let node = self.file(member, "/var/lib/lockstep/lock")?;
-            Some((format!("the lock on {member}"), format!("{node:?}")))
+        let lock = |member: &str| {
+            let says = match self.file(member, "/var/lib/lockstep/lock")? {
+                Node::File(text) | Node::Link(text) => text.clone(),
+                Node::Folder => "a folder".to_owned(),
+            };
+            Some((format!("the lock on {member}"), says))
         };
-        let locks = self.members.keys().filter_map(lock);
+        let locks = locked.filter_map(lock);
         parts.chain(self.lxd.settings()).chain(locks).collect()
     }
 
@@ -104,9 +117,9 @@ impl World {
         self.rules.switched.get(setting).map(String::as_str)
     }
 
-    /// A command has had its look at the world: whose settings are these now?
-    pub(crate) fn rules_on_settings(&mut self, before: &BTreeMap<String, String>) {
-        let after = self.settings();
+    /// A command on `member` has had its look at the world: whose settings are these now?
+    pub(crate) fn rules_on_settings(&mut self, member: &str, before: &BTreeMap<String, String>) {
+        let after = self.settings_from(member);
         if *before == after {
             return;
         }

@@ -383,9 +383,10 @@ impl World {
             .unwrap_or(u64::MAX)
             .saturating_sub(self.now - proc.began);
         self.cause = cause_of(&proc.cmd);
-        let (before, changed) = (self.settings(), self.take_changed());
+        let before = self.settings_from(&proc.member);
+        let changed = self.take_changed();
         let reply = programs::look(self, &proc);
-        self.rules_on_settings(&before);
+        self.rules_on_settings(&proc.member, &before);
         if let Some(entry) = proc.entry.and_then(|at| self.log.get_mut(at)) {
             entry.changed |= self.changed;
         }
