@@ -191,21 +191,21 @@ pub(super) async fn now(cx: &Cx, member: &Member) -> Result<Vec<Client>, OpError
         .ok_or_else(|| output.failure(&cmd, member, "printed something else than processes"))
 }
 
-/// `head` names each file and can't fail on one that is empty. Run once a file, it is no failure of `find` where a program
-/// ends before its file is read (seen on the lab).
+/// `head` names each file and can't fail on one that is empty. It may fail where a program ends between being found and being
+/// read (seen on the lab); `find` doesn't end with an error for that, so a file that is still there and wasn't read is named in
+/// words that are no process.
 fn listed(folder: &str) -> Cmd {
-    Cmd::user([
-        "/usr/bin/find",
-        folder,
-        "-ignore_readdir_race",
-        "-path",
-        "*/snap.*.scope/cgroup.procs",
-        "-exec",
-        "/usr/bin/head",
-        "-v",
-        "{}",
-        ";",
-    ])
+    let read = ["-exec", "/usr/bin/head", "-v", "{}", ";"];
+    let gone = ["-exec", "/usr/bin/test", "!", "-e", "{}", ";"];
+    let words = [
+        &["/usr/bin/find", folder, "-ignore_readdir_race"][..],
+        &["-path", "*/snap.*.scope/cgroup.procs", "("],
+        &read,
+        &["-o"],
+        &gone,
+        &["-o", "-printf", "not read: %p\\n", ")"],
+    ];
+    Cmd::user(words.concat())
 }
 
 /// The processes in what `head -v` printed: the name of each file between arrows, and then its lines. Nothing where it is
@@ -244,6 +244,15 @@ fn scope(path: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
+    fn run(cmd: &Cmd) -> String {
+        let output = std::process::Command::new(&cmd.argv[0])
+            .args(&cmd.argv[1..])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     #[test]
     fn a_program_that_ends_meanwhile_is_no_failure() {
         let folder = tempfile::tempdir().unwrap();
@@ -255,18 +264,19 @@ mod tests {
         };
         std::os::unix::fs::symlink("gone", scope("ended")).unwrap();
         std::fs::write(scope("lxc"), "4242\n").unwrap();
-        let cmd = listed(folder.path().to_str().unwrap());
-        let output = std::process::Command::new(&cmd.argv[0])
-            .args(&cmd.argv[1..])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        let clients = read(
-            &"micro01".into(),
-            std::str::from_utf8(&output.stdout).unwrap(),
-        );
+        let text = run(&listed(folder.path().to_str().unwrap()));
+        let clients = read(&"micro01".into(), &text);
         let labels: Vec<String> = clients.unwrap().iter().map(Client::label).collect();
         assert_eq!(labels, ["lxc (pid 4242)"]);
+    }
+
+    #[test]
+    fn a_scope_that_cannot_be_read_is_not_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        // Nobody reads a folder, root neither.
+        std::fs::create_dir_all(folder.path().join("snap.lxd.lxc-x.scope/cgroup.procs")).unwrap();
+        let text = run(&listed(folder.path().to_str().unwrap()));
+        assert_eq!(read(&"micro01".into(), &text), None, "{text}");
     }
 
     #[test]

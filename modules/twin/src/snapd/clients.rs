@@ -61,7 +61,7 @@ pub(super) fn running(world: &World, member: &str, name: &str) -> Option<String>
     })
 }
 
-/// `find /sys/fs/cgroup … -path '*/snap.*.scope/cgroup.procs' -exec head -v {} ;`
+/// `find /sys/fs/cgroup … -path '*/snap.*.scope/cgroup.procs' ( -exec head -v {} ; … )`
 pub(crate) fn find(world: &World, member: &str, args: &[&str]) -> Reply {
     if args.first() != Some(&"/sys/fs/cgroup") || !args.contains(&"*/snap.*.scope/cgroup.procs") {
         return Reply::fail(1, "find: unknown arguments\n");
