@@ -219,20 +219,26 @@ impl Picture {
         }
         let cmd = session(&all).timeout(details.patience);
         let output = cx.cmd(member, &cmd).await?;
-        let silent = match output.end {
-            End::TimedOut => output.failure(&cmd, member, ""),
-            _ => match Answers::of(member, &cmd, &output, open) {
+        let silent = output.end == End::TimedOut;
+        let why = if silent {
+            output.failure(&cmd, member, "")
+        } else {
+            match Answers::of(member, &cmd, &output, open) {
                 Ok(answers) => return Self::whole(member, details, answers),
                 // An OSD that is down has no placement groups to tell of: the maps say so.
                 Err(error) if output.success() => error,
                 Err(error) => return Err(error),
-            },
+            }
         };
         let cmd = session(&monitors);
         let output = cx.cmd(member, &cmd).await?;
         let mut answers = Answers::of(member, &cmd, &output, 0)?;
         let mut picture = Self::of_monitors(member, details, &mut answers)?;
-        picture.status.manager_is_silent(&silent);
+        if silent {
+            picture.status.manager_is_silent(&why);
+        } else {
+            picture.status.is_refused(&why);
+        }
         Ok(picture)
     }
 

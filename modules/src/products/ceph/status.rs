@@ -23,6 +23,9 @@ pub struct Status {
     /// Why the manager gave no answer of its own.
     #[serde(skip)]
     silent: Option<String>,
+    /// Why a question about a daemon was refused, and with it all that the manager would have said.
+    #[serde(skip)]
+    refused: Option<String>,
     /// Whether the placement groups are as the manager has them.
     #[serde(skip)]
     groups_are_new: bool,
@@ -132,9 +135,15 @@ impl Status {
         self.silent = Some(why.message.clone());
     }
 
-    /// Why it isn't known how placement groups are, although a manager is there.
+    /// Keeps why a question was refused, for example for an OSD that is down: what is known of placement groups may be old.
+    pub(super) fn is_refused(&mut self, why: &OpError) {
+        self.refused = Some(why.message.clone());
+    }
+
+    /// Why it isn't known how placement groups are, where there is no other sign of it.
     pub(crate) fn silence(&self) -> Option<String> {
-        let why = self.silent.as_ref().filter(|_| self.mgrmap.available)?;
+        let silent = self.silent.as_ref().filter(|_| self.mgrmap.available);
+        let why = silent.or(self.refused.as_ref())?;
         Some(format!(
             "the manager doesn't report how placement groups are: {why}"
         ))
@@ -221,6 +230,10 @@ impl Status {
             };
             problems.push(message + &way_on);
         }
+        // Else what is wrong with the daemon is among them.
+        if problems.is_empty() {
+            problems.extend(self.silence());
+        }
         problems
     }
 
@@ -238,7 +251,7 @@ impl Status {
                 "no manager is active, so what Ceph says of placement groups may be old".to_owned(),
             );
         }
-        problems.extend(self.silence());
+        problems.extend(self.silence().filter(|_| self.refused.is_none()));
         let OsdMap {
             num_osds,
             num_up_osds,

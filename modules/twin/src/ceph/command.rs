@@ -66,6 +66,10 @@ fn one(world: &mut World, proc: &Proc, args: &[&str], words: &[&str]) -> Reply {
         // Who isn't there can't answer: without a manager these hang.
         ["pg", "stat" | "ls-by-osd", ..] if world.ceph.mgr.is_none() => Reply::Hang,
         ["pg", "stat"] => json_reply(&groups::stat(world)),
+        // Seen with 18.2.7.
+        ["pg", "ls-by-osd", id] if groups::is_down(world, id) => {
+            Reply::fail(11, format!("Error EAGAIN: osd {id} is not up\n"))
+        }
         ["pg", "ls-by-osd", id] => match id.parse().ok().and_then(|id| groups::of_osd(world, id)) {
             Some(value) => json_reply(&value),
             None => Reply::fail(2, format!("Error ENOENT: osd {id} does not exist\n")),

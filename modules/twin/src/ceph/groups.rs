@@ -21,11 +21,17 @@ pub(super) fn stat(world: &World) -> Value {
     }})
 }
 
+/// Whether there is such an OSD, and it is down.
+pub(super) fn is_down(world: &World, id: &str) -> bool {
+    let osd = id.parse().ok().and_then(|id: u32| world.ceph.osds.get(&id));
+    osd.is_some_and(|osd| !osd.up)
+}
+
 /// `ceph pg ls-by-osd ID`: every OSD has a copy of each.
 pub(super) fn of_osd(world: &World, id: u32) -> Option<Value> {
     let ceph = &world.ceph;
     let osd = ceph.osds.get(&id)?;
-    let reported = if osd.up && world.now < ceph.reported_at {
+    let reported = if world.now < ceph.reported_at {
         osd.up_from.saturating_sub(1)
     } else {
         ceph.epoch
