@@ -168,6 +168,11 @@ function flow.component_params()
 			default = true,
 			about = "Copy the control plane on each member before the first change.",
 		},
+		stage = {
+			type = "boolean",
+			default = true,
+			about = "Fetch all snaps on each member before the first service stops.",
+		},
 		only = { type = "list", one_of = names, about = "Only these components." },
 		looks = { type = "integer", about = "Consecutive healthy checks before a storage or network gate opens." },
 		skip = { type = "list", one_of = names, about = "Skip these components." },

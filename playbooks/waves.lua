@@ -20,6 +20,7 @@ waves.shipped = {
 -- The stages of a run with these parameters, for whoever watches it.
 function waves.stages(p)
 	local stages = p.backup ~= false and { "Backup" } or {}
+	stages[#stages + 1] = p.stage ~= false and "Downloads" or nil
 	for _, component in ipairs(flow.chosen(p)) do
 		stages[#stages + 1] = component.title
 	end
@@ -243,12 +244,61 @@ end
 -- Copies the control plane on every member, and verifies the copies. Returns where they are, by member.
 local function back_up(status)
 	local folders = {}
-	section("Backup", function()
-		parallel(status.members, function(member)
-			local taken = backup.take { member = member.name, unserved = unserved(status, member.name) }
-			folders[member.name] = taken.folder
-			backup.verify { member = member.name }
-		end)
+	parallel(status.members, function(member)
+		local taken = backup.take { member = member.name, unserved = unserved(status, member.name) }
+		folders[member.name] = taken.folder
+		backup.verify { member = member.name }
+	end)
+	return folders
+end
+
+-- Fetches what the members will be refreshed to, so that no wave waits for a download. What can't be fetched ahead is
+-- downloaded by the refresh itself. Returns what was fetched, and what wasn't and why, by member and snap.
+local function fetch(status, chain)
+	local there, missing = {}, {}
+	parallel(status.members, function(member)
+		for _, plan in ipairs(chain) do
+			local name = plan.component.name
+			if plan.moves[member.name] then
+				local fetched = try(snap.stage, { member = member.name, snap = name, channel = plan.channel })
+				local list = fetched.ok and there or missing
+				list[member.name] = list[member.name] or {}
+				list[member.name][name] = fetched.ok and fetched.value.revision or fetched.error.message
+			end
+		end
+	end)
+	return there, missing
+end
+
+-- What runs side by side before the first member is refreshed. Returns where the backups are, by member.
+local function prepare(p, status, chain)
+	local folders, jobs = {}, {}
+	if p.backup == false then
+		log.warn "no backup is taken (backup = false)"
+	else
+		jobs[#jobs + 1] = {
+			name = "Backup",
+			run = function()
+				folders = back_up(status)
+			end,
+		}
+	end
+	if p.stage ~= false then
+		jobs[#jobs + 1] = {
+			name = "Downloads",
+			run = function()
+				local _, missing = fetch(status, chain)
+				for _, member in ipairs(status.members) do
+					for name, why in pairs(missing[member.name] or {}) do
+						local where = member.name .. ": " .. name
+						log.warn(where .. " isn't fetched ahead, so its refresh downloads it: " .. why)
+					end
+				end
+			end,
+		}
+	end
+	parallel(jobs, function(job)
+		job.run()
 	end)
 	return folders
 end
@@ -269,6 +319,24 @@ function waves.preflight(p, channels)
 		together = compatibility.together,
 		tracks = compatibility.track,
 	}
+end
+
+-- Fetches what an update, or an upgrade to the given channels, would bring, and changes nothing else.
+function waves.stage(p, channels)
+	local given = { accept = {}, only = p.only, skip = p.skip }
+	local report = preflight.read(waves.preflight(given, channels))
+	local chain = planned(report, given, channels)
+	local there, missing = fetch(report.status, chain)
+	local reasons = {}
+	for _, member in ipairs(report.status.members) do
+		for name, why in pairs(missing[member.name] or {}) do
+			reasons[#reasons + 1] = name .. " on " .. member.name .. ": " .. why
+		end
+	end
+	if #reasons > 0 then
+		error("not everything could be fetched: " .. table.concat(reasons, "; "), 0)
+	end
+	return { fetched = there }
 end
 
 -- Runs a wave for each of the chosen components. `given` has the parameters, the `waves` by component, the `hook` that calls
@@ -297,12 +365,8 @@ function waves.run(given)
 		if #chain == 0 then
 			return { changed = {}, components = {}, notes = notes(before) }
 		end
-		local lasting, folders = status.lasting {}, {}
-		if p.backup == false then
-			log.warn "no backup is taken (backup = false)"
-		else
-			folders = back_up(before)
-		end
+		local lasting = status.lasting {}
+		local folders = prepare(p, before, chain)
 		local moved, noted = {}, {}
 		evacuation.around(p, flow.component(before, "lxd"), chain, function(away)
 			for i, plan in ipairs(chain) do

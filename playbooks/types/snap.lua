@@ -90,6 +90,29 @@ function snap.clients(args) end
 ---@return snap.wait.Result
 function snap.wait(args) end
 
+---@class (exact) snap.stage.Args
+---@field member lockstep.Member Member to act on.
+---@field snap string Snap to fetch.
+---@field channel? lockstep.Channel Channel to fetch it from, for example `squid/stable`. Without it, the one that the snap follows.
+---@field revision? string Revision to fetch, whatever the channel has.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) snap.stage.Result
+---@field changed boolean Whether it was fetched: not, where it was there, or where that revision is installed.
+---@field removed boolean Whether a file under its name that had other bytes was removed.
+---@field revision string The revision whose file is there.
+---@field size integer Its size in bytes.
+
+--- Fetch a snap's file ahead, so that its refresh downloads nothing.
+---
+--- The file is that of the channel that the snap follows, or of another one, as the cohort has it now; or the one of `revision`. snapd downloads it, the member compares its digest with the one that the store gives, and puts it where snapd's refresh finds it. No service is touched. A file that is there already and isn't what it should be is removed.
+---
+--- A snap that comes to another revision until it is refreshed is downloaded then.
+---@param args snap.stage.Args
+---@return snap.stage.Result
+function snap.stage(args) end
+
 ---@class (exact) snap.refresh.Args
 ---@field member lockstep.Member Member to act on.
 ---@field snap string Snap to refresh.

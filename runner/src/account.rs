@@ -21,9 +21,10 @@ pub(crate) use crate::event::Change;
 use crate::event::Outcome;
 use crate::journal::ClusterRef;
 use crate::path::StepPath;
+use crate::window::{self, Window};
 
 pub(crate) use events::{EventLog, Line};
-pub(crate) use load::{Tail, load};
+pub(crate) use load::{Tail, load, recalled};
 pub(crate) use step::is_gate;
 pub use step::{Attempt, Command, Output, Progress, Step};
 pub(crate) use turn::{Turn, What};
@@ -53,6 +54,8 @@ pub struct Account {
     pub(crate) resumes: usize,
     pub(crate) steps_done: usize,
     pub(crate) changes: Vec<Change>,
+    /// For how long members had different revisions of a snap.
+    pub(crate) windows: Vec<Window>,
     /// The waves, in the order in which they began.
     pub(crate) waves: Vec<Wave>,
     pub(crate) sessions: Vec<Session>,
@@ -132,9 +135,19 @@ pub(crate) struct Move<'a> {
     pub(crate) to: &'a str,
     pub(crate) version: Option<&'a str>,
     pub(crate) members: Vec<Member>,
+    /// For how long members had different revisions; with the component's first change.
+    pub(crate) window: Option<&'a Window>,
 }
 
 impl Move<'_> {
+    /// For how long members had different revisions, in words; empty where they didn't, or where that stands elsewhere.
+    pub(crate) fn differed(&self) -> String {
+        let ms = self
+            .window
+            .map(|window| i64::try_from(window.ms()).unwrap_or(i64::MAX));
+        ms.map_or_else(String::new, span)
+    }
+
     /// On which of these members: `all 4`, or their names.
     pub(crate) fn among(&self, members: &[Member]) -> String {
         if self.members.len() == members.len() && members.len() > 1 {
@@ -200,6 +213,7 @@ impl Account {
                 to: &change.to,
                 version: change.version.as_deref(),
                 members: Vec::new(),
+                window: None,
             };
             let same = |known: &&mut Move<'_>| {
                 (known.component, known.from, known.to, known.version)
@@ -207,10 +221,15 @@ impl Account {
             };
             match all.iter_mut().find(same) {
                 Some(known) => known.members.push(change.member.clone()),
-                None => all.push(Move {
-                    members: vec![change.member.clone()],
-                    ..one
-                }),
+                None => {
+                    let is_first = all.iter().all(|known| known.component != one.component);
+                    let window = window::of(&self.windows, one.component);
+                    all.push(Move {
+                        members: vec![change.member.clone()],
+                        window: window.filter(|_| is_first),
+                        ..one
+                    });
+                }
             }
         }
         all

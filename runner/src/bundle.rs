@@ -28,7 +28,7 @@ pub enum Playbooks {
 
 impl Playbooks {
     /// The playbooks that can be run by name.
-    pub(crate) const NAMES: [&str; 3] = ["update", "upgrade", "preflight"];
+    pub(crate) const NAMES: [&str; 4] = ["update", "upgrade", "stage", "preflight"];
 
     /// The file of this name, for example `update.lua`.
     fn read(&self, file: &str) -> Option<Result<Source, String>> {

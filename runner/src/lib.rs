@@ -28,5 +28,6 @@ mod source;
 pub mod target;
 pub mod trial;
 mod trust;
+mod window;
 
 pub use cli::main;

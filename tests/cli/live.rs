@@ -64,7 +64,7 @@ fn progress(of: &'static str, text: &'static str) -> impl Fn(&Event) -> bool {
 
 #[test]
 fn what_is_in_progress_stands_below_what_is_over() {
-    let events = events(&["update", "--cluster", "twin:3"], 0);
+    let events = events(&["update", "--cluster", "twin:3", "--stage=false"], 0);
     let frames = [
         progress("MicroCeph/micro02/snap.refresh", "Download"),
         progress("MicroCeph/micro02/microceph.wait", "placement groups"),
@@ -103,7 +103,17 @@ fn an_evacuation_shows_how_many_instances_are_away() {
 
 #[test]
 fn fifty_members_and_a_small_terminal_show_what_fits() {
-    let many = events(&["update", "--cluster", "twin:50", "--only", "lxd"], 0);
+    let many = events(
+        &[
+            "update",
+            "--cluster",
+            "twin:50",
+            "--only",
+            "lxd",
+            "--stage=false",
+        ],
+        0,
+    );
     let all_at_once = || progress("LXD/micro50/snap.refresh", "Download");
     let frames = [(120, 12), (80, 10), (60, 8), (30, 6), (20, 4), (12, 2)]
         .map(|size| frame(&many, size, all_at_once()).unwrap())
@@ -150,7 +160,14 @@ fn board(events: &[Stamped], until: impl Fn(&Event) -> bool) -> (Board, jiff::Ti
 #[test]
 fn colours_are_few_and_can_be_left_out() {
     let events = events(
-        &["update", "--cluster", "twin:3", "--only", "microovn,lxd"],
+        &[
+            "update",
+            "--cluster",
+            "twin:3",
+            "--only",
+            "microovn,lxd",
+            "--stage=false",
+        ],
         0,
     );
     let mut shown = Vec::new();
@@ -174,6 +191,7 @@ fn every_size_of_a_terminal_is_kept_to() {
         "12",
         "--only",
         "lxd",
+        "--stage=false",
         "--fault",
         "refresh-fails:lxd,micro02",
     ];
@@ -206,10 +224,18 @@ fn the_stages_are_those_that_the_parameters_leave() {
     let update = ["update", "--cluster", "twin:3"];
     assert_eq!(
         of(&update),
-        ["Backup", "MicroCeph", "MicroOVN", "LXD", "MicroCloud"]
+        [
+            "Backup",
+            "Downloads",
+            "MicroCeph",
+            "MicroOVN",
+            "LXD",
+            "MicroCloud"
+        ]
     );
-    let only = [&update[..], &["--only", "lxd,microcloud", "--backup=false"]].concat();
-    assert_eq!(of(&only), ["LXD", "MicroCloud"]);
+    let only = ["--only", "lxd,microcloud", "--backup=false"];
+    let only = [&update[..], &only].concat();
+    assert_eq!(of(&only), ["Downloads", "LXD", "MicroCloud"]);
     let upgrade = [
         "upgrade",
         "--cluster",
@@ -217,7 +243,7 @@ fn the_stages_are_those_that_the_parameters_leave() {
         "--microovn",
         "24.03/stable",
     ];
-    assert_eq!(of(&upgrade), ["Backup", "MicroOVN"]);
+    assert_eq!(of(&upgrade), ["Backup", "Downloads", "MicroOVN"]);
 }
 
 /// The beginning of a run that runs a program on each of two members, of which one talks while the other is silent.

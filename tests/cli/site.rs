@@ -200,12 +200,13 @@ fn what_can_be_run_is_listed_with_what_cannot_and_why() {
         [
             "update",
             "upgrade",
+            "stage",
             "preflight",
             "site/drain.lua",
             "site/lb.lua"
         ]
     );
-    assert_eq!(list[3]["params"]["message"]["default"], "lockstep was here");
+    assert_eq!(list[4]["params"]["message"]["default"], "lockstep was here");
     let none = desk.run(&["playbooks", "nosuch"]);
     assert_eq!(none.code, Some(2));
     assert!(

@@ -14,3 +14,4 @@ mod quirks;
 mod secrets;
 mod sittings;
 mod ssh;
+mod stage;

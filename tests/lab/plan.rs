@@ -29,6 +29,14 @@ fn a_plan_only_looks_and_a_run_keeps_to_it() {
         .run(&[&["plan"], &args[..], &["-o", file]].concat())
         .exits(0);
     assert!(out.contains("snap.refresh lxd: 33100 → 33110"), "{out}");
+    let guess = |snap: &str| format!("Window: {snap} takes no changes for about ");
+    for snap in ["microceph", "microovn", "lxd", "microcloud"] {
+        let line = out.lines().find(|line| line.starts_with(&guess(snap)));
+        assert!(
+            line.is_some_and(|l| l.ends_with("(a guess: on a simulated cluster)")),
+            "{out}"
+        );
+    }
     let arrived: Vec<String> = lab.world().log.iter().map(|e| e.argv.join(" ")).collect();
     assert!(arrived.len() > 20, "{arrived:?}");
     let changing = |e: &&lockstep_twin::Entry| e.changed;
@@ -60,6 +68,23 @@ fn a_plan_only_looks_and_a_run_keeps_to_it() {
     // The plan is of another day now: there is nothing to do, and nothing outside it is done.
     let out = lab.run(&[&["plan"], &args[..]].concat()).exits(0);
     assert!(!out.contains("snap.refresh"), "{out}");
+    // The next release takes about as long as this one did.
+    let mut next = lab
+        .world()
+        .store
+        .release("microcloud", 1210)
+        .unwrap()
+        .clone();
+    next.revision = 1211;
+    lab.world().store.publish("microcloud", "2/stable", next);
+    let out = lab.run(&[&["plan"], &args[..]].concat()).exits(0);
+    let line = out
+        .lines()
+        .find(|line| line.starts_with(&guess("microcloud")));
+    assert!(
+        line.is_some_and(|l| l.ends_with("(as in update-1)")),
+        "{out}"
+    );
 }
 
 #[test]

@@ -339,7 +339,7 @@ fn a_member_that_holds_the_others_is_named() {
 
 #[test]
 fn an_lxd_refreshed_by_others_is_not_waited_for_for_hours() {
-    let mut bench = evacuating(&Scenario::of(3), &json!({}));
+    let mut bench = evacuating(&Scenario::of(3), &json!({ "stage": false }));
     let before = places(&bench);
     for fault in [
         "auto-refresh:lxd,micro01@5s",

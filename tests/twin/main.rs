@@ -23,5 +23,6 @@ mod safety;
 mod secrets;
 mod session;
 mod sittings;
+mod stage;
 mod storage;
 mod update;

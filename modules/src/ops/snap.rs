@@ -10,6 +10,7 @@ mod clients;
 mod follow;
 mod refresh;
 mod spared;
+mod stage;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,8 @@ pub use args::{RefreshArgs, Replaced};
 pub(crate) use clients::{Client, Clients, Wait, against, lasting as running};
 pub use refresh::{REFRESH, Refresh, RefreshOut};
 pub use spared::Spares;
+pub use stage::SCRIPT as STAGE;
+pub(crate) use stage::Stage;
 
 use crate::contract::cmd::Cmd;
 use crate::contract::cx::{Cx, LogLevel, Unmet};
@@ -46,6 +49,7 @@ pub(crate) fn module<S: Spares>() -> Module {
     .op::<Changes>()
     .op::<Clients>()
     .op::<Wait>()
+    .op::<Stage>()
     .op::<Refresh<S>>()
     .op::<Switch>()
     .op::<Hold>()

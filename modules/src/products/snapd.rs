@@ -3,6 +3,8 @@
 //! Only JSON decides anything here: texts of the `snap` program are translated, wrapped and reworded between releases.
 //! Reads need no root (`daemon/access.go`); `snap debug api` serves members without curl (snapd 2.64 and later).
 
+mod file;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -13,6 +15,8 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub(crate) use file::{df, file, free};
 
 use crate::contract::cmd::{Cmd, Output};
 use crate::contract::cx::{Cx, Look, Unmet};

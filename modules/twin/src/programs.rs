@@ -45,10 +45,9 @@ pub(crate) fn extra_latency(world: &World, cmd: &Cmd) -> u64 {
             200 + world.store.takes(true)
         }
         "curl"
-            if cmd
-                .argv
-                .last()
-                .is_some_and(|url| url.contains("select=refresh")) =>
+            if cmd.argv.last().is_some_and(|url| {
+                url.contains("select=refresh") || url.ends_with("/v2/download")
+            }) =>
         {
             200 + world.store.takes(true)
         }
@@ -83,7 +82,7 @@ fn answer(world: &mut World, proc: &Proc) -> Reply {
     match program(&proc.cmd) {
         "snap" => snapd::snap(world, &proc.member, proc.cmd.root, &args),
         "curl" if args.contains(&overview::SOCKET) => overview::curl(world, proc, &args),
-        "curl" => snapd::curl(world, &proc.member, &args),
+        "curl" => snapd::curl(world, proc, &args),
         "lxc" => lxd::lxc(world, proc, &args),
         "lxd" => lxd::lxd(world, proc, &args),
         name @ ("microceph" | "microovn" | "microcloud") => {
@@ -96,7 +95,10 @@ fn answer(world: &mut World, proc: &Proc) -> Reply {
         "df" => host::df(world, &proc.member, &args),
         "date" => host::date(world, &proc.member, &args),
         "find" => snapd::find(world, &proc.member, &args),
-        "sh" => dumps::sh(world, proc, &args),
+        "sh" => match snapd::stage(world, proc, &args) {
+            Some(reply) => reply,
+            None => dumps::sh(world, proc, &args),
+        },
         "flock" => files::flock(world, proc, &args),
         "mv" => files::mv(world, &proc.member, &args),
         "cat" => files::cat(world, &proc.member, &args),

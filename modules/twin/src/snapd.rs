@@ -4,6 +4,7 @@ mod api;
 mod change;
 mod clients;
 mod faults;
+mod file;
 #[cfg(test)]
 mod samples;
 
@@ -17,6 +18,7 @@ use change::RATE;
 use change::Target;
 pub(crate) use change::{Change, task_done};
 pub(crate) use clients::find;
+pub(crate) use file::stage;
 
 use crate::dialects::{self, numbers};
 use crate::world::{Reply, World};

@@ -16,6 +16,7 @@ use crate::event::{Change, Outcome, StepInfo};
 use crate::failure::Failure;
 use crate::journal::{By, Choice, Head, History, JournalError, Record, Suspended, readable};
 use crate::path::StepPath;
+use crate::window;
 
 impl Account {
     /// What is known of the run of this name: from the texts of its journal and its events, or why there is none, and
@@ -183,7 +184,7 @@ impl Fold {
                 let step = self.step(&path);
                 step.end(session, at, Progress::Failed);
                 step.failure = Some(failure.clone());
-                self.did(&path, &failure);
+                self.did(&path, at, &failure);
                 self.turn(at, session, What::Failed { path, failure });
             }
             Record::Hold {
@@ -240,7 +241,7 @@ impl Fold {
         step.in_doubt = false;
         step.result = Some(value.clone());
         let change = Change::of(&step.op, &step.args, step.member.as_ref(), &value);
-        self.changed(change);
+        self.changed(at, change);
         match by {
             By::Run => {}
             By::Probe => self.turn(at, session, What::Probed { path: path.clone() }),
@@ -274,7 +275,7 @@ impl Fold {
         let step = self.step(&path);
         step.end(session, at, Progress::Held);
         (step.failure, step.in_doubt) = (Some(failure.clone()), in_doubt);
-        self.did(&path, &failure);
+        self.did(&path, at, &failure);
         self.turn(
             at,
             session,
@@ -287,17 +288,18 @@ impl Fold {
     }
 
     /// What a step has changed although it failed.
-    fn did(&mut self, path: &StepPath, failure: &Failure) {
+    fn did(&mut self, path: &StepPath, at: Timestamp, failure: &Failure) {
         let step = self.step(path);
         let did = failure.detail.get(DID);
         let change =
             did.and_then(|did| Change::of(&step.op, &step.args, step.member.as_ref(), did));
-        self.changed(change);
+        self.changed(at, change);
     }
 
     /// One that comes again on the same member counts from where the first began.
-    fn changed(&mut self, change: Option<Change>) {
+    fn changed(&mut self, at: Timestamp, change: Option<Change>) {
         let Some(change) = change else { return };
+        window::note(&mut self.account.windows, at, &change);
         let known = &mut self.account.changes;
         let same =
             |c: &&mut Change| (&c.component, &c.member) == (&change.component, &change.member);

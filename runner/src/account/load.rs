@@ -53,6 +53,12 @@ pub(crate) fn load(runs: &Runs, id: &str) -> Result<Account, RunsError> {
     Ok(account)
 }
 
+/// What the journal of a run tells, without its events. None where it can't be read.
+pub(crate) fn recalled(runs: &Runs, id: &str) -> Option<Account> {
+    let journal = fs::read(runs.folder_of(id).ok()?.join(JOURNAL)).ok()?;
+    Some(Account::of(id, Ok(&journal), Ok(b""), false))
+}
+
 /// What a run didn't keep, since it was more than it keeps.
 fn full(folder: &Path) -> impl Iterator<Item = String> {
     let events = fs::metadata(folder.join(EVENTS)).map_or(0, |file| file.len());

@@ -35,6 +35,8 @@ pub(super) enum Command {
     Update(playbook::RunArgs),
     /// Move components to other channels
     Upgrade(playbook::RunArgs),
+    /// Fetch the snaps of an update or upgrade ahead of it
+    Stage(playbook::RunArgs),
     /// Run a playbook of your own
     Run(playbook::FileArgs),
     /// List the runs

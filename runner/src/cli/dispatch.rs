@@ -15,6 +15,7 @@ pub(super) fn dispatch(app: &App<'_>, command: Command) -> Result<Exit, Fault> {
         Command::Preflight(args) => preflight::preflight(app, &args),
         Command::Update(args) => playbook::named(app, "update", &args),
         Command::Upgrade(args) => playbook::named(app, "upgrade", &args),
+        Command::Stage(args) => playbook::named(app, "stage", &args),
         Command::Run(args) => playbook::file(app, &args),
         Command::Runs => runs::runs(app.global),
         Command::Show(args) => show::show(app, &args),

@@ -59,6 +59,14 @@ pub(super) const GROUPS: [(&str, Commands); 6] = [
                 ],
             ),
             (
+                "stage",
+                &[
+                    ("lockstep stage", "before the maintenance window"),
+                    ("lockstep stage --to 3", "for an upgrade"),
+                    ("lockstep stage --only microceph,lxd", "some components"),
+                ],
+            ),
+            (
                 "run",
                 &[
                     ("lockstep run site/update.lua", "a playbook from a file"),

@@ -17,9 +17,10 @@ use crate::script::{Param, ParamKind, Playbook, Script};
 use crate::secret::{Secrets, Source};
 
 /// The commands that play a playbook, each with the one that it always plays.
-const PLAYERS: [(&str, Option<&str>); 7] = [
+const PLAYERS: [(&str, Option<&str>); 8] = [
     ("update", Some("update")),
     ("upgrade", Some("upgrade")),
+    ("stage", Some("stage")),
     ("preflight", Some("preflight")),
     ("run", None),
     ("plan", None),

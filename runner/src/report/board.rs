@@ -10,6 +10,7 @@ use super::excerpt::Ink;
 use super::harmless::one_line;
 use crate::event::{Event, Interruption, Stamped, StepInfo};
 use crate::path::StepPath;
+use crate::window::{self, Window};
 
 /// The columns of a terminal that doesn't tell its size.
 pub(crate) const WIDTH: usize = 100;
@@ -98,6 +99,8 @@ pub struct Board {
     running: BTreeMap<StepPath, Running>,
     held: BTreeMap<String, String>,
     interrupted: Option<&'static str>,
+    /// What members came to in this stage.
+    windows: Vec<Window>,
 }
 
 impl Board {
@@ -176,9 +179,15 @@ impl Board {
             } => self.say(path, &format!("{failure}; attempt {attempt} in {wait} s")),
             Event::StepDone {
                 step: StepInfo { path, .. },
+                change,
                 ..
+            } => {
+                self.running.remove(path);
+                if let Some(change) = change {
+                    window::note(&mut self.windows, stamped.at, change);
+                }
             }
-            | Event::StepFailed { path, .. } => {
+            Event::StepFailed { path, .. } => {
                 self.running.remove(path);
             }
             Event::StepHeld { path, failure, .. } => {
@@ -218,6 +227,9 @@ impl Board {
             self.stages.push(first.clone());
         }
         self.visited.insert(first.clone());
+        if self.stage != first {
+            self.windows.clear();
+        }
         self.stage = first;
     }
 
@@ -256,6 +268,7 @@ impl Board {
         }
         // What a small terminal has no room for is left out in this order: the space, the stages, the head.
         let mut head = vec![format!("{}  {}", self.title, clock(seconds(began, now)))];
+        head[0].extend(self.differing(now));
         if !self.stages.is_empty() {
             head.push(self.stages(width, signs, ink));
         }
@@ -273,6 +286,25 @@ impl Board {
         let rows = self.rows(now, (width, room), signs, ink);
         let all = head.iter().chain(&rows).chain(&feet);
         all.map(|line| fit(line)).collect()
+    }
+
+    /// For how long members have had different revisions of a snap, as long as they have.
+    fn differing(&self, now: Timestamp) -> impl Iterator<Item = String> {
+        let open = self
+            .windows
+            .iter()
+            .filter(|w| w.members < self.members.len());
+        open.map(
+            move |Window {
+                      snap,
+                      began,
+                      members,
+                      ..
+                  }| {
+                let (all, since) = (self.members.len(), clock(seconds(*began, now)));
+                format!("   {snap} is new on {members} of {all} for {since}")
+            },
+        )
     }
 
     /// The stages in one line; where they don't fit, the one in which the run is.

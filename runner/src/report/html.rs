@@ -174,7 +174,7 @@ fn changes(account: &Account) -> Markup {
                     table {
                         thead { tr {
                             th scope="col" { "Component" } th.number scope="col" { "Before" } th scope="col" { "After" }
-                            th scope="col" { "Version" } th scope="col" { "Members" }
+                            th scope="col" { "Version" } th scope="col" { "Members" } th.number scope="col" { "Window" }
                         } }
                         tbody { @for one in &moves { tr {
                             th scope="row" { (text(one.component)) }
@@ -182,9 +182,11 @@ fn changes(account: &Account) -> Markup {
                             td.after { span.muted aria-hidden="true" { "→ " } (text(one.to)) }
                             td { (text(one.version.unwrap_or_default())) }
                             td.text { (text(&one.among(&account.members))) }
+                            td.number { (one.differed()) }
                         } } }
                     }
                 }
+                p.muted { "Window: for how long members had different revisions, and the component took no changes." }
             }
         }
     }

@@ -111,10 +111,18 @@ impl Ticket {
                 plain(one.to),
                 plain(one.version.unwrap_or_default()),
                 plain(&one.among(&account.members)),
+                plain(&one.differed()),
             ]
         });
         self.table(
-            &["component", "before", "after", "version", "members"],
+            &[
+                "component",
+                "before",
+                "after",
+                "version",
+                "members",
+                "window",
+            ],
             rows,
         );
     }

@@ -86,10 +86,10 @@ async fn look(cx: &Cx, member: &Member) -> Result<Host, OpError> {
     let [system, offers] = snapd::get(cx, member, paths).await?;
     let system: Option<System> = snapd::read(member, system).ok();
     let offers: Result<Vec<Offer>, OpError> = snapd::read(member, offers);
-    let df = Cmd::user(["/usr/bin/df", "--output=avail", "-B1", "/var/lib/snapd"]);
+    let df = snapd::df();
     let date = Cmd::user(["/usr/bin/date", "+%s.%N"]);
     let room = cx.cmd(member, &df).await?;
-    let room = room.text(&df, member).map_err(|e| e.message);
+    let free = snapd::free(&df, &room, member).map_err(|e| e.message);
     let asked = cx.now();
     let time = cx.cmd(member, &date).await?;
     let answered = cx.now();
@@ -102,11 +102,7 @@ async fn look(cx: &Cx, member: &Member) -> Result<Host, OpError> {
         snapd: version(|s| &s.version),
         kernel: version(|s| &s.kernel_version),
         os: system.map(|s| s.os_release).unwrap_or_default(),
-        free: room.and_then(|text| {
-            let last = text.lines().next_back().map(str::trim);
-            last.and_then(|n| n.parse().ok())
-                .ok_or_else(|| format!("df printed {text:?}"))
-        }),
+        free,
         clock: time.and_then(|text| {
             let theirs = millis(text.trim()).ok_or_else(|| format!("date printed {text:?}"))?;
             let (asked, answered) = (asked.as_millisecond(), answered.as_millisecond());

@@ -161,6 +161,7 @@ pub(super) fn verdict(change: &Change, member: &Member) -> Result<(), OpError> {
             .on(member)
             .with("change", change.id.as_str())
             .with("status", change.status.as_str())
+            .with("task", failed_task(change))
     };
     match change.status.as_str() {
         "Done" => Ok(()),
@@ -180,6 +181,13 @@ pub(super) fn verdict(change: &Change, member: &Member) -> Result<(), OpError> {
         ))),
         other => Err(failed(format!("change {} ended as {other}", change.id))),
     }
+}
+
+/// The kind of the task that failed; empty where none did.
+fn failed_task(change: &Change) -> &str {
+    let mut tasks = change.tasks.iter();
+    let failed = tasks.find(|task| task.status == "Error");
+    failed.map_or("", |task| &task.kind)
 }
 
 /// The tasks that failed. A hook's log stands between two rules, and its last line says why the hook failed

@@ -16,7 +16,7 @@ use super::args::{RefreshArgs, Replaced};
 use super::clients::{self, Client};
 use super::follow::{Watch, follow, verdict, waiting};
 use super::spared::{Spares, spared};
-use super::{COHORT, follows, look, settled, switch, to_channel};
+use super::{COHORT, follows, look, settled, stage, switch, to_channel};
 use crate::contract::cmd::{Cmd, End};
 use crate::contract::cx::{Cx, LogLevel};
 use crate::contract::error::{Kind, OpError};
@@ -248,7 +248,11 @@ async fn attempt<S: Spares>(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, O
             Asked::Change(id) => {
                 requests += 1;
                 cx.witness(&Left::Change(id.clone())).await?;
-                follow(cx, args, &id).await?;
+                if let Err(error) = follow(cx, args, &id).await {
+                    in_between = error.message.clone();
+                    unstaged(cx, args, number.as_ref(), error).await?;
+                    continue;
+                }
                 if let Some(out) = result(cx, args, &from, Some(id)).await? {
                     return Ok(out);
                 }
@@ -285,6 +289,33 @@ async fn attempt<S: Spares>(cx: &Cx, args: &RefreshArgs) -> Result<RefreshOut, O
         .map_or_else(String::new, |due| format!("; all members must have {due}"));
     let message = format!("gave up after {CONFLICTS} requests: {in_between}{due}");
     Err(OpError::new(Kind::Conflict, message).on(member))
+}
+
+/// The kind of the task that compares a file with what its publisher has signed (`overlord/snapstate/snapstate.go`).
+const VALIDATE: &str = "validate-snap";
+
+/// A refresh that failed on its file is worth another request where a wrong one lay ready for it and doesn't any more.
+async fn unstaged(
+    cx: &Cx,
+    args: &RefreshArgs,
+    number: Option<&Revision>,
+    error: OpError,
+) -> Result<(), OpError> {
+    if error.detail.get("task").and_then(Value::as_str) != Some(VALIDATE) {
+        return Err(error);
+    }
+    let member = &args.member;
+    match stage::again(cx, args, number).await {
+        Ok(true) => {
+            let text = format!(
+                "{member}: the file of {} that was there had other bytes; it is removed, and the refresh begins again",
+                args.snap
+            );
+            cx.say(LogLevel::Warn, &text);
+            Ok(())
+        }
+        _ => Err(error),
+    }
 }
 
 /// Adds to a failure what became of the snap all the same, and who waits for this member.

@@ -155,6 +155,7 @@ impl World {
                 self.raise_check(code, *severity, &message);
             }
             Trouble::NewRelease { snap } => self.store.release_again(snap),
+            Trouble::WrongFile { snap, member } => self.misplace(member, snap),
             Trouble::SlowStore { seconds } => self.store.delay = u64::from(*seconds) * 1000,
             Trouble::StoreError { status } => self.store.status = Some(*status),
             Trouble::CannotMigrate { instance } => self.fail_migration(instance, u32::MAX),
@@ -216,6 +217,7 @@ impl World {
             | Trouble::Crash { .. }
             | Trouble::AutoRefresh { .. }
             | Trouble::NewRelease { .. }
+            | Trouble::WrongFile { .. }
             | Trouble::RefreshHangs { .. }
             | Trouble::RunningApp { .. }
             | Trouble::DiskFull { .. } => {}

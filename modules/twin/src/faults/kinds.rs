@@ -130,6 +130,8 @@ faults! {
     "new-release" => NewRelease { snap: Snap },
     /// A downloaded snap finds no room.
     "disk-full" => DiskFull { member: Member },
+    /// Where snapd looks for the snap's file before it downloads it there is another one.
+    "wrong-file" => WrongFile { snap: Snap, member: Member },
     /// The store takes that long to answer.
     "slow-store" => SlowStore { seconds: Seconds },
     /// The store answers with this HTTP status.

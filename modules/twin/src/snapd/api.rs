@@ -3,24 +3,27 @@
 use serde_json::{Value, json};
 
 use super::change::{Change, Task};
-use super::{Installed, Snapd};
+use super::{Installed, Snapd, file};
 use crate::dialects::Trait;
 use crate::host::Host;
 use crate::microcluster;
-use crate::world::{Reply, World};
+use crate::world::{Proc, Reply, World};
 
 /// Until when a snap is held that is held for ever: 290 years from now.
 const FOREVER_HOURS: i64 = 290 * 8766;
 
 /// `curl … --unix-socket /run/snapd.socket http://localhost/v2/…`
-pub(crate) fn curl(world: &World, member: &str, args: &[&str]) -> Reply {
+pub(crate) fn curl(world: &World, proc: &Proc, args: &[&str]) -> Reply {
     let Some(url) = args
         .last()
         .and_then(|url| url.strip_prefix("http://localhost"))
     else {
         return Reply::fail(7, "curl: (7) Couldn't connect to server\n");
     };
-    Reply::out(answer(world, member, url).to_string())
+    if url == "/v2/download" {
+        return file::download(world, proc, args);
+    }
+    Reply::out(answer(world, &proc.member, url).to_string())
 }
 
 /// `snap debug api /v2/…`
@@ -173,7 +176,7 @@ fn sync(result: Value) -> Value {
     envelope
 }
 
-fn failure(code: u16, kind: &str, message: &str) -> Value {
+pub(super) fn failure(code: u16, kind: &str, message: &str) -> Value {
     let mut result = json!({"message": message});
     if !kind.is_empty() {
         result["kind"] = Value::from(kind);

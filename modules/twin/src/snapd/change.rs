@@ -192,6 +192,10 @@ pub(crate) fn begin(
     } = *target;
     let (now, step) = (world.now, world.cause.clone());
     let release = world.store.release(snap, to).cloned();
+    let size = match world.has_file(member, snap, to) {
+        true => 0,
+        false => release.as_ref().map_or(0, |r| r.size),
+    };
     let Some(machine) = world.members.get_mut(member) else {
         return 0;
     };
@@ -199,7 +203,6 @@ pub(crate) fn begin(
     let Some(installed) = snapd.snaps.get(snap) else {
         return 0;
     };
-    let size = release.as_ref().map_or(0, |r| r.size);
     let goal = Goal {
         revision: to,
         version: release
@@ -344,11 +347,19 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
     let (at, undoing) = (change.at, change.undoing);
     let (snap, goal) = (change.snap.clone(), change.goal.clone());
     let kind = change.tasks[at].kind.clone();
+    let summary = change.tasks[at].summary.clone();
     if change.aborted && !undoing {
         return undo(world, member, id, "Undone");
     }
     if kind == "copy-snap-data" && !undoing && world.faults.hangs(member, &snap) {
         return ends_after(world, 1000, member, id);
+    }
+    if kind == DOWNLOAD && !undoing {
+        world.place(member, &snap, goal.revision);
+    }
+    if kind == "validate-snap" && !undoing && world.is_wrong(member, &snap, goal.revision) {
+        let why = format!("cannot verify snap \"{snap}\", no matching signatures found");
+        return fail(world, member, id, &why);
     }
     if kind == "mount-snap" && !undoing && world.faults.disk_full(member) {
         let why = format!(
@@ -362,7 +373,7 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
     {
         return fail_behind(world, member, id, &why);
     }
-    let post_refresh = kind == "run-hook" && change.tasks[at].summary.contains("post-refresh");
+    let post_refresh = kind == "run-hook" && summary.contains("post-refresh");
     if post_refresh && !undoing && hook_fails(world, member, &snap) {
         return fail(world, member, id, "run hook \"post-refresh\": hook failed");
     }

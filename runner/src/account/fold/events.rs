@@ -211,7 +211,7 @@ impl Fold {
         let step = self.step(path);
         step.end(session, at, Progress::Done);
         (step.by, step.failure) = (Some(by), None);
-        self.changed(change);
+        self.changed(at, change);
     }
 
     /// A member that was lost to a step has answered it.

@@ -141,7 +141,7 @@ fn names(members: &[Member]) -> String {
 pub(crate) fn changes(account: &Account) {
     let moves = account.moves();
     if !moves.is_empty() {
-        let mut table = table(["CHANGED", "BEFORE", "NOW", "VERSION", "MEMBERS"]);
+        let mut table = table(["CHANGED", "BEFORE", "NOW", "VERSION", "MEMBERS", "WINDOW"]);
         for one in &moves {
             table.add_row([
                 one.component,
@@ -149,6 +149,7 @@ pub(crate) fn changes(account: &Account) {
                 one.to,
                 one.version.unwrap_or_default(),
                 &one.among(&account.members),
+                &one.differed(),
             ]);
         }
         out!("\n{}", harmless(&table.trim_fmt()));
