@@ -441,6 +441,19 @@ pub struct Events {
     clock: Clock,
     secrets: Rc<Secrets>,
     reporters: Rc<RefCell<Vec<Box<dyn Reporter>>>>,
+    heard: Heard,
+}
+
+/// How much of a run there are events of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Heard {
+    /// All of it.
+    #[default]
+    Everything,
+    /// Its steps and what it logs, and not what they do on the way.
+    Steps,
+    /// Nothing.
+    Nothing,
 }
 
 impl Events {
@@ -451,7 +464,18 @@ impl Events {
             clock,
             secrets: Rc::default(),
             reporters: Rc::new(RefCell::new(reporters)),
+            heard: Heard::Everything,
         }
+    }
+
+    /// The same stream, as far as it is heard.
+    pub(crate) fn heard(self, heard: Heard) -> Self {
+        Self { heard, ..self }
+    }
+
+    /// Whether anybody hears what a step does on the way.
+    pub(crate) fn follows_steps(&self) -> bool {
+        self.heard == Heard::Everything
     }
 
     /// The same stream, of which no reporter gets to see these.
@@ -461,6 +485,9 @@ impl Events {
 
     /// Tells every reporter, and all of them what one of them has trouble with.
     pub(crate) fn emit(&self, event: Event) {
+        if self.heard == Heard::Nothing {
+            return;
+        }
         let Some(event) = self.secrets.show(event) else {
             return;
         };

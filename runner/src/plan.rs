@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::bundle::digest;
 pub(crate) use crate::engine::Approved;
 use crate::engine::{Answer, Decisions, Finish, Planned};
-use crate::event::Event;
+use crate::event::{Event, Heard};
 use crate::failure::Failure;
 use crate::journal::Record;
 use crate::path::{StepPath, or_empty};
@@ -150,6 +150,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
     let before = (world.settings(), world.instances().to_vec());
     let mut trial = Trial::new(piece.clone(), world);
     trial.answer = Answer::Yes;
+    trial.heard = Heard::Steps;
     let mut events = Vec::new();
     let mut ended = trial.run()?;
     events.append(&mut trial.events);

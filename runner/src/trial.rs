@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::bundle::Captured;
 use crate::clock::Clock;
 use crate::engine::{Answer, Decisions, Engine, EngineError, Finish, Resume, Start, Stop, Tools};
-use crate::event::{Events, Kept, Stamped};
+use crate::event::{Events, Heard, Kept, Stamped};
 use crate::failure::Failure;
 use crate::journal::{
     ClusterRef, Crash, FORMAT, Head, History, Journal, JournalError, MemoryJournal, Record,
@@ -50,6 +50,8 @@ pub struct Trial {
     pub journal: MemoryJournal,
     /// The events of the last process.
     pub events: Vec<Stamped>,
+    /// Which of them there are.
+    pub heard: Heard,
     /// What every question is answered with.
     pub answer: Answer,
     /// A failure is delivered instead of holding the run.
@@ -130,6 +132,7 @@ impl Trial {
             world,
             journal: MemoryJournal::default(),
             events: Vec::new(),
+            heard: Heard::Everything,
             answer: Answer::Nobody,
             deliver_failures: false,
             controller: "first".to_owned(),
@@ -276,10 +279,10 @@ impl Trial {
         let cluster = self.cluster();
         script.start(&cluster, &piece.params)?;
         let secrets = Secrets::simulated(script.playbook().names_of_secrets());
-        // The world goes where commands can reach it, and comes back with what they did.
-        let twin = Twin::new(self.world.clone());
-        let (world, time) = (twin.world(), twin.clone());
         let clock = Clock::at(self.world.timestamp(self.world.now));
+        // The world goes where commands can reach it, and comes back with what they did.
+        let twin = Twin::new(std::mem::take(&mut self.world));
+        let (world, time) = (twin.world(), twin.clone());
         let kept = Kept::default();
         let (_sender, stop) = watch::channel(Stop::No);
         let tools = Tools {
@@ -288,7 +291,7 @@ impl Trial {
             cluster,
             transport: (self.way)(twin),
             clock,
-            events: Events::new(clock, vec![Box::new(kept.clone())]),
+            events: Events::new(clock, vec![Box::new(kept.clone())]).heard(self.heard),
             asker: Rc::new(self.answer),
             secrets: Rc::new(secrets),
             stop,
@@ -299,8 +302,8 @@ impl Trial {
         let run = Engine::new(script, journal, tools).run(start);
         let result = tokio::time::timeout(ENDLESS, run).await;
         time.advance();
-        self.world = world.borrow().clone();
-        self.events = kept.0.borrow().clone();
+        self.world = std::mem::take(&mut *world.borrow_mut());
+        self.events = std::mem::take(&mut *kept.0.borrow_mut());
         Ok(match result {
             Err(_) => Ended::Endless,
             Ok(Ok(finish)) => Ended::Finish(finish),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -232,35 +232,51 @@ impl Presence {
     /// Asks every member.
     /// It fails where one gives no answer: it may have it.
     pub(crate) async fn of(cx: &Cx, snap: &str) -> Result<Self, OpError> {
-        let path = format!("/v2/snaps?snaps={snap}");
-        let members = cx.members();
-        let ask = async |member: &Member| {
-            let snaps: Vec<Snap> = ask(cx, member, &path).await?;
-            Ok(snaps.iter().any(|found| found.name == snap))
-        };
-        let answers = join_all(members.iter().map(ask)).await;
-        let mut presence = Self::default();
-        for (member, has) in members.into_iter().zip(answers) {
-            match has? {
-                true => presence.with.push(member),
-                false => presence.without.push(member),
-            }
-        }
+        let (presence, _) = Self::with_services(cx, snap, &[]).await?;
         Ok(presence)
+    }
+
+    /// As [`Presence::of`], with the services of the snap that don't run on those of `watched` that have it.
+    async fn with_services(
+        cx: &Cx,
+        snap: &str,
+        watched: &[Member],
+    ) -> Result<(Self, Vec<Down>), OpError> {
+        let members = cx.members();
+        let asked = members
+            .iter()
+            .map(async |member| match watched.contains(member) {
+                true => {
+                    let paths = [&has(snap) as &str, &services(snap)];
+                    let [snaps, services] = get(cx, member, paths).await?;
+                    Ok((snaps, Some(services)))
+                }
+                false => get(cx, member, [&has(snap) as &str])
+                    .await
+                    .map(|[snaps]| (snaps, None)),
+            });
+        let answers: Vec<Result<_, OpError>> = join_all(asked).await;
+        let (mut presence, mut down) = (Self::default(), Vec::new());
+        for (member, answer) in members.into_iter().zip(answers) {
+            let (snaps, services) = answer?;
+            let snaps: Vec<Snap> = read(&member, snaps)?;
+            if !snaps.iter().any(|found| found.name == snap) {
+                presence.without.push(member);
+                continue;
+            }
+            down.extend(services.map(|s| (member.clone(), services_down(&member, snap, s))));
+            presence.with.push(member);
+        }
+        Ok((presence, down))
     }
 
     /// As [`Presence::of`], in a look, which also wants the services of the snap to run on those of `watched` that have it. A
     /// refresh is done for snapd once they were started: one that ends a second later is nobody's news
     /// (`wrappers/services.go`).
     pub(crate) async fn look(cx: &Cx, snap: &str, watched: &[Member]) -> Look<Self> {
-        let presence = Self::of(cx, snap);
-        let with_services = join_all(watched.iter().map(|member| services_down(cx, member, snap)));
-        let (presence, services) = join(presence, with_services).await;
-        let presence = presence.map_err(|error| Unmet::of(error, OpError::located))?;
-        for (member, down) in watched.iter().zip(services) {
-            if !presence.with.contains(member) {
-                continue;
-            }
+        let seen = Self::with_services(cx, snap, watched).await;
+        let (presence, services) = seen.map_err(|error| Unmet::of(error, OpError::located))?;
+        for (member, down) in services {
             let why = |error: &OpError| format!("services of {snap} on {member}: {error}");
             let down = down.map_err(|error| Unmet::of(error, why))?;
             if let Some(first) = down.first() {
@@ -294,10 +310,26 @@ impl Presence {
     }
 }
 
+/// A member, and the services of a snap that are to run there and don't.
+type Down = (Member, Result<Vec<String>, OpError>);
+
+/// The path that tells whether a member has a snap.
+fn has(snap: &str) -> String {
+    format!("/v2/snaps?snaps={snap}")
+}
+
+/// The path of the services of a snap.
+fn services(snap: &str) -> String {
+    format!("/v2/apps?names={snap}&select=service")
+}
+
 /// The services of a snap that are to run on a member and don't.
-async fn services_down(cx: &Cx, member: &Member, snap: &str) -> Result<Vec<String>, OpError> {
-    let path = format!("/v2/apps?names={snap}&select=service");
-    let services: Vec<Service> = ask(cx, member, &path).await?;
+fn services_down(
+    member: &Member,
+    snap: &str,
+    answer: Result<Value, ApiError>,
+) -> Result<Vec<String>, OpError> {
+    let services: Vec<Service> = read(member, answer)?;
     if services.is_empty() {
         return Err(OpError::command(format!("snapd lists no services of {snap}")).on(member));
     }

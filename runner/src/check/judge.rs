@@ -14,6 +14,7 @@ use lockstep_twin::{Scenario, Strangers, World};
 use super::case::{BEFORE, Case};
 use super::finding::Finding;
 use crate::engine::{Decisions, Finish, Held};
+use crate::event::Heard;
 use crate::failure::Failure;
 use crate::journal::Record;
 use crate::trial::{Ended, Piece, Trial};
@@ -77,6 +78,7 @@ impl Judge {
             ..Case::default()
         };
         let mut trial = judge.trial(piece, &case)?;
+        trial.heard = Heard::Everything;
         let ended = judge.run_out(&mut trial, &case);
         judge.appends = trial.journal.appends();
         judge.takes = trial.world.now;
@@ -85,6 +87,7 @@ impl Judge {
         judge.left = Left::of(&trial.world);
         // The same again must be the same to the byte, or a killed run can't be resumed.
         let mut again = judge.trial(piece, &case)?;
+        again.heard = Heard::Everything;
         drop(judge.run_out(&mut again, &case));
         if again.journal.text() != trial.journal.text() || again.events != trial.events {
             findings.push(Finding::new(
@@ -115,6 +118,7 @@ impl Judge {
                 .map_err(|e| vec![Finding::new("fault", &e, case)])?;
         }
         let mut trial = Trial::new(piece.clone(), world);
+        trial.heard = Heard::Nothing;
         trial.answer = crate::engine::Answer::Yes;
         if !case.before.is_empty() {
             trial.wait(BEFORE);

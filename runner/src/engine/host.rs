@@ -124,6 +124,9 @@ impl Host for RunHost {
     }
 
     fn note(&self, path: &str, note: Note<'_>) {
+        if !self.events.follows_steps() && !matches!(note, Note::Log { .. }) {
+            return;
+        }
         let path = StepPath::from(path);
         self.events.emit(match note {
             Note::Printed { member, lines } => match self.secrets.last_line(lines) {

@@ -1,5 +1,6 @@
 //! The gate behind a refreshed member.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use futures_util::future::{join, join3};
@@ -97,7 +98,8 @@ impl Op for Wait {
     async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
         let (member, before) = (args.member.as_ref(), args.before.as_ref());
         let began = Instant::now();
-        let looks = async || look(cx, &args, began.elapsed()).await;
+        let installed = OnceCell::new();
+        let looks = async || look(cx, &args, began.elapsed(), &installed).await;
         cx.steady(args.samples, EVERY, |_| (), looks)
             .await
             .map_err(|e| microcluster::with_way_back(cx, e, MICROCEPH, member, before))
@@ -105,7 +107,12 @@ impl Op for Wait {
 }
 
 /// Everybody is asked at once: Ceph by one member, and each member how its own services are.
-async fn look(cx: &Cx, args: &WaitArgs, waited: Duration) -> Look<WaitOut> {
+async fn look(
+    cx: &Cx,
+    args: &WaitArgs,
+    waited: Duration,
+    known: &OnceCell<Release>,
+) -> Look<WaitOut> {
     let Some(member) = &args.member else {
         let (picture, online) = join(
             whole(cx, None, args.since.as_ref(), &Details::default()),
@@ -125,7 +132,7 @@ async fn look(cx: &Cx, args: &WaitArgs, waited: Duration) -> Look<WaitOut> {
     details.patience = (waited / 2).clamp(SHORT, details.patience);
     let (picture, installed, database) = join3(
         whole(cx, Some(member), args.since.as_ref(), &details),
-        installed(cx, member),
+        installed(cx, member, known),
         microcluster::look_refreshed(cx, MICROCEPH, member, &args.done),
     )
     .await;
@@ -137,7 +144,7 @@ async fn look(cx: &Cx, args: &WaitArgs, waited: Duration) -> Look<WaitOut> {
         (picture, _) => picture?,
     };
     if !details.daemons.is_empty() {
-        current(member, &installed?, &details, &picture).map_err(Unmet::NotYet)?;
+        current(member, installed?, &details, &picture).map_err(Unmet::NotYet)?;
     }
     let old = stale(member, args.spared.as_ref(), &picture);
     if !old.is_empty() {
@@ -244,17 +251,25 @@ fn vanished(baseline: &BaselineOut, picture: &Picture) -> Vec<String> {
     vanished
 }
 
-/// The release of Ceph that a member's snap has.
-async fn installed(cx: &Cx, member: &Member) -> Look<Release> {
+/// The release of Ceph that a member's snap has. It is asked for until it is known: starting the client takes a while.
+async fn installed<'a>(
+    cx: &Cx,
+    member: &Member,
+    known: &'a OnceCell<Release>,
+) -> Look<&'a Release> {
+    if let Some(known) = known.get() {
+        return Ok(known);
+    }
     let output = cx
         .cmd(member, &Cmd::root(["/snap/bin/microceph.ceph", "-v"]))
         .await?;
     let release = Release::parse(&output.stdout).filter(|_| output.success());
-    release.ok_or_else(|| {
+    let release = release.ok_or_else(|| {
         Unmet::NotYet(format!(
             "{member} doesn't report which release of Ceph it has"
         ))
-    })
+    })?;
+    Ok(known.get_or_init(|| release))
 }
 
 /// Whether a refreshed member's monitor and OSDs run what its snap has. A unit of OSDs that is active says nothing of each
