@@ -21,12 +21,12 @@ pub(crate) use crate::engine::Approved;
 use crate::engine::{Answer, Decisions, Finish, Planned};
 use crate::event::{Event, Heard};
 use crate::failure::Failure;
+use crate::foreseen::{self, Foreseen};
 use crate::journal::Record;
 use crate::path::{StepPath, or_empty};
 use crate::programs;
 use crate::script::UNKNOWN;
 use crate::trial::{Ended, Piece, Trial};
-use crate::window;
 
 pub(crate) use file::{KEPT, PlanError};
 
@@ -84,19 +84,6 @@ pub struct Step {
     pub(crate) begins: u64,
     /// Milliseconds that it takes, estimated.
     pub(crate) takes: u64,
-}
-
-/// For how long members will have different revisions of a snap, and so its control plane takes no changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Foreseen {
-    /// The snap.
-    pub snap: String,
-    /// Milliseconds, estimated.
-    pub ms: u64,
-    /// The run of this cluster in which it took so long; none where that is a simulated cluster's time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run: Option<String>,
 }
 
 /// A setting that is changed on the way.
@@ -217,31 +204,11 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
         params: piece.params.clone(),
         steps: steps(&trial, &events),
         messages: messages(&events),
-        windows: windows(&events),
+        windows: foreseen::simulated(&events),
         instances: touched(&trial, &instances_before),
         settings,
         end,
     })
-}
-
-fn windows(events: &[crate::event::Stamped]) -> Vec<Foreseen> {
-    let mut windows = Vec::new();
-    for stamped in events {
-        if let Event::StepDone {
-            change: Some(change),
-            ..
-        } = &stamped.event
-        {
-            window::note(&mut windows, stamped.at, change);
-        }
-    }
-    let several = windows.into_iter().filter(|window| window.members > 1);
-    let foreseen = several.map(|window| Foreseen {
-        ms: window.ms(),
-        snap: window.snap,
-        run: None,
-    });
-    foreseen.collect()
 }
 
 /// The SHA-256 of every Lua module and every module program that a piece is played with.

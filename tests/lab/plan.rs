@@ -85,6 +85,8 @@ fn a_plan_only_looks_and_a_run_keeps_to_it() {
         line.is_some_and(|l| l.ends_with("(as in update-1)")),
         "{out}"
     );
+    let staged = lab.run(&["stage"]).exits(0);
+    assert_eq!(staged.lines().last(), line, "{staged}");
 }
 
 #[test]

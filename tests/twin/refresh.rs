@@ -1,8 +1,12 @@
 //! Refreshing a snap: what is found out before, meanwhile and afterwards.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use lockstep::engine::Answer;
+use lockstep::engine::{Answer, Finish};
+use lockstep_modules::contract::cmd::Output;
+use lockstep_tests::answers::{Mutation, asked};
 use lockstep_tests::{Bench, reported};
 use lockstep_twin::{Broken, Scenario};
 use serde_json::{Value, json};
@@ -279,4 +283,28 @@ fn a_refresh_waits_for_a_program_and_then_says_whose_it_is() {
         ),
         ("conflict", &json!("ceph"))
     );
+}
+
+/// Asks who runs programs of snaps, where some of what the members answer is lost to a scope that goes meanwhile.
+fn clients_while(fails: impl Fn(u32) -> bool + 'static) -> Finish {
+    let registry = lockstep_modules::registry();
+    let answers = Cell::new(0);
+    let mutation: Mutation = Rc::new(move |output| match answers.replace(answers.get() + 1) {
+        n if fails(n) => Output::exit(
+            1,
+            "",
+            "/usr/bin/find: ‘snap.lxd.lxc-1.scope’: No such file or directory\n",
+        ),
+        _ => output,
+    });
+    asked(registry.op("snap.clients").unwrap(), 1, mutation)
+}
+
+#[test]
+fn a_scope_that_goes_while_it_is_looked_at_is_looked_past() {
+    // Between two looks is a question whether there are any.
+    let done = clients_while(|n| n == 0 || n == 2);
+    assert!(matches!(done, Finish::Done(_)), "{done:?}");
+    let held = clients_while(|n| n % 2 == 0);
+    assert!(matches!(held, Finish::Held(_)), "{held:?}");
 }

@@ -17,6 +17,7 @@ pub(super) mod report;
 pub(super) mod resume;
 pub(super) mod runs;
 pub(super) mod show;
+pub(super) mod stage;
 pub(super) mod status;
 pub(super) mod types;
 pub(super) mod unlock;

@@ -3,7 +3,7 @@
 use super::app::App;
 use super::commands::{
     Command, abort, check, completions, doc, init, man, new, plan, playbook, playbooks, preflight,
-    rehearse, report, resume, runs, show, status, types, unlock, watch,
+    rehearse, report, resume, runs, show, stage, status, types, unlock, watch,
 };
 use super::exit::{Exit, Fault};
 use super::line;
@@ -15,7 +15,7 @@ pub(super) fn dispatch(app: &App<'_>, command: Command) -> Result<Exit, Fault> {
         Command::Preflight(args) => preflight::preflight(app, &args),
         Command::Update(args) => playbook::named(app, "update", &args),
         Command::Upgrade(args) => playbook::named(app, "upgrade", &args),
-        Command::Stage(args) => playbook::named(app, "stage", &args),
+        Command::Stage(args) => stage::stage(app, &args),
         Command::Run(args) => playbook::file(app, &args),
         Command::Runs => runs::runs(app.global),
         Command::Show(args) => show::show(app, &args),

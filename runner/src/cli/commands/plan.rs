@@ -15,7 +15,6 @@ use serde_json::json;
 
 use super::op;
 use super::playbook::{Which, machines_of};
-use crate::account::recalled;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
@@ -23,15 +22,14 @@ use crate::cli::global::Global;
 use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::cli::target;
-use crate::plan::{End, Foreseen, Plan, Step, make};
+use crate::foreseen;
+use crate::plan::{End, Plan, Step, make};
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
-use crate::runs::Runs;
 use crate::script::Source;
 use crate::session::{Once, given};
 use crate::target::Target;
 use crate::trial::Piece;
-use crate::window;
 
 /// What a plan takes.
 #[derive(Args)]
@@ -91,7 +89,12 @@ pub(crate) fn plan(app: &App<'_>, args: &PlanArgs) -> Result<Exit, Fault> {
     piece.machines.clone_from(&target.config.cluster.machines);
     let mut plan = make(&piece, &target.config.cluster.name, &scenario)?;
     if target.twin.is_none() {
-        remember(&mut plan, &app.runs()?);
+        let snaps: Vec<&str> = plan.windows.iter().map(|w| w.snap.as_str()).collect();
+        let past = foreseen::remembered(&app.runs()?, &plan.cluster, &snaps);
+        for window in &mut plan.windows {
+            let known = past.iter().find(|known| known.snap == window.snap);
+            *window = known.unwrap_or(window).clone();
+        }
     }
     if let Some(file) = &args.output {
         plan.write(file)?;
@@ -113,35 +116,6 @@ pub(crate) fn plan(app: &App<'_>, args: &PlanArgs) -> Result<Exit, Fault> {
         End::Stops { refused: true, .. } => Exit::Refused,
         End::Stops { .. } => Exit::Failed,
     })
-}
-
-/// Where this cluster went through the same before, that is how long it takes. A run that was resumed says more of who was
-/// asked than of the cluster.
-fn remember(plan: &mut Plan, runs: &Runs) {
-    let ids = runs.ids().unwrap_or_default().into_iter();
-    let known = ids.filter_map(|id| Some((runs.history(&id).ok()?, id)));
-    let of_this = known.filter(|(history, _)| {
-        history.head.cluster.name == plan.cluster && matches!(history.end, Some(Ok(_)))
-    });
-    let mut past: Vec<_> = of_this.map(|(history, id)| (history.began, id)).collect();
-    past.sort();
-    for (_, id) in past.into_iter().rev() {
-        if plan.windows.iter().all(|foreseen| foreseen.run.is_some()) {
-            return;
-        }
-        let Some(account) = recalled(runs, &id).filter(|account| account.resumes == 0) else {
-            continue;
-        };
-        for foreseen in plan
-            .windows
-            .iter_mut()
-            .filter(|foreseen| foreseen.run.is_none())
-        {
-            if let Some(window) = window::of(&account.windows, &foreseen.snap) {
-                (foreseen.ms, foreseen.run) = (window.ms(), Some(id.clone()));
-            }
-        }
-    }
 }
 
 /// The command that runs what was planned, as it is typed: with the parameters that the plan was made with.
@@ -248,13 +222,8 @@ fn print(plan: &Plan, verbose: bool) {
         if plan.steps.len() == 1 { "" } else { "s" },
         Span(std::time::Duration::from_secs(ends / 1000))
     );
-    for Foreseen { snap, ms, run } in &plan.windows {
-        let how = run.as_ref().map_or_else(
-            || "a guess: on a simulated cluster".to_owned(),
-            |run| format!("as in {run}"),
-        );
-        let long = Span(std::time::Duration::from_secs(ms.div_ceil(1000).max(1)));
-        out!("Window: {snap} takes no changes for about {long} ({how})");
+    for window in &plan.windows {
+        out!("Window: {window}");
     }
     if plan.instances.is_empty() {
         out!("Instances: none are affected");

@@ -15,7 +15,7 @@ use crate::cli::params::{self, Params};
 use crate::cli::shown::Shown;
 use crate::cli::target::{self, machines};
 use crate::plan::Plan;
-use crate::session::{Begin, Draft};
+use crate::session::{Begin, Draft, Played};
 use crate::target::Target;
 
 /// The other answer to what happens on a failure.
@@ -103,6 +103,17 @@ pub(crate) fn run(
     args: &RunArgs,
     speed: Option<f64>,
 ) -> Result<Exit, Fault> {
+    Ok(tell(&played(app, main, target, args, speed)?, app.global))
+}
+
+/// As [`run`], without a word about how it ended.
+pub(crate) fn played(
+    app: &App<'_>,
+    main: Main,
+    target: &Target,
+    args: &RunArgs,
+    speed: Option<f64>,
+) -> Result<Played, Fault> {
     let draft = Draft::new(app.registry, main, target, args.params.typed())?;
     let plan = args.plan.as_ref();
     let plan = plan.map(|file| fitting(&draft, file)).transpose()?;
@@ -128,8 +139,7 @@ pub(crate) fn run(
         deliver_failures: args.on_failure == DELIVER,
         speed,
     };
-    let played = runtime.block_on(front.play(session))?;
-    Ok(tell(&played, app.global))
+    Ok(runtime.block_on(front.play(session))?)
 }
 
 /// The plan in a file, if the run can be the planned one.
