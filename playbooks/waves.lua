@@ -270,6 +270,26 @@ local function fetch(status, chain)
 	return there, missing
 end
 
+-- What isn't fetched, on which members and why: a line for each snap and reason.
+local function unfetched(status, missing)
+	local lines, known = {}, {}
+	for _, member in ipairs(status.members) do
+		for name, why in pairs(missing[member.name] or {}) do
+			local key = name .. why
+			if not known[key] then
+				known[key] = { name = name, why = why, members = {} }
+				lines[#lines + 1] = known[key]
+			end
+			local members = known[key].members
+			members[#members + 1] = member.name
+		end
+	end
+	for i, line in ipairs(lines) do
+		lines[i] = line.name .. " on " .. table.concat(line.members, ", ") .. ": " .. line.why
+	end
+	return lines
+end
+
 -- What runs side by side before the first member is refreshed. Returns where the backups are, by member.
 local function prepare(p, status, chain)
 	local folders, jobs = {}, {}
@@ -288,11 +308,8 @@ local function prepare(p, status, chain)
 			name = "Downloads",
 			run = function()
 				local _, missing = fetch(status, chain)
-				for _, member in ipairs(status.members) do
-					for name, why in pairs(missing[member.name] or {}) do
-						local where = member.name .. ": " .. name
-						log.warn(where .. " isn't fetched ahead, so its refresh downloads it: " .. why)
-					end
+				for _, line in ipairs(unfetched(status, missing)) do
+					log.warn("not fetched ahead, so its refresh downloads it: " .. line)
 				end
 			end,
 		}
@@ -327,14 +344,9 @@ function waves.stage(p, channels)
 	local report = preflight.read(waves.preflight(given, channels))
 	local chain = planned(report, given, channels)
 	local there, missing = fetch(report.status, chain)
-	local reasons = {}
-	for _, member in ipairs(report.status.members) do
-		for name, why in pairs(missing[member.name] or {}) do
-			reasons[#reasons + 1] = name .. " on " .. member.name .. ": " .. why
-		end
-	end
-	if #reasons > 0 then
-		error("not everything could be fetched: " .. table.concat(reasons, "; "), 0)
+	local lines = unfetched(report.status, missing)
+	if #lines > 0 then
+		error("not everything could be fetched: " .. table.concat(lines, "; "), 0)
 	end
 	return { fetched = there }
 end

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::{Mutex, Semaphore};
@@ -34,6 +35,13 @@ pub struct Ssh {
 
 /// What a single sshd takes at once without dropping any, be it a jump host (`MaxStartups`, 10:30:100 by default).
 const HANDSHAKES: usize = 8;
+
+/// How long a batch that was refused a session while nothing else had one waits for another try.
+const CLOSING: [Duration; 3] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+];
 
 struct Link {
     member: MemberConfig,
@@ -174,6 +182,7 @@ impl Ssh {
         batch: &[Cmd],
         ear: &Ear<'_>,
     ) -> Result<Vec<Output>, ContactError> {
+        let mut pauses = CLOSING.iter();
         loop {
             let Ok(channel) = link.channels.acquire().await else {
                 return Err(ContactError::Ssh("there are no channels".to_owned()));
@@ -201,6 +210,12 @@ impl Ssh {
                 }
                 Err(Cut::NotBegun(_)) if link.busy.get() > 0 => channel.forget(),
                 Err(Cut::NotBegun(reason)) => {
+                    // What had the session may have ended since, and sshd counts it until it is closed.
+                    if let Some(pause) = pauses.next() {
+                        drop(channel);
+                        tokio::time::sleep(*pause).await;
+                        continue;
+                    }
                     let text = format!(
                         "sshd allows no session besides the one that holds the connection open: lockstep needs MaxSessions 2 or \
                          more ({reason})"
