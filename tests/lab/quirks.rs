@@ -378,7 +378,10 @@ fn members_that_need_an_answer_are_asked_for_in_turn() {
             .iter()
             .sum()
     };
-    // The lab itself has looked whether they are up.
+    // The lab itself has looked whether they are up, of which sshd tells in its own time.
+    wait_until("sshd doesn't tell of the lab's own looks", || {
+        seen("Connection closed by 127.0.0.1") >= 2
+    });
     let (came, left) = (seen("Connection from"), seen("Connection closed by"));
     let path = |name: &str| lab.path(name).display().to_string();
     let (state, cluster) = (path("state"), path("cluster.toml"));
