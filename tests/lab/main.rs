@@ -11,6 +11,7 @@ mod package;
 mod pages;
 mod plan;
 mod quirks;
+mod resumed;
 mod secrets;
 mod sittings;
 mod ssh;
