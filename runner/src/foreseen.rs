@@ -49,7 +49,9 @@ pub(crate) fn simulated(events: &[Stamped]) -> Vec<Foreseen> {
             window::note(&mut windows, stamped.at, change);
         }
     }
-    let several = windows.into_iter().filter(|window| window.members > 1);
+    let several = windows
+        .into_iter()
+        .filter(|window| window.members.len() > 1);
     let foreseen = several.map(|window| Foreseen {
         ms: window.ms(),
         snap: window.snap,
@@ -61,15 +63,13 @@ pub(crate) fn simulated(events: &[Stamped]) -> Vec<Foreseen> {
 /// What the runs of a cluster tell of these snaps: of each the latest that has something to say. A run that was resumed says
 /// more of who was asked than of the cluster.
 pub(crate) fn remembered(runs: &Runs, cluster: &str, snaps: &[&str]) -> Vec<Foreseen> {
-    let ids = runs.ids().unwrap_or_default().into_iter();
-    let known = ids.filter_map(|id| Some((runs.history(&id).ok()?, id)));
-    let of_this = known.filter(|(history, _)| {
-        history.head.cluster.name == cluster && matches!(history.end, Some(Ok(_)))
-    });
-    let mut past: Vec<_> = of_this.map(|(history, id)| (history.began, id)).collect();
-    past.sort();
+    let of_this = |id: &String| {
+        let history = runs.history(id);
+        history.is_ok_and(|h| h.head.cluster.name == cluster && matches!(h.end, Some(Ok(_))))
+    };
     let mut found: Vec<Foreseen> = Vec::new();
-    for (_, id) in past.into_iter().rev() {
+    let past = runs.newest_first().unwrap_or_default().into_iter();
+    for id in past.filter(of_this) {
         let is_new = |snap: &&&str| found.iter().all(|known| known.snap != **snap);
         let wanted: Vec<&str> = snaps.iter().filter(is_new).copied().collect();
         if wanted.is_empty() {

@@ -10,10 +10,12 @@
 //!                      lock             held by the process that runs it
 //! ```
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::bundle::{Captured, digest, shipped_with};
 use crate::journal::{FileJournal, Head, History, JournalError};
@@ -133,12 +135,21 @@ impl Runs {
 
     /// The run that somebody means who names none: the one that is running, or else the one that was last written to.
     pub(crate) fn newest(&self) -> Result<Option<String>, RunsError> {
-        let written = |id: &String| {
-            let file = fs::metadata(self.folder.join(id).join(JOURNAL));
-            file.and_then(|file| file.modified()).ok()
-        };
-        let rank = |id: &String| (self.is_running(id), written(id));
+        let rank = |id: &String| (self.is_running(id), self.written(id));
         Ok(self.ids()?.into_iter().max_by_key(rank))
+    }
+
+    /// The runs, the one that was last written to first.
+    pub(crate) fn newest_first(&self) -> Result<Vec<String>, RunsError> {
+        let mut ids = self.ids()?;
+        ids.sort_by_cached_key(|id| Reverse(self.written(id)));
+        Ok(ids)
+    }
+
+    /// When a run's journal was last written to.
+    fn written(&self, id: &str) -> Option<SystemTime> {
+        let file = fs::metadata(self.folder.join(id).join(JOURNAL));
+        file.and_then(|file| file.modified()).ok()
     }
 
     pub(crate) fn folder_of(&self, id: &str) -> Result<PathBuf, RunsError> {

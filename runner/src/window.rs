@@ -2,6 +2,7 @@
 //! meanwhile, whatever else works.
 
 use jiff::Timestamp;
+use lockstep_modules::contract::schema::Member;
 use serde::Serialize;
 
 use crate::event::Change;
@@ -15,8 +16,8 @@ pub(crate) struct Window {
     pub(crate) began: Timestamp,
     /// When the last one had it, or the last one so far.
     pub(crate) ended: Timestamp,
-    /// How many members came to another revision.
-    pub(crate) members: usize,
+    /// The members that came to another revision.
+    pub(crate) members: Vec<Member>,
 }
 
 impl Window {
@@ -35,13 +36,15 @@ pub(crate) fn note(windows: &mut Vec<Window>, at: Timestamp, change: &Change) {
         Some(window) => {
             window.began = window.began.min(at);
             window.ended = window.ended.max(at);
-            window.members += 1;
+            if !window.members.contains(&change.member) {
+                window.members.push(change.member.clone());
+            }
         }
         None => windows.push(Window {
             snap: change.component.clone(),
             began: at,
             ended: at,
-            members: 1,
+            members: vec![change.member.clone()],
         }),
     }
 }
@@ -49,7 +52,7 @@ pub(crate) fn note(windows: &mut Vec<Window>, at: Timestamp, change: &Change) {
 /// The window of a snap, if more than one member had to come to another revision.
 pub(crate) fn of<'a>(windows: &'a [Window], snap: &str) -> Option<&'a Window> {
     let mut windows = windows.iter();
-    windows.find(|window| window.snap == snap && window.members > 1)
+    windows.find(|window| window.snap == snap && window.members.len() > 1)
 }
 
 #[cfg(test)]
@@ -73,6 +76,7 @@ mod tests {
         for (second, snap, member) in [
             (10, "lxd", "micro02"),
             (11, "microceph", "micro01"),
+            (40, "microceph", "micro01"),
             (52, "lxd", "micro01"),
             (30, "lxd", "micro03"),
         ] {

@@ -290,21 +290,13 @@ impl Board {
 
     /// For how long members have had different revisions of a snap, as long as they have.
     fn differing(&self, now: Timestamp) -> impl Iterator<Item = String> {
-        let open = self
-            .windows
-            .iter()
-            .filter(|w| w.members < self.members.len());
-        open.map(
-            move |Window {
-                      snap,
-                      began,
-                      members,
-                      ..
-                  }| {
-                let (all, since) = (self.members.len(), clock(seconds(*began, now)));
-                format!("   {snap} is new on {members} of {all} for {since}")
-            },
-        )
+        let all = self.members.len();
+        let open = self.windows.iter().filter(move |w| w.members.len() < all);
+        open.map(move |window| {
+            let (snap, done) = (&window.snap, window.members.len());
+            let since = clock(seconds(window.began, now));
+            format!("   {snap} refreshed on {done} of {all} members for {since}")
+        })
     }
 
     /// The stages in one line; where they don't fit, the one in which the run is.

@@ -88,26 +88,16 @@ pub(crate) fn named(app: &App<'_>, name: &str, args: &RunArgs) -> Result<Exit, F
     if target.is_simulated() {
         target.config.cluster.machines = machines_of(&main, app.global)?;
     }
-    run(app, main, &target, args, None)
+    let played = play(app, main, &target, args, None)?;
+    Ok(tell(&played, app.global))
 }
 
 pub(crate) fn file(app: &App<'_>, args: &FileArgs) -> Result<Exit, Fault> {
     named(app, &args.file, &args.run)
 }
 
-/// Runs a playbook on a target. `speed` is that of a simulated cluster's time, if it isn't to jump.
-pub(crate) fn run(
-    app: &App<'_>,
-    main: Main,
-    target: &Target,
-    args: &RunArgs,
-    speed: Option<f64>,
-) -> Result<Exit, Fault> {
-    Ok(tell(&played(app, main, target, args, speed)?, app.global))
-}
-
-/// As [`run`], without a word about how it ended.
-pub(crate) fn played(
+/// Plays a playbook on a target. `speed` is that of a simulated cluster's time, if it isn't to jump.
+pub(crate) fn play(
     app: &App<'_>,
     main: Main,
     target: &Target,

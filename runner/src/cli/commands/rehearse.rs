@@ -8,6 +8,7 @@ use lockstep_twin::Fault as Mishap;
 use super::playbook::{self, RunArgs, machines_of, main_of};
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::front::tell;
 use crate::cli::global::Global;
 use crate::config::read_scenario;
 use crate::target::{Made, Target};
@@ -83,5 +84,6 @@ pub(crate) fn rehearse(app: &App<'_>, args: &RehearseArgs) -> Result<Exit, Fault
     let mut target = Target::simulated(format!(", {name}"), scenario);
     let main = main_of(app.global, &args.file)?;
     target.config.cluster.machines = machines_of(&main, app.global)?;
-    playbook::run(app, main, &target, &args.run, args.speed)
+    let played = playbook::play(app, main, &target, &args.run, args.speed)?;
+    Ok(tell(&played, app.global))
 }

@@ -1,6 +1,6 @@
 //! `stage`: the downloads of an update before it, and for how long that will then stop the control plane.
 
-use super::playbook::{RunArgs, main_of, played};
+use super::playbook::{RunArgs, main_of, play};
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::tell;
@@ -12,7 +12,7 @@ use crate::foreseen::remembered;
 pub(crate) fn stage(app: &App<'_>, args: &RunArgs) -> Result<Exit, Fault> {
     let target = target::named(app.global)?;
     let main = main_of(app.global, "stage")?;
-    let played = played(app, main, &target, args, None)?;
+    let played = play(app, main, &target, args, None)?;
     let exit = tell(&played, app.global);
     let Finish::Done(value) = &played.finish else {
         return Ok(exit);
