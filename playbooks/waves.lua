@@ -261,9 +261,13 @@ local function fetch(status, chain)
 			local name = plan.component.name
 			if plan.moves[member.name] then
 				local fetched = try(snap.stage, { member = member.name, snap = name, channel = plan.channel })
-				local list = fetched.ok and there or missing
-				list[member.name] = list[member.name] or {}
-				list[member.name][name] = fetched.ok and fetched.value.revision or fetched.error.message
+				if fetched.ok then
+					there[member.name] = there[member.name] or {}
+					there[member.name][name] = fetched.value.revision
+				else
+					missing[member.name] = missing[member.name] or {}
+					missing[member.name][name] = fetched.error.message
+				end
 			end
 		end
 	end)

@@ -122,7 +122,7 @@ fn what_was_staged_and_is_gone_is_downloaded() {
 }
 
 #[test]
-fn a_disk_without_room_stops_no_update_that_needs_none() {
+fn a_full_disk_gets_no_file_and_holds_until_there_is_room() {
     // Downloads ahead find no room; refreshes hold where they do not either, with everything as it was.
     let mut bench = Bench::update(3);
     bench.fault("disk-full:micro03");

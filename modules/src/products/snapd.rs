@@ -243,18 +243,15 @@ impl Presence {
         watched: &[Member],
     ) -> Result<(Self, Vec<Down>), OpError> {
         let members = cx.members();
-        let asked = members
-            .iter()
-            .map(async |member| match watched.contains(member) {
-                true => {
-                    let paths = [&has(snap) as &str, &services(snap)];
-                    let [snaps, services] = get(cx, member, paths).await?;
-                    Ok((snaps, Some(services)))
-                }
-                false => get(cx, member, [&has(snap) as &str])
-                    .await
-                    .map(|[snaps]| (snaps, None)),
-            });
+        let asked = members.iter().map(async |member| {
+            if watched.contains(member) {
+                let (has, services) = (has(snap), services(snap));
+                let [snaps, services] = get(cx, member, [&has, &services]).await?;
+                return Ok((snaps, Some(services)));
+            }
+            let [snaps] = get(cx, member, [has(snap).as_str()]).await?;
+            Ok((snaps, None))
+        });
         let answers: Vec<Result<_, OpError>> = join_all(asked).await;
         let (mut presence, mut down) = (Self::default(), Vec::new());
         for (member, answer) in members.into_iter().zip(answers) {

@@ -6,11 +6,10 @@
 //! now, and the bytes, come from snapd itself (`daemon/api_download.go`): `snap download` would know nothing of the proxy,
 //! the store, and the account that snapd was told of.
 
-use std::time::Duration;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::args::RefreshArgs;
 use super::{COHORT, look, to_channel};
@@ -61,9 +60,6 @@ const CACHE: &str = "/var/lib/snapd/cache";
 /// Where a file is until its digest is known: on the same disk.
 const PART: &str = "/var/lib/snapd/lockstep";
 
-/// Until then a download is over: the step's own time.
-const LONGEST: Duration = Duration::from_secs(30 * 60);
-
 /// What the script prints where it removed a file that wasn't what it should be.
 const REMOVED: &str = "removed";
 
@@ -77,8 +73,9 @@ const SNAPS: &str = "/var/lib/snapd/snaps";
 /// Python is what Ubuntu's own programs are made of, and openssl is there where it is not; GNU coreutils know no SHA-3.
 /// A file is linked to its name, which fails where there is one, and is never half there.
 ///
-/// 10: it is there; 11: nothing there can tell a digest; 12: somebody else fetches it; 13: the bytes are others. `removed` is
-/// printed where a wrong file was.
+/// A download that brings nothing for a minute is given up. `curl` has no exit codes from 100 on, and so these are the
+/// script's own. 100: the file is there; 101: nothing there can tell a digest; 102: somebody else fetches it; 103: the bytes
+/// are others. `removed` is printed where a wrong file was.
 #[doc(hidden)]
 pub const SCRIPT: &str = r#"
 curl=$1 request=$2 sum=$3 part=$4 to=$5/$3 placed=$6
@@ -90,7 +87,7 @@ with open(sys.argv[1], "rb") as file:
         sum.update(some)
 print(sum.hexdigest())' "$1" 2>/dev/null || /usr/bin/openssl dgst -sha3-384 -r "$1" 2>/dev/null | cut -c 1-96
 }
-test -n "$(digest /dev/null)" || exit 11
+test -n "$(digest /dev/null)" || exit 101
 right() {
 	test -e "$1" || return
 	test "$(digest "$1")" = "$sum" && return
@@ -100,15 +97,15 @@ right() {
 umask 077
 mkdir -p "$5" || exit
 if right "$placed"; then right "$to" || ln "$placed" "$to" || exit; fi
-right "$to" && exit 10
+right "$to" && exit 100
 exec 9>>"$part"
-flock -n 9 || exit 12
+flock -n 9 || exit 102
 trap 'rm -f "$part"' EXIT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
-: >"$part" && "$curl" -sS --fail --unix-socket /run/snapd.socket -H 'Content-Type: application/json' -d "$request" \
+: >"$part" && "$curl" -sS --fail --speed-limit 1 --speed-time 60 --unix-socket /run/snapd.socket -H 'Content-Type: application/json' -d "$request" \
 	http://localhost/v2/download 9>&- >>"$part" || exit
-test "$(digest "$part")" = "$sum" || exit 13
+test "$(digest "$part")" = "$sum" || exit 103
 chmod 600 "$part" && ln "$part" "$to"
 "#;
 
@@ -188,7 +185,8 @@ async fn stage(cx: &Cx, args: &StageArgs) -> Result<StageOut, OpError> {
         CACHE,
         &placed,
     ];
-    let cmd = Cmd::root(words).timeout(LONGEST);
+    let left = cx.deadline().saturating_duration_since(Instant::now());
+    let cmd = Cmd::root(words).timeout(left);
     let output = cx.cmd(member, &cmd).await?;
     let removed = output.stdout.lines().any(|line| line == REMOVED);
     let reason = match output.end {
@@ -200,10 +198,10 @@ async fn stage(cx: &Cx, args: &StageArgs) -> Result<StageOut, OpError> {
                 ..out
             });
         }
-        End::Exit(10) => return Ok(StageOut { removed, ..out }),
-        End::Exit(11) => "neither python3 nor openssl tells a SHA3-384 there",
-        End::Exit(12) => "another process is fetching the file",
-        End::Exit(13) => "what was downloaded has another digest than the store's; it was removed",
+        End::Exit(100) => return Ok(StageOut { removed, ..out }),
+        End::Exit(101) => "neither python3 nor openssl tells a SHA3-384 there",
+        End::Exit(102) => "another process is fetching the file",
+        End::Exit(103) => "what was downloaded has another digest than the store's; it was removed",
         _ => output.stderr.lines().next_back().unwrap_or_default(),
     };
     Err(output.failure(&cmd, member, reason).with(REMOVED, removed))

@@ -145,7 +145,7 @@ pub(crate) fn stage(world: &mut World, proc: &Proc, args: &[&str]) -> Option<Rep
     let argv = [*curl, "-d", *request, "http://localhost/v2/download"];
     inner.cmd.argv = argv.map(str::to_owned).into();
     let mut output = match download(world, &inner, &argv[1..]) {
-        _ if is_there => Output::exit(10, "", ""),
+        _ if is_there => Output::exit(100, "", ""),
         Reply::Exit(output) => output,
         waits => return Some(waits),
     };

@@ -195,3 +195,50 @@ fn a_store_that_is_in_trouble_is_told_of_as_it_was() {
         assert_eq!(twin, elsewhere(&real));
     }
 }
+
+/// The names of an answer's headers, without those that say nothing of the file.
+fn headers(answer: &str) -> Vec<&str> {
+    let head = answer.split("\r\n\r\n").next().unwrap_or_default();
+    let names = head
+        .lines()
+        .filter_map(|line| Some(line.split_once(": ")?.0));
+    names.filter(|name| *name != "Date").collect()
+}
+
+#[test]
+fn the_head_of_a_file_is_told_as_snapd_tells_it() {
+    let real = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/transcripts/snapd/");
+        let text = std::fs::read_to_string(format!("{folder}{name}.txt")).unwrap();
+        text.replace('\n', "\r\n")
+    };
+    let mut world = world();
+    let mut peek = |channel: &str| {
+        let wanted = format!(
+            r#"{{"snap-name":"microceph","channel":"{channel}","cohort-key":"+","header-peek":true}}"#
+        );
+        let line = format!("/usr/bin/curl -sS -i -d {wanted} http://localhost/v2/download");
+        run(&mut world, &line).stdout
+    };
+    let head = peek("squid/stable");
+    let mut ours = headers(&head);
+    let sample = real("download-peek");
+    let mut theirs = headers(&sample);
+    ours.sort_unstable();
+    theirs.sort_unstable();
+    assert_eq!(ours, theirs);
+    let body = |answer: &str| -> Value {
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body.trim()).unwrap()
+    };
+    let (ours, theirs) = (
+        body(&peek("nono/stable")),
+        body(&real("download-no-channel")),
+    );
+    for key in ["type", "status", "status-code"] {
+        assert_eq!(ours[key], theirs[key]);
+    }
+    for key in ["message", "kind"] {
+        assert_eq!(ours["result"][key], theirs["result"][key]);
+    }
+}
