@@ -12,7 +12,7 @@ use crate::event::{Event, Stamped};
 use crate::runs::Runs;
 use crate::window;
 
-/// For how long members will have different revisions of a snap, and so its control plane takes no changes.
+/// For how long members will have different revisions of a snap, when its control plane may take no changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Foreseen {
@@ -29,7 +29,7 @@ impl fmt::Display for Foreseen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { snap, ms, run } = self;
         let long = Span(Duration::from_secs(ms.div_ceil(1000).max(1)));
-        write!(f, "{snap} takes no changes for about {long} (")?;
+        write!(f, "{snap} may take no changes for about {long} (")?;
         match run {
             Some(run) => write!(f, "as in {run})"),
             None => f.write_str("a guess: on a simulated cluster)"),

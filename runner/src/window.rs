@@ -1,4 +1,4 @@
-//! Windows: for how long the members of a cluster have different revisions of a snap. Its control plane takes no changes
+//! Windows: for how long the members of a cluster have different revisions of a snap. Its control plane may take no changes
 //! meanwhile, whatever else works.
 
 use jiff::Timestamp;

@@ -186,7 +186,7 @@ fn changes(account: &Account) -> Markup {
                         } } }
                     }
                 }
-                p.muted { "Window: for how long members had different revisions, and the component took no changes." }
+                p.muted { "Window: for how long members had different revisions. The component may have taken no changes meanwhile." }
             }
         }
     }

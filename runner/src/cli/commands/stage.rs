@@ -30,7 +30,7 @@ pub(crate) fn stage(app: &App<'_>, args: &RunArgs) -> Result<Exit, Fault> {
         out!("Window: {window}");
     }
     if windows.len() < snaps.len() {
-        out!("For how long a component takes no changes: lockstep plan update");
+        out!("To see for how long a component may take no changes: lockstep plan update");
     }
     Ok(exit)
 }
