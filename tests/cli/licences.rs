@@ -1,37 +1,11 @@
-//! What lockstep is made of may be in it, and the package says whose it is.
+//! The package says whose everything is that lockstep is made of.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use lockstep_tests::licences::{copyright, list, lists, parts, taken};
+use lockstep_tests::licences::{copyright, parts, taken};
 use regex::Regex;
-
-#[test]
-fn what_is_in_the_program_may_be_there() {
-    let lists = lists();
-    let (denied, skipped) = (list(&lists, "bans", "deny"), list(&lists, "bans", "skip"));
-    let registries = list(&lists, "sources", "allow-registry");
-    let allowed = list(&lists, "licenses", "allow");
-    let mut names = BTreeSet::new();
-    for part in parts() {
-        let name = &part.name;
-        assert!(!denied.contains(name), "{name} may not be in lockstep");
-        let source = part
-            .source
-            .as_deref()
-            .map(|s| s.trim_start_matches("registry+"));
-        assert!(
-            source.is_none_or(|source| registries.iter().any(|known| known == source)),
-            "{name} comes from {source:?}"
-        );
-        let is_new = names.insert(name.clone());
-        assert!(is_new || skipped.contains(name), "{name} is there twice");
-        let licence = &part.licence;
-        assert!(taken(licence, &allowed).is_some(), "{name}: {licence}");
-    }
-    assert!(names.len() > 100 && names.contains("lua-src"), "{names:?}");
-}
 
 #[test]
 fn of_a_licence_expression_the_first_that_is_allowed_is_taken() {

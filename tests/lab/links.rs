@@ -3,15 +3,29 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use lockstep_tests::lab::{Ran, SshLab, now, pause, read, wait_until, write};
+use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, wait_until, write};
 use lockstep_twin::Scenario;
 
-/// Each member has a step of another kind when all links die: nobody closes a connection, nothing arrives any more.
+/// Nobody closes a connection, nobody answers any more.
 #[test]
-fn a_dead_link_brings_each_kind_of_step_to_a_known_end() {
-    let lab = SshLab::up(&Scenario::of(5));
+fn a_dead_server_brings_each_kind_of_step_to_a_known_end() {
+    each_kind_of_step_ends(&SshLab::up(&Scenario::of(5)));
+}
+
+/// Each member has a network of its own, and nothing goes through any more.
+#[test]
+fn a_cut_link_brings_each_kind_of_step_to_a_known_end() {
+    let linked = Odd {
+        linked: true,
+        ..Odd::default()
+    };
+    each_kind_of_step_ends(&SshLab::with(&Scenario::of(5), |_| linked.clone()));
+}
+
+/// Each member has a step of another kind when all links die, and come back.
+fn each_kind_of_step_ends(lab: &SshLab) {
     lab.world().slow_down("microcloud", 300_000);
-    let mut joined = Master::over(&lab, "micro05");
+    let mut joined = Master::over(lab, "micro05");
     let path = |name: &str| lab.path(name).display().to_string();
     let text = format!(
         r#"

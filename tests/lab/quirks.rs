@@ -283,7 +283,7 @@ fn a_signal_is_obeyed_while_a_connection_is_opened() {
     send("-TERM", &child.id().to_string());
     wait_until("it isn't obeyed", || child.try_wait().unwrap().is_some());
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(15), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 /// The shell of a batch is killed: looking for the reason closes no connection that is well.
@@ -378,11 +378,6 @@ fn members_that_need_an_answer_are_asked_for_in_turn() {
             .iter()
             .sum()
     };
-    // The lab itself has looked whether they are up, of which sshd tells in its own time.
-    wait_until("sshd doesn't tell of the lab's own looks", || {
-        seen("Connection closed by 127.0.0.1") >= 2
-    });
-    let (came, left) = (seen("Connection from"), seen("Connection closed by"));
     let path = |name: &str| lab.path(name).display().to_string();
     let (state, cluster) = (path("state"), path("cluster.toml"));
     let lockstep = lockstep();
@@ -413,11 +408,9 @@ fn members_that_need_an_answer_are_asked_for_in_turn() {
             assert!(more(&mut printed), "nobody asks: {printed}");
         }
         // Nobody could be logged in without being asked for; whoever else asks now has had the time to begin with it.
-        wait_until("a login was left out", || {
-            seen("Connection closed by") >= left + 2
-        });
+        wait_until("a login was left out", || seen("Connection closed by") >= 2);
         pause(Duration::from_secs(1));
-        assert_eq!(seen("Connection from"), came + 3 + answered, "{printed}");
+        assert_eq!(seen("Connection from"), 3 + answered, "{printed}");
         keys.write_all(b"hush-hush\n").unwrap();
     }
     while more(&mut printed) {}

@@ -5,7 +5,7 @@ mod places;
 mod served;
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,8 +30,12 @@ pub struct SshLab {
 
 struct Member {
     name: String,
+    /// Where its sshd listens.
+    address: Ipv4Addr,
     port: u16,
     sshd: Child,
+    /// It has a network of its own, behind a link that can be cut.
+    linked: bool,
 }
 
 /// What a member of a lab is like, where it isn't like the others.
@@ -43,6 +47,8 @@ pub struct Odd {
     pub files: Vec<(String, String)>,
     /// Further lines of its sshd_config.
     pub sshd: Vec<String>,
+    /// It is in a network namespace of its own, behind a link that can be cut.
+    pub linked: bool,
 }
 
 impl SshLab {
@@ -145,6 +151,14 @@ impl SshLab {
         );
         keygen(&folder.join("host_key"));
         let port = free_port();
+        let (here, address) = if odd.linked {
+            links::ends(port)
+        } else {
+            (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST)
+        };
+        if odd.linked {
+            write(&folder.join("link"), &format!("{here} {address}\n"));
+        }
         let log = fs::File::create(folder.join("sshd.log")).unwrap_or_else(|e| panic!("{e}"));
         let script = crate::root().join("tests/src/lab/member.sh");
         let mut command = as_root(&script);
@@ -160,21 +174,23 @@ impl SshLab {
         let sshd = command.spawn().unwrap_or_else(|e| panic!("{e}"));
         self.members.push(Member {
             name: name.to_owned(),
+            address,
             port,
             sshd,
+            linked: odd.linked,
         });
     }
 
+    /// Waits until a member's sshd says that it listens: what answers at an address may be somebody else.
     fn await_sshd(&self, member: &Member) {
+        let Member { name, address, .. } = member;
         let deadline = now() + Duration::from_secs(20);
-        while std::net::TcpStream::connect(("127.0.0.1", member.port)).is_err() {
-            let log = fs::read_to_string(self.path(&format!("{}/sshd.log", member.name)))
-                .unwrap_or_default();
-            assert!(
-                now() < deadline,
-                "sshd of {} does not come up:\n{log}",
-                member.name
-            );
+        loop {
+            let log = read(&self.path(&format!("{name}/sshd.log")));
+            if log.contains(&format!("Server listening on {address} ")) {
+                return;
+            }
+            assert!(now() < deadline, "sshd of {name} does not come up:\n{log}");
             pause(Duration::from_millis(20));
         }
     }
@@ -184,12 +200,18 @@ impl SshLab {
         let folder = self.folder.path().display();
         let mut text = String::new();
         let mut known = String::new();
-        for Member { name, port, .. } in &self.members {
+        for member in &self.members {
+            let Member {
+                name,
+                address,
+                port,
+                ..
+            } = member;
             text.push_str(&format!(
-                "Host {name}\n  HostName 127.0.0.1\n  Port {port}\n"
+                "Host {name}\n  HostName {address}\n  Port {port}\n"
             ));
             let key = read(&self.path(&format!("{name}/host_key.pub")));
-            known.push_str(&format!("[127.0.0.1]:{port} {key}"));
+            known.push_str(&format!("[{address}]:{port} {key}"));
         }
         text.push_str(&format!(
             "Host *\n  User ubuntu\n  IdentityFile {folder}/key\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n  StrictHostKeyChecking yes\n"
@@ -307,14 +329,19 @@ impl SshLab {
         links::end_sessions(member.sshd.id());
     }
 
-    /// Whether the link to a member is dead: nothing that is sent arrives, and nobody learns of it.
+    /// Whether the link to a member is dead: nothing that is sent arrives, and nobody learns of it. Where it has no link of its
+    /// own, its servers stand still instead.
     ///
     /// # Panics
     /// Where there is no such member.
     pub fn dead(&self, member: &str, dead: bool) {
         let found = self.members.iter().find(|m| m.name == member);
         let member = found.unwrap_or_else(|| panic!("{member}"));
-        links::freeze(member.sshd.id(), dead);
+        if member.linked {
+            links::plug(member.sshd.id(), !dead);
+        } else {
+            links::freeze(member.sshd.id(), dead);
+        }
     }
 
     /// How many logins a member has seen.
@@ -412,17 +439,19 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
+/// The first port of members.
+const FIRST_PORT: u32 = 20_000;
+
 /// A port on which nothing listens, and that no other member is given: sshd takes it a while later. None of those from which
 /// connections go out.
 fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    const FIRST: u32 = 20_000;
     const COUNT: u32 = 12_000;
     loop {
         // Other processes that test begin elsewhere.
         let next =
             std::process::id().wrapping_mul(97) % COUNT + NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = u16::try_from(FIRST + next % COUNT).unwrap_or_default();
+        let port = u16::try_from(FIRST_PORT + next % COUNT).unwrap_or_default();
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Served, as_root, pause};
+use super::{FIRST_PORT, Served, as_root, pause};
 
 /// How often the links are looked at.
 const BEAT: Duration = Duration::from_millis(5);
@@ -46,6 +47,23 @@ pub(super) fn follow(world: &Arc<Mutex<Served>>, links: Vec<(String, u32)>) {
 /// The processes of a member that wait for connections.
 fn listeners(pid: u32) -> Vec<u32> {
     sshd(pid, "sshd: /usr/sbin/sshd")
+}
+
+/// The two ends of the link to the member with this port, this machine's first: a network of four addresses of those that are
+/// for tests alone (RFC 2544).
+pub(super) fn ends(port: u16) -> (Ipv4Addr, Ipv4Addr) {
+    let first = u32::from(Ipv4Addr::new(198, 18, 0, 0)) + (u32::from(port) - FIRST_PORT) * 4;
+    (Ipv4Addr::from(first + 1), Ipv4Addr::from(first + 2))
+}
+
+/// Pulls the plug of a member's link, or puts it back, in the network of its outermost process.
+pub(super) fn plug(pid: u32, plugged: bool) {
+    let turned = as_root(Path::new("nsenter"))
+        .args(["--net", "--target", &pid.to_string()])
+        .args(["ip", "link", "set", "eth0"])
+        .arg(if plugged { "up" } else { "down" })
+        .status();
+    assert!(turned.is_ok_and(|turned| turned.success()), "{pid}");
 }
 
 /// Stops all of a member's servers, or lets them continue: programs that run there don't notice.

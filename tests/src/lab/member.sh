@@ -3,10 +3,26 @@
 # root. Inside, every program of the products is the shim. Nothing of this machine is changed.
 #
 #   member.sh FOLDER NAME PORT SHIM        FOLDER has: key.pub, host_key, boot_id, sshd_lines; NAME is the host's name
+#
+# With a file `link` (this machine's address, the member's) it has a network of its own too, at the other end of a cable that
+# is gone with it.
 set -eu
 folder=$1 name=$2 port=$3 shim=$4
 programs="lxc lxd microceph microceph.ceph microovn microovn.ovn-appctl microovn.ovn-sbctl microcloud"
 
+listen=127.0.0.1
+if [ -e "$folder/link" ]; then read -r here listen < "$folder/link"; fi
+if [ -e "$folder/link" ] && [ -z "${5:-}" ]; then
+	exec unshare --net "$0" "$folder" "$name" "$port" "$shim" linked
+fi
+if [ "${5:-}" = linked ]; then
+	ip link add eth0 type veth peer name "ls$port" netns "$PPID"
+	ip address add "$listen/30" dev eth0
+	ip link set lo up
+	ip link set eth0 up
+	nsenter --net --target "$PPID" ip address add "$here/30" dev "ls$port"
+	nsenter --net --target "$PPID" ip link set "ls$port" up
+fi
 if [ "${5:-}" != inside ]; then
 	exec unshare --mount --uts --pid --fork --kill-child --propagation private "$0" "$folder" "$name" "$port" "$shim" inside
 fi
@@ -45,7 +61,7 @@ fi
 chmod 440 "$root/etc/sudoers.d/lab"
 if [ -d "$folder/files" ]; then cp -r "$folder/files/." "$root/"; fi
 cat > "$root/etc/ssh/lab_config" <<EOF
-ListenAddress 127.0.0.1
+ListenAddress $listen
 Port $port
 HostKey $folder/host_key
 UsePAM no
