@@ -16,7 +16,7 @@ use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::{Member, Span};
 use crate::contract::text::joined;
-use crate::products::microcluster::{self, MICROCLOUD, Row, State};
+use crate::products::microcluster::{self, MICROCLOUD, Refreshed, Row, State};
 use crate::products::snapd::Revision;
 
 /// Pause between two looks of a gate.
@@ -115,7 +115,10 @@ impl Op for Wait {
         let (member, before) = (args.member.as_ref(), args.before.as_ref());
         cx.until(EVERY, async || match member {
             Some(member) => Ok(WaitOut {
-                database: microcluster::look_refreshed(cx, MICROCLOUD, member, &args.done).await?,
+                database: Refreshed::look(cx, MICROCLOUD, member)
+                    .await?
+                    .confirmed(cx, &args.done)
+                    .await?,
                 services: None,
             }),
             None => everywhere(cx, &args.done).await,

@@ -90,6 +90,11 @@ pub(crate) fn judge(app: App, presence: &Presence, rows: &[Row]) -> Result<State
     if let Some(differs) = presence.differs(app.title, listed) {
         return Err(differs);
     }
+    standing(app, rows)
+}
+
+/// What the statuses of those who are listed amount to.
+fn standing(app: App, rows: &[Row]) -> Result<State, String> {
     if rows.iter().any(|row| row.status == "NEEDS UPGRADE") {
         return Ok(State::Waiting);
     }
@@ -104,12 +109,6 @@ pub(crate) fn judge(app: App, presence: &Presence, rows: &[Row]) -> Result<State
     Err(format!("{}: {}", app.title, odd.join(", ")))
 }
 
-/// How the database stands as `member` sees it, if the services of its snap run on all of `watched`.
-pub(crate) async fn look(cx: &Cx, app: App, member: &Member, watched: &[Member]) -> Look<State> {
-    let (presence, rows) = join(Presence::look(cx, app.snap, watched), list(cx, app, member)).await;
-    seen(app, &presence?, member, &rows)
-}
-
 /// How the database stands by what `member` answered.
 fn seen(
     app: App,
@@ -117,15 +116,20 @@ fn seen(
     member: &Member,
     view: &Result<Vec<Row>, OpError>,
 ) -> Look<State> {
-    match view {
-        Ok(rows) => judge(app, presence, rows).map_err(Unmet::NotYet),
-        Err(error) => Err(Unmet::of(error.clone(), |error| {
-            format!(
-                "{} on {member}: {error}; on that member, see: sudo snap logs {}.daemon",
-                app.title, app.snap
-            )
-        })),
-    }
+    let rows = view
+        .as_ref()
+        .map_err(|error| unlisted(app, member, error))?;
+    judge(app, presence, rows).map_err(Unmet::NotYet)
+}
+
+/// A member can't list the others.
+fn unlisted(app: App, member: &Member, error: &OpError) -> Unmet {
+    Unmet::of(error.clone(), |error| {
+        format!(
+            "{} on {member}: {error}; on that member, see: sudo snap logs {}.daemon",
+            app.title, app.snap
+        )
+    })
 }
 
 /// A gate's failure, with the way back to the revision that the member had, where one is known.
@@ -148,16 +152,29 @@ pub(crate) fn with_way_back(
     OpError { message, ..error }
 }
 
-/// What is missing on a member that was refreshed until its services run, and still run on those that were before, and its
-/// daemon is online, or waits for the members that don't have the release yet.
-pub(crate) async fn look_refreshed(
-    cx: &Cx,
+/// A member that was refreshed: its services run, and its daemon is online, or waits for the members that don't have the
+/// release yet. The others weren't asked.
+pub(crate) struct Refreshed {
     app: App,
-    member: &Member,
-    done: &[Member],
-) -> Look<State> {
-    let watched: Vec<Member> = [std::slice::from_ref(member), done].concat();
-    look(cx, app, member, &watched).await
+    rows: Vec<Row>,
+}
+
+impl Refreshed {
+    /// Looks at the member alone: as long as something is missing there, nothing is concluded from the others.
+    pub(crate) async fn look(cx: &Cx, app: App, member: &Member) -> Look<Self> {
+        let (services, rows) =
+            join(Presence::runs(cx, app.snap, member), list(cx, app, member)).await;
+        services?;
+        let rows = rows.map_err(|error| unlisted(app, member, &error))?;
+        standing(app, &rows).map_err(Unmet::NotYet)?;
+        Ok(Self { app, rows })
+    }
+
+    /// Looks at everybody: the services of those that were refreshed before still run, and all that have the snap are listed.
+    pub(crate) async fn confirmed(self, cx: &Cx, done: &[Member]) -> Look<State> {
+        let presence = Presence::look(cx, self.app.snap, done).await?;
+        judge(self.app, &presence, &self.rows).map_err(Unmet::NotYet)
+    }
 }
 
 /// Looks whether the database is online for each of its members and its snap's services run on all of `watched`, and returns

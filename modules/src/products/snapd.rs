@@ -232,17 +232,17 @@ impl Presence {
     /// Asks every member.
     /// It fails where one gives no answer: it may have it.
     pub(crate) async fn of(cx: &Cx, snap: &str) -> Result<Self, OpError> {
-        let (presence, _) = Self::with_services(cx, snap, &[]).await?;
+        let (presence, _) = Self::with_services(cx, snap, cx.members(), &[]).await?;
         Ok(presence)
     }
 
-    /// As [`Presence::of`], with the services of the snap that don't run on those of `watched` that have it.
+    /// As [`Presence::of`], of these members, with the services of the snap that don't run on those of `watched` that have it.
     async fn with_services(
         cx: &Cx,
         snap: &str,
+        members: Vec<Member>,
         watched: &[Member],
     ) -> Result<(Self, Vec<Down>), OpError> {
-        let members = cx.members();
         let asked = members.iter().map(async |member| {
             if watched.contains(member) {
                 let (has, services) = (has(snap), services(snap));
@@ -271,7 +271,18 @@ impl Presence {
     /// refresh is done for snapd once they were started: one that ends a second later is nobody's news
     /// (`wrappers/services.go`).
     pub(crate) async fn look(cx: &Cx, snap: &str, watched: &[Member]) -> Look<Self> {
-        let seen = Self::with_services(cx, snap, watched).await;
+        Self::look_at(cx, snap, cx.members(), watched).await
+    }
+
+    /// Whether the services of the snap run on a member, if it has it.
+    pub(crate) async fn runs(cx: &Cx, snap: &str, member: &Member) -> Look<()> {
+        let one = std::slice::from_ref(member);
+        Self::look_at(cx, snap, one.to_vec(), one).await?;
+        Ok(())
+    }
+
+    async fn look_at(cx: &Cx, snap: &str, members: Vec<Member>, watched: &[Member]) -> Look<Self> {
+        let seen = Self::with_services(cx, snap, members, watched).await;
         let (presence, services) = seen.map_err(|error| Unmet::of(error, OpError::located))?;
         for (member, down) in services {
             let why = |error: &OpError| format!("services of {snap} on {member}: {error}");

@@ -18,7 +18,7 @@ use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
 use crate::products::ceph::{Details, Picture, Release};
-use crate::products::microcluster::{self, MICROCEPH, State};
+use crate::products::microcluster::{self, MICROCEPH, Refreshed, State};
 use crate::products::snapd::Revision;
 
 /// The longest pause between two looks of a gate, and the pause between good ones where several are asked for.
@@ -106,7 +106,8 @@ impl Op for Wait {
     }
 }
 
-/// Everybody is asked at once: Ceph by one member, and each member how its own services are.
+/// Ceph is asked by one member, and the refreshed one how its own services are, at once. The others are asked when nothing
+/// is missing there.
 async fn look(
     cx: &Cx,
     args: &WaitArgs,
@@ -133,15 +134,13 @@ async fn look(
     let (picture, installed, database) = join3(
         whole(cx, Some(member), args.since.as_ref(), &details),
         installed(cx, member, known),
-        microcluster::look_refreshed(cx, MICROCEPH, member, &args.done),
+        Refreshed::look(cx, MICROCEPH, member),
     )
     .await;
-    let picture = match (picture, &database) {
+    let (picture, database) = match (picture, database) {
         // A member that doesn't answer is why Ceph isn't whole.
-        (Err(Unmet::NotYet(_)), Err(Unmet::Failed(error))) => {
-            return Err(Unmet::Failed(error.clone()));
-        }
-        (picture, _) => picture?,
+        (Err(Unmet::NotYet(_)), Err(Unmet::Failed(error))) => return Err(Unmet::Failed(error)),
+        (picture, database) => (picture?, database),
     };
     if !details.daemons.is_empty() {
         current(member, installed?, &details, &picture).map_err(Unmet::NotYet)?;
@@ -151,7 +150,7 @@ async fn look(
         return Err(Unmet::NotYet(old.join("; ")));
     }
     Ok(WaitOut {
-        database: database?,
+        database: database?.confirmed(cx, &args.done).await?,
         health: HealthOut::of(&picture.status, &picture.dump),
     })
 }

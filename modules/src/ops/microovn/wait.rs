@@ -13,7 +13,7 @@ use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
-use crate::products::microcluster::{self, MICROOVN, State};
+use crate::products::microcluster::{self, MICROOVN, Refreshed, State};
 use crate::products::snapd::{Presence, Revision};
 
 /// The longest pause between two looks of a gate, and the pause between good ones where several are asked for.
@@ -87,14 +87,20 @@ impl Op for Wait {
     }
 }
 
+/// Whose daemons were looked at.
+enum Daemons {
+    Of(Refreshed),
+    Everywhere(Presence),
+}
+
 async fn look(cx: &Cx, args: &WaitArgs) -> Look<WaitOut> {
     let daemons = async {
-        let Some(member) = &args.member else {
-            let presence = microcluster::look_everywhere(cx, MICROOVN, &args.done).await?;
-            return Ok((State::Online, Some(presence)));
-        };
-        let state = microcluster::look_refreshed(cx, MICROOVN, member, &args.done).await?;
-        Ok((state, None))
+        Ok(match &args.member {
+            Some(member) => Daemons::Of(Refreshed::look(cx, MICROOVN, member).await?),
+            None => {
+                Daemons::Everywhere(microcluster::look_everywhere(cx, MICROOVN, &args.done).await?)
+            }
+        })
     };
     let (health, daemons) = join(health(cx), daemons).await;
     let health = health.map_err(|error| Unmet::of(error, OpError::to_string))?;
@@ -108,10 +114,13 @@ async fn look(cx: &Cx, args: &WaitArgs) -> Look<WaitOut> {
         }
         return Err(Unmet::NotYet(missing.join("; ")));
     }
-    let (database, everywhere) = daemons?;
-    if let Some(presence) = everywhere {
-        schemas(cx, &presence, &health.central).await?;
-    }
+    let database = match daemons? {
+        Daemons::Of(member) => member.confirmed(cx, &args.done).await?,
+        Daemons::Everywhere(presence) => {
+            schemas(cx, &presence, &health.central).await?;
+            State::Online
+        }
+    };
     Ok(WaitOut { database, health })
 }
 
