@@ -217,7 +217,7 @@ fn the_same_run_is_the_same_to_the_byte() {
 #[test]
 fn a_store_that_fails_after_a_refresh_does_not_hold_the_run() {
     let mut bench = Bench::update(3);
-    bench.fault("store-error:429@microcloud/micro01+5s");
+    bench.fault("store-error:429@microcloud/micro01+2s");
     bench.run().done();
     bench.assert_updated();
 }

@@ -7,6 +7,7 @@ mod spare;
 mod timers;
 mod wait;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -132,6 +133,26 @@ pub(crate) async fn health(cx: &Cx) -> Result<HealthOut, OpError> {
     Ok(Picture::take(cx).await?.health())
 }
 
+/// As [`health`], where `known` are the members that were seen to run servers: as long as something is missing there or on
+/// `member`, nothing is concluded from the others, and they aren't asked.
+async fn health_again(
+    cx: &Cx,
+    member: Option<&Member>,
+    known: &mut BTreeSet<Member>,
+) -> Result<HealthOut, OpError> {
+    if !known.is_empty() {
+        let asked: BTreeSet<&Member> = known.iter().chain(member).collect();
+        let asked: Vec<Member> = asked.into_iter().cloned().collect();
+        let health = Picture::of(cx, &asked).await?.health();
+        if !health.ok {
+            return Ok(health);
+        }
+    }
+    let health = health(cx).await?;
+    known.extend(health.central.iter().cloned());
+    Ok(health)
+}
+
 /// Where the databases are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Placement {
@@ -172,7 +193,11 @@ struct Picture {
 impl Picture {
     /// Asks all members: some run no server, and which do is nobody else's word.
     async fn take(cx: &Cx) -> Result<Self, OpError> {
-        let members = cx.members();
+        Self::of(cx, &cx.members()).await
+    }
+
+    /// As these members see it.
+    async fn of(cx: &Cx, members: &[Member]) -> Result<Self, OpError> {
         let asked = join_all(members.iter().map(|member| views(cx, member))).await;
         let mut picture = Self::default();
         for (member, views) in members.iter().zip(asked) {

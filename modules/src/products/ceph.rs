@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::contract::cmd::{Cmd, End, Output, last_line};
 use crate::contract::cx::Cx;
@@ -76,7 +76,7 @@ pub(crate) struct Answers<'a> {
     pub(crate) member: &'a Member,
     cmd: &'a Cmd,
     output: &'a Output,
-    documents: std::vec::IntoIter<Value>,
+    documents: std::vec::IntoIter<&'a RawValue>,
 }
 
 impl<'a> Answers<'a> {
@@ -89,7 +89,7 @@ impl<'a> Answers<'a> {
         open: usize,
     ) -> Result<Self, OpError> {
         let text = output.text(cmd, member)?;
-        let documents: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(text)
+        let documents: Result<Vec<&RawValue>, _> = serde_json::Deserializer::from_str(text)
             .into_iter()
             .collect();
         let documents = documents.map_err(|e| unreadable(member, cmd, output, &e))?;
@@ -117,8 +117,9 @@ impl<'a> Answers<'a> {
 
     /// The next one.
     pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<T, OpError> {
-        let document = self.documents.next().unwrap_or_default();
-        T::deserialize(document).map_err(|e| unreadable(self.member, self.cmd, self.output, &e))
+        let document = self.documents.next().map_or("null", RawValue::get);
+        serde_json::from_str(document)
+            .map_err(|e| unreadable(self.member, self.cmd, self.output, &e))
     }
 }
 

@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 pub(crate) use file::{df, file, free};
 
@@ -335,7 +336,7 @@ fn services(snap: &str) -> String {
 fn services_down(
     member: &Member,
     snap: &str,
-    answer: Result<Value, ApiError>,
+    answer: Result<Box<RawValue>, ApiError>,
 ) -> Result<Vec<String>, OpError> {
     let services: Vec<Service> = read(member, answer)?;
     if services.is_empty() {
@@ -362,7 +363,7 @@ struct Envelope {
     #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
-    result: Value,
+    result: Box<RawValue>,
 }
 
 /// What a path of the API has, as a `T`.
@@ -396,7 +397,7 @@ pub(crate) async fn get<const N: usize>(
     cx: &Cx,
     member: &Member,
     paths: [&str; N],
-) -> Result<[Result<Value, ApiError>; N], OpError> {
+) -> Result<[Result<Box<RawValue>, ApiError>; N], OpError> {
     let facts = cx.facts(member).await?;
     let batch = paths.map(|path| request(facts.curl.as_deref(), path));
     let outputs = cx.batch(member, &batch).await?;
@@ -412,17 +413,16 @@ fn answered(
     member: &Member,
     cmd: &Cmd,
     output: &Output,
-) -> Result<Result<Value, ApiError>, OpError> {
+) -> Result<Result<Box<RawValue>, ApiError>, OpError> {
     let envelope: Envelope = output.json(cmd, member)?;
     if envelope.kind != "error" {
         return Ok(Ok(envelope.result));
     }
-    Ok(Err(ApiError::deserialize(&envelope.result).unwrap_or_else(
-        |e| ApiError {
-            message: format!("an error that can't be read: {e}"),
-            kind: String::new(),
-        },
-    )))
+    let error = serde_json::from_str(envelope.result.get());
+    Ok(Err(error.unwrap_or_else(|e| ApiError {
+        message: format!("an error that can't be read: {e}"),
+        kind: String::new(),
+    })))
 }
 
 fn request(curl: Option<&str>, path: &str) -> Cmd {
@@ -450,10 +450,10 @@ fn request(curl: Option<&str>, path: &str) -> Cmd {
 /// Where snapd answered with an error, or something else than a `T`.
 pub(crate) fn read<T: DeserializeOwned>(
     member: &Member,
-    answer: Result<Value, ApiError>,
+    answer: Result<Box<RawValue>, ApiError>,
 ) -> Result<T, OpError> {
     let value = answer.map_err(|e| refused(member, &e))?;
-    T::deserialize(&value).map_err(|e| {
+    serde_json::from_str(value.get()).map_err(|e| {
         OpError::command(format!("snapd answered with something unexpected ({e})")).on(member)
     })
 }

@@ -38,6 +38,10 @@ impl Product for MicroCeph {
         "microceph"
     }
 
+    fn stops_in(&self) -> u64 {
+        5000
+    }
+
     fn aliases(&self) -> &'static [&'static str] {
         &["ceph", "rbd", "rados"]
     }

@@ -33,6 +33,10 @@ impl Product for LxdProduct {
         "lxd"
     }
 
+    fn stops_in(&self) -> u64 {
+        250
+    }
+
     fn aliases(&self) -> &'static [&'static str] {
         &["lxc"]
     }

@@ -28,6 +28,10 @@ impl Product for MicroOvn {
         "microovn"
     }
 
+    fn stops_in(&self) -> u64 {
+        450
+    }
+
     fn aliases(&self) -> &'static [&'static str] {
         &["ovn-nbctl", "ovn-sbctl", "ovs-vsctl"]
     }

@@ -20,6 +20,11 @@ pub(crate) trait Product: Sync {
         &[]
     }
 
+    /// How long snapd takes to stop its services, in milliseconds, as seen on real machines.
+    fn stops_in(&self) -> u64 {
+        50
+    }
+
     /// Whether one of its services is to run on a member.
     fn places(&self, _world: &World, _member: &str, _service: &str) -> bool {
         false

@@ -7,7 +7,7 @@ use futures_util::future::{join, join_all};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DATABASES, Database, HealthOut, health};
+use super::{DATABASES, Database, HealthOut, health_again};
 use crate::contract::cmd::Cmd;
 use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::OpError;
@@ -81,7 +81,9 @@ impl Op for Wait {
     async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
         let (member, before) = (args.member.as_ref(), args.before.as_ref());
         let terms = |out: &WaitOut| out.health.terms.clone();
-        cx.steady(args.samples, EVERY, terms, async || look(cx, &args).await)
+        let mut servers = BTreeSet::new();
+        let looks = async || look(cx, &args, &mut servers).await;
+        cx.steady(args.samples, EVERY, terms, looks)
             .await
             .map_err(|e| microcluster::with_way_back(cx, e, MICROOVN, member, before))
     }
@@ -93,7 +95,7 @@ enum Daemons {
     Everywhere(Presence),
 }
 
-async fn look(cx: &Cx, args: &WaitArgs) -> Look<WaitOut> {
+async fn look(cx: &Cx, args: &WaitArgs, servers: &mut BTreeSet<Member>) -> Look<WaitOut> {
     let daemons = async {
         Ok(match &args.member {
             Some(member) => Daemons::Of(Refreshed::look(cx, MICROOVN, member).await?),
@@ -102,7 +104,7 @@ async fn look(cx: &Cx, args: &WaitArgs) -> Look<WaitOut> {
             }
         })
     };
-    let (health, daemons) = join(health(cx), daemons).await;
+    let (health, daemons) = join(health_again(cx, args.member.as_ref(), servers), daemons).await;
     let health = health.map_err(|error| Unmet::of(error, OpError::to_string))?;
     if !health.ok {
         let mut missing = health.problems;

@@ -67,7 +67,7 @@ pub(crate) async fn file(
 fn read(answer: &str) -> Result<File, Option<ApiError>> {
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(None)?;
     if let Ok(envelope) = serde_json::from_str::<Envelope>(body) {
-        return Err(serde_json::from_value(envelope.result).ok());
+        return Err(serde_json::from_str(envelope.result.get()).ok());
     }
     let header = |name: &str| {
         let mut fields = head.lines().filter_map(|line| line.split_once(": "));

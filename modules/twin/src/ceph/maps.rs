@@ -247,17 +247,19 @@ pub(super) fn osd_dump(world: &World) -> Value {
 }
 
 pub(super) fn osd_tree(world: &World) -> Value {
-    let hosts: BTreeSet<&String> = world.ceph.osds.values().map(|osd| &osd.host).collect();
+    let mut hosts: BTreeMap<&String, Vec<(&u32, &super::Osd)>> = BTreeMap::new();
+    for (id, osd) in &world.ceph.osds {
+        hosts.entry(&osd.host).or_default().push((id, osd));
+    }
     let bucket = |i: usize| -(i64::try_from(i).unwrap_or(0)) * 2 - 3;
     let children: Vec<i64> = (0..hosts.len()).map(bucket).collect();
     let mut nodes = vec![
         json!({"id": -1, "name": "default", "type": "root", "type_id": 11, "children": children}),
     ];
-    for (i, host) in hosts.into_iter().enumerate() {
-        let own = || world.ceph.osds.iter().filter(|(_, osd)| osd.host == *host);
-        let ids: Vec<u32> = own().map(|(id, _)| *id).collect();
+    for (i, (host, own)) in hosts.into_iter().enumerate() {
+        let ids: Vec<u32> = own.iter().map(|(id, _)| **id).collect();
         nodes.push(json!({"id": bucket(i), "name": host, "type": "host", "type_id": 1, "pool_weights": {}, "children": ids}));
-        for (id, osd) in own() {
+        for (id, osd) in own {
             nodes.push(json!({"id": id, "device_class": "hdd", "name": format!("osd.{id}"), "type": "osd", "type_id": 0, "crush_weight": 0.001,
                 "depth": 2, "pool_weights": {}, "exists": 1, "status": if osd.up { "up" } else { "down" }, "reweight": 1, "primary_affinity": 1}));
         }

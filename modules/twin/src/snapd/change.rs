@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::product;
 use crate::world::{Due, Reply, World};
 
 /// A change. It belongs to snapd, not to whoever asked for it.
@@ -76,6 +77,9 @@ const WATCH: u64 = 100;
 
 const DOWNLOAD: &str = "download-snap";
 
+/// The task that stops the services of a snap.
+const STOP: &str = "stop-snap-services";
+
 /// The task behind a refresh that looks for a further one, for which it asks the store.
 const RE_REFRESH: &str = "check-rerefresh";
 
@@ -97,28 +101,29 @@ impl Change {
     }
 }
 
-/// The tasks of a refresh from the store: kind, milliseconds, summary. A download takes what its size takes.
+/// The tasks of a refresh from the store: kind, milliseconds, summary; as snapd 2.68 took on real machines with small snaps. A
+/// download takes what its size takes, and the services of a snap stop as long as they take.
 const PIPELINE: &str = "\
-prerequisites 50 Ensure prerequisites for {snap} are available
-download-snap 0 Download snap {snap} ({to}) from channel {channel}
-validate-snap 300 Fetch and check assertions for snap {snap} ({to})
-mount-snap 400 Mount snap {snap} ({to})
-run-hook 50 Run pre-refresh hook of {snap} snap if present
-stop-snap-services 1500 Stop snap {snap} services
-remove-aliases 10 Remove aliases for snap {snap}
-unlink-current-snap 200 Make current revision for snap {snap} unavailable
-copy-snap-data 300 Copy snap {snap} data
-setup-profiles 500 Setup snap {snap} ({to}) security profiles
+prerequisites 30 Ensure prerequisites for {snap} are available
+download-snap - Download snap {snap} ({to}) from channel {channel}
+validate-snap 90 Fetch and check assertions for snap {snap} ({to})
+mount-snap 300 Mount snap {snap} ({to})
+run-hook 20 Run pre-refresh hook of {snap} snap if present
+stop-snap-services - Stop snap {snap} services
+remove-aliases 20 Remove aliases for snap {snap}
+unlink-current-snap 230 Make current revision for snap {snap} unavailable
+copy-snap-data 40 Copy snap {snap} data
+setup-profiles 50 Setup snap {snap} ({to}) security profiles
 link-snap 200 Make snap {snap} ({to}) available to the system
-auto-connect 20 Automatically connect eligible plugs and slots of snap {snap}
-set-auto-aliases 10 Set automatic aliases for snap {snap}
-setup-aliases 10 Setup snap {snap} aliases
-run-hook 50 Run post-refresh hook of {snap} snap if present
-start-snap-services 800 Start snap {snap} ({to}) services
+auto-connect 30 Automatically connect eligible plugs and slots of snap {snap}
+set-auto-aliases 20 Set automatic aliases for snap {snap}
+setup-aliases 20 Setup snap {snap} aliases
+run-hook 70 Run post-refresh hook of {snap} snap if present
+start-snap-services 270 Start snap {snap} ({to}) services
 clear-snap 20 Remove data for snap {snap} ({from})
-discard-snap 200 Remove snap {snap} ({from}) from the system
-cleanup 10 Clean up {snap} ({to}) install
-run-hook 50 Run configure hook of {snap} snap if present
+discard-snap 20 Remove snap {snap} ({from}) from the system
+cleanup 30 Clean up {snap} ({to}) install
+run-hook 40 Run configure hook of {snap} snap if present
 run-hook 20 Run health check of {snap} snap
 check-rerefresh 50 Monitoring snap {snap} to determine whether extra refresh steps are required";
 
@@ -139,6 +144,7 @@ fn pipeline(
             .replace("{to}", &to.to_string());
         let takes = match kind {
             DOWNLOAD => size * 1000 / RATE,
+            STOP => product::of(snap).map_or(50, |product| product.stops_in()),
             _ => millis.parse().ok()?,
         };
         Some((kind, summary, takes))
@@ -318,8 +324,7 @@ fn do_task(world: &mut World, member: &str, id: u64) {
     };
     world.cause = cause;
     // When a start is undone, what had been started of the new revision is stopped again.
-    if let ("stop-snap-services", false) | ("start-snap-services", true) = (kind.as_str(), undoing)
-    {
+    if let (STOP, false) | ("start-snap-services", true) = (kind.as_str(), undoing) {
         world.services_stop(member, &snap);
     }
     ends_after(world, takes + store, member, id);
@@ -404,8 +409,7 @@ pub(crate) fn task_done(world: &mut World, member: &str, id: u64) {
             _ => {}
         }
     }
-    if let ("start-snap-services", false) | ("stop-snap-services", true) = (kind.as_str(), undoing)
-    {
+    if let ("start-snap-services", false) | (STOP, true) = (kind.as_str(), undoing) {
         world.services_start(member, &snap);
     }
     let Some(change) = change_mut(world, member, id) else {
