@@ -69,7 +69,7 @@ fn what_is_in_progress_stands_below_what_is_over() {
         progress("MicroCeph/micro02/snap.refresh", "Download"),
         progress("MicroCeph/micro02/microceph.wait", "placement groups"),
         progress("LXD/micro03/snap.refresh", "Download"),
-        progress("MicroCloud/micro01/snap.refresh", "Make current"),
+        progress("MicroCloud/micro01/snap.refresh", ""),
     ]
     .map(|until| frame(&events, (100, 24), until).unwrap());
     insta::assert_snapshot!(frames.join("\n\n----\n\n"));
