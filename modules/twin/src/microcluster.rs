@@ -69,8 +69,8 @@ pub(crate) enum Daemon {
     Crashing,
 }
 
-/// From a daemon's start to its first comparison, in milliseconds.
-const START: u64 = 1500;
+/// From a daemon's start to its first comparison, in milliseconds (seen: online 0.3 s after snapd was done).
+const START: u64 = 500;
 /// From the last member's refresh to the others' noticing.
 const NOTICE: u64 = 1000;
 /// Between two starts of a daemon that exits.

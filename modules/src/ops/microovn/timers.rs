@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -93,12 +94,18 @@ impl Op for Timers {
             cx.witness(&now).await?;
         }
         let was = cx.left::<Timing>().unwrap_or(now);
-        for (i, database) in DATABASES.into_iter().enumerate() {
-            let Some(before) = was.of(i) else { continue };
+        let databases = DATABASES.into_iter().enumerate();
+        let turned = databases.map(async |(i, database)| {
+            let Some(before) = was.of(i) else {
+                return Ok(());
+            };
             let wanted = wanted(&args, i, before);
             cx.until(EVERY, async || step(cx, database, i, wanted).await)
-                .await?;
-        }
+                .await
+        });
+        // Both come to their end, also where one fails.
+        let turned: Vec<Result<(), OpError>> = join_all(turned).await;
+        turned.into_iter().collect::<Result<(), _>>()?;
         let now = timing(&Picture::clear(cx).await?);
         Ok(TimersOut {
             changed: was != now,
