@@ -316,3 +316,15 @@ fn a_service_that_ends_after_its_gate_holds_the_wave() {
     bench.resume().done();
     assert_eq!(bench.world.violations(), []);
 }
+
+/// Nothing is concluded from the other members while a gate waits; but one that is gone is why it does.
+#[test]
+fn a_member_that_goes_while_a_gate_waits_is_named() {
+    let only = json!({"only": ["microceph"]});
+    let mut bench = Bench::shipped("update", &Scenario::of(3), &only);
+    bench.fault("no-return:microceph,micro02");
+    bench.fault("cut:micro03@microceph/micro02");
+    let held = bench.run().held();
+    let gone = |event: &lockstep::event::Stamped| matches!(&event.event, Event::Away { path, member, .. } if path.op() == "microceph.wait" && member.as_str() == "micro03");
+    assert!(bench.events.iter().any(gone), "{held:?}");
+}

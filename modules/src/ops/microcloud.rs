@@ -16,7 +16,7 @@ use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Op};
 use crate::contract::schema::{Member, Span};
 use crate::contract::text::joined;
-use crate::products::microcluster::{self, MICROCLOUD, Refreshed, Row, State};
+use crate::products::microcluster::{self, MICROCLOUD, Row, State, Watch};
 use crate::products::snapd::Revision;
 
 /// Pause between two looks of a gate.
@@ -113,9 +113,11 @@ impl Op for Wait {
 
     async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
         let (member, before) = (args.member.as_ref(), args.before.as_ref());
+        let watch = Watch::begin(MICROCLOUD);
         cx.until(EVERY, async || match member {
             Some(member) => Ok(WaitOut {
-                database: Refreshed::look(cx, MICROCLOUD, member)
+                database: watch
+                    .look(cx, member, &args.done)
                     .await?
                     .confirmed(cx, &args.done)
                     .await?,

@@ -6,11 +6,13 @@
 
 mod table;
 
+use std::cell::Cell;
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, join3};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::contract::cmd::Cmd;
 use crate::contract::component::Component;
@@ -23,6 +25,9 @@ pub use table::Row;
 
 /// Each member that doesn't answer costs the one that is asked 30 s, one after the other.
 const TIMEOUT: Duration = Duration::from_secs(100);
+
+/// How often a gate that waits for one member looks at the others.
+const OTHERS: Duration = Duration::from_secs(5);
 
 /// One of the three programs that keep such a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,24 +157,52 @@ pub(crate) fn with_way_back(
     OpError { message, ..error }
 }
 
+/// What a gate behind a refreshed member looks at, again and again.
+pub(crate) struct Watch {
+    app: App,
+    /// When the other members were asked last.
+    asked: Cell<Option<Instant>>,
+}
+
+impl Watch {
+    pub(crate) fn begin(app: App) -> Self {
+        let asked = Cell::new(None);
+        Self { app, asked }
+    }
+
+    /// Looks at the refreshed member; and every few seconds at the others too, since who doesn't answer may be why it waits.
+    pub(crate) async fn look(&self, cx: &Cx, member: &Member, done: &[Member]) -> Look<Refreshed> {
+        let app = self.app;
+        let (others, services, rows) = join3(
+            self.others(cx, done),
+            Presence::runs(cx, app.snap, member),
+            list(cx, app, member),
+        )
+        .await;
+        others?;
+        services?;
+        let rows = rows.map_err(|error| unlisted(app, member, &error))?;
+        standing(app, &rows).map_err(Unmet::NotYet)?;
+        Ok(Refreshed { app, rows })
+    }
+
+    async fn others(&self, cx: &Cx, done: &[Member]) -> Look<()> {
+        if self.asked.get().is_none_or(|at| at.elapsed() >= OTHERS) {
+            self.asked.set(Some(Instant::now()));
+            Presence::look(cx, self.app.snap, done).await?;
+        }
+        Ok(())
+    }
+}
+
 /// A member that was refreshed: its services run, and its daemon is online, or waits for the members that don't have the
-/// release yet. The others weren't asked.
+/// release yet.
 pub(crate) struct Refreshed {
     app: App,
     rows: Vec<Row>,
 }
 
 impl Refreshed {
-    /// Looks at the member alone: as long as something is missing there, nothing is concluded from the others.
-    pub(crate) async fn look(cx: &Cx, app: App, member: &Member) -> Look<Self> {
-        let (services, rows) =
-            join(Presence::runs(cx, app.snap, member), list(cx, app, member)).await;
-        services?;
-        let rows = rows.map_err(|error| unlisted(app, member, &error))?;
-        standing(app, &rows).map_err(Unmet::NotYet)?;
-        Ok(Self { app, rows })
-    }
-
     /// Looks at everybody: the services of those that were refreshed before still run, and all that have the snap are listed.
     pub(crate) async fn confirmed(self, cx: &Cx, done: &[Member]) -> Look<State> {
         let presence = Presence::look(cx, self.app.snap, done).await?;

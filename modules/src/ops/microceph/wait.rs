@@ -18,7 +18,7 @@ use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
 use crate::products::ceph::{Details, Picture, Release};
-use crate::products::microcluster::{self, MICROCEPH, Refreshed, State};
+use crate::products::microcluster::{self, MICROCEPH, State, Watch};
 use crate::products::snapd::Revision;
 
 /// The longest pause between two looks of a gate, and the pause between good ones where several are asked for.
@@ -99,19 +99,21 @@ impl Op for Wait {
         let (member, before) = (args.member.as_ref(), args.before.as_ref());
         let began = Instant::now();
         let installed = OnceCell::new();
-        let looks = async || look(cx, &args, began.elapsed(), &installed).await;
+        let watch = Watch::begin(MICROCEPH);
+        let looks = async || look(cx, &args, began.elapsed(), &watch, &installed).await;
         cx.steady(args.samples, EVERY, |_| (), looks)
             .await
             .map_err(|e| microcluster::with_way_back(cx, e, MICROCEPH, member, before))
     }
 }
 
-/// Ceph is asked by one member, and the refreshed one how its own services are, at once. The others are asked when nothing
-/// is missing there.
+/// Ceph is asked by one member, and the refreshed one how its own services are, at once. The others are asked every
+/// few seconds, and when nothing is missing there.
 async fn look(
     cx: &Cx,
     args: &WaitArgs,
     waited: Duration,
+    watch: &Watch,
     known: &OnceCell<Release>,
 ) -> Look<WaitOut> {
     let Some(member) = &args.member else {
@@ -134,7 +136,7 @@ async fn look(
     let (picture, installed, database) = join3(
         whole(cx, Some(member), args.since.as_ref(), &details),
         installed(cx, member, known),
-        Refreshed::look(cx, MICROCEPH, member),
+        watch.look(cx, member, &args.done),
     )
     .await;
     let (picture, database) = match (picture, database) {

@@ -13,7 +13,7 @@ use crate::contract::cx::{Cx, Look, Unmet};
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
 use crate::contract::schema::{Member, Span};
-use crate::products::microcluster::{self, MICROOVN, Refreshed, State};
+use crate::products::microcluster::{self, MICROOVN, Refreshed, State, Watch};
 use crate::products::snapd::{Presence, Revision};
 
 /// The longest pause between two looks of a gate, and the pause between good ones where several are asked for.
@@ -82,7 +82,8 @@ impl Op for Wait {
         let (member, before) = (args.member.as_ref(), args.before.as_ref());
         let terms = |out: &WaitOut| out.health.terms.clone();
         let mut servers = BTreeSet::new();
-        let looks = async || look(cx, &args, &mut servers).await;
+        let watch = Watch::begin(MICROOVN);
+        let looks = async || look(cx, &args, &watch, &mut servers).await;
         cx.steady(args.samples, EVERY, terms, looks)
             .await
             .map_err(|e| microcluster::with_way_back(cx, e, MICROOVN, member, before))
@@ -95,10 +96,15 @@ enum Daemons {
     Everywhere(Presence),
 }
 
-async fn look(cx: &Cx, args: &WaitArgs, servers: &mut BTreeSet<Member>) -> Look<WaitOut> {
+async fn look(
+    cx: &Cx,
+    args: &WaitArgs,
+    watch: &Watch,
+    servers: &mut BTreeSet<Member>,
+) -> Look<WaitOut> {
     let daemons = async {
         Ok(match &args.member {
-            Some(member) => Daemons::Of(Refreshed::look(cx, MICROOVN, member).await?),
+            Some(member) => Daemons::Of(watch.look(cx, member, &args.done).await?),
             None => {
                 Daemons::Everywhere(microcluster::look_everywhere(cx, MICROOVN, &args.done).await?)
             }
