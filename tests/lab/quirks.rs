@@ -18,6 +18,17 @@ struct Quirk {
     sshd: &'static [&'static str],
     bashrc: Option<&'static str>,
     says: Result<(), &'static str>,
+    shell: Option<&'static str>,
+}
+
+const fn shell(shell: &'static str, says: Result<(), &'static str>) -> Quirk {
+    Quirk {
+        what: shell,
+        sshd: &[],
+        bashrc: None,
+        says,
+        shell: Some(shell),
+    }
 }
 
 const fn quirk(
@@ -31,6 +42,7 @@ const fn quirk(
         sshd,
         bashrc,
         says,
+        shell: None,
     }
 }
 
@@ -86,6 +98,80 @@ const QUIRKS: &[Quirk] = &[
         None,
         Ok(()),
     ),
+    quirk(
+        "a command that transfers files",
+        &["ForceCommand internal-sftp"],
+        None,
+        Err("This service allows sftp connections only."),
+    ),
+    quirk(
+        "nobody is let in",
+        &["DenyUsers ubuntu"],
+        None,
+        Err("the login was refused"),
+    ),
+    quirk(
+        "a key is not enough",
+        &["AuthenticationMethods publickey,publickey"],
+        None,
+        Err("the login was refused: ubuntu@127.0.0.1: Permission denied (publickey)"),
+    ),
+    quirk("one attempt", &["MaxAuthTries 1"], None, Ok(())),
+    quirk("no terminal", &["PermitTTY no"], None, Ok(())),
+    quirk(
+        "nothing is forwarded",
+        &["DisableForwarding yes", "PermitUserRC no"],
+        None,
+        Ok(()),
+    ),
+    quirk(
+        "the server asks who is there",
+        &["ClientAliveInterval 1", "ClientAliveCountMax 2"],
+        None,
+        Ok(()),
+    ),
+    quirk("keys that are used up", &["RekeyLimit 1K"], None, Ok(())),
+    quirk(
+        "old ciphers",
+        &["Ciphers aes128-ctr", "MACs hmac-sha1"],
+        None,
+        Ok(()),
+    ),
+    quirk(
+        "a root that isn't there",
+        &["ChrootDirectory /nonexistent"],
+        None,
+        Err("the connection was closed: "),
+    ),
+    quirk(
+        "a shell that writes colours and no line end",
+        &[],
+        Some("printf '\\033[31mhello \\033]0;title\\007'; echo -n warning >&2; stty -echo\n"),
+        Ok(()),
+    ),
+    quirk(
+        "a shell with functions of its own",
+        &[],
+        Some(
+            "timeout() { :; }; env() { :; }; cat() { :; }; alias exec=false; umask 777; cd /proc\n",
+        ),
+        Ok(()),
+    ),
+    shell("/bin/sh", Ok(())),
+    shell("/usr/bin/fish", Ok(())),
+    shell(
+        "/bin/rbash",
+        Err("the login shell doesn't run commands: rbash: line 1: /bin/sh: restricted"),
+    ),
+    shell(
+        "/usr/sbin/nologin",
+        Err("This account is currently not available."),
+    ),
+    shell(
+        "/bin/false",
+        Err("the login shell doesn't run commands: it ended without a word"),
+    ),
+    shell("/nonexistent", Err("the login was refused")),
 ];
 
 #[test]
@@ -105,6 +191,7 @@ fn every_quirk_is_met_or_reported_by_its_reason() {
         files.extend(bashrc.map(|text| ("/home/ubuntu/.bashrc".to_owned(), text)));
         Odd {
             files,
+            shell: quirk.shell.map(str::to_owned),
             sshd: quirk.sshd.iter().map(|line| (*line).to_owned()).collect(),
             ..Odd::default()
         }

@@ -47,6 +47,8 @@ pub struct Odd {
     pub files: Vec<(String, String)>,
     /// Further lines of its sshd_config.
     pub sshd: Vec<String>,
+    /// The login shell, where it isn't bash.
+    pub shell: Option<String>,
     /// It is in a network namespace of its own, behind a link that can be cut.
     pub linked: bool,
 }
@@ -137,6 +139,8 @@ impl SshLab {
             write(&file, text);
             run(Command::new("chmod").arg("755").arg(&file));
         }
+        let shell = odd.shell.as_deref().unwrap_or("/bin/bash");
+        write(&folder.join("shell"), &format!("{shell}\n"));
         write(&folder.join("sshd_lines"), &(odd.sshd.join("\n") + "\n"));
         if odd.sudo_asks {
             write(&folder.join("sudo-asks"), "");

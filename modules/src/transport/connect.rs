@@ -207,12 +207,18 @@ impl Target<'_> {
             // Its output has ended, so it is on its way out; if it stays, something answered that is no shell.
             let log = master.last_words().await;
             let dropped = log.as_ref().is_some_and(Log::dropped);
+            // ssh ends as the other side did, and with 255 where it failed itself.
+            let status = master.child.try_wait().ok().flatten();
+            let shell = status.is_some_and(|status| status.code() != Some(255));
             let error = match (frames.noise(), log) {
-                (Some(noise), log) if log.as_ref().is_none_or(Log::logged_in) => {
-                    ContactError::Shell(noise)
+                (noise, Some(log)) if log.logged_in() && (noise.is_some() || shell) => {
+                    let complaint = log.complaint().or(noise);
+                    let silent = || "it ended without a word".to_owned();
+                    ContactError::Shell(complaint.unwrap_or_else(silent))
                 }
                 (_, Some(log)) => log.classify(self.known),
-                (_, None) => ContactError::Shell("no answer to a first command".to_owned()),
+                (Some(noise), None) => ContactError::Shell(noise),
+                (None, None) => ContactError::Shell("no answer to a first command".to_owned()),
             };
             return Err((error, dropped));
         };

@@ -55,6 +55,16 @@ impl Log {
         matches!(self.classify(false), ContactError::Ssh(_))
     }
 
+    /// What a shell that was begun says of itself, as shells do: with its name first.
+    pub(super) fn complaint(&self) -> Option<String> {
+        let is_shell = |line: &str| {
+            line.split(' ')
+                .next()
+                .is_some_and(|name| name.ends_with("sh:"))
+        };
+        self.last(is_shell).map(|(_, line)| plain(line))
+    }
+
     /// What it means. `known`: the member answered before in this run.
     pub(super) fn classify(&self, known: bool) -> ContactError {
         let behind_a_jump = |line: &str| {

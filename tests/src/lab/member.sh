@@ -2,7 +2,7 @@
 # One member of the SSH lab: a real sshd on a port of loopback, in namespaces of its own, on an overlay over this machine's
 # root. Inside, every program of the products is the shim. Nothing of this machine is changed.
 #
-#   member.sh FOLDER NAME PORT SHIM        FOLDER has: key.pub, host_key, boot_id, sshd_lines; NAME is the host's name
+#   member.sh FOLDER NAME PORT SHIM        FOLDER has: key.pub, host_key, boot_id, shell, sshd_lines; NAME is the host's name
 #
 # With a file `link` (this machine's address, the member's) it has a network of its own too, at the other end of a cable that
 # is gone with it.
@@ -43,7 +43,7 @@ for program in snap curl find openssl; do ln -sf "$shim" "$root/usr/bin/$program
 printf '%s\n%s\n' "$name" "$folder/../world.sock" > "$root/etc/lockstep-lab"
 
 sed -i '/^ubuntu:/d' "$root/etc/passwd" "$root/etc/shadow" "$root/etc/group"
-echo 'ubuntu:x:4242:4242::/home/ubuntu:/bin/bash' >> "$root/etc/passwd"
+echo "ubuntu:x:4242:4242::/home/ubuntu:$(cat "$folder/shell")" >> "$root/etc/passwd"
 echo 'ubuntu:*:19000:0:99999:7:::' >> "$root/etc/shadow"
 echo 'ubuntu:x:4242:' >> "$root/etc/group"
 cp "$folder/key.pub" "$root/home/ubuntu/.ssh/authorized_keys"

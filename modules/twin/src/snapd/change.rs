@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::product;
+use crate::product::{self, Product};
 use crate::world::{Due, Reply, World};
 
 /// A change. It belongs to snapd, not to whoever asked for it.
@@ -144,7 +144,7 @@ fn pipeline(
             .replace("{to}", &to.to_string());
         let takes = match kind {
             DOWNLOAD => size * 1000 / RATE,
-            STOP => product::of(snap).map_or(50, |product| product.stops_in()),
+            STOP => product::of(snap).map_or(50, Product::stops_in),
             _ => millis.parse().ok()?,
         };
         Some((kind, summary, takes))
