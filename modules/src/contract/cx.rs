@@ -1,5 +1,7 @@
 //! What an op is given: the cluster, a way to run commands, its deadline, and a place to leave witnesses.
 
+mod looks;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -140,9 +142,6 @@ impl From<OpError> for Unmet {
 
 /// How often what a command prints is passed on while it runs. One that ends before is read to its end instead.
 const PACE: Duration = Duration::from_secs(2);
-
-/// The first pause between two looks.
-const SOON: Duration = Duration::from_millis(250);
 
 /// After how long those that haven't answered are named, and how often.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -528,74 +527,6 @@ impl Cx {
     fn tell(&self, done: u64, total: Option<u64>, text: String) {
         let note = Note::Progress { done, total, text };
         self.host.note(&self.path, note);
-    }
-
-    /// Looks again and again until a look says yes: soon at first, and the longer it takes the less often, up to `every`.
-    ///
-    /// # Errors
-    /// The look's own, at once; or, when the step's time is up, a timeout that names what was missing last.
-    pub async fn until<T>(
-        &self,
-        every: Duration,
-        look: impl AsyncFnMut() -> Look<T>,
-    ) -> Result<T, OpError> {
-        self.steady(1, every, |_| (), look).await
-    }
-
-    /// As [`Cx::until`], until `looks` in a row, `every` so often, say yes and agree in what `same` takes of them.
-    ///
-    /// # Errors
-    /// As [`Cx::until`].
-    pub async fn steady<T, K: PartialEq>(
-        &self,
-        looks: u32,
-        every: Duration,
-        same: impl Fn(&T) -> K,
-        mut look: impl AsyncFnMut() -> Look<T>,
-    ) -> Result<T, OpError> {
-        let began = Instant::now();
-        let (mut good, mut last) = (0, None);
-        loop {
-            match look().await {
-                Ok(value) => {
-                    let now = Some(same(&value));
-                    good = if now == last { good + 1 } else { 1 };
-                    last = now;
-                    if good >= looks {
-                        return Ok(value);
-                    }
-                    let so_far = format!("healthy so far, {good} of {looks} checks");
-                    self.pause(every, so_far).await?;
-                }
-                Err(Unmet::NotYet(missing)) => {
-                    last = None;
-                    let pause = (began.elapsed() / 16).max(SOON).min(every);
-                    self.pause(pause, missing).await?;
-                }
-                Err(Unmet::Failed(error)) => return Err(error),
-            }
-        }
-    }
-
-    /// Lets `pause` pass, since something is missing.
-    ///
-    /// # Errors
-    /// Where the step's time would be up before: a timeout that names what is missing.
-    pub async fn pause(&self, pause: Duration, missing: String) -> Result<(), OpError> {
-        self.missing.replace(Some(missing.clone()));
-        let end = Instant::now().checked_add(pause);
-        if end.is_none_or(|end| end > self.deadline) {
-            return Err(OpError::timeout(format!(
-                "not within {}: {missing}",
-                self.timeout
-            )));
-        }
-        // Whoever reported its progress by itself has done it better.
-        if !self.reported.replace(false) {
-            self.tell(0, None, missing);
-        }
-        tokio::time::sleep(pause).await;
-        Ok(())
     }
 }
 

@@ -171,3 +171,23 @@ async fn a_pause_without_an_end_is_over_when_the_step_is() {
     assert_eq!(over.kind, Kind::Timeout);
     assert_eq!(over.message, "not within 10m: one is left");
 }
+
+/// How many looks it takes where each of them takes so long.
+async fn looks_of(seconds: u64) -> u32 {
+    let (_, cx) = context(Vec::new());
+    let looked = Cell::new(0);
+    let look = async || {
+        looked.set(looked.get() + 1);
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        Ok(())
+    };
+    cx.until(Duration::from_secs(5), look).await.unwrap();
+    looked.get()
+}
+
+/// What was answered first is old by the time of the last answer.
+#[tokio::test(start_paused = true)]
+async fn a_look_that_takes_long_counts_behind_another_good_one() {
+    assert_eq!(looks_of(1).await, 1);
+    assert_eq!(looks_of(30).await, 2);
+}

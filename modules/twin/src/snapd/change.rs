@@ -144,7 +144,7 @@ fn pipeline(
             .replace("{to}", &to.to_string());
         let takes = match kind {
             DOWNLOAD => size * 1000 / RATE,
-            STOP => product::of(snap).map_or(50, Product::stops_in),
+            STOP => product::of(snap).map_or(0, Product::stops_in),
             _ => millis.parse().ok()?,
         };
         Some((kind, summary, takes))
