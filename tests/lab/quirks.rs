@@ -11,14 +11,26 @@ use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, wait_until, write}
 use lockstep_twin::Scenario;
 use serde_json::Value;
 
-/// A quirk of a member: its name, lines of its sshd_config, its `.bashrc`, and what comes of three commands at once there:
-/// their results, or words of the reason.
+/// A quirk of a member, or of the user's settings for it: its name, lines of its sshd_config and of the user's ssh_config, its
+/// `.bashrc`, its login shell, and what comes of three commands at once there: their results, or words of the reason.
 struct Quirk {
     what: &'static str,
     sshd: &'static [&'static str],
     bashrc: Option<&'static str>,
     says: Result<(), &'static str>,
     shell: Option<&'static str>,
+    client: &'static [&'static str],
+}
+
+const fn client(what: &'static str, client: &'static [&'static str]) -> Quirk {
+    Quirk {
+        what,
+        sshd: &[],
+        bashrc: None,
+        says: Ok(()),
+        shell: None,
+        client,
+    }
 }
 
 const fn shell(shell: &'static str, says: Result<(), &'static str>) -> Quirk {
@@ -28,6 +40,7 @@ const fn shell(shell: &'static str, says: Result<(), &'static str>) -> Quirk {
         bashrc: None,
         says,
         shell: Some(shell),
+        client: &[],
     }
 }
 
@@ -43,6 +56,7 @@ const fn quirk(
         bashrc,
         says,
         shell: None,
+        client: &[],
     }
 }
 
@@ -144,6 +158,12 @@ const QUIRKS: &[Quirk] = &[
         Err("the connection was closed: "),
     ),
     quirk(
+        "a shell that reads its input",
+        &[],
+        Some("read -t 1 line\n"),
+        Err("the login shell runs nothing within 40 s: it may wait, or read its input"),
+    ),
+    quirk(
         "a shell that writes colours and no line end",
         &[],
         Some("printf '\\033[31mhello \\033]0;title\\007'; echo -n warning >&2; stty -echo\n"),
@@ -172,6 +192,33 @@ const QUIRKS: &[Quirk] = &[
         Err("the login shell doesn't run commands: it ended without a word"),
     ),
     shell("/nonexistent", Err("the login was refused")),
+    client("another command", &["RemoteCommand uname"]),
+    client("a terminal is wanted", &["RequestTTY force"]),
+    client(
+        "a command here",
+        &["PermitLocalCommand yes", "LocalCommand cat; echo local"],
+    ),
+    client(
+        "a port that can't be forwarded",
+        &["LocalForward 1 127.0.0.1:9", "ExitOnForwardFailure yes"],
+    ),
+    client("a picture of the key", &["VisualHostKey yes"]),
+    client("no word of what fails", &["LogLevel QUIET"]),
+    client("all that happens", &["LogLevel DEBUG3"]),
+    client("no session", &["SessionType none"]),
+    client("in the background", &["ForkAfterAuthentication yes"]),
+    client("no standard input", &["StdinNull yes"]),
+    client("no questions", &["BatchMode yes"]),
+    client(
+        "a master of its own",
+        &["ControlMaster auto", "ControlPersist 10m"],
+    ),
+    client("a socket that can't be", &["ControlPath /nonexistent/%C"]),
+    client(
+        "all variables",
+        &["SendEnv *", "Compression yes", "TCPKeepAlive no"],
+    ),
+    client("asked every second", &["ServerAliveInterval 1"]),
 ];
 
 #[test]
@@ -196,6 +243,12 @@ fn every_quirk_is_met_or_reported_by_its_reason() {
             ..Odd::default()
         }
     });
+    let config = lab.path("ssh_config");
+    let own = names.iter().zip(QUIRKS).map(|(name, quirk)| {
+        let lines = quirk.client.iter().map(|line| format!("  {line}\n"));
+        format!("Host {name}\n{}", lines.collect::<String>())
+    });
+    write(&config, &(own.collect::<String>() + &read(&config)));
     let site = lab.path("site.lua");
     let text = r#"
         local flow = require "flow"

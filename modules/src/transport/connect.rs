@@ -142,6 +142,8 @@ impl Target<'_> {
             .arg(&self.socket)
             .args(["-T", "-o", "ControlPersist=no"]);
         command.args(["-o", "ClearAllForwardings=yes", "-o", "RemoteCommand=none"]);
+        // It would read what the member is to read.
+        command.args(["-o", "PermitLocalCommand=no"]);
         // Who is root on one member must not come to the others with the operator's keys.
         command.args(["-o", "ForwardAgent=no", "-o", "ForwardX11=no"]);
         // Reasons are read from what it prints: no less of it, and no debug lines.
@@ -153,8 +155,8 @@ impl Target<'_> {
                 self.config.connect_timeout.0.as_secs().max(1)
             ),
         ]);
-        if settings.stdin_null {
-            command.args(["-o", "StdinNull=no"]);
+        for option in &settings.set_back {
+            command.args(["-o", option]);
         }
         if !interactive {
             command.args(["-o", "BatchMode=yes"]);
@@ -192,7 +194,15 @@ impl Target<'_> {
             (stdin, collect(stdout, &nonce, 1, &deaf).await)
         };
         let Ok((stdin, frames)) = tokio::time::timeout(limit, greet).await else {
-            let reason = format!("the login did not finish within {} s", limit.as_secs());
+            let limit = limit.as_secs();
+            // ssh makes its socket once the login has worked.
+            let reason = if self.socket.exists() {
+                format!(
+                    "the login shell runs nothing within {limit} s: it may wait, or read its input"
+                )
+            } else {
+                format!("the login did not finish within {limit} s")
+            };
             let known = self.known;
             return Err((ContactError::TimedOut { reason, known }, false));
         };
@@ -209,7 +219,8 @@ impl Target<'_> {
             let dropped = log.as_ref().is_some_and(Log::dropped);
             // ssh ends as the other side did, and with 255 where it failed itself.
             let status = master.child.try_wait().ok().flatten();
-            let shell = status.is_some_and(|status| status.code() != Some(255));
+            let code = status.and_then(|status| status.code());
+            let shell = code.is_some_and(|code| code != 255);
             let error = match (frames.noise(), log) {
                 (noise, Some(log)) if log.logged_in() && (noise.is_some() || shell) => {
                     let complaint = log.complaint().or(noise);
@@ -244,9 +255,10 @@ impl Target<'_> {
     async fn settings(&self) -> Settings {
         let output = self
             .ssh()
-            .arg("-G")
-            .arg("--")
+            // Some settings show only where there is a command, and only one.
+            .args(["-G", "-o", "RemoteCommand=none", "--"])
             .arg(self.member.host())
+            .arg(wire::SHELL)
             .stdin(Stdio::null())
             .output();
         let text = match tokio::time::timeout(LOGIN, output).await {
@@ -266,9 +278,20 @@ struct Settings {
     /// Whether the user's keepalive tells of a dead link within 20 seconds. Debian's ssh sets one of five minutes by itself
     /// where `BatchMode` is set.
     keepalive: bool,
-    /// ssh would read nothing of what it is fed.
-    stdin_null: bool,
+    /// Options that must be set back. Only these: an older ssh knows none of them.
+    set_back: Vec<&'static str>,
 }
+
+/// With other values of these there would be no shell to talk to: what `ssh -G` calls them, the value, and how it is set.
+const NEEDED: [(&str, &str, &str); 3] = [
+    ("stdinnull", "no", "StdinNull=no"),
+    ("sessiontype", "default", "SessionType=default"),
+    (
+        "forkafterauthentication",
+        "no",
+        "ForkAfterAuthentication=no",
+    ),
+];
 
 impl Settings {
     fn parse(text: &str) -> Self {
@@ -284,7 +307,11 @@ impl Settings {
                 .filter(|path| *path != "none")
                 .map(PathBuf::from),
             keepalive: (1..=20).contains(&silent),
-            stdin_null: value("stdinnull") == Some("yes"),
+            set_back: NEEDED
+                .into_iter()
+                .filter(|(key, needed, _)| value(key).is_some_and(|is| is != *needed))
+                .map(|(_, _, option)| option)
+                .collect(),
         }
     }
 }
@@ -458,16 +485,20 @@ mod tests {
             let Settings {
                 control_path,
                 keepalive,
-                stdin_null,
+                set_back,
             } = Settings::parse(text);
-            (control_path.is_some(), keepalive, stdin_null)
+            (control_path.is_some(), keepalive, set_back.join(" "))
         };
         let own = "host micro1\ncontrolpath /run/user/0/cm-abc\nserveraliveinterval 5\nserveralivecountmax 3\n";
-        assert_eq!(of(own), (true, true, false));
-        assert_eq!(of("serveraliveinterval 0\n"), (false, false, false));
+        let none = String::new;
+        assert_eq!(of(own), (true, true, none()));
         assert_eq!(
-            of("controlpath none\nstdinnull yes\n"),
-            (false, false, true)
+            of("serveraliveinterval 0\nsessiontype default\n"),
+            (false, false, none())
+        );
+        assert_eq!(
+            of("controlpath none\nstdinnull yes\nsessiontype none\n"),
+            (false, false, "StdinNull=no SessionType=default".to_owned())
         );
         // What Debian's ssh sets by itself where BatchMode is set.
         assert!(!of("serveraliveinterval 300\nserveralivecountmax 3\n").1);

@@ -52,7 +52,8 @@ impl Log {
 
     /// Whether nothing speaks against a login that worked: ssh ended since the other side did.
     pub(super) fn logged_in(&self) -> bool {
-        matches!(self.classify(false), ContactError::Ssh(_))
+        let own = |line: &str| line.starts_with("ssh: ");
+        matches!(self.classify(false), ContactError::Ssh(_)) && self.last(own).is_none()
     }
 
     /// What a shell that was begun says of itself, as shells do: with its name first.
@@ -186,6 +187,13 @@ fn plain(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// ssh's own complaint, or that of a machine without it, is no login shell's.
+    #[test]
+    fn an_ssh_that_is_not_there_is_no_login() {
+        assert!(!Log::of("ssh: 1: exec: ssh: not found", "m1").logged_in());
+        assert!(Log::of("rbash: line 1: /bin/sh: restricted", "m1").logged_in());
+    }
 
     #[test]
     fn last_words_of_ssh_are_classified() {
