@@ -10,234 +10,28 @@ use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::{Odd, Ran, SshLab, now, pause, read, wait_until, write};
 use lockstep_twin::Scenario;
 use serde_json::Value;
+use table::QUIRKS;
 
-/// A quirk of a member, or of the user's settings for it: its name, lines of its sshd_config and of the user's ssh_config, its
-/// `.bashrc`, its login shell, and what comes of three commands at once there: their results, or words of the reason.
-struct Quirk {
-    what: &'static str,
-    sshd: &'static [&'static str],
-    bashrc: Option<&'static str>,
-    says: Result<(), &'static str>,
-    shell: Option<&'static str>,
-    client: &'static [&'static str],
-}
-
-const fn client(what: &'static str, client: &'static [&'static str]) -> Quirk {
-    Quirk {
-        what,
-        sshd: &[],
-        bashrc: None,
-        says: Ok(()),
-        shell: None,
-        client,
-    }
-}
-
-const fn shell(shell: &'static str, says: Result<(), &'static str>) -> Quirk {
-    Quirk {
-        what: shell,
-        sshd: &[],
-        bashrc: None,
-        says,
-        shell: Some(shell),
-        client: &[],
-    }
-}
-
-const fn quirk(
-    what: &'static str,
-    sshd: &'static [&'static str],
-    bashrc: Option<&'static str>,
-    says: Result<(), &'static str>,
-) -> Quirk {
-    Quirk {
-        what,
-        sshd,
-        bashrc,
-        says,
-        shell: None,
-        client: &[],
-    }
-}
-
-const QUIRKS: &[Quirk] = &[
-    quirk("nothing", &[], None, Ok(())),
-    quirk("four sessions", &["MaxSessions 4"], None, Ok(())),
-    quirk("two sessions", &["MaxSessions 2"], None, Ok(())),
-    quirk(
-        "one session",
-        &["MaxSessions 1"],
-        None,
-        Err("lockstep needs MaxSessions 2 or more"),
-    ),
-    quirk(
-        "another language",
-        &["SetEnv LC_ALL=de_DE.UTF-8 LANGUAGE=de"],
-        None,
-        Ok(()),
-    ),
-    quirk(
-        "a banner with words of ssh's",
-        &["Banner /etc/issue.net"],
-        None,
-        Ok(()),
-    ),
-    quirk(
-        "a banner, and no login",
-        &["Banner /etc/issue.net", "PubkeyAuthentication no"],
-        None,
-        Err("the login was refused: ubuntu@127.0.0.1: Permission denied"),
-    ),
-    quirk(
-        "no shell",
-        &["ForceCommand echo This service allows sftp connections only.; exit 1"],
-        None,
-        Err("the login shell doesn't run commands: This service allows sftp connections only."),
-    ),
-    quirk(
-        "a shell that leaves",
-        &[],
-        Some("echo Contact the security team; exit 3\n"),
-        Err("the login shell doesn't run commands: Contact the security team"),
-    ),
-    quirk(
-        "a shell that is strict",
-        &[],
-        Some("set -eu; printf() { :; }\n"),
-        Ok(()),
-    ),
-    quirk(
-        "a command that wraps",
-        &["ForceCommand sh -c \"$SSH_ORIGINAL_COMMAND\""],
-        None,
-        Ok(()),
-    ),
-    quirk(
-        "a command that transfers files",
-        &["ForceCommand internal-sftp"],
-        None,
-        Err("This service allows sftp connections only."),
-    ),
-    quirk(
-        "nobody is let in",
-        &["DenyUsers ubuntu"],
-        None,
-        Err("the login was refused"),
-    ),
-    quirk(
-        "a key is not enough",
-        &["AuthenticationMethods publickey,publickey"],
-        None,
-        Err("the login was refused: ubuntu@127.0.0.1: Permission denied (publickey)"),
-    ),
-    quirk("one attempt", &["MaxAuthTries 1"], None, Ok(())),
-    quirk("no terminal", &["PermitTTY no"], None, Ok(())),
-    quirk(
-        "nothing is forwarded",
-        &["DisableForwarding yes", "PermitUserRC no"],
-        None,
-        Ok(()),
-    ),
-    quirk(
-        "the server asks who is there",
-        &["ClientAliveInterval 1", "ClientAliveCountMax 2"],
-        None,
-        Ok(()),
-    ),
-    quirk("keys that are used up", &["RekeyLimit 1K"], None, Ok(())),
-    quirk(
-        "old ciphers",
-        &["Ciphers aes128-ctr", "MACs hmac-sha1"],
-        None,
-        Ok(()),
-    ),
-    quirk(
-        "a root that isn't there",
-        &["ChrootDirectory /nonexistent"],
-        None,
-        Err("the connection was closed: "),
-    ),
-    quirk(
-        "a shell that reads its input",
-        &[],
-        Some("read -t 1 line\n"),
-        Err("the login shell runs nothing within 40 s: it may wait, or read its input"),
-    ),
-    quirk(
-        "a shell that writes colours and no line end",
-        &[],
-        Some("printf '\\033[31mhello \\033]0;title\\007'; echo -n warning >&2; stty -echo\n"),
-        Ok(()),
-    ),
-    quirk(
-        "a shell with functions of its own",
-        &[],
-        Some(
-            "timeout() { :; }; env() { :; }; cat() { :; }; alias exec=false; umask 777; cd /proc\n",
-        ),
-        Ok(()),
-    ),
-    shell("/bin/sh", Ok(())),
-    shell("/usr/bin/fish", Ok(())),
-    shell(
-        "/bin/rbash",
-        Err("the login shell doesn't run commands: rbash: line 1: /bin/sh: restricted"),
-    ),
-    shell(
-        "/usr/sbin/nologin",
-        Err("This account is currently not available."),
-    ),
-    shell(
-        "/bin/false",
-        Err("the login shell doesn't run commands: it ended without a word"),
-    ),
-    shell("/nonexistent", Err("the login was refused")),
-    client("another command", &["RemoteCommand uname"]),
-    client("a terminal is wanted", &["RequestTTY force"]),
-    client(
-        "a command here",
-        &["PermitLocalCommand yes", "LocalCommand cat; echo local"],
-    ),
-    client(
-        "a port that can't be forwarded",
-        &["LocalForward 1 127.0.0.1:9", "ExitOnForwardFailure yes"],
-    ),
-    client("a picture of the key", &["VisualHostKey yes"]),
-    client("no word of what fails", &["LogLevel QUIET"]),
-    client("all that happens", &["LogLevel DEBUG3"]),
-    client("no session", &["SessionType none"]),
-    client("in the background", &["ForkAfterAuthentication yes"]),
-    client("no standard input", &["StdinNull yes"]),
-    client("no questions", &["BatchMode yes"]),
-    client(
-        "a master of its own",
-        &["ControlMaster auto", "ControlPersist 10m"],
-    ),
-    client("a socket that can't be", &["ControlPath /nonexistent/%C"]),
-    client(
-        "all variables",
-        &["SendEnv *", "Compression yes", "TCPKeepAlive no"],
-    ),
-    client("asked every second", &["ServerAliveInterval 1"]),
-];
+mod table;
 
 #[test]
 fn every_quirk_is_met_or_reported_by_its_reason() {
     let scenario = Scenario::of(QUIRKS.len());
     let names = scenario.names();
-    let of = |name: &str| &QUIRKS[names.iter().position(|n| n == name).unwrap_or(0)];
+    let place = |found: &dyn Fn(usize) -> bool| (0..QUIRKS.len()).find(|at| found(*at)).unwrap();
     let lab = SshLab::with(&scenario, |name| {
-        let quirk = of(name);
+        if name == "lb1" {
+            return Odd::default();
+        }
+        let quirk = &QUIRKS[place(&|at| names[at] == name)];
         let banner =
             "Use the Proxy. Sessions are timed out. Connection to this system is logged.\n";
-        let mut files = vec![("/etc/issue.net".to_owned(), banner.to_owned())];
-        if name == "lb1" {
-            files.clear();
-        }
-        let bashrc = quirk.bashrc.map(str::to_owned);
-        files.extend(bashrc.map(|text| ("/home/ubuntu/.bashrc".to_owned(), text)));
+        let files = [("/etc/issue.net", banner)].into_iter();
+        let files = files.chain(quirk.files.iter().copied());
         Odd {
-            files,
+            files: files
+                .map(|(path, text)| (path.to_owned(), text.to_owned()))
+                .collect(),
             shell: quirk.shell.map(str::to_owned),
             sshd: quirk.sshd.iter().map(|line| (*line).to_owned()).collect(),
             ..Odd::default()
@@ -246,7 +40,11 @@ fn every_quirk_is_met_or_reported_by_its_reason() {
     let config = lab.path("ssh_config");
     let own = names.iter().zip(QUIRKS).map(|(name, quirk)| {
         let lines = quirk.client.iter().map(|line| format!("  {line}\n"));
-        format!("Host {name}\n{}", lines.collect::<String>())
+        let jump = quirk.through.map(|what| {
+            let host = &names[place(&|at| QUIRKS[at].what == what)];
+            format!("  ProxyJump {host}\n")
+        });
+        format!("Host {name}\n{}", lines.chain(jump).collect::<String>())
     });
     write(&config, &(own.collect::<String>() + &read(&config)));
     let site = lab.path("site.lua");
@@ -259,8 +57,8 @@ fn every_quirk_is_met_or_reported_by_its_reason() {
                 local tried = try(function()
                     parallel({ "1", "2", "3" }, function(number)
                         exec {
-                            member = member, effect = "read", allow = { 3 },
-                            argv = { "/bin/sh", "-c", "sleep 0.3; cat /nonexistent 2>&1; exit 3" },
+                            member = member, effect = "read", root = number == "3", allow = { 1 },
+                            argv = { "/bin/sh", "-c", "sleep 0.3; cat /nonexistent 2>&1; exit 1" },
                         }
                     end)
                 end)

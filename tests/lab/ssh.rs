@@ -203,7 +203,13 @@ fn a_machine_that_stands_in_for_a_member_is_found_first() {
 #[test]
 fn members_that_cannot_be_used_are_each_shown_with_a_reason() {
     let lab = odd(5, |name| Odd {
-        sudo_asks: name == "micro05",
+        files: match name {
+            "micro05" => vec![(
+                "/etc/sudoers.d/lab".to_owned(),
+                "ubuntu ALL=(ALL) ALL\n".to_owned(),
+            )],
+            _ => Vec::new(),
+        },
         ..Odd::default()
     });
     // micro02's host key is another one, micro03 listens nowhere, micro04 doesn't know the key that is offered.

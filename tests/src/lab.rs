@@ -41,8 +41,6 @@ struct Member {
 /// What a member of a lab is like, where it isn't like the others.
 #[derive(Clone, Debug, Default)]
 pub struct Odd {
-    /// sudo asks for a password.
-    pub sudo_asks: bool,
     /// Files to be put into its root, by path.
     pub files: Vec<(String, String)>,
     /// Further lines of its sshd_config.
@@ -141,10 +139,10 @@ impl SshLab {
         }
         let shell = odd.shell.as_deref().unwrap_or("/bin/bash");
         write(&folder.join("shell"), &format!("{shell}\n"));
-        write(&folder.join("sshd_lines"), &(odd.sshd.join("\n") + "\n"));
-        if odd.sudo_asks {
-            write(&folder.join("sudo-asks"), "");
-        }
+        let pam = odd.sshd.iter().any(|line| line.starts_with("UsePAM"));
+        let pam = if pam { "" } else { "UsePAM no\n" };
+        let lines = format!("{pam}{}\n", odd.sshd.join("\n"));
+        write(&folder.join("sshd_lines"), &lines);
         fs::copy(self.path("key.pub"), folder.join("key.pub")).unwrap_or_else(|e| panic!("{e}"));
         write(
             &folder.join("boot_id"),

@@ -20,6 +20,13 @@ const AWAY: [&str; 5] = [
     "Operation timed out",
 ];
 
+/// There is no such name (`gai_strerror`).
+const NAMELESS: [&str; 3] = [
+    "Name or service not known",
+    "No address associated with hostname",
+    "Temporary failure in name resolution",
+];
+
 impl Log {
     /// What `ssh HOST` printed. Debugging is no reason.
     pub(super) fn of(printed: &str, host: &str) -> Self {
@@ -69,8 +76,10 @@ impl Log {
     /// What it means. `known`: the member answered before in this run.
     pub(super) fn classify(&self, known: bool) -> ContactError {
         let behind_a_jump = |line: &str| {
-            line.ends_with("Connection closed by UNKNOWN port 65535")
-                || line == "Connection to UNKNOWN port 65535 timed out"
+            const NOWHERE: &str = "UNKNOWN port 65535";
+            line.ends_with(&format!("Connection closed by {NOWHERE}"))
+                || line == format!("Connection to {NOWHERE} timed out")
+                || line.starts_with(&format!("banner exchange: Connection to {NOWHERE}"))
                 || line.starts_with("stdio forwarding failed")
                 || line.starts_with("proxy dialer did not pass")
         };
@@ -122,6 +131,7 @@ impl Log {
             let forms = [
                 "kex_exchange_identification: ",
                 "ssh_exchange_identification: ",
+                "banner exchange: Connection to ",
                 "Connection closed by ",
                 "Connection reset by ",
                 "client_loop: send disconnect: ",
@@ -142,10 +152,13 @@ impl Log {
             return ContactError::Closed { reason, known };
         }
         let option = self.last(|l| l.contains("Bad configuration option: "));
-        let last = option
-            .map(|(_, line)| line)
-            .or(self.lines.last().map(String::as_str));
-        ContactError::Ssh(last.map_or_else(|| "it ended without a word".to_owned(), plain))
+        ContactError::Ssh(option.map_or_else(|| self.last_line(), |(_, line)| plain(line)))
+    }
+
+    /// The last that was printed, whoever it is from.
+    pub(super) fn last_line(&self) -> String {
+        let last = self.lines.last();
+        last.map_or_else(|| "it ended without a word".to_owned(), |line| plain(line))
     }
 
     /// A jump host that works tells why it doesn't come to the member.
@@ -156,9 +169,13 @@ impl Log {
             .and_then(|(_, l)| l.split_once(CONNECT))
         {
             let reason = format!("{why}, from the jump host, which works");
-            return match AWAY.iter().any(|away| why.starts_with(away)) {
-                true => ContactError::TimedOut { reason, known },
-                false => ContactError::Refused { reason, known },
+            let is = |reasons: &[&str]| reasons.iter().any(|reason| why.starts_with(reason));
+            return if is(&NAMELESS) {
+                ContactError::Resolve(reason)
+            } else if is(&AWAY) {
+                ContactError::TimedOut { reason, known }
+            } else {
+                ContactError::Refused { reason, known }
             };
         }
         let follows = |l: &str| {
@@ -230,6 +247,14 @@ mod tests {
                 "jump-host",
             ),
             (
+                "no way\r\nbanner exchange: Connection to UNKNOWN port 65535: Broken pipe",
+                "jump-host",
+            ),
+            (
+                "banner exchange: Connection to 10.0.0.1 port 22: Broken pipe",
+                "closed",
+            ),
+            (
                 "mm_receive_fd: recvmsg: expected received 1 got 0\r\nproxy dialer did not pass back a connection",
                 "jump-host",
             ),
@@ -263,6 +288,10 @@ mod tests {
             (
                 "channel 0: open failed: connect failed: No route to host\r\nstdio forwarding failed\r\nkex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535",
                 "timed-out",
+            ),
+            (
+                "channel 0: open failed: connect failed: Name or service not known\r\nstdio forwarding failed\r\nConnection closed by UNKNOWN port 65535",
+                "resolve",
             ),
             (
                 "command-line: line 0: Bad configuration option: nonsense",

@@ -61,9 +61,11 @@ pub fn random() -> std::io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// How frames are printed.
+/// What a script begins with: where programs are, if the login shell was given another `PATH`, and how frames are printed.
 fn framed(nonce: &str) -> String {
-    format!("f() {{ printf \"\\n{nonce} %s\\n\" \"$*\"; printf \"\\n{nonce} %s\\n\" \"$*\" >&2; }}")
+    format!(
+        "PATH=${{PATH:+$PATH:}}/usr/sbin:/usr/bin:/sbin:/bin; f() {{ printf \"\\n{nonce} %s\\n\" \"$*\"; printf \"\\n{nonce} %s\\n\" \"$*\" >&2; }}"
+    )
 }
 
 /// The script for a batch. It is one compound command, of which the shell runs nothing unless it has read it to its end: a

@@ -53,18 +53,13 @@ chown -R 4242:4242 "$root/home/ubuntu"
 chmod 700 "$root/home/ubuntu/.ssh"
 echo "127.0.0.1 localhost $name" > "$root/etc/hosts"
 mkdir -p "$root/etc/sudoers.d"
-if [ -e "$folder/sudo-asks" ]; then
-	echo 'ubuntu ALL=(ALL) ALL' > "$root/etc/sudoers.d/lab"
-else
-	echo 'ubuntu ALL=(ALL) NOPASSWD:ALL' > "$root/etc/sudoers.d/lab"
-fi
+echo 'ubuntu ALL=(ALL) NOPASSWD:ALL' > "$root/etc/sudoers.d/lab"
 chmod 440 "$root/etc/sudoers.d/lab"
 if [ -d "$folder/files" ]; then cp -r "$folder/files/." "$root/"; fi
 cat > "$root/etc/ssh/lab_config" <<EOF
 ListenAddress $listen
 Port $port
 HostKey $folder/host_key
-UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 StrictModes no
