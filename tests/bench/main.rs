@@ -1,0 +1,57 @@
+//! Benchmarks: lockstep beside what does the same without it, the two in turn in one run.
+//!
+//! ```sh
+//! cargo bench --bench lockstep                    # all of them, but for `hand`
+//! cargo bench --bench lockstep -- ssh --json      # one, as JSON
+//! ```
+//!
+//! | group | what is measured |
+//! |---|---|
+//! | `ssh` | one command on all members, commands on one member after the other, and a warm step, beside OpenSSH, and beside pyinfra and ansible where they are installed |
+//! | `twin` | plans, rehearsals, checks, and lists of runs: seconds, and memory at its highest |
+//! | `hand` | an update of three members beside the commands that an operator types, over SSH, on simulated products that take their real time: four minutes a round |
+//!
+//! Nothing here is a test: what is slow on one machine isn't wrong.
+
+mod figures;
+mod hand;
+mod ssh;
+mod twin;
+
+use std::io::Write;
+
+use figures::Figure;
+
+/// A group by name.
+const GROUPS: [(&str, fn() -> Vec<Figure>); 3] = [
+    ("ssh", ssh::figures),
+    ("twin", twin::figures),
+    ("hand", hand::figures),
+];
+
+fn main() {
+    // Cargo adds `--bench`.
+    let args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    let (options, mut names): (Vec<String>, Vec<String>) = args.partition(|a| a.starts_with('-'));
+    if names.is_empty() {
+        names = vec!["ssh".to_owned(), "twin".to_owned()];
+    }
+    let groups: Vec<_> = names
+        .iter()
+        .filter_map(|name| GROUPS.iter().find(|(known, _)| known == name))
+        .collect();
+    let known = options.iter().all(|option| option == "--json");
+    let mut out = std::io::stdout();
+    if groups.len() < names.len() || !known {
+        let usage = "usage: cargo bench --bench lockstep [-- [ssh] [twin] [hand] [--json]]";
+        writeln!(out, "{usage}").unwrap_or_default();
+        std::process::exit(2);
+    }
+    let all: Vec<Figure> = groups.iter().flat_map(|(_, figures)| figures()).collect();
+    let text = if options.is_empty() {
+        figures::table(&all)
+    } else {
+        serde_json::to_string_pretty(&all).unwrap()
+    };
+    writeln!(out, "{text}").unwrap_or_default();
+}
