@@ -1,8 +1,8 @@
 //! Benchmarks: lockstep beside what does the same without it, the two in turn in one run.
 //!
 //! ```sh
-//! cargo bench --bench lockstep                    # all of them, but for `hand`
-//! cargo bench --bench lockstep -- ssh --json      # one, as JSON
+//! cargo bench -p lockstep-tests --bench lockstep                    # all of them, but for `hand`
+//! cargo bench -p lockstep-tests --bench lockstep -- ssh --json      # one, as JSON
 //! ```
 //!
 //! | group | what is measured |
@@ -43,15 +43,21 @@ fn main() {
     let known = options.iter().all(|option| option == "--json");
     let mut out = std::io::stdout();
     if groups.len() < names.len() || !known {
-        let usage = "usage: cargo bench --bench lockstep [-- [ssh] [twin] [hand] [--json]]";
+        let usage = "usage: cargo bench -p lockstep-tests --bench lockstep [-- [ssh] [twin] [hand] [--json]]";
         writeln!(out, "{usage}").unwrap_or_default();
         std::process::exit(2);
     }
-    let all: Vec<Figure> = groups.iter().flat_map(|(_, figures)| figures()).collect();
-    let text = if options.is_empty() {
-        figures::table(&all)
-    } else {
-        serde_json::to_string_pretty(&all).unwrap()
-    };
-    writeln!(out, "{text}").unwrap_or_default();
+    let json = !options.is_empty();
+    let mut all = Vec::new();
+    for (_, measured) in groups {
+        let figures = measured();
+        if !json {
+            writeln!(out, "{}", figures::table(&figures)).unwrap_or_default();
+        }
+        all.extend(figures);
+    }
+    if json {
+        let text = serde_json::to_string_pretty(&all).unwrap();
+        writeln!(out, "{text}").unwrap_or_default();
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use lockstep_tests::lab::{SshLab, read, write};
+use lockstep_tests::lab::{SshLab, write};
 use lockstep_twin::Scenario;
 
 use crate::figures::{Figure, seconds};

@@ -16,7 +16,16 @@ const COMMANDS: [(&str, &[&str]); 5] = [
     ("plan of 50", &["plan", "update", "--cluster", "twin:50"]),
     (
         "rehearsed upgrade of 50",
-        &["rehearse", "upgrade", "--to", "3", "--cluster", "twin:50"],
+        &[
+            "rehearse",
+            "upgrade",
+            "--to",
+            "3",
+            "--cluster",
+            "twin:50",
+            "--accept",
+            "microcloud-3-in-production",
+        ],
     ),
     (
         "check, 200 random tries, 4 members",

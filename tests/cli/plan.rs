@@ -224,6 +224,41 @@ fn a_rehearsal_is_held_cleared_and_resumed() {
     assert!(done.contains("update-1: done"), "{done}");
 }
 
+/// `--cluster` is an option of every command: it means the same everywhere.
+#[test]
+fn a_simulated_cluster_may_be_named_as_one() {
+    let desk = Desk::new();
+    for members in ["2", "4@1"] {
+        let cluster = format!("twin:{members}");
+        let play = |flag: &str, of: &str| {
+            let named = [flag, of, "--downtime", "--only", "lxd"];
+            desk.run(&[&["rehearse", "update"][..], &named].concat())
+                .exits(0)
+        };
+        let without_number = |text: String| {
+            text.lines()
+                .skip_while(|l| !l.contains(": done"))
+                .skip(1)
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        let (by_cluster, by_members) = (play("--cluster", &cluster), play("--members", members));
+        assert_eq!(without_number(by_cluster), without_number(by_members));
+    }
+    let text = "return { api = 1, run = function(cluster) rolling(cluster.members, function(member)
+        snap.info { member = member, snap = 'lxd' } end) end }";
+    write(&desk.path("site.lua"), text);
+    let checked = |flag: &str, of: &str| {
+        let args = ["check", "site.lua", flag, of, "--tries", "0"];
+        desk.run(&args).exits(0)
+    };
+    assert_eq!(checked("--cluster", "twin:1"), checked("--members", "1"));
+    assert_ne!(checked("--cluster", "twin:1"), checked("--members", "3"));
+    let refused = desk.run(&["rehearse", "update", "--cluster", "twin:77"]);
+    assert!(refused.stderr.contains("1 to 50 members"), "{refused:?}");
+    let _ = refused.exits(2);
+}
+
 #[test]
 fn mistakes_in_a_rehearsal_are_named() {
     let desk = Desk::new();

@@ -83,19 +83,31 @@ pub(super) fn with_ssh_config(cluster: &mut Cluster, global: &Global) {
 
 /// `twin`, `twin:N` or `twin:N@SET`.
 pub(super) fn twin(name: &str) -> Result<Option<Scenario>, Fault> {
-    let Some(rest) = name.strip_prefix("twin") else {
-        return Ok(None);
-    };
-    let made = match rest.strip_prefix(':') {
-        None if rest.is_empty() => Made::default(),
-        Some(made) => made
-            .parse()
-            .map_err(|why| Fault::usage(format!("{name:?}: {why}")))?,
-        // A file that happens to begin so.
-        None => return Ok(None),
-    };
-    Ok(Some(Scenario {
+    let made = made(name)?;
+    Ok(made.map(|made| Scenario {
         epoch: Timestamp::now(),
         ..made.scenario()
     }))
+}
+
+/// What a simulated cluster of this name is made of.
+pub(super) fn made(name: &str) -> Result<Option<Made>, Fault> {
+    let Some(rest) = name.strip_prefix("twin") else {
+        return Ok(None);
+    };
+    match rest.strip_prefix(':') {
+        None if rest.is_empty() => Ok(Some(Made::default())),
+        Some(made) => made
+            .parse()
+            .map(Some)
+            .map_err(|why| Fault::usage(format!("{name:?}: {why}"))),
+        // A file that happens to begin so.
+        None => Ok(None),
+    }
+}
+
+/// The simulated cluster that `--cluster` names, for commands that know no other; the default one where it names a file.
+pub(super) fn simulated(global: &Global) -> Result<Made, Fault> {
+    let named = global.cluster.as_deref().map(made).transpose()?;
+    Ok(named.flatten().unwrap_or_default())
 }

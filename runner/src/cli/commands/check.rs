@@ -13,6 +13,7 @@ use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
 use crate::cli::print;
+use crate::cli::target::simulated;
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::report::harmless::harmless;
@@ -50,7 +51,7 @@ pub(crate) fn check(app: &App<'_>, args: &CheckArgs) -> Result<Exit, Fault> {
     let mut piece = Piece::load(&main.main, Box::new(main.finder), app.registry, &given)?;
     piece.machines = machines;
     let members = if args.members.is_empty() {
-        vec![Made::default()]
+        vec![simulated(app.global)?]
     } else {
         args.members.clone()
     };

@@ -10,6 +10,7 @@ use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::tell;
 use crate::cli::global::Global;
+use crate::cli::target::simulated;
 use crate::config::read_scenario;
 use crate::target::{Made, Target};
 
@@ -75,7 +76,10 @@ pub(crate) fn rehearse(app: &App<'_>, args: &RehearseArgs) -> Result<Exit, Fault
         })?;
         (target.name.to_string(), scenario)
     } else {
-        let made = args.members.unwrap_or_default();
+        let made = match args.members {
+            Some(made) => made,
+            None => simulated(app.global)?,
+        };
         (made.to_string(), made.scenario())
     };
     scenario.epoch = crate::clock::now();
