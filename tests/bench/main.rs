@@ -22,8 +22,10 @@ use std::io::Write;
 
 use figures::Figure;
 
-/// A group by name.
-const GROUPS: [(&str, fn() -> Vec<Figure>); 3] = [
+/// A name, and what measures it.
+type Group = (&'static str, fn() -> Vec<Figure>);
+
+const GROUPS: [Group; 3] = [
     ("ssh", ssh::figures),
     ("twin", twin::figures),
     ("hand", hand::figures),

@@ -328,3 +328,30 @@ fn a_member_that_goes_while_a_gate_waits_is_named() {
     let gone = |event: &lockstep::event::Stamped| matches!(&event.event, Event::Away { path, member, .. } if path.op() == "microceph.wait" && member.as_str() == "micro03");
     assert!(bench.events.iter().any(gone), "{held:?}");
 }
+
+/// What others are asked waits 30 s for a member that is gone (`microceph cluster list`): that it is gone is said before.
+#[test]
+fn a_member_that_goes_is_named_while_others_wait_for_it() {
+    let only = json!({"only": ["microceph"]});
+    let seconds_until = |bench: &Bench, found: &dyn Fn(&Event) -> bool| {
+        let (first, event) = (
+            &bench.events[0],
+            bench.events.iter().find(|e| found(&e.event)),
+        );
+        event.unwrap().at.duration_since(first.at).as_secs()
+    };
+    let gate = |event: &Event| matches!(event, Event::StepStarted { step, .. } if step.path.to_string().ends_with("micro02/microceph.wait#1"));
+    let mut bench = Bench::shipped("update", &Scenario::of(3), &only);
+    bench.run().done();
+    let began = seconds_until(&bench, &gate);
+
+    let mut bench = Bench::shipped("update", &Scenario::of(3), &only);
+    bench.fault(&format!("freeze:micro03@{}s+2m", began + 1));
+    bench.run().done();
+    let named = seconds_until(
+        &bench,
+        &|event| matches!(event, Event::Away { member, .. } if member.as_str() == "micro03"),
+    );
+    assert_eq!(seconds_until(&bench, &gate), began);
+    assert!((1..25).contains(&(named - began)), "{} s", named - began);
+}

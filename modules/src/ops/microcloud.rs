@@ -113,20 +113,21 @@ impl Op for Wait {
 
     async fn run(cx: &Cx, args: WaitArgs) -> Result<WaitOut, OpError> {
         let (member, before) = (args.member.as_ref(), args.before.as_ref());
-        let watch = Watch::begin(MICROCLOUD);
-        cx.until(EVERY, async || match member {
-            Some(member) => Ok(WaitOut {
-                database: watch
-                    .look(cx, member, &args.done)
-                    .await?
-                    .confirmed(cx, &args.done)
-                    .await?,
-                services: None,
-            }),
-            None => everywhere(cx, &args.done).await,
-        })
-        .await
-        .map_err(|e| microcluster::with_way_back(cx, e, MICROCLOUD, member, before))
+        let gate = async |watch: &Watch| {
+            let look = async || {
+                let Some(member) = member else {
+                    return everywhere(cx, &args.done).await;
+                };
+                let refreshed = watch.look(cx, member).await?;
+                Ok(WaitOut {
+                    database: refreshed.confirmed(cx, &args.done).await?,
+                    services: None,
+                })
+            };
+            cx.until(EVERY, look).await
+        };
+        let opened = Watch::gate(cx, MICROCLOUD, &args.done, gate).await;
+        opened.map_err(|e| microcluster::with_way_back(cx, e, MICROCLOUD, member, before))
     }
 }
 

@@ -6,13 +6,13 @@
 
 mod table;
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::{join_all, join3};
+use futures_util::future::{Either, join, join_all, select};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 use crate::contract::cmd::Cmd;
 use crate::contract::component::Component;
@@ -157,41 +157,55 @@ pub(crate) fn with_way_back(
     OpError { message, ..error }
 }
 
-/// What a gate behind a refreshed member looks at, again and again.
+/// What a gate behind a refreshed member looks at, again and again; and beside its looks, all members: who doesn't answer may
+/// be why it waits, and what others are asked may wait for that one in vain.
 pub(crate) struct Watch {
     app: App,
-    /// When the other members were asked last.
-    asked: Cell<Option<Instant>>,
+    /// What is down on members that were refreshed before.
+    down: RefCell<Option<String>>,
 }
 
 impl Watch {
-    pub(crate) fn begin(app: App) -> Self {
-        let asked = Cell::new(None);
-        Self { app, asked }
+    /// A gate, which is over when its looks are, or a member can't be reached.
+    pub(crate) async fn gate<T>(
+        cx: &Cx,
+        app: App,
+        done: &[Member],
+        looks: impl AsyncFnOnce(&Self) -> Result<T, OpError>,
+    ) -> Result<T, OpError> {
+        let down = RefCell::default();
+        let watch = Self { app, down };
+        match select(pin!(looks(&watch)), pin!(watch.others(cx, done))).await {
+            Either::Left((looked, _)) => looked,
+            Either::Right((gone, _)) => Err(gone),
+        }
     }
 
-    /// Looks at the refreshed member; and every few seconds at the others too, since who doesn't answer may be why it waits.
-    pub(crate) async fn look(&self, cx: &Cx, member: &Member, done: &[Member]) -> Look<Refreshed> {
+    /// Looks at all members every few seconds, until one can't be reached.
+    async fn others(&self, cx: &Cx, done: &[Member]) -> OpError {
+        loop {
+            let down = match Presence::look(cx, self.app.snap, done).await {
+                Ok(_) => None,
+                Err(Unmet::NotYet(down)) => Some(down),
+                Err(Unmet::Failed(gone)) => return gone,
+            };
+            self.down.replace(down);
+            tokio::time::sleep(OTHERS).await;
+        }
+    }
+
+    /// Looks at the refreshed member.
+    pub(crate) async fn look(&self, cx: &Cx, member: &Member) -> Look<Refreshed> {
         let app = self.app;
-        let (others, services, rows) = join3(
-            self.others(cx, done),
-            Presence::runs(cx, app.snap, member),
-            list(cx, app, member),
-        )
-        .await;
-        others?;
+        let services = Presence::runs(cx, app.snap, member);
+        let (services, rows) = join(services, list(cx, app, member)).await;
+        if let Some(down) = self.down.borrow().clone() {
+            return Err(Unmet::NotYet(down));
+        }
         services?;
         let rows = rows.map_err(|error| unlisted(app, member, &error))?;
         standing(app, &rows).map_err(Unmet::NotYet)?;
         Ok(Refreshed { app, rows })
-    }
-
-    async fn others(&self, cx: &Cx, done: &[Member]) -> Look<()> {
-        if self.asked.get().is_none_or(|at| at.elapsed() >= OTHERS) {
-            self.asked.set(Some(Instant::now()));
-            Presence::look(cx, self.app.snap, done).await?;
-        }
-        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -248,15 +248,14 @@ impl Presence {
             if watched.contains(member) {
                 let (has, services) = (has(snap), services(snap));
                 let [snaps, services] = get(cx, member, [&has, &services]).await?;
-                return Ok((snaps, Some(services)));
+                return Ok::<_, OpError>((snaps, Some(services)));
             }
             let [snaps] = get(cx, member, [has(snap).as_str()]).await?;
             Ok((snaps, None))
         });
-        let answers: Vec<Result<_, OpError>> = join_all(asked).await;
+        let answers = try_join_all(asked).await?;
         let (mut presence, mut down) = (Self::default(), Vec::new());
-        for (member, answer) in members.into_iter().zip(answers) {
-            let (snaps, services) = answer?;
+        for (member, (snaps, services)) in members.into_iter().zip(answers) {
             let snaps: Vec<Snap> = read(&member, snaps)?;
             if !snaps.iter().any(|found| found.name == snap) {
                 presence.without.push(member);

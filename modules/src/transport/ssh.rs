@@ -60,6 +60,22 @@ struct Link {
     reconnected: RefCell<Option<String>>,
 }
 
+/// A batch under way; one that is given up isn't any more.
+struct Busy<'a>(&'a Cell<usize>);
+
+impl<'a> Busy<'a> {
+    fn over(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 impl Ssh {
     /// A transport to the members of `cluster` and the machines beside it. Nothing is connected yet.
     ///
@@ -188,9 +204,9 @@ impl Ssh {
                 return Err(ContactError::Ssh("there are no channels".to_owned()));
             };
             let connection = self.connection(link).await?;
-            link.busy.set(link.busy.get() + 1);
+            let busy = Busy::over(&link.busy);
             let result = connection.run(batch, ear).await;
-            link.busy.set(link.busy.get() - 1);
+            drop(busy);
             match result {
                 Ok(outputs) => return Ok(outputs),
                 Err(Cut::Sudo(reason)) => return Err(ContactError::Sudo(reason)),

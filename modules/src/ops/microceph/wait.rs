@@ -99,11 +99,12 @@ impl Op for Wait {
         let (member, before) = (args.member.as_ref(), args.before.as_ref());
         let began = Instant::now();
         let installed = OnceCell::new();
-        let watch = Watch::begin(MICROCEPH);
-        let looks = async || look(cx, &args, began.elapsed(), &watch, &installed).await;
-        cx.steady(args.samples, EVERY, |_| (), looks)
-            .await
-            .map_err(|e| microcluster::with_way_back(cx, e, MICROCEPH, member, before))
+        let gate = async |watch: &Watch| {
+            let looks = async || look(cx, &args, began.elapsed(), watch, &installed).await;
+            cx.steady(args.samples, EVERY, |_| (), looks).await
+        };
+        let opened = Watch::gate(cx, MICROCEPH, &args.done, gate).await;
+        opened.map_err(|e| microcluster::with_way_back(cx, e, MICROCEPH, member, before))
     }
 }
 
@@ -136,7 +137,7 @@ async fn look(
     let (picture, installed, database) = join3(
         whole(cx, Some(member), args.since.as_ref(), &details),
         installed(cx, member, known),
-        watch.look(cx, member, &args.done),
+        watch.look(cx, member),
     )
     .await;
     let (picture, database) = match (picture, database) {

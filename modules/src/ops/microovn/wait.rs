@@ -82,11 +82,12 @@ impl Op for Wait {
         let (member, before) = (args.member.as_ref(), args.before.as_ref());
         let terms = |out: &WaitOut| out.health.terms.clone();
         let mut servers = BTreeSet::new();
-        let watch = Watch::begin(MICROOVN);
-        let looks = async || look(cx, &args, &watch, &mut servers).await;
-        cx.steady(args.samples, EVERY, terms, looks)
-            .await
-            .map_err(|e| microcluster::with_way_back(cx, e, MICROOVN, member, before))
+        let gate = async |watch: &Watch| {
+            let looks = async || look(cx, &args, watch, &mut servers).await;
+            cx.steady(args.samples, EVERY, terms, looks).await
+        };
+        let opened = Watch::gate(cx, MICROOVN, &args.done, gate).await;
+        opened.map_err(|e| microcluster::with_way_back(cx, e, MICROOVN, member, before))
     }
 }
 
@@ -104,7 +105,7 @@ async fn look(
 ) -> Look<WaitOut> {
     let daemons = async {
         Ok(match &args.member {
-            Some(member) => Daemons::Of(watch.look(cx, member, &args.done).await?),
+            Some(member) => Daemons::Of(watch.look(cx, member).await?),
             None => {
                 Daemons::Everywhere(microcluster::look_everywhere(cx, MICROOVN, &args.done).await?)
             }
