@@ -303,25 +303,16 @@ local function unfetched(status, missing)
 	return lines
 end
 
--- What runs side by side before the first member is refreshed. Returns what has to last, and where the backups are, by
--- member.
-local function prepare(p, before, chain)
-	local lasting, folders = nil, {}
-	local jobs = {
-		{
-			name = "State",
-			run = function()
-				lasting = status.lasting {}
-			end,
-		},
-	}
+-- What runs side by side before the first member is refreshed. Returns where the backups are, by member.
+local function prepare(p, status, chain)
+	local folders, jobs = {}, {}
 	if p.backup == false then
 		log.warn "no backup is taken (backup = false)"
 	else
 		jobs[#jobs + 1] = {
 			name = "Backup",
 			run = function()
-				folders = back_up(before)
+				folders = back_up(status)
 			end,
 		}
 	end
@@ -329,8 +320,8 @@ local function prepare(p, before, chain)
 		jobs[#jobs + 1] = {
 			name = "Downloads",
 			run = function()
-				local _, missing = fetch(before, chain)
-				for _, line in ipairs(unfetched(before, missing)) do
+				local _, missing = fetch(status, chain)
+				for _, line in ipairs(unfetched(status, missing)) do
 					log.warn("not fetched ahead, so its refresh downloads it: " .. line)
 				end
 			end,
@@ -339,33 +330,7 @@ local function prepare(p, before, chain)
 	parallel(jobs, function(job)
 		job.run()
 	end)
-	return lasting, folders
-end
-
--- The looks at the end: the components that were refreshed are well again, and nothing else is different. Returns the
--- cluster's state.
-local function look_again(moved, lasting)
-	local after
-	local looks = {
-		{
-			name = "Health",
-			-- Storage may still be catching up with a member that was away in the wave of another component.
-			run = function()
-				local patience = { times = 20, every = "15s" }
-				after = status.require { health = "ok", in_step = true, components = moved, retry = patience }
-			end,
-		},
-		{
-			name = "Unharmed",
-			run = function()
-				status.unharmed { since = lasting }
-			end,
-		},
-	}
-	parallel(looks, function(look)
-		look.run()
-	end)
-	return after
+	return folders
 end
 
 -- Checks everything that speaks against continuing. The arguments of preflight.read and preflight.require.
@@ -425,7 +390,8 @@ function waves.run(given)
 		if #chain == 0 then
 			return { changed = {}, components = {}, notes = notes(before) }
 		end
-		local lasting, folders = prepare(p, before, chain)
+		local lasting = status.lasting {}
+		local folders = prepare(p, before, chain)
 		local moved, noted = {}, {}
 		evacuation.around(p, flow.component(before, "lxd"), chain, function(away)
 			for i, plan in ipairs(chain) do
@@ -435,7 +401,10 @@ function waves.run(given)
 				moved[i] = plan.component.name
 			end
 		end)
-		local after = look_again(moved, lasting)
+		-- Storage may still be catching up with a member that was away in the wave of another component.
+		local patience = { times = 20, every = "15s" }
+		local after = status.require { health = "ok", in_step = true, components = moved, retry = patience }
+		status.unharmed { since = lasting }
 		local all = notes(after)
 		for _, note in ipairs(noted) do
 			all[#all + 1] = note

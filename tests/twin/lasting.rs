@@ -14,11 +14,11 @@ fn what_must_last_is_read_first_and_compared_at_the_end() {
     let mut bench = Bench::update(3);
     bench.run().done();
     let steps = bench.history().steps;
-    let lasting = &steps["State/status.lasting#1"];
+    let lasting = &steps["status.lasting#1"];
     let refreshes = steps.values().filter(|step| step.op == "snap.refresh");
     let first = refreshes.filter_map(|step| step.began).min().unwrap();
     assert!(lasting.ended.unwrap() <= first);
-    let unharmed = &steps["Unharmed/status.unharmed#1"];
+    let unharmed = &steps["status.unharmed#1"];
     assert!(unharmed.args["since"]["areas"].as_array().unwrap().len() > 5);
     assert!(unharmed.began.unwrap() > first);
 }

@@ -310,7 +310,7 @@ fn the_last_look_waits_for_storage_or_holds_the_run() {
     bench.fault("osd-lost:1@microcloud/micro03+20s");
     bench.run().done();
     bench.assert_updated();
-    let attempts = bench.history().steps["Health/status.require#1"].attempts;
+    let attempts = bench.history().steps["status.require#1"].attempts;
     assert!(attempts > 1, "{attempts}");
 
     let mut bench = Bench::update(3);

@@ -98,6 +98,7 @@ quirks!(
     nothing = PLAIN,
     four_sessions = sshd(&["MaxSessions 4"]),
     two_sessions = sshd(&["MaxSessions 2"]),
+    three_sessions = sshd(&["MaxSessions 3"]),
     one_session = sshd(&["MaxSessions 1"]).says("lockstep needs MaxSessions 2 or more"),
     another_language = sshd(&["SetEnv LC_ALL=de_DE.UTF-8 LANGUAGE=de"]),
     a_banner_with_words_of_ssh = sshd(&["Banner /etc/issue.net"]),
@@ -130,6 +131,7 @@ quirks!(
         BASHRC,
         "timeout() { :; }; env() { :; }; cat() { :; }; alias exec=false; umask 777; cd /proc\n",
     )]),
+    a_shell_that_takes_its_time = files(&[(BASHRC, "sleep 3\n")]),
     the_shell_sh = shell("/bin/sh"),
     the_shell_fish = shell("/usr/bin/fish"),
     the_shell_rbash = shell("/bin/rbash")
@@ -153,6 +155,7 @@ quirks!(
     a_master_of_its_own = client(&["ControlMaster auto", "ControlPersist 10m"]),
     a_socket_that_cannot_be = client(&["ControlPath /nonexistent/%C"]),
     all_variables = client(&["SendEnv *", "Compression yes", "TCPKeepAlive no"]),
+    a_tunnel = client(&["Tunnel yes"]),
     asked_every_second = client(&["ServerAliveInterval 1"]),
     modules_of_pam = sshd(&["UsePAM yes"]),
     a_password_that_has_expired = Quirk {
@@ -188,6 +191,7 @@ quirks!(
     behind_one_that_forwards_nothing = PLAIN
         .through("nothing_is_forwarded")
         .says("the jump host or proxy failed: channel 0: open failed: administratively prohibited"),
+    behind_a_jump_host_and_all_that_happens = client(&["LogLevel DEBUG3"]).through("nothing"),
     behind_one_behind_another = PLAIN.through("behind_a_jump_host"),
     refused_behind_a_jump_host = sshd(&["DenyUsers ubuntu"])
         .through("a_banner_with_words_of_ssh")
