@@ -43,11 +43,7 @@ fn cluster(lab: &SshLab, members: &[String]) -> std::path::PathBuf {
 
 fn lockstep(lab: &SshLab, cluster: &Path, args: &[&str]) -> f64 {
     let cluster = cluster.to_str().unwrap();
-    seconds(
-        lab.lockstep(args)
-            .env("LOCKSTEP_CLUSTER", cluster)
-            .args(["--cluster", cluster]),
-    )
+    seconds(lab.lockstep(args).args(["--cluster", cluster]))
 }
 
 /// A shell's lines over ssh, with this lab's settings.

@@ -213,6 +213,44 @@ fn send(signal: &str, target: &str) {
     assert!(sent.unwrap().success());
 }
 
+/// Whoever suspends lockstep (Ctrl-Z) longer than sshd waits finds it connected again, and a read done again.
+#[test]
+fn a_suspended_process_connects_again_and_reads_again() {
+    let asks = ["ClientAliveInterval 1", "ClientAliveCountMax 2"].map(str::to_owned);
+    let lab = SshLab::with(&Scenario::of(1), |_| Odd {
+        sshd: asks.to_vec(),
+        ..Odd::default()
+    });
+    let (begun, go) = (lab.path("begun"), lab.path("go"));
+    let open = Command::new("chmod").arg("777").arg(lab.path("")).status();
+    assert!(open.unwrap().success());
+    let step = format!(
+        "echo >> {}; until [ -e {} ]; do sleep 0.05; done; echo ended",
+        begun.display(),
+        go.display()
+    );
+    let exec = ["op", "exec", "--effect", "read", "/bin/sh", "-c", &step];
+    let child = lab
+        .lockstep(&exec)
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    wait_until("the step doesn't begin", || begun.exists());
+    let group = format!("-{}", child.id());
+    send("-STOP", &group);
+    let log = lab.path("micro01/sshd.log");
+    wait_until("sshd waits for ever", || {
+        read(&log).contains("Timeout, client not responding")
+    });
+    write(&go, "");
+    send("-CONT", &group);
+    let out = Ran::of(child.wait_with_output().unwrap()).exits(0);
+    assert!(out.contains("ended"), "{out}");
+    assert_eq!(read(&begun).lines().count(), 2, "it was done again");
+    assert_eq!(lab.logins("micro01"), 2);
+}
+
 /// A login that takes long keeps nobody from ending the process.
 #[test]
 fn a_signal_is_obeyed_while_a_connection_is_opened() {

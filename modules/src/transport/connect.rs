@@ -224,7 +224,7 @@ impl Target<'_> {
             let error = match (frames.noise(), log) {
                 (noise, Some(log)) if log.logged_in() && (noise.is_some() || shell) => {
                     let complaint = log.complaint().or(noise);
-                    ContactError::Shell(complaint.unwrap_or_else(|| log.last_line()))
+                    ContactError::Shell(complaint.unwrap_or_else(|| log.silence()))
                 }
                 (_, Some(log)) => log.classify(self.known),
                 (Some(noise), None) => ContactError::Shell(noise),

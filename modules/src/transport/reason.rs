@@ -20,6 +20,9 @@ const AWAY: [&str; 5] = [
     "Operation timed out",
 ];
 
+/// Nothing is known.
+const SILENT: &str = "it ended without a word";
+
 /// There is no such name (`gai_strerror`).
 const NAMELESS: [&str; 3] = [
     "Name or service not known",
@@ -152,13 +155,19 @@ impl Log {
             return ContactError::Closed { reason, known };
         }
         let option = self.last(|l| l.contains("Bad configuration option: "));
-        ContactError::Ssh(option.map_or_else(|| self.last_line(), |(_, line)| plain(line)))
+        let last = option
+            .map(|(_, line)| line)
+            .or(self.lines.last().map(String::as_str));
+        ContactError::Ssh(last.map_or_else(|| SILENT.to_owned(), plain))
     }
 
-    /// The last that was printed, whoever it is from.
-    pub(super) fn last_line(&self) -> String {
+    /// What is known of a shell that said nothing as itself: the last line that came, which may be the server's banner.
+    pub(super) fn silence(&self) -> String {
         let last = self.lines.last();
-        last.map_or_else(|| "it ended without a word".to_owned(), |line| plain(line))
+        last.map_or_else(
+            || SILENT.to_owned(),
+            |line| format!("it ended; the last line before was: {line}"),
+        )
     }
 
     /// A jump host that works tells why it doesn't come to the member.

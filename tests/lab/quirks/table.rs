@@ -139,6 +139,11 @@ quirks!(
     the_shell_nologin = shell("/usr/sbin/nologin").says("This account is currently not available."),
     the_shell_false =
         shell("/bin/false").says("the login shell doesn't run commands: it ended without a word"),
+    a_banner_and_a_silent_shell = Quirk {
+        shell: Some("/bin/false"),
+        ..sshd(&["Banner /etc/issue.net"])
+    }
+    .says("the login shell doesn't run commands: it ended; the last line before was: Use the Proxy."),
     a_shell_that_is_missing = shell("/nonexistent").says("the login was refused"),
     another_command = client(&["RemoteCommand uname"]),
     a_terminal_is_wanted = client(&["RequestTTY force"]),
@@ -162,7 +167,7 @@ quirks!(
         files: &[("/etc/shadow", "ubuntu:*:0:0:99999:7:::\n")],
         ..sshd(&["UsePAM yes"])
     }
-    .says("the login shell doesn't run commands: Password change required but no TTY available."),
+    .says("the login shell doesn't run commands: it ended; the last line before was: Password change required but no TTY available."),
     a_machine_that_goes_down_and_pam = Quirk {
         files: &[("/etc/nologin", "System is going down.\n")],
         ..sshd(&["UsePAM yes"])
