@@ -254,6 +254,17 @@ fn a_simulated_cluster_may_be_named_as_one() {
     };
     assert_eq!(checked("--cluster", "twin:1"), checked("--members", "1"));
     assert_ne!(checked("--cluster", "twin:1"), checked("--members", "3"));
+    let file = [
+        "rehearse",
+        "update",
+        "--cluster",
+        "site.toml",
+        "--only",
+        "lxd",
+    ];
+    let said = desk.run(&file).stderr;
+    assert!(said.contains("site.toml isn't played"), "{said}");
+    assert!(said.contains("--like site.toml"), "{said}");
     let refused = desk.run(&["rehearse", "update", "--cluster", "twin:77"]);
     assert!(refused.stderr.contains("1 to 50 members"), "{refused:?}");
     let _ = refused.exits(2);

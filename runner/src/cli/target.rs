@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use lockstep_modules::contract::cluster::{Cluster, MemberConfig};
+use lockstep_modules::contract::cmd::quote;
 use lockstep_twin::Scenario;
 
 use super::exit::Fault;
@@ -106,8 +107,22 @@ pub(super) fn made(name: &str) -> Result<Option<Made>, Fault> {
     }
 }
 
-/// The simulated cluster that `--cluster` names, for commands that know no other; the default one where it names a file.
+/// The simulated cluster that `--cluster` names, for commands that know no other. Where it names a file, a default one is
+/// played, and that is said.
 pub(super) fn simulated(global: &Global) -> Result<Made, Fault> {
-    let named = global.cluster.as_deref().map(made).transpose()?;
-    Ok(named.flatten().unwrap_or_default())
+    let Some(named) = global.cluster.as_deref() else {
+        return Ok(Made::default());
+    };
+    if let Some(made) = made(named)? {
+        return Ok(made);
+    }
+    let made = Made::default();
+    let what = format!("{named} isn't played: this is a simulated cluster of {made} members");
+    let like = quote(named);
+    Fault::usage(what)
+        .help(format!(
+            "to model one on it: lockstep rehearse PLAYBOOK --like {like}"
+        ))
+        .warn();
+    Ok(made)
 }
