@@ -1,5 +1,6 @@
 //! `runs`: what was run, and where it stands.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cli::exit::{Exit, Fault};
@@ -33,20 +34,52 @@ fn held(history: &History) -> impl Iterator<Item = &StepPath> {
         .map(|(path, _)| path)
 }
 
+/// A run as it is listed. Its history isn't kept: there may be thousands.
+struct Row {
+    began: Option<Timestamp>,
+    columns: [String; 5],
+    brief: Value,
+}
+
+impl Row {
+    fn read(runs: &Runs, id: String) -> Self {
+        let (history, running) = (runs.history(&id), runs.is_running(&id));
+        let brief = brief(&id, history.as_ref(), running);
+        match history {
+            Ok(history) => Self {
+                began: Some(history.began),
+                columns: [
+                    id,
+                    history.head.cluster.name.clone(),
+                    time(history.began),
+                    history.completions.len().to_string(),
+                    standing(&history, running).to_owned(),
+                ],
+                brief,
+            },
+            Err(error) => {
+                let state =
+                    unbegun(&error, running).map_or_else(|| error.to_string(), str::to_owned);
+                let none = String::new;
+                Self {
+                    began: None,
+                    columns: [id, none(), none(), none(), state],
+                    brief,
+                }
+            }
+        }
+    }
+}
+
 pub(crate) fn runs(global: &Global) -> Result<Exit, Fault> {
     let runs = Runs::in_state(&state(global)?);
-    let mut rows = Vec::new();
-    for id in runs.ids()? {
-        // One that can't be read is listed all the same.
-        rows.push((id.clone(), runs.history(&id), runs.is_running(&id)));
-    }
+    // One that can't be read is listed all the same.
+    let ids = runs.ids()?.into_iter();
+    let mut rows: Vec<Row> = ids.map(|id| Row::read(&runs, id)).collect();
     // The latest stands last, whatever its playbook; those of which nobody knows when they began stand first.
-    rows.sort_by_key(|(_, history, _)| history.as_ref().ok().map(|history| history.began));
+    rows.sort_by_key(|row| row.began);
     if global.json {
-        let all: Vec<Value> = rows
-            .iter()
-            .map(|(id, history, running)| brief(id, history.as_ref(), *running))
-            .collect();
+        let all: Vec<Value> = rows.into_iter().map(|row| row.brief).collect();
         print::json(&Value::from(all));
         return Ok(Exit::Done);
     }
@@ -55,25 +88,8 @@ pub(crate) fn runs(global: &Global) -> Result<Exit, Fault> {
         return Ok(Exit::Done);
     }
     let mut table = table(["RUN", "CLUSTER", "BEGAN", "STEPS", "STATE"]);
-    for (id, history, running) in &rows {
-        match history {
-            Ok(history) => {
-                let steps = history.completions.len().to_string();
-                let began = time(history.began);
-                table.add_row([
-                    id.as_str(),
-                    &history.head.cluster.name,
-                    &began,
-                    &steps,
-                    standing(history, *running),
-                ]);
-            }
-            Err(error) => {
-                let state =
-                    unbegun(error, *running).map_or_else(|| error.to_string(), str::to_owned);
-                table.add_row([id.as_str(), "", "", "", &state]);
-            }
-        }
+    for row in &rows {
+        table.add_row(row.columns.each_ref().map(String::as_str));
     }
     out!("{}", table.trim_fmt());
     Ok(Exit::Done)
@@ -105,6 +121,6 @@ fn unbegun(error: &RunsError, running: bool) -> Option<&'static str> {
     empty.then_some(if running { "running" } else { "did not begin" })
 }
 
-fn time(at: jiff::Timestamp) -> String {
+fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M").to_string()
 }
