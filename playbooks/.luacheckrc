@@ -2,6 +2,7 @@
 std = "lua54"
 read_globals = {
 	"backup",
+	"cluster",
 	"confirm",
 	"each",
 	"exec",
@@ -20,6 +21,7 @@ read_globals = {
 	"status",
 	"time",
 	"try",
+	"window",
 }
 not_globals = {
 	"collectgarbage",

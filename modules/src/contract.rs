@@ -14,4 +14,5 @@ pub mod op;
 pub mod reach;
 pub mod run;
 pub mod schema;
+pub mod standing;
 pub mod text;

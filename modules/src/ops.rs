@@ -1,6 +1,7 @@
 //! The native modules: what lockstep itself can do to a cluster.
 
 pub mod backup;
+pub mod cluster;
 pub mod confirm;
 pub mod exec;
 pub mod lock;
@@ -50,6 +51,7 @@ pub fn registry() -> Registry {
         lock::module(),
         backup::module(),
         exec::module(),
+        cluster::module(),
         time::module(),
         confirm::module(),
     ])

@@ -67,6 +67,15 @@ function parallel(list, fn, options) end
 ---@return any[]
 function rolling(list, fn, options) end
 
+--- Calls a function for all items, `limit` at a time, each as soon as there is room. A failure is data; once there are more than
+--- `budget`, nothing more is begun. Then, when what is under way has ended, `over` gets the failures and returns those that
+--- still count; without it, or with too many left, `several` is raised.
+---@param list any[]
+---@param fn fun(item: any, index: integer): any
+---@param options? { limit?: integer, budget?: integer, over?: fun(failures: lockstep.Failure[]): lockstep.Failure[] }
+---@return lockstep.Tried[]
+function window(list, fn, options) end
+
 --- Calls a function, and returns its failure as data. A failing step inside doesn't hold the run.
 ---@param fn function
 ---@param ... any

@@ -89,7 +89,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    fn invalid(path: &Path, text: &str, at: usize, what: String) -> Self {
+    pub(crate) fn invalid(path: &Path, text: &str, at: usize, what: String) -> Self {
         let before = &text[..at.min(text.len())];
         let line = before.matches('\n').count() + 1;
         let column = before.len() - before.rfind('\n').map_or(0, |i| i + 1) + 1;
@@ -101,7 +101,7 @@ impl ConfigError {
         }
     }
 
-    fn unreadable(path: &Path, source: std::io::Error) -> Self {
+    pub(crate) fn unreadable(path: &Path, source: std::io::Error) -> Self {
         Self::Unreadable {
             path: path.to_owned(),
             source,
@@ -277,7 +277,7 @@ fn check(file: &File) -> Result<(), (String, String)> {
 }
 
 /// serde's words for an unknown key, with a near match instead of the whole list.
-fn explain(message: &str) -> String {
+pub(crate) fn explain(message: &str) -> String {
     let message = message.trim();
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     match (message.starts_with("unknown field"), quoted.split_first()) {

@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 use crate::bundle::{self, Playbooks};
 
 /// What playbooks see beside modules: the functions that they are written with.
-pub(crate) const FLOW: [&str; 8] = [
-    "confirm", "each", "finally", "log", "parallel", "rolling", "section", "try",
+pub(crate) const FLOW: [&str; 9] = [
+    "confirm", "each", "finally", "log", "parallel", "rolling", "section", "try", "window",
 ];
 
 /// The folder of the stubs, in a site's and among the shipped playbooks.

@@ -13,6 +13,7 @@ pub mod config;
 pub mod engine;
 pub mod event;
 pub mod failure;
+pub mod fleet;
 pub mod foreseen;
 pub mod generate;
 pub mod journal;

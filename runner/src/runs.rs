@@ -10,10 +10,12 @@
 //!                      lock             held by the process that runs it
 //! ```
 
+pub(crate) mod standing;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -88,6 +90,49 @@ impl Runs {
         }
     }
 
+    /// The state folder.
+    pub(crate) fn state(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
+    }
+
+    /// Where a run's folder is, or would be.
+    pub(crate) fn place_of(&self, id: &str) -> PathBuf {
+        self.folder.join(id)
+    }
+
+    /// Makes the folder of a run whose name is known from the start, and locks it. What an earlier process made of it before it
+    /// had begun is removed.
+    pub(crate) fn create_named(&self, id: &str) -> Result<RunFolder, RunsError> {
+        private::make_folder(&self.folder)
+            .map_err(|source| FileError::of(&self.folder, "made", source))?;
+        let path = self.folder.join(id);
+        if path.exists() && begun(&path).is_err() {
+            let folder = lock(id, path.clone())?;
+            fs::remove_dir_all(&folder.path)
+                .map_err(|source| FileError::of(&path, "removed", source))?;
+        }
+        match private::make_new_folder(&path) {
+            Ok(()) => lock(id, path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(RunsError::Locked { id: id.to_owned() })
+            }
+            Err(source) => Err(FileError::of(&path, "made", source).into()),
+        }
+    }
+
+    /// The last attempt at a run that has several, `RUN`, `RUN+2`, `RUN+3`.
+    pub(crate) fn last_attempt(&self, id: &str) -> String {
+        let mut last = id.to_owned();
+        for attempt in 2.. {
+            let next = format!("{id}+{attempt}");
+            if !self.place_of(&next).exists() {
+                break;
+            }
+            last = next;
+        }
+        last
+    }
+
     /// Makes the folder of a new run of a playbook, and locks it.
     pub(crate) fn create(&self, playbook: &str) -> Result<RunFolder, RunsError> {
         private::make_folder(&self.folder)
@@ -136,7 +181,8 @@ impl Runs {
     /// The run that somebody means who names none: the one that is running, or else the one that was last written to.
     pub(crate) fn newest(&self) -> Result<Option<String>, RunsError> {
         let rank = |id: &String| (self.is_running(id), self.written(id));
-        Ok(self.ids()?.into_iter().max_by_key(rank))
+        let named = |id: &String| !is_job(id);
+        Ok(self.ids()?.into_iter().filter(named).max_by_key(rank))
     }
 
     /// The runs, the one that was last written to first.
@@ -191,6 +237,12 @@ impl Runs {
         captured(&self.folder_of(&head.id)?, head)
     }
 
+    /// The process that has the run now, if one has.
+    pub(crate) fn process_of(&self, id: &str) -> Option<i32> {
+        let signed = fs::read_to_string(self.folder.join(id).join(LOCK)).ok()?;
+        signed.parse().ok().filter(|_| self.is_running(id))
+    }
+
     /// Whether a process has the run now.
     pub(crate) fn is_running(&self, id: &str) -> bool {
         let Ok(lock) = File::open(self.folder.join(id).join(LOCK)) else {
@@ -198,6 +250,11 @@ impl Runs {
         };
         matches!(lock.try_lock(), Err(TryLockError::WouldBlock))
     }
+}
+
+/// Whether a run is a cluster's in a rollout: `ROLLOUT.CLUSTER`. No playbook's name has a dot.
+pub(crate) fn is_job(id: &str) -> bool {
+    id.contains('.')
 }
 
 pub(crate) const JOURNAL: &str = "journal.jsonl";
@@ -221,20 +278,40 @@ pub(crate) fn begun(folder: &Path) -> Result<(), JournalError> {
 
 fn lock(id: &str, path: PathBuf) -> Result<RunFolder, RunsError> {
     let lock_path = path.join(LOCK);
-    let file = private::write(&lock_path, "")
-        .map_err(|source| FileError::of(&lock_path, "made", source))?;
+    // What the process that has it wrote there stays.
+    let mut options = private::file();
+    let opened = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&lock_path);
+    let file = opened.map_err(|source| FileError::of(&lock_path, "made", source))?;
     match file.try_lock() {
         Ok(()) => Ok(RunFolder {
             id: id.to_owned(),
             path,
-            _lock: file,
+            _lock: signed(file),
         }),
         Err(TryLockError::WouldBlock) => Err(RunsError::Locked { id: id.to_owned() }),
         Err(TryLockError::Error(source)) => Err(FileError::of(&lock_path, "locked", source).into()),
     }
 }
 
+/// Writes this process into a lock that it has, for whoever wants to interrupt it. Nothing else depends on it.
+fn signed(mut file: File) -> File {
+    let me = std::process::id().to_string();
+    let _ = file.set_len(0).and_then(|()| file.write_all(me.as_bytes()));
+    file
+}
+
 impl RunFolder {
+    /// The runs that it is one of.
+    pub(crate) fn runs(&self) -> Runs {
+        Runs {
+            folder: self.path.parent().unwrap_or(&self.path).to_owned(),
+        }
+    }
+
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

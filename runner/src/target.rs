@@ -9,10 +9,14 @@ use lockstep_modules::contract::cluster::{Cluster, MemberConfig, SshConfig};
 use lockstep_modules::contract::reach::Transport;
 use lockstep_modules::transport::ssh::Ssh;
 use lockstep_twin::{Scenario, Set, Strangers, Twin, World};
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::config::Config;
+use crate::fleet::{Jobs, Rollout};
 use crate::journal::ClusterRef;
 use crate::private;
+use crate::runs::Runs;
 
 /// A cluster, and what its file says beside.
 #[derive(Clone)]
@@ -42,6 +46,9 @@ pub enum TargetError {
         /// Why.
         source: std::io::Error,
     },
+    /// What a rollout began with can't be read.
+    #[error("what the rollout began with can't be read: {0}")]
+    Rollout(#[source] serde_json::Error),
     /// A simulated cluster that was written down isn't one.
     #[error("the simulated cluster {path} is damaged: {source}")]
     Damaged {
@@ -66,6 +73,29 @@ impl Target {
             name: ClusterRef::Twin(name),
             config,
             twin: Some(scenario),
+        }
+    }
+
+    /// The clusters of a rollout, of the fleet of this file.
+    #[must_use]
+    pub fn fleet(file: PathBuf, rollout: &Rollout) -> Self {
+        let clusters = rollout.clusters();
+        let members = clusters.map(|entry| MemberConfig::named(entry.name.as_str()));
+        let config = Config {
+            cluster: Cluster {
+                name: rollout.fleet.clone(),
+                members: members.collect(),
+                machines: Vec::new(),
+                ssh: SshConfig::default(),
+            },
+            channels: Default::default(),
+            params: Default::default(),
+            folder: PathBuf::new(),
+        };
+        Self {
+            name: ClusterRef::Fleet(file),
+            config,
+            twin: None,
         }
     }
 
@@ -110,6 +140,15 @@ impl Way {
     pub fn ssh(cluster: &Cluster) -> Result<Self, TargetError> {
         let ssh = Ssh::new(cluster).map_err(TargetError::Sockets)?;
         Ok(Self::Members(Rc::new(ssh)))
+    }
+
+    /// The way to the clusters of the rollout `id`, whose parameters these are.
+    ///
+    /// # Errors
+    /// Where they are those of no rollout.
+    pub fn jobs(runs: &Runs, id: &str, params: &Value) -> Result<Self, TargetError> {
+        let rollout = Rollout::deserialize(params).map_err(TargetError::Rollout)?;
+        Ok(Self::Members(Rc::new(Jobs::of(runs, id, &rollout))))
     }
 
     /// The way to the members of a simulated cluster, which is written down in `file` now and whenever a command has ended:

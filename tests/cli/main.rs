@@ -8,6 +8,7 @@ mod docs;
 mod errors;
 mod exits;
 mod extend;
+mod fleet;
 mod formats;
 mod generated;
 mod licences;

@@ -89,7 +89,7 @@ fn every_global_of_playbooks_has_a_type() {
     let prelude = fs::read_to_string(root().join("runner/src/script/prelude.lua")).unwrap();
     let stubs = fs::read_to_string(root().join("playbooks/types/flow.lua")).unwrap();
     for name in [
-        "confirm", "each", "finally", "parallel", "rolling", "section", "try",
+        "confirm", "each", "finally", "parallel", "rolling", "section", "try", "window",
     ] {
         assert!(
             prelude.contains(name) && stubs.contains(&format!("function {name}(")),

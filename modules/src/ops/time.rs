@@ -1,5 +1,7 @@
 //! `time`: the clock, as steps, so that a resumed run finds what it found before.
 
+mod window;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,10 +11,13 @@ use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Op, Probe};
 use crate::contract::schema::Span;
 
+pub use window::{Hours, Opening};
+
 pub(crate) fn module() -> Module {
     Module::new("time", "The clock, as steps.")
         .op::<Now>()
         .op::<Sleep>()
+        .op::<window::WindowOp>()
 }
 
 /// Tell the time.

@@ -4,6 +4,7 @@ pub(super) mod abort;
 pub(super) mod check;
 pub(super) mod completions;
 pub(super) mod doc;
+pub(super) mod fleet;
 pub(super) mod init;
 pub(super) mod man;
 pub(super) mod new;
@@ -41,7 +42,7 @@ pub(super) enum Command {
     /// Run a playbook of your own
     Run(playbook::FileArgs),
     /// List the runs
-    Runs,
+    Runs(runs::RunsArgs),
     /// Show a run: what changed, what happened, and where it stands
     Show(show::ShowArgs),
     /// Follow a run from another terminal
@@ -66,6 +67,8 @@ pub(super) enum Command {
         after_help = "It runs on simulated clusters: undisturbed, killed and resumed at every step, and with random faults."
     )]
     Check(check::CheckArgs),
+    /// Take many clusters through a playbook, ring by ring
+    Fleet(fleet::FleetArgs),
     /// Create a starter playbook
     New(new::NewArgs),
     /// Write the files that editors need to complete and check playbooks

@@ -2,8 +2,8 @@
 
 use super::app::App;
 use super::commands::{
-    Command, abort, check, completions, doc, init, man, new, plan, playbook, playbooks, preflight,
-    rehearse, report, resume, runs, show, stage, status, types, unlock, watch,
+    Command, abort, check, completions, doc, fleet, init, man, new, plan, playbook, playbooks,
+    preflight, rehearse, report, resume, runs, show, stage, status, types, unlock, watch,
 };
 use super::exit::{Exit, Fault};
 use super::line;
@@ -17,7 +17,7 @@ pub(super) fn dispatch(app: &App<'_>, command: Command) -> Result<Exit, Fault> {
         Command::Upgrade(args) => playbook::named(app, "upgrade", &args),
         Command::Stage(args) => stage::stage(app, &args),
         Command::Run(args) => playbook::file(app, &args),
-        Command::Runs => runs::runs(app.global),
+        Command::Runs(args) => runs::runs(app.global, &args),
         Command::Show(args) => show::show(app, &args),
         Command::Watch(args) => watch::watch(app, &args),
         Command::Report(args) => report::report(app, &args),
@@ -27,6 +27,7 @@ pub(super) fn dispatch(app: &App<'_>, command: Command) -> Result<Exit, Fault> {
         Command::Plan(args) => plan::plan(app, &args),
         Command::Rehearse(args) => rehearse::rehearse(app, &args),
         Command::Check(args) => check::check(app, &args),
+        Command::Fleet(args) => fleet::fleet(app, &args),
         Command::New(args) => new::new(app.global, &args),
         Command::Types(args) => types::types(app, &args),
         Command::Playbooks(args) => playbooks::playbooks(app, &args),

@@ -7,7 +7,7 @@ pub(crate) type Example = (&'static str, &'static str);
 type Commands = &'static [(&'static str, &'static [Example])];
 
 /// The commands in the order in which they are read about.
-pub(super) const GROUPS: [(&str, Commands); 6] = [
+pub(super) const GROUPS: [(&str, Commands); 7] = [
     (
         "Inspect a cluster",
         &[
@@ -163,6 +163,24 @@ pub(super) const GROUPS: [(&str, Commands); 6] = [
                 ],
             ),
         ],
+    ),
+    (
+        "Many clusters",
+        &[(
+            "fleet",
+            &[
+                (
+                    "lockstep fleet rollout update --dry-run",
+                    "show the rings of fleet.toml",
+                ),
+                ("lockstep fleet rollout update", "ring by ring"),
+                ("lockstep fleet status --watch", "from another terminal"),
+                (
+                    "lockstep fleet resume berlin-012",
+                    "a cluster's run that was held",
+                ),
+            ],
+        )],
     ),
     (
         "Before a change",

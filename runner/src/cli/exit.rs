@@ -14,6 +14,7 @@ use super::print;
 use crate::config::ConfigError;
 use crate::engine::{Divergence, EngineError};
 use crate::failure::Failure;
+use crate::fleet::{FleetError, ProgressError};
 use crate::journal::JournalError;
 use crate::plan::PlanError;
 use crate::private::FileError;
@@ -106,6 +107,14 @@ impl Fault {
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self {
             help: Some(help.into()),
+            ..self
+        }
+    }
+
+    /// It is about this cluster of a fleet.
+    pub(crate) fn within(self, cluster: &str) -> Self {
+        Self {
+            message: format!("{cluster}: {}", self.message),
             ..self
         }
     }
@@ -246,10 +255,29 @@ impl From<TargetError> for Fault {
         let exit = match &error {
             TargetError::Fault(_) => Exit::Usage,
             TargetError::Sockets(_)
+            | TargetError::Rollout(_)
             | TargetError::Unreadable { .. }
             | TargetError::Damaged { .. } => Exit::State,
         };
         Self::new(exit, error)
+    }
+}
+
+impl From<FleetError> for Fault {
+    fn from(error: FleetError) -> Self {
+        match error {
+            FleetError::File(error) => Self::from(error),
+            error => Self::usage(error),
+        }
+    }
+}
+
+impl From<ProgressError> for Fault {
+    fn from(error: ProgressError) -> Self {
+        match error {
+            ProgressError::Runs(error) => Self::from(error),
+            error => Self::usage(error),
+        }
     }
 }
 

@@ -270,8 +270,38 @@ pub(super) fn refusal<'a>(id: &str, failures: impl Iterator<Item = &'a Failure>)
 /// Members that are named in the end; of more, only the number is.
 const NAMED: usize = 6;
 
+/// What a rollout came to, in words.
+fn rolled_out(clusters: u64, value: &Value) -> String {
+    let names = |field: &str, what: &str| {
+        let names = value.get(field).and_then(Value::as_array);
+        let names: Vec<&str> = names
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        match names.as_slice() {
+            [] => String::new(),
+            few if few.len() <= NAMED => format!("; {what}: {}", few.join(", ")),
+            many => format!("; {what}: {}", many.len()),
+        }
+    };
+    let counted = if clusters == 1 {
+        "1 cluster"
+    } else {
+        &format!("{clusters} clusters")
+    };
+    format!(
+        "done: {counted}{}{}",
+        names("skipped", "skipped"),
+        names("left", "left behind")
+    )
+}
+
 /// What a playbook returned, in words where it is what the shipped ones return.
 fn result(value: &Value) -> String {
+    if let Some(clusters) = value.get("clusters").and_then(Value::as_u64) {
+        return rolled_out(clusters, value);
+    }
     let Some(changed) = value.get("changed").and_then(Value::as_object) else {
         return if value.is_null() {
             "done".to_owned()

@@ -84,6 +84,15 @@ pub(super) fn groups(command: &Command) -> impl Iterator<Item = (&'static str, V
     })
 }
 
+/// The commands below a command. Those of `op` are ops, which have a reference of their own.
+pub(super) fn subcommands(command: &Command) -> impl Iterator<Item = &Command> {
+    let own = command.get_name() != "op";
+    let below = command
+        .get_subcommands()
+        .filter(move |below| own && !below.is_hide_set());
+    below.filter(|below| below.get_name() != "help")
+}
+
 /// What a command's help ends with beside its examples.
 pub(super) fn notes(command: &Command) -> Option<String> {
     let text = command.get_after_help()?.to_string();

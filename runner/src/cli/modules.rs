@@ -92,6 +92,30 @@ fn trusted(folder: &Path) -> Result<(), Distrust> {
     Ok(())
 }
 
+/// The ops that a playbook's file may name on a cluster: those of lockstep itself, and those of the programs beside the one or the
+/// other, unless a folder is named.
+pub(super) fn of_site(
+    registry: &Registry,
+    named: Option<&Path>,
+    files: [&Path; 2],
+) -> Result<Registry, Fault> {
+    if let Some(named) = named {
+        return of_folder(registry, named);
+    }
+    let folders = files
+        .into_iter()
+        .filter(|file| file.is_file())
+        .filter_map(|file| Some(file.parent()?.join(FOLDER)));
+    let Some(folder) = folders
+        .map(|folder| absolute(&folder))
+        .find(|folder| folder.is_dir())
+    else {
+        return Ok(registry.clone());
+    };
+    trusted(&folder).map_err(|distrust| Fault::distrusted(&distrust, "--modules", &folder))?;
+    of_folder(registry, &folder)
+}
+
 /// The ops of lockstep itself, and those of a folder's programs, all of which must be usable.
 pub(super) fn of_folder(registry: &Registry, folder: &Path) -> Result<Registry, Fault> {
     strict(registry, find(&absolute(folder), registry)?)

@@ -27,7 +27,11 @@ pub fn reference(registry: &Registry) -> Result<String, Fault> {
             .iter()
             .filter(|c| group.iter().any(|g| g.get_name() == c.get_name()))
         {
-            page.push_str(&about(command));
+            page.push_str(&about(command, command.get_name()));
+            for below in help::subcommands(command) {
+                let name = format!("{} {}", command.get_name(), below.get_name());
+                page.push_str(&about(below, &name));
+            }
         }
     }
     page.push_str("\n## Global options\n\nEvery command takes them.\n\n");
@@ -47,9 +51,8 @@ pub fn reference(registry: &Registry) -> Result<String, Fault> {
     Ok(page)
 }
 
-/// The part of the page that is about one command.
-fn about(command: &Command) -> String {
-    let name = command.get_name();
+/// The part of the page that is about one command, by the name under which it is typed.
+fn about(command: &Command, name: &str) -> String {
     let about = command
         .get_about()
         .map(ToString::to_string)
@@ -60,7 +63,8 @@ fn about(command: &Command) -> String {
         .strip_prefix("Usage: ")
         .unwrap_or_default()
         .to_owned();
-    let mut text = format!("\n### {name}\n\n{about}: `{usage}`\n");
+    let level = if name.contains(' ') { "####" } else { "###" };
+    let mut text = format!("\n{level} {name}\n\n{about}: `{usage}`\n");
     let own: Vec<&Arg> = command
         .get_arguments()
         .filter(|arg| {
@@ -81,11 +85,14 @@ fn about(command: &Command) -> String {
     if let Some(notes) = help::notes(command) {
         let _ = write!(text, "\n```text\n{notes}\n```\n");
     }
-    text.push_str("\n```sh\n");
-    for (line, what) in examples(name) {
-        let _ = writeln!(text, "{line}  # {what}");
+    let examples = examples(name);
+    if !examples.is_empty() {
+        text.push_str("\n```sh\n");
+        for (line, what) in examples {
+            let _ = writeln!(text, "{line}  # {what}");
+        }
+        text.push_str("```\n");
     }
-    text.push_str("```\n");
     text
 }
 

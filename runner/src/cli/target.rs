@@ -21,26 +21,31 @@ pub(super) const DEFAULT: &str = "cluster.toml";
 
 /// The cluster that the command line names.
 pub(super) fn named(global: &Global) -> Result<Target, Fault> {
-    let name = global.cluster.clone().unwrap_or_else(|| DEFAULT.to_owned());
-    if let Some(scenario) = twin(&name)? {
+    if let Some(named) = &global.cluster {
+        return of(named, global);
+    }
+    if !Path::new(DEFAULT).exists() {
+        return Err(Fault::usage("which cluster? There is no cluster.toml here").help(
+            "lockstep init USER@MEMBER        writes one\nlockstep … --cluster FILE        names one\nlockstep … --cluster twin:3      simulates one",
+        ));
+    }
+    trusted()?;
+    of(DEFAULT, global)
+}
+
+/// The cluster of this name: simulated, or of a file.
+pub(super) fn of(name: &str, global: &Global) -> Result<Target, Fault> {
+    if let Some(scenario) = twin(name)? {
         let name = name.strip_prefix("twin").unwrap_or_default().to_owned();
         return Ok(Target::simulated(name, scenario));
     }
-    if global.cluster.is_none() {
-        if !Path::new(DEFAULT).exists() {
-            return Err(Fault::usage("which cluster? There is no cluster.toml here").help(
-                "lockstep init USER@MEMBER        writes one\nlockstep … --cluster FILE        names one\nlockstep … --cluster twin:3      simulates one",
-            ));
-        }
-        trusted()?;
-    }
-    if !Path::new(&name).exists() {
-        let near = near_file(Path::new(&name), &["twin:1", "twin:3", "twin:5"]);
+    if !Path::new(name).exists() {
+        let near = near_file(Path::new(name), &["twin:1", "twin:3", "twin:5"]);
         return Err(Fault::usage(format!(
             "there is no cluster file {name:?}{near}"
         )));
     }
-    let mut config = Config::read(Path::new(&name))?;
+    let mut config = Config::read(Path::new(name))?;
     with_ssh_config(&mut config.cluster, global);
     let file = PathBuf::from(name);
     Ok(Target {

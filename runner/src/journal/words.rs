@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::path::StepPath;
 
-/// Which cluster a run is about. On disk a text, as it was named: a file's path, `twin:4`, or `twin, NAME` of a rehearsal.
+/// Which cluster a run is about. On disk a text, as it was named: a file's path, `twin:4`, `twin, NAME` of a rehearsal, or
+/// `fleet:FILE` of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum ClusterRef {
@@ -15,7 +16,12 @@ pub enum ClusterRef {
     File(PathBuf),
     /// A simulated one, by what follows `twin`.
     Twin(String),
+    /// The clusters of a fleet, by its file.
+    Fleet(PathBuf),
 }
+
+/// What the texts of fleets begin with.
+const FLEET: &str = "fleet:";
 
 impl ClusterRef {
     /// Whether it is simulated, so that nothing real is reached, and what was made to go wrong there can be cleared.
@@ -33,6 +39,9 @@ impl Default for ClusterRef {
 
 impl From<String> for ClusterRef {
     fn from(text: String) -> Self {
+        if let Some(file) = text.strip_prefix(FLEET) {
+            return Self::Fleet(file.into());
+        }
         match text.strip_prefix("twin") {
             Some(rest) if rest.is_empty() || rest.starts_with([':', ',']) => {
                 Self::Twin(rest.to_owned())
@@ -53,6 +62,7 @@ impl fmt::Display for ClusterRef {
         match self {
             Self::File(file) => file.display().fmt(f),
             Self::Twin(rest) => write!(f, "twin{rest}"),
+            Self::Fleet(file) => write!(f, "{FLEET}{}", file.display()),
         }
     }
 }
@@ -100,6 +110,9 @@ mod tests {
             assert!(cluster.is_simulated());
             assert_eq!(cluster.to_string(), simulated);
         }
+        let fleet = ClusterRef::from("fleet:/srv/fleet.toml".to_owned());
+        assert_eq!(fleet, ClusterRef::Fleet("/srv/fleet.toml".into()));
+        assert_eq!(fleet.to_string(), "fleet:/srv/fleet.toml");
         for file in ["/srv/twin", "twins.toml", "twin.toml", "cluster.toml"] {
             let cluster = ClusterRef::from(file.to_owned());
             assert_eq!(cluster, ClusterRef::File(file.into()));

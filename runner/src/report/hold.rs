@@ -1,5 +1,9 @@
 //! What a held run needs a person for: what to type next, in the order in which one would try them.
 
+use lockstep_modules::contract::cmd::quote;
+use lockstep_modules::ops::cluster::STOPPED;
+use serde_json::Value;
+
 use super::failure::{Teller, head};
 use super::harmless::harmless;
 use crate::account::is_gate;
@@ -24,6 +28,9 @@ impl Suggestion {
 ///
 /// `simulated` says that the cluster is, so that what was made to go wrong there can be ended.
 pub(crate) fn suggestions(id: &str, held: &[Held], simulated: bool) -> Vec<Suggestion> {
+    if let Some(clusters) = held.iter().find_map(stopped) {
+        return of_rollout(id, &clusters);
+    }
     let mut suggestions = Vec::new();
     if simulated {
         let command = format!("lockstep resume {id} --mend");
@@ -62,6 +69,32 @@ pub(crate) fn suggestions(id: &str, held: &[Held], simulated: bool) -> Vec<Sugge
     suggestions
 }
 
+/// The clusters whose runs stopped, where that is why a rollout is held.
+fn stopped(held: &Held) -> Option<Vec<&str>> {
+    let clusters = held.failure.detail.get(STOPPED)?.as_array()?;
+    Some(clusters.iter().filter_map(Value::as_str).collect())
+}
+
+/// What can be typed about a rollout that is held because of these clusters.
+fn of_rollout(id: &str, clusters: &[&str]) -> Vec<Suggestion> {
+    let first = clusters.first().copied().unwrap_or("CLUSTER");
+    let typed =
+        |what, words: &str| Suggestion::new(what, format!("lockstep fleet {words} -r {id}"));
+    vec![
+        typed("see why each of them stopped", "held"),
+        typed(
+            "fix a cluster's cause, then continue its run",
+            &format!("resume {}", quote(first)),
+        ),
+        typed(
+            "or take the cluster out of the rollout",
+            &format!("skip {} --why TEXT", quote(first)),
+        ),
+        typed("then continue the rollout", "continue"),
+        typed("or end it; runs of clusters stay as they are", "abort"),
+    ]
+}
+
 /// How a cluster without a majority is recovered, which is nothing that lockstep does.
 const RECOVER: &str = "https://canonical.com/microcloud/docs/latest/how-to/recover/";
 
@@ -91,9 +124,11 @@ pub(crate) fn message(
         String::new()
     };
     let reasons = reasons(held, teller);
-    format!(
-        "{id} is held at {places}\nThe cluster is left as it is; nothing was undone. What you can do:\n{suggestions}{recover}{reasons}"
-    )
+    let left = match held.iter().find_map(stopped) {
+        Some(_) => "No more clusters are begun.",
+        None => "The cluster is left as it is; nothing was undone.",
+    };
+    format!("{id} is held at {places}\n{left} What you can do:\n{suggestions}{recover}{reasons}")
 }
 
 /// Why: for each step its failure in full.

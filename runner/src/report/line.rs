@@ -183,6 +183,7 @@ impl<W: Write> Reporter for LineReporter<W> {
             } => {
                 let how = match replayed {
                     0 => format!("{playbook} of {cluster} ({})", members.join(", ")),
+                    1 => format!("continuing {playbook} of {cluster} after 1 step"),
                     n => format!("continuing {playbook} of {cluster} after {n} steps"),
                 };
                 self.run_started(at, run, &how);

@@ -1,6 +1,6 @@
 -- What playbooks see of lockstep, built over the primitives that the host hands in.
 -- There are two ways out of here, both by `yield`: a step, and a fork of strands. All else is plain Lua.
-local host, library = ...
+local host, library, strands = ...
 
 local yield, isyieldable = coroutine.yield, coroutine.isyieldable
 local raw_pcall, raw_xpcall, raw_tostring, raw_load = pcall, xpcall, tostring, load
@@ -210,102 +210,6 @@ local function each(list, fn)
 	end
 end
 
-local function fork(who, list, fn, limit)
-	local labels = labels_of(who, list)
-	check_function(who, fn)
-	may_wait(who)
-	if #labels == 0 then
-		return labels, {}
-	end
-	local results = yield("fork", labels, limit or #labels, function(i)
-		return fn(list[i], i)
-	end)
-	return labels, results
-end
-
-local function several(labels, results)
-	local failures = {}
-	for i, label in ipairs(labels) do
-		if results[i] and not results[i].ok then
-			local failure = results[i].error
-			failure.label = label
-			failures[#failures + 1] = failure
-		end
-	end
-	return failures
-end
-
-local function raise_several(failures, of)
-	-- Where the run is aborted, that is why the strands failed, and all there is to say.
-	check_cancelled()
-	local first = failures[1]
-	local more = #failures > 1 and raw_format(" and %d more", #failures - 1) or ""
-	error(
-		prelude.failure {
-			kind = "several",
-			message = raw_format("%d of %d failed: %s: %s%s", #failures, of, first.label, first.message, more),
-			failures = failures,
-			site = host.site(),
-		},
-		0
-	)
-end
-
-local function values(results)
-	local out = {}
-	for i, result in ipairs(results) do
-		out[i] = result.value
-	end
-	return out
-end
-
-local function parallel(list, fn, options)
-	options = check_options("parallel", options, { limit = true })
-	check_count("parallel", "limit", options.limit, 1)
-	local labels, results = fork("parallel", list, fn, options.limit)
-	local failures = several(labels, results)
-	if #failures > 0 then
-		raise_several(failures, #labels)
-	end
-	return values(results)
-end
-
-local function rolling(list, fn, options)
-	options = check_options("rolling", options, { batch = true, max_failed = true, between = true })
-	check_count("rolling", "batch", options.batch, 1)
-	check_count("rolling", "max_failed", options.max_failed, 0)
-	local all, batch, max_failed = labels_of("rolling", list), options.batch or 1, options.max_failed or 0
-	local failures, out = {}, {}
-	for first = 1, #all, batch do
-		local part = { unpack(list, first, math.min(first + batch - 1, #all)) }
-		-- As long as a failure more would be put up with, failures are data and not a reason to hold.
-		local tolerant = #failures < max_failed
-		if tolerant then
-			host.catch(1)
-		end
-		local labels, results = fork("rolling", part, fn)
-		if tolerant then
-			host.catch(-1)
-		end
-		for _, failure in ipairs(several(labels, results)) do
-			failures[#failures + 1] = failure
-			if #failures <= max_failed then
-				host.warn(raw_tostring(failure))
-			end
-		end
-		for i, value in pairs(values(results)) do
-			out[first + i - 1] = value
-		end
-		if #failures > max_failed then
-			raise_several(failures, #all)
-		end
-		if options.between and first + batch <= #all then
-			scoped("between", options.between, part)
-		end
-	end
-	return out
-end
-
 -- Errors as data.
 
 local function catching(protected, fn, ...)
@@ -350,6 +254,18 @@ local function finally(body, cleanup)
 end
 
 local library = library(host, raise, traced, safe_tostring)
+
+local strands = strands(host, {
+	check_cancelled = check_cancelled,
+	check_count = check_count,
+	check_function = check_function,
+	check_options = check_options,
+	labels_of = labels_of,
+	may_wait = may_wait,
+	failure = prelude.failure,
+	scoped = scoped,
+	try = try,
+})
 
 -- A table that can only be read, and only where something is.
 local function frozen(name, t)
@@ -451,12 +367,12 @@ local known = {
 	math = frozen("math", without(math, { "randomseed" })),
 	next = library.next,
 	pairs = library.pairs,
-	parallel = parallel,
+	parallel = strands.parallel,
 	print = say "info",
 	rawequal = rawequal,
 	rawget = rawget,
 	rawlen = rawlen,
-	rolling = rolling,
+	rolling = strands.rolling,
 	section = section,
 	select = select,
 	setmetatable = library.setmetatable,
@@ -470,6 +386,7 @@ local known = {
 	try = try,
 	type = type,
 	utf8 = frozen("utf8", utf8),
+	window = strands.window,
 }
 
 function known.pcall(fn, ...)

@@ -93,7 +93,8 @@ pub(super) fn build(
         .call::<()>(seed.cast_signed())?;
     let own = |text: &'static str| lua.load(text).set_name("=prelude");
     let library = own(include_str!("library.lua")).into_function()?;
-    let prelude: Table = own(include_str!("prelude.lua")).call((host, library))?;
+    let strands = own(include_str!("strands.lua")).into_function()?;
+    let prelude: Table = own(include_str!("prelude.lua")).call((host, library, strands))?;
     Ok((lua, prelude))
 }
 

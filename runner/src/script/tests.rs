@@ -227,6 +227,38 @@ fn a_rolling_that_puts_up_with_failures_takes_them_as_data() {
 }
 
 #[test]
+fn a_window_slides_and_begins_nothing_over_its_budget() {
+    let body = r#"
+        local r = window({ "m1", "m2", "m3", "m4" }, function(m)
+            demo.act { member = m, n = 1 }
+            demo.act { member = m, n = 2 }
+        end, { limit = 2 })
+        return #r
+    "#;
+    let (trace, outcome) = play(load(body).unwrap(), m2_fails);
+    insta::assert_snapshot!(format!("{}\n{}", trace.join("\n"), shown(&outcome)));
+}
+
+#[test]
+fn a_window_continues_once_its_failures_count_no_more() {
+    let body = r#"
+        local r = window({ "m1", "m2", "m3" }, function(m)
+            demo.act { member = m }
+            return m .. "!"
+        end, {
+            limit = 1,
+            over = function(failures)
+                demo.act { list = { failures[1].label, failures[1].message } }
+                return {}
+            end,
+        })
+        return { r[1].value, r[2].error.message, r[3].value }
+    "#;
+    let (trace, outcome) = play(load(body).unwrap(), m2_fails);
+    insta::assert_snapshot!(format!("{}\n{}", trace.join("\n"), shown(&outcome)));
+}
+
+#[test]
 fn failures_are_data_inside_try_and_pcall_and_in_their_forks() {
     let body = r#"
         local r = try(demo.act, { member = "m2" })

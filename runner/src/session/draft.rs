@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lockstep_modules::contract::op::Registry;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{Session, SessionError};
-use crate::bundle::Main;
+use crate::bundle::{Finder, Main};
 use crate::clock::Clock;
 use crate::engine::Start;
 use crate::failure::Failure;
-use crate::journal::{FORMAT, Head, Journal, MemoryJournal};
+use crate::fleet::{self, Rollout};
+use crate::journal::{ClusterRef, FORMAT, Head, Journal, MemoryJournal};
 use crate::plan::Plan;
 use crate::programs;
 use crate::runs::Runs;
@@ -29,6 +30,8 @@ pub struct Draft {
     script: Script,
     main: String,
     name: String,
+    /// The run's name, where it is known before; a number after the playbook's otherwise.
+    id: Option<String>,
     params: Value,
     target: Target,
 }
@@ -65,6 +68,22 @@ impl Draft {
         Self::started(registry, script, main.main, main.name, target, params)
     }
 
+    /// A rollout of a fleet.
+    ///
+    /// # Errors
+    /// With the line, for anything wrong with its playbook.
+    pub fn rollout(
+        registry: &Registry,
+        finder: Finder,
+        target: &Target,
+        rollout: &Rollout,
+    ) -> Result<Self, Failure> {
+        let registry = fleet::registry(registry);
+        let script = Script::load(fleet::PLAYBOOK, Box::new(finder), &registry, SEED)?;
+        let name = || fleet::PLAYBOOK.to_owned();
+        Self::started(&registry, script, name(), name(), target, json!(rollout))
+    }
+
     /// A script with parameters that are as they should be.
     pub(super) fn started(
         registry: &Registry,
@@ -80,9 +99,17 @@ impl Draft {
             script,
             main,
             name,
+            id: None,
             params,
             target: target.clone(),
         })
+    }
+
+    /// Gives the run a name, so that it is begun once.
+    #[must_use]
+    pub fn named(mut self, id: &str) -> Self {
+        self.id = Some(id.to_owned());
+        self
     }
 
     /// The playbook.
@@ -115,9 +142,10 @@ impl Draft {
     /// # Errors
     /// Where something can't be written, or the cluster can't be worked with.
     pub fn begin(self, begin: Begin<'_>) -> Result<Session, SessionError> {
-        let folder = match begin.runs {
-            Some(runs) => Some(runs.create(&self.name)?),
-            None => None,
+        let folder = match (begin.runs, &self.id) {
+            (Some(runs), Some(name)) => Some(runs.create_named(name)?),
+            (Some(runs), None) => Some(runs.create(&self.name)?),
+            (None, _) => None,
         };
         let (mut registry, mut programs, mut bundle) = (self.registry, None, BTreeMap::new());
         let mut journal: Box<dyn Journal> = Box::new(MemoryJournal::default());
@@ -133,9 +161,13 @@ impl Draft {
         let cluster = self.target.config.cluster.clone();
         let way = match begin.way {
             Some(way) => way,
-            None => self
-                .target
-                .way(folder.as_ref().map(|f| f.file("twin.json")))?,
+            None => match (&self.target.name, begin.runs) {
+                (ClusterRef::Fleet(_), Some(runs)) => Way::jobs(runs, &id, &self.params)?,
+                _ => {
+                    let file = folder.as_ref().map(|f| f.file("twin.json"));
+                    self.target.way(file)?
+                }
+            },
         };
         let head = Head {
             format: FORMAT,

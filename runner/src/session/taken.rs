@@ -10,7 +10,8 @@ use super::{Session, SessionError};
 use crate::bundle::Main;
 use crate::clock::Clock;
 use crate::engine::{Decisions, Resume, Start};
-use crate::journal::{FileJournal, Head, History};
+use crate::fleet;
+use crate::journal::{ClusterRef, FileJournal, Head, History};
 use crate::plan::{self, Plan};
 use crate::programs;
 use crate::runs::{RunFolder, Runs};
@@ -97,6 +98,10 @@ impl TakenUp {
             (None, Some(captured)) => native.with(programs::captured(&self.folder.path, captured)?),
             (None, None) => native.clone(),
         };
+        let registry = match &self.head().target {
+            ClusterRef::Fleet(_) => fleet::registry(&registry),
+            _ => registry,
+        };
         let mut called = self.history.steps.values();
         match called.find(|step| registry.op(&step.op).is_err()) {
             None => Ok(registry),
@@ -160,10 +165,10 @@ impl TakenUp {
             return Err(SessionError::OtherMembers(head.cluster.names().join(", ")));
         }
         script.start(&head.cluster, &head.params)?;
-        let way = if simulated {
-            simulation(&folder.file("twin.json"), choices.mend)?
-        } else {
-            Way::ssh(&cluster)?
+        let way = match &head.target {
+            ClusterRef::Twin(_) => simulation(&folder.file("twin.json"), choices.mend)?,
+            ClusterRef::Fleet(_) => Way::jobs(&folder.runs(), &folder.id, &head.params)?,
+            ClusterRef::File(_) => Way::ssh(&cluster)?,
         };
         // A simulated cluster stood still in the meantime.
         let clock = match &way {

@@ -115,15 +115,18 @@ fn about_all(command: &Command) -> Roff {
 fn about_one(command: &Command) -> Roff {
     let mut roff = Roff::new();
     if command.has_subcommands() {
-        roff.control("SH", ["OPS"]);
-        for op in command
-            .get_subcommands()
-            .filter(|op| op.get_name() != "help")
-        {
-            let about = op.get_about().map(ToString::to_string).unwrap_or_default();
+        let title = if command.get_name() == "op" {
+            "OPS"
+        } else {
+            "COMMANDS"
+        };
+        roff.control("SH", [title]);
+        let below = command.get_subcommands();
+        for below in below.filter(|c| c.get_name() != "help" && !c.is_hide_set()) {
+            let about = below.get_about().map(ToString::to_string);
             roff.control("TP", [])
-                .text([bold(op.get_name())])
-                .text([roman(about)]);
+                .text([bold(below.get_name())])
+                .text([roman(about.unwrap_or_default())]);
         }
     }
     if let Some(more) = help::notes(command) {

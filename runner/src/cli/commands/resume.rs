@@ -18,16 +18,16 @@ use crate::cli::global::Global;
 use crate::cli::shown::{Shown, is_screen};
 use crate::cli::{modules, params, print, target};
 use crate::engine::{Decisions, EngineError, Finish, Held};
-use crate::journal::{History, Step};
+use crate::journal::{ClusterRef, History, Step};
 use crate::path::StepPath;
 use crate::programs::Captured;
 use crate::report::harmless;
 use crate::report::hold::{self, Suggestion, assumed};
 use crate::secret::Secrets;
-use crate::session::{Choices, SessionError, TakenUp};
+use crate::session::{Choices, Played, SessionError, TakenUp};
 
 /// How a run is continued.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct ResumeArgs {
     /// The run, for example update-14
     run: String,
@@ -37,12 +37,8 @@ pub(crate) struct ResumeArgs {
     /// Mark this step done, with this result as JSON; can be repeated
     #[arg(long, value_name = "STEP[=RESULT]")]
     assume_done: Vec<String>,
-    /// Pass the failures of all held steps to the playbook, which cleans up and ends
-    #[arg(long)]
-    deliver: bool,
-    /// Continue even if something else changed the cluster
-    #[arg(long)]
-    trust_cluster: bool,
+    #[command(flatten)]
+    how: How,
     /// Continue with this playbook instead of the captured one; it must match what was done so far
     #[arg(long, value_name = "FILE|NAME")]
     playbook: Option<String>,
@@ -52,18 +48,38 @@ pub(crate) struct ResumeArgs {
     /// Stop following the run's plan
     #[arg(long)]
     without_plan: bool,
-    /// Rehearsals only: clear all faults before continuing
-    #[arg(long)]
-    mend: bool,
     /// Rehearsals only: simulated seconds per real second
     #[arg(long, value_name = "N", value_parser = super::rehearse::speed)]
     speed: Option<f64>,
-    /// Answer yes to every prompt
-    #[arg(long)]
-    yes: bool,
     /// On a further failure: hold the run, or pass the failure to the playbook
     #[arg(long, value_name = "WHAT", value_parser = ["hold", DELIVER], default_value = "hold")]
     on_failure: String,
+}
+
+/// What is decided without naming a step.
+#[derive(Args, Clone, Copy, Default)]
+pub(crate) struct How {
+    /// Pass the failures of all held steps to the playbook, which cleans up and ends
+    #[arg(long)]
+    pub(crate) deliver: bool,
+    /// Continue even if something else changed the cluster
+    #[arg(long)]
+    pub(crate) trust_cluster: bool,
+    /// Rehearsals only: clear all faults before continuing
+    #[arg(long)]
+    pub(crate) mend: bool,
+    /// Answer yes to every prompt
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+impl From<How> for ResumeArgs {
+    fn from(how: How) -> Self {
+        Self {
+            how,
+            ..Self::default()
+        }
+    }
 }
 
 /// What is typed to continue a run, and to abort it.
@@ -85,12 +101,56 @@ pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
     continue_run(app, &common, Some(args))
 }
 
-/// Continues a run: as `resumed` asks, or, where nobody resumes it, to abort it.
+impl<'a> Common<'a> {
+    /// A run that continues with what it captured.
+    pub(super) fn of(run: &'a str) -> Self {
+        Self {
+            run,
+            assume_done: &[],
+            playbook: None,
+            secret: &[],
+        }
+    }
+}
+
+/// A run that was continued, and how that came out.
+pub(super) struct Continued {
+    played: Played,
+    aborting: bool,
+    registry: Registry,
+}
+
+/// Continues a run: as `resumed` asks, or, where nobody resumes it, to abort it. Tells how it ended.
 pub(super) fn continue_run(
     app: &App<'_>,
     common: &Common<'_>,
     resumed: Option<&ResumeArgs>,
 ) -> Result<Exit, Fault> {
+    let continued = played(app, common, resumed, Shown::of_run(app.global))?;
+    let Continued {
+        played,
+        aborting,
+        registry,
+    } = continued;
+    let runs = app.runs()?;
+    if let (true, false, Finish::Held(held)) = (aborting, app.global.json, &played.finish) {
+        not_restored(&played.id, held, &runs.history(&played.id)?);
+        return Ok(Exit::Held);
+    }
+    let exit = tell(&played, app.global);
+    if exit == Exit::Aborted && !app.global.json {
+        stays(&registry, &runs.history(&played.id)?);
+    }
+    Ok(exit)
+}
+
+/// Continues a run, of which this is shown.
+pub(super) fn played(
+    app: &App<'_>,
+    common: &Common<'_>,
+    resumed: Option<&ResumeArgs>,
+    shown: Shown,
+) -> Result<Continued, Fault> {
     let (abort, speed) = (resumed.is_none(), resumed.and_then(|args| args.speed));
     let is_set = |flag: fn(&ResumeArgs) -> bool| resumed.is_some_and(flag);
     let runs = app.runs()?;
@@ -101,6 +161,7 @@ pub(super) fn continue_run(
     let named = named.transpose()?;
     let script = taken.script(&registry, named)?;
     let simulated = taken.is_simulated();
+    let looks = matches!(taken.head().target, ClusterRef::File(_));
     let secrets = params::secrets(
         script.playbook(),
         &taken.head().params,
@@ -115,10 +176,10 @@ pub(super) fn continue_run(
         cluster: cluster_of(&taken, app.global)?,
         decisions: decisions(&registry, taken.history(), &secrets, common, resumed)?,
         secrets,
-        trust_cluster: is_set(|args| args.trust_cluster),
+        trust_cluster: is_set(|args| args.how.trust_cluster),
         abort,
         without_plan: is_set(|args| args.without_plan),
-        mend: is_set(|args| args.mend),
+        mend: is_set(|args| args.how.mend),
     };
     let speed = speed.or(app.global.pace);
     let runtime = runtime(simulated || speed.is_some())?;
@@ -128,12 +189,12 @@ pub(super) fn continue_run(
     let session = taken.resume(registry.clone(), script, choices)?;
     let now = session.sources();
     let front = Front {
-        shown: Shown::of_run(app.global),
-        yes: is_set(|args| args.yes),
+        shown,
+        yes: is_set(|args| args.how.yes),
         deliver_failures: is_set(|args| args.on_failure == DELIVER),
         speed,
     };
-    if !simulated && matches!(front.shown, Shown::All { .. }) && !is_screen() {
+    if looks && matches!(front.shown, Shown::All { .. }) && !is_screen() {
         out!("{}: looking at the cluster first", session.id);
     }
     let played = runtime.block_on(front.play(session));
@@ -141,15 +202,11 @@ pub(super) fn continue_run(
         EngineError::Divergence(at) => Fault::diverged(&at, &then, &now),
         error => Fault::from(error),
     })?;
-    if let (true, false, Finish::Held(held)) = (aborting, app.global.json, &played.finish) {
-        not_restored(&played.id, held, &runs.history(&played.id)?);
-        return Ok(Exit::Held);
-    }
-    let exit = tell(&played, app.global);
-    if exit == Exit::Aborted && !app.global.json {
-        stays(&registry, &runs.history(&played.id)?);
-    }
-    Ok(exit)
+    Ok(Continued {
+        played,
+        aborting,
+        registry,
+    })
 }
 
 /// The members stay those of the run; how they are reached may be another way now.
@@ -279,7 +336,7 @@ fn decisions(
 ) -> Result<Decisions, Fault> {
     let mut decisions = resumed.map_or_else(Decisions::default, |args| Decisions {
         retry: args.retry.iter().cloned().collect(),
-        deliver: args.deliver,
+        deliver: args.how.deliver,
         ..Decisions::default()
     });
     for given in common.assume_done {

@@ -1,5 +1,6 @@
 //! `runs`: what was run, and where it stands.
 
+use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -8,31 +9,9 @@ use crate::cli::front::state;
 use crate::cli::global::Global;
 use crate::cli::print;
 use crate::cli::table::table;
-use crate::journal::{History, JournalError, Phase};
-use crate::path::StepPath;
-use crate::runs::{Runs, RunsError};
-
-/// Where a run stands, in a word.
-fn standing(history: &History, running: bool) -> &'static str {
-    match &history.end {
-        Some(Ok(_)) => "done",
-        Some(Err(_)) if history.cancelled.is_some() => "aborted",
-        Some(Err(_)) if history.refused() => "refused",
-        Some(Err(_)) => "failed",
-        None if running => "running",
-        None if held(history).next().is_some() => "held",
-        None if history.suspended.is_some() => "suspended",
-        None => "broken off",
-    }
-}
-
-fn held(history: &History) -> impl Iterator<Item = &StepPath> {
-    history
-        .steps
-        .iter()
-        .filter(|(_, s)| matches!(s.phase, Phase::Held { .. }))
-        .map(|(path, _)| path)
-}
+use crate::journal::{History, JournalError};
+use crate::runs::standing::{held, standing};
+use crate::runs::{Runs, RunsError, is_job};
 
 /// A run as it is listed. Its history isn't kept: there may be thousands.
 struct Row {
@@ -53,7 +32,7 @@ impl Row {
                     history.head.cluster.name.clone(),
                     time(history.began),
                     history.completions.len().to_string(),
-                    standing(&history, running).to_owned(),
+                    standing(&history, running).to_string(),
                 ],
                 brief,
             },
@@ -71,10 +50,18 @@ impl Row {
     }
 }
 
-pub(crate) fn runs(global: &Global) -> Result<Exit, Fault> {
+/// Which runs are listed.
+#[derive(Args)]
+pub(crate) struct RunsArgs {
+    /// Also the runs of clusters in rollouts
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn runs(global: &Global, args: &RunsArgs) -> Result<Exit, Fault> {
     let runs = Runs::in_state(&state(global)?);
     // One that can't be read is listed all the same.
-    let ids = runs.ids()?.into_iter();
+    let ids = runs.ids()?.into_iter().filter(|id| args.all || !is_job(id));
     let mut rows: Vec<Row> = ids.map(|id| Row::read(&runs, id)).collect();
     // The latest stands last, whatever its playbook; those of which nobody knows when they began stand first.
     rows.sort_by_key(|row| row.began);

@@ -1,0 +1,76 @@
+//! `cluster.settle`: the end of a ring.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::job::{LONGEST, STOPPED, counted, states, unwell};
+use crate::contract::cx::Cx;
+use crate::contract::error::OpError;
+use crate::contract::op::{Effect, Op};
+use crate::contract::schema::{Member, Span};
+use crate::contract::standing::Standing;
+
+/// End a ring: continue if the runs of all these clusters are done, or if the operator agrees to leave the others behind.
+///
+/// Where nobody is there to be asked, the rollout holds here.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SettleArgs {
+    /// The ring.
+    ring: String,
+    /// The clusters whose runs stopped before their end, as far as the playbook saw.
+    clusters: Vec<Member>,
+}
+
+/// Who is left behind.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct SettleOut {
+    /// The clusters whose runs aren't done.
+    left: Vec<Member>,
+    /// Those that were taken out of the rollout meanwhile.
+    skipped: Vec<Member>,
+}
+
+pub(crate) struct Settle;
+
+impl Op for Settle {
+    const NAME: &'static str = "cluster.settle";
+    const EFFECT: Effect = Effect::Read;
+    /// People sleep.
+    const TIMEOUT: Span = LONGEST;
+    type Args = SettleArgs;
+    type Out = SettleOut;
+
+    fn headline(args: &SettleArgs) -> String {
+        args.ring.clone()
+    }
+
+    fn summary(out: &SettleOut) -> String {
+        match out.left.len() {
+            0 => "all done".to_owned(),
+            n => format!("{n} left behind"),
+        }
+    }
+
+    async fn run(cx: &Cx, args: SettleArgs) -> Result<SettleOut, OpError> {
+        let states = states(cx, &args.clusters).await?;
+        let (left, lines) = unwell(&states);
+        let skipped = states
+            .iter()
+            .filter(|(_, job)| job.state == Standing::Skipped);
+        let skipped = skipped.map(|(cluster, _)| cluster.clone()).collect();
+        if left.is_empty() {
+            return Ok(SettleOut { left, skipped });
+        }
+        let ring = format!(" of ring {}", args.ring);
+        let open = format!("{} not done:{lines}", counted(left.len(), &ring));
+        match cx
+            .ask_operator(&format!("{open}\nContinue without them?"))
+            .await
+        {
+            Some(true) => Ok(SettleOut { left, skipped }),
+            _ => Err(OpError::refused(open).with(STOPPED, json!(left))),
+        }
+    }
+}

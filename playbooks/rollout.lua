@@ -1,0 +1,111 @@
+-- Takes the clusters of a fleet through a playbook, ring by ring. It isn't listed: its parameters are the fleet's rings, which
+-- `lockstep fleet rollout` makes of fleet.toml.
+
+local flow = require "flow"
+
+-- The names in a list of failures, each of which carries that of its cluster.
+local function labels(failures)
+	local names = {}
+	for i, failure in ipairs(failures) do
+		names[i] = failure.label
+	end
+	return names
+end
+
+-- Those failures whose clusters are in a list of names.
+local function of(failures, names)
+	local left = {}
+	for _, failure in ipairs(failures) do
+		for _, name in ipairs(names) do
+			if failure.label == name then
+				left[#left + 1] = failure
+			end
+		end
+	end
+	return left
+end
+
+-- Begins the run of each cluster of a ring as soon as there is room, as long as the budget allows. Returns the names of the
+-- clusters whose runs are done, of those that were skipped, and of the others.
+local function take(ring)
+	-- How long a run of this ring takes, as far as is known: what is begun has to fit into the rest of its window.
+	local longest = 0
+	local function one(entry)
+		if entry.window then
+			local w = entry.window
+			time.window {
+				days = w.days,
+				hours = w.hours,
+				zone = w.zone,
+				not_on = w.not_on,
+				room = longest > 0 and longest .. "s" or nil,
+			}
+		end
+		local run = cluster.run { member = entry.name }
+		if run.outcome == "done" then
+			longest = math.max(longest, run.seconds)
+		elseif run.outcome ~= "skipped" then
+			error(run.why and run.outcome .. ": " .. run.why or run.outcome, 0)
+		end
+		return run.outcome
+	end
+	local taken = window(ring.clusters, one, {
+		limit = ring.limit,
+		budget = ring.budget,
+		-- Holds the rollout until enough of them are done, or taken out of it.
+		over = function(failures)
+			return of(failures, cluster.budget({ clusters = labels(failures), budget = ring.budget }).left)
+		end,
+	})
+	local done, skipped, others = {}, {}, {}
+	for i, entry in ipairs(ring.clusters) do
+		local names = taken[i].ok and done or others
+		if taken[i].value == "skipped" then
+			names = skipped
+		end
+		names[#names + 1] = entry.name
+	end
+	return done, skipped, others
+end
+
+local function add(all, more)
+	for _, name in ipairs(more) do
+		all[#all + 1] = name
+	end
+end
+
+return flow.playbook {
+	api = 1,
+	about = "Take the clusters of a fleet through a playbook, ring by ring.",
+	stages = function(p)
+		local names = {}
+		for i, ring in ipairs(p.rings) do
+			names[i] = ring.name
+		end
+		return names
+	end,
+	run = function(_, p)
+		local count, skipped, left = 0, {}, {}
+		each(p.rings, function(ring)
+			if ring.approve then
+				confirm(("Begin ring %s with %d clusters?"):format(ring.name, #ring.clusters))
+			end
+			local done, out, others = take(ring)
+			count = count + #done
+			add(skipped, out)
+			if #others > 0 then
+				local settled = cluster.settle { ring = ring.name, clusters = others }
+				count = count + #others - #settled.left - #settled.skipped
+				add(skipped, settled.skipped)
+				add(left, settled.left)
+			end
+			if ring.soak then
+				time.sleep { span = ring.soak }
+				parallel(done, function(name)
+					cluster.verify { member = name }
+				end, { limit = ring.limit })
+			end
+		end)
+		return { clusters = count, skipped = skipped, left = left }
+	end,
+}

@@ -1,0 +1,67 @@
+---@meta
+-- Generated. The clusters of a fleet, in a rollout.
+
+cluster = {}
+
+---@class (exact) cluster.run.Args
+---@field member lockstep.Member The cluster.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) cluster.run.Result
+---@field outcome "did not begin"|"running"|"held"|"suspended"|"broken off"|"refused"|"failed"|"aborted"|"skipped"|"done" Where it stands.
+---@field run string Its name.
+---@field seconds integer For how many seconds it was waited for; 0 where that isn't known.
+---@field why? string Why it isn't done.
+
+--- Run the rollout's playbook on a cluster, and wait until that run stops.
+---
+--- The run belongs to the cluster and goes on whatever becomes of the rollout; it is begun once, by its name. A run that was held, refused, aborted or failed is a result: `outcome` says so, and `why`.
+---@param args cluster.run.Args
+---@return cluster.run.Result
+function cluster.run(args) end
+
+---@class (exact) cluster.budget.Args
+---@field budget integer How many may be left as they are.
+---@field clusters lockstep.Member[] The clusters.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) cluster.budget.Result
+---@field left lockstep.Member[] The clusters whose runs aren't done yet.
+
+--- Look again at clusters whose runs stopped before their end, and go on only if no more of them than the budget still are.
+---
+--- The rollout holds here otherwise. Whoever brings one of the runs to its end, or takes its cluster out of the rollout, makes room; then the rollout continues.
+---@param args cluster.budget.Args
+---@return cluster.budget.Result
+function cluster.budget(args) end
+
+---@class (exact) cluster.settle.Args
+---@field clusters lockstep.Member[] The clusters whose runs stopped before their end, as far as the playbook saw.
+---@field ring string The ring.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) cluster.settle.Result
+---@field left lockstep.Member[] The clusters whose runs aren't done.
+---@field skipped lockstep.Member[] Those that were taken out of the rollout meanwhile.
+
+--- End a ring: continue if the runs of all these clusters are done, or if the operator agrees to leave the others behind.
+---
+--- Where nobody is there to be asked, the rollout holds here.
+---@param args cluster.settle.Args
+---@return cluster.settle.Result
+function cluster.settle(args) end
+
+---@class (exact) cluster.verify.Args
+---@field member lockstep.Member The cluster.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) cluster.verify.Result
+
+--- Look at a cluster: its members are in step and all components are healthy. It is what `lockstep status` looks at.
+---@param args cluster.verify.Args
+---@return cluster.verify.Result
+function cluster.verify(args) end

@@ -1,0 +1,75 @@
+//! `fleet`: many clusters, ring by ring.
+
+mod control;
+mod exec;
+mod list;
+mod named;
+mod rollout;
+mod status;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::app::App;
+use crate::cli::exit::{Exit, Fault};
+
+/// What all commands about a fleet take.
+#[derive(Args)]
+pub(crate) struct FleetArgs {
+    /// The fleet's file [default: fleet.toml]
+    #[arg(
+        long,
+        global = true,
+        env = "LOCKSTEP_FLEET",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    fleet: Option<PathBuf>,
+    #[command(subcommand)]
+    command: FleetCommand,
+}
+
+#[derive(Subcommand)]
+enum FleetCommand {
+    /// List the clusters, and the ring that each would be in
+    List(list::ListArgs),
+    /// Take the clusters through a playbook, ring by ring
+    Rollout(rollout::RolloutArgs),
+    /// Show how far a rollout is
+    Status(status::StatusArgs),
+    /// List the clusters whose runs stopped before their end, and why
+    Held(status::HeldArgs),
+    /// Continue the runs of clusters that stopped before their end
+    Resume(control::ResumeArgs),
+    /// Take clusters out of a rollout
+    Skip(control::SkipArgs),
+    /// Begin no more clusters; runs under way come to their end
+    Pause(control::PauseArgs),
+    /// Continue a rollout that was held, paused or killed
+    Continue(control::ContinueArgs),
+    /// End a rollout; the clusters' own runs are left as they are
+    Abort(control::AbortArgs),
+    /// Run or take up a cluster's run: what executors call
+    Exec(exec::ExecArgs),
+    /// Look at a cluster after its run: what executors call
+    #[command(hide = true)]
+    Verify(exec::VerifyArgs),
+}
+
+pub(crate) fn fleet(app: &App<'_>, args: &FleetArgs) -> Result<Exit, Fault> {
+    let file = args.fleet.as_deref();
+    match &args.command {
+        FleetCommand::List(args) => list::list(app, file, args),
+        FleetCommand::Rollout(args) => rollout::rollout(app, file, args),
+        FleetCommand::Status(args) => status::status(app, args),
+        FleetCommand::Held(args) => status::held(app, args),
+        FleetCommand::Resume(args) => control::resume(app, args),
+        FleetCommand::Skip(args) => control::skip(app, args),
+        FleetCommand::Pause(args) => control::pause(app, args),
+        FleetCommand::Continue(args) => control::carry_on(app, args),
+        FleetCommand::Abort(args) => control::abort(app, args),
+        FleetCommand::Exec(args) => exec::exec(app, args),
+        FleetCommand::Verify(args) => exec::verify(app, args),
+    }
+}

@@ -1,0 +1,198 @@
+//! `fleet resume`, `skip`, `pause`, `continue` and `abort`: what an operator decides about a rollout and its clusters.
+
+use clap::Args;
+use lockstep_modules::contract::near;
+use lockstep_modules::contract::standing::Standing;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::exec::{begin, line};
+use super::named::{Which, begun};
+use crate::cli::app::App;
+use crate::cli::commands::resume::{self, Common, continue_run};
+use crate::cli::exit::{Exit, Fault};
+use crate::cli::front::who;
+use crate::cli::shown::Shown;
+use crate::clock;
+use crate::fleet::{Skip, Specs, job};
+use crate::runs::Runs;
+
+/// Which clusters' runs are continued.
+#[derive(Args)]
+pub(crate) struct ResumeArgs {
+    /// The clusters
+    #[arg(required = true, value_name = "CLUSTER")]
+    clusters: Vec<String>,
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    how: resume::How,
+}
+
+/// Which clusters are taken out.
+#[derive(Args)]
+pub(crate) struct SkipArgs {
+    /// The clusters
+    #[arg(required = true, value_name = "CLUSTER")]
+    clusters: Vec<String>,
+    /// Why; it is kept with the rollout
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Which rollout is paused.
+#[derive(Args)]
+pub(crate) struct PauseArgs {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Which rollout is continued.
+#[derive(Args)]
+pub(crate) struct ContinueArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Answer yes to every prompt: begin rings that need approval, and leave behind clusters that are not done
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Which rollout is ended.
+#[derive(Args)]
+pub(crate) struct AbortArgs {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Continues clusters' runs, one after the other. One that ended without being done is begun again, as a second attempt.
+pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
+    let runs = app.runs()?;
+    let rollout = args.which.find(&runs)?;
+    known(&runs, &rollout, &args.clusters)?;
+    let mut worst = Exit::Done;
+    for cluster in &args.clusters {
+        let run = runs.last_attempt(&format!("{rollout}.{cluster}"));
+        let exit = match job(&runs, &run)?.state {
+            Standing::Held | Standing::Suspended | Standing::BrokenOff => {
+                continue_run(app, &Common::of(&run), Some(&args.how.into()))?
+            }
+            Standing::Refused | Standing::Failed | Standing::Aborted => again(app, &runs, &run)?,
+            state => {
+                out!("{run}: {state}: there is nothing to continue");
+                Exit::Done
+            }
+        };
+        if exit != Exit::Done {
+            worst = exit;
+        }
+    }
+    let waits = job(&runs, &rollout)?.state;
+    if worst == Exit::Done
+        && matches!(
+            waits,
+            Standing::Held | Standing::Suspended | Standing::BrokenOff
+        )
+    {
+        out!("Continue the rollout with: lockstep fleet continue -r {rollout}");
+    }
+    Ok(worst)
+}
+
+/// Begins another attempt at a run that is over.
+fn again(app: &App<'_>, runs: &Runs, run: &str) -> Result<Exit, Fault> {
+    let (first, attempt) = match run.split_once('+') {
+        Some((first, number)) => (first, number.parse().unwrap_or(1) + 1),
+        None => (run, 2),
+    };
+    let next = format!("{first}+{attempt}");
+    begin(app, runs, &next, Shown::of_run(app.global))?;
+    let stopped = job(runs, &next)?;
+    out!("{}", line(&stopped));
+    Ok(match stopped.state {
+        Standing::Done => Exit::Done,
+        Standing::Refused => Exit::Refused,
+        Standing::Held => Exit::Held,
+        Standing::Suspended => Exit::Suspended,
+        _ => Exit::Failed,
+    })
+}
+
+/// Refuses clusters that the rollout hasn't.
+fn known(runs: &Runs, rollout: &str, clusters: &[String]) -> Result<(), Fault> {
+    let begun = begun(runs, rollout)?;
+    let names: Vec<&str> = begun.clusters().map(|entry| entry.name.as_str()).collect();
+    match clusters
+        .iter()
+        .find(|cluster| !names.contains(&cluster.as_str()))
+    {
+        Some(cluster) => Err(Fault::usage(format!(
+            "there is no cluster {cluster:?} in {rollout}{}",
+            near::hint(cluster, &names)
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Takes clusters out of a rollout. A run that is under way goes on.
+pub(crate) fn skip(app: &App<'_>, args: &SkipArgs) -> Result<Exit, Fault> {
+    let runs = app.runs()?;
+    let rollout = args.which.find(&runs)?;
+    known(&runs, &rollout, &args.clusters)?;
+    let specs = Specs::of(&runs, &rollout);
+    for cluster in &args.clusters {
+        let skip = Skip {
+            who: who(),
+            at: clock::now(),
+            why: args.why.clone(),
+        };
+        specs.skip(cluster, &skip)?;
+        out!("{cluster} is out of {rollout}");
+    }
+    Ok(Exit::Done)
+}
+
+/// Interrupts a rollout once: what is under way comes to its end, and nothing more is begun.
+pub(crate) fn pause(app: &App<'_>, args: &PauseArgs) -> Result<Exit, Fault> {
+    let runs = app.runs()?;
+    let rollout = args.which.find(&runs)?;
+    begun(&runs, &rollout)?;
+    let Some(process) = runs.process_of(&rollout).and_then(Pid::from_raw) else {
+        out!("{rollout} is not running");
+        return Ok(Exit::Done);
+    };
+    kill_process(process, Signal::INT).map_err(|error| {
+        Fault::new(
+            Exit::Failed,
+            format!("{rollout} can't be interrupted: {error}"),
+        )
+    })?;
+    out!(
+        "{rollout} begins no more clusters; runs under way come to their end.\nContinue it with: lockstep fleet continue -r {rollout}"
+    );
+    Ok(Exit::Done)
+}
+
+/// Continues a rollout.
+pub(crate) fn carry_on(app: &App<'_>, args: &ContinueArgs) -> Result<Exit, Fault> {
+    let runs = app.runs()?;
+    let rollout = args.which.find(&runs)?;
+    begun(&runs, &rollout)?;
+    let how = resume::How {
+        yes: args.yes,
+        ..resume::How::default()
+    };
+    continue_run(app, &Common::of(&rollout), Some(&how.into()))
+}
+
+/// Ends a rollout.
+pub(crate) fn abort(app: &App<'_>, args: &AbortArgs) -> Result<Exit, Fault> {
+    let runs = app.runs()?;
+    let rollout = args.which.find(&runs)?;
+    begun(&runs, &rollout)?;
+    if runs.is_running(&rollout) {
+        let fault = Fault::new(Exit::Locked, format!("{rollout} is running"));
+        return Err(fault.help(format!("lockstep fleet pause -r {rollout}  stops it first")));
+    }
+    continue_run(app, &Common::of(&rollout), None)
+}

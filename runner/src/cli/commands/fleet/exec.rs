@@ -1,0 +1,169 @@
+//! `fleet exec`: a cluster's run, as an executor begins it. What becomes of it is in the run, and on standard output as JSON.
+
+use std::path::Path;
+
+use clap::Args;
+use lockstep_modules::contract::op::Registry;
+use lockstep_modules::contract::standing::Standing;
+use lockstep_modules::ops::cluster::{Health, Job};
+use lockstep_modules::ops::status::{self, Status};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::bundle::Main;
+use crate::cli::app::App;
+use crate::cli::commands::op;
+use crate::cli::commands::playbook::main_of;
+use crate::cli::commands::resume::{self, Common};
+use crate::cli::exit::{Exit, Fault};
+use crate::cli::front::{Front, runtime, who};
+use crate::cli::global::Global;
+use crate::cli::shown::Shown;
+use crate::cli::{modules, params, print, target};
+use crate::fleet::{Spec, Specs, cluster_of, job};
+use crate::journal::ClusterRef;
+use crate::runs::Runs;
+use crate::session::{Begin, Draft, Once};
+use crate::target::{Target, Way, read_world};
+
+/// Which run.
+#[derive(Args)]
+pub(crate) struct ExecArgs {
+    /// The run of a cluster, for example rollout-3.berlin-012
+    run: String,
+}
+
+/// Which run's cluster.
+#[derive(Args)]
+pub(crate) struct VerifyArgs {
+    /// The run of a cluster, for example rollout-3.berlin-012
+    run: String,
+}
+
+/// Begins a run, or takes it up where its process is gone. One that has stopped is left as it is.
+pub(crate) fn exec(app: &App<'_>, args: &ExecArgs) -> Result<Exit, Fault> {
+    let (runs, run) = (app.runs()?, args.run.as_str());
+    match job(&runs, run)?.state {
+        Standing::DidNotBegin => begin(app, &runs, run, Shown::Nothing)?,
+        Standing::BrokenOff => {
+            let how = resume::How {
+                yes: spec_of(&runs, run)?.yes,
+                ..resume::How::default()
+            };
+            resume::played(app, &Common::of(run), Some(&how.into()), Shown::Nothing)?;
+        }
+        _ => {}
+    }
+    let job = job(&runs, run)?;
+    let taken = job.state == Standing::Running;
+    print::json(&json!(job));
+    Ok(if taken { Exit::Locked } else { Exit::Done })
+}
+
+/// Begins the run of a cluster.
+pub(super) fn begin(app: &App<'_>, runs: &Runs, run: &str, shown: Shown) -> Result<(), Fault> {
+    let spec = spec_of(runs, run)?;
+    let global = Global {
+        playbooks: spec.playbooks.clone(),
+        ..app.global.clone()
+    };
+    let (main, registry) = playbook_of(app.registry, &global, &spec)?;
+    let mut target = target::of(&spec.cluster, app.global)?;
+    if let Some(scenario) = &mut target.twin {
+        scenario.faults = spec.faults;
+    }
+    let typed: Vec<(String, Value)> = spec.params.into_iter().collect();
+    let draft = Draft::new(&registry, main, &target, &typed)?.named(run);
+    let simulated = target.is_simulated();
+    let secrets = params::secrets(draft.playbook(), draft.params(), simulated, None)?;
+    let runtime = runtime(simulated)?;
+    let _within = runtime.enter();
+    let session = draft.begin(Begin {
+        who: who(),
+        runs: Some(runs),
+        way: None,
+        secrets,
+        plan: None,
+    })?;
+    let front = Front {
+        shown,
+        yes: spec.yes,
+        deliver_failures: false,
+        speed: app.global.pace,
+    };
+    runtime.block_on(front.play(session))?;
+    Ok(())
+}
+
+/// What is played on a cluster, and the ops that it may name.
+pub(super) fn playbook_of(
+    registry: &Registry,
+    global: &Global,
+    spec: &Spec,
+) -> Result<(Main, Registry), Fault> {
+    let main = main_of(global, &spec.playbook)?;
+    let registry = match main.site {
+        true => modules::of_site(
+            registry,
+            spec.modules.as_deref(),
+            [&spec.playbook, &spec.cluster].map(Path::new),
+        )?,
+        false => registry.clone(),
+    };
+    Ok((main, registry))
+}
+
+fn spec_of(runs: &Runs, run: &str) -> Result<Spec, Fault> {
+    let unknown = || Fault::usage(format!("{run:?} is no run of a cluster in a rollout here"));
+    let (rollout, cluster) = cluster_of(run).ok_or_else(unknown)?;
+    Specs::of(runs, rollout).read(cluster)?.ok_or_else(unknown)
+}
+
+/// Looks at the cluster of a run: a simulated one as the run left it.
+pub(crate) fn verify(app: &App<'_>, args: &VerifyArgs) -> Result<Exit, Fault> {
+    let (runs, run) = (app.runs()?, args.run.as_str());
+    let spec = spec_of(&runs, run)?;
+    let history = runs.history(run)?;
+    let target = Target {
+        name: history.head.target.clone(),
+        ..target::of(&spec.cluster, app.global)?
+    };
+    let runtime = runtime(target.is_simulated())?;
+    let _within = runtime.enter();
+    let way = match target.name {
+        ClusterRef::Twin(_) => Way::twin(read_world(&runs.place_of(run).join("twin.json"))?, None),
+        _ => target.way(None)?,
+    };
+    let read = Once::of("status.read", json!({}));
+    let read = op::read_once(app.registry, &target, &way, read, Shown::Nothing);
+    let status =
+        Status::deserialize(runtime.block_on(read)?).map_err(|e| Fault::new(Exit::Failed, e))?;
+    print::json(&json!(health(&status)));
+    Ok(Exit::Done)
+}
+
+/// What is wrong with a cluster, in sentences.
+fn health(status: &Status) -> Health {
+    let mut wrong = Vec::new();
+    if !status.in_step || !status.healthy {
+        wrong.push(status.brief());
+    }
+    let unwell = status
+        .components
+        .iter()
+        .filter(|c| !matches!(c.health, status::Health::Ok | status::Health::Absent));
+    wrong.extend(unwell.flat_map(|c| {
+        c.problems
+            .iter()
+            .map(|problem| format!("{}: {problem}", c.title))
+    }));
+    Health { wrong }
+}
+
+/// A run that stopped, in a line.
+pub(super) fn line(job: &Job) -> String {
+    match &job.why {
+        Some(why) => format!("{}: {}: {why}", job.run, job.state),
+        None => format!("{}: {}", job.run, job.state),
+    }
+}

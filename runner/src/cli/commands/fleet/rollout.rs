@@ -1,0 +1,187 @@
+//! `fleet rollout`: the clusters through a playbook, ring by ring.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::exec::playbook_of;
+use super::named::{begun, read, rollouts};
+use crate::bundle::Finder;
+use crate::cli::app::App;
+use crate::cli::commands::playbook::main_of;
+use crate::cli::exit::{Exit, Fault};
+use crate::cli::front::{Front, runtime, tell, who};
+use crate::cli::params::Params;
+use crate::cli::shown::Shown;
+use crate::cli::table::table;
+use crate::cli::{print, target};
+use crate::fleet::{Entry, Rollout, Selector};
+use crate::runs::Runs;
+use crate::secret::{Secrets, anchored};
+use crate::session::{Begin, Draft};
+use crate::target::Target;
+
+/// What is rolled out, and to whom.
+#[derive(Args)]
+pub(crate) struct RolloutArgs {
+    /// Playbook: a Lua file, or the name of a shipped one
+    playbook: String,
+    #[command(flatten)]
+    params: Params,
+    /// Only these clusters, for example country=de,tier!=1 or name=berlin-*
+    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    select: Option<String>,
+    /// Show the rings and check everything, but begin nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Answer yes to every prompt: begin rings that need approval, and leave behind clusters that are not done
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(crate) fn rollout(
+    app: &App<'_>,
+    file: Option<&Path>,
+    args: &RolloutArgs,
+) -> Result<Exit, Fault> {
+    let (path, fleet) = read(file)?;
+    let main = main_of(app.global, &args.playbook)?;
+    let chosen =
+        Selector::parse(args.select.as_deref().unwrap_or_default()).map_err(Fault::usage)?;
+    let playbook = match main.site {
+        true => anchored(Path::new(&args.playbook), Path::new(""))
+            .display()
+            .to_string(),
+        false => args.playbook.clone(),
+    };
+    let typed: Map<String, Value> = args.params.typed().iter().cloned().collect();
+    let absolute = |folder: &PathBuf| anchored(folder, Path::new(""));
+    let rollout = Rollout {
+        playbooks: app.global.playbooks.as_ref().map(absolute),
+        modules: app.global.modules.as_ref().map(absolute),
+        ..Rollout::of(&fleet, &playbook, &main.name, &typed, &chosen)?
+    };
+    check(app, &rollout)?;
+    if args.dry_run {
+        show(app, &rollout);
+        return Ok(Exit::Done);
+    }
+    let runs = app.runs()?;
+    unclaimed(&runs, &rollout)?;
+    let target = Target::fleet(path, &rollout);
+    let draft = Draft::rollout(
+        app.registry,
+        Finder::shipped(app.global.playbooks()),
+        &target,
+        &rollout,
+    )?;
+    let runtime = runtime(false)?;
+    let _within = runtime.enter();
+    let session = draft.begin(Begin {
+        who: who(),
+        runs: Some(&runs),
+        way: None,
+        secrets: Secrets::default(),
+        plan: None,
+    })?;
+    let front = Front {
+        shown: Shown::of_run(app.global),
+        yes: args.yes,
+        deliver_failures: false,
+        speed: None,
+    };
+    let played = runtime.block_on(front.play(session))?;
+    Ok(tell(&played, app.global))
+}
+
+/// Refuses what no run could begin with: a cluster file or parameters that can't be used. What many clusters have in common is
+/// looked at once.
+fn check(app: &App<'_>, rollout: &Rollout) -> Result<(), Fault> {
+    let mut seen: BTreeMap<String, ()> = BTreeMap::new();
+    for entry in rollout.clusters() {
+        let target = target_of(app, entry)?;
+        let same = json!([entry.params, target.config.params, target.config.channels]).to_string();
+        if seen.insert(same, ()).is_none() {
+            let typed: Vec<(String, Value)> = entry.params.clone().into_iter().collect();
+            let (main, registry) = playbook_of(app.registry, app.global, &rollout.spec(entry))?;
+            Draft::new(&registry, main, &target, &typed)
+                .map_err(|failure| Fault::from(failure).within(&entry.name))?;
+        }
+    }
+    Ok(())
+}
+
+fn target_of(app: &App<'_>, entry: &Entry) -> Result<Target, Fault> {
+    target::of(&entry.cluster, app.global).map_err(|fault| fault.within(&entry.name))
+}
+
+/// Refuses clusters that another rollout has which isn't over.
+fn unclaimed(runs: &Runs, rollout: &Rollout) -> Result<(), Fault> {
+    for id in rollouts(runs)? {
+        // One that can't be read keeps nobody.
+        let Ok(history) = runs.history(&id) else {
+            continue;
+        };
+        if history.end.is_some() {
+            continue;
+        }
+        let other = begun(runs, &id)?;
+        let files: Vec<&str> = other
+            .clusters()
+            .filter(|e| !e.cluster.starts_with("twin"))
+            .map(|e| e.cluster.as_str())
+            .collect();
+        let same_fleet = other.fleet == rollout.fleet;
+        let taken = |entry: &&Entry| {
+            files.contains(&entry.cluster.as_str())
+                || same_fleet && other.clusters().any(|e| e.name == entry.name)
+        };
+        if let Some(entry) = rollout.clusters().find(taken) {
+            let what = format!("{} is in {id}, which is not over", entry.name);
+            return Err(Fault::new(Exit::Locked, what).help(format!(
+                "lockstep fleet continue -r {id}  continues it\nlockstep fleet abort -r {id}     ends it"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn show(app: &App<'_>, rollout: &Rollout) {
+    if app.global.json {
+        print::json(&json!(rollout));
+        return;
+    }
+    out!(
+        "{} on {}: {} clusters",
+        rollout.playbook,
+        rollout.fleet,
+        rollout.clusters().count()
+    );
+    let mut table = table([
+        "RING", "CLUSTERS", "AT ONCE", "BUDGET", "SOAK", "APPROVAL", "WHICH",
+    ]);
+    for ring in &rollout.rings {
+        let names: Vec<&str> = ring
+            .clusters
+            .iter()
+            .map(|entry| entry.name.as_str())
+            .collect();
+        let some = match names.as_slice() {
+            [a, b, c, _, rest @ ..] => format!("{a}, {b}, {c} and {} more", rest.len() + 1),
+            few => few.join(", "),
+        };
+        table.add_row([
+            ring.name.clone(),
+            ring.clusters.len().to_string(),
+            ring.limit.to_string(),
+            ring.budget.to_string(),
+            ring.soak
+                .map_or_else(|| "-".to_owned(), |soak| soak.to_string()),
+            if ring.approve { "asked" } else { "-" }.to_owned(),
+            some,
+        ]);
+    }
+    out!("{}", table.trim_fmt());
+}

@@ -1,0 +1,32 @@
+//! Fleets: many clusters, taken through a playbook ring by ring.
+//!
+//! A rollout is a run of `playbooks/rollout.lua` whose members are clusters; each cluster's own run is a *job* with a name of
+//! its own, `ROLLOUT.CLUSTER`. What is decided by the fleet's file is decided once, when the rollout begins, and is among the
+//! run's parameters from then on.
+
+mod file;
+mod jobs;
+mod look;
+mod progress;
+mod rings;
+mod select;
+mod specs;
+
+use lockstep_modules::contract::op::{Module, Registry};
+
+pub use file::{Fleet, FleetCluster, FleetError};
+pub use jobs::Jobs;
+pub(crate) use look::{cluster_of, job};
+pub use progress::{ClusterProgress, Progress, ProgressError, RingProgress, rollout_of};
+pub use rings::{Entry, Ring, Rollout};
+pub use select::{Labels, Selector};
+pub(crate) use specs::{Skip, Spec, Specs};
+
+/// The playbook of rollouts.
+pub(crate) const PLAYBOOK: &str = "rollout";
+
+/// The ops that a rollout's playbook has. Its members are clusters, and no other op would know what to do with one.
+pub(crate) fn registry(all: &Registry) -> Registry {
+    let has = |module: &&Module| ["cluster", "time", "confirm"].contains(&module.name.as_str());
+    Registry::new(all.modules().iter().filter(has).cloned())
+}

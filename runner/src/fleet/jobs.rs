@@ -1,0 +1,209 @@
+//! The way to the clusters of a rollout: each one's run is a process of its own on this machine.
+//!
+//! A job is started in a group of its own and isn't ended with the rollout: a run of a cluster goes on whatever becomes of
+//! whoever began it. It is found again by its run's name and the lock on that run's folder, and so is never begun twice.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use lockstep_modules::contract::cmd::{Cmd, End, Output};
+use lockstep_modules::contract::reach::{ContactError, Ear, Facts, Transport};
+use lockstep_modules::contract::schema::Member;
+use lockstep_modules::contract::standing::Standing;
+use lockstep_modules::ops::cluster::{Ask, Job};
+use tokio::process::Command;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use super::job;
+use super::rings::Rollout;
+use super::specs::{Spec, Specs};
+use crate::runs::Runs;
+
+/// How often a run is looked at that another process has.
+const PACE: Duration = Duration::from_secs(1);
+
+/// How often a job may end without having brought its run anywhere.
+const ATTEMPTS: u32 = 3;
+
+/// The clusters of a rollout, and what begins their runs.
+pub struct Jobs {
+    state: PathBuf,
+    runs: Runs,
+    specs: Specs,
+    clusters: BTreeMap<Member, (Spec, String)>,
+    executors: BTreeMap<String, Semaphore>,
+}
+
+impl Jobs {
+    /// The jobs of a rollout, whose run has the name `id`.
+    #[must_use]
+    pub fn of(runs: &Runs, id: &str, rollout: &Rollout) -> Self {
+        let clusters = rollout.clusters().map(|entry| {
+            let what = (rollout.spec(entry), entry.executor.clone());
+            (Member::from(entry.name.as_str()), what)
+        });
+        let executors = rollout.executors.iter();
+        Self {
+            specs: Specs::of(runs, id),
+            clusters: clusters.collect(),
+            executors: executors
+                .map(|(name, limit)| (name.clone(), Semaphore::new(*limit as usize)))
+                .collect(),
+            state: runs.state().to_owned(),
+            runs: runs.clone(),
+        }
+    }
+
+    /// The run as it stands; a cluster that was taken out of the rollout is that first of all.
+    fn look(&self, cluster: &str, run: &str) -> Result<Job, ContactError> {
+        if let Some(skip) = self.specs.skipped(cluster).map_err(unread)? {
+            return Ok(Job {
+                run: run.to_owned(),
+                state: Standing::Skipped,
+                steps: Vec::new(),
+                why: Some(skip.to_string()),
+            });
+        }
+        job(&self.runs, run).map_err(unread)
+    }
+
+    /// Begins the run, takes it up, or waits for whoever has it, until it stops.
+    async fn exec(&self, cluster: &str, run: &str, spec: &Spec) -> Result<Job, ContactError> {
+        let mut attempts = 0;
+        loop {
+            let found = self.look(cluster, run)?;
+            if found.state.has_stopped() {
+                return Ok(found);
+            }
+            if found.state == Standing::Running {
+                sleep(PACE).await;
+                continue;
+            }
+            if attempts == ATTEMPTS {
+                return Ok(Job {
+                    why: Some(self.last_words(cluster)),
+                    ..found
+                });
+            }
+            attempts += 1;
+            self.specs.write(cluster, spec).map_err(unread)?;
+            let output = self.child("exec", cluster, run)?.wait_with_output().await;
+            let output =
+                output.map_err(|error| ContactError::Lost(format!("the job of {run}: {error}")))?;
+            if let Ok(stopped) = serde_json::from_slice(&output.stdout) {
+                return Ok(stopped);
+            }
+        }
+    }
+
+    /// A lockstep of its own that sees to a cluster's run.
+    fn child(
+        &self,
+        what: &str,
+        cluster: &str,
+        run: &str,
+    ) -> Result<tokio::process::Child, ContactError> {
+        let refused =
+            |error: std::io::Error| ContactError::Shell(format!("no job can be started: {error}"));
+        let log = File::create(self.specs.log(cluster)).map_err(refused)?;
+        // The program of this process, even where its file was replaced meanwhile.
+        let mut job = Command::new("/proc/self/exe");
+        job.args(["fleet", what, run, "--json", "--state"])
+            .arg(&self.state);
+        job.stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .process_group(0);
+        job.spawn().map_err(refused)
+    }
+
+    fn last_words(&self, cluster: &str) -> String {
+        let log = self.specs.log(cluster);
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        match said.trim() {
+            "" => format!("its process ended {ATTEMPTS} times without a word"),
+            said => said.to_owned(),
+        }
+    }
+
+    async fn answer(&self, cluster: &Member, cmd: &Cmd) -> Result<Output, ContactError> {
+        let unknown =
+            || ContactError::Shell(format!("a fleet's clusters don't know {:?}", cmd.display()));
+        let (ask, run) = Ask::of(cmd).ok_or_else(unknown)?;
+        let (spec, executor) = self.clusters.get(cluster).ok_or_else(unknown)?;
+        let name = cluster.as_str();
+        let printed = match ask {
+            Ask::State => serde_json::to_string(&self.look(name, &self.current(run))?),
+            Ask::Exec => {
+                let executor = self.executors.get(executor).ok_or_else(unknown)?;
+                let _turn = executor.acquire().await;
+                serde_json::to_string(&self.exec(name, &self.current(run), spec).await?)
+            }
+            Ask::Verify => {
+                let output = self
+                    .child("verify", name, &self.current(run))?
+                    .wait_with_output()
+                    .await;
+                let output = output.map_err(|error| ContactError::Lost(error.to_string()))?;
+                let said = String::from_utf8_lossy(&output.stdout).into_owned();
+                let code = output.status.code().unwrap_or(1);
+                return Ok(Output::exit(code, said, self.last_words(name)));
+            }
+        };
+        Ok(Output::exit(0, printed.unwrap_or_default(), ""))
+    }
+
+    /// The run of a cluster that counts: the last attempt.
+    fn current(&self, run: &str) -> String {
+        self.runs.last_attempt(run)
+    }
+}
+
+fn unread(error: impl std::fmt::Display) -> ContactError {
+    ContactError::Shell(error.to_string())
+}
+
+impl Transport for Jobs {
+    fn facts<'a>(&'a self, cluster: &'a Member) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
+        let facts = Facts {
+            hostname: cluster.to_string(),
+            ..Facts::default()
+        };
+        Box::pin(std::future::ready(Ok(facts)))
+    }
+
+    fn run<'a>(
+        &'a self,
+        cluster: &'a Member,
+        batch: &'a [Cmd],
+        _ear: &'a Ear<'a>,
+    ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {
+        Box::pin(async move {
+            let mut outputs = Vec::new();
+            for cmd in batch {
+                outputs.push(
+                    match timeout(cmd.timeout, self.answer(cluster, cmd)).await {
+                        Ok(output) => output?,
+                        Err(_) => Output {
+                            end: End::TimedOut,
+                            ..Output::exit(0, "", "")
+                        },
+                    },
+                );
+            }
+            Ok(outputs)
+        })
+    }
+
+    fn warm<'a>(
+        &'a self,
+        _clusters: &'a [Member],
+    ) -> LocalBoxFuture<'a, Vec<(Member, Result<Facts, ContactError>)>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+}

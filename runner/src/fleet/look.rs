@@ -1,0 +1,74 @@
+//! How a cluster's run stands, without touching it.
+
+use lockstep_modules::contract::standing::Standing;
+use lockstep_modules::ops::cluster::Job;
+
+use crate::failure::Failure;
+use crate::journal::{History, JournalError, Phase};
+use crate::report::failure::head;
+use crate::runs::standing::{held, standing};
+use crate::runs::{Runs, RunsError};
+
+/// A cluster's run as it stands.
+///
+/// # Errors
+/// Where its journal can't be read.
+pub(crate) fn job(runs: &Runs, run: &str) -> Result<Job, RunsError> {
+    let running = runs.is_running(run);
+    let bare = |state| Job {
+        run: run.to_owned(),
+        state,
+        steps: Vec::new(),
+        why: None,
+    };
+    if !runs.place_of(run).exists() {
+        return Ok(bare(Standing::DidNotBegin));
+    }
+    let history = match runs.history(run) {
+        Ok(history) => history,
+        Err(RunsError::Journal {
+            source: JournalError::Empty,
+            ..
+        }) => {
+            let state = if running {
+                Standing::Running
+            } else {
+                Standing::DidNotBegin
+            };
+            return Ok(bare(state));
+        }
+        Err(error) => return Err(error),
+    };
+    let state = standing(&history, running);
+    Ok(Job {
+        steps: held(&history).map(ToString::to_string).collect(),
+        why: why(&history, state),
+        ..bare(state)
+    })
+}
+
+/// Why a run isn't done, in a line.
+fn why(history: &History, state: Standing) -> Option<String> {
+    let line = |failure: &Failure| head(failure).lines().next().unwrap_or_default().to_owned();
+    match state {
+        Standing::Held => history.steps.values().find_map(|step| match &step.phase {
+            Phase::Held { failure, .. } => Some(line(failure)),
+            _ => None,
+        }),
+        Standing::Suspended => history.suspended.as_ref().map(ToString::to_string),
+        Standing::Refused | Standing::Failed | Standing::Aborted => match &history.end {
+            Some(Err(failure)) => Some(line(failure)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The rollout and the cluster of a job's name, `ROLLOUT.CLUSTER`, or `ROLLOUT.CLUSTER+2` for a second attempt.
+pub(crate) fn cluster_of(run: &str) -> Option<(&str, &str)> {
+    let (rollout, cluster) = run.split_once('.')?;
+    let cluster = cluster
+        .split_once('+')
+        .map_or(cluster, |(cluster, _)| cluster);
+    (!cluster.is_empty()).then_some((rollout, cluster))
+}

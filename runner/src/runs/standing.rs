@@ -1,0 +1,29 @@
+//! Where a run stands, by what its journal says.
+
+use lockstep_modules::contract::standing::Standing;
+
+use crate::journal::{History, Phase};
+use crate::path::StepPath;
+
+/// Where a run stands. `running`: a process has it.
+pub(crate) fn standing(history: &History, running: bool) -> Standing {
+    match &history.end {
+        Some(Ok(_)) => Standing::Done,
+        Some(Err(_)) if history.cancelled.is_some() => Standing::Aborted,
+        Some(Err(_)) if history.refused() => Standing::Refused,
+        Some(Err(_)) => Standing::Failed,
+        None if running => Standing::Running,
+        None if held(history).next().is_some() => Standing::Held,
+        None if history.suspended.is_some() => Standing::Suspended,
+        None => Standing::BrokenOff,
+    }
+}
+
+/// The steps that a run is held at.
+pub(crate) fn held(history: &History) -> impl Iterator<Item = &StepPath> {
+    history
+        .steps
+        .iter()
+        .filter(|(_, s)| matches!(s.phase, Phase::Held { .. }))
+        .map(|(path, _)| path)
+}

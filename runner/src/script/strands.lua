@@ -1,0 +1,165 @@
+-- Strands: what runs side by side, in batches, or in a window that slides.
+local host, of = ...
+
+local yield, unpack, raw_format, raw_tostring = coroutine.yield, table.unpack, string.format, tostring
+local check_cancelled, check_count, check_function = of.check_cancelled, of.check_count, of.check_function
+local check_options, labels_of, may_wait = of.check_options, of.labels_of, of.may_wait
+local scoped, try, record = of.scoped, of.try, of.failure
+
+local strands = {}
+
+local function fork(who, list, fn, limit)
+	local labels = labels_of(who, list)
+	check_function(who, fn)
+	may_wait(who)
+	if #labels == 0 then
+		return labels, {}
+	end
+	local results = yield("fork", labels, limit or #labels, function(i)
+		return fn(list[i], i)
+	end)
+	return labels, results
+end
+
+local function several(labels, results)
+	local failures = {}
+	for i, label in ipairs(labels) do
+		if results[i] and not results[i].ok then
+			local failure = results[i].error
+			failure.label = label
+			failures[#failures + 1] = failure
+		end
+	end
+	return failures
+end
+
+local function raise_several(failures, of)
+	-- Where the run is aborted, that is why the strands failed, and all there is to say.
+	check_cancelled()
+	local first = failures[1]
+	local more = #failures > 1 and raw_format(" and %d more", #failures - 1) or ""
+	error(
+		record {
+			kind = "several",
+			message = raw_format("%d of %d failed: %s: %s%s", #failures, of, first.label, first.message, more),
+			failures = failures,
+			site = host.site(),
+		},
+		0
+	)
+end
+
+local function values(results)
+	local out = {}
+	for i, result in ipairs(results) do
+		out[i] = result.value
+	end
+	return out
+end
+
+function strands.parallel(list, fn, options)
+	options = check_options("parallel", options, { limit = true })
+	check_count("parallel", "limit", options.limit, 1)
+	local labels, results = fork("parallel", list, fn, options.limit)
+	local failures = several(labels, results)
+	if #failures > 0 then
+		raise_several(failures, #labels)
+	end
+	return values(results)
+end
+
+function strands.rolling(list, fn, options)
+	options = check_options("rolling", options, { batch = true, max_failed = true, between = true })
+	check_count("rolling", "batch", options.batch, 1)
+	check_count("rolling", "max_failed", options.max_failed, 0)
+	local all, batch, max_failed = labels_of("rolling", list), options.batch or 1, options.max_failed or 0
+	local failures, out = {}, {}
+	for first = 1, #all, batch do
+		local part = { unpack(list, first, math.min(first + batch - 1, #all)) }
+		-- As long as a failure more would be put up with, failures are data and not a reason to hold.
+		local tolerant = #failures < max_failed
+		if tolerant then
+			host.catch(1)
+		end
+		local labels, results = fork("rolling", part, fn)
+		if tolerant then
+			host.catch(-1)
+		end
+		for _, failure in ipairs(several(labels, results)) do
+			failures[#failures + 1] = failure
+			if #failures <= max_failed then
+				host.warn(raw_tostring(failure))
+			end
+		end
+		for i, value in pairs(values(results)) do
+			out[first + i - 1] = value
+		end
+		if #failures > max_failed then
+			raise_several(failures, #all)
+		end
+		if options.between and first + batch <= #all then
+			scoped("between", options.between, part)
+		end
+	end
+	return out
+end
+
+-- Sliding: one more is begun whenever one has ended. Failures are data, and counted before each start; once they are more than
+-- the budget, nothing more is begun, and `over` has the last word when those under way have ended: it gets the failures and
+-- returns those that still count.
+function strands.window(list, fn, options)
+	options = check_options("window", options, { limit = true, budget = true, over = true })
+	check_count("window", "limit", options.limit, 1)
+	check_count("window", "budget", options.budget, 0)
+	if options.over ~= nil then
+		check_function("window", options.over)
+	end
+	local labels, budget = labels_of("window", list), options.budget or 0
+	local waiting, failures, out = {}, {}, {}
+	for i in ipairs(labels) do
+		waiting[i] = i
+	end
+	local function one(i)
+		if #failures > budget then
+			return
+		end
+		local result = try(fn, list[i], i)
+		out[i] = result
+		if not result.ok then
+			result.error.label = labels[i]
+			failures[#failures + 1] = result.error
+			host.warn(labels[i] .. ": " .. raw_tostring(result.error))
+		end
+	end
+	while #waiting > 0 do
+		local part = {}
+		for n, i in ipairs(waiting) do
+			part[n] = labels[i]
+		end
+		local _, results = fork("window", part, function(_, n)
+			one(waiting[n])
+		end, options.limit)
+		-- What `one` itself raises is that the run is being aborted.
+		for _, result in ipairs(results) do
+			if not result.ok then
+				error(result.error, 0)
+			end
+		end
+		local left = {}
+		for _, i in ipairs(waiting) do
+			if not out[i] then
+				left[#left + 1] = i
+			end
+		end
+		if #failures > budget then
+			failures = options.over and options.over(failures) or failures
+			if #failures > budget then
+				raise_several(failures, #labels)
+			end
+		end
+		waiting = left
+	end
+	return out
+end
+
+return strands

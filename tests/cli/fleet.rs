@@ -1,0 +1,381 @@
+//! Fleets on the command line: simulated clusters, taken through a playbook ring by ring.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use lockstep_tests::desk::Desk;
+use lockstep_tests::lab::{wait_until, write};
+use serde_json::{Value, json};
+
+/// A fault that holds an update of three members.
+const FAULT: &str = "refresh-fails:microovn,micro02";
+
+/// A fleet of simulated clusters: one in the canary ring, the others in the second. The faults are of the canary.
+fn fleet(others: &[&str], rest: &str, faults: &[&str]) -> String {
+    let cluster = |name: &str, labels: &str, faults: &[&str]| {
+        format!(
+            "\n[[clusters]]\nname = {name:?}\nfile = \"twin:1\"\nyes = true\nlabels = {{ {labels} }}\nfaults = {faults:?}\n"
+        )
+    };
+    let others: String = others
+        .iter()
+        .map(|name| cluster(name, "tier = \"2\"", &[]))
+        .collect();
+    format!(
+        "name = \"stores\"\n{}{others}\n[[rollout.rings]]\nname = \"canary\"\nselect = \"canary=true\"\n\n[[rollout.rings]]\nname = \"rest\"\n{rest}\n",
+        cluster("berlin", "canary = \"true\", tier = \"1\"", faults).replace("twin:1", "twin:3"),
+    )
+}
+
+fn desk(fleet: &str) -> Desk {
+    let desk = Desk::new();
+    write(&desk.path("fleet.toml"), fleet);
+    desk
+}
+
+/// What is printed as JSON, however the process ends.
+fn json_of(desk: &Desk, words: &[&str]) -> Value {
+    let out = desk.run(words);
+    serde_json::from_str(&out.stdout).unwrap_or_else(|error| panic!("{error}: {out:?}"))
+}
+
+/// How each cluster stands, by name.
+fn states(desk: &Desk) -> Value {
+    let progress = json_of(desk, &["fleet", "status", "--json"]);
+    let rings = progress["rings"].as_array().unwrap().iter();
+    let clusters = rings.flat_map(|ring| ring["clusters"].as_array().unwrap());
+    clusters
+        .map(|c| {
+            (
+                c["cluster"].as_str().unwrap().to_owned(),
+                c["state"].clone(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_rollout_takes_a_fleet_ring_by_ring() {
+    let desk = desk(&fleet(&["paris", "rome"], "limit = 2", &[]));
+    let out = desk.run(&["fleet", "rollout", "update"]).exits(0);
+    let at = |text: &str| out.find(text).unwrap_or_else(|| panic!("{text}\n{out}"));
+    assert!(
+        at("berlin  cluster.run: done") < at("paris  cluster.run …"),
+        "{out}"
+    );
+    assert!(out.contains("rollout-1: done: 3 clusters"), "{out}");
+    assert_eq!(
+        states(&desk),
+        json!({"berlin": "done", "paris": "done", "rome": "done"})
+    );
+    // The clusters' own runs are runs like any other, and don't fill the list.
+    assert!(!desk.run(&["runs"]).exits(0).contains("rollout-1.paris"));
+    assert!(
+        desk.run(&["runs", "--all"])
+            .exits(0)
+            .contains("rollout-1.paris")
+    );
+    let _ = desk.run(&["show", "rollout-1.paris"]).exits(0);
+}
+
+#[test]
+fn a_canary_that_is_held_stops_the_rollout_until_it_is_done() {
+    let desk = desk(&fleet(&["paris"], "", &[FAULT]));
+    let out = desk.run(&["fleet", "rollout", "update"]).exits(4);
+    insta::assert_snapshot!(out[out.find("rollout-1 is held").unwrap()..].trim_end());
+    assert_eq!(states(&desk), json!({"berlin": "held", "paris": null}));
+    // Nothing has changed: it holds again.
+    let _ = desk.run(&["fleet", "continue"]).exits(4);
+    let resumed = desk.run(&["fleet", "resume", "berlin", "--mend"]).exits(0);
+    assert!(
+        resumed.contains("Continue the rollout with: lockstep fleet continue"),
+        "{resumed}"
+    );
+    let out = desk.run(&["fleet", "continue"]).exits(0);
+    assert!(out.contains("rollout-1: done: 2 clusters"), "{out}");
+    assert_eq!(states(&desk), json!({"berlin": "done", "paris": "done"}));
+}
+
+#[test]
+fn a_cluster_that_is_skipped_counts_no_more() {
+    let desk = desk(&fleet(&["paris"], "", &[FAULT]));
+    let _ = desk.run(&["fleet", "rollout", "update"]).exits(4);
+    let _ = desk
+        .run(&[
+            "fleet",
+            "skip",
+            "berlin",
+            "--why",
+            "the site is being moved",
+        ])
+        .exits(0);
+    let out = desk.run(&["fleet", "continue"]).exits(0);
+    assert!(
+        out.contains("rollout-1: done: 1 cluster; skipped: berlin"),
+        "{out}"
+    );
+    // One whose turn hasn't come isn't begun.
+    let desk = self::desk(&fleet(&["paris"], "", &[FAULT]));
+    let _ = desk.run(&["fleet", "rollout", "update"]).exits(4);
+    let _ = desk
+        .run(&["fleet", "skip", "paris", "berlin", "--why", "closed"])
+        .exits(0);
+    let out = desk.run(&["fleet", "continue"]).exits(0);
+    assert!(
+        out.contains("rollout-1: done: 0 clusters; skipped: "),
+        "{out}"
+    );
+    assert!(!desk.path("state/runs/rollout-1.paris").exists());
+}
+
+#[test]
+fn clusters_within_the_budget_may_be_left_behind() {
+    let fleet = fleet(&["paris"], "", &[FAULT]).replace(
+        "select = \"canary=true\"",
+        "select = \"canary=true\"\nbudget = 1",
+    );
+    let desk = desk(&fleet);
+    let out = desk.run(&["fleet", "rollout", "update"]).exits(4);
+    assert!(
+        out.contains("1 cluster of ring canary is not done"),
+        "{out}"
+    );
+    let out = desk.run(&["fleet", "continue", "--yes"]).exits(0);
+    assert!(
+        out.contains("rollout-1: done: 1 cluster; left behind: berlin"),
+        "{out}"
+    );
+    let held = json_of(&desk, &["fleet", "held", "--json"]);
+    assert_eq!(held[0]["cluster"], "berlin");
+    assert_eq!(held[0]["run"], "rollout-1.berlin");
+}
+
+#[test]
+fn a_run_that_was_refused_is_begun_again() {
+    let desk = desk(
+        &fleet(&[], "", &["degraded"])
+            .split("\n[[rollout")
+            .next()
+            .unwrap()
+            .replace("faults = [\"degraded\"]", "faults = [\"osd-lost:1\"]"),
+    );
+    let _ = desk.run(&["fleet", "rollout", "update"]).exits(4);
+    assert_eq!(states(&desk), json!({"berlin": "refused"}));
+    // A simulated cluster is made anew, with its faults.
+    let _ = desk.run(&["fleet", "resume", "berlin"]).exits(3);
+    let held = json_of(&desk, &["fleet", "held", "--json"]);
+    assert_eq!(held[0]["run"], "rollout-1.berlin+2");
+}
+
+#[test]
+fn two_rollouts_never_share_a_cluster() {
+    let desk = desk(&fleet(&["paris"], "", &[FAULT]));
+    let _ = desk.run(&["fleet", "rollout", "update"]).exits(4);
+    let refused = desk.run(&["fleet", "rollout", "update"]);
+    assert_eq!(refused.code, Some(6), "{refused:?}");
+    assert!(
+        refused
+            .stderr
+            .contains("berlin is in rollout-1, which is not over"),
+        "{refused:?}"
+    );
+    let _ = desk.run(&["fleet", "abort"]).exits(9);
+    // Another cluster's rollout may begin at any time.
+    let _ = desk
+        .run(&["fleet", "rollout", "update", "-l", "name=paris"])
+        .exits(0);
+}
+
+#[test]
+fn a_rollout_that_is_killed_finds_its_clusters_runs_again() {
+    let names: Vec<String> = (1..=6).map(|n| format!("store-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let desk = desk(&fleet(&names, "limit = 3", &[]));
+    let mut rollout = desk
+        .command(&["fleet", "rollout", "update"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let journal = desk.path("state/runs/rollout-1/journal.jsonl");
+    let begun = |text: &str| text.matches("\"start\":{\"path\":\"rest/").count();
+    wait_until("the second ring doesn't begin", || {
+        fs::read_to_string(&journal).is_ok_and(|text| begun(&text) >= 3)
+    });
+    rollout.kill().unwrap();
+    rollout.wait().unwrap();
+    let out = desk.run(&["fleet", "continue"]).exits(0);
+    assert!(out.contains("rollout-1: done: 7 clusters"), "{out}");
+    let runs = json_of(&desk, &["runs", "--all", "--json"]);
+    let runs = runs.as_array().unwrap();
+    assert_eq!(runs.len(), 8, "{runs:?}");
+    assert!(runs.iter().all(|run| run["state"] == "done" && (run["run"] == "rollout-1" || run["resumes"] == 0)), "{runs:?}");
+}
+
+#[test]
+fn a_rollout_is_paused_and_continued() {
+    let names: Vec<String> = (1..=4).map(|n| format!("store-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let desk = desk(&fleet(&names, "limit = 1", &[]));
+    let mut rollout = desk
+        .command(&["fleet", "rollout", "update"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let journal = desk.path("state/runs/rollout-1/journal.jsonl");
+    wait_until("the second ring doesn't begin", || {
+        fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"start\":{\"path\":\"rest/"))
+    });
+    let paused = desk.run(&["fleet", "pause"]).exits(0);
+    assert!(paused.contains("begins no more clusters"), "{paused}");
+    assert_eq!(rollout.wait().unwrap().code(), Some(5));
+    let states = states(&desk);
+    assert_eq!(states["store-1"], "done");
+    assert_eq!(states["store-4"], Value::Null);
+    let _ = desk.run(&["fleet", "pause"]).exits(0);
+    let _ = desk.run(&["fleet", "continue"]).exits(0);
+}
+
+#[test]
+fn what_does_not_fit_together_is_said_before_anything_begins() {
+    let good = fleet(&["paris"], "", &[]);
+    let swap = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from}");
+        let desk = desk(&good.replace(from, to));
+        let ran = desk.run(&["fleet", "rollout", "update", "--dry-run"]);
+        assert_eq!(ran.code, Some(2), "{to}: {ran:?}");
+        ran.stderr.replace(desk.path("").to_str().unwrap(), "")
+    };
+    let complaints = [
+        swap("name = \"paris\"", "name = \"berlin\""),
+        swap("name = \"paris\"", "name = \"pa/ris\""),
+        swap("file = \"twin:1\"", "file = \"nosuch.toml\""),
+        swap("file = \"twin:1\"", "fil = \"twin:1\""),
+        swap("select = \"canary=true\"", "select = \"canry=true\""),
+        swap("select = \"canary=true\"", "select = \"canary=yes\""),
+        swap("select = \"canary=true\"", "select = \"canary\""),
+        swap("select = \"canary=true\"", "share = \"0%\""),
+        swap("select = \"canary=true\"", "share = \"half\""),
+        swap("select = \"canary=true\"", "limit = 0"),
+        swap("select = \"canary=true\"", ""),
+        swap(
+            "name = \"rest\"",
+            "name = \"rest\"\nselect = \"canary=true\"",
+        ),
+        swap(
+            "name = \"rest\"",
+            "name = \"rest\"\nselect = \"canary!=true,tier=1\"",
+        ),
+        swap("name = \"rest\"", "name = \"canary\""),
+        swap(
+            "name = \"stores\"",
+            "name = \"stores\"\n[windows.night]\nhours = \"01:00-05:00\"\nzone = \"Europe/Berln\"",
+        ),
+        swap(
+            "name = \"stores\"",
+            "name = \"stores\"\n[windows.night]\nhours = \"1-5\"",
+        ),
+        swap("file = \"twin:1\"", "file = \"twin:1\"\nwindow = \"nigth\""),
+        swap(
+            "file = \"twin:1\"",
+            "file = \"twin:1\"\nexecutor = \"slurm\"",
+        ),
+        swap(
+            "name = \"stores\"",
+            "name = \"stores\"\n[executor.default]\nkind = \"nomad\"",
+        ),
+        swap(
+            "name = \"stores\"",
+            "name = \"stores\"\nprogram = [\"/nosuch\"]",
+        ),
+        swap(
+            "name = \"stores\"",
+            "name = \"stores\"\nprogram = [\"echo\", \"{\"]",
+        ),
+        swap(
+            "name = \"stores\"",
+            "name = \"stores\"\ninclude = [\"more.toml\"]",
+        ),
+        swap(
+            "name = \"stores\"",
+            "name = \"stores\"\n[params.update]\nonyl = [\"lxd\"]",
+        ),
+    ];
+    insta::assert_snapshot!(complaints.concat());
+}
+
+#[test]
+fn clusters_come_from_files_and_programs() {
+    let desk = desk(
+        "name = \"stores\"\ninclude = [\"sites\"]\nprogram = [\"./list\"]\n\n[params.update]\nonly = [\"lxd\"]\n\n[[overrides]]\nselect = \"country=fr\"\nparams.update = { skip = [\"microcloud\"] }\nwindow = \"night\"\n\n[windows.night]\nhours = \"00:00-23:59\"\n",
+    );
+    fs::create_dir_all(desk.path("sites/berlin")).unwrap();
+    write(
+        &desk.path("sites/de.toml"),
+        "[[clusters]]\nname = \"berlin\"\nfile = \"berlin/cluster.toml\"\nlabels = { country = \"de\" }\n",
+    );
+    write(
+        &desk.path("sites/berlin/cluster.toml"),
+        "name = \"b\"\n[[members]]\nname = \"micro01\"\n",
+    );
+    write(
+        &desk.path("list"),
+        "#!/bin/sh\necho '[{\"name\": \"paris\", \"file\": \"twin:1\", \"labels\": {\"country\": \"fr\"}}]'\n",
+    );
+    fs::set_permissions(desk.path("list"), fs::Permissions::from_mode(0o755)).unwrap();
+    let plan = json_of(
+        &desk,
+        &[
+            "fleet",
+            "rollout",
+            "update",
+            "--dry-run",
+            "--json",
+            "-p",
+            "accept=disk",
+        ],
+    );
+    let clusters = &plan["rings"][0]["clusters"];
+    assert_eq!(clusters[0]["name"], "berlin", "{plan}");
+    assert!(
+        clusters[0]["cluster"]
+            .as_str()
+            .unwrap()
+            .ends_with("/sites/berlin/cluster.toml")
+    );
+    assert_eq!(
+        clusters[0]["params"],
+        json!({"only": ["lxd"], "accept": "disk"})
+    );
+    assert_eq!(
+        clusters[1]["params"],
+        json!({"only": ["lxd"], "skip": ["microcloud"], "accept": "disk"})
+    );
+    assert_eq!(clusters[1]["window"]["hours"], "00:00-23:59");
+}
+
+#[test]
+fn a_playbook_of_a_site_is_rolled_out_with_its_programs() {
+    let desk = desk(
+        &fleet(&[], "", &[])
+            .split("\n[[rollout")
+            .next()
+            .unwrap()
+            .replace("twin:3", "twin:1"),
+    );
+    write(
+        &desk.path("ops.lua"),
+        "return { api = 1, run = function(cluster) each(cluster.members, function(m) mark.set { member = m } end) end }",
+    );
+    fs::create_dir(desk.path("modules")).unwrap();
+    let program = desk.path("modules/mark");
+    write(
+        &program,
+        "#!/bin/sh\nread -r request\ncase $request in\n*'\"describe\"'*) echo '{\"module\":{\"protocol\":1,\"about\":\"Marks.\",\"ops\":{\"set\":{\"doc\":\"Set a mark.\",\"effect\":\"converge\",\"args\":{\"type\":\"object\",\"properties\":{\"member\":{\"type\":\"string\",\"format\":\"member\"}}}}}}}' ;;\n*) echo '{\"done\":{}}' ;;\nesac\n",
+    );
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let out = desk.run(&["fleet", "rollout", "ops.lua"]).exits(0);
+    assert!(out.contains("rollout-1: done: 1 cluster"), "{out}");
+    let show = desk.run(&["show", "rollout-1.berlin", "--steps"]).exits(0);
+    assert!(show.contains("mark.set"), "{show}");
+}
