@@ -30,18 +30,24 @@ end
 local function take(ring)
 	-- How long a run of this ring takes, as far as is known: what is begun has to fit into the rest of its window.
 	local longest = 0
-	local function one(entry)
-		if entry.window then
-			local w = entry.window
-			time.window {
-				days = w.days,
-				hours = w.hours,
-				zone = w.zone,
-				not_on = w.not_on,
-				room = longest > 0 and longest .. "s" or nil,
-			}
-		end
-		local run = cluster.run { member = entry.name }
+	local function one(entry, _, room)
+		local w, run = entry.window
+		repeat
+			if w then
+				w = {
+					days = w.days,
+					hours = w.hours,
+					zone = w.zone,
+					not_on = w.not_on,
+					room = longest > 0 and longest .. "s" or nil,
+				}
+				time.window(w)
+				-- Others may have failed meanwhile.
+				room()
+			end
+			-- It may have shut again, where the controller was away.
+			run = cluster.run { member = entry.name, window = w }
+		until run.outcome ~= "did not begin"
 		if run.outcome == "done" then
 			longest = math.max(longest, run.seconds)
 		elseif run.outcome ~= "skipped" then
@@ -91,14 +97,14 @@ return flow.playbook {
 				confirm(("Begin ring %s with %d clusters?"):format(ring.name, #ring.clusters))
 			end
 			local done, out, others = take(ring)
-			count = count + #done
 			add(skipped, out)
 			if #others > 0 then
 				local settled = cluster.settle { ring = ring.name, clusters = others }
-				count = count + #others - #settled.left - #settled.skipped
+				add(done, settled.done)
 				add(skipped, settled.skipped)
 				add(left, settled.left)
 			end
+			count = count + #done
 			if ring.soak then
 				time.sleep { span = ring.soak }
 				parallel(done, function(name)

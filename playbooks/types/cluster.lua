@@ -5,6 +5,7 @@ cluster = {}
 
 ---@class (exact) cluster.run.Args
 ---@field member lockstep.Member The cluster.
+---@field window? { hours: string, days?: string[], not_on?: string[], room?: lockstep.Span, zone?: string } The window in which the run may begin. Where it is shut by now, nothing is begun, and the outcome is "did not begin".
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
@@ -44,6 +45,7 @@ function cluster.budget(args) end
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) cluster.settle.Result
+---@field done lockstep.Member[] Those whose runs are done by now.
 ---@field left lockstep.Member[] The clusters whose runs aren't done.
 ---@field skipped lockstep.Member[] Those that were taken out of the rollout meanwhile.
 

@@ -4,6 +4,7 @@
 //! its own, `ROLLOUT.CLUSTER`. What is decided by the fleet's file is decided once, when the rollout begins, and is among the
 //! run's parameters from then on.
 
+mod check;
 mod file;
 mod jobs;
 mod look;
@@ -14,6 +15,7 @@ mod specs;
 
 use lockstep_modules::contract::op::{Module, Registry};
 
+pub use check::{FleetCheck, FleetReport};
 pub use file::{Fleet, FleetCluster, FleetError};
 pub use jobs::Jobs;
 pub(crate) use look::{cluster_of, job};

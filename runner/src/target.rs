@@ -244,6 +244,12 @@ impl fmt::Display for Made {
 }
 
 impl Made {
+    /// How many members it has.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.members
+    }
+
     /// What it is made of.
     #[must_use]
     pub fn scenario(&self) -> Scenario {

@@ -141,7 +141,7 @@ fn command(line: &str) -> Option<(Vec<&str>, Vec<&str>)> {
     let rest: Vec<&str> = words.collect();
     let mut command = vec![first];
     // An op has flags of its own, and so has a playbook.
-    if ["op", "run", "plan", "rehearse", "check"].contains(&first) {
+    if ["op", "run", "plan", "rehearse", "check", "fleet"].contains(&first) {
         command.extend(rest.first().filter(|word| !word.starts_with('-')));
     }
     let flags = rest.iter().filter(|word| word.starts_with("--"));

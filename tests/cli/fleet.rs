@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{wait_until, write};
+use lockstep_tests::root;
 use serde_json::{Value, json};
 
 /// A fault that holds an update of three members.
@@ -378,4 +379,26 @@ fn a_playbook_of_a_site_is_rolled_out_with_its_programs() {
     assert!(out.contains("rollout-1: done: 1 cluster"), "{out}");
     let show = desk.run(&["show", "rollout-1.berlin", "--steps"]).exits(0);
     assert!(show.contains("mark.set"), "{show}");
+}
+
+#[test]
+fn the_playbook_of_rollouts_is_checked_on_simulated_fleets() {
+    let desk = Desk::new();
+    let few = ["check", "rollout", "--tries", "20", "--no-kills"];
+    let out = desk.run(&few).exits(0);
+    assert!(
+        out.contains("rollout of 12 clusters: no rule is broken"),
+        "{out}"
+    );
+    let shipped = root().join("playbooks");
+    let text = fs::read_to_string(shipped.join("rollout.lua")).unwrap();
+    fs::create_dir(desk.path("mine")).unwrap();
+    write(
+        &desk.path("mine/rollout.lua"),
+        &text.replace("limit = ring.limit", "limit = 9"),
+    );
+    fs::copy(shipped.join("flow.lua"), desk.path("mine/flow.lua")).unwrap();
+    let found = [&few[..], &["--members", "4", "--playbooks", "mine"]].concat();
+    let out = desk.run(&found).exits(11);
+    assert!(out.contains("were running, and the limit is"), "{out}");
 }

@@ -31,6 +31,14 @@ fn required(op: &OpDef) -> Value {
     args
 }
 
+/// The ops that are about members. A rollout's are about clusters, and do nothing here.
+#[must_use]
+pub fn ops_of_members() -> Vec<OpDef> {
+    let registry = lockstep_modules::registry();
+    let ops = registry.ops().filter(|op| !op.name.starts_with("cluster."));
+    ops.cloned().collect()
+}
+
 /// How an op is called: what has to be done before, the call, and what the call has as `p`.
 #[must_use]
 pub fn called(op: &OpDef) -> (&'static str, String, Value) {

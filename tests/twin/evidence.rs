@@ -6,6 +6,7 @@ use lockstep::engine::Finish;
 use lockstep_modules::contract::cmd::{Cmd, Output};
 use lockstep_modules::contract::op::Effect;
 use lockstep_modules::contract::schema::sample;
+use lockstep_tests::answers::ops_of_members;
 use lockstep_tests::{Bench, Ended};
 use lockstep_twin::World;
 use serde_json::{Value, json};
@@ -45,12 +46,10 @@ fn before(op: &str) -> (&'static str, fn(&Value) -> Value) {
 
 /// All read ops, once with what they require; gates of a member and of all members are two.
 fn all() -> Vec<Called> {
-    let registry = lockstep_modules::registry();
     let mut all = Vec::new();
     // A question is answered by a person, and by no program.
-    let reads = registry
-        .ops()
-        .filter(|op| op.effect == Effect::Read && op.name != "confirm");
+    let reads = ops_of_members().into_iter();
+    let reads = reads.filter(|op| op.effect == Effect::Read && op.name != "confirm");
     for op in reads {
         let (made_of, args_of) = before(&op.name);
         let mut bench = Bench::playing(&format!("return {made_of}"), 3);

@@ -7,7 +7,7 @@ use lockstep::plan;
 use lockstep::trial::Piece;
 use lockstep_modules::contract::op::{Effect, OpDef};
 use lockstep_modules::contract::schema::sample;
-use lockstep_tests::answers::called;
+use lockstep_tests::answers::{called, ops_of_members};
 use lockstep_tests::{Bench, Ended};
 use lockstep_twin::{Scenario, World};
 use serde_json::{Value, json};
@@ -37,12 +37,8 @@ fn assert_same(mut one: World, mut other: World, why: &str) {
 }
 
 fn ops(effect: Effect) -> Vec<OpDef> {
-    let registry = lockstep_modules::registry();
-    let ops: Vec<OpDef> = registry
-        .ops()
-        .filter(|op| op.effect == effect)
-        .cloned()
-        .collect();
+    let mut ops = ops_of_members();
+    ops.retain(|op| op.effect == effect);
     assert!(!ops.is_empty());
     ops
 }

@@ -19,6 +19,7 @@ mod network;
 mod preflight;
 mod race;
 mod refresh;
+mod rollout;
 mod safety;
 mod secrets;
 mod session;

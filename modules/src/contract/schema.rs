@@ -412,6 +412,9 @@ pub fn sample(schema: &Value) -> Value {
     if let Some(word) = words(schema).and_then(|words| words.first().copied()) {
         return word.into();
     }
+    if let Some(example) = schema.pointer("/examples/0") {
+        return example.clone();
+    }
     let choices = ["anyOf", "oneOf"]
         .iter()
         .find_map(|key| schema.get(key)?.as_array());

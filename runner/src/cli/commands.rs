@@ -64,7 +64,8 @@ pub(super) enum Command {
     Rehearse(rehearse::RehearseArgs),
     /// Find the rules a playbook breaks under faults and interruptions
     #[command(
-        after_help = "It runs on simulated clusters: undisturbed, killed and resumed at every step, and with random faults."
+        after_help = "It runs on simulated clusters: undisturbed, killed and resumed at every step, and with random faults.\n\
+                      The playbook of rollouts (rollout) runs on simulated fleets of as many clusters as --members says."
     )]
     Check(check::CheckArgs),
     /// Take many clusters through a playbook, ring by ring

@@ -106,7 +106,7 @@ end
 
 -- Sliding: one more is begun whenever one has ended. Failures are data, and counted before each start; once they are more than
 -- the budget, nothing more is begun, and `over` has the last word when those under way have ended: it gets the failures and
--- returns those that still count.
+-- returns those that still count. An item that waits before it begins calls `room`, its third argument, when it has waited.
 function strands.window(list, fn, options)
 	options = check_options("window", options, { limit = true, budget = true, over = true })
 	check_count("window", "limit", options.limit, 1)
@@ -119,11 +119,23 @@ function strands.window(list, fn, options)
 	for i in ipairs(labels) do
 		waiting[i] = i
 	end
+	local put_back = {}
 	local function one(i)
-		if #failures > budget then
+		-- Over the budget an item is put back, now or later, as long as it has begun nothing.
+		local function room()
+			if #failures > budget then
+				put_back[i] = true
+				error("no more is begun", 0)
+			end
+		end
+		local result = try(function()
+			room()
+			return fn(list[i], i, room)
+		end)
+		if put_back[i] then
+			put_back[i] = nil
 			return
 		end
-		local result = try(fn, list[i], i)
 		out[i] = result
 		if not result.ok then
 			result.error.label = labels[i]

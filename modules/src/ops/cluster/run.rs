@@ -11,6 +11,7 @@ use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op, Probe};
 use crate::contract::schema::{Member, Span};
 use crate::contract::standing::Standing;
+use crate::ops::time::Hours;
 
 /// Run the rollout's playbook on a cluster, and wait until that run stops.
 ///
@@ -21,6 +22,9 @@ use crate::contract::standing::Standing;
 pub(crate) struct RunArgs {
     /// The cluster.
     member: Member,
+    /// The window in which the run may begin. Where it is shut by now, nothing is begun, and the outcome is "did not begin".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    window: Option<Hours>,
 }
 
 /// How the cluster's run stopped.
@@ -46,6 +50,10 @@ impl Op for Run {
     type Args = RunArgs;
     type Out = RunOut;
 
+    fn check(args: &RunArgs) -> Result<(), String> {
+        args.window.as_ref().map_or(Ok(()), Hours::accepted)
+    }
+
     fn summary(out: &RunOut) -> String {
         out.outcome.to_string()
     }
@@ -53,6 +61,14 @@ impl Op for Run {
     async fn run(cx: &Cx, args: RunArgs) -> Result<RunOut, OpError> {
         let cluster = args.member;
         let began = cx.now();
+        if let Some(window) = &args.window {
+            let open = window.next(began).map_err(OpError::refused)?;
+            let shut = open.is_none_or(|open| open.opens > began);
+            let job = state(cx, &cluster).await?;
+            if shut && job.state == Standing::DidNotBegin {
+                return Ok(RunOut::of(job, Duration::ZERO));
+            }
+        }
         let left = cx
             .deadline()
             .saturating_duration_since(tokio::time::Instant::now());

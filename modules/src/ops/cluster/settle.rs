@@ -28,6 +28,8 @@ pub(crate) struct SettleArgs {
 pub(crate) struct SettleOut {
     /// The clusters whose runs aren't done.
     left: Vec<Member>,
+    /// Those whose runs are done by now.
+    done: Vec<Member>,
     /// Those that were taken out of the rollout meanwhile.
     skipped: Vec<Member>,
 }
@@ -56,21 +58,24 @@ impl Op for Settle {
     async fn run(cx: &Cx, args: SettleArgs) -> Result<SettleOut, OpError> {
         let states = states(cx, &args.clusters).await?;
         let (left, lines) = unwell(&states);
-        let skipped = states
-            .iter()
-            .filter(|(_, job)| job.state == Standing::Skipped);
-        let skipped = skipped.map(|(cluster, _)| cluster.clone()).collect();
-        if left.is_empty() {
-            return Ok(SettleOut { left, skipped });
+        let are = |wanted: Standing| {
+            let are = states.iter().filter(|(_, job)| job.state == wanted);
+            are.map(|(cluster, _)| cluster.clone()).collect()
+        };
+        let out = SettleOut {
+            done: are(Standing::Done),
+            skipped: are(Standing::Skipped),
+            left,
+        };
+        if out.left.is_empty() {
+            return Ok(out);
         }
         let ring = format!(" of ring {}", args.ring);
-        let open = format!("{} not done:{lines}", counted(left.len(), &ring));
-        match cx
-            .ask_operator(&format!("{open}\nContinue without them?"))
-            .await
-        {
-            Some(true) => Ok(SettleOut { left, skipped }),
-            _ => Err(OpError::refused(open).with(STOPPED, json!(left))),
+        let open = format!("{} not done:{lines}", counted(out.left.len(), &ring));
+        let question = format!("{open}\nContinue without them?");
+        match cx.ask_operator(&question).await {
+            Some(true) => Ok(out),
+            _ => Err(OpError::refused(open).with(STOPPED, json!(out.left))),
         }
     }
 }

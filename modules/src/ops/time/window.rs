@@ -25,6 +25,7 @@ pub struct Hours {
     #[serde(default)]
     pub days: Vec<String>,
     /// From when to when, for example "01:00-05:00".
+    #[schemars(example = "01:00-05:00")]
     pub hours: String,
     /// The time zone, for example Europe/Berlin.
     #[serde(default = "utc")]
@@ -150,6 +151,14 @@ impl Hours {
         }))
     }
 
+    /// Whether it makes sense.
+    ///
+    /// # Errors
+    /// With a sentence about what doesn't.
+    pub fn accepted(&self) -> Result<(), String> {
+        self.window().map(drop)
+    }
+
     /// Whether it makes sense, and ever opens.
     ///
     /// # Errors
@@ -196,7 +205,7 @@ impl Op for WindowOp {
     type Out = WindowOut;
 
     fn check(args: &Hours) -> Result<(), String> {
-        args.window().map(drop)
+        args.accepted()
     }
 
     fn headline(args: &Hours) -> String {

@@ -8,12 +8,14 @@ use lockstep_modules::contract::cmd::quote;
 use serde_json::json;
 
 use super::playbook::{Which, machines_of};
+use crate::bundle::Finder;
 use crate::check::{Check, Finding, Report};
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::global::Global;
 use crate::cli::print;
 use crate::cli::target::simulated;
+use crate::fleet::{self, FleetCheck};
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::report::harmless::harmless;
@@ -45,6 +47,9 @@ pub(crate) struct CheckArgs {
 }
 
 pub(crate) fn check(app: &App<'_>, args: &CheckArgs) -> Result<Exit, Fault> {
+    if args.which.file == fleet::PLAYBOOK {
+        return rollout(app, args);
+    }
     let main = args.which.main(app.global)?;
     let given = args.which.params.typed().iter().cloned().collect();
     let machines = machines_of(&main, app.global)?;
@@ -78,6 +83,44 @@ pub(crate) fn check(app: &App<'_>, args: &CheckArgs) -> Result<Exit, Fault> {
     } else {
         let again = again(&main.main, app.global, args);
         print(&main.main, args, &again, &report, &piece.bundle);
+    }
+    Ok(if report.findings.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Found
+    })
+}
+
+/// The playbook of rollouts, on simulated fleets: as many clusters as a cluster would have members.
+fn rollout(app: &App<'_>, args: &CheckArgs) -> Result<Exit, Fault> {
+    let check = FleetCheck {
+        clusters: args.members.first().map_or(12, Made::count),
+        tries: args.tries,
+        seed: args.seed,
+        only: args.only,
+        kills: !args.no_kills,
+    };
+    let report = check.run(app.registry, &|| Finder::shipped(app.global.playbooks()))?;
+    if app.global.json {
+        print::json(
+            &json!({"kills": report.kills, "tries": report.tries, "findings": report.findings}),
+        );
+    } else {
+        for (case, what) in &report.findings {
+            out!("{case}: {what}");
+        }
+        let rules = match report.findings.len() {
+            0 => "no rule is broken".to_owned(),
+            1 => "1 rule is broken".to_owned(),
+            n => format!("{n} rules are broken"),
+        };
+        out!(
+            "rollout of {} clusters: {rules}; kills and resumes: {}; random tries: {} (seed {})",
+            check.clusters,
+            report.kills,
+            report.tries,
+            args.seed
+        );
     }
     Ok(if report.findings.is_empty() {
         Exit::Done
