@@ -9,6 +9,7 @@ mod complete;
 mod dispatch;
 mod examples;
 mod exit;
+mod fleets;
 mod front;
 mod global;
 mod help;

@@ -402,3 +402,76 @@ fn the_playbook_of_rollouts_is_checked_on_simulated_fleets() {
     let out = desk.run(&found).exits(11);
     assert!(out.contains("were running, and the limit is"), "{out}");
 }
+
+#[test]
+fn what_differs_in_a_fleet_is_listed() {
+    let text = fleet(&["paris", "rome"], "", &[]).replace(
+        "name = \"rome\"\nfile = \"twin:1\"",
+        "name = \"rome\"\nfile = \"twin:1@1\"",
+    );
+    let desk = desk(&text.replace("file = \"twin:3\"", "file = \"twin:1\""));
+    let out = desk.run(&["fleet", "inventory", "--drift"]).exits(10);
+    assert!(
+        out.contains("rome") && out.contains("1300 reef/stable") && !out.contains("paris"),
+        "{out}"
+    );
+    let out = desk
+        .run(&["fleet", "inventory", "--drift", "-l", "name!=rome"])
+        .exits(0);
+    assert!(out.contains("all 2 clusters are in step"), "{out}");
+    // The same change on clusters of other names is one plan.
+    let plans = json_of(
+        &desk,
+        &["fleet", "plan", "update", "-p", "downtime=true", "--json"],
+    );
+    let clusters: Vec<&Value> = plans["plans"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|plan| &plan["clusters"])
+        .collect();
+    assert!(
+        clusters.contains(&&json!(["berlin", "paris"])) && clusters.contains(&&json!(["rome"])),
+        "{plans}"
+    );
+    // One that can't be asked is in its row.
+    let away = desk.path("away.toml");
+    write(
+        &away,
+        &text.replace("file = \"twin:1@1\"", "file = \"broken.toml\""),
+    );
+    write(&desk.path("broken.toml"), "name =");
+    let list = ["fleet", "inventory", "--fleet", "away.toml"];
+    let out = desk.run(&list).exits(10);
+    assert!(
+        out.contains("rome     broken.toml") || out.contains("broken.toml:1:"),
+        "{out}"
+    );
+}
+
+#[test]
+fn clusters_are_checked_and_their_snaps_fetched_ahead() {
+    let text = fleet(&["paris"], "", &[]).replace(
+        "file = \"twin:1\"\nyes = true\nlabels = { tier = \"2\" }",
+        "file = \"twin:2\"\nlabels = { tier = \"2\" }",
+    );
+    let desk = desk(&text);
+    let out = desk.run(&["fleet", "preflight"]).exits(0);
+    assert!(
+        out.contains("berlin   yes") && out.contains("paris    yes"),
+        "{out}"
+    );
+    let out = desk.run(&["fleet", "preflight", "-p", "to=1"]).exits(3);
+    assert!(out.contains("no "), "{out}");
+    let out = desk.run(&["fleet", "stage", "-l", "name=paris"]).exits(0);
+    assert!(out.contains("paris    done    stage-1"), "{out}");
+}
+
+#[test]
+fn any_command_knows_the_clusters_of_the_fleet() {
+    let desk = desk(&fleet(&["paris"], "", &[]));
+    let out = desk.run(&["status", "--cluster", "stores/paris"]).exits(0);
+    assert!(out.starts_with("twin of 1"), "{out}");
+    let ran = desk.run(&["status", "--cluster", "stores/pariss"]);
+    assert!(ran.stderr.contains("did you mean \"paris\"?"), "{ran:?}");
+}

@@ -27,7 +27,7 @@ fn no_disturbance_makes_a_rollout_break_a_rule() {
     assert_eq!(report.findings, []);
     // Three places at each append, and two lengths of absence.
     assert!(
-        report.kills > 400 && report.kills % 6 == 0,
+        report.kills > 400 && report.kills.is_multiple_of(6),
         "{}",
         report.kills
     );

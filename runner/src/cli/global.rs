@@ -9,7 +9,8 @@ use crate::bundle::Playbooks;
 /// What every command takes.
 #[derive(Args, Clone, Default)]
 pub(crate) struct Global {
-    /// Cluster file, or a simulated cluster of N members, installed as MicroCloud 1, 1-latest, 2, or 3
+    /// Cluster file, FLEET/NAME of fleet.toml, or a simulated cluster of N members, installed as MicroCloud 1, 1-latest, 2,
+    /// or 3
     #[arg(
         long,
         short,

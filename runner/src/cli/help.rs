@@ -32,8 +32,9 @@ const TOPICS: [Topic; 3] = [
     },
 ];
 
-pub(super) const ENVIRONMENT: [(&str, &str); 6] = [
+pub(super) const ENVIRONMENT: [(&str, &str); 7] = [
     ("LOCKSTEP_CLUSTER", "The cluster, if --cluster isn't given"),
+    ("LOCKSTEP_FLEET", "The fleet's file, if --fleet isn't given"),
     (
         "LOCKSTEP_STATE",
         "Where runs are stored, if --state isn't given",
@@ -50,11 +51,12 @@ pub(super) const ENVIRONMENT: [(&str, &str); 6] = [
     ("TERM", "Plain lines instead of a live view, if dumb"),
 ];
 
-pub(super) const FILES: [(&str, &str); 6] = [
+pub(super) const FILES: [(&str, &str); 7] = [
     (
         "cluster.toml",
         "The cluster, if no other is named; lockstep init writes it",
     ),
+    ("fleet.toml", "The fleet, if no other is named"),
     (
         "STATE/runs/RUN/journal.jsonl",
         "What a run did; resume relies on it",

@@ -8,6 +8,7 @@ use lockstep_modules::contract::cmd::quote;
 use lockstep_twin::Scenario;
 
 use super::exit::Fault;
+use super::fleets;
 use super::global::Global;
 use super::mistakes::near_file;
 use crate::config::Config;
@@ -40,6 +41,9 @@ pub(super) fn of(name: &str, global: &Global) -> Result<Target, Fault> {
         return Ok(Target::simulated(name, scenario));
     }
     if !Path::new(name).exists() {
+        if let Some(file) = fleets::member(name)? {
+            return of(&file, global);
+        }
         let near = near_file(Path::new(name), &["twin:1", "twin:3", "twin:5"]);
         return Err(Fault::usage(format!(
             "there is no cluster file {name:?}{near}"

@@ -6,6 +6,7 @@ mod list;
 mod named;
 mod rollout;
 mod status;
+mod survey;
 
 use std::path::PathBuf;
 
@@ -34,6 +35,14 @@ pub(crate) struct FleetArgs {
 enum FleetCommand {
     /// List the clusters, and the ring that each would be in
     List(list::ListArgs),
+    /// List what runs on each cluster, and how it is
+    Inventory(survey::InventoryArgs),
+    /// Check whether an update or upgrade can start, on each cluster
+    Preflight(survey::AheadArgs),
+    /// Fetch the snaps of an update or upgrade ahead of it, on each cluster
+    Stage(survey::AheadArgs),
+    /// Plan a playbook for each cluster; plans that differ only in names are shown as one
+    Plan(survey::PlanArgs),
     /// Take the clusters through a playbook, ring by ring
     Rollout(rollout::RolloutArgs),
     /// Show how far a rollout is
@@ -61,6 +70,10 @@ pub(crate) fn fleet(app: &App<'_>, args: &FleetArgs) -> Result<Exit, Fault> {
     let file = args.fleet.as_deref();
     match &args.command {
         FleetCommand::List(args) => list::list(app, file, args),
+        FleetCommand::Inventory(args) => survey::inventory(app, file, args),
+        FleetCommand::Preflight(args) => survey::preflight(app, file, args),
+        FleetCommand::Stage(args) => survey::stage(app, file, args),
+        FleetCommand::Plan(args) => survey::plan(app, file, args),
         FleetCommand::Rollout(args) => rollout::rollout(app, file, args),
         FleetCommand::Status(args) => status::status(app, args),
         FleetCommand::Held(args) => status::held(app, args),

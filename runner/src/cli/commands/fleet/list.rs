@@ -6,9 +6,9 @@ use std::path::Path;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::named::read;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::fleets::read;
 use crate::cli::print;
 use crate::cli::table::table;
 use crate::fleet::{Rollout, Selector};

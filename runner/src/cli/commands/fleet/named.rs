@@ -1,17 +1,10 @@
-//! Which fleet and which rollout are meant.
-
-use std::path::{Path, PathBuf};
+//! Which rollout is meant.
 
 use clap::Args;
 
 use crate::cli::exit::Fault;
-use crate::cli::mistakes::near_file;
-use crate::fleet::{Fleet, Rollout, rollout_of};
+use crate::fleet::{Rollout, rollout_of};
 use crate::runs::{Runs, is_job};
-use crate::trust;
-
-/// The fleet's file that is taken when none is named.
-const DEFAULT: &str = "fleet.toml";
 
 /// Which rollout is meant.
 #[derive(Args)]
@@ -19,27 +12,6 @@ pub(super) struct Which {
     /// The rollout, for example rollout-3 [default: the last one]
     #[arg(long, short, value_name = "ROLLOUT")]
     rollout: Option<String>,
-}
-
-/// The fleet of a file, or of `fleet.toml`, which has to be one's own: it names programs.
-pub(super) fn read(file: Option<&Path>) -> Result<(PathBuf, Fleet), Fault> {
-    let path = file.unwrap_or(Path::new(DEFAULT));
-    if !path.exists() {
-        let near = near_file(path, &[DEFAULT]);
-        let fault = Fault::usage(format!(
-            "there is no fleet file {:?}{near}",
-            path.display().to_string()
-        ));
-        return Err(fault.help("lockstep fleet … --fleet FILE  names one"));
-    }
-    if file.is_none() {
-        trust::found(path).map_err(|distrust| Fault::distrusted(&distrust, "--fleet", path))?;
-    }
-    let fleet = Fleet::read(path)?;
-    Ok((
-        std::fs::canonicalize(path).unwrap_or(path.to_owned()),
-        fleet,
-    ))
 }
 
 impl Which {

@@ -7,11 +7,12 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::exec::playbook_of;
-use super::named::{begun, read, rollouts};
+use super::named::{begun, rollouts};
 use crate::bundle::Finder;
 use crate::cli::app::App;
 use crate::cli::commands::playbook::main_of;
 use crate::cli::exit::{Exit, Fault};
+use crate::cli::fleets::read;
 use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::params::Params;
 use crate::cli::shown::Shown;
