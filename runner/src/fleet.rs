@@ -4,7 +4,9 @@
 //! its own, `ROLLOUT.CLUSTER`. What is decided by the fleet's file is decided once, when the rollout begins, and is among the
 //! run's parameters from then on.
 
+mod audit;
 mod check;
+mod executor;
 mod file;
 mod jobs;
 mod look;
@@ -15,7 +17,9 @@ mod specs;
 
 use lockstep_modules::contract::op::{Module, Registry};
 
+pub use audit::{Deed, audit};
 pub use check::{FleetCheck, FleetReport};
+pub use executor::Executor;
 pub use file::{Fleet, FleetCluster, FleetError};
 pub use jobs::Jobs;
 pub(crate) use look::{cluster_of, job};

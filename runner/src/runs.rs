@@ -19,8 +19,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use jiff::Timestamp;
+
 use crate::bundle::{Captured, digest, shipped_with};
-use crate::journal::{FileJournal, Head, History, JournalError};
+use crate::journal::{FileJournal, Head, History, JournalError, Record};
 use crate::private::{self, FileError};
 use crate::source::Source;
 
@@ -230,6 +232,16 @@ impl Runs {
         };
         let read = || History::of(FileJournal::read(&folder.join(JOURNAL))?.records);
         begun(&folder).and_then(|()| read()).map_err(of)
+    }
+
+    /// The records of a run's journal, each with its time.
+    pub(crate) fn records(&self, id: &str) -> Result<Vec<(Timestamp, Record)>, RunsError> {
+        let read = FileJournal::read(&self.folder_of(id)?.join(JOURNAL));
+        read.map(|read| read.records)
+            .map_err(|source| RunsError::Journal {
+                id: id.to_owned(),
+                source,
+            })
     }
 
     /// The Lua modules that a run captured.

@@ -475,3 +475,114 @@ fn any_command_knows_the_clusters_of_the_fleet() {
     let ran = desk.run(&["status", "--cluster", "stores/pariss"]);
     assert!(ran.stderr.contains("did you mean \"paris\"?"), "{ran:?}");
 }
+
+/// A scheduler of a site's: it starts what it is given, and knows what runs.
+const SCHEDULER: &str = r#"#!/bin/sh
+cd "$(dirname "$0")" || exit
+case $1 in
+submit)
+	name=$2
+	shift 2
+	[ ! -e "refuse" ] || { echo "the queue is closed" >&2; exit 1; }
+	echo "$name" >>submitted
+	setsid "$@" >"$name.out" 2>&1 &
+	echo $! >"$name.pid"
+	;;
+list)
+	for pid in *.pid; do
+		[ -e "$pid" ] || continue
+		kill -0 "$(cat "$pid")" 2>/dev/null && echo "${pid%.pid}"
+	done
+	exit 0
+	;;
+esac
+"#;
+
+/// A desk with a fleet whose runs the scheduler begins.
+fn scheduled(text: &str) -> Desk {
+    let executor = "name = \"stores\"\n\n[executor.default]\nkind = \"program\"\nprogram = [\"scheduler/run\"]\n";
+    let desk = desk(&text.replace("name = \"stores\"\n", executor));
+    fs::create_dir(desk.path("scheduler")).unwrap();
+    write(&desk.path("scheduler/run"), SCHEDULER);
+    fs::set_permissions(
+        desk.path("scheduler/run"),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
+    desk
+}
+
+#[test]
+fn a_program_of_the_site_is_an_executor() {
+    let desk = scheduled(&fleet(&["paris", "rome"], "limit = 2", &[]));
+    let out = desk.run(&["fleet", "rollout", "update"]).exits(0);
+    assert!(out.contains("rollout-1: done: 3 clusters"), "{out}");
+    let submitted = fs::read_to_string(desk.path("scheduler/submitted")).unwrap();
+    let mut submitted: Vec<&str> = submitted.lines().collect();
+    submitted.sort_unstable();
+    assert_eq!(
+        submitted,
+        ["rollout-1.berlin", "rollout-1.paris", "rollout-1.rome"]
+    );
+}
+
+#[test]
+fn a_scheduler_that_refuses_is_quoted() {
+    let desk = scheduled(&fleet(&["paris"], "", &[]));
+    write(&desk.path("scheduler/refuse"), "");
+    let out = desk.run(&["fleet", "rollout", "update"]).exits(4);
+    assert!(out.contains("the queue is closed"), "{out}");
+    fs::remove_file(desk.path("scheduler/refuse")).unwrap();
+    let out = desk.run(&["fleet", "continue"]);
+    assert_eq!(out.code, Some(0), "{out:?}");
+    assert_eq!(states(&desk), json!({"berlin": "done", "paris": "done"}));
+}
+
+#[test]
+fn what_people_decided_is_listed_and_figures_are_written() {
+    let desk = desk(&fleet(&["paris"], "approve = true", &[FAULT]));
+    let _ = desk.run(&["fleet", "rollout", "update"]).exits(4);
+    let figures = ["fleet", "status", "--metrics", "lockstep.prom"];
+    let _ = desk.run(&figures).exits(4);
+    let text = fs::read_to_string(desk.path("lockstep.prom")).unwrap();
+    let row = "lockstep_rollout_clusters{fleet=\"stores\",rollout=\"rollout-1\",ring=\"canary\",state=\"held\"} 1\n";
+    assert!(text.contains(row), "{text}");
+    assert!(
+        text.contains("# TYPE lockstep_rollout_budget gauge\n"),
+        "{text}"
+    );
+    let _ = desk.run(&["fleet", "resume", "berlin", "--mend"]).exits(0);
+    let _ = desk.run(&["fleet", "continue", "--yes"]).exits(0);
+    let deeds = json_of(&desk, &["fleet", "audit", "--json"]);
+    let deeds: Vec<String> = deeds
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|deed| {
+            format!(
+                "{} {}",
+                deed["run"].as_str().unwrap(),
+                deed["deed"].as_str().unwrap()
+            )
+        })
+        .collect();
+    // The clock of a simulated cluster is its own.
+    let of = |run: &str| {
+        deeds
+            .iter()
+            .filter(|deed| deed.starts_with(&format!("{run} ")))
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+    };
+    let rollout = [
+        "rollout-1 began",
+        "rollout-1 continued",
+        "rollout-1 ran again",
+        "rollout-1 agreed",
+    ];
+    assert_eq!(of("rollout-1"), rollout);
+    assert_eq!(
+        of("rollout-1.berlin"),
+        ["rollout-1.berlin continued", "rollout-1.berlin ran again"]
+    );
+}

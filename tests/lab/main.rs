@@ -14,5 +14,6 @@ mod quirks;
 mod resumed;
 mod secrets;
 mod sittings;
+mod slurm;
 mod ssh;
 mod stage;

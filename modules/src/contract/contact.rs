@@ -66,6 +66,9 @@ pub enum ContactError {
     /// Nothing was begun: the member's link of a command's guard says this instead.
     #[error("the member belongs to somebody else: {0:?}")]
     Taken(String),
+    /// What begins the runs of a fleet's clusters doesn't, or doesn't answer.
+    #[error("the executor failed: {0}")]
+    Executor(String),
     /// A simulated cluster doesn't know the program.
     #[error("a simulated cluster can't tell what this does: {0}")]
     Unsimulated(String),
@@ -95,6 +98,7 @@ impl ContactError {
             Self::Shell(_) => "shell",
             Self::Lost(_) => "lost",
             Self::Taken(_) => "taken",
+            Self::Executor(_) => "executor",
             Self::Unsimulated(_) => "unsimulated",
             Self::Ssh(_) => "ssh",
         }
@@ -117,6 +121,7 @@ impl ContactError {
             | Self::Shell(_)
             | Self::Lost(_)
             | Self::Taken(_)
+            | Self::Executor(_)
             | Self::Unsimulated(_)
             | Self::Ssh(_) => false,
         }

@@ -225,7 +225,9 @@ impl Way {
             Run::None if mishap == Some(Mishap::Refuses) => {
                 course.mishaps.pop_front();
                 cluster.refused = true;
-                Next::Answer(Err(ContactError::Shell("no job can be started".to_owned())))
+                Next::Answer(Err(ContactError::Executor(
+                    "no job can be started".to_owned(),
+                )))
             }
             Run::None => {
                 let takes = u64::try_from(course.takes.as_millis()).unwrap_or(1).max(1);

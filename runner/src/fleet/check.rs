@@ -16,6 +16,7 @@ use lockstep_modules::ops::time::Hours;
 use lockstep_twin::{Course, Happened, Mishap, Moment, Scenario, SimulatedFleet};
 use serde_json::{Map, json};
 
+use super::executor::Executor;
 use super::rings::{Entry, Ring, Rollout};
 use crate::bundle::Finder;
 use crate::engine::{Answer, Decisions, Finish};
@@ -362,7 +363,7 @@ fn rollout_of(clusters: usize, ring_of: impl Fn(usize) -> usize) -> Rollout {
         fleet: "stores".to_owned(),
         playbook: "update".to_owned(),
         rings: rings.into_values().collect(),
-        executors: [("default".to_owned(), 20)].into(),
+        executors: [("default".to_owned(), Executor::default())].into(),
         playbooks: None,
         modules: None,
     }

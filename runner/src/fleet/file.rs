@@ -11,6 +11,7 @@ use lockstep_twin::Fault;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::executor::{Executor, program_in};
 use super::select::{Labels, Selector};
 use crate::clock;
 use crate::config::{ConfigError, explain};
@@ -25,8 +26,8 @@ pub struct Fleet {
     pub clusters: Vec<FleetCluster>,
     /// Windows by name.
     pub(super) windows: BTreeMap<String, Hours>,
-    /// How many jobs each executor runs at once.
-    pub(super) executors: BTreeMap<String, u32>,
+    /// Executors by name.
+    pub(super) executors: BTreeMap<String, Executor>,
     /// Rings, in order.
     pub(super) rings: Vec<RingFile>,
 }
@@ -58,9 +59,6 @@ type Params = BTreeMap<String, Map<String, Value>>;
 /// The executor of clusters that name none, and that is there without being declared.
 const DEFAULT: &str = "default";
 
-/// How many jobs run at once unless the file says otherwise.
-const LIMIT: u32 = 20;
-
 /// How long a program that lists clusters may take, in seconds.
 const PATIENCE: &str = "60";
 
@@ -75,7 +73,7 @@ struct File {
     #[serde(default)]
     windows: BTreeMap<String, Hours>,
     #[serde(default)]
-    executor: BTreeMap<String, ExecutorFile>,
+    executor: BTreeMap<String, Executor>,
     #[serde(default)]
     params: Params,
     #[serde(default)]
@@ -84,26 +82,6 @@ struct File {
     clusters: Vec<ClusterFile>,
     #[serde(default)]
     rollout: RolloutFile,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExecutorFile {
-    /// There is one kind so far.
-    #[serde(rename = "kind")]
-    _kind: Kind,
-    #[serde(default = "limit")]
-    limit: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Kind {
-    Local,
-}
-
-fn limit() -> u32 {
-    LIMIT
 }
 
 #[derive(Deserialize)]
@@ -262,12 +240,11 @@ impl Fleet {
             ))
         };
         check(&file).map_err(mistake)?;
-        let mut executors: BTreeMap<String, u32> = file
-            .executor
-            .iter()
-            .map(|(name, executor)| (name.clone(), executor.limit))
-            .collect();
-        executors.entry(DEFAULT.to_owned()).or_insert(LIMIT);
+        let mut executors = file.executor;
+        for executor in executors.values_mut() {
+            executor.anchor(&folder);
+        }
+        executors.entry(DEFAULT.to_owned()).or_default();
         let mut fleet = Self {
             name: file.name,
             clusters: Vec::new(),
@@ -438,7 +415,7 @@ fn check(file: &File) -> Result<(), Mistake> {
         })?;
     }
     for (name, executor) in &file.executor {
-        if executor.limit == 0 {
+        if executor.limit() == 0 {
             return Err((
                 format!("executor.{name}"),
                 format!("the executor {name:?} has a limit of 0: it would never begin anything"),
@@ -494,10 +471,7 @@ fn merge(all: &mut Params, more: &Params) {
 
 /// The clusters that a program prints, as a JSON list.
 fn listed(program: &str, args: &[String], folder: &Path) -> Result<Vec<ClusterFile>, FleetError> {
-    let path = match program.contains('/') {
-        true => anchored(Path::new(program), folder),
-        false => PathBuf::from(program),
-    };
+    let path = program_in(folder, program);
     let output = Command::new("timeout")
         .arg(PATIENCE)
         .arg(&path)

@@ -1,12 +1,10 @@
-//! The way to the clusters of a rollout: each one's run is a process of its own on this machine.
+//! The way to the clusters of a rollout: each one's run is a job of its own.
 //!
-//! A job is started in a group of its own and isn't ended with the rollout: a run of a cluster goes on whatever becomes of
-//! whoever began it. It is found again by its run's name and the lock on that run's folder, and so is never begun twice.
+//! A job isn't ended with the rollout: a run of a cluster goes on whatever becomes of whoever began it. It is found again by its
+//! run's name, in the state folder and at its executor, and so is never begun twice.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
@@ -15,10 +13,9 @@ use lockstep_modules::contract::reach::{ContactError, Ear, Facts, Transport};
 use lockstep_modules::contract::schema::Member;
 use lockstep_modules::contract::standing::Standing;
 use lockstep_modules::ops::cluster::{Ask, Job};
-use tokio::process::Command;
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use super::executor::{Hands, Order};
 use super::job;
 use super::rings::Rollout;
 use super::specs::{Spec, Specs};
@@ -36,7 +33,7 @@ pub struct Jobs {
     runs: Runs,
     specs: Specs,
     clusters: BTreeMap<Member, (Spec, String)>,
-    executors: BTreeMap<String, Semaphore>,
+    executors: BTreeMap<String, Hands>,
 }
 
 impl Jobs {
@@ -52,7 +49,7 @@ impl Jobs {
             specs: Specs::of(runs, id),
             clusters: clusters.collect(),
             executors: executors
-                .map(|(name, limit)| (name.clone(), Semaphore::new(*limit as usize)))
+                .map(|(name, executor)| (name.clone(), Hands::of(executor)))
                 .collect(),
             state: runs.state().to_owned(),
             runs: runs.clone(),
@@ -73,14 +70,21 @@ impl Jobs {
     }
 
     /// Begins the run, takes it up, or waits for whoever has it, until it stops.
-    async fn exec(&self, cluster: &str, run: &str, spec: &Spec) -> Result<Job, ContactError> {
+    async fn exec(
+        &self,
+        cluster: &str,
+        run: &str,
+        spec: &Spec,
+        hands: &Hands,
+    ) -> Result<Job, ContactError> {
+        let order = self.order("exec", cluster, run, hands)?;
         let mut attempts = 0;
         loop {
             let found = self.look(cluster, run)?;
             if found.state.has_stopped() {
                 return Ok(found);
             }
-            if found.state == Standing::Running {
+            if found.state == Standing::Running || hands.has(run).await? {
                 sleep(PACE).await;
                 continue;
             }
@@ -92,66 +96,72 @@ impl Jobs {
             }
             attempts += 1;
             self.specs.write(cluster, spec).map_err(unread)?;
-            let output = self.child("exec", cluster, run)?.wait_with_output().await;
-            let output =
-                output.map_err(|error| ContactError::Lost(format!("the job of {run}: {error}")))?;
-            if let Ok(stopped) = serde_json::from_slice(&output.stdout) {
+            if let Some(stopped) = hands.submit(&order).await? {
                 return Ok(stopped);
             }
         }
     }
 
     /// A lockstep of its own that sees to a cluster's run.
-    fn child(
+    fn order(
         &self,
         what: &str,
         cluster: &str,
         run: &str,
-    ) -> Result<tokio::process::Child, ContactError> {
-        let refused =
-            |error: std::io::Error| ContactError::Shell(format!("no job can be started: {error}"));
-        let log = File::create(self.specs.log(cluster)).map_err(refused)?;
-        // The program of this process, even where its file was replaced meanwhile.
-        let mut job = Command::new("/proc/self/exe");
-        job.args(["fleet", what, run, "--json", "--state"])
-            .arg(&self.state);
-        job.stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .process_group(0);
-        job.spawn().map_err(refused)
+        hands: &Hands,
+    ) -> Result<Order, ContactError> {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        // Here it is the program of this process, even where its file was replaced meanwhile.
+        let program = match hands.is_here() {
+            true => PathBuf::from("/proc/self/exe"),
+            false => std::env::current_exe().map_err(unread)?,
+        };
+        let state = absolute(&self.state);
+        let words = [
+            program.as_path(),
+            Path::new("fleet"),
+            Path::new(what),
+            Path::new(run),
+            Path::new("--json"),
+            Path::new("--state"),
+            &state,
+        ];
+        Ok(Order {
+            name: run.to_owned(),
+            words: words
+                .iter()
+                .map(|word| word.display().to_string())
+                .collect(),
+            log: absolute(&self.specs.log(cluster)),
+        })
     }
 
     fn last_words(&self, cluster: &str) -> String {
-        let log = self.specs.log(cluster);
-        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        let said = std::fs::read_to_string(self.specs.log(cluster)).unwrap_or_default();
         match said.trim() {
-            "" => format!("its process ended {ATTEMPTS} times without a word"),
+            "" => format!("its job ended {ATTEMPTS} times without a word"),
             said => said.to_owned(),
         }
     }
 
     async fn answer(&self, cluster: &Member, cmd: &Cmd) -> Result<Output, ContactError> {
         let unknown =
-            || ContactError::Shell(format!("a fleet's clusters don't know {:?}", cmd.display()));
+            || ContactError::Executor(format!("a fleet's clusters don't know {:?}", cmd.display()));
         let (ask, run) = Ask::of(cmd).ok_or_else(unknown)?;
         let (spec, executor) = self.clusters.get(cluster).ok_or_else(unknown)?;
+        let hands = self.executors.get(executor).ok_or_else(unknown)?;
         let name = cluster.as_str();
         let printed = match ask {
             Ask::State => serde_json::to_string(&self.look(name, &self.current(run))?),
             Ask::Exec => {
-                let executor = self.executors.get(executor).ok_or_else(unknown)?;
-                let _turn = executor.acquire().await;
-                serde_json::to_string(&self.exec(name, &self.current(run), spec).await?)
+                let _turn = hands.turns.acquire().await;
+                serde_json::to_string(&self.exec(name, &self.current(run), spec, hands).await?)
             }
             Ask::Verify => {
-                let output = self
-                    .child("verify", name, &self.current(run))?
-                    .wait_with_output()
-                    .await;
-                let output = output.map_err(|error| ContactError::Lost(error.to_string()))?;
-                let said = String::from_utf8_lossy(&output.stdout).into_owned();
-                let code = output.status.code().unwrap_or(1);
+                let order = self.order("verify", name, &self.current(run), hands)?;
+                let said = hands.ask(&order).await?;
+                // Where it printed nothing, its complaint is the reason.
+                let code = i32::from(said.trim().is_empty());
                 return Ok(Output::exit(code, said, self.last_words(name)));
             }
         };
@@ -165,7 +175,7 @@ impl Jobs {
 }
 
 fn unread(error: impl std::fmt::Display) -> ContactError {
-    ContactError::Shell(error.to_string())
+    ContactError::Executor(error.to_string())
 }
 
 impl Transport for Jobs {

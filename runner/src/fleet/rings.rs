@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::executor::Executor;
 use super::file::{Amount, Fleet, FleetCluster, FleetError, RingFile};
 use super::select::Selector;
 use super::specs::Spec;
@@ -24,8 +25,8 @@ pub struct Rollout {
     pub playbook: String,
     /// The rings, in order.
     pub rings: Vec<Ring>,
-    /// How many jobs each executor runs at once.
-    pub executors: BTreeMap<String, u32>,
+    /// Executors by name.
+    pub executors: BTreeMap<String, Executor>,
     /// The folder of playbooks in place of the shipped ones, if one was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub playbooks: Option<PathBuf>,

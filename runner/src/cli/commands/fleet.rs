@@ -3,6 +3,7 @@
 mod control;
 mod exec;
 mod list;
+mod metrics;
 mod named;
 mod rollout;
 mod status;
@@ -59,6 +60,8 @@ enum FleetCommand {
     Continue(control::ContinueArgs),
     /// End a rollout; the clusters' own runs are left as they are
     Abort(control::AbortArgs),
+    /// Show who decided what, in a rollout and its clusters' runs
+    Audit(status::AuditArgs),
     /// Run or take up a cluster's run: what executors call
     Exec(exec::ExecArgs),
     /// Look at a cluster after its run: what executors call
@@ -82,6 +85,7 @@ pub(crate) fn fleet(app: &App<'_>, args: &FleetArgs) -> Result<Exit, Fault> {
         FleetCommand::Pause(args) => control::pause(app, args),
         FleetCommand::Continue(args) => control::carry_on(app, args),
         FleetCommand::Abort(args) => control::abort(app, args),
+        FleetCommand::Audit(args) => status::audit(app, args),
         FleetCommand::Exec(args) => exec::exec(app, args),
         FleetCommand::Verify(args) => exec::verify(app, args),
     }

@@ -1,18 +1,20 @@
 //! `fleet status` and `fleet held`: how far a rollout is.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use lockstep_modules::contract::standing::Standing;
 use serde_json::{Value, json};
 
+use super::metrics;
 use super::named::Which;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::print;
 use crate::cli::shown::is_screen;
 use crate::cli::table::table;
-use crate::fleet::{ClusterProgress, Progress, RingProgress};
+use crate::fleet::{self, ClusterProgress, Progress, RingProgress};
 
 /// Which rollout is shown, and how.
 #[derive(Args)]
@@ -22,6 +24,16 @@ pub(crate) struct StatusArgs {
     /// Refresh every SECONDS seconds, until the rollout stops
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5", value_parser = clap::value_parser!(u64).range(1..))]
     watch: Option<u64>,
+    /// Also write its figures to this file, for the textfile collector of Prometheus' node_exporter
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
+}
+
+/// Which rollout is audited.
+#[derive(Args)]
+pub(crate) struct AuditArgs {
+    #[command(flatten)]
+    which: Which,
 }
 
 /// Which rollout's clusters are listed.
@@ -45,6 +57,9 @@ pub(crate) fn status(app: &App<'_>, args: &StatusArgs) -> Result<Exit, Fault> {
     let id = args.which.find(&runs)?;
     loop {
         let progress = Progress::of(&runs, &id)?;
+        if let Some(file) = &args.metrics {
+            metrics::write(file, &progress).map_err(|error| Fault::unwritten(file, error))?;
+        }
         if args.watch.is_some() && !app.global.json && is_screen() {
             print::styled(CLEAR);
         }
@@ -181,5 +196,21 @@ pub(crate) fn held(app: &App<'_>, args: &HeldArgs) -> Result<Exit, Fault> {
     }
     out!("{}", table.trim_fmt());
     out!("\nlockstep show RUN shows more; lockstep fleet resume CLUSTER continues it.");
+    Ok(Exit::Done)
+}
+
+pub(crate) fn audit(app: &App<'_>, args: &AuditArgs) -> Result<Exit, Fault> {
+    let runs = app.runs()?;
+    let deeds = fleet::audit(&runs, &args.which.find(&runs)?)?;
+    if app.global.json {
+        print::json(&json!(deeds));
+        return Ok(Exit::Done);
+    }
+    let mut table = table(["AT", "WHO", "RUN", "DID", "ABOUT"]);
+    for deed in &deeds {
+        let at = deed.at.strftime("%Y-%m-%d %H:%M:%S").to_string();
+        table.add_row([at.as_str(), &deed.who, &deed.run, deed.deed, &deed.about]);
+    }
+    out!("{}", table.trim_fmt());
     Ok(Exit::Done)
 }

@@ -1,0 +1,103 @@
+//! Who decided what in a rollout and in its clusters' runs: read off their journals, which nobody can change afterwards
+//! without its being noticed.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Specs, rollout_of};
+use crate::journal::{Choice, Record};
+use crate::runs::{Runs, RunsError};
+
+/// Something that somebody decided.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Deed {
+    /// When.
+    pub at: Timestamp,
+    /// By whom, as `user@host`.
+    pub who: String,
+    /// In which run.
+    pub run: String,
+    /// What, in a word.
+    pub deed: &'static str,
+    /// About what: a step, a question, a reason.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub about: String,
+}
+
+/// The steps at which the operator is asked.
+const ASKED: [&str; 2] = ["confirm", "cluster.settle"];
+
+/// All that was decided in a rollout and its clusters' runs, in the order in which it happened.
+///
+/// # Errors
+/// Where a journal can't be read, or the run is no rollout.
+pub fn audit(runs: &Runs, rollout: &str) -> Result<Vec<Deed>, super::ProgressError> {
+    let mut all = deeds(runs, rollout, true)?;
+    let begun = rollout_of(&runs.history(rollout)?)?;
+    let specs = Specs::of(runs, rollout);
+    for entry in begun.clusters() {
+        let skipped = specs.skipped(&entry.name).map_err(RunsError::from)?;
+        all.extend(skipped.map(|skip| Deed {
+            at: skip.at,
+            who: skip.who,
+            run: format!("{rollout}.{}", entry.name),
+            deed: "skipped",
+            about: skip.why,
+        }));
+    }
+    let prefix = format!("{rollout}.");
+    for run in runs.ids()?.iter().filter(|id| id.starts_with(&prefix)) {
+        all.extend(deeds(runs, run, false)?);
+    }
+    all.sort_by_key(|deed| deed.at);
+    Ok(all)
+}
+
+/// What was decided in one run. That a cluster's run began was the rollout's doing.
+fn deeds(runs: &Runs, run: &str, began: bool) -> Result<Vec<Deed>, RunsError> {
+    let (mut all, mut who, mut asked) = (Vec::new(), String::new(), Vec::new());
+    for (at, record) in runs.records(run)? {
+        let mut add = |who: &str, deed, about: String| {
+            all.push(Deed {
+                at,
+                who: who.to_owned(),
+                run: run.to_owned(),
+                deed,
+                about,
+            });
+        };
+        match record {
+            Record::Run(head) if began => add(&head.who, "began", head.playbook),
+            Record::Sitting(sitting) => who = sitting.who,
+            Record::Intent { path, op, args, .. } if ASKED.contains(&op.as_str()) => {
+                let question = args.get("question").and_then(|question| question.as_str());
+                asked.push((
+                    path.clone(),
+                    question.map_or_else(|| path.to_string(), str::to_owned),
+                ));
+            }
+            Record::Done { path, value, .. } => {
+                let left = value.get("left").and_then(|left| left.as_array());
+                // Nobody is asked where nobody was left behind.
+                if let Some((_, question)) = asked.iter().find(|(asked, _)| *asked == path)
+                    && left.is_none_or(|left| !left.is_empty())
+                {
+                    add(&who, "agreed", question.clone());
+                }
+            }
+            Record::Decide { path, choice, who } => add(&who, word(&choice), path.to_string()),
+            Record::Resume { who, .. } => add(&who, "continued", String::new()),
+            Record::Cancel { who } => add(&who, "aborted", String::new()),
+            _ => {}
+        }
+    }
+    Ok(all)
+}
+
+fn word(choice: &Choice) -> &'static str {
+    match choice {
+        Choice::Retry => "ran again",
+        Choice::AssumeDone => "assumed done",
+        Choice::Deliver => "delivered",
+    }
+}

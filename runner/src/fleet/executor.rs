@@ -1,0 +1,281 @@
+//! What begins clusters' runs: processes of this machine, a site's scheduler by its own client, or a program of the site's.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use lockstep_modules::contract::contact::ContactError;
+use lockstep_modules::ops::cluster::Job;
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use crate::secret::anchored;
+
+/// An executor, as a fleet's file declares it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Executor {
+    /// Processes of this machine.
+    Local {
+        /// How many at once.
+        #[serde(default = "limit")]
+        limit: u32,
+    },
+    /// Slurm, by `sbatch`, `squeue` and `srun`. The state folder must be one that all its nodes share.
+    Slurm {
+        /// How many at once.
+        #[serde(default = "limit")]
+        limit: u32,
+        /// Further options of `sbatch`, for example `--partition=ops`.
+        #[serde(default)]
+        options: Vec<String>,
+    },
+    /// A program of the site's, called as `PROGRAM submit NAME WORD…` and `PROGRAM list`.
+    Program {
+        /// How many at once.
+        #[serde(default = "limit")]
+        limit: u32,
+        /// The program, with what it is always called with.
+        program: Vec<String>,
+    },
+}
+
+/// How many jobs are at once unless the file says otherwise.
+fn limit() -> u32 {
+    20
+}
+
+impl Default for Executor {
+    fn default() -> Self {
+        Self::Local { limit: limit() }
+    }
+}
+
+/// A program as a file in `folder` names it: a path begins there, and a name is looked for as ever.
+pub(super) fn program_in(folder: &Path, program: &str) -> PathBuf {
+    match program.contains('/') {
+        true => anchored(Path::new(program), folder),
+        false => PathBuf::from(program),
+    }
+}
+
+impl Executor {
+    /// The same for a process that is started in another folder.
+    pub(super) fn anchor(&mut self, folder: &Path) {
+        if let Self::Program { program, .. } = self
+            && let Some(first) = program.first_mut()
+        {
+            *first = program_in(folder, first).display().to_string();
+        }
+    }
+
+    /// How many jobs are at once.
+    pub(super) fn limit(&self) -> u32 {
+        match self {
+            Self::Local { limit } | Self::Slurm { limit, .. } | Self::Program { limit, .. } => {
+                *limit
+            }
+        }
+    }
+}
+
+/// A job, as an executor is given it.
+pub(super) struct Order {
+    /// Its name, which is its run's.
+    pub(super) name: String,
+    /// What it runs: lockstep, with its words.
+    pub(super) words: Vec<String>,
+    /// Where what it complains of goes.
+    pub(super) log: PathBuf,
+}
+
+/// How long a scheduler's client may take.
+const CLIENT: Duration = Duration::from_secs(60);
+
+/// How long an answer about all jobs is good for.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// An executor at work.
+pub(super) struct Hands {
+    executor: Executor,
+    /// So many jobs at once.
+    pub(super) turns: Semaphore,
+    /// The jobs that the scheduler has, and when it said so. One look is for all who wait.
+    known: RefCell<Option<(Instant, BTreeSet<String>)>>,
+    looking: tokio::sync::Mutex<()>,
+}
+
+fn failed(why: impl Into<String>) -> ContactError {
+    ContactError::Executor(why.into())
+}
+
+impl Hands {
+    pub(super) fn of(executor: &Executor) -> Self {
+        Self {
+            turns: Semaphore::new(executor.limit() as usize),
+            executor: executor.clone(),
+            known: RefCell::new(None),
+            looking: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Whether its jobs are processes of this machine.
+    pub(super) fn is_here(&self) -> bool {
+        matches!(self.executor, Executor::Local { .. })
+    }
+
+    /// Begins a job. One of this machine's processes is waited for, and says how its run stopped.
+    pub(super) async fn submit(&self, order: &Order) -> Result<Option<Job>, ContactError> {
+        let Order { name, words, log } = order;
+        let (program, args): (&str, Vec<String>) = match &self.executor {
+            Executor::Local { .. } => {
+                let printed = here(words, log).await?;
+                return Ok(serde_json::from_str(&printed).ok());
+            }
+            Executor::Slurm { options, .. } => {
+                let script: Vec<String> = words
+                    .iter()
+                    .map(|word| lockstep_modules::contract::cmd::quote(word))
+                    .collect();
+                let own = [
+                    "--parsable".to_owned(),
+                    "--requeue".to_owned(),
+                    "--chdir=/".to_owned(),
+                    format!("--job-name={name}"),
+                    format!("--output={}", log.display()),
+                ];
+                let last = ["--wrap".to_owned(), format!("exec {}", script.join(" "))];
+                (
+                    "sbatch",
+                    own.into_iter()
+                        .chain(options.iter().cloned())
+                        .chain(last)
+                        .collect(),
+                )
+            }
+            Executor::Program { program, .. } => {
+                let (program, own) = split(program)?;
+                let job = ["submit".to_owned(), name.clone()];
+                (
+                    program,
+                    own.iter()
+                        .cloned()
+                        .chain(job)
+                        .chain(words.iter().cloned())
+                        .collect(),
+                )
+            }
+        };
+        client(program, &args).await?;
+        self.known.replace(None);
+        Ok(None)
+    }
+
+    /// Whether a job of this name waits or runs, as far as the scheduler knows. Of this machine's processes their runs' locks
+    /// tell.
+    pub(super) async fn has(&self, name: &str) -> Result<bool, ContactError> {
+        if self.is_here() {
+            return Ok(false);
+        }
+        let _one = self.looking.lock().await;
+        let fresh = |known: &Option<(Instant, BTreeSet<String>)>| {
+            known.as_ref().is_some_and(|(at, _)| at.elapsed() < FRESH)
+        };
+        if !fresh(&self.known.borrow()) {
+            let names = self.list().await?;
+            self.known.replace(Some((Instant::now(), names)));
+        }
+        Ok(self
+            .known
+            .borrow()
+            .as_ref()
+            .is_some_and(|(_, names)| names.contains(name)))
+    }
+
+    /// The names of all jobs that wait or run.
+    async fn list(&self) -> Result<BTreeSet<String>, ContactError> {
+        let printed = match &self.executor {
+            Executor::Local { .. } => String::new(),
+            Executor::Slurm { .. } => {
+                let args = ["--noheader", "--me", "--format=%j"].map(str::to_owned);
+                client("squeue", &args).await?
+            }
+            Executor::Program { program, .. } => {
+                let (program, own) = split(program)?;
+                let args: Vec<String> = own.iter().cloned().chain(["list".to_owned()]).collect();
+                client(program, &args).await?
+            }
+        };
+        Ok(printed.lines().map(|line| line.trim().to_owned()).collect())
+    }
+
+    /// Runs something where jobs are run, and returns what it printed.
+    pub(super) async fn ask(&self, order: &Order) -> Result<String, ContactError> {
+        match &self.executor {
+            Executor::Slurm { options, .. } => {
+                let own = ["--quiet", "--ntasks=1", "--chdir=/"].map(str::to_owned);
+                let args: Vec<String> = own
+                    .iter()
+                    .chain(options)
+                    .chain(&order.words)
+                    .cloned()
+                    .collect();
+                client("srun", &args).await
+            }
+            Executor::Local { .. } | Executor::Program { .. } => {
+                here(&order.words, &order.log).await
+            }
+        }
+    }
+}
+
+fn split(program: &[String]) -> Result<(&str, &[String]), ContactError> {
+    let (program, args) = program
+        .split_first()
+        .ok_or_else(|| failed("it has no program"))?;
+    Ok((program, args))
+}
+
+/// Runs a process here, in a group of its own: it isn't ended with this one.
+async fn here(words: &[String], log: &PathBuf) -> Result<String, ContactError> {
+    let refused = |error: std::io::Error| failed(format!("no job can be started: {error}"));
+    let (program, args) = split(words)?;
+    let mut job = Command::new(program);
+    job.args(args).stdin(Stdio::null()).process_group(0);
+    job.stdout(Stdio::piped())
+        .stderr(File::create(log).map_err(refused)?);
+    let output = job.spawn().map_err(refused)?.wait_with_output().await;
+    let output = output.map_err(|error| ContactError::Lost(format!("the job: {error}")))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Calls a scheduler's client, and returns what it printed.
+async fn client(program: &str, args: &[String]) -> Result<String, ContactError> {
+    let mut client = Command::new(program);
+    client.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    let output = match timeout(CLIENT, client.output()).await {
+        Err(_) => {
+            return Err(failed(format!(
+                "{program} did not answer within {} s",
+                CLIENT.as_secs()
+            )));
+        }
+        Ok(output) => {
+            output.map_err(|error| failed(format!("{program} can't be started: {error}")))?
+        }
+    };
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.trim().lines().next_back().unwrap_or("it said nothing");
+    Err(failed(format!(
+        "{program} failed ({}): {last}",
+        output.status
+    )))
+}

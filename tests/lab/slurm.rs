@@ -1,0 +1,240 @@
+//! A fleet on a real Slurm, with a controller and two nodes on loopback.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use lockstep_tests::desk::Desk;
+use lockstep_tests::lab::{as_root, wait_until, write};
+use serde_json::Value;
+
+/// A Slurm of its own, which ends with it.
+struct Slurm {
+    conf: PathBuf,
+    running: Vec<Child>,
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Slurm {
+    fn drop(&mut self) {
+        // Its daemons are root's.
+        for child in self.running.iter_mut().rev() {
+            let _ = as_root(Path::new("kill"))
+                .args(["-9", &child.id().to_string()])
+                .status();
+            let _ = child.wait();
+        }
+        let _ = as_root(Path::new("rm"))
+            .arg("-rf")
+            .arg(self.folder.path())
+            .status();
+    }
+}
+
+/// Ports on which nothing listens.
+fn ports<const N: usize>() -> [u16; N] {
+    let taken = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    taken
+        .each_ref()
+        .map(|port| port.local_addr().unwrap().port())
+}
+
+impl Slurm {
+    fn begin() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
+        let at = |name: &str| root.join(name).display().to_string();
+        for name in ["state", "spool-b1", "spool-b2"] {
+            fs::create_dir(root.join(name)).unwrap();
+        }
+        let [controller, b1, b2] = ports();
+        let conf = format!(
+            "ClusterName=test\nSlurmctldHost=localhost(127.0.0.1)\nSlurmctldPort={controller}\nSlurmUser=root\nSlurmdUser=root\n\
+             AuthType=auth/munge\nCredType=cred/munge\nAuthInfo=socket={socket}\nStateSaveLocation={state}\nSlurmdSpoolDir={spool}-%n\n\
+             SlurmctldPidFile={pid}-ctld\nSlurmdPidFile={pid}-%n\nSlurmctldLogFile={log}-ctld\nSlurmdLogFile={log}-%n\n\
+             ProctrackType=proctrack/pgid\nTaskPlugin=task/none\nJobAcctGatherType=jobacct_gather/none\n\
+             AccountingStorageType=accounting_storage/none\nSelectType=select/cons_tres\nSelectTypeParameters=CR_CPU\n\
+             ReturnToService=2\nSlurmdParameters=config_overrides\nSchedulerParameters=batch_sched_delay=0,sched_interval=1\n\
+             NodeName=b1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={b1} CPUs=4 State=UNKNOWN\n\
+             NodeName=b2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={b2} CPUs=4 State=UNKNOWN\n\
+             PartitionName=ops Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n",
+            socket = at("munge.socket"),
+            state = at("state"),
+            spool = at("spool"),
+            pid = at("pid"),
+            log = at("log"),
+        );
+        write(&root.join("slurm.conf"), &conf);
+        let key = Command::new("dd")
+            .args(["if=/dev/urandom", "bs=1024", "count=1", "status=none"])
+            .output()
+            .unwrap();
+        fs::write(root.join("munge.key"), key.stdout).unwrap();
+        fs::set_permissions(root.join("munge.key"), fs::Permissions::from_mode(0o600)).unwrap();
+        let _ = as_root(Path::new("chown"))
+            .args(["-R", "root"])
+            .arg(root)
+            .status();
+        let mut slurm = Self {
+            conf: root.join("slurm.conf"),
+            running: Vec::new(),
+            folder,
+        };
+        let munge = [
+            "key-file=munge.key",
+            "socket=munge.socket",
+            "pid-file=munge.pid",
+            "log-file=munge.log",
+            "seed-file=munge.seed",
+        ];
+        let munge = munge.map(|option| {
+            let (name, file) = option.split_once('=').unwrap();
+            format!("--{name}={}", slurm.folder.path().join(file).display())
+        });
+        slurm.start(
+            "munged",
+            &[&["-F".to_owned(), "--force".to_owned()], &munge[..]].concat(),
+        );
+        let socket = slurm.folder.path().join("munge.socket");
+        wait_until("munged doesn't listen", || socket.exists());
+        let conf = ["-f".to_owned(), slurm.conf.display().to_string()];
+        slurm.start("slurmctld", &[&["-D".to_owned()], &conf[..]].concat());
+        for node in ["b1", "b2"] {
+            slurm.start(
+                "slurmd",
+                &[&["-D", "-N", node].map(str::to_owned), &conf[..]].concat(),
+            );
+        }
+        wait_until("the nodes don't come up", || {
+            slurm.client("sinfo", &["-h", "-o", "%t %D"]).trim() == "idle 2"
+        });
+        slurm
+    }
+
+    fn start(&mut self, program: &str, args: &[String]) {
+        let program = PathBuf::from("/usr/sbin").join(program);
+        let mut command = as_root(&program);
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        self.running.push(command.spawn().unwrap());
+    }
+
+    fn client(&self, program: &str, args: &[&str]) -> String {
+        let output = Command::new(program)
+            .args(args)
+            .env("SLURM_CONF", &self.conf)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn command(&self, desk: &Desk, words: &[&str]) -> Command {
+        let mut command = desk.command(words);
+        command.env("SLURM_CONF", &self.conf);
+        command
+    }
+}
+
+/// A playbook whose step lasts until a file is there, in real time.
+fn site(desk: &Desk) {
+    write(
+        &desk.path("ops.lua"),
+        "return { api = 1, run = function(cluster) mark.set { member = cluster.members[1] } end }",
+    );
+    fs::create_dir(desk.path("modules")).unwrap();
+    let go = desk.path("go").display().to_string();
+    let program = format!(
+        "#!/bin/sh\nread -r request\ncase $request in\n*'\"describe\"'*) echo '{{\"module\":{{\"protocol\":1,\"about\":\"Marks.\",\"ops\":{{\"set\":{{\"doc\":\"Set a mark.\",\"effect\":\"converge\",\"args\":{{\"type\":\"object\",\"properties\":{{\"member\":{{\"type\":\"string\",\"format\":\"member\"}}}}}}}}}}}}}}' ;;\n*) while [ ! -e '{go}' ]; do sleep 0.1; done; echo '{{\"done\":{{}}}}' ;;\nesac\n"
+    );
+    write(&desk.path("modules/mark"), &program);
+    fs::set_permissions(desk.path("modules/mark"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+const FLEET: &str = "name = \"stores\"\n\n[executor.default]\nkind = \"slurm\"\noptions = [\"--partition=ops\"]\n\n\
+    [[clusters]]\nname = \"berlin\"\nfile = \"twin:1\"\n\n[[clusters]]\nname = \"paris\"\nfile = \"twin:1\"\n\n\
+    [[rollout.rings]]\nname = \"all\"\nlimit = 2\nsoak = \"1s\"\n";
+
+#[test]
+fn a_rollout_on_slurm_outlives_its_controller_and_its_jobs() {
+    let slurm = Slurm::begin();
+    let desk = Desk::new();
+    write(&desk.path("fleet.toml"), FLEET);
+    site(&desk);
+    let mut rollout = slurm
+        .command(&desk, &["fleet", "rollout", "ops.lua"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lock = |run: &str| desk.path("state/runs").join(run).join("lock");
+    let journal = |run: &str| {
+        fs::read_to_string(desk.path("state/runs").join(run).join("journal.jsonl"))
+            .unwrap_or_default()
+    };
+    let under_way = |run: &str| journal(run).contains("\"start\":{\"path\":\"mark.set#1\"");
+    wait_until("the jobs don't begin", || {
+        under_way("rollout-1.berlin") && under_way("rollout-1.paris")
+    });
+    // The controller goes, and the jobs go on.
+    rollout.kill().unwrap();
+    rollout.wait().unwrap();
+    let queued = slurm.client("squeue", &["-h", "-o", "%j"]);
+    assert!(
+        queued.contains("rollout-1.berlin") && queued.contains("rollout-1.paris"),
+        "{queued}"
+    );
+    let mut rollout = slurm
+        .command(&desk, &["fleet", "continue"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // A job is killed: its run is taken up by another one.
+    let process = fs::read_to_string(lock("rollout-1.paris")).unwrap();
+    assert!(
+        Command::new("kill")
+            .args(["-9", &process])
+            .status()
+            .unwrap()
+            .success()
+    );
+    wait_until("the run isn't taken up", || {
+        fs::read_to_string(lock("rollout-1.paris"))
+            .is_ok_and(|now| now != process && !now.is_empty())
+    });
+    write(&desk.path("go"), "");
+    assert_eq!(rollout.wait().unwrap().code(), Some(0));
+    let runs: Value = serde_json::from_slice(
+        &slurm
+            .command(&desk, &["runs", "--all", "--json"])
+            .output()
+            .unwrap()
+            .stdout,
+    )
+    .unwrap();
+    let of = |name: &str| {
+        runs.as_array()
+            .unwrap()
+            .iter()
+            .find(|run| run["run"] == name)
+            .unwrap()
+    };
+    assert_eq!(
+        (
+            &of("rollout-1.berlin")["state"],
+            &of("rollout-1.berlin")["resumes"]
+        ),
+        (&"done".into(), &0.into())
+    );
+    assert_eq!(
+        (
+            &of("rollout-1.paris")["state"],
+            &of("rollout-1.paris")["resumes"]
+        ),
+        (&"done".into(), &1.into())
+    );
+}
