@@ -31,7 +31,8 @@ local function take(ring)
 	-- How long a run of this ring takes, as far as is known: what is begun has to fit into the rest of its window.
 	local longest = 0
 	local function one(entry, _, room)
-		local w, run = entry.window
+		local w = entry.window
+		local run
 		repeat
 			if w then
 				w = {

@@ -586,3 +586,27 @@ fn what_people_decided_is_listed_and_figures_are_written() {
         ["rollout-1.berlin continued", "rollout-1.berlin ran again"]
     );
 }
+
+#[test]
+fn an_aborted_rollout_leaves_the_runs_of_its_clusters() {
+    let desk = desk(&fleet(&["paris"], "", &[FAULT]));
+    let _ = desk.run(&["fleet", "rollout", "update"]).exits(4);
+    let out = desk.run(&["fleet", "abort"]).exits(9);
+    assert!(
+        out.contains("The runs of its clusters are as they were"),
+        "{out}"
+    );
+    assert_eq!(states(&desk), json!({"berlin": "held", "paris": null}));
+    let out = desk.run(&["fleet", "resume", "paris"]).exits(0);
+    assert!(
+        out.contains("paris: its turn in rollout-1 has not come"),
+        "{out}"
+    );
+    let _ = desk.run(&["fleet", "resume", "berlin", "--mend"]).exits(0);
+    // What many clusters have in common isn't what a reader looks for.
+    let show = desk.run(&["show", "rollout-1"]).exits(0);
+    assert!(
+        show.contains("playbook=") && !show.contains("\"clusters\""),
+        "{show}"
+    );
+}

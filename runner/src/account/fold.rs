@@ -14,7 +14,9 @@ use super::wave::waves;
 use super::{Account, EventLog, Progress, Session, State, Step, Turn, What};
 use crate::event::{Change, Outcome, StepInfo};
 use crate::failure::Failure;
-use crate::journal::{By, Choice, Head, History, JournalError, Record, Suspended, readable};
+use crate::journal::{
+    By, Choice, ClusterRef, Head, History, JournalError, Record, Suspended, readable,
+};
 use crate::path::StepPath;
 use crate::window;
 
@@ -141,6 +143,10 @@ impl Fold {
         account.members = head.cluster.names();
         account.target = head.target;
         account.params = head.params;
+        if matches!(account.target, ClusterRef::Fleet(_)) {
+            // All clusters of the fleet are among them.
+            account.params = brief(std::mem::take(&mut account.params));
+        }
         account.lockstep = head.lockstep;
         account.who.clone_from(&head.who);
         account.began = Some(at);
@@ -378,5 +384,16 @@ fn ended(result: &Result<Value, Failure>, cancelled: bool, held: bool) -> State 
         Err(_) if cancelled => State::Aborted,
         Err(_) if held => State::Refused,
         Err(_) => State::Failed,
+    }
+}
+
+/// Parameters without lists and records.
+fn brief(params: Value) -> Value {
+    match params {
+        Value::Object(all) => all
+            .into_iter()
+            .filter(|(_, value)| !value.is_array() && !value.is_object())
+            .collect(),
+        other => other,
     }
 }

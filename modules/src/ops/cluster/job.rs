@@ -46,7 +46,7 @@ pub enum Ask {
     Exec,
     /// Look at it: a [`Job`].
     State,
-    /// Look at the cluster itself: a [`Health`].
+    /// Look at the cluster itself: a [`super::Health`].
     Verify,
 }
 

@@ -139,7 +139,14 @@ pub(super) fn continue_run(
     }
     let exit = tell(&played, app.global);
     if exit == Exit::Aborted && !app.global.json {
-        stays(&registry, &runs.history(&played.id)?);
+        let history = runs.history(&played.id)?;
+        match &history.head.target {
+            ClusterRef::Fleet(_) => out!(
+                "The runs of its clusters are as they were: lockstep fleet status -r {}",
+                played.id
+            ),
+            _ => stays(&registry, &history),
+        }
     }
     Ok(exit)
 }

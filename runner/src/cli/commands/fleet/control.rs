@@ -78,6 +78,14 @@ pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
                 continue_run(app, &Common::of(&run), Some(&args.how.into()))?
             }
             Standing::Refused | Standing::Failed | Standing::Aborted => again(app, &runs, &run)?,
+            // Its executor refused.
+            Standing::DidNotBegin if Specs::of(&runs, &rollout).read(cluster)?.is_some() => {
+                attempt_at(app, &runs, &run)?
+            }
+            Standing::DidNotBegin => {
+                out!("{cluster}: its turn in {rollout} has not come");
+                Exit::Done
+            }
             state => {
                 out!("{run}: {state}: there is nothing to continue");
                 Exit::Done
@@ -101,13 +109,17 @@ pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
 
 /// Begins another attempt at a run that is over.
 fn again(app: &App<'_>, runs: &Runs, run: &str) -> Result<Exit, Fault> {
-    let (first, attempt) = match run.split_once('+') {
-        Some((first, number)) => (first, number.parse().unwrap_or(1) + 1),
+    let (whole, attempt) = match run.split_once('+') {
+        Some((whole, number)) => (whole, number.parse().unwrap_or(1) + 1),
         None => (run, 2),
     };
-    let next = format!("{first}+{attempt}");
-    begin(app, runs, &next, Shown::of_run(app.global))?;
-    let stopped = job(runs, &next)?;
+    attempt_at(app, runs, &format!("{whole}+{attempt}"))
+}
+
+/// Begins an attempt at a cluster's run.
+fn attempt_at(app: &App<'_>, runs: &Runs, run: &str) -> Result<Exit, Fault> {
+    begin(app, runs, run, Shown::of_run(app.global))?;
+    let stopped = job(runs, run)?;
     out!("{}", line(&stopped));
     Ok(match stopped.state {
         Standing::Done => Exit::Done,
