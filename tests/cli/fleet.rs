@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const FAULT: &str = "refresh-fails:microovn,micro02";
 
 /// A fleet of simulated clusters: one in the canary ring, the others in the second. The faults are of the canary.
-fn fleet(others: &[&str], rest: &str, faults: &[&str]) -> String {
+pub(crate) fn fleet(others: &[&str], rest: &str, faults: &[&str]) -> String {
     let cluster = |name: &str, labels: &str, faults: &[&str]| {
         format!(
             "\n[[clusters]]\nname = {name:?}\nfile = \"twin:1\"\nyes = true\nlabels = {{ {labels} }}\nfaults = {faults:?}\n"
@@ -29,7 +29,7 @@ fn fleet(others: &[&str], rest: &str, faults: &[&str]) -> String {
     )
 }
 
-fn desk(fleet: &str) -> Desk {
+pub(crate) fn desk(fleet: &str) -> Desk {
     let desk = Desk::new();
     write(&desk.path("fleet.toml"), fleet);
     desk
@@ -42,7 +42,7 @@ fn json_of(desk: &Desk, words: &[&str]) -> Value {
 }
 
 /// How each cluster stands, by name.
-fn states(desk: &Desk) -> Value {
+pub(crate) fn states(desk: &Desk) -> Value {
     let progress = json_of(desk, &["fleet", "status", "--json"]);
     let rings = progress["rings"].as_array().unwrap().iter();
     let clusters = rings.flat_map(|ring| ring["clusters"].as_array().unwrap());
@@ -356,32 +356,6 @@ fn clusters_come_from_files_and_programs() {
 }
 
 #[test]
-fn a_playbook_of_a_site_is_rolled_out_with_its_programs() {
-    let desk = desk(
-        &fleet(&[], "", &[])
-            .split("\n[[rollout")
-            .next()
-            .unwrap()
-            .replace("twin:3", "twin:1"),
-    );
-    write(
-        &desk.path("ops.lua"),
-        "return { api = 1, run = function(cluster) each(cluster.members, function(m) mark.set { member = m } end) end }",
-    );
-    fs::create_dir(desk.path("modules")).unwrap();
-    let program = desk.path("modules/mark");
-    write(
-        &program,
-        "#!/bin/sh\nread -r request\ncase $request in\n*'\"describe\"'*) echo '{\"module\":{\"protocol\":1,\"about\":\"Marks.\",\"ops\":{\"set\":{\"doc\":\"Set a mark.\",\"effect\":\"converge\",\"args\":{\"type\":\"object\",\"properties\":{\"member\":{\"type\":\"string\",\"format\":\"member\"}}}}}}}' ;;\n*) echo '{\"done\":{}}' ;;\nesac\n",
-    );
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let out = desk.run(&["fleet", "rollout", "ops.lua"]).exits(0);
-    assert!(out.contains("rollout-1: done: 1 cluster"), "{out}");
-    let show = desk.run(&["show", "rollout-1.berlin", "--steps"]).exits(0);
-    assert!(show.contains("mark.set"), "{show}");
-}
-
-#[test]
 fn the_playbook_of_rollouts_is_checked_on_simulated_fleets() {
     let desk = Desk::new();
     let few = ["check", "rollout", "--tries", "20", "--no-kills"];
@@ -476,68 +450,6 @@ fn any_command_knows_the_clusters_of_the_fleet() {
     assert!(ran.stderr.contains("did you mean \"paris\"?"), "{ran:?}");
 }
 
-/// A scheduler of a site's: it starts what it is given, and knows what runs.
-const SCHEDULER: &str = r#"#!/bin/sh
-cd "$(dirname "$0")" || exit
-case $1 in
-submit)
-	name=$2
-	shift 2
-	[ ! -e "refuse" ] || { echo "the queue is closed" >&2; exit 1; }
-	echo "$name" >>submitted
-	setsid "$@" >"$name.out" 2>&1 &
-	echo $! >"$name.pid"
-	;;
-list)
-	for pid in *.pid; do
-		[ -e "$pid" ] || continue
-		kill -0 "$(cat "$pid")" 2>/dev/null && echo "${pid%.pid}"
-	done
-	exit 0
-	;;
-esac
-"#;
-
-/// A desk with a fleet whose runs the scheduler begins.
-fn scheduled(text: &str) -> Desk {
-    let executor = "name = \"stores\"\n\n[executor.default]\nkind = \"program\"\nprogram = [\"scheduler/run\"]\n";
-    let desk = desk(&text.replace("name = \"stores\"\n", executor));
-    fs::create_dir(desk.path("scheduler")).unwrap();
-    write(&desk.path("scheduler/run"), SCHEDULER);
-    fs::set_permissions(
-        desk.path("scheduler/run"),
-        fs::Permissions::from_mode(0o755),
-    )
-    .unwrap();
-    desk
-}
-
-#[test]
-fn a_program_of_the_site_is_an_executor() {
-    let desk = scheduled(&fleet(&["paris", "rome"], "limit = 2", &[]));
-    let out = desk.run(&["fleet", "rollout", "update"]).exits(0);
-    assert!(out.contains("rollout-1: done: 3 clusters"), "{out}");
-    let submitted = fs::read_to_string(desk.path("scheduler/submitted")).unwrap();
-    let mut submitted: Vec<&str> = submitted.lines().collect();
-    submitted.sort_unstable();
-    assert_eq!(
-        submitted,
-        ["rollout-1.berlin", "rollout-1.paris", "rollout-1.rome"]
-    );
-}
-
-#[test]
-fn a_scheduler_that_refuses_is_quoted() {
-    let desk = scheduled(&fleet(&["paris"], "", &[]));
-    write(&desk.path("scheduler/refuse"), "");
-    let out = desk.run(&["fleet", "rollout", "update"]).exits(4);
-    assert!(out.contains("the queue is closed"), "{out}");
-    fs::remove_file(desk.path("scheduler/refuse")).unwrap();
-    let out = desk.run(&["fleet", "continue"]);
-    assert_eq!(out.code, Some(0), "{out:?}");
-    assert_eq!(states(&desk), json!({"berlin": "done", "paris": "done"}));
-}
-
 #[test]
 fn what_people_decided_is_listed_and_figures_are_written() {
     let desk = desk(&fleet(&["paris"], "approve = true", &[FAULT]));
@@ -609,4 +521,37 @@ fn an_aborted_rollout_leaves_the_runs_of_its_clusters() {
         show.contains("playbook=") && !show.contains("\"clusters\""),
         "{show}"
     );
+}
+
+#[test]
+fn a_fleet_is_made_of_cluster_files() {
+    let desk = Desk::new();
+    for name in ["berlin", "paris"] {
+        fs::create_dir_all(desk.path(name)).unwrap();
+        let file = desk.path(name).join("cluster.toml");
+        write(
+            &file,
+            &format!("name = {name:?}\n[[members]]\nname = \"micro01\"\n"),
+        );
+    }
+    let init = [
+        "fleet",
+        "init",
+        "berlin/cluster.toml",
+        "paris/cluster.toml",
+        "--name",
+        "stores",
+    ];
+    let out = desk.run(&init).exits(0);
+    assert!(out.contains("fleet.toml: 2 clusters"), "{out}");
+    let list = desk.run(&["fleet", "list"]).exits(0);
+    assert!(
+        list.contains("berlin   canary") && list.contains("paris    rest"),
+        "{list}"
+    );
+    let _ = desk
+        .run(&["fleet", "rollout", "update", "--dry-run"])
+        .exits(0);
+    let again = desk.run(&init);
+    assert_eq!(again.code, Some(2), "{again:?}");
 }

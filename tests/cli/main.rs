@@ -6,6 +6,7 @@ mod completions;
 mod damage;
 mod docs;
 mod errors;
+mod executors;
 mod exits;
 mod extend;
 mod fleet;

@@ -362,6 +362,7 @@ fn rollout_of(clusters: usize, ring_of: impl Fn(usize) -> usize) -> Rollout {
     Rollout {
         fleet: "stores".to_owned(),
         playbook: "update".to_owned(),
+        fingerprint: String::new(),
         rings: rings.into_values().collect(),
         executors: [("default".to_owned(), Executor::default())].into(),
         playbooks: None,

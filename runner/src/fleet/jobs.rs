@@ -66,7 +66,12 @@ impl Jobs {
                 why: Some(skip.to_string()),
             });
         }
-        job(&self.runs, run).map_err(unread)
+        let mut job = job(&self.runs, run).map_err(unread)?;
+        if job.state == Standing::DidNotBegin {
+            // Whoever was to begin it may have said why it didn't.
+            job.why = self.complaint(cluster);
+        }
+        Ok(job)
     }
 
     /// Begins the run, takes it up, or waits for whoever has it, until it stops.
@@ -122,7 +127,6 @@ impl Jobs {
             Path::new("fleet"),
             Path::new(what),
             Path::new(run),
-            Path::new("--json"),
             Path::new("--state"),
             &state,
         ];
@@ -136,12 +140,15 @@ impl Jobs {
         })
     }
 
-    fn last_words(&self, cluster: &str) -> String {
+    /// What a cluster's job complained of, if anything.
+    fn complaint(&self, cluster: &str) -> Option<String> {
         let said = std::fs::read_to_string(self.specs.log(cluster)).unwrap_or_default();
-        match said.trim() {
-            "" => format!("its job ended {ATTEMPTS} times without a word"),
-            said => said.to_owned(),
-        }
+        Some(said.trim().to_owned()).filter(|said| !said.is_empty())
+    }
+
+    fn last_words(&self, cluster: &str) -> String {
+        let silence = || format!("its job ended {ATTEMPTS} times without a word");
+        self.complaint(cluster).unwrap_or_else(silence)
     }
 
     async fn answer(&self, cluster: &Member, cmd: &Cmd) -> Result<Output, ContactError> {

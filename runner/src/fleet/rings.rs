@@ -23,6 +23,9 @@ pub struct Rollout {
     pub fleet: String,
     /// What is played on each cluster: a shipped playbook's name, or a file.
     pub playbook: String,
+    /// The fingerprint of what is played: it is the same for all clusters, or no run begins.
+    #[serde(default)]
+    pub fingerprint: String,
     /// The rings, in order.
     pub rings: Vec<Ring>,
     /// Executors by name.
@@ -125,6 +128,7 @@ impl Rollout {
         Ok(Self {
             fleet: fleet.name.clone(),
             playbook: playbook.to_owned(),
+            fingerprint: String::new(),
             rings: rings.collect(),
             executors: fleet.executors.clone(),
             playbooks: None,
@@ -142,6 +146,7 @@ impl Rollout {
         Spec {
             cluster: entry.cluster.clone(),
             playbook: self.playbook.clone(),
+            fingerprint: self.fingerprint.clone(),
             params: entry.params.clone(),
             yes: entry.yes,
             faults: entry.faults.clone(),

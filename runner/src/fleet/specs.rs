@@ -21,6 +21,8 @@ pub(crate) struct Spec {
     pub(crate) cluster: String,
     /// The playbook: a shipped one's name, or a file.
     pub(crate) playbook: String,
+    /// The fingerprint of what is played, as it was when the rollout began.
+    pub(crate) fingerprint: String,
     /// Its parameters, as they were given.
     pub(crate) params: Map<String, Value>,
     /// Every question of the run is answered with yes.

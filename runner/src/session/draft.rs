@@ -7,7 +7,7 @@ use lockstep_modules::contract::op::Registry;
 use serde_json::{Map, Value, json};
 
 use super::{Session, SessionError};
-use crate::bundle::{Finder, Main};
+use crate::bundle::{Finder, Main, digest};
 use crate::clock::Clock;
 use crate::engine::Start;
 use crate::failure::Failure;
@@ -122,6 +122,16 @@ impl Draft {
     #[must_use]
     pub fn params(&self) -> &Value {
         &self.params
+    }
+
+    /// What is the same as long as everything that it loads is: the SHA-256 of its Lua modules.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let modules = self.script.loaded();
+        let each = modules
+            .iter()
+            .map(|(name, source)| format!("{name}\0{}\0", source.text));
+        digest(each.collect::<String>())
     }
 
     /// Why this can't be what was planned.

@@ -35,7 +35,12 @@ impl Job {
     pub(super) fn complaint(&self, cluster: &Member) -> String {
         let why = self.why.as_deref().unwrap_or_default();
         let colon = if why.is_empty() { "" } else { ": " };
-        format!("{cluster} is {}{colon}{why}", self.state)
+        let is = if self.state == Standing::DidNotBegin {
+            ""
+        } else {
+            "is "
+        };
+        format!("{cluster} {is}{}{colon}{why}", self.state)
     }
 }
 

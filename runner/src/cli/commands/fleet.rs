@@ -2,6 +2,7 @@
 
 mod control;
 mod exec;
+mod init;
 mod list;
 mod metrics;
 mod named;
@@ -34,6 +35,8 @@ pub(crate) struct FleetArgs {
 
 #[derive(Subcommand)]
 enum FleetCommand {
+    /// Write fleet.toml from cluster files
+    Init(init::InitArgs),
     /// List the clusters, and the ring that each would be in
     List(list::ListArgs),
     /// List what runs on each cluster, and how it is
@@ -72,6 +75,7 @@ enum FleetCommand {
 pub(crate) fn fleet(app: &App<'_>, args: &FleetArgs) -> Result<Exit, Fault> {
     let file = args.fleet.as_deref();
     match &args.command {
+        FleetCommand::Init(args) => init::init(args),
         FleetCommand::List(args) => list::list(app, file, args),
         FleetCommand::Inventory(args) => survey::inventory(app, file, args),
         FleetCommand::Preflight(args) => survey::preflight(app, file, args),

@@ -74,6 +74,11 @@ pub(super) fn begin(app: &App<'_>, runs: &Runs, run: &str, shown: Shown) -> Resu
     }
     let typed: Vec<(String, Value)> = spec.params.into_iter().collect();
     let draft = Draft::new(&registry, main, &target, &typed)?.named(run);
+    if draft.fingerprint() != spec.fingerprint {
+        let what = format!("{} isn't what it was when the rollout began", spec.playbook);
+        return Err(Fault::new(Exit::Diverged, what)
+            .help("restore the playbook, or the lockstep that has it; or begin another rollout"));
+    }
     let simulated = target.is_simulated();
     let secrets = params::secrets(draft.playbook(), draft.params(), simulated, None)?;
     let runtime = runtime(simulated)?;

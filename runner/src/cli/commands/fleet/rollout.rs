@@ -59,12 +59,12 @@ pub(crate) fn rollout(
     };
     let typed: Map<String, Value> = args.params.typed().iter().cloned().collect();
     let absolute = |folder: &PathBuf| anchored(folder, Path::new(""));
-    let rollout = Rollout {
+    let mut rollout = Rollout {
         playbooks: app.global.playbooks.as_ref().map(absolute),
         modules: app.global.modules.as_ref().map(absolute),
         ..Rollout::of(&fleet, &playbook, &main.name, &typed, &chosen)?
     };
-    check(app, &rollout)?;
+    rollout.fingerprint = check(app, &rollout)?;
     if args.dry_run {
         show(app, &rollout);
         return Ok(Exit::Done);
@@ -98,8 +98,9 @@ pub(crate) fn rollout(
 }
 
 /// Refuses what no run could begin with: a cluster file or parameters that can't be used. What many clusters have in common is
-/// looked at once.
-fn check(app: &App<'_>, rollout: &Rollout) -> Result<(), Fault> {
+/// looked at once. Returns the fingerprint of what is played.
+fn check(app: &App<'_>, rollout: &Rollout) -> Result<String, Fault> {
+    let mut fingerprint = String::new();
     let mut seen: BTreeMap<String, ()> = BTreeMap::new();
     for entry in rollout.clusters() {
         let target = target_of(app, entry)?;
@@ -107,11 +108,12 @@ fn check(app: &App<'_>, rollout: &Rollout) -> Result<(), Fault> {
         if seen.insert(same, ()).is_none() {
             let typed: Vec<(String, Value)> = entry.params.clone().into_iter().collect();
             let (main, registry) = playbook_of(app.registry, app.global, &rollout.spec(entry))?;
-            Draft::new(&registry, main, &target, &typed)
-                .map_err(|failure| Fault::from(failure).within(&entry.name))?;
+            let draft = Draft::new(&registry, main, &target, &typed);
+            let draft = draft.map_err(|failure| Fault::from(failure).within(&entry.name))?;
+            fingerprint = draft.fingerprint();
         }
     }
-    Ok(())
+    Ok(fingerprint)
 }
 
 fn target_of(app: &App<'_>, entry: &Entry) -> Result<Target, Fault> {

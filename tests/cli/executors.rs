@@ -1,0 +1,123 @@
+//! What begins the runs of a fleet's clusters, and what they play.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use lockstep_tests::desk::Desk;
+use lockstep_tests::lab::write;
+use serde_json::json;
+
+use crate::fleet::{desk, fleet, states};
+
+/// A scheduler of a site's: it starts what it is given, and knows what runs.
+const SCHEDULER: &str = r#"#!/bin/sh
+cd "$(dirname "$0")" || exit
+case $1 in
+submit)
+	name=$2
+	shift 2
+	[ ! -e "refuse" ] || { echo "the queue is closed" >&2; exit 1; }
+	echo "$name" >>submitted
+	setsid "$@" >"$name.out" 2>&1 &
+	echo $! >"$name.pid"
+	;;
+list)
+	for pid in *.pid; do
+		[ -e "$pid" ] || continue
+		kill -0 "$(cat "$pid")" 2>/dev/null && echo "${pid%.pid}"
+	done
+	exit 0
+	;;
+esac
+"#;
+
+/// A desk with a fleet whose runs the scheduler begins.
+fn scheduled(text: &str) -> Desk {
+    let executor = "name = \"stores\"\n\n[executor.default]\nkind = \"program\"\nprogram = [\"scheduler/run\"]\n";
+    let desk = desk(&text.replace("name = \"stores\"\n", executor));
+    fs::create_dir(desk.path("scheduler")).unwrap();
+    write(&desk.path("scheduler/run"), SCHEDULER);
+    fs::set_permissions(
+        desk.path("scheduler/run"),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
+    desk
+}
+
+#[test]
+fn a_program_of_the_site_is_an_executor() {
+    let desk = scheduled(&fleet(&["paris", "rome"], "limit = 2", &[]));
+    let out = desk.run(&["fleet", "rollout", "update"]).exits(0);
+    assert!(out.contains("rollout-1: done: 3 clusters"), "{out}");
+    let submitted = fs::read_to_string(desk.path("scheduler/submitted")).unwrap();
+    let mut submitted: Vec<&str> = submitted.lines().collect();
+    submitted.sort_unstable();
+    assert_eq!(
+        submitted,
+        ["rollout-1.berlin", "rollout-1.paris", "rollout-1.rome"]
+    );
+}
+
+#[test]
+fn a_scheduler_that_refuses_is_quoted() {
+    let desk = scheduled(&fleet(&["paris"], "", &[]));
+    write(&desk.path("scheduler/refuse"), "");
+    let out = desk.run(&["fleet", "rollout", "update"]).exits(4);
+    assert!(out.contains("the queue is closed"), "{out}");
+    fs::remove_file(desk.path("scheduler/refuse")).unwrap();
+    let out = desk.run(&["fleet", "continue"]);
+    assert_eq!(out.code, Some(0), "{out:?}");
+    assert_eq!(states(&desk), json!({"berlin": "done", "paris": "done"}));
+}
+
+#[test]
+fn a_playbook_that_was_changed_meanwhile_is_not_played() {
+    let desk = desk(&fleet(&["paris"], "approve = true", &[]).replace("twin:3", "twin:1"));
+    write(
+        &desk.path("ops.lua"),
+        "return { api = 1, run = function() end }",
+    );
+    let _ = desk.run(&["fleet", "rollout", "ops.lua"]).exits(4);
+    write(
+        &desk.path("ops.lua"),
+        "return { api = 1, run = function() return 1 end }",
+    );
+    let out = desk.run(&["fleet", "continue", "--yes"]).exits(4);
+    assert!(
+        out.contains("ops.lua isn't what it was when the rollout began"),
+        "{out}"
+    );
+    write(
+        &desk.path("ops.lua"),
+        "return { api = 1, run = function() end }",
+    );
+    let _ = desk.run(&["fleet", "resume", "paris"]).exits(0);
+    let _ = desk.run(&["fleet", "continue", "--yes"]).exits(0);
+}
+
+#[test]
+fn a_playbook_of_a_site_is_rolled_out_with_its_programs() {
+    let desk = desk(
+        &fleet(&[], "", &[])
+            .split("\n[[rollout")
+            .next()
+            .unwrap()
+            .replace("twin:3", "twin:1"),
+    );
+    write(
+        &desk.path("ops.lua"),
+        "return { api = 1, run = function(cluster) each(cluster.members, function(m) mark.set { member = m } end) end }",
+    );
+    fs::create_dir(desk.path("modules")).unwrap();
+    let program = desk.path("modules/mark");
+    write(
+        &program,
+        "#!/bin/sh\nread -r request\ncase $request in\n*'\"describe\"'*) echo '{\"module\":{\"protocol\":1,\"about\":\"Marks.\",\"ops\":{\"set\":{\"doc\":\"Set a mark.\",\"effect\":\"converge\",\"args\":{\"type\":\"object\",\"properties\":{\"member\":{\"type\":\"string\",\"format\":\"member\"}}}}}}}' ;;\n*) echo '{\"done\":{}}' ;;\nesac\n",
+    );
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let out = desk.run(&["fleet", "rollout", "ops.lua"]).exits(0);
+    assert!(out.contains("rollout-1: done: 1 cluster"), "{out}");
+    let show = desk.run(&["show", "rollout-1.berlin", "--steps"]).exits(0);
+    assert!(show.contains("mark.set"), "{show}");
+}
