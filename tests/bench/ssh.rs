@@ -26,9 +26,8 @@ pub(crate) fn figures() -> Vec<Figure> {
     figures
 }
 
-/// A cluster file of these members.
-fn cluster(lab: &SshLab, members: &[String]) -> std::path::PathBuf {
-    let file = lab.path(&format!("of-{}.toml", members.len()));
+/// Makes these members the lab's cluster: the lab names its own file, and a second one would not be heard.
+fn cluster(lab: &SshLab, members: &[String]) {
     let names = members
         .iter()
         .map(|name| format!("[[members]]\nname = \"{name}\"\n"));
@@ -37,13 +36,14 @@ fn cluster(lab: &SshLab, members: &[String]) -> std::path::PathBuf {
         "name = \"bench\"\n[ssh]\nconfig = \"{}\"\n",
         config.display()
     );
-    write(&file, &(head + &names.collect::<String>()));
-    file
+    write(
+        &lab.path("cluster.toml"),
+        &(head + &names.collect::<String>()),
+    );
 }
 
-fn lockstep(lab: &SshLab, cluster: &Path, args: &[&str]) -> f64 {
-    let cluster = cluster.to_str().unwrap();
-    seconds(lab.lockstep(args).args(["--cluster", cluster]))
+fn lockstep(lab: &SshLab, args: &[&str]) -> f64 {
+    seconds(&mut lab.lockstep(args))
 }
 
 /// A shell's lines over ssh, with this lab's settings.
@@ -55,7 +55,7 @@ fn shell(lab: &SshLab, lines: &str) -> f64 {
 
 /// One command on all members, and nothing is open before.
 fn fan(lab: &SshLab, members: &[String]) -> Figure {
-    let file = cluster(lab, members);
+    cluster(lab, members);
     let lines = format!(
         "for m in {}; do $ssh $m true & done; wait",
         members.join(" ")
@@ -64,7 +64,7 @@ fn fan(lab: &SshLab, members: &[String]) -> Figure {
     for _ in 0..ROUNDS {
         plain.push(shell(lab, &lines));
         let exec = ["op", "exec", "--effect", "read", "--all", "true"];
-        own.push(lockstep(lab, &file, &exec));
+        own.push(lockstep(lab, &exec));
     }
     let what = format!("one command on {} members", members.len());
     Figure::alone(what, "s", own).beside("ssh for each, at once", plain)
@@ -72,7 +72,7 @@ fn fan(lab: &SshLab, members: &[String]) -> Figure {
 
 /// Commands on one member after the other.
 fn rolling(lab: &SshLab, members: &[String]) -> Vec<Figure> {
-    let file = cluster(lab, members);
+    cluster(lab, members);
     let playbook = lab.path("rolling.lua");
     let text = format!(
         "return {{ api = 1, run = function(cluster) rolling(cluster.members, function(member)\nfor _ = 1, {COMMANDS} do exec \
@@ -92,7 +92,7 @@ fn rolling(lab: &SshLab, members: &[String]) -> Vec<Figure> {
     let mut others: Vec<Vec<f64>> = vec![Vec::new(); peers.len()];
     for _ in 0..ROUNDS {
         plain.push(shell(lab, &lines));
-        own.push(lockstep(lab, &file, &["run", playbook.to_str().unwrap()]));
+        own.push(lockstep(lab, &["run", playbook.to_str().unwrap()]));
         for (peer, times) in peers.iter().zip(&mut others) {
             times.push(seconds(&mut peer.command()));
         }
@@ -175,7 +175,7 @@ impl Peer {
 
 /// A step whose connection is open: what many cost more than none, each.
 fn warm(lab: &SshLab) -> Figure {
-    let file = cluster(lab, &["micro01".to_owned()]);
+    cluster(lab, &["micro01".to_owned()]);
     let text = |steps: usize| {
         format!(
             "return {{ api = 1, run = function()\nfor _ = 1, {steps} do exec {{ member = \"micro01\", argv = {{ \"true\" }}, effect \
@@ -195,7 +195,7 @@ fn warm(lab: &SshLab) -> Figure {
     let (mut own, mut plain) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         plain.push(each(shell(lab, &lines(1 + STEPS)), shell(lab, &lines(1))));
-        let run = |playbook: &Path| lockstep(lab, &file, &["run", playbook.to_str().unwrap()]);
+        let run = |playbook: &Path| lockstep(lab, &["run", playbook.to_str().unwrap()]);
         own.push(each(run(&many), run(&few)));
     }
     Figure::alone("a warm step, journaled", "ms", own).beside("ssh on a live master", plain)
