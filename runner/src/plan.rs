@@ -179,7 +179,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
             held.first().map_or(End::Done, |h| stops(&h.failure, true))
         }
         Ended::Endless => stops(
-            &Failure::script("the playbook does not end: stopped after 7 days"),
+            &Failure::script("the playbook does not end: stopped after 7 days, or too many steps"),
             false,
         ),
         Ended::Error(error) => stops(&Failure::script(error.to_string()), false),

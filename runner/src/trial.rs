@@ -307,6 +307,7 @@ impl Trial {
         Ok(match result {
             Err(_) => Ended::Endless,
             Ok(Ok(finish)) => Ended::Finish(finish),
+            Ok(Err(EngineError::Journal(_))) if self.journal.is_endless() => Ended::Endless,
             Ok(Err(EngineError::Journal(_))) => Ended::Killed,
             Ok(Err(error)) => Ended::Error(error),
         })

@@ -382,3 +382,18 @@ fn windows_of_a_simulated_cluster_are_those_of_real_machines() {
         );
     }
 }
+
+#[test]
+fn a_playbook_that_goes_on_without_time_passing_is_stopped() {
+    let desk = Desk::new();
+    let text = "return { api = 1, run = function() while true do time.now {} end end }";
+    write(&desk.path("site.lua"), text);
+    let out = desk.run(&["plan", "site.lua", "--cluster", "twin:1"]);
+    assert!(out.stdout.contains("the playbook does not end"), "{out:?}");
+    let check = ["check", "site.lua", "--members", "1", "--tries", "1"];
+    let out = desk.run(&check).exits(11);
+    assert!(
+        out.contains("the run does not end") && out.contains("time.now"),
+        "{out}"
+    );
+}

@@ -373,7 +373,7 @@ fn endless(trial: &Trial, case: &Case) -> Finding {
     let days = crate::trial::ENDLESS.as_secs() / 86400;
     Finding::new(
         "comes-to-an-end",
-        &format!("the run does not end: stopped after {days} days"),
+        &format!("the run does not end: stopped after {days} days, or too many steps"),
         case,
     )
     .by(path, site.as_deref().unwrap_or_default())
