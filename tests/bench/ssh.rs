@@ -26,7 +26,7 @@ pub(crate) fn figures() -> Vec<Figure> {
     figures
 }
 
-/// Makes these members the lab's cluster: the lab names its own file, and a second one would not be heard.
+/// Makes these members the lab's cluster. Its file is named before the command: after `op exec` all words are the program's.
 fn cluster(lab: &SshLab, members: &[String]) {
     let names = members
         .iter()
