@@ -95,7 +95,7 @@ return flow.playbook {
 		local count, skipped, left = 0, {}, {}
 		each(p.rings, function(ring)
 			if ring.approve then
-				confirm(("Begin ring %s with %d clusters?"):format(ring.name, #ring.clusters))
+				confirm(("Start ring %s with %d clusters?"):format(ring.name, #ring.clusters))
 			end
 			local done, out, others = take(ring)
 			add(skipped, out)

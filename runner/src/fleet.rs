@@ -17,9 +17,9 @@ mod specs;
 
 use lockstep_modules::contract::op::{Module, Registry};
 
-pub use audit::{Deed, audit};
+pub use audit::{AuditEntry, audit};
 pub use check::{FleetCheck, FleetReport};
-pub use executor::Executor;
+pub use executor::ExecutorConfig;
 pub use file::{Fleet, FleetCluster, FleetError};
 pub use jobs::Jobs;
 pub(crate) use look::{cluster_of, job};

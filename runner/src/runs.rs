@@ -97,6 +97,29 @@ impl Runs {
         self.folder.parent().unwrap_or(&self.folder)
     }
 
+    /// Keeps everybody else from starting a rollout until what is returned is dropped.
+    pub(crate) fn one_at_a_time(&self) -> Result<File, RunsError> {
+        private::make_folder(self.state())
+            .map_err(|source| FileError::of(self.state(), "made", source))?;
+        let path = self.state().join("rollouts.lock");
+        let file = private::write(&path, "").and_then(|file| file.lock().map(|()| file));
+        file.map_err(|source| FileError::of(&path, "locked", source).into())
+    }
+
+    /// Whether a process is just starting a run: it has a folder, and has recorded nothing.
+    pub(crate) fn is_starting(&self, id: &str) -> bool {
+        let empty = |error: &RunsError| {
+            matches!(
+                error,
+                RunsError::Journal {
+                    source: JournalError::Empty,
+                    ..
+                }
+            )
+        };
+        self.is_running(id) && self.history(id).is_err_and(|error| empty(&error))
+    }
+
     /// Where a run's folder is, or would be.
     pub(crate) fn place_of(&self, id: &str) -> PathBuf {
         self.folder.join(id)
@@ -249,10 +272,12 @@ impl Runs {
         captured(&self.folder_of(&head.id)?, head)
     }
 
-    /// The process that has the run now, if one has.
-    pub(crate) fn process_of(&self, id: &str) -> Option<i32> {
+    /// The process that has the run now, if one has, and the machine that it is on.
+    pub(crate) fn process_of(&self, id: &str) -> Option<(i32, String)> {
         let signed = fs::read_to_string(self.folder.join(id).join(LOCK)).ok()?;
-        signed.parse().ok().filter(|_| self.is_running(id))
+        let (process, host) = signed.split_once(' ')?;
+        let process = process.parse().ok().filter(|_| self.is_running(id))?;
+        Some((process, host.to_owned()))
     }
 
     /// Whether a process has the run now.
@@ -309,9 +334,15 @@ fn lock(id: &str, path: PathBuf) -> Result<RunFolder, RunsError> {
     }
 }
 
+/// What this machine calls itself.
+pub(crate) fn host() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname");
+    name.map_or_else(|_| "?".to_owned(), |name| name.trim().to_owned())
+}
+
 /// Writes this process into a lock that it has, for whoever wants to interrupt it. Nothing else depends on it.
 fn signed(mut file: File) -> File {
-    let me = std::process::id().to_string();
+    let me = format!("{} {}", std::process::id(), host());
     let _ = file.set_len(0).and_then(|()| file.write_all(me.as_bytes()));
     file
 }

@@ -121,3 +121,19 @@ fn a_playbook_of_a_site_is_rolled_out_with_its_programs() {
     let show = desk.run(&["show", "rollout-1.berlin", "--steps"]).exits(0);
     assert!(show.contains("mark.set"), "{show}");
 }
+
+#[test]
+fn what_is_no_list_of_jobs_starts_nothing() {
+    for garbage in ["echo 'Warteschlange ist leer'", "printf '\\377\\376'"] {
+        let desk = scheduled(fleet(&[], "", &[]).split("\n[[rollout").next().unwrap());
+        let script = SCHEDULER.replace(
+            "\tfor pid in *.pid; do",
+            &format!("\t{garbage}\n\tfor pid in *.pid; do"),
+        );
+        assert_ne!(script, SCHEDULER);
+        write(&desk.path("scheduler/run"), &script);
+        let out = desk.run(&["fleet", "rollout", "update"]).exits(4);
+        assert!(out.contains("printed something"), "{out}");
+        assert!(!desk.path("scheduler/submitted").exists(), "{out}");
+    }
+}

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
 
 use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{wait_until, write};
@@ -39,6 +40,13 @@ pub(crate) fn desk(fleet: &str) -> Desk {
 fn json_of(desk: &Desk, words: &[&str]) -> Value {
     let out = desk.run(words);
     serde_json::from_str(&out.stdout).unwrap_or_else(|error| panic!("{error}: {out:?}"))
+}
+
+/// A rollout that has just begun, and its journal.
+fn under_way(desk: &Desk) -> (Child, PathBuf) {
+    let mut rollout = desk.command(&["fleet", "rollout", "update"]);
+    let rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
+    (rollout, desk.path("state/runs/rollout-1/journal.jsonl"))
 }
 
 /// How each cluster stands, by name.
@@ -190,15 +198,11 @@ fn two_rollouts_never_share_a_cluster() {
 
 #[test]
 fn a_rollout_that_is_killed_finds_its_clusters_runs_again() {
-    let names: Vec<String> = (1..=6).map(|n| format!("store-{n}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let names = [
+        "store-1", "store-2", "store-3", "store-4", "store-5", "store-6",
+    ];
     let desk = desk(&fleet(&names, "limit = 3", &[]));
-    let mut rollout = desk
-        .command(&["fleet", "rollout", "update"])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let journal = desk.path("state/runs/rollout-1/journal.jsonl");
+    let (mut rollout, journal) = under_way(&desk);
     let begun = |text: &str| text.matches("\"start\":{\"path\":\"rest/").count();
     wait_until("the second ring doesn't begin", || {
         fs::read_to_string(&journal).is_ok_and(|text| begun(&text) >= 3)
@@ -215,20 +219,14 @@ fn a_rollout_that_is_killed_finds_its_clusters_runs_again() {
 
 #[test]
 fn a_rollout_is_paused_and_continued() {
-    let names: Vec<String> = (1..=4).map(|n| format!("store-{n}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let names = ["store-1", "store-2", "store-3", "store-4"];
     let desk = desk(&fleet(&names, "limit = 1", &[]));
-    let mut rollout = desk
-        .command(&["fleet", "rollout", "update"])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let journal = desk.path("state/runs/rollout-1/journal.jsonl");
+    let (mut rollout, journal) = under_way(&desk);
     wait_until("the second ring doesn't begin", || {
         fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"start\":{\"path\":\"rest/"))
     });
     let paused = desk.run(&["fleet", "pause"]).exits(0);
-    assert!(paused.contains("begins no more clusters"), "{paused}");
+    assert!(paused.contains("starts no more clusters"), "{paused}");
     assert_eq!(rollout.wait().unwrap().code(), Some(5));
     let states = states(&desk);
     assert_eq!(states["store-1"], "done");
@@ -284,6 +282,10 @@ fn what_does_not_fit_together_is_said_before_anything_begins() {
         swap(
             "name = \"stores\"",
             "name = \"stores\"\n[executor.default]\nkind = \"nomad\"",
+        ),
+        swap(
+            "name = \"stores\"",
+            "name = \"stores\"\n[executor.default]\nkind = \"program\"\nprogram = []",
         ),
         swap(
             "name = \"stores\"",
@@ -438,7 +440,7 @@ fn clusters_are_checked_and_their_snaps_fetched_ahead() {
     let out = desk.run(&["fleet", "preflight", "-p", "to=1"]).exits(3);
     assert!(out.contains("no "), "{out}");
     let out = desk.run(&["fleet", "stage", "-l", "name=paris"]).exits(0);
-    assert!(out.contains("paris    done    stage-1"), "{out}");
+    assert!(out.contains("paris    yes     stage-1"), "{out}");
 }
 
 #[test]
@@ -474,7 +476,7 @@ fn what_people_decided_is_listed_and_figures_are_written() {
             format!(
                 "{} {}",
                 deed["run"].as_str().unwrap(),
-                deed["deed"].as_str().unwrap()
+                deed["action"].as_str().unwrap()
             )
         })
         .collect();
@@ -487,7 +489,7 @@ fn what_people_decided_is_listed_and_figures_are_written() {
             .collect::<Vec<_>>()
     };
     let rollout = [
-        "rollout-1 began",
+        "rollout-1 started",
         "rollout-1 continued",
         "rollout-1 ran again",
         "rollout-1 agreed",
@@ -554,4 +556,43 @@ fn a_fleet_is_made_of_cluster_files() {
         .exits(0);
     let again = desk.run(&init);
     assert_eq!(again.code, Some(2), "{again:?}");
+}
+
+#[test]
+fn a_playbook_of_a_site_may_be_called_rollout_too() {
+    let desk = desk(
+        &fleet(&[], "", &[])
+            .split("\n[[rollout")
+            .next()
+            .unwrap()
+            .replace("twin:3", "twin:1"),
+    );
+    write(
+        &desk.path("rollout.lua"),
+        "return { api = 1, run = function() error('no') end }",
+    );
+    let _ = desk
+        .run(&["run", "rollout.lua", "--cluster", "twin:1"])
+        .exits(1);
+    let _ = desk
+        .run(&["fleet", "rollout", "update", "-p", "only=microcloud"])
+        .exits(0);
+    let _ = desk
+        .run(&["run", "rollout.lua", "--cluster", "twin:1"])
+        .exits(1);
+    // The last rollout, and not the last run of that name.
+    let status = desk.run(&["fleet", "status"]).exits(0);
+    assert!(
+        status.starts_with("rollout-2: update on stores: done"),
+        "{status}"
+    );
+}
+
+#[test]
+fn of_rollouts_that_start_together_one_has_the_clusters() {
+    let desk = desk(&fleet(&["paris"], "", &[]));
+    let both = [under_way(&desk), under_way(&desk)];
+    let mut codes = both.map(|(mut rollout, _)| rollout.wait().unwrap().code());
+    codes.sort_unstable();
+    assert_eq!(codes, [Some(0), Some(6)]);
 }

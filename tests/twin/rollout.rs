@@ -64,6 +64,15 @@ fn a_window_that_shut_while_nobody_was_there_is_found() {
     );
 }
 
+#[test]
+fn a_window_that_is_not_waited_for_is_found() {
+    // It asks again and again, and no time passes.
+    let few = FleetCheck { tries: 3, ..CHECK };
+    let found = changed(few, "time.window(w)", "").findings;
+    let endless = |(_, what): &(String, String)| what.contains("it doesn't come to an end");
+    assert!(found.iter().any(endless), "{found:?}");
+}
+
 /// A rule that a change of the playbook breaks, each a test of its own.
 macro_rules! broken {
     ($($name:ident: $from:expr => $to:expr, $rule:expr;)*) => {$(

@@ -13,6 +13,8 @@ mod verify;
 use crate::contract::op::Module;
 
 pub use job::{Ask, Job, STOPPED};
+pub use run::Run;
+pub use settle::Settle;
 pub use verify::Health;
 
 pub(crate) fn module() -> Module {

@@ -11,13 +11,13 @@ use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Module, Op, Probe};
 use crate::contract::schema::Span;
 
-pub use window::{Hours, Opening};
+pub use window::{Hours, Opening, Window};
 
 pub(crate) fn module() -> Module {
     Module::new("time", "The clock, as steps.")
         .op::<Now>()
         .op::<Sleep>()
-        .op::<window::WindowOp>()
+        .op::<Window>()
 }
 
 /// Tell the time.

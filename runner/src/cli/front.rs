@@ -32,6 +32,7 @@ use crate::report::excerpt::Ink;
 use crate::report::failure::{Teller, head};
 use crate::report::harmless::harmless;
 use crate::report::hold;
+use crate::runs::host;
 use crate::session::{self, Played, Session};
 
 /// A runtime of one thread: the work is waiting. Against a simulated cluster its clock jumps over the waiting; paused, it
@@ -67,9 +68,7 @@ pub(super) fn who() -> String {
             .map_or_else(|_| "?".to_owned(), |me| format!("uid {}", me.uid()))
     };
     let user = named.unwrap_or_else(number);
-    let host =
-        std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "?".to_owned());
-    format!("{user}@{}", host.trim())
+    format!("{user}@{}", host())
 }
 
 /// How a run is shown, and who answers, while it is played on the command line.

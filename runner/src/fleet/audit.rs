@@ -2,6 +2,9 @@
 //! without its being noticed.
 
 use jiff::Timestamp;
+use lockstep_modules::contract::op::Op;
+use lockstep_modules::ops::cluster::Settle;
+use lockstep_modules::ops::confirm::Confirm;
 use serde::Serialize;
 
 use super::{Specs, rollout_of};
@@ -10,7 +13,7 @@ use crate::runs::{Runs, RunsError};
 
 /// Something that somebody decided.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Deed {
+pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
     /// By whom, as `user@host`.
@@ -18,56 +21,56 @@ pub struct Deed {
     /// In which run.
     pub run: String,
     /// What, in a word.
-    pub deed: &'static str,
+    pub action: &'static str,
     /// About what: a step, a question, a reason.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub about: String,
 }
 
 /// The steps at which the operator is asked.
-const ASKED: [&str; 2] = ["confirm", "cluster.settle"];
+const ASKED: [&str; 2] = [Confirm::NAME, Settle::NAME];
 
 /// All that was decided in a rollout and its clusters' runs, in the order in which it happened.
 ///
 /// # Errors
 /// Where a journal can't be read, or the run is no rollout.
-pub fn audit(runs: &Runs, rollout: &str) -> Result<Vec<Deed>, super::ProgressError> {
-    let mut all = deeds(runs, rollout, true)?;
+pub fn audit(runs: &Runs, rollout: &str) -> Result<Vec<AuditEntry>, super::ProgressError> {
+    let mut all = entries(runs, rollout, true)?;
     let begun = rollout_of(&runs.history(rollout)?)?;
     let specs = Specs::of(runs, rollout);
     for entry in begun.clusters() {
         let skipped = specs.skipped(&entry.name).map_err(RunsError::from)?;
-        all.extend(skipped.map(|skip| Deed {
+        all.extend(skipped.map(|skip| AuditEntry {
             at: skip.at,
             who: skip.who,
             run: format!("{rollout}.{}", entry.name),
-            deed: "skipped",
+            action: "skipped",
             about: skip.why,
         }));
     }
     let prefix = format!("{rollout}.");
     for run in runs.ids()?.iter().filter(|id| id.starts_with(&prefix)) {
-        all.extend(deeds(runs, run, false)?);
+        all.extend(entries(runs, run, false)?);
     }
-    all.sort_by_key(|deed| deed.at);
+    all.sort_by_key(|entry| entry.at);
     Ok(all)
 }
 
 /// What was decided in one run. That a cluster's run began was the rollout's doing.
-fn deeds(runs: &Runs, run: &str, began: bool) -> Result<Vec<Deed>, RunsError> {
+fn entries(runs: &Runs, run: &str, began: bool) -> Result<Vec<AuditEntry>, RunsError> {
     let (mut all, mut who, mut asked) = (Vec::new(), String::new(), Vec::new());
     for (at, record) in runs.records(run)? {
-        let mut add = |who: &str, deed, about: String| {
-            all.push(Deed {
+        let mut add = |who: &str, action, about: String| {
+            all.push(AuditEntry {
                 at,
                 who: who.to_owned(),
                 run: run.to_owned(),
-                deed,
+                action,
                 about,
             });
         };
         match record {
-            Record::Run(head) if began => add(&head.who, "began", head.playbook),
+            Record::Run(head) if began => add(&head.who, "started", head.playbook),
             Record::Sitting(sitting) => who = sitting.who,
             Record::Intent { path, op, args, .. } if ASKED.contains(&op.as_str()) => {
                 let question = args.get("question").and_then(|question| question.as_str());

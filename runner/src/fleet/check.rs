@@ -16,7 +16,7 @@ use lockstep_modules::ops::time::Hours;
 use lockstep_twin::{Course, Happened, Mishap, Moment, Scenario, SimulatedFleet};
 use serde_json::{Map, json};
 
-use super::executor::Executor;
+use super::executor::ExecutorConfig;
 use super::rings::{Entry, Ring, Rollout};
 use crate::bundle::Finder;
 use crate::engine::{Answer, Decisions, Finish};
@@ -53,6 +53,9 @@ pub struct FleetReport {
 
 /// How often a rollout may stop and be continued before it is taken to have no end.
 const SITTINGS: usize = 200;
+
+/// What is wrong with a rollout that goes on and on.
+const ENDLESS: &str = "it doesn't come to an end";
 
 /// Findings that are reported; the first one is what is worth mending.
 const MOST: usize = 10;
@@ -293,10 +296,11 @@ impl Case {
                     self.see_to(&fleet, &trial);
                     trial.answer = Answer::Yes;
                 }
+                Ended::Endless => return Err(ENDLESS.to_owned()),
                 other => return Err(format!("it ended as {other:?}")),
             }
         }
-        Err("it doesn't come to an end".to_owned())
+        Err(ENDLESS.to_owned())
     }
 
     /// Whether the controller hears at once how each run stopped.
@@ -364,9 +368,10 @@ fn rollout_of(clusters: usize, ring_of: impl Fn(usize) -> usize) -> Rollout {
         playbook: "update".to_owned(),
         fingerprint: String::new(),
         rings: rings.into_values().collect(),
-        executors: [("default".to_owned(), Executor::default())].into(),
+        executors: [("default".to_owned(), ExecutorConfig::default())].into(),
         playbooks: None,
         modules: None,
+        ssh_config: None,
     }
 }
 

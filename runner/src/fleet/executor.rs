@@ -12,14 +12,14 @@ use lockstep_modules::ops::cluster::Job;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::secret::anchored;
 
 /// An executor, as a fleet's file declares it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Executor {
+pub enum ExecutorConfig {
     /// Processes of this machine.
     Local {
         /// How many at once.
@@ -50,7 +50,7 @@ fn limit() -> u32 {
     20
 }
 
-impl Default for Executor {
+impl Default for ExecutorConfig {
     fn default() -> Self {
         Self::Local { limit: limit() }
     }
@@ -64,7 +64,7 @@ pub(super) fn program_in(folder: &Path, program: &str) -> PathBuf {
     }
 }
 
-impl Executor {
+impl ExecutorConfig {
     /// The same for a process that is started in another folder.
     pub(super) fn anchor(&mut self, folder: &Path) {
         if let Self::Program { program, .. } = self
@@ -85,7 +85,7 @@ impl Executor {
 }
 
 /// A job, as an executor is given it.
-pub(super) struct Order {
+pub(super) struct Submission {
     /// Its name, which is its run's.
     pub(super) name: String,
     /// What it runs: lockstep, with its words.
@@ -101,8 +101,8 @@ const CLIENT: Duration = Duration::from_secs(60);
 const FRESH: Duration = Duration::from_secs(2);
 
 /// An executor at work.
-pub(super) struct Hands {
-    executor: Executor,
+pub(super) struct Executor {
+    executor: ExecutorConfig,
     /// So many jobs at once.
     pub(super) turns: Semaphore,
     /// The jobs that the scheduler has, and when it said so. One look is for all who wait.
@@ -114,8 +114,8 @@ fn failed(why: impl Into<String>) -> ContactError {
     ContactError::Executor(why.into())
 }
 
-impl Hands {
-    pub(super) fn of(executor: &Executor) -> Self {
+impl Executor {
+    pub(super) fn of(executor: &ExecutorConfig) -> Self {
         Self {
             turns: Semaphore::new(executor.limit() as usize),
             executor: executor.clone(),
@@ -126,18 +126,21 @@ impl Hands {
 
     /// Whether its jobs are processes of this machine.
     pub(super) fn is_here(&self) -> bool {
-        matches!(self.executor, Executor::Local { .. })
+        matches!(self.executor, ExecutorConfig::Local { .. })
     }
 
     /// Begins a job. One of this machine's processes is waited for, and says how its run stopped.
-    pub(super) async fn submit(&self, order: &Order) -> Result<Option<Job>, ContactError> {
-        let Order { name, words, log } = order;
+    pub(super) async fn submit(
+        &self,
+        submission: &Submission,
+    ) -> Result<Option<Job>, ContactError> {
+        let Submission { name, words, log } = submission;
         let (program, args): (&str, Vec<String>) = match &self.executor {
-            Executor::Local { .. } => {
+            ExecutorConfig::Local { .. } => {
                 let printed = here(words, log).await?;
                 return Ok(serde_json::from_str(&printed).ok());
             }
-            Executor::Slurm { options, .. } => {
+            ExecutorConfig::Slurm { options, .. } => {
                 let script: Vec<String> = words
                     .iter()
                     .map(|word| lockstep_modules::contract::cmd::quote(word))
@@ -158,7 +161,7 @@ impl Hands {
                         .collect(),
                 )
             }
-            Executor::Program { program, .. } => {
+            ExecutorConfig::Program { program, .. } => {
                 let (program, own) = split(program)?;
                 let job = ["submit".to_owned(), name.clone()];
                 (
@@ -171,8 +174,10 @@ impl Hands {
                 )
             }
         };
-        client(program, &args).await?;
+        client(program, &args, CLIENT).await?;
         self.known.replace(None);
+        // It needn't be listed the moment it was submitted.
+        sleep(FRESH).await;
         Ok(None)
     }
 
@@ -200,35 +205,50 @@ impl Hands {
     /// The names of all jobs that wait or run.
     async fn list(&self) -> Result<BTreeSet<String>, ContactError> {
         let printed = match &self.executor {
-            Executor::Local { .. } => String::new(),
-            Executor::Slurm { .. } => {
+            ExecutorConfig::Local { .. } => String::new(),
+            ExecutorConfig::Slurm { .. } => {
                 let args = ["--noheader", "--me", "--format=%j"].map(str::to_owned);
-                client("squeue", &args).await?
+                client("squeue", &args, CLIENT).await?
             }
-            Executor::Program { program, .. } => {
+            ExecutorConfig::Program { program, .. } => {
                 let (program, own) = split(program)?;
                 let args: Vec<String> = own.iter().cloned().chain(["list".to_owned()]).collect();
-                client(program, &args).await?
+                let printed = client(program, &args, CLIENT).await?;
+                // A run's name has no spaces. What is no list says nothing of what runs.
+                if let Some(line) = printed
+                    .lines()
+                    .find(|line| line.trim().contains(char::is_whitespace))
+                {
+                    return Err(failed(format!(
+                        "{program} list printed something else than a job's name: {line:?}"
+                    )));
+                }
+                printed
             }
         };
         Ok(printed.lines().map(|line| line.trim().to_owned()).collect())
     }
 
     /// Runs something where jobs are run, and returns what it printed.
-    pub(super) async fn ask(&self, order: &Order) -> Result<String, ContactError> {
+    pub(super) async fn ask(
+        &self,
+        submission: &Submission,
+        limit: Duration,
+    ) -> Result<String, ContactError> {
         match &self.executor {
-            Executor::Slurm { options, .. } => {
+            ExecutorConfig::Slurm { options, .. } => {
                 let own = ["--quiet", "--ntasks=1", "--chdir=/"].map(str::to_owned);
                 let args: Vec<String> = own
                     .iter()
                     .chain(options)
-                    .chain(&order.words)
+                    .chain(&submission.words)
                     .cloned()
                     .collect();
-                client("srun", &args).await
+                // It may wait for its turn; how long, whoever asks knows.
+                client("srun", &args, limit).await
             }
-            Executor::Local { .. } | Executor::Program { .. } => {
-                here(&order.words, &order.log).await
+            ExecutorConfig::Local { .. } | ExecutorConfig::Program { .. } => {
+                here(&submission.words, &submission.log).await
             }
         }
     }
@@ -255,14 +275,14 @@ async fn here(words: &[String], log: &PathBuf) -> Result<String, ContactError> {
 }
 
 /// Calls a scheduler's client, and returns what it printed.
-async fn client(program: &str, args: &[String]) -> Result<String, ContactError> {
+async fn client(program: &str, args: &[String], limit: Duration) -> Result<String, ContactError> {
     let mut client = Command::new(program);
     client.args(args).stdin(Stdio::null()).kill_on_drop(true);
-    let output = match timeout(CLIENT, client.output()).await {
+    let output = match timeout(limit, client.output()).await {
         Err(_) => {
             return Err(failed(format!(
                 "{program} did not answer within {} s",
-                CLIENT.as_secs()
+                limit.as_secs()
             )));
         }
         Ok(output) => {
@@ -270,7 +290,8 @@ async fn client(program: &str, args: &[String]) -> Result<String, ContactError> 
         }
     };
     if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        let printed = String::from_utf8(output.stdout);
+        return printed.map_err(|_| failed(format!("{program} printed something that is no text")));
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said.trim().lines().next_back().unwrap_or("it said nothing");

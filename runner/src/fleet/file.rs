@@ -11,7 +11,7 @@ use lockstep_twin::Fault;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::executor::{Executor, program_in};
+use super::executor::{ExecutorConfig, program_in};
 use super::select::{Labels, Selector};
 use crate::clock;
 use crate::config::{ConfigError, explain};
@@ -27,7 +27,7 @@ pub struct Fleet {
     /// Windows by name.
     pub(super) windows: BTreeMap<String, Hours>,
     /// Executors by name.
-    pub(super) executors: BTreeMap<String, Executor>,
+    pub(super) executors: BTreeMap<String, ExecutorConfig>,
     /// Rings, in order.
     pub(super) rings: Vec<RingFile>,
 }
@@ -73,7 +73,7 @@ struct File {
     #[serde(default)]
     windows: BTreeMap<String, Hours>,
     #[serde(default)]
-    executor: BTreeMap<String, Executor>,
+    executor: BTreeMap<String, ExecutorConfig>,
     #[serde(default)]
     params: Params,
     #[serde(default)]
@@ -418,8 +418,16 @@ fn check(file: &File) -> Result<(), Mistake> {
         if executor.limit() == 0 {
             return Err((
                 format!("executor.{name}"),
-                format!("the executor {name:?} has a limit of 0: it would never begin anything"),
+                format!("the executor {name:?} has a limit of 0: it would never start anything"),
             ));
+        }
+    }
+    for (name, executor) in &file.executor {
+        if let ExecutorConfig::Program { program, .. } = executor
+            && program.is_empty()
+        {
+            let what = format!("the executor {name:?} has no program");
+            return Err((format!("executor.{name}"), what));
         }
     }
     let mut seen = BTreeSet::new();
@@ -437,7 +445,7 @@ fn check(file: &File) -> Result<(), Mistake> {
             return wrong("stands there twice".to_owned());
         }
         if ring.limit == 0 {
-            return wrong("has a limit of 0: it would never begin anything".to_owned());
+            return wrong("has a limit of 0: it would never start anything".to_owned());
         }
         if matches!(ring.share, Some(Amount::Count(0) | Amount::Percent(0))) {
             return wrong("has a share of nothing".to_owned());

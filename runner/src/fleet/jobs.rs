@@ -15,7 +15,7 @@ use lockstep_modules::contract::standing::Standing;
 use lockstep_modules::ops::cluster::{Ask, Job};
 use tokio::time::{sleep, timeout};
 
-use super::executor::{Hands, Order};
+use super::executor::{Executor, Submission};
 use super::job;
 use super::rings::Rollout;
 use super::specs::{Spec, Specs};
@@ -33,7 +33,7 @@ pub struct Jobs {
     runs: Runs,
     specs: Specs,
     clusters: BTreeMap<Member, (Spec, String)>,
-    executors: BTreeMap<String, Hands>,
+    executors: BTreeMap<String, Executor>,
 }
 
 impl Jobs {
@@ -49,7 +49,7 @@ impl Jobs {
             specs: Specs::of(runs, id),
             clusters: clusters.collect(),
             executors: executors
-                .map(|(name, executor)| (name.clone(), Hands::of(executor)))
+                .map(|(name, executor)| (name.clone(), Executor::of(executor)))
                 .collect(),
             state: runs.state().to_owned(),
             runs: runs.clone(),
@@ -80,16 +80,16 @@ impl Jobs {
         cluster: &str,
         run: &str,
         spec: &Spec,
-        hands: &Hands,
+        executor: &Executor,
     ) -> Result<Job, ContactError> {
-        let order = self.order("exec", cluster, run, hands)?;
+        let submission = self.submission("exec", cluster, run, executor)?;
         let mut attempts = 0;
         loop {
             let found = self.look(cluster, run)?;
             if found.state.has_stopped() {
                 return Ok(found);
             }
-            if found.state == Standing::Running || hands.has(run).await? {
+            if found.state == Standing::Running || executor.has(run).await? {
                 sleep(PACE).await;
                 continue;
             }
@@ -101,23 +101,23 @@ impl Jobs {
             }
             attempts += 1;
             self.specs.write(cluster, spec).map_err(unread)?;
-            if let Some(stopped) = hands.submit(&order).await? {
+            if let Some(stopped) = executor.submit(&submission).await? {
                 return Ok(stopped);
             }
         }
     }
 
     /// A lockstep of its own that sees to a cluster's run.
-    fn order(
+    fn submission(
         &self,
         what: &str,
         cluster: &str,
         run: &str,
-        hands: &Hands,
-    ) -> Result<Order, ContactError> {
+        executor: &Executor,
+    ) -> Result<Submission, ContactError> {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         // Here it is the program of this process, even where its file was replaced meanwhile.
-        let program = match hands.is_here() {
+        let program = match executor.is_here() {
             true => PathBuf::from("/proc/self/exe"),
             false => std::env::current_exe().map_err(unread)?,
         };
@@ -130,7 +130,7 @@ impl Jobs {
             Path::new("--state"),
             &state,
         ];
-        Ok(Order {
+        Ok(Submission {
             name: run.to_owned(),
             words: words
                 .iter()
@@ -156,17 +156,17 @@ impl Jobs {
             || ContactError::Executor(format!("a fleet's clusters don't know {:?}", cmd.display()));
         let (ask, run) = Ask::of(cmd).ok_or_else(unknown)?;
         let (spec, executor) = self.clusters.get(cluster).ok_or_else(unknown)?;
-        let hands = self.executors.get(executor).ok_or_else(unknown)?;
+        let executor = self.executors.get(executor).ok_or_else(unknown)?;
         let name = cluster.as_str();
         let printed = match ask {
             Ask::State => serde_json::to_string(&self.look(name, &self.current(run))?),
             Ask::Exec => {
-                let _turn = hands.turns.acquire().await;
-                serde_json::to_string(&self.exec(name, &self.current(run), spec, hands).await?)
+                let _turn = executor.turns.acquire().await;
+                serde_json::to_string(&self.exec(name, &self.current(run), spec, executor).await?)
             }
             Ask::Verify => {
-                let order = self.order("verify", name, &self.current(run), hands)?;
-                let said = hands.ask(&order).await?;
+                let submission = self.submission("verify", name, &self.current(run), executor)?;
+                let said = executor.ask(&submission, cmd.timeout).await?;
                 // Where it printed nothing, its complaint is the reason.
                 let code = i32::from(said.trim().is_empty());
                 return Ok(Output::exit(code, said, self.last_words(name)));

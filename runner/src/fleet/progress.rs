@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_modules::contract::op::Op;
 use lockstep_modules::contract::standing::Standing;
-use lockstep_modules::ops::cluster::Job;
+use lockstep_modules::ops::cluster::{Job, Run};
+use lockstep_modules::ops::time::Window;
 use serde::{Deserialize, Serialize};
 
 use super::rings::Rollout;
@@ -107,8 +109,8 @@ impl Progress {
         for (path, step) in &history.steps {
             let cluster = step.args.get("member").and_then(|member| member.as_str());
             match (step.op.as_str(), cluster) {
-                ("cluster.run", Some(cluster)) => drop(begun.insert(cluster, path)),
-                ("time.window", _) if step.phase != Phase::Done => {
+                (Run::NAME, Some(cluster)) => drop(begun.insert(cluster, path)),
+                (Window::NAME, _) if step.phase != Phase::Done => {
                     let labels: Vec<&str> = path.as_str().split('/').collect();
                     if let [.., cluster, _] = labels.as_slice() {
                         windows.insert(cluster, step);

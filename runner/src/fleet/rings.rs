@@ -1,7 +1,7 @@
 //! Which cluster is in which ring: resolved once, when a rollout begins.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lockstep_modules::contract::schema::Span;
 use lockstep_modules::ops::time::Hours;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::executor::Executor;
+use super::executor::ExecutorConfig;
 use super::file::{Amount, Fleet, FleetCluster, FleetError, RingFile};
 use super::select::Selector;
 use super::specs::Spec;
@@ -29,13 +29,16 @@ pub struct Rollout {
     /// The rings, in order.
     pub rings: Vec<Ring>,
     /// Executors by name.
-    pub executors: BTreeMap<String, Executor>,
+    pub executors: BTreeMap<String, ExecutorConfig>,
     /// The folder of playbooks in place of the shipped ones, if one was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub playbooks: Option<PathBuf>,
     /// The folder of the site's module programs, if one was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modules: Option<PathBuf>,
+    /// The ssh_config in place of the user's own, if one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_config: Option<PathBuf>,
 }
 
 /// Clusters that are taken together.
@@ -79,6 +82,14 @@ pub struct Entry {
     /// What goes wrong on a simulated cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+}
+
+impl Entry {
+    /// Whether the cluster is simulated: a file is an absolute path.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        !Path::new(&self.cluster).is_absolute()
+    }
 }
 
 impl Rollout {
@@ -133,6 +144,7 @@ impl Rollout {
             executors: fleet.executors.clone(),
             playbooks: None,
             modules: None,
+            ssh_config: None,
         })
     }
 
@@ -152,6 +164,7 @@ impl Rollout {
             faults: entry.faults.clone(),
             playbooks: self.playbooks.clone(),
             modules: self.modules.clone(),
+            ssh_config: self.ssh_config.clone(),
         }
     }
 }

@@ -37,6 +37,9 @@ pub(crate) struct Spec {
     /// The folder of the site's module programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) modules: Option<PathBuf>,
+    /// The ssh_config in place of the user's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ssh_config: Option<PathBuf>,
 }
 
 /// That a cluster was taken out of a rollout.

@@ -125,7 +125,7 @@ pub(crate) fn message(
     };
     let reasons = reasons(held, teller);
     let left = match held.iter().find_map(stopped) {
-        Some(_) => "No more clusters are begun.",
+        Some(_) => "No more clusters are started.",
         None => "The cluster is left as it is; nothing was undone.",
     };
     format!("{id} is held at {places}\n{left} What you can do:\n{suggestions}{recover}{reasons}")

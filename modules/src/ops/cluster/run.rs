@@ -19,7 +19,7 @@ use crate::ops::time::Hours;
 /// held, refused, aborted or failed is a result: `outcome` says so, and `why`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct RunArgs {
+pub struct RunArgs {
     /// The cluster.
     member: Member,
     /// The window in which the run may begin. Where it is shut by now, nothing is begun, and the outcome is "did not begin".
@@ -29,7 +29,7 @@ pub(crate) struct RunArgs {
 
 /// How the cluster's run stopped.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct RunOut {
+pub struct RunOut {
     /// Where it stands.
     outcome: Standing,
     /// Its name.
@@ -41,7 +41,8 @@ pub(crate) struct RunOut {
     seconds: u64,
 }
 
-pub(crate) struct Run;
+/// `cluster.run`
+pub struct Run;
 
 impl Op for Run {
     const NAME: &'static str = "cluster.run";

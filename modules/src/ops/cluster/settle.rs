@@ -16,7 +16,7 @@ use crate::contract::standing::Standing;
 /// Where nobody is there to be asked, the rollout holds here.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct SettleArgs {
+pub struct SettleArgs {
     /// The ring.
     ring: String,
     /// The clusters whose runs stopped before their end, as far as the playbook saw.
@@ -25,7 +25,7 @@ pub(crate) struct SettleArgs {
 
 /// Who is left behind.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct SettleOut {
+pub struct SettleOut {
     /// The clusters whose runs aren't done.
     left: Vec<Member>,
     /// Those whose runs are done by now.
@@ -34,7 +34,8 @@ pub(crate) struct SettleOut {
     skipped: Vec<Member>,
 }
 
-pub(crate) struct Settle;
+/// `cluster.settle`
+pub struct Settle;
 
 impl Op for Settle {
     const NAME: &'static str = "cluster.settle";

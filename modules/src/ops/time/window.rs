@@ -44,7 +44,7 @@ fn utc() -> String {
 
 /// An open window.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct WindowOut {
+pub struct WindowOut {
     /// When it closes, as RFC 3339.
     closes: String,
 }
@@ -63,7 +63,7 @@ const DAYS: [(&str, Weekday); 7] = [
 const AHEAD: i64 = 370;
 
 /// A window that makes sense.
-struct Window {
+struct Parsed {
     days: Vec<Weekday>,
     from: Time,
     to: Time,
@@ -83,7 +83,7 @@ pub struct Opening {
 
 impl Hours {
     /// Reads what the texts say.
-    fn window(&self) -> Result<Window, String> {
+    fn parsed(&self) -> Result<Parsed, String> {
         let day = |text: &String| {
             let names = DAYS.map(|(name, _)| name);
             let known = DAYS.iter().find(|(name, _)| name == text);
@@ -115,7 +115,7 @@ impl Hours {
             let date = text.parse::<Date>();
             date.map_err(|_| format!("{text:?} is not a day: write for example 2026-12-24"))
         };
-        Ok(Window {
+        Ok(Parsed {
             days: self.days.iter().map(day).collect::<Result<_, _>>()?,
             from: time(from)?,
             to: time(to)?,
@@ -135,7 +135,7 @@ impl Hours {
     /// # Errors
     /// With a sentence about what doesn't make sense.
     pub fn next(&self, now: Timestamp) -> Result<Option<Opening>, String> {
-        let window = self.window()?;
+        let window = self.parsed()?;
         let today = now.to_zoned(window.zone.clone()).date();
         // The one that opened yesterday may still be open.
         let openings =
@@ -156,7 +156,7 @@ impl Hours {
     /// # Errors
     /// With a sentence about what doesn't.
     pub fn accepted(&self) -> Result<(), String> {
-        self.window().map(drop)
+        self.parsed().map(drop)
     }
 
     /// Whether it makes sense, and ever opens.
@@ -171,7 +171,7 @@ impl Hours {
     }
 }
 
-impl Window {
+impl Parsed {
     /// The opening that belongs to a day.
     fn opening(&self, day: Date) -> Option<Opening> {
         let on = self.days.is_empty() || self.days.contains(&day.weekday());
@@ -194,9 +194,10 @@ impl Window {
     }
 }
 
-pub(crate) struct WindowOp;
+/// `time.window`
+pub struct Window;
 
-impl Op for WindowOp {
+impl Op for Window {
     const NAME: &'static str = "time.window";
     const EFFECT: Effect = Effect::Read;
     /// A window once a month, missed once.

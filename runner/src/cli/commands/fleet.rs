@@ -57,7 +57,7 @@ enum FleetCommand {
     Resume(control::ResumeArgs),
     /// Take clusters out of a rollout
     Skip(control::SkipArgs),
-    /// Begin no more clusters; runs under way come to their end
+    /// Start no more clusters; those that run come to their end
     Pause(control::PauseArgs),
     /// Continue a rollout that was held, paused or killed
     Continue(control::ContinueArgs),

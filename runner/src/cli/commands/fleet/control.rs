@@ -5,16 +5,19 @@ use lockstep_modules::contract::near;
 use lockstep_modules::contract::standing::Standing;
 use rustix::process::{Pid, Signal, kill_process};
 
+use serde_json::{Value, json};
+
 use super::exec::{begin, line};
 use super::named::{Which, begun};
 use crate::cli::app::App;
 use crate::cli::commands::resume::{self, Common, continue_run};
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::who;
+use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::clock;
 use crate::fleet::{Skip, Specs, job};
-use crate::runs::Runs;
+use crate::runs::{Runs, host};
 
 /// Which clusters' runs are continued.
 #[derive(Args)]
@@ -53,7 +56,7 @@ pub(crate) struct PauseArgs {
 pub(crate) struct ContinueArgs {
     #[command(flatten)]
     which: Which,
-    /// Answer yes to every prompt: begin rings that need approval, and leave behind clusters that are not done
+    /// Answer yes to every prompt: start rings that need approval, and leave behind clusters that are not done
     #[arg(long)]
     yes: bool,
 }
@@ -83,11 +86,13 @@ pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
                 attempt_at(app, &runs, &run)?
             }
             Standing::DidNotBegin => {
-                out!("{cluster}: its turn in {rollout} has not come");
+                let text = format!("{cluster}: its turn in {rollout} has not come");
+                say(app, &json!({"cluster": cluster, "state": null}), &text);
                 Exit::Done
             }
             state => {
-                out!("{run}: {state}: there is nothing to continue");
+                let text = format!("{run}: {state}: there is nothing to continue");
+                say(app, &json!({"cluster": cluster, "state": state}), &text);
                 Exit::Done
             }
         };
@@ -97,6 +102,7 @@ pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
     }
     let waits = job(&runs, &rollout)?.state;
     if worst == Exit::Done
+        && !app.global.json
         && matches!(
             waits,
             Standing::Held | Standing::Suspended | Standing::BrokenOff
@@ -120,7 +126,7 @@ fn again(app: &App<'_>, runs: &Runs, run: &str) -> Result<Exit, Fault> {
 fn attempt_at(app: &App<'_>, runs: &Runs, run: &str) -> Result<Exit, Fault> {
     begin(app, runs, run, Shown::of_run(app.global))?;
     let stopped = job(runs, run)?;
-    out!("{}", line(&stopped));
+    say(app, &json!(stopped), &line(&stopped));
     Ok(match stopped.state {
         Standing::Done => Exit::Done,
         Standing::Refused => Exit::Refused,
@@ -159,7 +165,11 @@ pub(crate) fn skip(app: &App<'_>, args: &SkipArgs) -> Result<Exit, Fault> {
             why: args.why.clone(),
         };
         specs.skip(cluster, &skip)?;
-        out!("{cluster} is out of {rollout}");
+        say(
+            app,
+            &json!({"rollout": rollout, "skipped": cluster}),
+            &format!("{cluster} is out of {rollout}"),
+        );
     }
     Ok(Exit::Done)
 }
@@ -169,20 +179,43 @@ pub(crate) fn pause(app: &App<'_>, args: &PauseArgs) -> Result<Exit, Fault> {
     let runs = app.runs()?;
     let rollout = args.which.find(&runs)?;
     begun(&runs, &rollout)?;
-    let Some(process) = runs.process_of(&rollout).and_then(Pid::from_raw) else {
-        out!("{rollout} is not running");
+    let Some((process, at)) = runs.process_of(&rollout) else {
+        say(
+            app,
+            &json!({"rollout": rollout, "running": false}),
+            &format!("{rollout} is not running"),
+        );
         return Ok(Exit::Done);
     };
-    kill_process(process, Signal::INT).map_err(|error| {
+    let interrupted = |why: &str| {
         Fault::new(
             Exit::Failed,
-            format!("{rollout} can't be interrupted: {error}"),
+            format!("{rollout} can't be interrupted: {why}"),
         )
-    })?;
-    out!(
-        "{rollout} begins no more clusters; runs under way come to their end.\nContinue it with: lockstep fleet continue -r {rollout}"
+    };
+    // A number means another process on another machine.
+    if at != host() {
+        return Err(interrupted(&format!("it runs on {at}")).help("pause it there"));
+    }
+    let process = Pid::from_raw(process).ok_or_else(|| interrupted("its lock names no process"))?;
+    kill_process(process, Signal::INT).map_err(|error| interrupted(&error.to_string()))?;
+    say(
+        app,
+        &json!({"rollout": rollout, "running": true}),
+        &format!(
+            "{rollout} starts no more clusters; those that run come to their end.\nContinue it with: lockstep fleet continue -r {rollout}"
+        ),
     );
     Ok(Exit::Done)
+}
+
+/// Prints what was done: for people, or for programs.
+fn say(app: &App<'_>, value: &Value, text: &str) {
+    if app.global.json {
+        print::json(value);
+    } else {
+        out!("{text}");
+    }
 }
 
 /// Continues a rollout.

@@ -65,10 +65,14 @@ pub(super) fn begin(app: &App<'_>, runs: &Runs, run: &str, shown: Shown) -> Resu
     let spec = spec_of(runs, run)?;
     let global = Global {
         playbooks: spec.playbooks.clone(),
+        ssh_config: spec
+            .ssh_config
+            .as_ref()
+            .map(|file| file.display().to_string()),
         ..app.global.clone()
     };
     let (main, registry) = playbook_of(app.registry, &global, &spec)?;
-    let mut target = target::of(&spec.cluster, app.global)?;
+    let mut target = target::of(&spec.cluster, &global)?;
     if let Some(scenario) = &mut target.twin {
         scenario.faults = spec.faults;
     }

@@ -3,7 +3,8 @@
 use clap::Args;
 
 use crate::cli::exit::Fault;
-use crate::fleet::{Rollout, rollout_of};
+use crate::fleet::{PLAYBOOK, Rollout, rollout_of};
+use crate::journal::ClusterRef;
 use crate::runs::{Runs, is_job};
 
 /// Which rollout is meant.
@@ -29,8 +30,18 @@ impl Which {
 
 /// All rollouts, the last one last.
 pub(super) fn rollouts(runs: &Runs) -> Result<Vec<String>, Fault> {
-    let is_rollout = |id: &String| !is_job(id) && id.starts_with("rollout-");
-    Ok(runs.ids()?.into_iter().filter(is_rollout).collect())
+    // A site's own playbook may be called so too. One that can't be read is none that could be continued.
+    let is_rollout = |id: &String| {
+        let history = runs.history(id);
+        history.is_ok_and(|history| matches!(history.head.target, ClusterRef::Fleet(_)))
+    };
+    let named = |id: &String| !is_job(id) && id.starts_with(PLAYBOOK);
+    Ok(runs
+        .ids()?
+        .into_iter()
+        .filter(named)
+        .filter(is_rollout)
+        .collect())
 }
 
 /// The rollout of this name, and what it began with.

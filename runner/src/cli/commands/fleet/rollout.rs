@@ -18,8 +18,8 @@ use crate::cli::params::Params;
 use crate::cli::shown::Shown;
 use crate::cli::table::table;
 use crate::cli::{print, target};
-use crate::fleet::{Entry, Rollout, Selector};
-use crate::runs::Runs;
+use crate::fleet::{Entry, PLAYBOOK, Rollout, Selector};
+use crate::runs::{Runs, is_job};
 use crate::secret::{Secrets, anchored};
 use crate::session::{Begin, Draft};
 use crate::target::Target;
@@ -34,10 +34,10 @@ pub(crate) struct RolloutArgs {
     /// Only these clusters, for example country=de,tier!=1 or name=berlin-*
     #[arg(long, short = 'l', value_name = "SELECTOR")]
     select: Option<String>,
-    /// Show the rings and check everything, but begin nothing
+    /// Show the rings and check everything, but start nothing
     #[arg(long)]
     dry_run: bool,
-    /// Answer yes to every prompt: begin rings that need approval, and leave behind clusters that are not done
+    /// Answer yes to every prompt: start rings that need approval, and leave behind clusters that are not done
     #[arg(long)]
     yes: bool,
 }
@@ -62,6 +62,11 @@ pub(crate) fn rollout(
     let mut rollout = Rollout {
         playbooks: app.global.playbooks.as_ref().map(absolute),
         modules: app.global.modules.as_ref().map(absolute),
+        ssh_config: app
+            .global
+            .ssh_config
+            .as_ref()
+            .map(|file| absolute(&PathBuf::from(file))),
         ..Rollout::of(&fleet, &playbook, &main.name, &typed, &chosen)?
     };
     rollout.fingerprint = check(app, &rollout)?;
@@ -70,6 +75,8 @@ pub(crate) fn rollout(
         return Ok(Exit::Done);
     }
     let runs = app.runs()?;
+    // Nobody else looks between our look and our start.
+    let claim = runs.one_at_a_time()?;
     unclaimed(&runs, &rollout)?;
     let target = Target::fleet(path, &rollout);
     let draft = Draft::rollout(
@@ -87,6 +94,7 @@ pub(crate) fn rollout(
         secrets: Secrets::default(),
         plan: None,
     })?;
+    drop(claim);
     let front = Front {
         shown: Shown::of_run(app.global),
         yes: args.yes,
@@ -122,6 +130,12 @@ fn target_of(app: &App<'_>, entry: &Entry) -> Result<Target, Fault> {
 
 /// Refuses clusters that another rollout has which isn't over.
 fn unclaimed(runs: &Runs, rollout: &Rollout) -> Result<(), Fault> {
+    let ids = runs.ids()?;
+    let starting = |id: &&String| id.starts_with(PLAYBOOK) && !is_job(id) && runs.is_starting(id);
+    if let Some(id) = ids.iter().find(starting) {
+        let what = format!("{id} is just starting, and may have some of these clusters");
+        return Err(Fault::new(Exit::Locked, what).help("run the command again"));
+    }
     for id in rollouts(runs)? {
         // One that can't be read keeps nobody.
         let Ok(history) = runs.history(&id) else {
@@ -133,7 +147,7 @@ fn unclaimed(runs: &Runs, rollout: &Rollout) -> Result<(), Fault> {
         let other = begun(runs, &id)?;
         let files: Vec<&str> = other
             .clusters()
-            .filter(|e| !e.cluster.starts_with("twin"))
+            .filter(|e| !e.is_simulated())
             .map(|e| e.cluster.as_str())
             .collect();
         let same_fleet = other.fleet == rollout.fleet;

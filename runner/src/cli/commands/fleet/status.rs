@@ -201,15 +201,21 @@ pub(crate) fn held(app: &App<'_>, args: &HeldArgs) -> Result<Exit, Fault> {
 
 pub(crate) fn audit(app: &App<'_>, args: &AuditArgs) -> Result<Exit, Fault> {
     let runs = app.runs()?;
-    let deeds = fleet::audit(&runs, &args.which.find(&runs)?)?;
+    let entries = fleet::audit(&runs, &args.which.find(&runs)?)?;
     if app.global.json {
-        print::json(&json!(deeds));
+        print::json(&json!(entries));
         return Ok(Exit::Done);
     }
-    let mut table = table(["AT", "WHO", "RUN", "DID", "ABOUT"]);
-    for deed in &deeds {
-        let at = deed.at.strftime("%Y-%m-%d %H:%M:%S").to_string();
-        table.add_row([at.as_str(), &deed.who, &deed.run, deed.deed, &deed.about]);
+    let mut table = table(["AT", "WHO", "RUN", "ACTION", "ABOUT"]);
+    for entry in &entries {
+        let at = entry.at.strftime("%Y-%m-%d %H:%M:%S").to_string();
+        table.add_row([
+            at.as_str(),
+            &entry.who,
+            &entry.run,
+            entry.action,
+            &entry.about,
+        ]);
     }
     out!("{}", table.trim_fmt());
     Ok(Exit::Done)

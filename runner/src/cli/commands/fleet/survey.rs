@@ -7,8 +7,11 @@ use std::process::Stdio;
 use clap::Args;
 use futures_util::stream::{self, StreamExt};
 use lockstep_modules::contract::component::Component;
+use lockstep_modules::contract::op::Effect;
+use lockstep_modules::ops::preflight::Check;
 use lockstep_modules::ops::status::Status;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -20,7 +23,9 @@ use crate::cli::front::{runtime, state};
 use crate::cli::params::Params;
 use crate::cli::print;
 use crate::cli::table::table;
+use crate::event::Outcome;
 use crate::fleet::{FleetCluster, Selector};
+use crate::plan::{End, Plan};
 
 /// Which clusters are looked at.
 #[derive(Args)]
@@ -81,27 +86,39 @@ fn survey(
     if let Some(why) = selector.complaint(&all) {
         return Err(Fault::usage(why));
     }
-    let state = state(app.global)?;
+    let globals = globals(app)?;
     let selected = fleet
         .clusters
         .iter()
         .filter(|c| selector.selects(&c.name, &c.labels));
     let asked = selected.map(|cluster| {
-        let state = state.clone();
-        async move { (cluster.clone(), ask(words, &cluster.cluster, state).await) }
+        let words = words.iter().chain(&globals);
+        async move { (cluster.clone(), ask(words, &cluster.cluster).await) }
     });
     let runtime = runtime(false)?;
     let said = runtime.block_on(stream::iter(asked).buffered(chosen.limit.into()).collect());
     Ok(said)
 }
 
+/// What was typed for all commands, for those that are called.
+fn globals(app: &App<'_>) -> Result<Vec<String>, Fault> {
+    let text = |path: &PathBuf| path.display().to_string();
+    let given = [
+        ("--state", Some(text(&state(app.global)?))),
+        ("--playbooks", app.global.playbooks.as_ref().map(text)),
+        ("--modules", app.global.modules.as_ref().map(text)),
+        ("--ssh-config", app.global.ssh_config.clone()),
+    ];
+    let given = given
+        .into_iter()
+        .filter_map(|(flag, value)| Some([flag.to_owned(), value?]));
+    Ok(given.flatten().collect())
+}
+
 /// Calls lockstep about a cluster. Whatever it is asked has a deadline of its own.
-async fn ask(words: &[String], cluster: &str, state: PathBuf) -> Said {
+async fn ask(words: impl Iterator<Item = &String>, cluster: &str) -> Said {
     let mut command = Command::new("/proc/self/exe");
-    command
-        .args(words)
-        .args(["--cluster", cluster, "--json", "--state"])
-        .arg(state);
+    command.args(words).args(["--cluster", cluster, "--json"]);
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.map_err(|error| error.to_string())?;
     let (stdout, stderr) = (
@@ -232,6 +249,13 @@ fn with_params(words: &[&str], params: &Params) -> Vec<String> {
         .collect()
 }
 
+/// What `lockstep preflight` says, as far as it is shown.
+#[derive(Deserialize)]
+struct Readiness {
+    ok: bool,
+    checks: Vec<Check>,
+}
+
 /// Checks whether an update, or the upgrade that the parameters name, can start on each cluster.
 pub(crate) fn preflight(
     app: &App<'_>,
@@ -240,8 +264,11 @@ pub(crate) fn preflight(
 ) -> Result<Exit, Fault> {
     let words = with_params(&["preflight"], &args.params);
     let said = survey(app, file, &args.chosen, &words)?;
-    let ready = |said: &Said| said.as_ref().is_ok_and(|value| value["ok"] == json!(true));
-    let exit = if said.iter().all(|(_, said)| ready(said)) {
+    let known: Vec<Result<Readiness, String>> =
+        said.iter().map(|(_, said)| read_as(said)).collect();
+    let ready =
+        |known: &Result<Readiness, String>| known.as_ref().is_ok_and(|readiness| readiness.ok);
+    let exit = if known.iter().all(ready) {
         Exit::Done
     } else {
         Exit::Refused
@@ -251,45 +278,46 @@ pub(crate) fn preflight(
         return Ok(exit);
     }
     let mut table = table(["CLUSTER", "READY", "BECAUSE OF"]);
-    for (cluster, said) in &said {
-        let why = match said {
-            Ok(value) => against(value),
+    for ((cluster, _), known) in said.iter().zip(&known) {
+        let why = match known {
+            Ok(readiness) => against(&readiness.checks),
             Err(error) => error.clone(),
         };
-        table.add_row([
-            cluster.name.as_str(),
-            if ready(said) { "yes" } else { "no" },
-            &why,
-        ]);
+        let answer = if ready(known) { "yes" } else { "no" };
+        table.add_row([cluster.name.as_str(), answer, &why]);
     }
     out!("{}", table.trim_fmt());
     Ok(exit)
 }
 
-/// The checks that failed, each with the first of its evidence.
-fn against(report: &Value) -> String {
-    let checks = report["checks"].as_array().into_iter().flatten();
-    let failed = checks
-        .filter(|check| check["verdict"] != json!("pass") && check["verdict"] != json!("accepted"));
-    let line = |check: &Value| {
-        let name = check["name"].as_str().unwrap_or_default();
-        match check["evidence"][0].as_str() {
-            Some(evidence) => format!("{name}: {evidence}"),
-            None => name.to_owned(),
-        }
-    };
-    failed.map(line).collect::<Vec<_>>().join("\n")
+/// The checks that speak against it, each with the first of its evidence.
+fn against(checks: &[Check]) -> String {
+    let against = checks.iter().filter(|check| check.is_against());
+    let lines = against.map(|check| match check.evidence.first() {
+        Some(evidence) => format!("{}: {evidence}", check.name),
+        None => check.name.clone(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// How a run ended, as it is printed last.
+#[derive(Deserialize)]
+struct Ended {
+    run: String,
+    outcome: Outcome,
 }
 
 /// Fetches the snaps of an update, or of the upgrade that the parameters name, on each cluster.
 pub(crate) fn stage(app: &App<'_>, file: Option<&Path>, args: &AheadArgs) -> Result<Exit, Fault> {
     let words = with_params(&["stage"], &args.params);
     let said = survey(app, file, &args.chosen, &words)?;
-    let done = |said: &Said| {
-        said.as_ref()
-            .is_ok_and(|value| value["outcome"] == json!("done"))
+    let known: Vec<Result<Ended, String>> = said.iter().map(|(_, said)| read_as(said)).collect();
+    let done = |known: &Result<Ended, String>| {
+        known
+            .as_ref()
+            .is_ok_and(|ended| ended.outcome == Outcome::Done)
     };
-    let exit = if said.iter().all(|(_, said)| done(said)) {
+    let exit = if known.iter().all(done) {
         Exit::Done
     } else {
         Exit::Failed
@@ -299,18 +327,22 @@ pub(crate) fn stage(app: &App<'_>, file: Option<&Path>, args: &AheadArgs) -> Res
         return Ok(exit);
     }
     let mut table = table(["CLUSTER", "STAGED", "RUN"]);
-    for (cluster, said) in &said {
-        let (outcome, run) = match said {
-            Ok(value) => (
-                value["outcome"].as_str().unwrap_or("unknown"),
-                value["run"].as_str().unwrap_or_default(),
-            ),
+    for ((cluster, _), known) in said.iter().zip(&known) {
+        let (how, run) = match known {
+            Ok(ended) => (if done(known) { "yes" } else { "no" }, ended.run.as_str()),
             Err(error) => (error.as_str(), ""),
         };
-        table.add_row([cluster.name.as_str(), outcome, run]);
+        table.add_row([cluster.name.as_str(), how, run]);
     }
     out!("{}", table.trim_fmt());
     Ok(exit)
+}
+
+/// What a command printed, as what it should be.
+fn read_as<T: DeserializeOwned>(said: &Said) -> Result<T, String> {
+    let value = said.as_ref().map_err(String::clone)?;
+    T::deserialize(value)
+        .map_err(|error| format!("it printed something else than expected: {error}"))
 }
 
 /// Clusters with the same plan but for the names of their members.
@@ -318,22 +350,24 @@ pub(crate) fn stage(app: &App<'_>, file: Option<&Path>, args: &AheadArgs) -> Res
 struct Group {
     clusters: Vec<String>,
     steps: usize,
-    end: String,
+    /// Whether it is known up to the playbook's end.
+    ends: bool,
 }
 
 /// Plans a playbook for each cluster, and shows plans that differ only in names as one.
 pub(crate) fn plan(app: &App<'_>, file: Option<&Path>, args: &PlanArgs) -> Result<Exit, Fault> {
     let words = with_params(&["plan", &args.playbook], &args.ahead.params);
     let said = survey(app, file, &args.ahead.chosen, &words)?;
+    let known: Vec<Result<Plan, String>> = said.iter().map(|(_, said)| read_as(said)).collect();
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     let mut unplanned = Vec::new();
-    for (cluster, said) in &said {
-        match said {
+    for ((cluster, _), known) in said.iter().zip(&known) {
+        match known {
             Ok(plan) => {
                 let group = groups.entry(digest(plan)).or_default();
                 group.clusters.push(cluster.name.clone());
-                group.steps = plan["steps"].as_array().map_or(0, Vec::len);
-                group.end = plan["end"].as_str().unwrap_or("not known").to_owned();
+                group.steps = plan.steps.len();
+                group.ends = plan.end == End::Done;
             }
             Err(error) => unplanned.push((cluster.name.as_str(), error.as_str())),
         }
@@ -345,7 +379,7 @@ pub(crate) fn plan(app: &App<'_>, file: Option<&Path>, args: &PlanArgs) -> Resul
     };
     if app.global.json {
         let groups = groups.iter().map(|(digest, group)| {
-            json!({"plan": digest, "clusters": group.clusters, "steps": group.steps, "end": group.end})
+            json!({"plan": digest, "clusters": group.clusters, "steps": group.steps, "ends": group.ends})
         });
         let failed = unplanned
             .iter()
@@ -365,7 +399,7 @@ pub(crate) fn plan(app: &App<'_>, file: Option<&Path>, args: &PlanArgs) -> Resul
             &digest[..8],
             &group.clusters.len().to_string(),
             &group.steps.to_string(),
-            &group.end,
+            if group.ends { "yes" } else { "not known" },
             &which,
         ]);
     }
@@ -385,21 +419,18 @@ pub(crate) fn plan(app: &App<'_>, file: Option<&Path>, args: &PlanArgs) -> Resul
 
 /// What is the same in two plans that differ only in the names of clusters and members: what is changed, in which order, and to
 /// what. What is merely read differs from cluster to cluster.
-fn digest(plan: &Value) -> String {
-    let steps = plan["steps"].as_array().into_iter().flatten();
-    let changes = steps.filter(|step| step["effect"] != json!("read"));
-    let line = |step: &Value| {
-        let words = ["path", "op", "headline", "summary"].map(|field| step[field].to_string());
-        words.join(" ") + "\n"
-    };
-    let mut text: String = changes.map(line).collect();
-    let members = plan["members"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str);
-    for (i, member) in members.enumerate() {
-        text = text.replace(member, &format!("member {}", i + 1));
+fn digest(plan: &Plan) -> String {
+    let changes = plan.steps.iter().filter(|step| step.effect != Effect::Read);
+    let mut text: String = changes
+        .map(|step| {
+            format!(
+                "{} {} {} {}\n",
+                step.path, step.op, step.headline, step.summary
+            )
+        })
+        .collect();
+    for (i, member) in plan.members.iter().enumerate() {
+        text = text.replace(member.as_str(), &format!("member {}", i + 1));
     }
     bundle::digest(&text)
 }
