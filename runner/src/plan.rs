@@ -7,19 +7,20 @@ mod file;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use lockstep_modules::contract::cx::LogLevel;
 use lockstep_modules::contract::error::Kind;
 use lockstep_modules::contract::op::{Effect, Op};
 use lockstep_modules::contract::schema::Member;
 use lockstep_modules::ops::lxd::Evacuate;
-use lockstep_twin::{Scenario, Strangers};
+use lockstep_twin::{Instance, Scenario, Strangers, World};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::bundle::digest;
 pub(crate) use crate::engine::Approved;
 use crate::engine::{Answer, Decisions, Finish, Planned};
-use crate::event::{Event, Heard};
+use crate::event::{Event, Heard, Stamped};
 use crate::failure::Failure;
 use crate::foreseen::{self, Foreseen};
 use crate::journal::Record;
@@ -158,6 +159,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
         ended = trial.resume(decisions, true, None)?;
         events.append(&mut trial.events);
     }
+    let records = trial.records().unwrap_or_default();
     let end = match ended {
         Ended::Finish(Finish::Done(_)) => End::Done,
         Ended::Finish(Finish::Failed(failure)) if failure.kind == Kind::Unknown => End::Open {
@@ -170,7 +172,7 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
                 .world
                 .log
                 .iter()
-                .any(|e| e.root && changes(&trial, &e.step));
+                .any(|e| e.root && changes(&records, &e.step));
             held.first().map_or(End::Done, |h| {
                 stops(&h.failure, !touched && h.failure.kind == Kind::Refused)
             })
@@ -202,10 +204,10 @@ pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, F
         playbook: piece.main.clone(),
         sources: sources(piece),
         params: piece.params.clone(),
-        steps: steps(&trial, &events),
+        steps: steps(&records, trial.world.epoch, &events),
         messages: messages(&events),
         windows: foreseen::simulated(&events),
-        instances: touched(&trial, &instances_before),
+        instances: touched(&records, &trial.world, &instances_before),
         settings,
         end,
     })
@@ -240,15 +242,12 @@ fn stops(failure: &Failure, refused: bool) -> End {
     }
 }
 
-fn changes(trial: &Trial, step: &str) -> bool {
-    let records = trial.records().unwrap_or_default();
+fn changes(records: &[Record], step: &str) -> bool {
     records.iter().any(|r| matches!(r, Record::Intent { path, effect, .. } if *path == *step && *effect != Effect::Read))
 }
 
-fn steps(trial: &Trial, events: &[crate::event::Stamped]) -> Vec<Step> {
-    let epoch = trial.world.epoch;
-    let millis =
-        |at: jiff::Timestamp| u64::try_from(at.duration_since(epoch).as_millis()).unwrap_or(0);
+fn steps(records: &[Record], epoch: Timestamp, events: &[Stamped]) -> Vec<Step> {
+    let millis = |at: Timestamp| u64::try_from(at.duration_since(epoch).as_millis()).unwrap_or(0);
     let (mut began, mut done) = (BTreeMap::new(), BTreeMap::new());
     for stamped in events {
         match &stamped.event {
@@ -263,7 +262,6 @@ fn steps(trial: &Trial, events: &[crate::event::Stamped]) -> Vec<Step> {
             _ => {}
         }
     }
-    let records = trial.records().unwrap_or_default();
     let open: BTreeSet<StepPath> = records
         .iter()
         .filter_map(|record| match record {
@@ -271,65 +269,70 @@ fn steps(trial: &Trial, events: &[crate::event::Stamped]) -> Vec<Step> {
             _ => None,
         })
         .collect();
-    let mut results = Vec::new();
-    let step = |record: Record| {
-        if let Record::Done { value, .. } = record {
-            results.push(value);
-            return None;
-        }
-        let Record::Intent {
-            path,
-            op,
-            args,
-            effect,
-            site,
-        } = record
-        else {
-            return None;
+    let (mut results, mut steps) = (BTreeSet::new(), Vec::new());
+    for record in records {
+        let (path, op, args, effect, site) = match record {
+            Record::Done { value, .. } => {
+                collect(value, &mut results);
+                continue;
+            }
+            Record::Intent {
+                path,
+                op,
+                args,
+                effect,
+                site,
+            } => (path, op, args, effect, site),
+            _ => continue,
         };
-        let (begins, member, headline) = began.get(&path).cloned()?;
-        let (ends, mut summary) = done.get(&path).cloned().unwrap_or((begins, String::new()));
-        if open.contains(&path) {
+        let Some((begins, member, headline)) = began.get(path).cloned() else {
+            continue;
+        };
+        let (ends, mut summary) = done.get(path).cloned().unwrap_or((begins, String::new()));
+        if open.contains(path) {
             "its outcome isn't known before it runs".clone_into(&mut summary);
         }
-        Some(Step {
-            path,
-            op,
-            found: found(&args, &results),
-            args,
-            effect,
-            site,
+        steps.push(Step {
+            path: path.clone(),
+            op: op.clone(),
+            found: found(args, &results),
+            args: args.clone(),
+            effect: *effect,
+            site: site.clone(),
             member,
             headline,
             summary,
             begins,
             takes: ends.saturating_sub(begins),
-        })
-    };
-    records.into_iter().filter_map(step).collect()
+        });
+    }
+    steps
 }
 
 /// The arguments that are records or lists out of earlier results. Words and numbers are alike by chance, so they don't count.
-fn found(args: &Value, results: &[Value]) -> Vec<String> {
+fn found(args: &Value, results: &BTreeSet<String>) -> Vec<String> {
     let args = args.as_object().into_iter().flatten();
-    let from_results = args.filter(|(_, value)| {
-        let empty = value.as_object().is_none_or(serde_json::Map::is_empty)
-            && value.as_array().is_none_or(Vec::is_empty);
-        !empty && results.iter().any(|result| contains(result, value))
-    });
+    let from_results = args.filter(|(_, value)| results.contains(&value.to_string()));
     from_results.map(|(name, _)| name.clone()).collect()
 }
 
-fn contains(result: &Value, value: &Value) -> bool {
-    result == value
-        || match result {
-            Value::Object(fields) => fields.values().any(|field| contains(field, value)),
-            Value::Array(items) => items.iter().any(|item| contains(item, value)),
-            _ => false,
-        }
+/// The records and lists that a result has anywhere in it, as JSON.
+fn collect(result: &Value, into: &mut BTreeSet<String>) {
+    let parts: Vec<&Value> = match result {
+        Value::Object(fields) => fields.values().collect(),
+        Value::Array(items) => items.iter().collect(),
+        _ => return,
+    };
+    if parts.is_empty() {
+        return;
+    }
+    into.insert(result.to_string());
+    for part in parts {
+        collect(part, into);
+    }
 }
 
-fn messages(events: &[crate::event::Stamped]) -> Vec<(String, String)> {
+fn messages(events: &[Stamped]) -> Vec<(String, String)> {
     let mut messages = Vec::new();
     for stamped in events {
         if let Event::Log {
@@ -348,9 +351,9 @@ fn messages(events: &[crate::event::Stamped]) -> Vec<(String, String)> {
     messages
 }
 
-fn touched(trial: &Trial, before: &[lockstep_twin::Instance]) -> Vec<String> {
+fn touched(records: &[Record], world: &World, before: &[Instance]) -> Vec<String> {
     let mut touched = Vec::new();
-    for record in trial.records().unwrap_or_default() {
+    for record in records {
         let Record::Done { path, value, .. } = record else {
             continue;
         };
@@ -368,8 +371,7 @@ fn touched(trial: &Trial, before: &[lockstep_twin::Instance]) -> Vec<String> {
         }
     }
     for was in before.iter().filter(|i| i.running) {
-        let now = trial
-            .world
+        let now = world
             .instances()
             .iter()
             .find(|i| i.name == was.name && i.project == was.project);
@@ -482,7 +484,11 @@ mod tests {
     fn what_an_earlier_step_found_is_no_part_of_a_plan() {
         let planned = json!({"samples": 2, "since": {"versions": {"19.2.0 squid": 12}}});
         let results = [planned["since"].clone(), json!({"samples": 2})];
-        let found = found(&planned, &results);
+        let mut known = BTreeSet::new();
+        results
+            .iter()
+            .for_each(|result| collect(result, &mut known));
+        let found = found(&planned, &known);
         assert_eq!(found, ["since"]);
         let step = Planned {
             op: "microceph.finish".to_owned(),

@@ -1,6 +1,7 @@
 //! A gate opens on evidence only: whatever a program says instead of what it should, nothing is taken for well.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lockstep::engine::Finish;
 use lockstep_modules::contract::cmd::{Cmd, Output};
@@ -198,7 +199,7 @@ fn nothing_is_taken_for_well_whatever_a_program_says() {
     let called = all();
     let healthy: Vec<(Option<Value>, World)> = called.iter().map(|c| c.play(|_| {})).collect();
     // What each command truly says, and who is asked.
-    let mut truth: BTreeMap<Vec<String>, String> = BTreeMap::new();
+    let mut truth: BTreeMap<Arc<[String]>, String> = BTreeMap::new();
     for (called, (_, played)) in called.iter().zip(&healthy) {
         for entry in &played.log {
             let says = || printed(&called.world, &entry.member, &entry.argv).stdout;
@@ -208,7 +209,7 @@ fn nothing_is_taken_for_well_whatever_a_program_says() {
     let foreign: Vec<(&str, &String)> = FORMS
         .iter()
         .filter_map(|form| {
-            let is_it = |(argv, _): &(&Vec<String>, &String)| argv.join(" ").contains(form);
+            let is_it = |(argv, _): &(&Arc<[String]>, &String)| argv.join(" ").contains(form);
             Some((*form, truth.iter().find(is_it)?.1))
         })
         .collect();
@@ -225,7 +226,7 @@ fn nothing_is_taken_for_well_whatever_a_program_says() {
         );
         // What was asked for before the op is none of its business.
         let own = played.log.iter().skip(called.world.log.len());
-        let mut commands: Vec<&Vec<String>> = own.map(|entry| &entry.argv).collect();
+        let mut commands: Vec<&Arc<[String]>> = own.map(|entry| &entry.argv).collect();
         commands.sort();
         commands.dedup();
         // These two are others' looks with a verdict on them.

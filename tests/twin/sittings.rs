@@ -94,7 +94,7 @@ fn no_change_is_begun_under_the_claim_of_another() {
     let reported = "micro01: microceph.noout: the lock of test-1 is gone, so the cluster may be changed by somebody else: \
                 lockstep resume test-1 takes it again";
     assert_eq!(held.failure.to_string(), reported);
-    let asked = bench.world.log.iter().flat_map(|e| &e.argv);
+    let asked = bench.world.log.iter().flat_map(|e| e.argv.iter());
     assert_eq!(asked.filter(|word| *word == "set-group").count(), 0);
     bench.resume().done();
 }

@@ -429,7 +429,7 @@ fn two_minutes() -> Span {
 /// All modules of this build. The list is explicit: nothing registers itself.
 #[derive(Clone)]
 pub struct Registry {
-    modules: Vec<Module>,
+    modules: Arc<[Module]>,
 }
 
 /// The name of an op that doesn't exist.

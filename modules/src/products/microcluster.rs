@@ -181,16 +181,16 @@ impl Watch {
         }
     }
 
-    /// Looks at all members every few seconds, until one can't be reached.
+    /// Looks at all members every few seconds, until one can't be reached. A gate that opens sooner looks at them itself.
     async fn others(&self, cx: &Cx, done: &[Member]) -> OpError {
         loop {
+            tokio::time::sleep(OTHERS).await;
             let down = match Presence::look(cx, self.app.snap, done).await {
                 Ok(_) => None,
                 Err(Unmet::NotYet(down)) => Some(down),
                 Err(Unmet::Failed(gone)) => return gone,
             };
             self.down.replace(down);
-            tokio::time::sleep(OTHERS).await;
         }
     }
 

@@ -92,8 +92,8 @@ pub(crate) struct Ceph {
     #[serde(default)]
     keys: BTreeSet<u32>,
     pub(crate) pgs: u64,
-    flags: BTreeSet<String>,
-    host_flags: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) flags: BTreeSet<String>,
+    pub(crate) host_flags: BTreeMap<String, BTreeSet<String>>,
     require_osd_release: String,
     min_mon_release: String,
     /// How often the monitors' map has changed since the beginning.
@@ -426,17 +426,6 @@ impl Ceph {
                     .map(|d| ("mds", d.version.clone())),
             )
             .collect()
-    }
-
-    /// The flags that are set.
-    pub(crate) fn settings(&self) -> impl Iterator<Item = (String, String)> {
-        let set = || "set".to_owned();
-        let all = self.flags.iter().map(|flag| format!("Ceph's {flag}"));
-        let hosts = self.host_flags.iter().flat_map(|(host, flags)| {
-            let name = move |flag| format!("Ceph's {flag} for {host}");
-            flags.iter().map(name)
-        });
-        all.chain(hosts).map(move |name| (name, set()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Programs that print a copy of something, and the shell line that keeps it in a file.
 
+use std::sync::Arc;
+
 use lockstep_modules::contract::cmd::Cmd;
 
 use crate::files::Node;
@@ -20,7 +22,7 @@ pub(crate) fn sh(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
         return Reply::fail(127, "sh: not understood by the twin\n");
     }
     let mut inner = proc.clone();
-    inner.cmd.argv = argv.iter().map(|word| (*word).to_owned()).collect();
+    Arc::make_mut(&mut inner.cmd).argv = argv.iter().map(|word| (*word).to_owned()).collect();
     let output = match print(world, &inner, argv) {
         Reply::Exit(output) => output,
         waits => return waits,
@@ -55,8 +57,9 @@ fn piped(proc: &Proc) -> Option<Proc> {
     };
     let program = script.strip_prefix(FEEDS)?;
     let mut inner = proc.clone();
-    inner.cmd.argv = program.split(' ').map(str::to_owned).collect();
-    inner.cmd.stdin = Some(lines.join("\n"));
+    let cmd = Arc::make_mut(&mut inner.cmd);
+    cmd.argv = program.split(' ').map(str::to_owned).collect();
+    cmd.stdin = Some(lines.join("\n"));
     (flag == "-c").then_some(inner)
 }
 
@@ -78,7 +81,8 @@ fn print(world: &mut World, proc: &Proc, argv: &[&str]) -> Reply {
         [program, .., "sql", ".dump"] => {
             // The command waits for a database that is ready, as `cluster list` does.
             let mut list = proc.clone();
-            list.cmd.argv = [program, "cluster", "list"].map(str::to_owned).to_vec();
+            Arc::make_mut(&mut list.cmd).argv =
+                [program, "cluster", "list"].map(str::to_owned).to_vec();
             match programs::look(world, &list) {
                 Reply::Exit(output) if output.success() => {
                     dump("CREATE TABLE core_cluster_members (id INTEGER PRIMARY KEY, name TEXT);")

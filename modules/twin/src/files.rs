@@ -1,6 +1,7 @@
 //! A few files of a member, and the programs that touch them: as GNU coreutils 9 behave and speak with `LC_ALL=C`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lockstep_modules::contract::cmd::Output;
 use lockstep_modules::ops::lock;
@@ -190,7 +191,7 @@ pub(crate) fn flock(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
         return Reply::fail(9, "");
     }
     let mut inner = proc.clone();
-    inner.cmd.argv = program.iter().map(|word| (*word).to_owned()).collect();
+    Arc::make_mut(&mut inner.cmd).argv = program.iter().map(|word| (*word).to_owned()).collect();
     programs::look(world, &inner)
 }
 

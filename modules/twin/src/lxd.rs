@@ -87,7 +87,7 @@ pub(crate) struct Node {
     /// When it was last ready to serve.
     ready: u64,
     /// Shown from the moment an evacuation begins, whatever still runs here.
-    evacuated: bool,
+    pub(crate) evacuated: bool,
     /// Bytes.
     memory: u64,
     config: BTreeMap<String, String>,
@@ -156,15 +156,6 @@ const HEARTBEAT: u64 = 10_000;
 const SELF_UPDATE: u64 = 30_000;
 /// From a daemon's being ready to its peers' hearing from it about instances (seen on real members: some seconds).
 const HEARD: u64 = 6000;
-
-impl Lxd {
-    /// What an operator has set, and which members are evacuated.
-    pub(crate) fn settings(&self) -> impl Iterator<Item = (String, String)> {
-        let config = self.config.iter().map(|(k, v)| (k.clone(), v.clone()));
-        let evacuated = self.nodes.iter().filter(|(_, node)| node.evacuated);
-        config.chain(evacuated.map(|(name, _)| (name.clone(), "evacuated".to_owned())))
-    }
-}
 
 impl Node {
     pub(crate) fn new(version: (u32, u32)) -> Self {

@@ -146,13 +146,9 @@ impl Ovn {
         }
     }
 
-    /// The election timers.
-    pub(crate) fn settings(&self) -> impl Iterator<Item = (String, String)> {
-        DATABASES.into_iter().map(|database| {
-            let timer = self.raft(database).election_timer;
-            let name = format!("the election timer of OVN's {database:?} database");
-            (name, format!("{timer} ms"))
-        })
+    /// The databases' election timers, in milliseconds.
+    pub(crate) fn timers(&self) -> [(Database, u64); 2] {
+        DATABASES.map(|database| (database, self.raft(database).election_timer))
     }
 }
 

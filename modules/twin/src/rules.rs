@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::Node;
 use crate::machine::Machine;
+use crate::ovn::Database;
 use crate::world::{Due, World};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,52 @@ pub(crate) struct Rules {
     /// The step that changed a setting last.
     switched: BTreeMap<String, String>,
 }
+
+/// What is switched on in a cluster. It is looked at around every command.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    flags: BTreeSet<String>,
+    host_flags: BTreeMap<String, BTreeSet<String>>,
+    timers: [(Database, u64); 2],
+    lxd: BTreeMap<String, String>,
+    evacuated: BTreeSet<String>,
+    locks: BTreeMap<String, Node>,
+}
+
+impl Settings {
+    fn by_name(&self) -> BTreeMap<String, String> {
+        let set = |name: String| (name, "set".to_owned());
+        let flags = self.flags.iter().map(|flag| set(format!("Ceph's {flag}")));
+        let of_host = |(host, flags): (&String, &BTreeSet<String>)| -> Vec<_> {
+            let flags = flags.iter();
+            flags
+                .map(|flag| set(format!("Ceph's {flag} for {host}")))
+                .collect()
+        };
+        let timer = |(database, timer): &(Database, u64)| {
+            let name = format!("the election timer of OVN's {database:?} database");
+            (name, format!("{timer} ms"))
+        };
+        let evacuated = |member: &String| (member.clone(), "evacuated".to_owned());
+        let lock = |(member, node): (&String, &Node)| {
+            let says = match node {
+                Node::File(text) | Node::Link(text) => text.clone(),
+                Node::Folder => "a folder".to_owned(),
+            };
+            (format!("the lock on {member}"), says)
+        };
+        flags
+            .chain(self.host_flags.iter().flat_map(of_host))
+            .chain(self.timers.iter().map(timer))
+            .chain(self.lxd.clone())
+            .chain(self.evacuated.iter().map(evacuated))
+            .chain(self.locks.iter().map(lock))
+            .collect()
+    }
+}
+
+/// Where a run's lock is on a member.
+const LOCK: &str = "/var/lib/lockstep/lock";
 
 /// A rule that takes time to be broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,28 +129,31 @@ impl World {
         });
     }
 
-    /// What is switched on in the cluster, by name. A run gives back what it changed.
+    /// What is switched on in the cluster, by name. A run restores what it changed.
     #[must_use]
     pub fn settings(&self) -> BTreeMap<String, String> {
-        self.switched_on(self.members.keys().map(String::as_str))
+        self.settings_with(self.members.keys()).by_name()
     }
 
     /// Those of the settings that a command on `member` may change: no other member's lock.
-    pub(crate) fn settings_from(&self, member: &str) -> BTreeMap<String, String> {
-        self.switched_on(std::iter::once(member))
+    pub(crate) fn settings_from(&self, member: &str) -> Settings {
+        self.settings_with(self.members.get_key_value(member).map(|(name, _)| name))
     }
 
-    fn switched_on<'a>(&self, locked: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
-        let parts = self.ceph.settings().chain(self.ovn.settings());
-        let lock = |member: &str| {
-            let says = match self.file(member, "/var/lib/lockstep/lock")? {
-                Node::File(text) | Node::Link(text) => text.clone(),
-                Node::Folder => "a folder".to_owned(),
-            };
-            Some((format!("the lock on {member}"), says))
-        };
-        let locks = locked.filter_map(lock);
-        parts.chain(self.lxd.settings()).chain(locks).collect()
+    fn settings_with<'a>(&self, locked: impl IntoIterator<Item = &'a String>) -> Settings {
+        let lock = |member: &String| Some((member.clone(), self.file(member, LOCK)?.clone()));
+        let nodes = self.lxd.nodes.iter();
+        Settings {
+            flags: self.ceph.flags.clone(),
+            host_flags: self.ceph.host_flags.clone(),
+            timers: self.ovn.timers(),
+            lxd: self.lxd.config.clone(),
+            evacuated: nodes
+                .filter(|(_, node)| node.evacuated)
+                .map(|(name, _)| name.clone())
+                .collect(),
+            locks: locked.into_iter().filter_map(lock).collect(),
+        }
     }
 
     /// The settings that were changed.
@@ -118,12 +168,13 @@ impl World {
     }
 
     /// A command on `member` has had its look at the world: whose settings are these now?
-    pub(crate) fn rules_on_settings(&mut self, member: &str, before: &BTreeMap<String, String>) {
+    pub(crate) fn rules_on_settings(&mut self, member: &str, before: &Settings) {
         let after = self.settings_from(member);
         if *before == after {
             return;
         }
         self.touch();
+        let (before, after) = (before.by_name(), after.by_name());
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for name in names
             .into_iter()

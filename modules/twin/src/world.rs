@@ -1,6 +1,7 @@
 //! The world: members, what is due when, and the commands that run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use lockstep_modules::contract::cmd::{Cmd, End, Output};
@@ -73,26 +74,27 @@ pub struct World {
     /// Every command that arrived at a member since this process began, in order.
     #[serde(skip)]
     pub log: Vec<Entry>,
+    /// What was typed on members, once each: thousands of commands are the same ones.
+    #[serde(skip)]
+    typed: BTreeSet<Arc<[String]>>,
 }
 
 /// A command that arrived.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// When.
     pub at: u64,
     /// Where.
     pub member: String,
     /// What.
-    pub argv: Vec<String>,
+    pub argv: Arc<[String]>,
     /// As root.
     pub root: bool,
     /// For which step; empty where it isn't known.
-    #[serde(default)]
     pub step: String,
     /// How it ended; none while it runs.
     pub end: Option<End>,
     /// Whether it changed anything.
-    #[serde(default)]
     pub changed: bool,
 }
 
@@ -129,7 +131,7 @@ pub(crate) enum Due {
 pub(crate) struct Proc {
     pub(crate) id: u64,
     pub(crate) member: String,
-    pub(crate) cmd: Cmd,
+    pub(crate) cmd: Arc<Cmd>,
     pub(crate) began: u64,
     /// Its place in the log, if that is this process's.
     #[serde(skip)]
@@ -159,7 +161,7 @@ impl Proc {
         Self {
             id: 0,
             member: member.to_owned(),
-            cmd: Cmd::root(args.iter().copied()),
+            cmd: Arc::new(Cmd::root(args.iter().copied())),
             began,
             entry: None,
             output: None,
@@ -194,8 +196,8 @@ impl Reply {
         Self::Exit(Output::exit(0, text, ""))
     }
 
-    pub(crate) fn json(value: &serde_json::Value) -> Self {
-        Self::out(format!("{value}\n"))
+    pub(crate) fn json(value: &impl Serialize) -> Self {
+        Self::out(serde_json::to_string(value).unwrap_or_default() + "\n")
     }
 
     pub(crate) fn fail(code: i32, stderr: impl Into<String>) -> Self {
@@ -317,7 +319,7 @@ impl World {
         let entry = Entry {
             at: self.now,
             member: member.to_owned(),
-            argv: cmd.argv.clone(),
+            argv: self.typed(&cmd.argv),
             root: cmd.root,
             step: cmd.step.clone(),
             end: None,
@@ -328,7 +330,7 @@ impl World {
         let proc = Proc {
             id,
             member: member.to_owned(),
-            cmd: cmd.clone(),
+            cmd: Arc::new(cmd.clone()),
             began: self.now,
             entry,
             output: None,
@@ -338,6 +340,15 @@ impl World {
         self.cause.clear();
         self.schedule(latency, Due::Proc(id));
         id
+    }
+
+    fn typed(&mut self, argv: &[String]) -> Arc<[String]> {
+        if let Some(known) = self.typed.get(argv) {
+            return Arc::clone(known);
+        }
+        let argv: Arc<[String]> = argv.into();
+        self.typed.insert(Arc::clone(&argv));
+        argv
     }
 
     /// The output of a command that has ended. It is gone afterwards.

@@ -1,5 +1,7 @@
 //! The files of snaps: what the store has of them, and what is where snapd looks before it downloads one (`store/cache.go`).
 
+use std::sync::Arc;
+
 use lockstep_modules::contract::cmd::Output;
 use lockstep_modules::ops::snap;
 use serde_json::Value;
@@ -143,7 +145,7 @@ pub(crate) fn stage(world: &mut World, proc: &Proc, args: &[&str]) -> Option<Rep
     let is_there = world.file(member, &path).is_some_and(right);
     let mut inner = proc.clone();
     let argv = [*curl, "-d", *request, "http://localhost/v2/download"];
-    inner.cmd.argv = argv.map(str::to_owned).into();
+    Arc::make_mut(&mut inner.cmd).argv = argv.map(str::to_owned).into();
     let mut output = match download(world, &inner, &argv[1..]) {
         _ if is_there => Output::exit(100, "", ""),
         Reply::Exit(output) => output,
