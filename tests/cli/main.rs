@@ -12,6 +12,7 @@ mod extend;
 mod fleet;
 mod formats;
 mod generated;
+mod kubernetes;
 mod licences;
 mod live;
 mod modules;

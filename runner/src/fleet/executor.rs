@@ -1,5 +1,8 @@
 //! What begins clusters' runs: processes of this machine, a site's scheduler by its own client, or a program of the site's.
 
+mod client;
+mod kubernetes;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,7 +15,11 @@ use lockstep_modules::ops::cluster::Job;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
+
+pub(super) use client::Submission;
+use client::{CLIENT, call, failed, limit};
+use kubernetes::Kubernetes;
 
 use crate::secret::anchored;
 
@@ -35,6 +42,8 @@ pub enum ExecutorConfig {
         #[serde(default)]
         options: Vec<String>,
     },
+    /// Jobs of a Kubernetes cluster, by `kubectl`.
+    Kubernetes(Kubernetes),
     /// A program of the site's, called as `PROGRAM submit NAME WORD…` and `PROGRAM list`.
     Program {
         /// How many at once.
@@ -43,11 +52,6 @@ pub enum ExecutorConfig {
         /// The program, with what it is always called with.
         program: Vec<String>,
     },
-}
-
-/// How many jobs are at once unless the file says otherwise.
-fn limit() -> u32 {
-    20
 }
 
 impl Default for ExecutorConfig {
@@ -67,35 +71,41 @@ pub(super) fn program_in(folder: &Path, program: &str) -> PathBuf {
 impl ExecutorConfig {
     /// The same for a process that is started in another folder.
     pub(super) fn anchor(&mut self, folder: &Path) {
-        if let Self::Program { program, .. } = self
-            && let Some(first) = program.first_mut()
-        {
-            *first = program_in(folder, first).display().to_string();
+        match self {
+            Self::Program { program, .. } => {
+                if let Some(first) = program.first_mut() {
+                    *first = program_in(folder, first).display().to_string();
+                }
+            }
+            Self::Kubernetes(kubernetes) => kubernetes.anchor(folder),
+            Self::Local { .. } | Self::Slurm { .. } => {}
+        }
+    }
+
+    /// Why it could never begin anything.
+    pub(super) fn wrong(&self) -> Option<String> {
+        match self {
+            _ if self.limit() == 0 => {
+                Some("has a limit of 0: it would never start anything".to_owned())
+            }
+            Self::Program { program, .. } if program.is_empty() => {
+                Some("has no program".to_owned())
+            }
+            Self::Kubernetes(kubernetes) => kubernetes.wrong(),
+            _ => None,
         }
     }
 
     /// How many jobs are at once.
-    pub(super) fn limit(&self) -> u32 {
+    fn limit(&self) -> u32 {
         match self {
-            Self::Local { limit } | Self::Slurm { limit, .. } | Self::Program { limit, .. } => {
-                *limit
-            }
+            Self::Local { limit }
+            | Self::Slurm { limit, .. }
+            | Self::Kubernetes(Kubernetes { limit, .. })
+            | Self::Program { limit, .. } => *limit,
         }
     }
 }
-
-/// A job, as an executor is given it.
-pub(super) struct Submission {
-    /// Its name, which is its run's.
-    pub(super) name: String,
-    /// What it runs: lockstep, with its words.
-    pub(super) words: Vec<String>,
-    /// Where what it complains of goes.
-    pub(super) log: PathBuf,
-}
-
-/// How long a scheduler's client may take.
-const CLIENT: Duration = Duration::from_secs(60);
 
 /// How long an answer about all jobs is good for.
 const FRESH: Duration = Duration::from_secs(2);
@@ -108,10 +118,6 @@ pub(super) struct Executor {
     /// The jobs that the scheduler has, and when it said so. One look is for all who wait.
     known: RefCell<Option<(Instant, BTreeSet<String>)>>,
     looking: tokio::sync::Mutex<()>,
-}
-
-fn failed(why: impl Into<String>) -> ContactError {
-    ContactError::Executor(why.into())
 }
 
 impl Executor {
@@ -161,6 +167,10 @@ impl Executor {
                         .collect(),
                 )
             }
+            ExecutorConfig::Kubernetes(kubernetes) => {
+                kubernetes.submit(submission).await?;
+                return Ok(self.submitted().await);
+            }
             ExecutorConfig::Program { program, .. } => {
                 let (program, own) = split(program)?;
                 let job = ["submit".to_owned(), name.clone()];
@@ -174,11 +184,23 @@ impl Executor {
                 )
             }
         };
-        client(program, &args, CLIENT).await?;
+        call(program, &args, None, CLIENT).await?;
+        Ok(self.submitted().await)
+    }
+
+    /// A job needn't be listed the moment it was submitted.
+    async fn submitted(&self) -> Option<Job> {
         self.known.replace(None);
-        // It needn't be listed the moment it was submitted.
         sleep(FRESH).await;
-        Ok(None)
+        None
+    }
+
+    /// Fetches what a job complained of, where that isn't written to its log by itself.
+    pub(super) async fn collect(&self, submission: &Submission) -> Result<(), ContactError> {
+        match &self.executor {
+            ExecutorConfig::Kubernetes(kubernetes) => kubernetes.collect(submission).await,
+            _ => Ok(()),
+        }
     }
 
     /// Whether a job of this name waits or runs, as far as the scheduler knows. Of this machine's processes their runs' locks
@@ -208,12 +230,13 @@ impl Executor {
             ExecutorConfig::Local { .. } => String::new(),
             ExecutorConfig::Slurm { .. } => {
                 let args = ["--noheader", "--me", "--format=%j"].map(str::to_owned);
-                client("squeue", &args, CLIENT).await?
+                call("squeue", &args, None, CLIENT).await?
             }
+            ExecutorConfig::Kubernetes(kubernetes) => return kubernetes.list().await,
             ExecutorConfig::Program { program, .. } => {
                 let (program, own) = split(program)?;
                 let args: Vec<String> = own.iter().cloned().chain(["list".to_owned()]).collect();
-                let printed = client(program, &args, CLIENT).await?;
+                let printed = call(program, &args, None, CLIENT).await?;
                 // A run's name has no spaces. What is no list says nothing of what runs.
                 if let Some(line) = printed
                     .lines()
@@ -245,8 +268,9 @@ impl Executor {
                     .cloned()
                     .collect();
                 // It may wait for its turn; how long, whoever asks knows.
-                client("srun", &args, limit).await
+                call("srun", &args, None, limit).await
             }
+            ExecutorConfig::Kubernetes(kubernetes) => kubernetes.ask(submission, limit).await,
             ExecutorConfig::Local { .. } | ExecutorConfig::Program { .. } => {
                 here(&submission.words, &submission.log).await
             }
@@ -272,31 +296,4 @@ async fn here(words: &[String], log: &PathBuf) -> Result<String, ContactError> {
     let output = job.spawn().map_err(refused)?.wait_with_output().await;
     let output = output.map_err(|error| ContactError::Lost(format!("the job: {error}")))?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Calls a scheduler's client, and returns what it printed.
-async fn client(program: &str, args: &[String], limit: Duration) -> Result<String, ContactError> {
-    let mut client = Command::new(program);
-    client.args(args).stdin(Stdio::null()).kill_on_drop(true);
-    let output = match timeout(limit, client.output()).await {
-        Err(_) => {
-            return Err(failed(format!(
-                "{program} did not answer within {} s",
-                limit.as_secs()
-            )));
-        }
-        Ok(output) => {
-            output.map_err(|error| failed(format!("{program} can't be started: {error}")))?
-        }
-    };
-    if output.status.success() {
-        let printed = String::from_utf8(output.stdout);
-        return printed.map_err(|_| failed(format!("{program} printed something that is no text")));
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.trim().lines().next_back().unwrap_or("it said nothing");
-    Err(failed(format!(
-        "{program} failed ({}): {last}",
-        output.status
-    )))
 }

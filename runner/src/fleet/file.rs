@@ -241,8 +241,12 @@ impl Fleet {
         };
         check(&file).map_err(mistake)?;
         let mut executors = file.executor;
-        for executor in executors.values_mut() {
+        for (name, executor) in &mut executors {
             executor.anchor(&folder);
+            if let Some(wrong) = executor.wrong() {
+                let what = format!("the executor {name:?} {wrong}");
+                return Err(mistake((format!("executor.{name}"), what)));
+            }
         }
         executors.entry(DEFAULT.to_owned()).or_default();
         let mut fleet = Self {
@@ -413,22 +417,6 @@ fn check(file: &File) -> Result<(), Mistake> {
                 format!("the window {name:?}: {why}"),
             )
         })?;
-    }
-    for (name, executor) in &file.executor {
-        if executor.limit() == 0 {
-            return Err((
-                format!("executor.{name}"),
-                format!("the executor {name:?} has a limit of 0: it would never start anything"),
-            ));
-        }
-    }
-    for (name, executor) in &file.executor {
-        if let ExecutorConfig::Program { program, .. } = executor
-            && program.is_empty()
-        {
-            let what = format!("the executor {name:?} has no program");
-            return Err((format!("executor.{name}"), what));
-        }
     }
     let mut seen = BTreeSet::new();
     for ring in &file.rollout.rings {

@@ -93,6 +93,9 @@ impl Jobs {
                 sleep(PACE).await;
                 continue;
             }
+            if attempts > 0 {
+                executor.collect(&submission).await?;
+            }
             if attempts == ATTEMPTS {
                 return Ok(Job {
                     why: Some(self.last_words(cluster)),

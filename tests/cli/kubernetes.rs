@@ -1,0 +1,97 @@
+//! A fleet whose runs are jobs of a Kubernetes cluster.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use lockstep_tests::desk::{Desk, lockstep};
+use lockstep_tests::lab::{Ran, write};
+use serde_json::json;
+
+use crate::fleet::{desk, fleet, states};
+
+const MANIFEST: &str = r#"{"apiVersion": "batch/v1", "kind": "Job", "metadata": {"labels": {"team": "storage"}}, "spec": {
+    "backoffLimit": 0, "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "lockstep", "image": "lockstep:1"}]}}}}"#;
+
+const EXECUTOR: &str = "name = \"stores\"\n\n[executor.default]\nkind = \"kubernetes\"\njob = \"job.json\"\noptions = [\"--context=ops\"]\n";
+
+/// A desk with a fleet whose runs are jobs.
+fn clustered(text: &str) -> Desk {
+    let desk = desk(&text.replace("name = \"stores\"\n", EXECUTOR));
+    write(&desk.path("job.json"), MANIFEST);
+    fs::create_dir_all(desk.path("kube/jobs")).unwrap();
+    let kubectl = desk.path("kube/kubectl");
+    write(&kubectl, include_str!("kubectl.py"));
+    fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
+    desk
+}
+
+/// Runs the program where `kubectl` is, with pods that have `image`.
+fn run(desk: &Desk, image: &str, words: &[&str]) -> Ran {
+    let found = std::env::var("PATH").unwrap();
+    let mut command = desk.command(words);
+    command.env("PATH", format!("{}:{found}", desk.path("kube").display()));
+    Ran::of(command.env("IMAGE", image).output().unwrap())
+}
+
+#[test]
+fn jobs_of_kubernetes_run_a_rollout() {
+    let desk = clustered(&fleet(&["paris", "rome"], "limit = 2", &[]));
+    let out = run(&desk, &lockstep(), &["fleet", "rollout", "update"]).exits(0);
+    assert!(out.contains("rollout-1: done: 3 clusters"), "{out}");
+    let created = fs::read_to_string(desk.path("kube/created")).unwrap();
+    let mut created: Vec<&str> = created
+        .lines()
+        .filter(|run| !run.ends_with(".verify"))
+        .collect();
+    created.sort_unstable();
+    assert_eq!(
+        created,
+        ["rollout-1.berlin", "rollout-1.paris", "rollout-1.rome"]
+    );
+    assert_eq!(
+        states(&desk),
+        json!({"berlin": "done", "paris": "done", "rome": "done"})
+    );
+}
+
+#[test]
+fn what_a_pod_complained_of_is_quoted() {
+    let desk = clustered(&fleet(&["paris"], "", &[]));
+    let out = run(&desk, "/nowhere/lockstep", &["fleet", "rollout", "update"]).exits(4);
+    assert!(out.contains("/nowhere/lockstep: not found"), "{out}");
+}
+
+#[test]
+fn a_job_that_somebody_else_made_first_is_not_made_again() {
+    let desk = clustered(fleet(&[], "", &[]).split("\n[[rollout").next().unwrap());
+    // Its run is begun between the look for a job of its name and the job's making.
+    let script = fs::read_to_string(desk.path("kube/kubectl")).unwrap();
+    let twice = script.replace(
+        "    if os.path.exists(path(name)):\n",
+        "    if len(sys.argv) < 9 and not os.path.exists(path(name)):\n        subprocess.run([sys.argv[0]] + sys.argv[1:] + [\"--again\"] * 9, input=json.dumps(made), text=True)\n    if os.path.exists(path(name)):\n",
+    );
+    assert_ne!(twice, script);
+    write(&desk.path("kube/kubectl"), &twice);
+    let out = run(&desk, &lockstep(), &["fleet", "rollout", "update"]).exits(0);
+    assert!(out.contains("rollout-1: done: 1 cluster"), "{out}");
+    let created = fs::read_to_string(desk.path("kube/created")).unwrap();
+    assert_eq!(created, "rollout-1.berlin\n");
+}
+
+#[test]
+fn a_manifest_that_is_none_is_named() {
+    let desk = clustered(&fleet(&["paris"], "", &[]));
+    let rollout = ["fleet", "rollout", "update"];
+    write(&desk.path("job.json"), r#"{"kind": "CronJob"}"#);
+    let out = run(&desk, &lockstep(), &rollout).exits(4);
+    assert!(out.contains("job.json: it is no Job"), "{out}");
+    fs::remove_file(desk.path("job.json")).unwrap();
+    let out = run(&desk, &lockstep(), &rollout);
+    assert_eq!(out.code, Some(2), "{out:?}");
+    assert!(out.stderr.contains("fleet.toml:3"), "{}", out.stderr);
+    assert!(
+        out.stderr.contains("has no job's manifest"),
+        "{}",
+        out.stderr
+    );
+}
