@@ -203,9 +203,8 @@ impl Executor {
         }
     }
 
-    /// Whether a job of this name waits or runs, as far as the scheduler knows. Of this machine's processes their runs' locks
-    /// tell.
-    pub(super) async fn has(&self, name: &str) -> Result<bool, ContactError> {
+    /// Whether a job waits or runs, as far as the scheduler knows. Of this machine's processes their runs' locks tell.
+    pub(super) async fn has(&self, submission: &Submission) -> Result<bool, ContactError> {
         if self.is_here() {
             return Ok(false);
         }
@@ -217,11 +216,15 @@ impl Executor {
             let names = self.list().await?;
             self.known.replace(Some((Instant::now(), names)));
         }
+        let name = match &self.executor {
+            ExecutorConfig::Kubernetes(_) => kubernetes::object(submission),
+            _ => submission.name.clone(),
+        };
         Ok(self
             .known
             .borrow()
             .as_ref()
-            .is_some_and(|(_, names)| names.contains(name)))
+            .is_some_and(|(_, names)| names.contains(&name)))
     }
 
     /// The names of all jobs that wait or run.

@@ -89,7 +89,7 @@ impl Jobs {
             if found.state.has_stopped() {
                 return Ok(found);
             }
-            if found.state == Standing::Running || executor.has(run).await? {
+            if found.state == Standing::Running || executor.has(&submission).await? {
                 sleep(PACE).await;
                 continue;
             }

@@ -57,7 +57,7 @@ enum Seen {
 impl Kubernetes {
     /// Begins a job. One of this name that is over is replaced.
     pub(super) async fn submit(&self, submission: &Submission) -> Result<(), ContactError> {
-        let name = object(&submission.name);
+        let name = object(submission);
         match self.seen(&name).await? {
             Seen::Active => return Ok(()),
             Seen::Over => self.delete(&name).await?,
@@ -75,7 +75,7 @@ impl Kubernetes {
         }
     }
 
-    /// The runs whose jobs wait or run.
+    /// The names of the jobs that wait or run.
     pub(super) async fn list(&self) -> Result<BTreeSet<String>, ContactError> {
         let selector = format!("--selector={}={}", LABEL.0, LABEL.1);
         let printed = self
@@ -84,24 +84,24 @@ impl Kubernetes {
         let jobs: Value = read(&printed)?;
         let items = jobs.get("items").and_then(Value::as_array);
         let items = items.ok_or_else(|| failed("kubectl get jobs printed no list"))?;
-        let run = |job: &Value| {
-            let run = job.pointer("/metadata/annotations")?.get(RUN)?.as_str()?;
-            Some(run.to_owned())
-        };
+        let name = |job: &Value| Some(job.pointer("/metadata/name")?.as_str()?.to_owned());
         Ok(items
             .iter()
             .filter(|job| !is_over(job))
-            .filter_map(run)
+            .filter_map(name)
             .collect())
     }
 
     /// Writes what a job printed last where its complaints are looked for. A job that is gone has nothing to say.
     pub(super) async fn collect(&self, submission: &Submission) -> Result<(), ContactError> {
-        let name = object(&submission.name);
+        let name = object(submission);
         if let Seen::Absent = self.seen(&name).await? {
             return Ok(());
         }
-        let log = self.log(&name).await?;
+        // Its pods may have gone with their node.
+        let log = self.log(&name).await;
+        let log =
+            log.unwrap_or_else(|error| format!("its job ended, and its log can't be had: {error}"));
         std::fs::write(&submission.log, log)
             .map_err(|error| failed(format!("{}: {error}", submission.log.display())))
     }
@@ -117,7 +117,7 @@ impl Kubernetes {
             name: format!("{}.verify", submission.name),
             ..submission.clone()
         };
-        let name = object(&submission.name);
+        let name = object(&submission);
         self.submit(&submission).await?;
         while !matches!(self.seen(&name).await?, Seen::Over) {
             if Instant::now() > until {
@@ -143,7 +143,7 @@ impl Kubernetes {
             "job",
             name,
             "--ignore-not-found",
-            "--cascade=foreground",
+            "--cascade=background",
         ];
         self.call(&args, None).await.map(drop)
     }
@@ -181,7 +181,7 @@ impl Kubernetes {
             .ok_or_else(|| wrong("its pod has no container"))?;
         // The image has a lockstep of its own; here it lies somewhere else.
         container["args"] = json!(submission.words[1..]);
-        job["metadata"]["name"] = json!(object(&submission.name));
+        job["metadata"]["name"] = json!(object(submission));
         job["metadata"]["labels"][LABEL.0] = json!(LABEL.1);
         job["metadata"]["annotations"][RUN] = json!(submission.name);
         if let Value::Null = job["spec"]["ttlSecondsAfterFinished"] {
@@ -234,15 +234,18 @@ fn read(printed: &str) -> Result<Value, ContactError> {
     })
 }
 
-/// The name of a run's job: a pod's label has room for 63 characters, lower-case letters, digits and hyphens.
-fn object(run: &str) -> String {
+/// The name of a run's job: a pod's label has room for 63 characters, lower-case letters, digits and hyphens. Runs in two
+/// states may have one name; their words differ, also where lockstep itself lies elsewhere.
+pub(super) fn object(submission: &Submission) -> String {
     const ROOM: usize = 50;
     let plain = |c: char| match c.to_ascii_lowercase() {
         c @ ('a'..='z' | '0'..='9') => c,
         _ => '-',
     };
-    let mut name: String = run.chars().map(plain).take(ROOM).collect();
-    let sum = Sha256::digest(run.as_bytes());
+    let name = submission.name.chars().map(plain).take(ROOM);
+    let mut name: String = name.collect();
+    let words: Vec<u8> = submission.words[1..].join("\0").into();
+    let sum = Sha256::digest(words);
     let _ = write!(
         name,
         "-{:02x}{:02x}{:02x}{:02x}",
