@@ -11,6 +11,7 @@ mod json;
 mod line;
 mod live;
 pub(crate) mod markdown;
+pub(crate) mod otlp;
 
 use jiff::Timestamp;
 

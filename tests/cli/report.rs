@@ -1,5 +1,6 @@
 //! `show` and `report`: what is shown of a run that is over, or that waits for somebody.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use jiff::Timestamp;
 use lockstep_tests::desk::{Desk, held, printed, troubled};
 use lockstep_tests::lab::{read, write};
 use regex::Regex;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Times and names of this machine, taken out.
 fn settled(text: &str) -> String {
@@ -315,5 +316,83 @@ fn a_simulated_cluster_stands_still_between_two_sittings() {
         !pause.is_negative() && pause.as_secs() < 5,
         "{pause:?}: {}",
         show["sessions"]
+    );
+}
+
+/// A span's attribute.
+fn attribute<'a>(span: &'a Value, key: &str) -> &'a Value {
+    let all = span["attributes"].as_array().unwrap().iter();
+    let mut found = all.filter(|one| one["key"] == key);
+    found
+        .next()
+        .map_or(&Value::Null, |one| &one["value"]["stringValue"])
+}
+
+#[test]
+fn a_run_is_a_trace_with_the_same_ids_each_time() {
+    let desk = troubled();
+    let made = desk
+        .run(&["report", "update-1", "--format", "otlp"])
+        .exits(0);
+    assert_eq!(made, "update-1.otlp.json\n");
+    let text = read(&desk.path("update-1.otlp.json"));
+    let again = desk
+        .run(&["report", "update-1", "--format", "otlp", "-o", "-"])
+        .exits(0);
+    assert_eq!(text, again);
+    let trace: Value = serde_json::from_str(&text).unwrap();
+    let spans = &trace["resourceSpans"][0]["scopeSpans"][0]["spans"];
+    let spans = spans.as_array().unwrap();
+    let hex = |id: &Value, digits: usize| {
+        let id = id.as_str().unwrap();
+        id.len() == digits && id.bytes().all(|b| b.is_ascii_hexdigit())
+    };
+    let nanos = |at: &Value| at.as_str().unwrap().parse::<u64>().unwrap();
+    let ids: BTreeSet<&str> = spans
+        .iter()
+        .map(|s| s["spanId"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids.len(), spans.len());
+    for span in spans {
+        assert!(
+            hex(&span["traceId"], 32) && hex(&span["spanId"], 16),
+            "{span}"
+        );
+        assert_eq!(span["traceId"], spans[0]["traceId"]);
+        assert_eq!(span["kind"], 1);
+        let [from, to] = ["startTimeUnixNano", "endTimeUnixNano"].map(|at| nanos(&span[at]));
+        assert!(from <= to, "{span}");
+        let parent = span["parentSpanId"].as_str();
+        assert!(parent.is_none_or(|parent| ids.contains(parent)), "{span}");
+    }
+    let roots: Vec<&Value> = spans
+        .iter()
+        .filter(|s| s["parentSpanId"].is_null())
+        .collect();
+    let [root] = roots.as_slice() else {
+        panic!("{roots:?}")
+    };
+    assert_eq!(root["name"], "update-1");
+    assert_eq!(root["status"]["code"], 1);
+    let turns = root["events"].as_array().unwrap().iter();
+    let held = turns.filter(|turn| turn["name"].as_str().unwrap().contains("held: "));
+    assert_eq!(held.count(), 2);
+    let wave = spans.iter().find(|span| span["name"] == "LXD").unwrap();
+    let refresh = spans.iter().find(|span| {
+        attribute(span, "lockstep.op") == "snap.refresh"
+            && attribute(span, "lockstep.member") == "micro02"
+    });
+    let refresh = refresh.unwrap();
+    assert_eq!(refresh["parentSpanId"], wave["spanId"]);
+    assert_eq!(attribute(refresh, "lockstep.component"), "LXD");
+    assert_eq!(refresh["status"]["code"], 1);
+    // It was tried again.
+    assert_eq!(refresh["events"].as_array().unwrap().len(), 2);
+    let attempts = json!({"key": "lockstep.attempts", "value": {"intValue": "3"}});
+    assert!(
+        refresh["attributes"]
+            .as_array()
+            .unwrap()
+            .contains(&attempts)
     );
 }

@@ -47,7 +47,7 @@ pub(super) enum Command {
     Show(show::ShowArgs),
     /// Follow a run from another terminal
     Watch(watch::WatchArgs),
-    /// Write a report of a run: one HTML file, or Markdown for a ticket
+    /// Write a report of a run: HTML, Markdown, or a trace
     Report(report::ReportArgs),
     /// Continue a run that was held, interrupted, or killed
     Resume(resume::ResumeArgs),

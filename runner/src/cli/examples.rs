@@ -125,6 +125,10 @@ pub(super) const GROUPS: [(&str, Commands); 7] = [
                         "lockstep report update-14 --format markdown",
                         "for a ticket",
                     ),
+                    (
+                        "lockstep report update-14 --format otlp",
+                        "its trace, for OpenTelemetry",
+                    ),
                 ],
             ),
             (

@@ -12,17 +12,17 @@ use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::print;
 use crate::private::{self, Over};
-use crate::report::{html, markdown};
+use crate::report::{html, markdown, otlp};
 
 /// Which run, and what becomes of it.
 #[derive(Args)]
 pub(crate) struct ReportArgs {
     /// The run, for example update-14
     run: String,
-    /// The file to write, or - for standard output [default: RUN.html or RUN.md, overwritten each time]
+    /// The file to write, or - for standard output [default: RUN.html, RUN.md, or RUN.otlp.json, overwritten each time]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// One file for a browser or the printer, or text for a ticket
+    /// One file for a browser or the printer, text for a ticket, or a trace
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Html)]
     format: Format,
     /// Overwrite a file that isn't a report of a run with this name
@@ -37,6 +37,8 @@ enum Format {
     Html,
     /// Short: what changed, holds and decisions, the waves
     Markdown,
+    /// Its trace, as OpenTelemetry collectors take it at /v1/traces
+    Otlp,
 }
 
 pub(crate) fn report(app: &App<'_>, args: &ReportArgs) -> Result<Exit, Fault> {
@@ -45,6 +47,7 @@ pub(crate) fn report(app: &App<'_>, args: &ReportArgs) -> Result<Exit, Fault> {
     let (text, end) = match args.format {
         Format::Html => (html::page(&account, suggestions.as_deref()), "html"),
         Format::Markdown => (markdown::ticket(&account, suggestions.as_deref()), "md"),
+        Format::Otlp => (otlp::trace(&account), "otlp.json"),
     };
     unread(&account);
     let exit = soundness(&account);
