@@ -24,6 +24,7 @@ use crate::path::StepPath;
 use crate::window::{self, Window};
 
 pub(crate) use events::{EventLog, Line};
+pub(crate) use fold::ended;
 pub(crate) use load::{Tail, load, recalled};
 pub(crate) use step::is_gate;
 pub use step::{Attempt, Command, Output, Progress, Step};

@@ -1,6 +1,8 @@
 //! The cluster file: which members there are, how they are reached, and what playbooks are given. And descriptions of
 //! clusters that are to be simulated.
 
+mod notify;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +16,8 @@ use serde_json::{Map, Value};
 
 use crate::secret::anchored;
 
+pub use notify::{Matcher, Notify, Silence, Topic, Webhook};
+
 /// A cluster file, read and checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -23,6 +27,8 @@ pub struct Config {
     pub(crate) channels: BTreeMap<String, Channel>,
     /// Values for parameters, by playbook.
     pub(crate) params: BTreeMap<String, Map<String, Value>>,
+    /// Who gets to know what a run comes to.
+    pub(crate) notify: Notify,
     /// The file's own, in which its relative paths begin.
     pub(crate) folder: PathBuf,
 }
@@ -52,6 +58,8 @@ struct File {
     channels: Channels,
     #[serde(default)]
     params: BTreeMap<String, Map<String, Value>>,
+    #[serde(default)]
+    notify: Notify,
 }
 
 #[derive(Default, Deserialize)]
@@ -146,9 +154,11 @@ impl Config {
             mut ssh,
             channels,
             params,
+            mut notify,
         } = file;
         let folder = path.parent().unwrap_or(Path::new(""));
         let folder = std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.to_owned());
+        notify.anchor(&folder);
         if let Some(config) = &mut ssh.config {
             *config = anchored(Path::new(config), &folder).display().to_string();
         }
@@ -187,6 +197,7 @@ impl Config {
             },
             channels: channels.collect(),
             params,
+            notify,
             folder,
         })
     }
@@ -273,17 +284,19 @@ fn check(file: &File) -> Result<(), (String, String)> {
         }
         seen.push(member.name.clone());
     }
-    Ok(())
+    file.notify.check()
 }
 
-/// serde's words for an unknown key, with a near match instead of the whole list.
+/// serde's words for an unknown key or word, with a near match.
 pub(crate) fn explain(message: &str) -> String {
     let message = message.trim();
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    match (message.starts_with("unknown field"), quoted.split_first()) {
-        (true, Some((unknown, known))) => {
+    let what = ["field", "variant"].map(|what| message.starts_with(&format!("unknown {what}")));
+    match (what, quoted.split_first()) {
+        ([true, _] | [_, true], Some((unknown, known))) => {
             format!(
-                "unknown key {unknown:?}{}; known are: {}",
+                "unknown {} {unknown:?}{}; known are: {}",
+                if what[0] { "key" } else { "value" },
                 near::hint(unknown, known),
                 known.join(", ")
             )

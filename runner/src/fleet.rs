@@ -10,6 +10,7 @@ mod executor;
 mod file;
 mod jobs;
 mod look;
+mod metrics;
 mod progress;
 mod rings;
 mod select;

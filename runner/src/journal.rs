@@ -372,7 +372,11 @@ fn is_torn(line: &[u8]) -> bool {
     !matches!(values.next(), Some(Ok(_)))
 }
 
-fn decode_line(n: usize, text: &[u8]) -> Result<(Timestamp, bool, Record), JournalError> {
+/// Reads line `n`: its time, whether its group continues on the next, and its record.
+pub(crate) fn decode_line(
+    n: usize,
+    text: &[u8],
+) -> Result<(Timestamp, bool, Record), JournalError> {
     let damaged = |why: String| JournalError::Damaged { line: n, why };
     let line: Line<'_> = serde_json::from_slice(text).map_err(|e| damaged(e.to_string()))?;
     if line.n != n {

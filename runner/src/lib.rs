@@ -17,6 +17,8 @@ pub mod fleet;
 pub mod foreseen;
 pub mod generate;
 pub mod journal;
+mod metrics;
+mod notify;
 pub mod path;
 pub mod plan;
 mod private;

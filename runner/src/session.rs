@@ -24,6 +24,7 @@ use crate::engine::{Asker, Engine, EngineError, Finish, Start, Stop, Tools};
 use crate::event::{Event, Events, Reporter, Stamped};
 use crate::failure::Failure;
 use crate::journal::Journal;
+use crate::notify::{self, Untold};
 use crate::plan::{Approved, PlanError};
 use crate::private::FileError;
 use crate::programs::CaptureError;
@@ -84,6 +85,8 @@ pub struct Played {
     pub cluster: Cluster,
     /// The sources that were loaded, by module.
     pub sources: BTreeMap<String, Source>,
+    /// What of it receivers don't know.
+    pub(crate) untold: Vec<Untold>,
 }
 
 /// Why a run can't be begun or resumed. Nothing was done on the cluster.
@@ -189,6 +192,10 @@ impl Session {
             );
         }
         reporters.extend(front.reporters);
+        let asks = front.asker.waits();
+        let folder = self.folder.as_ref();
+        let mut couriers = folder.and_then(|run| notify::couriers(run, asks));
+        reporters.extend(couriers.as_mut().map(notify::Couriers::bell));
         // A simulated cluster goes with the folder, so that no other process is ever at the same one.
         let nonce = if simulated {
             "simulated".to_owned()
@@ -218,6 +225,9 @@ impl Session {
             Either::Right((ended, _)) => ended,
         };
         self.way.leave();
+        if let Some(couriers) = couriers {
+            couriers.end();
+        }
         Ok(Played {
             id: self.id,
             finish: ended?,
@@ -225,6 +235,9 @@ impl Session {
             simulated,
             cluster: self.cluster,
             sources,
+            untold: self
+                .folder
+                .map_or_else(Vec::new, |run| notify::untold(&run.path)),
         })
     }
 }

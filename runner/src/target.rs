@@ -12,8 +12,8 @@ use lockstep_twin::{Scenario, Set, Strangers, Twin, World};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::config::Config;
-use crate::fleet::{Jobs, Rollout};
+use crate::config::{Config, Notify};
+use crate::fleet::{Entry, Jobs, Rollout};
 use crate::journal::ClusterRef;
 use crate::private;
 use crate::runs::Runs;
@@ -67,6 +67,7 @@ impl Target {
             cluster: simulated(&scenario),
             channels: Default::default(),
             params: Default::default(),
+            notify: Notify::default(),
             folder: PathBuf::new(),
         };
         Self {
@@ -90,6 +91,13 @@ impl Target {
             },
             channels: Default::default(),
             params: Default::default(),
+            // Alerts are those of its clusters, whose runs silence them.
+            notify: Notify {
+                silence: None,
+                ..rollout
+                    .notify
+                    .on(rollout.clusters().all(Entry::is_simulated))
+            },
             folder: PathBuf::new(),
         };
         Self {

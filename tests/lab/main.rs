@@ -1,5 +1,6 @@
 //! lockstep among real programs: sshd, namespaces, dpkg, a browser. Much of it needs root.
 
+mod alertmanager;
 mod browser;
 mod disk;
 mod displays;

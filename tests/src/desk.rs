@@ -57,7 +57,9 @@ impl Desk {
             .current_dir(self.0.path())
             .stdin(Stdio::null())
             .env_remove("LOCKSTEP_CLUSTER")
-            .env_remove("LOCKSTEP_STATE");
+            .env_remove("LOCKSTEP_STATE")
+            // Receivers of tests are on this machine.
+            .env("no_proxy", "127.0.0.1");
         command
     }
 

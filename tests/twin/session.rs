@@ -64,6 +64,7 @@ fn resumed(state: &Path, id: &str) -> Session {
     let ops = taken.registry(&registry(), None).unwrap();
     let script = taken.script(&ops, None).unwrap();
     let choices = Choices {
+        notify: None,
         who: "page@site".to_owned(),
         cluster: None,
         secrets: Secrets::default(),

@@ -378,7 +378,7 @@ impl Fold {
 }
 
 /// A run that ended while a step was held was refused there.
-fn ended(result: &Result<Value, Failure>, cancelled: bool, held: bool) -> State {
+pub(crate) fn ended(result: &Result<Value, Failure>, cancelled: bool, held: bool) -> State {
     match result {
         Ok(_) => State::Done,
         Err(_) if cancelled => State::Aborted,

@@ -8,6 +8,7 @@ pub(super) mod fleet;
 pub(super) mod init;
 pub(super) mod man;
 pub(super) mod new;
+pub(super) mod notify;
 pub(super) mod op;
 pub(super) mod plan;
 pub(super) mod playbook;
@@ -49,6 +50,8 @@ pub(super) enum Command {
     Watch(watch::WatchArgs),
     /// Write a report of a run: HTML, Markdown, or a trace
     Report(report::ReportArgs),
+    /// Deliver what receivers of a run missed, or try them out
+    Notify(notify::NotifyArgs),
     /// Continue a run that was held, interrupted, or killed
     Resume(resume::ResumeArgs),
     /// Abort a run and restore the settings it changed

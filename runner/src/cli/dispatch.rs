@@ -2,8 +2,9 @@
 
 use super::app::App;
 use super::commands::{
-    Command, abort, check, completions, doc, fleet, init, man, new, plan, playbook, playbooks,
-    preflight, rehearse, report, resume, runs, show, stage, status, types, unlock, watch,
+    Command, abort, check, completions, doc, fleet, init, man, new, notify, plan, playbook,
+    playbooks, preflight, rehearse, report, resume, runs, show, stage, status, types, unlock,
+    watch,
 };
 use super::exit::{Exit, Fault};
 use super::line;
@@ -21,6 +22,7 @@ pub(super) fn dispatch(app: &App<'_>, command: Command) -> Result<Exit, Fault> {
         Command::Show(args) => show::show(app, &args),
         Command::Watch(args) => watch::watch(app, &args),
         Command::Report(args) => report::report(app, &args),
+        Command::Notify(args) => notify::notify(app, &args),
         Command::Resume(args) => resume::resume(app, &args),
         Command::Abort(args) => abort::abort(app, &args),
         Command::Unlock(args) => unlock::unlock(app, &args),

@@ -132,6 +132,14 @@ pub(super) const GROUPS: [(&str, Commands); 7] = [
                 ],
             ),
             (
+                "notify",
+                &[
+                    ("lockstep notify update-14", "send what was missed"),
+                    ("lockstep notify", "the same, for all runs"),
+                    ("lockstep notify --test", "try the receivers out"),
+                ],
+            ),
+            (
                 "resume",
                 &[
                     ("lockstep resume update-14", "try the held steps again"),

@@ -173,7 +173,7 @@ struct Terminal(Option<Screen>);
 impl Asker for Terminal {
     fn ask<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Answer> {
         Box::pin(async move {
-            if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            if !self.waits() {
                 return Answer::Nobody;
             }
             if let Some(screen) = &self.0 {
@@ -194,6 +194,10 @@ impl Asker for Terminal {
             }
         })
     }
+
+    fn waits(&self) -> bool {
+        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
 }
 
 /// Tells how a run ended and what can be typed next; returns the exit code.
@@ -202,6 +206,9 @@ pub(super) fn tell(outcome: &Played, global: &Global) -> Exit {
         print::json(&as_json(outcome));
     } else {
         in_words(outcome, global.verbose);
+        for untold in &outcome.untold {
+            err!("note: {}", harmless(&untold.sentence(&outcome.id)));
+        }
     }
     let all_refused = |held: &[Held]| held.iter().all(|h| h.failure.kind == Kind::Refused);
     match &outcome.finish {

@@ -69,6 +69,11 @@ pub enum Answer {
 pub trait Asker {
     /// Asks a person, or says that there is none.
     fn ask<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Answer>;
+
+    /// Whether a person may take their time to answer.
+    fn waits(&self) -> bool {
+        false
+    }
 }
 
 /// Always the same answer.

@@ -19,6 +19,7 @@ use serde_json::{Map, json};
 use super::executor::ExecutorConfig;
 use super::rings::{Entry, Ring, Rollout};
 use crate::bundle::Finder;
+use crate::config::Notify;
 use crate::engine::{Answer, Decisions, Finish};
 use crate::failure::Failure;
 use crate::journal::Crash;
@@ -372,6 +373,7 @@ fn rollout_of(clusters: usize, ring_of: impl Fn(usize) -> usize) -> Rollout {
         playbooks: None,
         modules: None,
         ssh_config: None,
+        notify: Notify::default(),
     }
 }
 

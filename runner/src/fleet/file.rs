@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::executor::{ExecutorConfig, program_in};
 use super::select::{Labels, Selector};
 use crate::clock;
-use crate::config::{ConfigError, explain};
+use crate::config::{ConfigError, Notify, explain};
 use crate::secret::anchored;
 
 /// A fleet's file, read and checked.
@@ -30,6 +30,8 @@ pub struct Fleet {
     pub(super) executors: BTreeMap<String, ExecutorConfig>,
     /// Rings, in order.
     pub(super) rings: Vec<RingFile>,
+    /// Who gets to know what rollouts and the runs of clusters come to.
+    pub notify: Notify,
 }
 
 /// A cluster of a fleet.
@@ -82,6 +84,8 @@ struct File {
     clusters: Vec<ClusterFile>,
     #[serde(default)]
     rollout: RolloutFile,
+    #[serde(default)]
+    notify: Notify,
 }
 
 #[derive(Deserialize)]
@@ -240,7 +244,8 @@ impl Fleet {
             ))
         };
         check(&file).map_err(mistake)?;
-        let mut executors = file.executor;
+        let (mut executors, mut notify) = (file.executor, file.notify);
+        notify.anchor(&folder);
         for (name, executor) in &mut executors {
             executor.anchor(&folder);
             if let Some(wrong) = executor.wrong() {
@@ -255,6 +260,7 @@ impl Fleet {
             windows: file.windows,
             executors,
             rings: file.rollout.rings,
+            notify,
         };
         fleet.add(file.clusters, &folder).map_err(mistake)?;
         for included in &file.include {
@@ -410,6 +416,7 @@ impl Fleet {
 
 /// What the types can't say of the file as it is written.
 fn check(file: &File) -> Result<(), Mistake> {
+    file.notify.check()?;
     for (name, hours) in &file.windows {
         hours.check(clock::now()).map_err(|why| {
             (

@@ -101,9 +101,13 @@ impl Progress {
     /// # Errors
     /// Where the run can't be read, or is no rollout.
     pub fn of(runs: &Runs, id: &str) -> Result<Self, ProgressError> {
+        Self::at(runs, id, runs.is_running(id))
+    }
+
+    /// A rollout as it stands where a process has it (`running`), or none any more.
+    pub(crate) fn at(runs: &Runs, id: &str, running: bool) -> Result<Self, ProgressError> {
         let history = runs.history(id)?;
         let rollout = rollout_of(&history)?;
-        let running = runs.is_running(id);
         let mut begun: BTreeMap<&str, &StepPath> = BTreeMap::new();
         let mut windows: BTreeMap<&str, &Step> = BTreeMap::new();
         for (path, step) in &history.steps {

@@ -14,6 +14,7 @@ use super::executor::ExecutorConfig;
 use super::file::{Amount, Fleet, FleetCluster, FleetError, RingFile};
 use super::select::Selector;
 use super::specs::Spec;
+use crate::config::Notify;
 
 /// A rollout, as its run's parameters have it: whatever becomes of the file, this is what is done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub struct Rollout {
     /// The ssh_config in place of the user's own, if one was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_config: Option<PathBuf>,
+    /// Who gets to know what the rollout and the runs of its clusters come to.
+    #[serde(default, skip_serializing_if = "Notify::is_empty")]
+    pub notify: Notify,
 }
 
 /// Clusters that are taken together.
@@ -145,6 +149,7 @@ impl Rollout {
             playbooks: None,
             modules: None,
             ssh_config: None,
+            notify: fleet.notify.clone(),
         })
     }
 
@@ -165,6 +170,7 @@ impl Rollout {
             playbooks: self.playbooks.clone(),
             modules: self.modules.clone(),
             ssh_config: self.ssh_config.clone(),
+            notify: self.notify.clone(),
         }
     }
 }

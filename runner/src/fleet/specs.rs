@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::config::Notify;
 use crate::private::{self, FileError};
 use crate::runs::Runs;
 
@@ -40,6 +41,9 @@ pub(crate) struct Spec {
     /// The ssh_config in place of the user's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ssh_config: Option<PathBuf>,
+    /// Who gets to know what the run comes to, beside those that the cluster file names.
+    #[serde(default, skip_serializing_if = "Notify::is_empty")]
+    pub(crate) notify: Notify,
 }
 
 /// That a cluster was taken out of a rollout.

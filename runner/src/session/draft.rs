@@ -13,6 +13,7 @@ use crate::engine::Start;
 use crate::failure::Failure;
 use crate::fleet::{self, Rollout};
 use crate::journal::{ClusterRef, FORMAT, Head, Journal, MemoryJournal};
+use crate::notify;
 use crate::plan::Plan;
 use crate::programs;
 use crate::runs::Runs;
@@ -164,6 +165,10 @@ impl Draft {
             bundle = folder.capture(&self.script.loaded())?;
             if let Some(plan) = &begin.plan {
                 plan.keep(folder)?;
+            }
+            let notify = self.target.config.notify.on(self.target.is_simulated());
+            if !notify.is_empty() {
+                notify::keep(&folder.path, &notify)?;
             }
             journal = Box::new(folder.create_journal()?);
         }

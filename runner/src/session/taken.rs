@@ -9,9 +9,11 @@ use lockstep_modules::contract::op::Registry;
 use super::{Session, SessionError};
 use crate::bundle::Main;
 use crate::clock::Clock;
+use crate::config::Notify;
 use crate::engine::{Decisions, Resume, Start};
 use crate::fleet;
 use crate::journal::{ClusterRef, FileJournal, Head, History};
+use crate::notify;
 use crate::plan::{self, Plan};
 use crate::programs;
 use crate::runs::{RunFolder, Runs};
@@ -32,6 +34,8 @@ pub struct Choices {
     pub who: String,
     /// Its members, where they are reached in another way than it began with.
     pub cluster: Option<Cluster>,
+    /// Who gets to know what it comes to, where those are others than it began with.
+    pub notify: Option<Notify>,
     /// What ops are given and nobody gets to see.
     pub secrets: Secrets,
     /// What the operator decided about steps that wait.
@@ -165,6 +169,9 @@ impl TakenUp {
             return Err(SessionError::OtherMembers(head.cluster.names().join(", ")));
         }
         script.start(&head.cluster, &head.params)?;
+        if let Some(notify) = &choices.notify {
+            notify::keep(&folder.path, notify)?;
+        }
         let way = match &head.target {
             ClusterRef::Twin(_) => simulation(&folder.file("twin.json"), choices.mend)?,
             ClusterRef::Fleet(_) => Way::jobs(&folder.runs(), &folder.id, &head.params)?,

@@ -4,7 +4,6 @@ mod control;
 mod exec;
 mod init;
 mod list;
-mod metrics;
 mod named;
 mod rollout;
 mod status;

@@ -11,7 +11,7 @@ use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::tell;
 use crate::cli::global::Global;
 use crate::cli::target::simulated;
-use crate::config::read_scenario;
+use crate::config::{Config, Notify, read_scenario};
 use crate::target::{Made, Target};
 
 /// How a rehearsal is set up.
@@ -34,6 +34,9 @@ pub(crate) struct RehearseArgs {
     /// Fault to inject; can be repeated
     #[arg(long = "fault", value_name = "NAME[:ARG,…][@WHEN][+SPAN]")]
     faults: Vec<Mishap>,
+    /// Notify the receivers of this cluster file; without it, nobody gets to know of a rehearsal
+    #[arg(long, value_name = "FILE")]
+    notify: Option<PathBuf>,
     /// Simulated seconds per real second; without it, waiting takes no time
     #[arg(long, value_name = "N", value_parser = speed)]
     speed: Option<f64>,
@@ -88,6 +91,12 @@ pub(crate) fn rehearse(app: &App<'_>, args: &RehearseArgs) -> Result<Exit, Fault
     let mut target = Target::simulated(format!(", {name}"), scenario);
     let main = main_of(app.global, &args.file)?;
     target.config.cluster.machines = machines_of(&main, app.global)?;
+    if let Some(file) = &args.notify {
+        target.config.notify = Notify {
+            simulated: true,
+            ..Config::read(file)?.notify
+        };
+    }
     let played = playbook::play(app, main, &target, &args.run, args.speed)?;
     Ok(tell(&played, app.global))
 }

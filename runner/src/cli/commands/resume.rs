@@ -17,6 +17,7 @@ use crate::cli::front::{Front, runtime, tell, who};
 use crate::cli::global::Global;
 use crate::cli::shown::{Shown, is_screen};
 use crate::cli::{modules, params, print, target};
+use crate::config::Config;
 use crate::engine::{Decisions, EngineError, Finish, Held};
 use crate::journal::{ClusterRef, History, Step};
 use crate::path::StepPath;
@@ -178,9 +179,11 @@ pub(super) fn played(
     if speed.is_some() && !simulated {
         return Err(Fault::usage("--speed works only on rehearsals"));
     }
+    let named = named_again(&taken, app.global)?;
     let choices = Choices {
         who: who(),
-        cluster: cluster_of(&taken, app.global)?,
+        cluster: cluster_of(&taken, named.as_ref(), app.global),
+        notify: named.map(|config| config.notify),
         decisions: decisions(&registry, taken.history(), &secrets, common, resumed)?,
         secrets,
         trust_cluster: is_set(|args| args.how.trust_cluster),
@@ -216,17 +219,25 @@ pub(super) fn played(
     })
 }
 
-/// The members stay those of the run; how they are reached may be another way now.
-fn cluster_of(taken: &TakenUp, global: &Global) -> Result<Option<Cluster>, Fault> {
-    if taken.is_simulated() {
+/// The cluster file that the run continues with, where one is named.
+fn named_again(taken: &TakenUp, global: &Global) -> Result<Option<Config>, Fault> {
+    if taken.is_simulated() || global.cluster.is_none() {
         return Ok(None);
     }
-    let mut cluster = match &global.cluster {
-        Some(_) => target::named(global)?.config.cluster,
+    Ok(Some(target::named(global)?.config))
+}
+
+/// The members stay those of the run; how they are reached may be another way now.
+fn cluster_of(taken: &TakenUp, named: Option<&Config>, global: &Global) -> Option<Cluster> {
+    if taken.is_simulated() {
+        return None;
+    }
+    let mut cluster = match named {
+        Some(config) => config.cluster.clone(),
         None => taken.head().cluster.clone(),
     };
     target::with_ssh_config(&mut cluster, global);
-    Ok(Some(cluster))
+    Some(cluster)
 }
 
 /// The ops that the run continues with: those of lockstep itself, and the programs that the run captured or that are named

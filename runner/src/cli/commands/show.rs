@@ -17,6 +17,7 @@ use crate::cli::front::refusal;
 use crate::cli::print;
 use crate::cli::table::table;
 use crate::engine::Held;
+use crate::notify;
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::report::{harmless, hold};
@@ -41,8 +42,11 @@ pub(crate) struct ShowArgs {
 /// Shows one run. What can't be read is reported, and what can be is shown all the same.
 pub(crate) fn show(app: &App<'_>, args: &ShowArgs) -> Result<Exit, Fault> {
     let account = load(&app.runs()?, &args.run)?;
+    let untold = notify::untold(&app.runs()?.place_of(&args.run));
     if app.global.json {
-        print::json(&data(&account, args.steps));
+        let mut data = data(&account, args.steps);
+        data["untold"] = json!(untold);
+        print::json(&data);
         return Ok(soundness(&account));
     }
     unread(&account);
@@ -57,6 +61,9 @@ pub(crate) fn show(app: &App<'_>, args: &ShowArgs) -> Result<Exit, Fault> {
         summary(&account);
     }
     stands(app, &account);
+    for untold in &untold {
+        out!("{}", harmless(&untold.sentence(&account.run)));
+    }
     Ok(soundness(&account))
 }
 

@@ -73,6 +73,7 @@ pub(super) fn begin(app: &App<'_>, runs: &Runs, run: &str, shown: Shown) -> Resu
     };
     let (main, registry) = playbook_of(app.registry, &global, &spec)?;
     let mut target = target::of(&spec.cluster, &global)?;
+    target.config.notify = target.config.notify.or(&spec.notify);
     if let Some(scenario) = &mut target.twin {
         scenario.faults = spec.faults;
     }

@@ -7,7 +7,6 @@ use clap::Args;
 use lockstep_modules::contract::standing::Standing;
 use serde_json::{Value, json};
 
-use super::metrics;
 use super::named::Which;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
@@ -58,7 +57,9 @@ pub(crate) fn status(app: &App<'_>, args: &StatusArgs) -> Result<Exit, Fault> {
     loop {
         let progress = Progress::of(&runs, &id)?;
         if let Some(file) = &args.metrics {
-            metrics::write(file, &progress).map_err(|error| Fault::unwritten(file, error))?;
+            progress
+                .write_metrics(file)
+                .map_err(|error| Fault::unwritten(file, error))?;
         }
         if args.watch.is_some() && !app.global.json && is_screen() {
             print::styled(CLEAR);

@@ -1,0 +1,85 @@
+//! What a run's folder says of its receivers: who they are, and how far each one knows the run.
+//!
+//! ```text
+//! RUN/notify/settings.json       the receivers, as the run began with them
+//!            webhook-NAME.json   up to which record of the journal a webhook knows all
+//!            silence.json        the silence that there is
+//!            metrics.json        why the last figures couldn't be written, if they couldn't
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Notify;
+use crate::private::{self, FileError};
+
+const FOLDER: &str = "notify";
+const SETTINGS: &str = "settings.json";
+
+/// Writes down who gets to know what the run in this folder comes to.
+pub(crate) fn keep(run: &Path, notify: &Notify) -> Result<(), FileError> {
+    let folder = run.join(FOLDER);
+    private::make_folder(&folder).map_err(|source| FileError::of(&folder, "made", source))?;
+    put(&folder.join(SETTINGS), notify)
+}
+
+/// Who gets to know what the run in this folder comes to. Nobody, where that can't be read: it is no reason not to run.
+pub(super) fn settings(run: &Path) -> Notify {
+    read(&run.join(FOLDER).join(SETTINGS)).unwrap_or_default()
+}
+
+/// What is kept of one receiver.
+pub(super) struct Kept<T> {
+    file: PathBuf,
+    pub(super) state: T,
+}
+
+/// For a receiver of which nothing else has to be kept.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(super) struct Nothing {}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Written<T> {
+    #[serde(flatten)]
+    state: T,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+impl<T: Clone + Default + Serialize + DeserializeOwned> Kept<T> {
+    pub(super) fn of(run: &Path, receiver: &str) -> Self {
+        let file = file_of(run, receiver);
+        let Written { state, .. } = read(&file).unwrap_or_default();
+        Self { file, state }
+    }
+
+    /// Writes it down, with why the receiver couldn't be reached, if it couldn't. What can't be written is told again: receivers
+    /// know an event by its name.
+    pub(super) fn save(&self, why: Option<String>) {
+        let state = self.state.clone();
+        let _ = put(&self.file, &Written { state, why });
+    }
+}
+
+/// Why a receiver couldn't be reached the last time, if it couldn't.
+pub(super) fn why(run: &Path, receiver: &str) -> Option<String> {
+    read::<Written<Nothing>>(&file_of(run, receiver))?.why
+}
+
+fn file_of(run: &Path, receiver: &str) -> PathBuf {
+    run.join(FOLDER).join(format!("{receiver}.json"))
+}
+
+fn read<T: DeserializeOwned>(file: &Path) -> Option<T> {
+    serde_json::from_str(&fs::read_to_string(file).ok()?).ok()
+}
+
+fn put(file: &Path, value: &impl Serialize) -> Result<(), FileError> {
+    let fresh = file.with_extension("new");
+    let text = serde_json::to_string(value).unwrap_or_default();
+    let written = private::write(&fresh, &text).and_then(|_| fs::rename(&fresh, file));
+    written.map_err(|source| FileError::of(file, "written", source))
+}

@@ -1,0 +1,471 @@
+//! Who gets to know of a run: that they do, and that the run doesn't notice.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use lockstep_tests::desk::{Desk, lockstep};
+use lockstep_tests::lab::{read, wait_until, write};
+use lockstep_tests::receiver::{Manner, Receiver, SECRET};
+use lockstep_tests::root;
+use regex::Regex;
+use serde_json::Value;
+
+/// A desk with a cluster file that has these tables, and a secret.
+pub(crate) fn desk(tables: &str) -> Desk {
+    let desk = Desk::new();
+    write(&desk.path("secret"), &format!("{SECRET}\n"));
+    let file = format!("name = \"lab\"\n{tables}\n[[members]]\nname = \"micro01\"\n");
+    write(&desk.path("cluster.toml"), &file);
+    desk
+}
+
+fn hook(url: &str) -> String {
+    format!("[notify.webhook.pager]\nurl = {url:?}\nsecret = \"secret\"\n")
+}
+
+/// An update of a simulated cluster, of which the receivers of the cluster file get to know.
+pub(crate) const REHEARSE: [&str; 6] = [
+    "rehearse",
+    "update",
+    "--members",
+    "3",
+    "--notify",
+    "cluster.toml",
+];
+
+/// A silence in an Alertmanager that isn't there.
+const SILENCE: &str =
+    "[notify.silence]\nalertmanager = \"http://127.0.0.1:9\"\nmatchers = [\"a=b\"]\n";
+
+const STARTED: &str = "lockstep.run.started";
+const RESUMED: &str = "lockstep.run.resumed";
+const HELD: &str = "lockstep.run.held";
+const ENDED: &str = "lockstep.run.ended";
+
+fn types(receiver: &Receiver) -> Vec<String> {
+    receiver.taken().into_iter().map(|(kind, _)| kind).collect()
+}
+
+/// What a run that is over came to, by its own journal.
+fn end(desk: &Desk, run: &str) -> Value {
+    let journal = read(&desk.path(&format!("state/runs/{run}/journal.jsonl")));
+    let last: Value = serde_json::from_str(journal.lines().last().unwrap()).unwrap();
+    last["record"]["end"].clone()
+}
+
+#[test]
+fn a_webhook_gets_each_turn_of_a_run_signed() {
+    let receiver = Receiver::new(Manner::Answers(204));
+    let desk = desk(&hook(&receiver.url));
+    let fault = ["--fault", "refresh-fails:lxd,micro02"];
+    let _ = desk.run(&[&REHEARSE[..], &fault].concat()).exits(4);
+    assert_eq!(types(&receiver), [STARTED, HELD]);
+    let _ = desk.run(&["resume", "update-1", "--mend"]).exits(0);
+    assert_eq!(types(&receiver), [STARTED, HELD, RESUMED, ENDED]);
+    let journal = read(&desk.path("state/runs/update-1/journal.jsonl"));
+    for seen in receiver.seen() {
+        assert!(seen.genuine, "{seen:?}");
+        assert_eq!(seen.header("content-type"), "application/cloudevents+json");
+        assert_eq!(seen.header("webhook-id"), seen.text("id"));
+        // The journal has the record by which it is known, at that place and with that time.
+        let n: usize = seen
+            .text("id")
+            .strip_prefix("update-1/")
+            .unwrap()
+            .parse()
+            .unwrap();
+        let line: Value = serde_json::from_str(journal.lines().nth(n - 1).unwrap()).unwrap();
+        assert_eq!(line["at"], seen.event["time"]);
+    }
+    let events: Vec<String> = receiver
+        .seen()
+        .iter()
+        .map(|seen| serde_json::to_string_pretty(&seen.event).unwrap())
+        .collect();
+    let mut events = events.join("\n");
+    for (changing, fixed) in [
+        (r#""time": "[^"]*""#, r#""time": "TIME""#),
+        (r"lockstep://[^/]*/", "lockstep://WHO/"),
+        (r#""who": "[^"]*""#, r#""who": "WHO""#),
+        (r#"(started|resumed) by [^"]*"#, "$1 by WHO"),
+        (r"update-1/\d+", "update-1/N"),
+    ] {
+        let changing = Regex::new(changing).unwrap();
+        events = changing.replace_all(&events, fixed).into_owned();
+    }
+    insta::assert_snapshot!(events);
+}
+
+/// Of a record, all names of its fields.
+fn fields(value: &Value) -> BTreeSet<&String> {
+    value.as_object().unwrap().keys().collect()
+}
+
+#[test]
+fn the_event_in_the_book_is_as_they_are() {
+    let receiver = Receiver::new(Manner::Answers(200));
+    let desk = desk(&hook(&receiver.url));
+    let fault = ["--fault", "refresh-fails:lxd,micro02"];
+    let _ = desk.run(&[&REHEARSE[..], &fault].concat()).exits(4);
+    let page = read(&root().join("docs/notifications.md"));
+    let example = page.split("```json\n").nth(1).unwrap();
+    let example: Value = serde_json::from_str(example.split("```").next().unwrap()).unwrap();
+    let sent = receiver.seen();
+    let held = &sent[1].event;
+    assert_eq!(fields(&example), fields(held));
+    assert_eq!(fields(&example["data"]), fields(&held["data"]));
+    for same in ["specversion", "type", "datacontenttype"] {
+        assert_eq!(example[same], held[same]);
+    }
+}
+
+#[test]
+fn a_run_that_is_refused_ends_and_is_not_held() {
+    let receiver = Receiver::new(Manner::Answers(200));
+    let desk = desk(&hook(&receiver.url));
+    let fault = ["--fault", "osd-lost:1"];
+    let _ = desk.run(&[&REHEARSE[..], &fault].concat()).exits(3);
+    assert_eq!(types(&receiver), [STARTED, ENDED]);
+    assert_eq!(receiver.seen()[1].event["data"]["outcome"], "refused");
+}
+
+#[test]
+fn what_is_wrong_with_a_receiver_changes_nothing() {
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let nobody = format!("http://{nobody}/");
+    for (manner, why) in [
+        (Some(Manner::Answers(500)), "it answered 500"),
+        (
+            Some(Manner::Hangs),
+            "it did not answer before lockstep ended",
+        ),
+        (None, "Failed to connect"),
+    ] {
+        let receiver = manner.map(Receiver::new);
+        let desk = desk(&hook(receiver.as_ref().map_or(&nobody, |r| &r.url)));
+        let out = desk.run(&REHEARSE);
+        assert!(out.stderr.contains(why), "{out:?}");
+        let said = "pager has not received 2 events";
+        assert!(out.stderr.contains(said), "{out:?}");
+        let shown = out.exits(0);
+        assert!(shown.contains("update-1: done"), "{shown}");
+        assert!(end(&desk, "update-1")["result"]["Ok"].is_object());
+        let shown = desk.run(&["show", "update-1"]).exits(0);
+        assert!(shown.contains(said) && shown.contains(why), "{shown}");
+        assert_eq!(
+            desk.json(&["show", "update-1", "--json"])["untold"][0]["events"],
+            2
+        );
+        // Whoever comes later delivers it, once.
+        let other = Receiver::new(Manner::Answers(200));
+        let file = read(&desk.path("state/runs/update-1/notify/settings.json"));
+        let first = receiver.as_ref().map_or(&nobody, |r| &r.url);
+        let file = file.replace(first.as_str(), &other.url);
+        write(
+            &desk.path("state/runs/update-1/notify/settings.json"),
+            &file,
+        );
+        assert_eq!(
+            desk.run(&["notify"]).exits(0),
+            "update-1: pager: 2 events delivered\n"
+        );
+        assert_eq!(types(&other), [STARTED, ENDED]);
+        assert_eq!(
+            desk.run(&["notify", "update-1"]).exits(0),
+            "update-1: pager: up to date\n"
+        );
+        assert_eq!(other.seen().len(), 2);
+        let shown = desk.run(&["show", "update-1"]).exits(0);
+        assert!(!shown.contains("has not received"), "{shown}");
+    }
+}
+
+#[test]
+fn a_run_ends_while_a_receiver_still_hangs() {
+    let receiver = Receiver::new(Manner::Hangs);
+    let desk = desk(&hook(&receiver.url));
+    let mut run = desk.command(&REHEARSE);
+    let mut run = run
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let events = desk.path("state/runs/update-1/events.jsonl");
+    wait_until("the run doesn't end", || {
+        events.exists() && read(&events).contains("run-ended")
+    });
+    // It has had one request all the time, and has answered nothing.
+    wait_until("nothing was sent", || receiver.seen().len() == 1);
+    assert!(
+        run.try_wait().unwrap().is_none(),
+        "lockstep still waits for it"
+    );
+    assert_eq!(run.wait().unwrap().code(), Some(0));
+    assert_eq!(receiver.seen().len(), 1);
+    assert!(!receiver.seen()[0].taken);
+}
+
+#[test]
+fn a_receiver_that_fails_is_warned_of_once() {
+    let receiver = Receiver::new(Manner::Answers(503));
+    let desk = desk(&hook(&receiver.url));
+    // Slow enough that it is tried again.
+    let mut run = desk.command(&[&REHEARSE[..], &["--speed", "100"]].concat());
+    let run = run
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("it isn't tried again", || receiver.seen().len() >= 2);
+    receiver.behave(Manner::Answers(200));
+    let out = lockstep_tests::lab::Ran::of(run.wait_with_output().unwrap());
+    assert!(!out.stderr.contains("has not received"), "{out:?}");
+    let shown = out.exits(0);
+    let warning = "notify: pager: it answered 503; the run continues";
+    assert_eq!(shown.matches(warning).count(), 1, "{shown}");
+    let events = read(&desk.path("state/runs/update-1/events.jsonl"));
+    assert_eq!(events.matches(warning).count(), 1);
+    assert_eq!(types(&receiver), [STARTED, ENDED]);
+}
+
+#[test]
+fn what_a_killed_run_had_not_told_its_resume_tells() {
+    let receiver = Receiver::new(Manner::Hangs);
+    let desk = desk(&hook(&receiver.url));
+    let mut run = desk.command(&[&REHEARSE[..], &["--speed", "100"]].concat());
+    let mut run = run
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("nothing is sent", || !receiver.seen().is_empty());
+    run.kill().unwrap();
+    run.wait().unwrap();
+    receiver.behave(Manner::Answers(200));
+    let first = receiver.seen()[0].text("id");
+    assert_eq!(first, "update-1/1");
+    let _ = desk.run(&["resume", "update-1"]).exits(0);
+    let taken = receiver.taken();
+    let kinds: Vec<&str> = taken.iter().map(|(kind, _)| kind.as_str()).collect();
+    // The first may have been taken from the one that was killed.
+    let new = kinds
+        .strip_prefix(&[STARTED])
+        .filter(|rest| rest[0] == STARTED)
+        .unwrap_or(&kinds);
+    assert_eq!(new, [STARTED, RESUMED, ENDED]);
+    for (kind, id) in &taken {
+        assert!(kind != STARTED || *id == first, "{taken:?}");
+    }
+    let ids: BTreeSet<&String> = taken.iter().map(|(_, id)| id).collect();
+    assert_eq!(ids.len(), 3, "{taken:?}");
+}
+
+#[test]
+fn nobody_is_told_of_what_is_only_tried_out() {
+    let receiver = Receiver::new(Manner::Answers(200));
+    let desk = desk(&hook(&receiver.url));
+    write(
+        &desk.path("small.lua"),
+        "return { api = 1, run = function() snap.info { member = 'micro01', snap = 'lxd' } end }",
+    );
+    for words in [
+        &["rehearse", "update", "--members", "3"][..],
+        &["update", "--cluster", "twin:3"],
+        &["check", "small.lua", "--tries", "1", "--members", "3"],
+    ] {
+        let _ = desk.run(words).exits(0);
+    }
+    let fleet = crate::fleet::fleet(&["paris"], "", &[]);
+    write(
+        &desk.path("fleet.toml"),
+        &format!("{fleet}{}", hook(&receiver.url)),
+    );
+    let _ = desk.run(&["fleet", "rollout", "update"]).exits(0);
+    assert_eq!(receiver.seen().len(), 0);
+}
+
+#[test]
+fn a_rollout_and_its_clusters_runs_tell_whom_the_fleet_names() {
+    let receiver = Receiver::new(Manner::Answers(200));
+    let desk = desk("");
+    fs::create_dir(desk.path("collected")).unwrap();
+    let notify = format!(
+        "[notify]\nsimulated = true\nmetrics = \"collected\"\n{}{SILENCE}",
+        hook(&receiver.url)
+    );
+    let fleet = crate::fleet::fleet(&["paris"], "", &[]);
+    write(&desk.path("fleet.toml"), &format!("{fleet}{notify}"));
+    let _ = desk.run(&["fleet", "rollout", "update"]).exits(0);
+    let taken = receiver.taken();
+    let of = |run: &str| -> Vec<&str> {
+        let of = |(_, id): &&(String, String)| id.rsplit_once('/').unwrap().0 == run;
+        taken
+            .iter()
+            .filter(of)
+            .map(|(kind, _)| kind.as_str())
+            .collect()
+    };
+    let (begins, ends) = ("lockstep.ring.started", "lockstep.ring.ended");
+    assert_eq!(
+        of("rollout-1"),
+        [STARTED, begins, ends, begins, ends, ENDED]
+    );
+    assert_eq!(of("rollout-1.berlin"), [STARTED, ENDED]);
+    assert_eq!(of("rollout-1.paris"), [STARTED, ENDED]);
+    let ids: BTreeSet<&String> = taken.iter().map(|(_, id)| id).collect();
+    assert_eq!(ids.len(), taken.len(), "each event has a name of its own");
+    let rings: Vec<Value> = receiver
+        .seen()
+        .iter()
+        .filter(|seen| seen.text("type").starts_with("lockstep.ring"))
+        .map(|seen| seen.event["data"]["ring"].clone())
+        .collect();
+    assert_eq!(rings, ["canary", "canary", "rest", "rest"]);
+    let figures = read(&desk.path("collected/lockstep-rollout-stores.prom"));
+    let done = r#"lockstep_rollout_clusters{fleet="stores",rollout="rollout-1",ring="rest",state="done"} 1"#;
+    assert!(figures.contains(done), "{figures}");
+    assert!(figures.contains("state=\"done\"} 1\n"), "{figures}");
+    assert!(desk.path("collected/lockstep-run-paris.prom").exists());
+    // Alerts are the clusters'.
+    let silences = |run: &str| {
+        let kept = desk.path(&format!("state/runs/{run}/notify/settings.json"));
+        read(&kept).contains("alertmanager")
+    };
+    assert!(silences("rollout-1.paris") && !silences("rollout-1"));
+}
+
+#[test]
+fn a_question_is_told_while_it_waits() {
+    let receiver = Receiver::new(Manner::Answers(200));
+    let desk = desk(&hook(&receiver.url));
+    write(
+        &desk.path("ask.lua"),
+        "return { api = 1, run = function() confirm 'Shall we?' end }",
+    );
+    let words = "rehearse ask.lua --notify cluster.toml";
+    // With `--yes` it waits for nobody.
+    let yes: Vec<&str> = words.split(' ').chain(["--yes"]).collect();
+    let _ = desk.run(&yes).exits(0);
+    assert_eq!(types(&receiver), [STARTED, ENDED]);
+    let typed = format!("{} --state state {words}", lockstep());
+    let mut asked = Command::new("timeout")
+        .args(["120", "script", "-qec", &typed, "/dev/null"])
+        .current_dir(desk.path(""))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("the question isn't told", || receiver.taken().len() == 4);
+    let told = receiver.seen()[3].event.clone();
+    assert_eq!(told["type"], "lockstep.run.question");
+    assert_eq!(told["data"]["question"], "Shall we?");
+    let mut answer = asked.stdin.take().unwrap();
+    std::io::Write::write_all(&mut answer, b"y\n").unwrap();
+    assert!(asked.wait().unwrap().success());
+    assert_eq!(types(&receiver).last().unwrap(), ENDED);
+}
+
+#[test]
+fn receivers_can_be_tried_out() {
+    let receiver = Receiver::new(Manner::Answers(200));
+    let desk = desk(&format!(
+        "[notify]\nmetrics = \"nowhere\"\n{}",
+        hook(&receiver.url)
+    ));
+    let out = desk.run(&["notify", "--test"]).exits(1);
+    let metrics = desk.path("nowhere").display().to_string();
+    assert_eq!(
+        out,
+        format!("test: pager: 1 event delivered\ntest: metrics: {metrics} is no folder\n")
+    );
+    assert_eq!(types(&receiver), ["lockstep.test"]);
+    assert!(receiver.seen()[0].genuine);
+    assert!(!desk.path("state").exists());
+    write(
+        &desk.path("fleet.toml"),
+        &format!(
+            "{}{}",
+            crate::fleet::fleet(&[], "", &[]),
+            hook(&receiver.url)
+        ),
+    );
+    let out = desk
+        .run(&["notify", "--test", "--fleet", "fleet.toml"])
+        .exits(0);
+    assert_eq!(out, "test: pager: 1 event delivered\n");
+}
+
+#[test]
+fn mistakes_in_notify_are_named_with_their_place() {
+    let good = "[notify.webhook.pager]\nurl = \"https://site/\"\nsecret = \"s\"\nevents = [\"hold\"]\n\
+                [notify.silence]\nalertmanager = \"http://am:9093\"\nmatchers = [\"site=berlin\"]\n";
+    let mut complaints = Vec::new();
+    for (from, to) in [
+        ("url =", "uri ="),
+        ("secret = \"s\"\n", ""),
+        ("https://site/", "ftp://site/"),
+        ("\"hold\"", "\"holdd\""),
+        ("[\"hold\"]", "[]"),
+        ("pager", "\"the pager\""),
+        ("site=berlin", "berlin"),
+        ("[\"site=berlin\"]", "[]"),
+        ("[\"site=berlin\"]", "[\"site=berlin\"]\nspan = \"10s\""),
+        ("[notify.silence]", "[notify.silences]"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        let desk = desk(&good.replace(from, to));
+        let out = desk.run(&["notify", "--test"]);
+        assert_eq!(out.code, Some(2), "{out:?}");
+        complaints.push(out.stderr.trim().to_owned());
+    }
+    insta::assert_snapshot!(complaints.join("\n"));
+}
+
+#[test]
+fn what_could_not_be_silenced_or_written_is_shown() {
+    let desk = desk(&format!("[notify]\nmetrics = \"nowhere\"\n{SILENCE}"));
+    let out = desk.run(&REHEARSE);
+    let said = ["silence is not up to date: ", "metrics is not up to date: "];
+    assert!(said.iter().all(|said| out.stderr.contains(said)), "{out:?}");
+    let _ = out.exits(0);
+    let shown = desk.run(&["show", "update-1"]).exits(0);
+    assert!(said.iter().all(|said| shown.contains(said)), "{shown}");
+    assert_eq!(desk.run(&["notify"]).exits(0), "", "there are no events");
+}
+
+#[test]
+fn a_secret_stands_in_no_file_and_in_no_word() {
+    let receiver = Receiver::new(Manner::Hangs);
+    let desk = desk(&hook(&receiver.url));
+    let mut run = desk.command(&REHEARSE);
+    let mut run = run
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("nothing is sent", || !receiver.seen().is_empty());
+    let words = fs::read_dir("/proc").unwrap().flatten();
+    let words = words.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    let curls: Vec<String> = words
+        .map(|words| String::from_utf8_lossy(&words).into_owned())
+        .filter(|words| words.starts_with("curl\0"))
+        .collect();
+    assert!(!curls.is_empty());
+    receiver.behave(Manner::Answers(200));
+    run.wait().unwrap();
+    let url = receiver.url.as_str();
+    assert!(
+        !curls
+            .iter()
+            .any(|words| words.contains(SECRET) || words.contains(url))
+    );
+    let kept = fs::read_dir(desk.path("state/runs/update-1/notify")).unwrap();
+    for file in kept.flatten() {
+        assert!(!read(&file.path()).contains(SECRET), "{file:?}");
+    }
+}
