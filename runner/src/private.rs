@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 /// Something about a file or a folder doesn't work.
 #[derive(Debug, thiserror::Error)]
 #[error("{path} can't be {verb}: {source}")]
@@ -95,7 +97,8 @@ pub(crate) enum Over {
 }
 
 /// Writes a file with this mode under a name that somebody else may have made something of: a file there is replaced as a
-/// whole, so that its old mode is gone, and no link is followed without being asked for.
+/// whole, so that its old mode is gone, and no link is followed without being asked for. Whoever reads it finds the old file, or
+/// all of the new one.
 pub(crate) fn place(path: &Path, text: &str, mode: u32, over: Over) -> Result<()> {
     let there = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -103,16 +106,11 @@ pub(crate) fn place(path: &Path, text: &str, mode: u32, over: Over) -> Result<()
     };
     match (there, over) {
         (None, _) => {
-            let mut options = OpenOptions::new();
-            options.write(true).create_new(true).mode(mode);
-            options.open(path)?.write_all(text.as_bytes())
+            fresh(path, text, mode)?.persist_noclobber(path)?;
+            Ok(())
         }
         (Some(there), Over::File | Over::Anything) if there.is_file() => {
-            let mut fresh = tempfile::Builder::new()
-                .permissions(Permissions::from_mode(mode))
-                .tempfile_in(folder_of(path))?;
-            fresh.write_all(text.as_bytes())?;
-            fresh.persist(path)?;
+            fresh(path, text, mode)?.persist(path)?;
             Ok(())
         }
         (Some(_), Over::Anything) => {
@@ -125,6 +123,15 @@ pub(crate) fn place(path: &Path, text: &str, mode: u32, over: Over) -> Result<()
         )),
         (Some(_), Over::Nothing | Over::File) => Err(ErrorKind::AlreadyExists.into()),
     }
+}
+
+/// A file with this text and no name yet, where `path` is to be.
+fn fresh(path: &Path, text: &str, mode: u32) -> Result<NamedTempFile> {
+    let mut fresh = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(folder_of(path))?;
+    fresh.write_all(text.as_bytes())?;
+    Ok(fresh)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod metrics;
 mod modules;
 mod notify;
 mod op;
+mod overview;
 mod plan;
 mod report;
 mod secrets;

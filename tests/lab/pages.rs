@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 use lockstep_tests::desk::{Desk, held, printed, troubled};
-use lockstep_tests::lab::read;
+use lockstep_tests::lab::{read, wait_until, write};
 use serde_json::json;
 
 use crate::browser::Page;
@@ -158,4 +159,109 @@ fn what_members_print_is_harmless_in_every_form() {
     );
     assert_eq!(page.eval("document.title"), "site-1: held");
     assert_eq!(page.complaints(&file), Vec::<String>::new());
+}
+
+/// What is played on the clusters of a large fleet: a run is done at once, or fails with words that mean something in a page.
+const SITE: &str = "return { api = 1, params = { well = { type = 'boolean', default = true } }, run = function(_, p)
+    if not p.well then
+        error('<script>alert(1)</script>')
+    end
+end }";
+
+/// Starts a rollout of 2,000 clusters whose first ring has 1,000, of which 100 failed. Their runs are copies of two, which the
+/// rollout finds by their names.
+fn large() -> Desk {
+    let desk = Desk::new();
+    write(&desk.path("site.lua"), SITE);
+    let run = ["run", "site.lua", "--cluster", "twin:1"];
+    let _ = desk.run(&run).exits(0);
+    let failed = desk.run(&[&run[..], &["-p", "well=false"]].concat());
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    let mut fleet = String::from(
+        "name = \"stores\"\n[[rollout.rings]]\nname = \"early\"\nselect = \"early=true\"\nlimit = 50\nbudget = 100\n\n[[rollout.rings]]\nname = \"rest\"\nlimit = 50\nsoak = \"24h\"\n",
+    );
+    for i in 0..2000 {
+        let name = match i {
+            0 => EVIL.to_owned(),
+            i => format!("store-{i:04}"),
+        };
+        let early = i < 1000;
+        fleet += &format!(
+            "[[clusters]]\nname = {name:?}\nfile = \"twin:1\"\nlabels = {{ early = \"{early}\" }}\n"
+        );
+        if early {
+            let from = if i < 100 { "site-2" } else { "site-1" };
+            let to = desk.path(&format!("state/runs/rollout-1.{name}"));
+            fs::create_dir(&to).unwrap();
+            for file in ["journal.jsonl", "events.jsonl"] {
+                let from = desk.path("state/runs").join(from).join(file);
+                fs::copy(from, to.join(file)).unwrap();
+            }
+        }
+    }
+    write(&desk.path("fleet.toml"), &fleet);
+    let begun = desk.run(&["fleet", "rollout", "site.lua", "--quiet"]);
+    assert_eq!(begun.code, Some(4), "{begun:?}");
+    desk
+}
+
+/// A cluster's name that has whatever could mean something in a page or an address.
+const EVIL: &str = "a<video>&'%41\"?";
+
+#[test]
+fn a_report_of_two_thousand_clusters_fits_a_phone() {
+    let desk = large();
+    let mut watch = desk.command(&["fleet", "report", "--watch", "web"]);
+    let mut watch = watch.stdout(Stdio::null()).spawn().unwrap();
+    let index = desk.path("web/index.html");
+    wait_until("no page is written", || index.exists());
+    // As the page was, it is loaded again by itself.
+    let mut page = Page::open(&index);
+    page.eval("window.name = 'seen'; document.body.dataset.old = 'yes'");
+    wait_until("the page isn't loaded again", || {
+        page.eval("document.body?.dataset.old ?? 'no'") == "no"
+    });
+    assert_eq!(page.complaints(&index), Vec::<String>::new());
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    // The same page without that stands still to be looked at.
+    let _ = desk
+        .run(&["fleet", "report", "-o", "web/once.html"])
+        .exits(0);
+    let once = desk.path("web/once.html");
+    let size = fs::metadata(&once).unwrap().len();
+    assert!(size < 600_000, "{size}");
+    let mut page = inspect(&once);
+    assert_eq!(page.eval("document.title"), "rollout-1: held");
+    let links = "[...document.querySelectorAll('a')].map(a => decodeURIComponent(new URL(a.href).pathname))";
+    let links = page.eval(links);
+    let links: Vec<&str> = links
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|l| l.as_str())
+        .collect();
+    assert_eq!(
+        links.len(),
+        1100,
+        "each that was begun, and those that stopped once more"
+    );
+    for link in links {
+        assert!(Path::new(link).exists(), "{link}");
+    }
+    let named = "document.querySelector('tbody th a').textContent";
+    assert_eq!(page.eval(named), EVIL);
+    assert_eq!(
+        page.eval("document.querySelectorAll('video, script').length"),
+        0
+    );
+    let shown = "document.querySelector('main').textContent.includes('<script>alert(1)</script>')";
+    assert_eq!(page.eval(shown), true);
+    let bar = "document.querySelector('svg.bar').getAttribute('aria-label')";
+    assert_eq!(page.eval(bar), "900 done, 100 failed");
+    page.eval("document.querySelectorAll('details').forEach(d => d.open = false)");
+    for scheme in ["light", "dark"] {
+        page.look(400, scheme);
+        assert_eq!(page.eval(CONTRAST), json!([]), "{scheme}");
+    }
 }

@@ -61,19 +61,20 @@ impl Op for Now {
 /// says what is missing.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct SleepArgs {
+pub struct SleepArgs {
     /// How long.
-    pub(crate) span: Span,
+    span: Span,
 }
 
 /// The end of a pause.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct SleepOut {
+pub struct SleepOut {
     /// When it ended, as RFC 3339.
-    pub(crate) until: String,
+    until: String,
 }
 
-pub(crate) struct Sleep;
+/// `time.sleep`
+pub struct Sleep;
 
 impl Op for Sleep {
     const NAME: &'static str = "time.sleep";

@@ -48,7 +48,7 @@ pub(crate) fn job(runs: &Runs, run: &str) -> Result<Job, RunsError> {
 }
 
 /// Why a run isn't done, in a line.
-fn why(history: &History, state: Standing) -> Option<String> {
+pub(super) fn why(history: &History, state: Standing) -> Option<String> {
     let line = |failure: &Failure| head(failure).lines().next().unwrap_or_default().to_owned();
     match state {
         Standing::Held => history.steps.values().find_map(|step| match &step.phase {

@@ -1,20 +1,24 @@
 //! How far a rollout is: what its journal says, and for clusters whose runs stopped before their end, how they stand now.
 
 use std::collections::BTreeMap;
+use std::fs;
 
+use jiff::{SignedDuration, Timestamp};
 use lockstep_modules::contract::op::Op;
+use lockstep_modules::contract::schema::Span;
 use lockstep_modules::contract::standing::Standing;
 use lockstep_modules::ops::cluster::{Job, Run};
-use lockstep_modules::ops::time::Window;
+use lockstep_modules::ops::time::{Hours, Opening, Sleep, Window};
 use serde::{Deserialize, Serialize};
 
-use super::rings::Rollout;
+use super::look::why;
+use super::rings::{Entry, Rollout};
 use super::{Specs, job};
 use crate::failure::Failure;
 use crate::journal::{History, Phase, Step};
 use crate::path::StepPath;
 use crate::runs::standing::standing;
-use crate::runs::{Runs, RunsError};
+use crate::runs::{EVENTS, JOURNAL, Runs, RunsError};
 
 /// A rollout as it stands.
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +31,13 @@ pub struct Progress {
     pub playbook: String,
     /// Where the rollout's own run stands.
     pub state: Standing,
+    /// Why it stopped there, in a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+    /// When it began.
+    pub began: Timestamp,
+    /// When the last of it was recorded.
+    pub last: Timestamp,
     /// Its rings, in order.
     pub rings: Vec<RingProgress>,
 }
@@ -40,6 +51,17 @@ pub struct RingProgress {
     pub budget: u32,
     /// How many clusters are at once.
     pub limit: u32,
+    /// Somebody is asked before it starts.
+    pub approve: bool,
+    /// For how long the next ring waits after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soak: Option<Span>,
+    /// Until when that is; none where it hasn't begun or is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soaks_until: Option<Timestamp>,
+    /// The windows of the clusters whose turn hasn't come.
+    #[serde(skip)]
+    windows: Vec<Hours>,
     /// Its clusters, in order.
     pub clusters: Vec<ClusterProgress>,
 }
@@ -54,6 +76,15 @@ pub struct ClusterProgress {
     /// What it waits for, where it waits: "the window …".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
+    /// When its run was begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub began: Option<Timestamp>,
+    /// When that run stopped, as far as the rollout knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// When its run last wrote something down, where it is running; none where it has written nothing yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heard: Option<Timestamp>,
     /// Its run, where it has stopped before its end.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub job: Option<Job>,
@@ -66,6 +97,14 @@ impl ClusterProgress {
         self.state
             .is_some_and(|state| state.has_stopped() && !state.is_well())
     }
+
+    /// For how long a run that is said to be running has written nothing, where that is longer than any step is silent.
+    #[must_use]
+    pub fn silent(&self, now: Timestamp) -> Option<SignedDuration> {
+        let since = self.heard.or(self.began)?;
+        let silent = now.duration_since(since);
+        (self.state == Some(Standing::Running) && silent > SILENCE).then_some(silent)
+    }
 }
 
 impl RingProgress {
@@ -73,7 +112,37 @@ impl RingProgress {
     pub fn count(&self, is: impl Fn(&ClusterProgress) -> bool) -> usize {
         self.clusters.iter().filter(|cluster| is(cluster)).count()
     }
+
+    /// When the next window of a cluster opens whose turn hasn't come, or until when one is open.
+    #[must_use]
+    pub fn window(&self, now: Timestamp) -> Option<Opening> {
+        let openings = self.windows.iter();
+        let next = openings.filter_map(|hours| hours.next(now).ok().flatten());
+        next.min_by_key(|opening| opening.opens.max(now))
+    }
+
+    /// How long the runs took that are done, on average.
+    fn pace(&self) -> Option<SignedDuration> {
+        let done = self
+            .clusters
+            .iter()
+            .filter(|c| c.state == Some(Standing::Done));
+        let took: Vec<SignedDuration> = done
+            .filter_map(|c| Some(c.ended?.duration_since(c.began?)))
+            .collect();
+        let count = i32::try_from(took.len()).ok().filter(|count| *count > 0)?;
+        Some(took.into_iter().sum::<SignedDuration>() / count)
+    }
+
+    /// How many clusters' runs haven't stopped yet.
+    fn left(&self) -> usize {
+        let open = |c: &ClusterProgress| matches!(c.state, None | Some(Standing::Running));
+        self.count(open)
+    }
 }
+
+/// A run that is longer without a word is worth a look: its steps say every few seconds what they wait for.
+const SILENCE: SignedDuration = SignedDuration::from_mins(15);
 
 /// Why a rollout can't be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +179,7 @@ impl Progress {
         let rollout = rollout_of(&history)?;
         let mut begun: BTreeMap<&str, &StepPath> = BTreeMap::new();
         let mut windows: BTreeMap<&str, &Step> = BTreeMap::new();
+        let mut soaks: BTreeMap<&str, Timestamp> = BTreeMap::new();
         for (path, step) in &history.steps {
             let cluster = step.args.get("member").and_then(|member| member.as_str());
             match (step.op.as_str(), cluster) {
@@ -119,6 +189,11 @@ impl Progress {
                     if let [.., cluster, _] = labels.as_slice() {
                         windows.insert(cluster, step);
                     }
+                }
+                (Sleep::NAME, _) if step.phase != Phase::Done => {
+                    let until = step.witnesses.last().map(Timestamp::deserialize);
+                    let ring = path.as_str().split('/').next();
+                    soaks.extend(ring.zip(until.and_then(Result::ok)));
                 }
                 _ => {}
             }
@@ -131,28 +206,41 @@ impl Progress {
         let specs = Specs::of(runs, id);
         let mut rings = Vec::new();
         for ring in &rollout.rings {
-            let mut clusters = Vec::new();
+            let (mut clusters, mut hours) = (Vec::new(), Vec::new());
             for entry in &ring.clusters {
                 let name = entry.name.as_str();
                 let path = begun.get(name);
                 let said = path
                     .and_then(|path| outcomes.get(path))
                     .map(|result| outcome(result));
+                let step = path.and_then(|path| history.steps.get(*path));
                 let begun = path.is_some();
                 let done = said.is_some_and(Standing::is_well);
                 let mut cluster = ClusterProgress {
                     cluster: name.to_owned(),
                     state: said.or(begun.then_some(Standing::Running)),
                     waits: windows.get(name).map(|step| waits(step)),
+                    began: step.and_then(|step| step.began),
+                    ended: step.and_then(|step| step.ended),
+                    heard: None,
                     job: None,
                 };
                 // What the journal says of the others may be old by now.
                 if !done && begun && (said.is_some() || !running) {
                     let job = now(runs, &specs, id, name)?;
                     cluster.state = Some(job.state);
+                    if job.state == Standing::Done {
+                        // Somebody continued it, and the rollout doesn't know when it was done.
+                        cluster.ended = None;
+                    }
                     cluster.job = Some(job).filter(|job| job.state != Standing::Done);
                 } else if !begun && specs.skipped(name).map_err(RunsError::from)?.is_some() {
                     cluster.state = Some(Standing::Skipped);
+                }
+                if cluster.state == Some(Standing::Running) {
+                    cluster.heard = heard(runs, &runs.last_attempt(&format!("{id}.{name}")));
+                } else if cluster.state.is_none() {
+                    windows_of(entry, &mut hours);
                 }
                 clusters.push(cluster);
             }
@@ -160,14 +248,22 @@ impl Progress {
                 ring: ring.name.clone(),
                 budget: ring.budget,
                 limit: ring.limit,
+                approve: ring.approve,
+                soak: ring.soak,
+                soaks_until: soaks.get(ring.name.as_str()).copied(),
+                windows: hours,
                 clusters,
             });
         }
+        let state = standing(&history, running);
         Ok(Self {
             rollout: id.to_owned(),
             fleet: rollout.fleet,
             playbook: rollout.playbook,
-            state: standing(&history, running),
+            state,
+            stopped: why(&history, state),
+            began: history.began,
+            last: history.last,
             rings,
         })
     }
@@ -176,6 +272,50 @@ impl Progress {
     pub fn clusters(&self) -> impl Iterator<Item = &ClusterProgress> {
         self.rings.iter().flat_map(|ring| &ring.clusters)
     }
+
+    /// Whether nothing of it will change any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(
+            self.state,
+            Standing::Done | Standing::Refused | Standing::Failed | Standing::Aborted
+        )
+    }
+
+    /// How long what is left takes if clusters take as long as those before them, soaks included. None where nothing is left,
+    /// or no cluster is done yet. Windows, questions, and whatever stops on the way come on top.
+    #[must_use]
+    pub fn left(&self, now: Timestamp) -> Option<SignedDuration> {
+        let mut known = None;
+        let mut left = SignedDuration::ZERO;
+        for ring in &self.rings {
+            known = ring.pace().or(known);
+            let soak = match (ring.soaks_until, ring.soak) {
+                (Some(until), _) => until.duration_since(now).max(SignedDuration::ZERO),
+                (None, Some(soak)) if ring.left() > 0 => SignedDuration::try_from(soak.0).ok()?,
+                _ => SignedDuration::ZERO,
+            };
+            left += soak;
+            if ring.left() > 0 {
+                let rounds = ring.left().div_ceil(ring.limit.max(1) as usize);
+                left += known? * i32::try_from(rounds).ok()?;
+            }
+        }
+        (left > SignedDuration::ZERO).then_some(left)
+    }
+}
+
+/// When a run last wrote something down.
+fn heard(runs: &Runs, run: &str) -> Option<Timestamp> {
+    let folder = runs.place_of(run);
+    let written =
+        [JOURNAL, EVENTS].map(|name| fs::metadata(folder.join(name)).ok()?.modified().ok());
+    written.into_iter().flatten().max()?.try_into().ok()
+}
+
+/// Adds a cluster's window to those that are known.
+fn windows_of(entry: &Entry, known: &mut Vec<Hours>) {
+    known.extend(entry.window.clone().filter(|hours| !known.contains(hours)));
 }
 
 /// How a cluster's run stands, which may have been taken out of its rollout.

@@ -1,5 +1,6 @@
 //! A report of a run as one HTML file that needs nothing else: no script, no font, no network.
 
+mod rollout;
 mod steps;
 mod timeline;
 mod words;
@@ -12,6 +13,7 @@ use lockstep_modules::contract::cx::LogLevel;
 use super::date;
 use super::harmless::harmless;
 use crate::account::{Account, State, Step, Turn, What, span};
+pub(crate) use rollout::{View, is_report, overview};
 use words::{by_wave, count, step_tone, text, time, took};
 
 const STYLE: &str = include_str!("html/style.css");
@@ -19,12 +21,33 @@ const STYLE: &str = include_str!("html/style.css");
 /// Nothing may be fetched or run, whatever a member printed.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
+/// What every page says that it was made by.
+const GENERATOR: &str = "lockstep report";
+
 /// Gates that are shown without a fold.
 const FEW: usize = 40;
 
 /// The report of a run. `suggestions` are what can be typed, where it waits for somebody.
 pub(crate) fn page(account: &Account, suggestions: Option<&str>) -> String {
     let title = format!("{}: {}", account.run, account.state.word());
+    let body = html! {
+        (head(account))
+        main {
+            (troubles(account))
+            (standing(account, suggestions))
+            (changes(account))
+            (timeline::section(account))
+            (turns(account))
+            (gates(account))
+            (steps::section(account))
+        }
+        footer { "lockstep " (text(&account.lockstep)) ", times in UTC" }
+    };
+    document(&title, None, "", &body)
+}
+
+/// A page with this body. It is loaded again after so many seconds, and has these styles beside those of all pages.
+fn document(title: &str, refresh: Option<u64>, styles: &str, body: &Markup) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -32,24 +55,14 @@ pub(crate) fn page(account: &Account, suggestions: Option<&str>) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
+                meta name="generator" content=(GENERATOR);
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
+                @if let Some(seconds) = refresh { meta http-equiv="refresh" content=(seconds); }
                 link rel="icon" href="data:,";
-                title { (text(&title)) }
-                style { (PreEscaped(STYLE)) }
+                title { (text(title)) }
+                style { (PreEscaped(STYLE)) (PreEscaped(styles)) }
             }
-            body {
-                (head(account))
-                main {
-                    (troubles(account))
-                    (standing(account, suggestions))
-                    (changes(account))
-                    (timeline::section(account))
-                    (turns(account))
-                    (gates(account))
-                    (steps::section(account))
-                }
-                footer { "lockstep " (text(&account.lockstep)) ", times in UTC" }
-            }
+            body { (body) }
         }
     }
     .into_string()

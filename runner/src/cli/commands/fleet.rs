@@ -5,6 +5,8 @@ mod exec;
 mod init;
 mod list;
 mod named;
+mod pages;
+mod report;
 mod rollout;
 mod status;
 mod survey;
@@ -50,6 +52,8 @@ enum FleetCommand {
     Rollout(rollout::RolloutArgs),
     /// Show how far a rollout is
     Status(status::StatusArgs),
+    /// Write a report of a rollout, or its pages again and again
+    Report(report::ReportArgs),
     /// List the clusters whose runs stopped before their end, and why
     Held(status::HeldArgs),
     /// Continue the runs of clusters that stopped before their end
@@ -82,6 +86,7 @@ pub(crate) fn fleet(app: &App<'_>, args: &FleetArgs) -> Result<Exit, Fault> {
         FleetCommand::Plan(args) => survey::plan(app, file, args),
         FleetCommand::Rollout(args) => rollout::rollout(app, file, args),
         FleetCommand::Status(args) => status::status(app, args),
+        FleetCommand::Report(args) => report::report(app, args),
         FleetCommand::Held(args) => status::held(app, args),
         FleetCommand::Resume(args) => control::resume(app, args),
         FleetCommand::Skip(args) => control::skip(app, args),

@@ -1,7 +1,7 @@
 //! `report`: a run as one file, for whoever wasn't there.
 
-use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -59,24 +59,27 @@ pub(crate) fn report(app: &App<'_>, args: &ReportArgs) -> Result<Exit, Fault> {
         let _ = std::io::stdout().write_all(text.as_bytes());
         return Ok(exit);
     }
-    // A report of the usual name is made again and again as the run continues; another file may be somebody's.
-    let over = match (args.force, *path == usual) {
-        (true, _) => Over::Anything,
-        (false, true) => Over::File,
-        (false, false) => Over::Nothing,
-    };
-    let written = private::place(path, &text, private::PRIVATE, over);
-    written.map_err(|error| {
-        let fault = Fault::usage(format!("{} can't be written: {error}", path.display()));
-        match error.kind() {
-            ErrorKind::AlreadyExists => fault.help("overwrite it with --force"),
-            _ => fault.help("name another file with -o, or - for standard output"),
-        }
-    })?;
+    write(path, &text, *path == usual, args.force)?;
     if app.global.json {
         print::json(&json!({"run": account.run, "report": path, "bytes": text.len()}));
     } else {
         out!("{}", path.display());
     }
     Ok(exit)
+}
+
+/// Writes a report. One of the usual name is made again and again as the run continues; another file may be somebody's.
+pub(super) fn write(path: &Path, text: &str, usual: bool, force: bool) -> Result<(), Fault> {
+    let over = match (force, usual) {
+        (true, _) => Over::Anything,
+        (false, true) => Over::File,
+        (false, false) => Over::Nothing,
+    };
+    private::place(path, text, private::PRIVATE, over).map_err(|error| {
+        let fault = Fault::usage(format!("{} can't be written: {error}", path.display()));
+        match error.kind() {
+            ErrorKind::AlreadyExists => fault.help("overwrite it with --force"),
+            _ => fault.help("name another file with -o, or - for standard output"),
+        }
+    })
 }
