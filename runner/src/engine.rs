@@ -21,6 +21,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
 use lockstep_modules::contract::error::{Kind, OpError};
 use lockstep_modules::contract::op::{Effect, OpDef};
 use lockstep_modules::contract::schema::{Member, required};
@@ -34,7 +35,7 @@ use crate::journal::{By, Choice, Head, Journal, Record, Suspended};
 use crate::path::StepPath;
 use crate::script::{Demand, Script};
 use attempt::{Attempt, Verdict};
-use host::{RunHost, Witness};
+use host::{RunHost, Wait, Witness};
 
 pub(crate) use approved::{Approved, Planned};
 pub use divergence::Divergence;
@@ -49,6 +50,7 @@ pub struct Engine {
     tools: Tools,
     host: Rc<RunHost>,
     witnesses: mpsc::UnboundedReceiver<Witness>,
+    waits: mpsc::UnboundedReceiver<Wait>,
     steps: BTreeMap<StepPath, Live>,
     effects: FuturesUnordered<LocalBoxFuture<'static, (StepPath, Verdict)>>,
     held: Vec<Held>,
@@ -78,6 +80,8 @@ struct Live {
     restarts: u32,
     left: Vec<Value>,
     began: tokio::time::Instant,
+    /// It does nothing but wait until then.
+    waits: Option<Timestamp>,
 }
 
 /// Where a step is on its way into the world.
@@ -92,14 +96,16 @@ impl Engine {
     #[must_use]
     pub fn new(script: Script, journal: Box<dyn Journal>, mut tools: Tools) -> Self {
         let (sender, witnesses) = mpsc::unbounded_channel();
+        let (waiting, waits) = mpsc::unbounded_channel();
         tools.events = tools.events.hiding(Rc::clone(&tools.secrets));
-        let host = RunHost::new(&tools, sender);
+        let host = RunHost::new(&tools, sender, waiting);
         Self {
             script,
             journal,
             tools,
             host: Rc::new(host),
             witnesses,
+            waits,
             steps: BTreeMap::new(),
             effects: FuturesUnordered::new(),
             held: Vec::new(),
@@ -164,6 +170,9 @@ impl Engine {
             if self.effects.is_empty() {
                 return self.pause();
             }
+            if let Some(until) = self.only_waits() {
+                return self.wait_elsewhere(until);
+            }
             if let Some(finish) = self.next().await? {
                 return Ok(finish);
             }
@@ -177,6 +186,10 @@ impl Engine {
             biased;
             Ok(()) = self.tools.stop.changed() => self.interrupted(),
             Some(witness) = self.witnesses.recv() => self.witnessed(witness).map(|()| None),
+            Some(wait) = self.waits.recv() => {
+                self.steps.entry(wait.path).and_modify(|live| live.waits = Some(wait.until));
+                Ok(None)
+            }
             Some((path, verdict)) = self.effects.next() => self.settle(&path, verdict).map(|()| None),
         }
     }
@@ -286,6 +299,7 @@ impl Engine {
                 restarts: 0,
                 left,
                 began,
+                waits: None,
             },
         );
         Ok(())
@@ -293,9 +307,10 @@ impl Engine {
 
     /// Sets a live step going. Its start is on disk.
     fn begin(&mut self, path: &StepPath, how: Begin, after: Duration) {
-        let Some(live) = self.steps.get(path) else {
+        let Some(live) = self.steps.get_mut(path) else {
             return;
         };
+        live.waits = None;
         let step = live.info();
         let timeout = live.call.options.timeout.unwrap_or(live.def.timeout);
         self.tools.events.emit(match how {

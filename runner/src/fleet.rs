@@ -6,6 +6,7 @@
 
 mod audit;
 mod check;
+mod due;
 mod executor;
 mod file;
 mod jobs;
@@ -20,6 +21,7 @@ use lockstep_modules::contract::op::{Module, Registry};
 
 pub use audit::{AuditEntry, audit};
 pub use check::{FleetCheck, FleetReport};
+pub(crate) use due::due;
 pub use executor::ExecutorConfig;
 pub use file::{Fleet, FleetCluster, FleetError};
 pub use jobs::Jobs;

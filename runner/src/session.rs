@@ -69,6 +69,8 @@ pub struct Front {
     pub stop: watch::Receiver<Stop>,
     /// A failure is delivered to the playbook instead of holding the run.
     pub deliver_failures: bool,
+    /// Where nothing is left but to wait for a time, the run pauses until then.
+    pub no_wait: bool,
 }
 
 /// How a session ended, and what it takes to show that.
@@ -214,6 +216,7 @@ impl Session {
             secrets: Rc::new(self.secrets),
             stop: front.stop,
             deliver_failures: front.deliver_failures,
+            no_wait: front.no_wait,
             approved: self.approved,
             who: self.who,
         };

@@ -56,6 +56,8 @@ pub struct Trial {
     pub answer: Answer,
     /// A failure is delivered instead of holding the run.
     pub deliver_failures: bool,
+    /// Where nothing is left but to wait for a time, a process ends until then.
+    pub no_wait: bool,
     /// What plays it. Another one with the same journal is another process that took the run up.
     pub controller: String,
     /// The way of a process to the cluster.
@@ -135,6 +137,7 @@ impl Trial {
             heard: Heard::Everything,
             answer: Answer::Nobody,
             deliver_failures: false,
+            no_wait: false,
             controller: "first".to_owned(),
             way: Rc::new(|twin| Rc::new(twin)),
             piece,
@@ -296,6 +299,7 @@ impl Trial {
             secrets: Rc::new(secrets),
             stop,
             deliver_failures: self.deliver_failures,
+            no_wait: self.no_wait,
             approved: None,
             who: WHO.to_owned(),
         };

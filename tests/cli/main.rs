@@ -27,4 +27,5 @@ mod site;
 mod structure;
 mod tidy;
 mod trust;
+mod unattended;
 mod watch;

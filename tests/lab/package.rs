@@ -163,7 +163,30 @@ fn the_package_is_installed_into_a_clean_root_and_works_there() {
         );
     }
     pages_can_be_read(&clean.join("usr/share/man/man1"));
+    timer_is_off(&clean, folder.path());
     done(as_root(Path::new("rm")).arg("-rf").arg(&clean));
+}
+
+/// The timer that continues rollouts is there for whoever turns it on, and makes sense to systemd.
+fn timer_is_off(clean: &Path, folder: &Path) {
+    let units = clean.join("usr/lib/systemd/user");
+    let found: BTreeSet<String> = fs::read_dir(&units)
+        .unwrap()
+        .map(|unit| unit.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let names = ["lockstep-fleet.service", "lockstep-fleet.timer"];
+    assert_eq!(found, names.map(str::to_owned).into(), "nothing enables it");
+    assert!(!clean.join("etc/systemd").exists());
+    let mut verify = Command::new("systemd-analyze");
+    verify.args(["verify", "--user", "--man=no"]).env("XDG_RUNTIME_DIR", folder);
+    for name in names {
+        let text = fs::read_to_string(units.join(name)).unwrap();
+        // It looks for the program where it isn't on this machine.
+        write(&folder.join(name), &text.replace("/usr/bin/lockstep", &lockstep()));
+        verify.arg(folder.join(name));
+    }
+    let output = verify.output().expect("systemd-analyze: tests/run installs it");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
 /// Every page of the manual is rendered without a complaint, and says whose it is.

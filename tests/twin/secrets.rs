@@ -154,6 +154,7 @@ fn process(
             secrets: Rc::new(secrets),
             stop,
             deliver_failures: false,
+            no_wait: false,
             approved: None,
             who: "me".to_owned(),
         };

@@ -32,6 +32,7 @@ async fn played(session: Session) -> (Played, usize) {
         asker: Rc::new(Answer::Yes),
         stop,
         deliver_failures: false,
+        no_wait: false,
     };
     let played = session.play(front).await.unwrap();
     let mut count = 0;

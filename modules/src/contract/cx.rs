@@ -70,6 +70,8 @@ pub enum Note<'a> {
         /// What is being done or waited for.
         text: String,
     },
+    /// It does nothing but wait until then, and would find that by itself if it was begun anew.
+    Waits(Timestamp),
     /// A command went to a member and this came back.
     Command {
         /// The member.
@@ -517,6 +519,12 @@ impl Cx {
     pub fn progress(&self, done: u64, total: Option<u64>, text: impl Into<String>) {
         self.reported.set(true);
         self.tell(done, total, text.into());
+    }
+
+    /// Says that nothing but time has to pass until then: whatever becomes of this process, the step continues from what is
+    /// recorded or from the clock. The run may end meanwhile.
+    pub fn waits(&self, until: Timestamp) {
+        self.host.note(&self.path, Note::Waits(until));
     }
 
     /// Says a line, for the log.

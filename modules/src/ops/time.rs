@@ -97,6 +97,7 @@ impl Op for Sleep {
             .saturating_add(args.span.0)
             .unwrap_or(Timestamp::MAX);
         cx.witness(&until).await?;
+        cx.waits(until);
         tokio::time::sleep(args.span.0).await;
         Ok(SleepOut {
             until: until.to_string(),
@@ -109,7 +110,10 @@ impl Op for Sleep {
             Some(until) if cx.now() >= until => Probe::Done(SleepOut {
                 until: until.to_string(),
             }),
-            Some(_) => Probe::Running,
+            Some(until) => {
+                cx.waits(until);
+                Probe::Running
+            }
         })
     }
 }

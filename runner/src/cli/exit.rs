@@ -40,7 +40,7 @@ pub enum Exit {
     Refused = 3,
     /// The run is held at a step; resume it.
     Held = 4,
-    /// The run was interrupted; resume it.
+    /// The run was interrupted, or waits for its time; resume it.
     Suspended = 5,
     /// The run is in use by another process.
     Locked = 6,

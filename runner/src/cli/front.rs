@@ -71,6 +71,18 @@ pub(super) fn who() -> String {
     format!("{user}@{}", host())
 }
 
+/// What becomes of a run that has nothing to do but wait for a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// It is waited for.
+    #[default]
+    Here,
+    /// The process ends, and another one continues the run when it is time.
+    Elsewhere,
+    /// The run pauses until somebody continues it, and begins nothing before.
+    Paused,
+}
+
 /// How a run is shown, and who answers, while it is played on the command line.
 pub(super) struct Front {
     pub(super) shown: Shown,
@@ -78,6 +90,7 @@ pub(super) struct Front {
     pub(super) yes: bool,
     /// A failure is delivered to the playbook instead of holding the run.
     pub(super) deliver_failures: bool,
+    pub(super) waits: Waits,
     /// How many seconds pass in one of ours, in a paused runtime; none for its own clock.
     pub(super) speed: Option<f64>,
 }
@@ -89,6 +102,7 @@ impl Front {
             shown,
             yes: false,
             deliver_failures: true,
+            waits: Waits::Here,
             speed: None,
         }
     }
@@ -97,6 +111,9 @@ impl Front {
     pub(super) async fn play(self, session: Session) -> Result<Played, EngineError> {
         let screen = self.shown.screen();
         let (sender, stop) = watch::channel(Stop::No);
+        if self.waits == Waits::Paused {
+            sender.send_replace(Stop::Drain);
+        }
         let asker: Rc<dyn Asker> = if self.yes {
             Rc::new(Answer::Yes)
         } else {
@@ -108,6 +125,7 @@ impl Front {
             asker,
             stop,
             deliver_failures: self.deliver_failures,
+            no_wait: self.waits == Waits::Elsewhere,
         });
         match (self.speed, screen) {
             (Some(speed), _) => until_interrupted(paced(run, speed), sender).await,
@@ -229,6 +247,7 @@ fn as_json(outcome: &Played) -> Value {
         Finish::Done(value) => ("result", value.clone()),
         Finish::Failed(failure) => ("failure", json!(failure)),
         Finish::Held(held) | Finish::Refused(held) => ("steps", steps(held)),
+        Finish::Suspended(Suspended::Waiting(until)) => ("until", json!(until)),
         Finish::Suspended(why) => ("why", json!(why.to_string())),
         Finish::Aborted => return json!({"run": outcome.id, "outcome": outcome.finish.outcome()}),
     };
@@ -250,6 +269,9 @@ fn in_words(outcome: &Played, verbose: bool) {
         }
         Finish::Refused(held) => refusal(id, held.iter().map(|h| &h.failure)),
         Finish::Suspended(Suspended::Fenced(why)) => out!("{id} pauses: {why}"),
+        Finish::Suspended(why @ Suspended::Waiting(_)) => out!(
+            "{id} {why}; nothing runs until then\nContinue it then with: lockstep fleet continue -r {id}"
+        ),
         Finish::Suspended(why) => {
             out!("{id} is paused: {why}\nContinue with: lockstep resume {id}");
         }

@@ -1,9 +1,10 @@
 //! How a run comes to a pause or an end, and what it may not leave behind then.
 
+use jiff::Timestamp;
 use lockstep_modules::contract::error::Kind;
 use serde_json::{Value, json};
 
-use super::{Engine, EngineError, Finish};
+use super::{Engine, EngineError, Finish, Stop};
 use crate::failure::{Failure, LEFT_ON};
 use crate::journal::{Record, Suspended};
 
@@ -23,6 +24,25 @@ impl Engine {
         let why = Suspended::Held(paths);
         self.append(&[Record::Suspend { why }])?;
         Ok(Finish::Held(std::mem::take(&mut self.held)))
+    }
+
+    /// Until when every step that is under way waits, where the run needn't be there meanwhile.
+    pub(super) fn only_waits(&self) -> Option<Timestamp> {
+        if !self.tools.no_wait && self.stop == Stop::No && self.held.is_empty() {
+            return None;
+        }
+        let until: Option<Vec<Timestamp>> = self.steps.values().map(|live| live.waits).collect();
+        until?.into_iter().min()
+    }
+
+    /// Pauses, with all that is under way waiting for its time.
+    pub(super) fn wait_elsewhere(&mut self, until: Timestamp) -> Result<Finish, EngineError> {
+        match (self.held.is_empty(), self.stop) {
+            (false, _) => self.pause(),
+            (true, Stop::No) => self.suspend(Suspended::Waiting(until)),
+            // Whoever interrupted it says when it continues.
+            (true, _) => self.suspend(Suspended::UnderWay(self.steps.keys().cloned().collect())),
+        }
     }
 
     pub(super) fn suspend(&mut self, why: Suspended) -> Result<Finish, EngineError> {

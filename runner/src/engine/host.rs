@@ -31,6 +31,12 @@ pub(super) struct Witness {
     pub(super) written: oneshot::Sender<()>,
 }
 
+/// A step that does nothing but wait until then.
+pub(super) struct Wait {
+    pub(super) path: StepPath,
+    pub(super) until: Timestamp,
+}
+
 pub(super) struct RunHost {
     run: Run,
     /// What members compare before they begin anything, as long as the run has the cluster.
@@ -42,10 +48,15 @@ pub(super) struct RunHost {
     asker: Rc<dyn Asker>,
     pub(super) secrets: Rc<Secrets>,
     witnesses: mpsc::UnboundedSender<Witness>,
+    waits: mpsc::UnboundedSender<Wait>,
 }
 
 impl RunHost {
-    pub(super) fn new(tools: &Tools, witnesses: mpsc::UnboundedSender<Witness>) -> Self {
+    pub(super) fn new(
+        tools: &Tools,
+        witnesses: mpsc::UnboundedSender<Witness>,
+        waits: mpsc::UnboundedSender<Wait>,
+    ) -> Self {
         Self {
             run: tools.run.clone(),
             guard: RefCell::default(),
@@ -56,6 +67,7 @@ impl RunHost {
             asker: Rc::clone(&tools.asker),
             secrets: Rc::clone(&tools.secrets),
             witnesses,
+            waits,
         }
     }
 
@@ -124,11 +136,18 @@ impl Host for RunHost {
     }
 
     fn note(&self, path: &str, note: Note<'_>) {
+        if let Note::Waits(until) = note {
+            let path = path.into();
+            // Where nobody hears it the run is over.
+            let _ = self.waits.send(Wait { path, until });
+            return;
+        }
         if !self.events.follows_steps() && !matches!(note, Note::Log { .. }) {
             return;
         }
         let path = StepPath::from(path);
         self.events.emit(match note {
+            Note::Waits(_) => return,
             Note::Printed { member, lines } => match self.secrets.last_line(lines) {
                 Some(line) => Event::Printed {
                     path,

@@ -48,6 +48,8 @@ pub struct Tools {
     pub stop: watch::Receiver<Stop>,
     /// A failure is delivered to the playbook instead of holding the run.
     pub deliver_failures: bool,
+    /// Where nothing is left but to wait for a time, the run pauses until then.
+    pub no_wait: bool,
     /// The run may do this and nothing else.
     pub approved: Option<Approved>,
     /// Who runs it, as `user@host`.

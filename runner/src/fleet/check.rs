@@ -22,7 +22,7 @@ use crate::bundle::Finder;
 use crate::config::Notify;
 use crate::engine::{Answer, Decisions, Finish};
 use crate::failure::Failure;
-use crate::journal::Crash;
+use crate::journal::{Crash, Suspended};
 use crate::script::Script;
 use crate::trial::{Ended, Piece, Trial};
 
@@ -67,6 +67,8 @@ struct Case {
     rollout: Rollout,
     courses: Vec<(Member, Course)>,
     answer: Answer,
+    /// A process ends where nothing is left but to wait.
+    no_wait: bool,
     /// At which append the controller is killed, in which process.
     kills: BTreeMap<usize, Crash>,
     /// For how long it is away then.
@@ -166,6 +168,7 @@ impl Case {
             rollout,
             courses,
             answer: Answer::Yes,
+            no_wait: false,
             kills: BTreeMap::new(),
             away: Duration::ZERO,
             skips: 0,
@@ -187,6 +190,7 @@ impl Case {
                 ),
                 kills: [(process, crash)].into(),
                 away: Duration::from_secs(hours * 3600),
+                no_wait: hours > 0,
                 ..Self::regular(clusters)
             })
         })
@@ -255,6 +259,7 @@ impl Case {
             kills,
             away: Duration::from_secs(lot.u64(0..20_000)),
             skips: lot.usize(0..3),
+            no_wait: lot.bool(),
         }
     }
 
@@ -279,6 +284,7 @@ impl Case {
         let way = fleet.clone();
         trial.way = Rc::new(move |twin| way.way(twin));
         trial.answer = self.answer;
+        trial.no_wait = self.no_wait;
         let mut appends = Vec::new();
         for process in 0..SITTINGS {
             let ended = match (process, self.kills.get(&process)) {
@@ -293,6 +299,10 @@ impl Case {
                     return Ok(appends);
                 }
                 Ended::Killed => trial.wait(self.away),
+                Ended::Finish(Finish::Suspended(Suspended::Waiting(until))) => {
+                    let now = trial.world.timestamp(trial.world.now);
+                    trial.wait(until.duration_since(now).unsigned_abs());
+                }
                 Ended::Finish(Finish::Held(_) | Finish::Refused(_)) => {
                     self.see_to(&fleet, &trial);
                     trial.answer = Answer::Yes;

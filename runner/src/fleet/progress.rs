@@ -15,7 +15,7 @@ use super::look::why;
 use super::rings::{Entry, Rollout};
 use super::{Specs, job};
 use crate::failure::Failure;
-use crate::journal::{History, Phase, Step};
+use crate::journal::{History, Phase, Step, Suspended};
 use crate::path::StepPath;
 use crate::runs::standing::standing;
 use crate::runs::{EVENTS, JOURNAL, Runs, RunsError};
@@ -31,6 +31,9 @@ pub struct Progress {
     pub playbook: String,
     /// Where the rollout's own run stands.
     pub state: Standing,
+    /// Until when nothing of it has to be done, where no process is there meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_until: Option<Timestamp>,
     /// Why it stopped there, in a line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
@@ -261,6 +264,10 @@ impl Progress {
             fleet: rollout.fleet,
             playbook: rollout.playbook,
             state,
+            waits_until: match (state, &history.suspended) {
+                (Standing::Suspended, Some(Suspended::Waiting(until))) => Some(*until),
+                _ => None,
+            },
             stopped: why(&history, state),
             began: history.began,
             last: history.last,

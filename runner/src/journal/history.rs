@@ -88,6 +88,8 @@ pub struct History {
     pub cancelled: Option<usize>,
     /// Why the run stopped, where it stopped in order and wasn't resumed since.
     pub(crate) suspended: Option<Suspended>,
+    /// The time until which it last stopped to wait, where it didn't stop for another reason since.
+    pub(crate) waited: Option<Timestamp>,
     /// The end, where it was reached.
     pub end: Option<Result<Value, Failure>>,
 }
@@ -115,6 +117,7 @@ impl History {
             observed: None,
             cancelled: None,
             suspended: None,
+            waited: None,
             end: None,
         };
         for (line, (at, record)) in records {
@@ -166,7 +169,13 @@ impl History {
                     return Err(format!("{path} is asked for twice"));
                 }
             }
-            Record::Suspend { why } => self.suspended = Some(why),
+            Record::Suspend { why } => {
+                self.waited = match why {
+                    Suspended::Waiting(until) => Some(until),
+                    _ => None,
+                };
+                self.suspended = Some(why);
+            }
             Record::Resume { observed, .. } => {
                 self.resumes += 1;
                 if !observed.is_empty() {

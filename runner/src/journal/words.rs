@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::path::StepPath;
@@ -77,6 +78,8 @@ pub enum Suspended {
     Drained(usize),
     /// The operator interrupted it while these steps were under way.
     UnderWay(Vec<StepPath>),
+    /// Nothing of it has to be done before this time.
+    Waiting(Timestamp),
     /// The cluster is another run's, or was changed by something else: in a sentence that says what can be done.
     Fenced(String),
     /// As journals before format 4 have it: in a sentence.
@@ -94,6 +97,7 @@ impl fmt::Display for Suspended {
                 let steps = steps.join(", ");
                 write!(f, "interrupted while these steps were running: {steps}")
             }
+            Self::Waiting(until) => write!(f, "waits until {}", until.strftime("%F %T UTC")),
             Self::Fenced(why) | Self::Other(why) => f.write_str(why),
         }
     }
@@ -127,6 +131,7 @@ mod tests {
             Suspended::Held(vec!["A/exec#1".into()]),
             Suspended::Drained(2),
             Suspended::UnderWay(vec!["A/exec#1".into()]),
+            Suspended::Waiting("2026-11-30T01:00:00Z".parse().unwrap()),
             Suspended::Fenced("it is another run's".to_owned()),
         ];
         for why in all {

@@ -234,6 +234,7 @@ impl Op for Window {
                 });
             }
             cx.progress(0, None, format!("opens at {:.0}", next.opens));
+            cx.waits(next.opens);
             // The clock may be set meanwhile: it is looked at again within the hour.
             let left = next.opens.duration_since(now).unsigned_abs();
             tokio::time::sleep(left.min(Duration::from_secs(3600))).await;

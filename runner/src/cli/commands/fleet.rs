@@ -1,6 +1,7 @@
 //! `fleet`: many clusters, ring by ring.
 
 mod control;
+mod due;
 mod exec;
 mod init;
 mod list;

@@ -8,7 +8,7 @@ use lockstep_modules::contract::cluster::MemberConfig;
 use crate::bundle::{Main, Playbooks};
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{Front, runtime, tell, who};
+use crate::cli::front::{Front, Waits, runtime, tell, who};
 use crate::cli::global::Global;
 use crate::cli::mistakes::near_file;
 use crate::cli::params::{self, Params};
@@ -127,6 +127,7 @@ pub(crate) fn play(
         shown: Shown::of_run(app.global),
         yes: args.yes,
         deliver_failures: args.on_failure == DELIVER,
+        waits: Waits::Here,
         speed,
     };
     Ok(runtime.block_on(front.play(session))?)

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::playbook::{DELIVER, main_of};
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{Front, runtime, tell, who};
+use crate::cli::front::{Front, Waits, runtime, tell, who};
 use crate::cli::global::Global;
 use crate::cli::shown::{Shown, is_screen};
 use crate::cli::{modules, params, print, target};
@@ -55,6 +55,8 @@ pub(crate) struct ResumeArgs {
     /// On a further failure: hold the run, or pass the failure to the playbook
     #[arg(long, value_name = "WHAT", value_parser = ["hold", DELIVER], default_value = "hold")]
     on_failure: String,
+    #[arg(skip)]
+    waits: Waits,
 }
 
 /// What is decided without naming a step.
@@ -80,6 +82,13 @@ impl From<How> for ResumeArgs {
             how,
             ..Self::default()
         }
+    }
+}
+
+impl ResumeArgs {
+    /// The same, with this where the run has nothing to do but wait.
+    pub(super) fn waiting(self, waits: Waits) -> Self {
+        Self { waits, ..self }
     }
 }
 
@@ -202,6 +211,7 @@ pub(super) fn played(
         shown,
         yes: is_set(|args| args.how.yes),
         deliver_failures: is_set(|args| args.on_failure == DELIVER),
+        waits: resumed.map_or(Waits::Here, |args| args.waits),
         speed,
     };
     if looks && matches!(front.shown, Shown::All { .. }) && !is_screen() {

@@ -157,11 +157,14 @@ fn standing(view: &View<'_>) -> Markup {
     html! {
         @if *state != Standing::Running && *state != Standing::Done {
             section.notice.(tone(*state)) aria-label="Why it stopped there" {
-                h2 { "The rollout is " (state.word()) }
+                h2 { @if view.progress.waits_until.is_some() { "The rollout waits" } @else { "The rollout is " (state.word()) } }
                 @match (view.suggestions, stopped) {
                     (Some(suggestions), _) => pre { (harmless(suggestions)) },
                     (None, Some(why)) => p { (text(why)) },
                     (None, None) => {}
+                }
+                @if view.progress.waits_until.is_some() {
+                    p { "Nothing runs until then. The timer continues it, or " code { "lockstep fleet continue" } }
                 }
             }
         }

@@ -7,16 +7,17 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use serde_json::{Value, json};
 
+use super::due;
 use super::exec::{begin, line};
 use super::named::{Which, begun};
 use crate::cli::app::App;
-use crate::cli::commands::resume::{self, Common, continue_run};
+use crate::cli::commands::resume::{self, Common, How, continue_run};
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::who;
+use crate::cli::front::{Waits, who};
 use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::clock;
-use crate::fleet::{Skip, Specs, job};
+use crate::fleet::{Progress, Skip, Specs, job};
 use crate::runs::{Runs, host};
 
 /// Which clusters' runs are continued.
@@ -28,7 +29,7 @@ pub(crate) struct ResumeArgs {
     #[command(flatten)]
     which: Which,
     #[command(flatten)]
-    how: resume::How,
+    how: How,
 }
 
 /// Which clusters are taken out.
@@ -56,6 +57,12 @@ pub(crate) struct PauseArgs {
 pub(crate) struct ContinueArgs {
     #[command(flatten)]
     which: Which,
+    /// Where nothing is left but to wait for a window or a soak, end with code 5, and say when to continue
+    #[arg(long)]
+    no_wait: bool,
+    /// Continue all rollouts that ended with --no-wait and whose time has come, in this way; what a timer calls
+    #[arg(long, conflicts_with_all = ["rollout", "yes"])]
+    due: bool,
     /// Answer yes to every prompt: start rings that need approval, and leave behind clusters that are not done
     #[arg(long)]
     yes: bool,
@@ -179,6 +186,10 @@ pub(crate) fn pause(app: &App<'_>, args: &PauseArgs) -> Result<Exit, Fault> {
     let runs = app.runs()?;
     let rollout = args.which.find(&runs)?;
     begun(&runs, &rollout)?;
+    let waits = Progress::of(&runs, &rollout)?.waits_until.is_some();
+    if waits && !runs.is_running(&rollout) {
+        return pause_waiting(app, &rollout);
+    }
     let Some((process, at)) = runs.process_of(&rollout) else {
         say(
             app,
@@ -209,6 +220,17 @@ pub(crate) fn pause(app: &App<'_>, args: &PauseArgs) -> Result<Exit, Fault> {
     Ok(Exit::Done)
 }
 
+/// Pauses a rollout that waits for its time without a process, so that no timer continues it.
+fn pause_waiting(app: &App<'_>, rollout: &str) -> Result<Exit, Fault> {
+    let how = resume::ResumeArgs::from(How::default()).waiting(Waits::Paused);
+    resume::played(app, &Common::of(rollout), Some(&how), Shown::Nothing)?;
+    let text = format!(
+        "{rollout} is paused, and is continued by nobody but you.\nContinue it with: lockstep fleet continue -r {rollout}"
+    );
+    say(app, &json!({"rollout": rollout, "running": false}), &text);
+    Ok(Exit::Done)
+}
+
 /// Prints what was done: for people, or for programs.
 fn say(app: &App<'_>, value: &Value, text: &str) {
     if app.global.json {
@@ -220,14 +242,22 @@ fn say(app: &App<'_>, value: &Value, text: &str) {
 
 /// Continues a rollout.
 pub(crate) fn carry_on(app: &App<'_>, args: &ContinueArgs) -> Result<Exit, Fault> {
+    if args.due {
+        return due::carry_on(app);
+    }
     let runs = app.runs()?;
     let rollout = args.which.find(&runs)?;
     begun(&runs, &rollout)?;
-    let how = resume::How {
+    let how = How {
         yes: args.yes,
-        ..resume::How::default()
+        ..How::default()
     };
-    continue_run(app, &Common::of(&rollout), Some(&how.into()))
+    let waits = match args.no_wait {
+        true => Waits::Elsewhere,
+        false => Waits::Here,
+    };
+    let how = resume::ResumeArgs::from(how).waiting(waits);
+    continue_run(app, &Common::of(&rollout), Some(&how))
 }
 
 /// Ends a rollout.

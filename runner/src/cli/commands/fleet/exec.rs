@@ -16,7 +16,7 @@ use crate::cli::commands::op;
 use crate::cli::commands::playbook::main_of;
 use crate::cli::commands::resume::{self, Common};
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{Front, runtime, who};
+use crate::cli::front::{Front, Waits, runtime, who};
 use crate::cli::global::Global;
 use crate::cli::shown::Shown;
 use crate::cli::{modules, params, print, target};
@@ -99,6 +99,7 @@ pub(super) fn begin(app: &App<'_>, runs: &Runs, run: &str, shown: Shown) -> Resu
         shown,
         yes: spec.yes,
         deliver_failures: false,
+        waits: Waits::Here,
         speed: app.global.pace,
     };
     runtime.block_on(front.play(session))?;

@@ -13,7 +13,7 @@ use crate::cli::app::App;
 use crate::cli::commands::playbook::main_of;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::fleets::read;
-use crate::cli::front::{Front, runtime, tell, who};
+use crate::cli::front::{Front, Waits, runtime, tell, who};
 use crate::cli::params::Params;
 use crate::cli::shown::Shown;
 use crate::cli::table::table;
@@ -37,6 +37,9 @@ pub(crate) struct RolloutArgs {
     /// Show the rings and check everything, but start nothing
     #[arg(long)]
     dry_run: bool,
+    /// Where nothing is left but to wait for a window or a soak, end with code 5, and say when to continue
+    #[arg(long)]
+    no_wait: bool,
     /// Answer yes to every prompt: start rings that need approval, and leave behind clusters that are not done
     #[arg(long)]
     yes: bool,
@@ -99,6 +102,10 @@ pub(crate) fn rollout(
         shown: Shown::of_run(app.global),
         yes: args.yes,
         deliver_failures: false,
+        waits: match args.no_wait {
+            true => Waits::Elsewhere,
+            false => Waits::Here,
+        },
         speed: None,
     };
     let played = runtime.block_on(front.play(session))?;

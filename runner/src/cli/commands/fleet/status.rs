@@ -129,11 +129,15 @@ fn show(progress: &Progress) {
             first.cluster
         );
     }
-    if matches!(
-        state,
-        Standing::Held | Standing::Suspended | Standing::BrokenOff
-    ) {
-        out!("Continue the rollout with: lockstep fleet continue");
+    match (progress.waits_until, state) {
+        (Some(until), _) => out!(
+            "It waits until {}; nothing runs until then. The timer continues it, or: lockstep fleet continue",
+            until.strftime("%F %T UTC")
+        ),
+        (None, Standing::Held | Standing::Suspended | Standing::BrokenOff) => {
+            out!("Continue the rollout with: lockstep fleet continue");
+        }
+        _ => {}
     }
 }
 

@@ -1,0 +1,109 @@
+//! Rollouts whose process ends where there is nothing to do but wait, and is begun again by a timer.
+
+use jiff::{Timestamp, ToSpan};
+use lockstep_tests::desk::Desk;
+use lockstep_tests::lab::wait_until;
+use serde_json::{Value, json};
+
+use crate::fleet::{desk, fleet, states};
+
+/// What is printed last, as JSON.
+fn last(printed: &str) -> Value {
+    serde_json::from_str(printed.lines().last().unwrap_or_default())
+        .unwrap_or_else(|error| panic!("{error}: {printed}"))
+}
+
+/// A fleet of two rings, of which the first soaks, and whose second is as given.
+fn soaking(span: &str, rest: &str) -> String {
+    fleet(&["paris"], rest, &[]).replace(
+        "select = \"canary=true\"",
+        &format!("select = \"canary=true\"\nsoak = {span:?}"),
+    )
+}
+
+fn begun(text: &str) -> (Desk, Timestamp) {
+    let desk = desk(text);
+    let rollout = ["fleet", "rollout", "update", "--no-wait", "--json"];
+    let ended = last(&desk.run(&rollout).exits(5));
+    assert_eq!(ended["outcome"], "suspended", "{ended}");
+    let until = ended["until"].as_str().unwrap().parse().unwrap();
+    (desk, until)
+}
+
+#[test]
+fn a_rollout_that_only_waits_ends_and_a_timer_continues_it() {
+    let (desk, until) = begun(&soaking("8s", ""));
+    assert_eq!(states(&desk), json!({"berlin": "done", "paris": null}));
+    let status = desk.run(&["fleet", "status"]).exits(5);
+    assert!(status.contains("nothing runs until then"), "{status}");
+    // Before its time it isn't touched.
+    let journal = desk.path("state/runs/rollout-1/journal.jsonl");
+    let before = std::fs::read(&journal).unwrap();
+    let _ = desk.run(&["fleet", "continue", "--due"]).exits(0);
+    if Timestamp::now() < until {
+        assert_eq!(std::fs::read(&journal).unwrap(), before);
+    }
+    wait_until("it isn't continued", || {
+        let _ = desk
+            .run(&["fleet", "continue", "--due", "--quiet"])
+            .exits(0);
+        states(&desk)["paris"] == "done"
+    });
+    assert!(Timestamp::now() >= until);
+    // What a process waited for isn't waited for again, and nothing is begun twice.
+    let text = std::fs::read_to_string(&journal).unwrap();
+    assert_eq!(
+        text.matches("{\"start\":{\"path\":\"canary/time.sleep#1\"")
+            .count(),
+        1,
+        "{text}"
+    );
+    for cluster in ["berlin", "paris"] {
+        let start = format!("{cluster}/cluster.run#1\",\"attempt\"");
+        assert_eq!(text.matches(&start).count(), 1, "{cluster}\n{text}");
+    }
+    // What is over isn't due.
+    assert_eq!(desk.run(&["fleet", "continue", "--due"]).exits(0), "");
+}
+
+#[test]
+fn a_window_is_waited_for_without_a_process() {
+    let now = Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    let at = |hours: i64| now.checked_add(hours.hours()).unwrap();
+    let hours = format!("{}-{}", at(2).strftime("%H:%M"), at(3).strftime("%H:%M"));
+    let text = fleet(&["paris"], "", &[]).replace(
+        "labels = { tier = \"2\" }",
+        "labels = { tier = \"2\" }\nwindow = \"night\"",
+    ) + &format!("\n[windows.night]\nhours = {hours:?}\n");
+    let (desk, until) = begun(&text);
+    let opens = at(2).strftime("%Y-%m-%dT%H:%M:00Z").to_string();
+    assert_eq!(until.to_string(), opens);
+    assert_eq!(desk.run(&["fleet", "continue", "--due"]).exits(0), "");
+    // It can be looked at again at any time, and waits until the same.
+    let again = ["fleet", "continue", "--no-wait", "--json"];
+    assert_eq!(last(&desk.run(&again).exits(5))["until"], opens);
+    assert_eq!(states(&desk), json!({"berlin": "done", "paris": null}));
+}
+
+#[test]
+fn a_timer_leaves_what_waits_for_a_person() {
+    // Paused by somebody while no process was there.
+    let (desk, until) = begun(&soaking("1s", ""));
+    let paused = desk.run(&["fleet", "pause"]).exits(0);
+    assert!(paused.contains("continued by nobody but you"), "{paused}");
+    let passed = || Timestamp::now() > until;
+    wait_until("time doesn't pass", passed);
+    assert_eq!(desk.run(&["fleet", "continue", "--due"]).exits(0), "");
+    assert_eq!(states(&desk), json!({"berlin": "done", "paris": null}));
+    let _ = desk.run(&["fleet", "continue", "--no-wait"]).exits(0);
+    // A question is for a person too, and is asked once.
+    let (desk, _) = begun(&soaking("1s", "approve = true"));
+    wait_until("it isn't continued", || {
+        let held = desk.run(&["fleet", "continue", "--due", "--quiet"]);
+        held.code == Some(4)
+    });
+    let journal = || std::fs::read(desk.path("state/runs/rollout-1/journal.jsonl")).unwrap();
+    let before = journal();
+    assert_eq!(desk.run(&["fleet", "continue", "--due"]).exits(0), "");
+    assert_eq!(journal(), before);
+}
