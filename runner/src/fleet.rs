@@ -29,7 +29,7 @@ pub(crate) use look::{cluster_of, job};
 pub use progress::{ClusterProgress, Progress, ProgressError, RingProgress, rollout_of};
 pub use rings::{Entry, Ring, Rollout};
 pub use select::{Labels, Selector};
-pub(crate) use specs::{Skip, Spec, Specs};
+pub(crate) use specs::{Approval, Skip, Spec, Specs};
 
 /// The playbook of rollouts.
 pub(crate) const PLAYBOOK: &str = "rollout";

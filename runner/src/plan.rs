@@ -14,6 +14,7 @@ use lockstep_modules::contract::op::{Effect, Op};
 use lockstep_modules::contract::schema::Member;
 use lockstep_modules::ops::lxd::Evacuate;
 use lockstep_twin::{Instance, Scenario, Strangers, World};
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -388,6 +389,31 @@ fn touched(records: &[Record], world: &World, before: &[Instance]) -> Vec<String
 }
 
 impl Plan {
+    /// The digest of what is the same in two plans that differ only in names, and in when they were made: what is changed, in which
+    /// order, and to what. What is merely read differs from cluster to cluster.
+    pub(crate) fn shape(&self) -> String {
+        let changes = self.steps.iter().filter(|step| step.effect != Effect::Read);
+        let mut text: String = changes
+            .map(|step| {
+                let Step {
+                    path,
+                    op,
+                    headline,
+                    summary,
+                    ..
+                } = step;
+                format!("{path} {op} {headline} {summary}\n")
+            })
+            .collect();
+        for (i, member) in self.members.iter().enumerate() {
+            text = text.replace(member.as_str(), &format!("member {}", i + 1));
+        }
+        // A backup is named after the time at which it is made.
+        let time = Regex::new(r"\d{8}T\d{6}Z");
+        let timeless = time.map(|time| time.replace_all(&text, "").into_owned());
+        digest(&timeless.unwrap_or(text))
+    }
+
     /// What a run that keeps to this plan may do.
     pub(crate) fn approved(&self) -> Approved {
         let step = |s: &Step| {

@@ -1,5 +1,6 @@
 //! The program, as it is built: what it prints, asks, writes and takes. No root, no network.
 
+mod approvals;
 mod cli;
 mod commands;
 mod completions;

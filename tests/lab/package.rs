@@ -178,14 +178,21 @@ fn timer_is_off(clean: &Path, folder: &Path) {
     assert_eq!(found, names.map(str::to_owned).into(), "nothing enables it");
     assert!(!clean.join("etc/systemd").exists());
     let mut verify = Command::new("systemd-analyze");
-    verify.args(["verify", "--user", "--man=no"]).env("XDG_RUNTIME_DIR", folder);
+    verify
+        .args(["verify", "--user", "--man=no"])
+        .env("XDG_RUNTIME_DIR", folder);
     for name in names {
         let text = fs::read_to_string(units.join(name)).unwrap();
         // It looks for the program where it isn't on this machine.
-        write(&folder.join(name), &text.replace("/usr/bin/lockstep", &lockstep()));
+        write(
+            &folder.join(name),
+            &text.replace("/usr/bin/lockstep", &lockstep()),
+        );
         verify.arg(folder.join(name));
     }
-    let output = verify.output().expect("systemd-analyze: tests/run installs it");
+    let output = verify
+        .output()
+        .expect("systemd-analyze: tests/run installs it");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 

@@ -99,6 +99,11 @@ impl Fault {
         Self::new(Exit::State, message)
     }
 
+    /// What happened, in a sentence.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Something about the input can't be used.
     pub(crate) fn usage(message: impl Display) -> Self {
         Self::new(Exit::Usage, message)

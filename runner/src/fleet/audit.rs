@@ -38,6 +38,14 @@ pub fn audit(runs: &Runs, rollout: &str) -> Result<Vec<AuditEntry>, super::Progr
     let mut all = entries(runs, rollout, true)?;
     let begun = rollout_of(&runs.history(rollout)?)?;
     let specs = Specs::of(runs, rollout);
+    let approvals = specs.approvals().map_err(RunsError::from)?;
+    all.extend(approvals.into_iter().map(|approval| AuditEntry {
+        at: approval.at,
+        who: approval.who,
+        run: rollout.to_owned(),
+        action: "approved",
+        about: approval.plan,
+    }));
     for entry in begun.clusters() {
         let skipped = specs.skipped(&entry.name).map_err(RunsError::from)?;
         all.extend(skipped.map(|skip| AuditEntry {

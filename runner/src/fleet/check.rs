@@ -371,6 +371,7 @@ fn rollout_of(clusters: usize, ring_of: impl Fn(usize) -> usize) -> Rollout {
             window: None,
             params: Map::new(),
             yes: false,
+            approve_plan: false,
             faults: Vec::new(),
         });
     }

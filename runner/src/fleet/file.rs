@@ -147,6 +147,8 @@ pub(super) struct RingFile {
     pub(super) soak: Option<Span>,
     #[serde(default)]
     pub(super) approve: bool,
+    #[serde(default)]
+    pub(super) approve_plans: bool,
 }
 
 fn one() -> u32 {

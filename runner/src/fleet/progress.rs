@@ -230,7 +230,12 @@ impl Progress {
                 };
                 // What the journal says of the others may be old by now.
                 if !done && begun && (said.is_some() || !running) {
-                    let job = now(runs, &specs, id, name)?;
+                    let mut job = now(runs, &specs, id, name)?;
+                    if let (Standing::DidNotBegin, Some(said)) = (job.state, said) {
+                        // Nothing was recorded by the run itself.
+                        job.state = said;
+                        job.why = path.and_then(|path| reason(outcomes.get(path)?));
+                    }
                     cluster.state = Some(job.state);
                     if job.state == Standing::Done {
                         // Somebody continued it, and the rollout doesn't know when it was done.
@@ -342,6 +347,15 @@ fn outcome(result: &Result<serde_json::Value, Failure>) -> Standing {
     outcome
         .and_then(|outcome| Standing::deserialize(outcome).ok())
         .unwrap_or(Standing::Failed)
+}
+
+/// Why it came to that, in a line.
+fn reason(result: &Result<serde_json::Value, Failure>) -> Option<String> {
+    let line = |text: &str| text.lines().next().map(str::to_owned);
+    match result {
+        Ok(value) => line(value.get("why")?.as_str()?),
+        Err(failure) => line(&failure.message),
+    }
 }
 
 fn waits(step: &Step) -> String {

@@ -83,6 +83,9 @@ pub struct Entry {
     /// Every question of its run is answered with yes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub yes: bool,
+    /// Its run begins only if its plan is one that was approved, and then keeps to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approve_plan: bool,
     /// What goes wrong on a simulated cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
@@ -136,7 +139,10 @@ impl Rollout {
                 approve: ring.approve,
                 clusters: clusters
                     .into_iter()
-                    .map(|c| entry(fleet, c, name, typed))
+                    .map(|c| Entry {
+                        approve_plan: ring.approve_plans,
+                        ..entry(fleet, c, name, typed)
+                    })
                     .collect(),
             }
         });
@@ -166,6 +172,7 @@ impl Rollout {
             fingerprint: self.fingerprint.clone(),
             params: entry.params.clone(),
             yes: entry.yes,
+            approve_plan: entry.approve_plan,
             faults: entry.faults.clone(),
             playbooks: self.playbooks.clone(),
             modules: self.modules.clone(),
@@ -185,6 +192,7 @@ fn single() -> RingFile {
         budget: Amount::default(),
         soak: None,
         approve: false,
+        approve_plans: false,
     }
 }
 
@@ -262,6 +270,7 @@ fn entry(fleet: &Fleet, cluster: &FleetCluster, name: &str, typed: &Map<String, 
             .cloned(),
         params,
         yes: cluster.yes,
+        approve_plan: false,
         faults: cluster.faults.clone(),
     }
 }

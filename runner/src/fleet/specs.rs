@@ -29,6 +29,9 @@ pub(crate) struct Spec {
     /// Every question of the run is answered with yes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) yes: bool,
+    /// It begins only if its plan is one that was approved, and then keeps to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) approve_plan: bool,
     /// What goes wrong on a simulated cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) faults: Vec<Fault>,
@@ -56,6 +59,18 @@ pub(crate) struct Skip {
     pub(crate) at: Timestamp,
     /// Why.
     pub(crate) why: String,
+}
+
+/// That a plan was approved for a rollout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Approval {
+    /// The digest of the plan, or how it begins.
+    pub(crate) plan: String,
+    /// By whom, as `user@host`.
+    pub(crate) who: String,
+    /// When.
+    pub(crate) at: Timestamp,
 }
 
 impl fmt::Display for Skip {
@@ -98,6 +113,23 @@ impl Specs {
     /// Why a cluster was taken out of the rollout, if it was.
     pub(crate) fn skipped(&self, cluster: &str) -> Result<Option<Skip>, FileError> {
         get(&self.file(cluster, "skip"))
+    }
+
+    /// Approves plans for the rollout, beside those that are.
+    pub(crate) fn approve(&self, more: Vec<Approval>) -> Result<(), FileError> {
+        let mut all = self.approvals()?;
+        all.extend(more);
+        self.put(&self.approved(), &all)
+    }
+
+    /// The plans that were approved, in the order in which that was done.
+    pub(crate) fn approvals(&self) -> Result<Vec<Approval>, FileError> {
+        Ok(get(&self.approved())?.unwrap_or_default())
+    }
+
+    /// Beside the clusters' files, whatever a cluster is called.
+    fn approved(&self) -> PathBuf {
+        self.folder.with_file_name("approved.json")
     }
 
     /// Where the complaints of a cluster's job go.

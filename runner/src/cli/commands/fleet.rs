@@ -49,6 +49,8 @@ enum FleetCommand {
     Stage(survey::AheadArgs),
     /// Plan a playbook for each cluster; plans that differ only in names are shown as one
     Plan(survey::PlanArgs),
+    /// Approve plans, without which clusters of some rings do not begin
+    Approve(control::ApproveArgs),
     /// Take the clusters through a playbook, ring by ring
     Rollout(rollout::RolloutArgs),
     /// Show how far a rollout is
@@ -85,6 +87,7 @@ pub(crate) fn fleet(app: &App<'_>, args: &FleetArgs) -> Result<Exit, Fault> {
         FleetCommand::Preflight(args) => survey::preflight(app, file, args),
         FleetCommand::Stage(args) => survey::stage(app, file, args),
         FleetCommand::Plan(args) => survey::plan(app, file, args),
+        FleetCommand::Approve(args) => control::approve(app, args),
         FleetCommand::Rollout(args) => rollout::rollout(app, file, args),
         FleetCommand::Status(args) => status::status(app, args),
         FleetCommand::Report(args) => report::report(app, args),

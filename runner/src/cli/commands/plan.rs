@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lockstep_modules::contract::cmd::quote;
-use lockstep_modules::contract::op::{Effect, Op};
+use lockstep_modules::contract::op::{Effect, Op, Registry};
 use lockstep_modules::contract::schema::Span;
 use lockstep_modules::ops::confirm::Confirm;
 use lockstep_modules::ops::status::SnapshotOut;
 use lockstep_twin::Scenario;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::op;
 use super::playbook::{Which, machines_of};
+use crate::bundle::Main;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
@@ -44,30 +45,55 @@ pub(crate) struct PlanArgs {
 /// Looks at the cluster that the command line names, and describes one like it.
 pub(crate) fn look(app: &App<'_>) -> Result<(Target, Scenario), Fault> {
     let target = target::named(app.global)?;
+    let scenario = look_at(app, &target)?;
+    Ok((target, scenario))
+}
+
+/// Looks at a cluster, and describes one like it.
+pub(crate) fn look_at(app: &App<'_>, target: &Target) -> Result<Scenario, Fault> {
     if let Some(scenario) = &target.twin {
-        let scenario = scenario.clone();
-        return Ok((target, scenario));
+        return Ok(scenario.clone());
     }
     let runtime = runtime(false)?;
     let _within = runtime.enter();
     let (way, read) = (target.way(None)?, Once::of("status.snapshot", json!({})));
     let value = runtime.block_on(op::read_once(
         app.registry,
-        &target,
+        target,
         &way,
         read,
         Shown::of_op(app.global),
     ))?;
     let seen = SnapshotOut::deserialize(&value).map_err(|e| Fault::new(Exit::Failed, e))?;
-    let scenario = Scenario::like(&seen).map_err(|unknown| {
+    Scenario::like(&seen).map_err(|unknown| {
         let text = format!(
             "not everything about the cluster can be seen: {}",
             unknown.join("; ")
         );
         Fault::new(Exit::Refused, text)
             .help("a plan from an incomplete picture would be wrong; see: lockstep status")
-    })?;
-    Ok((target, scenario))
+    })
+}
+
+/// Plans a playbook for a cluster, of which `scenario` describes one that is like it. Returns the sources too.
+pub(crate) fn made(
+    registry: &Registry,
+    main: Main,
+    target: &Target,
+    scenario: &Scenario,
+    typed: &[(String, Value)],
+) -> Result<(Plan, BTreeMap<String, Source>), Fault> {
+    let mut piece = Piece::load(
+        &main.main,
+        Box::new(main.finder),
+        registry,
+        &Default::default(),
+    )?;
+    let given = given(target, &piece.takes()?, &main.name, typed);
+    piece.give(&given)?;
+    piece.machines.clone_from(&target.config.cluster.machines);
+    let plan = make(&piece, &target.config.cluster.name, scenario)?;
+    Ok((plan, piece.bundle))
 }
 
 /// Shows a plan, and writes it down if that is asked for.
@@ -77,17 +103,8 @@ pub(crate) fn plan(app: &App<'_>, args: &PlanArgs) -> Result<Exit, Fault> {
     if target.twin.is_some() {
         target.config.cluster.machines = machines_of(&main, app.global)?;
     }
-    let mut piece = Piece::load(
-        &main.main,
-        Box::new(main.finder),
-        app.registry,
-        &Default::default(),
-    )?;
     let typed = args.which.params.typed();
-    let given = given(&target, &piece.takes()?, &main.name, typed);
-    piece.give(&given)?;
-    piece.machines.clone_from(&target.config.cluster.machines);
-    let mut plan = make(&piece, &target.config.cluster.name, &scenario)?;
+    let (mut plan, sources) = made(app.registry, main, &target, &scenario, typed)?;
     if target.twin.is_none() {
         let snaps: Vec<&str> = plan.windows.iter().map(|w| w.snap.as_str()).collect();
         let past = foreseen::remembered(&app.runs()?, &plan.cluster, &snaps);
@@ -103,7 +120,7 @@ pub(crate) fn plan(app: &App<'_>, args: &PlanArgs) -> Result<Exit, Fault> {
         print::json(&json!(plan));
     } else {
         print(&plan, app.global.verbose);
-        end(&plan.end, &piece.bundle);
+        end(&plan.end, &sources);
         if let Some(file) = &args.output {
             out!(
                 "To run exactly this plan: {}",
@@ -125,8 +142,7 @@ fn command(global: &Global, args: &PlanArgs, file: &Path) -> String {
         "run".to_owned(),
         args.which.file.clone(),
     ];
-    let given: BTreeMap<String, serde_json::Value> =
-        args.which.params.typed().iter().cloned().collect();
+    let given: BTreeMap<String, Value> = args.which.params.typed().iter().cloned().collect();
     for (name, value) in given {
         let value = value
             .as_str()

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::due;
-use super::exec::{begin, line};
+use super::exec::{DIGITS, begin, line};
 use super::named::{Which, begun};
 use crate::cli::app::App;
 use crate::cli::commands::resume::{self, Common, How, continue_run};
@@ -17,7 +17,7 @@ use crate::cli::front::{Waits, who};
 use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::clock;
-use crate::fleet::{Progress, Skip, Specs, job};
+use crate::fleet::{Approval, Progress, Skip, Specs, job};
 use crate::runs::{Runs, host};
 
 /// Which clusters' runs are continued.
@@ -41,6 +41,16 @@ pub(crate) struct SkipArgs {
     /// Why; it is kept with the rollout
     #[arg(long, value_name = "TEXT")]
     why: String,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Which plans are approved.
+#[derive(Args)]
+pub(crate) struct ApproveArgs {
+    /// The digests of plans, as `lockstep fleet plan` shows them
+    #[arg(required = true, value_name = "DIGEST")]
+    plans: Vec<String>,
     #[command(flatten)]
     which: Which,
 }
@@ -177,6 +187,45 @@ pub(crate) fn skip(app: &App<'_>, args: &SkipArgs) -> Result<Exit, Fault> {
             &json!({"rollout": rollout, "skipped": cluster}),
             &format!("{cluster} is out of {rollout}"),
         );
+    }
+    Ok(Exit::Done)
+}
+
+/// Approves plans: clusters of rings with `approve_plans` begin only with one of them.
+pub(crate) fn approve(app: &App<'_>, args: &ApproveArgs) -> Result<Exit, Fault> {
+    let runs = app.runs()?;
+    let rollout = args.which.find(&runs)?;
+    if !begun(&runs, &rollout)?
+        .clusters()
+        .any(|entry| entry.approve_plan)
+    {
+        let what = format!("no ring of {rollout} has approve_plans");
+        return Err(Fault::usage(what));
+    }
+    let is_digest = |plan: &String| {
+        plan.len() >= DIGITS
+            && plan
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    if let Some(odd) = args.plans.iter().find(|plan| !is_digest(plan)) {
+        let what = format!(
+            "{odd:?} is no plan's digest: it has {DIGITS} digits or more, 0 to 9 and a to f"
+        );
+        return Err(Fault::usage(what).help("lockstep fleet plan PLAYBOOK  shows them"));
+    }
+    let approval = |plan: &String| Approval {
+        plan: plan.clone(),
+        who: who(),
+        at: clock::now(),
+    };
+    // Nobody else approves between our look and what we write.
+    let claim = runs.one_at_a_time()?;
+    Specs::of(&runs, &rollout).approve(args.plans.iter().map(approval).collect())?;
+    drop(claim);
+    for plan in &args.plans {
+        let text = format!("{plan} is approved for {rollout}");
+        say(app, &json!({"rollout": rollout, "approved": plan}), &text);
     }
     Ok(Exit::Done)
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::bundle::Main;
 use crate::cli::app::App;
 use crate::cli::commands::op;
+use crate::cli::commands::plan;
 use crate::cli::commands::playbook::main_of;
 use crate::cli::commands::resume::{self, Common};
 use crate::cli::exit::{Exit, Fault};
@@ -22,9 +23,13 @@ use crate::cli::shown::Shown;
 use crate::cli::{modules, params, print, target};
 use crate::fleet::{Spec, Specs, cluster_of, job};
 use crate::journal::ClusterRef;
+use crate::plan::Plan;
 use crate::runs::Runs;
 use crate::session::{Begin, Draft, Once};
 use crate::target::{Target, Way, read_world};
+
+/// The digits of a plan's digest that are shown.
+pub(super) const DIGITS: usize = 8;
 
 /// Which run.
 #[derive(Args)]
@@ -44,7 +49,14 @@ pub(crate) struct VerifyArgs {
 pub(crate) fn exec(app: &App<'_>, args: &ExecArgs) -> Result<Exit, Fault> {
     let (runs, run) = (app.runs()?, args.run.as_str());
     match job(&runs, run)?.state {
-        Standing::DidNotBegin => begin(app, &runs, run, Shown::Nothing)?,
+        Standing::DidNotBegin => match begin(app, &runs, run, Shown::Nothing) {
+            // It stays so until somebody has approved its plan, and nothing was recorded of it.
+            Err(fault) if fault.exit == Exit::Refused => {
+                fault.print(false);
+                return Ok(refused(run, &fault));
+            }
+            begun => begun?,
+        },
         Standing::BrokenOff => {
             let how = resume::How {
                 yes: spec_of(&runs, run)?.yes,
@@ -58,6 +70,44 @@ pub(crate) fn exec(app: &App<'_>, args: &ExecArgs) -> Result<Exit, Fault> {
     let taken = job.state == Standing::Running;
     print::json(&json!(job));
     Ok(if taken { Exit::Locked } else { Exit::Done })
+}
+
+/// Says that a run was refused before it began, as its job's outcome.
+fn refused(run: &str, fault: &Fault) -> Exit {
+    print::json(&json!(Job {
+        run: run.to_owned(),
+        state: Standing::Refused,
+        steps: Vec::new(),
+        why: Some(fault.message().to_owned()),
+    }));
+    Exit::Done
+}
+
+/// The plan of a cluster, if it is one that was approved for its rollout.
+fn approved(
+    app: &App<'_>,
+    runs: &Runs,
+    run: &str,
+    (main, registry): (Main, Registry),
+    target: &Target,
+    typed: &[(String, Value)],
+) -> Result<Plan, Fault> {
+    let scenario = plan::look_at(app, target)?;
+    let (plan, _) = plan::made(&registry, main, target, &scenario, typed)?;
+    let (rollout, cluster) = cluster_of(run).unwrap_or_default();
+    let shape = plan.shape();
+    let approvals = Specs::of(runs, rollout).approvals()?;
+    if approvals
+        .iter()
+        .any(|approval| shape.starts_with(&approval.plan))
+    {
+        return Ok(plan);
+    }
+    let short = &shape[..DIGITS];
+    let what = format!("its plan {short} is not approved");
+    Err(Fault::new(Exit::Refused, what).help(format!(
+        "see it with: lockstep fleet plan PLAYBOOK -l name={cluster}\napprove it with: lockstep fleet approve {short} -r {rollout}"
+    )))
 }
 
 /// Begins the run of a cluster.
@@ -74,10 +124,18 @@ pub(super) fn begin(app: &App<'_>, runs: &Runs, run: &str, shown: Shown) -> Resu
     let (main, registry) = playbook_of(app.registry, &global, &spec)?;
     let mut target = target::of(&spec.cluster, &global)?;
     target.config.notify = target.config.notify.or(&spec.notify);
+    let typed: Vec<(String, Value)> = spec.params.clone().into_iter().collect();
+    let plan = match spec.approve_plan {
+        true => {
+            let played = playbook_of(app.registry, &global, &spec)?;
+            Some(approved(app, runs, run, played, &target, &typed)?)
+        }
+        false => None,
+    };
+    // A plan knows nothing of what goes wrong.
     if let Some(scenario) = &mut target.twin {
         scenario.faults = spec.faults;
     }
-    let typed: Vec<(String, Value)> = spec.params.into_iter().collect();
     let draft = Draft::new(&registry, main, &target, &typed)?.named(run);
     if draft.fingerprint() != spec.fingerprint {
         let what = format!("{} isn't what it was when the rollout began", spec.playbook);
@@ -93,7 +151,7 @@ pub(super) fn begin(app: &App<'_>, runs: &Runs, run: &str, shown: Shown) -> Resu
         runs: Some(runs),
         way: None,
         secrets,
-        plan: None,
+        plan,
     })?;
     let front = Front {
         shown,

@@ -203,7 +203,13 @@ fn show(app: &App<'_>, rollout: &Rollout) {
             ring.budget.to_string(),
             ring.soak
                 .map_or_else(|| "-".to_owned(), |soak| soak.to_string()),
-            if ring.approve { "asked" } else { "-" }.to_owned(),
+            match (ring.approve, ring.clusters.iter().any(|c| c.approve_plan)) {
+                (true, true) => "asked, plans",
+                (true, false) => "asked",
+                (false, true) => "plans",
+                (false, false) => "-",
+            }
+            .to_owned(),
             some,
         ]);
     }

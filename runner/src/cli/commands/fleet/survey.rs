@@ -7,7 +7,6 @@ use std::process::Stdio;
 use clap::Args;
 use futures_util::stream::{self, StreamExt};
 use lockstep_modules::contract::component::Component;
-use lockstep_modules::contract::op::Effect;
 use lockstep_modules::ops::preflight::Check;
 use lockstep_modules::ops::status::Status;
 use serde::Deserialize;
@@ -15,8 +14,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::bundle;
+use super::exec::DIGITS;
 use crate::cli::app::App;
+use crate::cli::commands::playbook::main_of;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::fleets::read;
 use crate::cli::front::{runtime, state};
@@ -74,7 +74,7 @@ fn survey(
     app: &App<'_>,
     file: Option<&Path>,
     chosen: &Chosen,
-    words: &[String],
+    words: impl Fn(&FleetCluster) -> Vec<String>,
 ) -> Result<Vec<(FleetCluster, Said)>, Fault> {
     let (_, fleet) = read(file)?;
     let selector =
@@ -92,8 +92,8 @@ fn survey(
         .iter()
         .filter(|c| selector.selects(&c.name, &c.labels));
     let asked = selected.map(|cluster| {
-        let words = words.iter().chain(&globals);
-        async move { (cluster.clone(), ask(words, &cluster.cluster).await) }
+        let words = [words(cluster), globals.clone()].concat();
+        async move { (cluster.clone(), ask(&words, &cluster.cluster).await) }
     });
     let runtime = runtime(false)?;
     let said = runtime.block_on(stream::iter(asked).buffered(chosen.limit.into()).collect());
@@ -116,7 +116,7 @@ fn globals(app: &App<'_>) -> Result<Vec<String>, Fault> {
 }
 
 /// Calls lockstep about a cluster. Whatever it is asked has a deadline of its own.
-async fn ask(words: impl Iterator<Item = &String>, cluster: &str) -> Said {
+async fn ask(words: &[String], cluster: &str) -> Said {
     let mut command = Command::new("/proc/self/exe");
     command.args(words).args(["--cluster", cluster, "--json"]);
     command.stdin(Stdio::null()).kill_on_drop(true);
@@ -182,7 +182,7 @@ pub(crate) fn inventory(
     file: Option<&Path>,
     args: &InventoryArgs,
 ) -> Result<Exit, Fault> {
-    let mut said = survey(app, file, &args.chosen, &["status".to_owned()])?;
+    let mut said = survey(app, file, &args.chosen, |_| vec!["status".to_owned()])?;
     let has = |said: &Said| {
         let status = Status::deserialize(said.as_ref().ok()?).ok()?;
         Some((
@@ -249,6 +249,15 @@ fn with_params(words: &[&str], params: &Params) -> Vec<String> {
         .collect()
 }
 
+/// A value of the fleet's file, as it is typed.
+fn typed(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(all) => all.iter().map(typed).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
 /// What `lockstep preflight` says, as far as it is shown.
 #[derive(Deserialize)]
 struct Readiness {
@@ -263,7 +272,7 @@ pub(crate) fn preflight(
     args: &AheadArgs,
 ) -> Result<Exit, Fault> {
     let words = with_params(&["preflight"], &args.params);
-    let said = survey(app, file, &args.chosen, &words)?;
+    let said = survey(app, file, &args.chosen, |_| words.clone())?;
     let known: Vec<Result<Readiness, String>> =
         said.iter().map(|(_, said)| read_as(said)).collect();
     let ready =
@@ -310,7 +319,7 @@ struct Ended {
 /// Fetches the snaps of an update, or of the upgrade that the parameters name, on each cluster.
 pub(crate) fn stage(app: &App<'_>, file: Option<&Path>, args: &AheadArgs) -> Result<Exit, Fault> {
     let words = with_params(&["stage"], &args.params);
-    let said = survey(app, file, &args.chosen, &words)?;
+    let said = survey(app, file, &args.chosen, |_| words.clone())?;
     let known: Vec<Result<Ended, String>> = said.iter().map(|(_, said)| read_as(said)).collect();
     let done = |known: &Result<Ended, String>| {
         known
@@ -356,15 +365,24 @@ struct Group {
 
 /// Plans a playbook for each cluster, and shows plans that differ only in names as one.
 pub(crate) fn plan(app: &App<'_>, file: Option<&Path>, args: &PlanArgs) -> Result<Exit, Fault> {
-    let words = with_params(&["plan", &args.playbook], &args.ahead.params);
-    let said = survey(app, file, &args.ahead.chosen, &words)?;
+    let name = main_of(app.global, &args.playbook)?.name;
+    let words = |cluster: &FleetCluster| {
+        // As a rollout would have it: what is typed wins.
+        let own = cluster.params.get(&name).into_iter().flatten();
+        let own =
+            own.flat_map(|(name, value)| ["-p".to_owned(), format!("{name}={}", typed(value))]);
+        let plan = ["plan".to_owned(), args.playbook.clone()];
+        let given = with_params(&[], &args.ahead.params);
+        plan.into_iter().chain(own).chain(given).collect()
+    };
+    let said = survey(app, file, &args.ahead.chosen, words)?;
     let known: Vec<Result<Plan, String>> = said.iter().map(|(_, said)| read_as(said)).collect();
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     let mut unplanned = Vec::new();
     for ((cluster, _), known) in said.iter().zip(&known) {
         match known {
             Ok(plan) => {
-                let group = groups.entry(digest(plan)).or_default();
+                let group = groups.entry(plan.shape()).or_default();
                 group.clusters.push(cluster.name.clone());
                 group.steps = plan.steps.len();
                 group.ends = plan.end == End::Done;
@@ -396,7 +414,7 @@ pub(crate) fn plan(app: &App<'_>, file: Option<&Path>, args: &PlanArgs) -> Resul
             few => few.join(", "),
         };
         table.add_row([
-            &digest[..8],
+            &digest[..DIGITS],
             &group.clusters.len().to_string(),
             &group.steps.to_string(),
             if group.ends { "yes" } else { "not known" },
@@ -415,22 +433,4 @@ pub(crate) fn plan(app: &App<'_>, file: Option<&Path>, args: &PlanArgs) -> Resul
         );
     }
     Ok(exit)
-}
-
-/// What is the same in two plans that differ only in the names of clusters and members: what is changed, in which order, and to
-/// what. What is merely read differs from cluster to cluster.
-fn digest(plan: &Plan) -> String {
-    let changes = plan.steps.iter().filter(|step| step.effect != Effect::Read);
-    let mut text: String = changes
-        .map(|step| {
-            format!(
-                "{} {} {} {}\n",
-                step.path, step.op, step.headline, step.summary
-            )
-        })
-        .collect();
-    for (i, member) in plan.members.iter().enumerate() {
-        text = text.replace(member.as_str(), &format!("member {}", i + 1));
-    }
-    bundle::digest(&text)
 }
