@@ -411,7 +411,7 @@ impl Plan {
         // A backup is named after the time at which it is made.
         let time = Regex::new(r"\d{8}T\d{6}Z");
         let timeless = time.map(|time| time.replace_all(&text, "").into_owned());
-        digest(&timeless.unwrap_or(text))
+        digest(timeless.unwrap_or(text))
     }
 
     /// What a run that keeps to this plan may do.

@@ -8,7 +8,7 @@ use lockstep_modules::ops::confirm::Confirm;
 use serde::Serialize;
 
 use super::{Specs, rollout_of};
-use crate::journal::{Choice, Record};
+use crate::journal::{Choice, Record, Suspended};
 use crate::runs::{Runs, RunsError};
 
 /// Something that somebody decided.
@@ -97,6 +97,9 @@ fn entries(runs: &Runs, run: &str, began: bool) -> Result<Vec<AuditEntry>, RunsE
                 }
             }
             Record::Decide { path, choice, who } => add(&who, word(&choice), path.to_string()),
+            Record::Suspend {
+                why: Suspended::Drained(_) | Suspended::UnderWay(_),
+            } => add(&who, "interrupted", String::new()),
             Record::Resume { who, .. } => add(&who, "continued", String::new()),
             Record::Cancel { who } => add(&who, "aborted", String::new()),
             _ => {}

@@ -56,6 +56,8 @@ pub struct RingProgress {
     pub limit: u32,
     /// Somebody is asked before it starts.
     pub approve: bool,
+    /// Its clusters begin only with plans that were approved.
+    pub approve_plans: bool,
     /// For how long the next ring waits after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soak: Option<Span>,
@@ -257,6 +259,7 @@ impl Progress {
                 budget: ring.budget,
                 limit: ring.limit,
                 approve: ring.approve,
+                approve_plans: ring.clusters.iter().any(|entry| entry.approve_plan),
                 soak: ring.soak,
                 soaks_until: soaks.get(ring.name.as_str()).copied(),
                 windows: hours,

@@ -157,14 +157,16 @@ fn standing(view: &View<'_>) -> Markup {
     html! {
         @if *state != Standing::Running && *state != Standing::Done {
             section.notice.(tone(*state)) aria-label="Why it stopped there" {
-                h2 { @if view.progress.waits_until.is_some() { "The rollout waits" } @else { "The rollout is " (state.word()) } }
-                @match (view.suggestions, stopped) {
-                    (Some(suggestions), _) => pre { (harmless(suggestions)) },
-                    (None, Some(why)) => p { (text(why)) },
-                    (None, None) => {}
-                }
-                @if view.progress.waits_until.is_some() {
-                    p { "Nothing runs until then. The timer continues it, or " code { "lockstep fleet continue" } }
+                @if let Some(until) = view.progress.waits_until {
+                    h2 { "The rollout waits until " (date(until)) }
+                    p { "Nothing runs until then. The timer continues it, if it is on; or " code { "lockstep fleet continue" } }
+                } @else {
+                    h2 { "The rollout is " (state.word()) }
+                    @match (view.suggestions, stopped) {
+                        (Some(suggestions), _) => pre { (harmless(suggestions)) },
+                        (None, Some(why)) => p { (text(why)) },
+                        (None, None) => {}
+                    }
                 }
             }
         }
@@ -205,11 +207,10 @@ fn section(ring: &RingProgress, now: Timestamp) -> Markup {
 fn terms(ring: &RingProgress, now: Timestamp) -> String {
     let mut terms = vec![
         format!("{} at once", ring.limit),
-        format!(
-            "budget {} of {} used",
-            ring.count(ClusterProgress::is_unwell),
-            ring.budget
-        ),
+        match ring.count(ClusterProgress::is_unwell) {
+            0 => format!("budget {}", ring.budget),
+            used => format!("{used} of a budget of {} used", ring.budget),
+        },
     ];
     match (ring.soaks_until, ring.soak) {
         (Some(until), _) => terms.push(format!("soaks until {}", date(until))),
@@ -218,6 +219,9 @@ fn terms(ring: &RingProgress, now: Timestamp) -> String {
     }
     if ring.approve {
         terms.push("asked before it starts".to_owned());
+    }
+    if ring.approve_plans {
+        terms.push("plans have to be approved".to_owned());
     }
     if let Some(window) = ring.window(now) {
         terms.push(match window.opens > now {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::named::rollouts;
 use crate::cli::app::App;
@@ -17,19 +18,26 @@ use crate::runs::Runs;
 /// How often it is looked for more of them, as long as one runs.
 const PACE: Duration = Duration::from_secs(30);
 
+/// How often it is looked whether one has ended.
+const BEAT: Duration = Duration::from_secs(1);
+
 /// Continues each rollout that is due in a process of its own, and those that become due meanwhile.
 pub(super) fn carry_on(app: &App<'_>) -> Result<Exit, Fault> {
     let runs = app.runs()?;
     let mut begun: BTreeMap<String, Timestamp> = BTreeMap::new();
     let mut running: Vec<Child> = Vec::new();
     let mut worst = Exit::Done;
+    let mut looked: Option<Instant> = None;
     loop {
-        for id in rollouts(&runs)? {
-            // One that couldn't be continued isn't tried again and again.
-            if let Some(until) = due(&runs, &id)
-                && begun.insert(id.clone(), until) != Some(until)
-            {
-                running.push(continued(app, &runs, &id)?);
+        if looked.is_none_or(|at| at.elapsed() >= PACE) {
+            looked = Some(Instant::now());
+            for id in rollouts(&runs)? {
+                // One that couldn't be continued isn't tried again and again.
+                if let Some(until) = due(&runs, &id)
+                    && begun.insert(id.clone(), until) != Some(until)
+                {
+                    running.push(continued(app, &runs, &id)?);
+                }
             }
         }
         running.retain_mut(|child| match child.try_wait() {
@@ -47,7 +55,7 @@ pub(super) fn carry_on(app: &App<'_>) -> Result<Exit, Fault> {
             clippy::disallowed_methods,
             reason = "there is nothing else to do until it is looked at again"
         )]
-        std::thread::sleep(PACE);
+        std::thread::sleep(BEAT);
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use lockstep_modules::contract::standing::Standing;
+use tokio::time::Instant;
 
 use crate::account::load;
 use crate::cli::app::App;

@@ -131,7 +131,7 @@ fn show(progress: &Progress) {
     }
     match (progress.waits_until, state) {
         (Some(until), _) => out!(
-            "It waits until {}; nothing runs until then. The timer continues it, or: lockstep fleet continue",
+            "It waits until {}; nothing runs until then. The timer continues it, if it is on; or: lockstep fleet continue",
             until.strftime("%F %T UTC")
         ),
         (None, Standing::Held | Standing::Suspended | Standing::BrokenOff) => {
