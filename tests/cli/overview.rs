@@ -22,13 +22,15 @@ fn a_rollouts_pages_are_written_until_it_ends() {
     let mut watch = watch.stdout(Stdio::null()).spawn().unwrap();
     let index = desk.path("web/index.html");
     let berlin = desk.path("web/rollout-1.berlin.html");
-    wait_until("no page is written", || index.exists());
+    let linked = "href=\"rollout-1.berlin.html\"";
+    wait_until("no page is written", || {
+        index.exists() && read(&index).contains(linked)
+    });
     let page = read(&index);
     for shown in [
         "The rollout is held",
         "lockstep fleet resume berlin",
         "snapd undid the refresh",
-        "href=\"rollout-1.berlin.html\"",
         REFRESH,
         "default-src 'none'",
     ] {

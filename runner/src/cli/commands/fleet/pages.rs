@@ -119,21 +119,45 @@ impl<'a> Pages<'a> {
     fn round(&mut self) -> Result<(), Fault> {
         let progress = Progress::of(self.runs, self.id)?;
         let over = progress.is_over();
+        let begun: Vec<(&str, String)> = progress
+            .clusters()
+            .filter(|cluster| cluster.state.is_some())
+            .map(|cluster| {
+                let name = cluster.cluster.as_str();
+                (name, self.runs.last_attempt(&format!("{}.{name}", self.id)))
+            })
+            .collect();
+        if self.shown.is_none() {
+            // Thousands of pages take a while: until then, it links those that are there.
+            let there = |run: &str| self.folder.join(page_of(run)).exists();
+            let there = begun.iter().filter(|(_, run)| there(run));
+            let pages = there.map(|(name, run)| ((*name).to_owned(), page_of(run)));
+            self.write_index(&progress, &pages.collect(), false)?;
+        }
         let mut pages = BTreeMap::new();
-        for cluster in progress.clusters().filter(|c| c.state.is_some()) {
-            let run = self
-                .runs
-                .last_attempt(&format!("{}.{}", self.id, cluster.cluster));
+        for (name, run) in begun {
             if self.write_run(&run, over)? {
-                pages.insert(cluster.cluster.clone(), page_of(&run));
+                pages.insert(name.to_owned(), page_of(&run));
             }
         }
-        let suggestions = suggestions_of(self.app, self.runs, &progress)?;
+        self.write_index(&progress, &pages, over)?;
+        self.over = over;
+        Ok(())
+    }
+
+    /// Writes the rollout's page, if it shows something new or hasn't been written for a while.
+    fn write_index(
+        &mut self,
+        progress: &Progress,
+        pages: &BTreeMap<String, String>,
+        last: bool,
+    ) -> Result<(), Fault> {
+        let suggestions = suggestions_of(self.app, self.runs, progress)?;
         let mut view = View {
-            progress: &progress,
-            pages: &pages,
+            progress,
+            pages,
             suggestions: suggestions.as_deref(),
-            refresh: (!over).then_some(PACE.as_secs()),
+            refresh: (!last).then_some(PACE.as_secs()),
             // Times that only grow are no change.
             now: progress.last,
         };
@@ -145,7 +169,6 @@ impl<'a> Pages<'a> {
             self.write(&self.index, &text)?;
             self.shown = Some((timeless, Instant::now()));
         }
-        self.over = over;
         Ok(())
     }
 
