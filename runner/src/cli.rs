@@ -78,7 +78,7 @@ pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
             .map_err(Fault::usage)
             .and_then(|global| {
                 let global = &global;
-                op::run(&App { registry, global }, given)
+                op::run(&App::of(registry, global), given)
             }),
         Some((name, _)) if let Some(text) = help::topic(name) => {
             out!("{text}");
@@ -89,7 +89,7 @@ pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
             .and_then(|mut cli| {
                 cli.global.pace = pace;
                 let global = &cli.global;
-                dispatch::dispatch(&App { registry, global }, cli.command)
+                dispatch::dispatch(&App::of(registry, global), cli.command)
             }),
     };
     match result {

@@ -22,6 +22,7 @@ use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
+use lockstep_modules::contract::cx::LogLevel;
 use lockstep_modules::contract::error::{Kind, OpError};
 use lockstep_modules::contract::op::{Effect, OpDef};
 use lockstep_modules::contract::schema::{Member, required};
@@ -31,7 +32,7 @@ use tokio::sync::mpsc;
 use crate::call::Call;
 use crate::event::{Change, Event, Interruption, StepInfo};
 use crate::failure::Failure;
-use crate::journal::{By, Choice, Head, Journal, Record, Suspended};
+use crate::journal::{By, Choice, Head, Journal, JournalError, Record, Suspended};
 use crate::path::StepPath;
 use crate::script::{Demand, Script};
 use attempt::{Attempt, Verdict};
@@ -128,8 +129,7 @@ impl Engine {
             Start::Fresh(head) => {
                 let began = self.tools.run.began;
                 let sitting = Record::Sitting(self.tools.run.sitting.clone());
-                self.journal
-                    .append(began, &[Record::Run(head.clone()), sitting])?;
+                self.append_at(began, &[Record::Run(head.clone()), sitting])?;
                 self.announce(&head, 0);
                 None
             }
@@ -198,9 +198,43 @@ impl Engine {
         if records.is_empty() {
             return Ok(());
         }
-        self.journal
-            .append(self.tools.clock.now(), records)
-            .map_err(EngineError::Journal)
+        self.append_at(self.tools.clock.now(), records)
+    }
+
+    /// Appends, and waits for a store that is away: nothing may happen that isn't recorded, so everything waits.
+    fn append_at(&mut self, at: Timestamp, records: &[Record]) -> Result<(), EngineError> {
+        let tell = |level, message: String| {
+            let scope = String::new();
+            self.tools.events.emit(Event::Log {
+                level,
+                scope,
+                message,
+            });
+        };
+        let mut waited = false;
+        loop {
+            let (source, again) = match self.journal.append(at, records) {
+                Err(JournalError::Away { source, again }) => (source, again),
+                appended => {
+                    if waited && appended.is_ok() {
+                        tell(LogLevel::Info, "the store is back".to_owned());
+                    }
+                    return appended.map_err(EngineError::Journal);
+                }
+            };
+            if !waited {
+                tell(
+                    LogLevel::Warn,
+                    format!("{source}; the run waits for it, and continues when it is back"),
+                );
+            }
+            waited = true;
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "nothing of the run may pass meanwhile, its time least of all"
+            )]
+            std::thread::sleep(again);
+        }
     }
 
     fn interrupted(&mut self) -> Result<Option<Finish>, EngineError> {

@@ -68,7 +68,7 @@ pub(crate) fn remembered(runs: &Runs, cluster: &str, snaps: &[&str]) -> Vec<Fore
         history.is_ok_and(|h| h.head.cluster.name == cluster && matches!(h.end, Some(Ok(_))))
     };
     let mut found: Vec<Foreseen> = Vec::new();
-    let past = runs.newest_first().unwrap_or_default().into_iter();
+    let past = runs.newest_of(cluster).unwrap_or_default().into_iter();
     for id in past.filter(of_this) {
         let is_new = |snap: &&&str| found.iter().all(|known| known.snap != **snap);
         let wanted: Vec<&str> = snaps.iter().filter(is_new).copied().collect();

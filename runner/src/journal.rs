@@ -7,10 +7,12 @@
 mod file;
 mod history;
 mod memory;
+mod shared;
 mod words;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use lockstep_modules::contract::cluster::Cluster;
@@ -25,12 +27,14 @@ use sha2::{Digest, Sha256};
 pub use file::{Disk, FileJournal};
 pub use history::{History, Phase, Step};
 pub use memory::{Crash, MemoryJournal};
+pub(crate) use shared::SharedJournal;
 pub use words::{ClusterRef, Suspended};
 
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::path::StepPath;
 use crate::programs::Captured;
+use crate::store::StoreError;
 
 /// The version of the format. Format 2 has no sittings, and in 3 a run stops for a reason in words; both are read as well. A
 /// journal of any other is refused.
@@ -224,7 +228,7 @@ pub trait Journal {
     /// Appends `records` as one group, of which a reader has all or nothing, and returns once they are on disk.
     ///
     /// # Errors
-    /// Where they can't be written; then the run must stop.
+    /// Where they can't be written; then the run must stop. [`JournalError::Away`] asks for the same call once more.
     fn append(&mut self, at: Timestamp, records: &[Record]) -> Result<(), JournalError>;
 }
 
@@ -260,6 +264,17 @@ pub enum JournalError {
         /// The format it says it has.
         found: u64,
     },
+    /// The store that has it is away, and may come back.
+    #[error("{source}")]
+    Away {
+        /// Why.
+        source: StoreError,
+        /// When it is worth another try.
+        again: Duration,
+    },
+    /// The store that has it doesn't take records.
+    #[error(transparent)]
+    Store(StoreError),
     /// It has no records.
     #[error("the run did not start: its journal is missing or empty")]
     Empty,

@@ -29,6 +29,7 @@ pub mod script;
 pub mod secret;
 pub mod session;
 mod source;
+pub mod store;
 pub mod target;
 pub mod trial;
 mod trust;

@@ -9,78 +9,45 @@
 //!                      twin.json        the simulated cluster, where there is no real one
 //!                      lock             held by the process that runs it
 //! ```
+//!
+//! Where several machines have the runs in common, a [`Store`] decides, and these folders are this machine's copies of what it
+//! has: before anything is read of a run, its copy is brought up to date.
 
+pub(crate) mod archive;
+mod attached;
+mod error;
+mod folder;
+pub(crate) mod names;
 pub(crate) mod standing;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-use crate::bundle::{Captured, digest, shipped_with};
+use crate::bundle::Captured;
 use crate::journal::{FileJournal, Head, History, JournalError, Record};
 use crate::private::{self, FileError};
-use crate::source::Source;
+use crate::store::{Claim, Had, Index, Store, StoreError};
+use folder::{captured, lock};
+
+pub use error::RunsError;
+pub(crate) use folder::{RunFolder, begun};
+use names::LOCK;
+pub(crate) use names::{EVENTS, JOURNAL, host};
 
 /// The folder with all runs.
 #[derive(Clone, Debug)]
 pub struct Runs {
     folder: PathBuf,
-}
-
-/// Why a run can't be begun, found or taken up.
-#[derive(Debug, thiserror::Error)]
-pub enum RunsError {
-    /// Something about the folder doesn't work.
-    #[error(transparent)]
-    Io(#[from] FileError),
-    /// No such run.
-    #[error("there is no run {id:?}{hint}")]
-    NoSuchRun {
-        /// What was asked for.
-        id: String,
-        /// A near match, or where to look.
-        hint: String,
-    },
-    /// A process has it.
-    #[error("the run {id} is in use by another process")]
-    Locked {
-        /// The run.
-        id: String,
-    },
-    /// The captured playbook isn't what was captured.
-    #[error("the captured module {name} of {id} was changed or is missing: {why}")]
-    Bundle {
-        /// The run.
-        id: String,
-        /// The playbook that it runs.
-        playbook: String,
-        /// The module.
-        name: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The journal can't be used.
-    #[error("{id}: {source}")]
-    Journal {
-        /// The run.
-        id: String,
-        /// Why.
-        source: JournalError,
-    },
-}
-
-/// A run's folder, with its lock held.
-#[derive(Debug)]
-pub(crate) struct RunFolder {
-    pub(crate) id: String,
-    pub(crate) path: PathBuf,
-    /// Closing it releases the lock, however the process ends.
-    _lock: File,
+    /// What the folder is a copy of, if it is one.
+    store: Option<Store>,
 }
 
 impl Runs {
@@ -89,21 +56,73 @@ impl Runs {
     pub fn in_state(state: &Path) -> Self {
         Self {
             folder: state.join("runs"),
+            store: None,
         }
     }
 
-    /// The state folder.
-    pub(crate) fn state(&self) -> &Path {
-        self.folder.parent().unwrap_or(&self.folder)
+    /// The runs of a store, with the copies of this machine in `state`.
+    ///
+    /// # Errors
+    /// Where the store can't be used.
+    pub fn in_store(store: Store, state: &Path) -> Result<Self, StoreError> {
+        Ok(Self {
+            folder: state.join("stores").join(store.id()?).join("runs"),
+            store: Some(store),
+        })
+    }
+
+    /// What `--state` names for whoever else is to have these runs.
+    pub(crate) fn word(&self) -> String {
+        match &self.store {
+            Some(store) => store.url().to_owned(),
+            None => {
+                let state = self.folder.parent().unwrap_or(&self.folder);
+                let absolute = std::path::absolute(state);
+                absolute.as_deref().unwrap_or(state).display().to_string()
+            }
+        }
+    }
+
+    /// The store that the runs are in, if they are in one.
+    pub(crate) fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
+    fn index(&self) -> Result<Option<Arc<Index>>, RunsError> {
+        let index = self.store.as_ref().map(Store::index).transpose();
+        Ok(index?)
+    }
+
+    /// Brings the journals of many runs up to date at once, which one by one would take longer.
+    pub(crate) fn bring(&self, ids: Vec<String>) -> Result<(), RunsError> {
+        match &self.store {
+            Some(store) => Ok(store.bring_journals(&self.folder, ids)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is a run of this name.
+    pub(crate) fn exists(&self, id: &str) -> Result<bool, RunsError> {
+        Ok(match self.index()? {
+            Some(index) => index.contains_key(id),
+            None => self.folder.join(id).exists(),
+        })
     }
 
     /// Keeps everybody else from starting a rollout until what is returned is dropped.
-    pub(crate) fn one_at_a_time(&self) -> Result<File, RunsError> {
-        private::make_folder(self.state())
-            .map_err(|source| FileError::of(self.state(), "made", source))?;
-        let path = self.state().join("rollouts.lock");
-        let file = private::write(&path, "").and_then(|file| file.lock().map(|()| file));
-        file.map_err(|source| FileError::of(&path, "locked", source).into())
+    pub(crate) fn one_at_a_time(&self) -> Result<Starting, RunsError> {
+        let Some(store) = &self.store else {
+            let state = self.folder.parent().unwrap_or(&self.folder);
+            private::make_folder(state).map_err(|source| FileError::of(state, "made", source))?;
+            let path = state.join("rollouts.lock");
+            let file = private::write(&path, "").and_then(|file| file.lock().map(|()| file));
+            let file = file.map_err(|source| FileError::of(&path, "locked", source))?;
+            return Ok(Starting::Here(file));
+        };
+        match awaited(|| store.claim())? {
+            Some(claim) => Ok(Starting::Everywhere(claim)),
+            None => Err(RunsError::Store(StoreError::Claimed)),
+        }
     }
 
     /// Whether a process is just starting a run: it has a folder, and has recorded nothing.
@@ -126,11 +145,20 @@ impl Runs {
     }
 
     /// Makes the folder of a run whose name is known from the start, and locks it. What an earlier process made of it before it
-    /// had begun is removed.
-    pub(crate) fn create_named(&self, id: &str) -> Result<RunFolder, RunsError> {
+    /// had begun is removed. `labels` are those of its cluster.
+    pub(crate) fn create_named(
+        &self,
+        id: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<RunFolder, RunsError> {
+        let path = self.folder.join(id);
+        if let Some(store) = &self.store {
+            let had = store.begin(id, labels, &path)?;
+            let had = had.ok_or_else(|| RunsError::Locked { id: id.to_owned() })?;
+            return self.emptied(id, had);
+        }
         private::make_folder(&self.folder)
             .map_err(|source| FileError::of(&self.folder, "made", source))?;
-        let path = self.folder.join(id);
         if path.exists() && begun(&path).is_err() {
             let folder = lock(id, path.clone())?;
             fs::remove_dir_all(&folder.path)
@@ -145,12 +173,36 @@ impl Runs {
         }
     }
 
+    /// The folder of a run that has just begun in the store, without what was in it before.
+    fn emptied(&self, id: &str, had: Had) -> Result<RunFolder, RunsError> {
+        let path = self.folder.join(id);
+        if path.exists() {
+            drop(self.copied(id)?);
+            fs::remove_dir_all(&path).map_err(|source| FileError::of(&path, "removed", source))?;
+        }
+        let mut folder = self.copied(id)?;
+        folder.had = Some(Rc::new(had));
+        Ok(folder)
+    }
+
+    /// The copy of a run, locked: whoever reads it has it for a moment only.
+    fn copied(&self, id: &str) -> Result<RunFolder, RunsError> {
+        let path = self.folder.join(id);
+        private::make_folder(&path).map_err(|source| FileError::of(&path, "made", source))?;
+        let locked = awaited(|| match lock(id, path.clone()) {
+            Err(RunsError::Locked { .. }) => Ok(None),
+            locked => locked.map(Some),
+        })?;
+        locked.ok_or_else(|| RunsError::Locked { id: id.to_owned() })
+    }
+
     /// The last attempt at a run that has several, `RUN`, `RUN+2`, `RUN+3`.
     pub(crate) fn last_attempt(&self, id: &str) -> String {
         let mut last = id.to_owned();
         for attempt in 2.. {
             let next = format!("{id}+{attempt}");
-            if !self.place_of(&next).exists() {
+            // One that isn't known to be there is none.
+            if !self.exists(&next).unwrap_or(false) {
                 break;
             }
             last = next;
@@ -160,6 +212,15 @@ impl Runs {
 
     /// Makes the folder of a new run of a playbook, and locks it.
     pub(crate) fn create(&self, playbook: &str) -> Result<RunFolder, RunsError> {
+        if let Some(store) = &self.store {
+            for number in self.last_number(playbook)? + 1.. {
+                let id = format!("{playbook}-{number}");
+                // Others may have begun it just now, or have runs that this role doesn't see.
+                if let Some(had) = store.begin(&id, &BTreeMap::new(), &self.folder.join(&id))? {
+                    return self.emptied(&id, had);
+                }
+            }
+        }
         private::make_folder(&self.folder)
             .map_err(|source| FileError::of(&self.folder, "made", source))?;
         let mut number = self.last_number(playbook)? + 1;
@@ -187,20 +248,27 @@ impl Runs {
 
     /// The names of all runs, in the order of their names' numbers.
     pub(crate) fn ids(&self) -> Result<Vec<String>, RunsError> {
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(FileError::of(&self.folder, "read", source).into()),
+        let mut ids = match self.index()? {
+            Some(index) => index.keys().cloned().collect(),
+            None => self.folders()?,
         };
-        let mut ids: Vec<String> = entries
-            .flatten()
-            .map(|e| e.file_name().to_string_lossy().into_owned())
-            .collect();
         ids.sort_by_key(|id| match id.rsplit_once('-') {
             Some((name, number)) => (name.to_owned(), number.parse::<u32>().unwrap_or(0)),
             None => (id.clone(), 0),
         });
         Ok(ids)
+    }
+
+    fn folders(&self) -> Result<Vec<String>, RunsError> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(FileError::of(&self.folder, "read", source).into()),
+        };
+        let names = entries.flatten().map(|e| e.file_name());
+        Ok(names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect())
     }
 
     /// The run that somebody means who names none: the one that is running, or else the one that was last written to.
@@ -210,8 +278,12 @@ impl Runs {
         Ok(self.ids()?.into_iter().filter(named).max_by_key(rank))
     }
 
-    /// The runs, the one that was last written to first.
-    pub(crate) fn newest_first(&self) -> Result<Vec<String>, RunsError> {
+    /// The runs among which all of a cluster's are, the one that was last written to first.
+    pub(crate) fn newest_of(&self, cluster: &str) -> Result<Vec<String>, RunsError> {
+        if let Some(store) = &self.store {
+            // The journals of all others would have to be fetched first.
+            return Ok(store.newest_of(cluster)?);
+        }
         let mut ids = self.ids()?;
         ids.sort_by_cached_key(|id| Reverse(self.written(id)));
         Ok(ids)
@@ -219,19 +291,51 @@ impl Runs {
 
     /// When a run's journal was last written to.
     fn written(&self, id: &str) -> Option<SystemTime> {
+        if let Some(index) = self.index().ok()? {
+            return index.get(id).map(|listed| listed.written);
+        }
         let file = fs::metadata(self.folder.join(id).join(JOURNAL));
         file.and_then(|file| file.modified()).ok()
     }
 
+    /// The folder of a run, with all that there is in it by now.
     pub(crate) fn folder_of(&self, id: &str) -> Result<PathBuf, RunsError> {
-        let ids = self.ids()?;
-        if ids.iter().any(|known| known == id) {
+        let folder = self.known(id)?;
+        if let Some(store) = &self.store {
+            store.bring(&self.folder, id, false)?;
+        }
+        Ok(folder)
+    }
+
+    /// The same, with what a rollout has of its clusters.
+    pub(crate) fn whole_folder_of(&self, id: &str) -> Result<PathBuf, RunsError> {
+        let folder = self.known(id)?;
+        if let Some(store) = &self.store {
+            store.bring(&self.folder, id, true)?;
+        }
+        Ok(folder)
+    }
+
+    /// The folder of a run, as far as its journal.
+    fn journal_of(&self, id: &str) -> Result<PathBuf, RunsError> {
+        let folder = self.known(id)?;
+        self.bring(vec![id.to_owned()])?;
+        Ok(folder)
+    }
+
+    /// The folder of a run that there is.
+    fn known(&self, id: &str) -> Result<PathBuf, RunsError> {
+        if self.exists(id)? {
             return Ok(self.folder.join(id));
         }
+        let ids = self.ids()?;
         let known: Vec<&str> = ids.iter().map(String::as_str).collect();
         let near = lockstep_modules::contract::near::hint(id, &known);
         let hint = if near.is_empty() {
-            format!(" in {}", self.folder.display())
+            match &self.store {
+                Some(store) => format!(" in {}", store.url()),
+                None => format!(" in {}", self.folder.display()),
+            }
         } else {
             near
         };
@@ -243,12 +347,20 @@ impl Runs {
 
     /// Takes up a run: locks its folder.
     pub(crate) fn take_up(&self, id: &str) -> Result<RunFolder, RunsError> {
-        lock(id, self.folder_of(id)?)
+        let path = self.known(id)?;
+        let Some(store) = &self.store else {
+            return lock(id, path);
+        };
+        let had = store.take_up(id, &path)?;
+        let mut folder = self.copied(id)?;
+        had.bring()?;
+        folder.had = Some(Rc::new(had));
+        Ok(folder)
     }
 
     /// Reads a run's journal without touching it.
     pub(crate) fn history(&self, id: &str) -> Result<History, RunsError> {
-        let folder = self.folder_of(id)?;
+        let folder = self.journal_of(id)?;
         let of = |source| RunsError::Journal {
             id: id.to_owned(),
             source,
@@ -259,7 +371,7 @@ impl Runs {
 
     /// The records of a run's journal, each with its time.
     pub(crate) fn records(&self, id: &str) -> Result<Vec<(Timestamp, Record)>, RunsError> {
-        let read = FileJournal::read(&self.folder_of(id)?.join(JOURNAL));
+        let read = FileJournal::read(&self.journal_of(id)?.join(JOURNAL));
         read.map(|read| read.records)
             .map_err(|source| RunsError::Journal {
                 id: id.to_owned(),
@@ -274,18 +386,78 @@ impl Runs {
 
     /// The process that has the run now, if one has, and the machine that it is on.
     pub(crate) fn process_of(&self, id: &str) -> Option<(i32, String)> {
-        let signed = fs::read_to_string(self.folder.join(id).join(LOCK)).ok()?;
+        let signed = match self.index().ok()? {
+            Some(index) => index.get(id)?.holder.clone(),
+            None => fs::read_to_string(self.folder.join(id).join(LOCK)).ok()?,
+        };
         let (process, host) = signed.split_once(' ')?;
         let process = process.parse().ok().filter(|_| self.is_running(id))?;
         Some((process, host.to_owned()))
     }
 
-    /// Whether a process has the run now.
+    /// Whether a process has the run now, as far as that is known.
     pub(crate) fn is_running(&self, id: &str) -> bool {
+        match self.index() {
+            Ok(None) => {}
+            Ok(Some(index)) => return index.get(id).is_some_and(|listed| listed.running),
+            Err(_) => return false,
+        }
         let Ok(lock) = File::open(self.folder.join(id).join(LOCK)) else {
             return false;
         };
         matches!(lock.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    /// When something was last written of a run, as far as it is known.
+    pub(crate) fn last_written(&self, id: &str) -> Option<SystemTime> {
+        if let Ok(Some(index)) = self.index() {
+            return Some(index.get(id)?.written);
+        }
+        let folder = self.folder.join(id);
+        let written =
+            [JOURNAL, EVENTS].map(|name| fs::metadata(folder.join(name)).ok()?.modified().ok());
+        written.into_iter().flatten().max()
+    }
+}
+
+impl RunFolder {
+    /// The runs that it is one of.
+    pub(crate) fn runs(&self) -> Runs {
+        Runs {
+            folder: self.path.parent().unwrap_or(&self.path).to_owned(),
+            store: self.had.as_ref().map(|had| had.store().clone()),
+        }
+    }
+}
+
+/// Nobody else starts a rollout as long as this lives.
+pub(crate) enum Starting {
+    /// Nobody on this machine.
+    Here(#[expect(dead_code, reason = "closing it releases the lock")] File),
+    /// Nobody who has the same store.
+    Everywhere(#[expect(dead_code, reason = "dropping it releases the lock")] Claim),
+}
+
+/// For how long something is waited for that others have for a moment.
+const MOMENT: Duration = Duration::from_secs(10);
+
+/// Tries until something is there, or a moment is over.
+fn awaited<T, E>(mut attempt: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let mut left = MOMENT;
+    loop {
+        if let Some(there) = attempt()? {
+            return Ok(Some(there));
+        }
+        if left.is_zero() {
+            return Ok(None);
+        }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "others work on real files, in real time"
+        )]
+        std::thread::sleep(PAUSE);
+        left = left.saturating_sub(PAUSE);
     }
 }
 
@@ -294,170 +466,12 @@ pub(crate) fn is_job(id: &str) -> bool {
     id.contains('.')
 }
 
-pub(crate) const JOURNAL: &str = "journal.jsonl";
-pub(crate) const EVENTS: &str = "events.jsonl";
-const LOCK: &str = "lock";
-const BUNDLE: &str = "bundle";
-
-/// Whether a run has begun. One that was killed while its folder was filled has neither a journal nor events; a journal that
-/// is gone is another thing.
-///
-/// # Errors
-/// [`JournalError::Empty`] where it hasn't.
-pub(crate) fn begun(folder: &Path) -> Result<(), JournalError> {
-    let there = |name| folder.join(name).exists();
-    if there(JOURNAL) || there(EVENTS) {
-        Ok(())
-    } else {
-        Err(JournalError::Empty)
-    }
-}
-
-fn lock(id: &str, path: PathBuf) -> Result<RunFolder, RunsError> {
-    let lock_path = path.join(LOCK);
-    // What the process that has it wrote there stays.
-    let mut options = private::file();
-    let opened = options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&lock_path);
-    let file = opened.map_err(|source| FileError::of(&lock_path, "made", source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(RunFolder {
-            id: id.to_owned(),
-            path,
-            _lock: signed(file),
-        }),
-        Err(TryLockError::WouldBlock) => Err(RunsError::Locked { id: id.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(FileError::of(&lock_path, "locked", source).into()),
-    }
-}
-
-/// What this machine calls itself.
-pub(crate) fn host() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname");
-    name.map_or_else(|_| "?".to_owned(), |name| name.trim().to_owned())
-}
-
-/// Writes this process into a lock that it has, for whoever wants to interrupt it. Nothing else depends on it.
-fn signed(mut file: File) -> File {
-    let me = format!("{} {}", std::process::id(), host());
-    let _ = file.set_len(0).and_then(|()| file.write_all(me.as_bytes()));
-    file
-}
-
-impl RunFolder {
-    /// The runs that it is one of.
-    pub(crate) fn runs(&self) -> Runs {
-        Runs {
-            folder: self.path.parent().unwrap_or(&self.path).to_owned(),
-        }
-    }
-
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
-    }
-
-    pub(crate) fn create_journal(&self) -> Result<FileJournal, RunsError> {
-        FileJournal::create(&self.file(JOURNAL)).map_err(|source| self.journal(source))
-    }
-
-    /// The journal to continue with, and what it says.
-    pub(crate) fn open_journal(&self) -> Result<(FileJournal, History), RunsError> {
-        let (journal, records) = begun(&self.path)
-            .and_then(|()| FileJournal::open(&self.file(JOURNAL)))
-            .map_err(|source| self.journal(source))?;
-        Ok((
-            journal,
-            History::of(records).map_err(|source| self.journal(source))?,
-        ))
-    }
-
-    fn journal(&self, source: JournalError) -> RunsError {
-        RunsError::Journal {
-            id: self.id.clone(),
-            source,
-        }
-    }
-
-    /// Writes down the Lua modules of the run, and returns what the journal's head says about them.
-    pub(crate) fn capture(
-        &self,
-        modules: &BTreeMap<String, Source>,
-    ) -> Result<BTreeMap<String, (String, String)>, RunsError> {
-        let folder = self.file(BUNDLE);
-        private::make_folder(&folder).map_err(|source| FileError::of(&folder, "made", source))?;
-        for source in modules.values() {
-            let path = folder.join(by_digest(&digest(&source.text)));
-            let written = private::write(&path, &source.text).and_then(|file| file.sync_all());
-            written.map_err(|source| FileError::of(&path, "written", source))?;
-        }
-        File::open(&folder)
-            .and_then(|f| f.sync_all())
-            .map_err(|source| FileError::of(&folder, "written", source))?;
-        Ok(modules
-            .iter()
-            .map(|(name, s)| (name.clone(), (s.chunk.clone(), digest(&s.text))))
-            .collect())
-    }
-
-    pub(crate) fn captured(&self, head: &Head) -> Result<Captured, RunsError> {
-        captured(&self.path, head)
-    }
-}
-
-/// What is wrong with one module is reported only where nothing else has its content: a file of a journal of before, in which
-/// files had the modules' names, or a shipped playbook.
-fn captured(folder: &Path, head: &Head) -> Result<Captured, RunsError> {
-    let mut modules = BTreeMap::new();
-    for (name, (chunk, sum)) in &head.bundle {
-        let (file, before) = (by_digest(sum), by_name(name));
-        let kept = [&file, &before].map(|file| fs::read_to_string(folder.join(BUNDLE).join(file)));
-        let same = |text: &&String| digest(text) == *sum;
-        let text = kept.iter().flatten().find(same).cloned();
-        let Some(text) = text.or_else(|| shipped_with(sum).map(str::to_owned)) else {
-            let why = match kept {
-                [Err(error), Err(_)] => format!("{BUNDLE}/{file}: {error}"),
-                [Ok(_), _] => format!("{BUNDLE}/{file} has another content"),
-                [_, Ok(_)] => format!("{BUNDLE}/{before} has another content"),
-            };
-            return Err(RunsError::Bundle {
-                id: head.id.clone(),
-                playbook: head.playbook.clone(),
-                name: name.clone(),
-                why,
-            });
-        };
-        let chunk = chunk.clone();
-        modules.insert(name.clone(), Source { chunk, text });
-    }
-    Ok(Captured(modules))
-}
-
-/// The file of a captured module.
-fn by_digest(sum: &str) -> String {
-    format!("{sum}.lua")
-}
-
-/// The file that a captured module was in before files were named by digest. Two modules could have the same one.
-fn by_name(module: &str) -> String {
-    let plain: String = module
-        .chars()
-        .map(|c| {
-            if c.is_alphanumeric() || "._-".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    format!("{}.lua", plain.trim_end_matches(".lua"))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::names::BUNDLE;
     use super::*;
+    use crate::bundle::digest;
+    use crate::source::Source;
 
     #[test]
     fn runs_are_numbered_by_playbook() {

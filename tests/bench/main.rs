@@ -1,7 +1,7 @@
 //! Benchmarks: lockstep beside what does the same without it, the two in turn in one run.
 //!
 //! ```sh
-//! cargo bench -p lockstep-tests --bench lockstep                    # all of them, but for `hand`
+//! cargo bench -p lockstep-tests --bench lockstep                    # `ssh` and `twin`
 //! cargo bench -p lockstep-tests --bench lockstep -- ssh --json      # one, as JSON
 //! ```
 //!
@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `ssh` | one command on all members, commands on one member after the other, and a warm step, beside OpenSSH, and beside pyinfra and ansible where they are installed |
 //! | `twin` | plans, rehearsals, checks, and lists of runs: seconds, and memory at its highest |
+//! | `store` | an append to a PostgreSQL on this machine, beside a synced file, and a list of runs |
 //! | `hand` | an update of three members beside the commands that an operator types, over SSH, on simulated products that take their real time: four minutes a round |
 //!
 //! Nothing here is a test: what is slow on one machine isn't wrong.
@@ -16,6 +17,7 @@
 mod figures;
 mod hand;
 mod ssh;
+mod store;
 mod twin;
 
 use std::io::Write;
@@ -25,9 +27,10 @@ use figures::Figure;
 /// A name, and what measures it.
 type Group = (&'static str, fn() -> Vec<Figure>);
 
-const GROUPS: [Group; 3] = [
+const GROUPS: [Group; 4] = [
     ("ssh", ssh::figures),
     ("twin", twin::figures),
+    ("store", store::figures),
     ("hand", hand::figures),
 ];
 
@@ -45,7 +48,7 @@ fn main() {
     let known = options.iter().all(|option| option == "--json");
     let mut out = std::io::stdout();
     if groups.len() < names.len() || !known {
-        let usage = "usage: cargo bench -p lockstep-tests --bench lockstep [-- [ssh] [twin] [hand] [--json]]";
+        let usage = "usage: cargo bench -p lockstep-tests --bench lockstep [-- [ssh] [twin] [store] [hand] [--json]]";
         writeln!(out, "{usage}").unwrap_or_default();
         std::process::exit(2);
     }

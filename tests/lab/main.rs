@@ -18,3 +18,4 @@ mod sittings;
 mod slurm;
 mod ssh;
 mod stage;
+mod store;

@@ -7,6 +7,7 @@ pub mod hazards;
 pub mod holds;
 pub mod lab;
 pub mod licences;
+pub mod postgres;
 pub mod receiver;
 pub mod secrets;
 

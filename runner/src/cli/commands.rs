@@ -21,6 +21,7 @@ pub(super) mod runs;
 pub(super) mod show;
 pub(super) mod stage;
 pub(super) mod status;
+pub(super) mod store;
 pub(super) mod types;
 pub(super) mod unlock;
 pub(super) mod watch;
@@ -73,6 +74,8 @@ pub(super) enum Command {
     Check(check::CheckArgs),
     /// Take many clusters through a playbook, ring by ring
     Fleet(fleet::FleetArgs),
+    /// Prepare the database that several machines share
+    Store(store::StoreArgs),
     /// Create a starter playbook
     New(new::NewArgs),
     /// Write the files that editors need to complete and check playbooks

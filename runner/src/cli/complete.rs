@@ -21,7 +21,7 @@ use lockstep_twin::{Arg as FaultArg, KINDS, SEVERITIES, Set};
 
 use crate::bundle::Playbooks;
 use crate::cli::commands::completions::ASKED;
-use crate::cli::front::state;
+use crate::cli::front::runs;
 use crate::cli::global::Global;
 use crate::cli::line;
 use crate::cli::print;
@@ -189,22 +189,30 @@ impl Context {
             .unwrap_or_default()
     }
 
+    /// The runs of this machine. Nobody waits for a database while typing.
+    fn here(&self) -> Option<Runs> {
+        match self.global.store() {
+            Some(_) => None,
+            None => runs(&self.global).ok(),
+        }
+    }
+
     /// The runs, the newest first.
     fn runs(&self) -> Vec<CompletionCandidate> {
-        let Ok(state) = state(&self.global) else {
-            return Vec::new();
-        };
-        let mut ids = Runs::in_state(&state).ids().unwrap_or_default();
+        let mut ids = self
+            .here()
+            .and_then(|runs| runs.ids().ok())
+            .unwrap_or_default();
         ids.reverse();
         ids.into_iter().map(CompletionCandidate::new).collect()
     }
 
     /// The steps at which the run is held, each with what comes after it.
     fn held(&self, end: &str) -> Vec<CompletionCandidate> {
-        let history = self.run.as_ref().and_then(|run| {
-            let state = state(&self.global).ok()?;
-            Runs::in_state(&state).history(run).ok()
-        });
+        let history = self
+            .run
+            .as_ref()
+            .and_then(|run| self.here()?.history(run).ok());
         let steps = history.into_iter().flat_map(|history| history.steps);
         let held = steps.filter_map(|(path, step)| match step.phase {
             Phase::Held { failure, .. } => Some((path, failure.message)),

@@ -3,8 +3,8 @@
 use super::app::App;
 use super::commands::{
     Command, abort, check, completions, doc, fleet, init, man, new, notify, plan, playbook,
-    playbooks, preflight, rehearse, report, resume, runs, show, stage, status, types, unlock,
-    watch,
+    playbooks, preflight, rehearse, report, resume, runs, show, stage, status, store, types,
+    unlock, watch,
 };
 use super::exit::{Exit, Fault};
 use super::line;
@@ -18,7 +18,7 @@ pub(super) fn dispatch(app: &App<'_>, command: Command) -> Result<Exit, Fault> {
         Command::Upgrade(args) => playbook::named(app, "upgrade", &args),
         Command::Stage(args) => stage::stage(app, &args),
         Command::Run(args) => playbook::file(app, &args),
-        Command::Runs(args) => runs::runs(app.global, &args),
+        Command::Runs(args) => runs::runs(app, &args),
         Command::Show(args) => show::show(app, &args),
         Command::Watch(args) => watch::watch(app, &args),
         Command::Report(args) => report::report(app, &args),
@@ -30,6 +30,7 @@ pub(super) fn dispatch(app: &App<'_>, command: Command) -> Result<Exit, Fault> {
         Command::Rehearse(args) => rehearse::rehearse(app, &args),
         Command::Check(args) => check::check(app, &args),
         Command::Fleet(args) => fleet::fleet(app, &args),
+        Command::Store(args) => store::store(app.global, &args),
         Command::New(args) => new::new(app.global, &args),
         Command::Types(args) => types::types(app, &args),
         Command::Playbooks(args) => playbooks::playbooks(app, &args),

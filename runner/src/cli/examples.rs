@@ -98,6 +98,11 @@ pub(super) const GROUPS: [(&str, Commands); 7] = [
                 &[
                     ("lockstep runs", "all runs and their state"),
                     ("lockstep runs --json", "for programs"),
+                    (
+                        "lockstep runs export update-14 -o update-14.tar",
+                        "to a file",
+                    ),
+                    ("lockstep runs import update-14.tar", "from one, elsewhere"),
                 ],
             ),
             (
@@ -178,21 +183,30 @@ pub(super) const GROUPS: [(&str, Commands); 7] = [
     ),
     (
         "Many clusters",
-        &[(
-            "fleet",
-            &[
-                (
-                    "lockstep fleet rollout update --dry-run",
-                    "show the rings of fleet.toml",
-                ),
-                ("lockstep fleet rollout update", "ring by ring"),
-                ("lockstep fleet status --watch", "from another terminal"),
-                (
-                    "lockstep fleet resume berlin-012",
-                    "a cluster's run that was held",
-                ),
-            ],
-        )],
+        &[
+            (
+                "fleet",
+                &[
+                    (
+                        "lockstep fleet rollout update --dry-run",
+                        "show the rings of fleet.toml",
+                    ),
+                    ("lockstep fleet rollout update", "ring by ring"),
+                    ("lockstep fleet status --watch", "from another terminal"),
+                    (
+                        "lockstep fleet resume berlin-012",
+                        "a cluster's run that was held",
+                    ),
+                ],
+            ),
+            (
+                "store",
+                &[(
+                    "lockstep store init --state postgresql://me@db/runs",
+                    "make its tables",
+                )],
+            ),
+        ],
     ),
     (
         "Before a change",

@@ -22,8 +22,10 @@ use crate::programs::CaptureError;
 use crate::report::excerpt::Ink;
 use crate::report::failure::Teller;
 use crate::runs::RunsError;
+use crate::runs::archive::ArchiveError;
 use crate::script::Source;
 use crate::session::SessionError;
+use crate::store::StoreError;
 use crate::target::TargetError;
 use crate::trust::Distrust;
 
@@ -174,6 +176,10 @@ impl From<ConfigError> for Fault {
 
 impl From<RunsError> for Fault {
     fn from(error: RunsError) -> Self {
+        let error = match error {
+            RunsError::Store(error) => return Self::from(error),
+            error => error,
+        };
         let exit = match &error {
             RunsError::NoSuchRun { .. } => Exit::Usage,
             RunsError::Locked { .. } => Exit::Locked,
@@ -194,7 +200,7 @@ impl From<RunsError> for Fault {
             RunsError::Journal { id, .. } => Some(format!(
                 "nothing was changed; the run's folder is left as it is: see lockstep show {id}"
             )),
-            RunsError::Io(_) => None,
+            RunsError::Io(_) | RunsError::Store(_) => None,
         };
         Self {
             help,
@@ -203,12 +209,77 @@ impl From<RunsError> for Fault {
     }
 }
 
+impl From<ArchiveError> for Fault {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Runs(error) => Self::from(error),
+            ArchiveError::Io { .. } => Self::new(Exit::State, error),
+            ArchiveError::Strange(_) | ArchiveError::Journal { .. } | ArchiveError::Differs(_) => {
+                Self::usage(error)
+            }
+        }
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        let exit = match &error {
+            StoreError::Url(_) | StoreError::Password | StoreError::NoSuchRun(_) => Exit::Usage,
+            StoreError::InUse { .. } | StoreError::TakenUp { .. } | StoreError::Claimed => {
+                Exit::Locked
+            }
+            _ => Exit::State,
+        };
+        let help = match &error {
+            StoreError::Url(_) => Some("for example postgresql://lockstep@db.example/lockstep".to_owned()),
+            StoreError::Password => Some(
+                "leave it out of the URL, and put it into ~/.pgpass, the file that PGPASSFILE names, or PGPASSWORD"
+                    .to_owned(),
+            ),
+            StoreError::Denied { .. } => Some(
+                "passwords are looked for in PGPASSWORD, the file that PGPASSFILE names, and ~/.pgpass"
+                    .to_owned(),
+            ),
+            StoreError::NoSchema { .. } => {
+                Some("lockstep store init  makes them".to_owned())
+            }
+            StoreError::Older { .. } => Some(
+                "lockstep store init  changes them, after which an older lockstep works with them no more"
+                    .to_owned(),
+            ),
+            StoreError::Newer { .. } => {
+                Some("use the lockstep that changed them, or a newer one".to_owned())
+            }
+            StoreError::TakenUp { .. } => Some(ELSEWHERE.to_owned()),
+            StoreError::SetBack { copy, .. } => Some(format!(
+                "if what the store has is right, move the copy away: mv {copy} {copy}.old",
+                copy = quote(&copy.display().to_string())
+            )),
+            StoreError::Claimed => Some("run the command again".to_owned()),
+            _ => None,
+        };
+        Self {
+            help,
+            ..Self::new(exit, error)
+        }
+    }
+}
+
+/// What a process is told whose run is another one's.
+const ELSEWHERE: &str = "this process stopped here; continue the run where it is running";
+
 impl From<EngineError> for Fault {
     fn from(error: EngineError) -> Self {
         let (exit, help) = match &error {
-            EngineError::Journal(JournalError::Shared(_)) => (
-                Exit::Locked,
-                Some("this process stopped here; continue the run where it is running"),
+            EngineError::Journal(JournalError::Shared(_)) => (Exit::Locked, Some(ELSEWHERE)),
+            EngineError::Journal(JournalError::Store(StoreError::TakenUp { .. })) => {
+                (Exit::Locked, Some(ELSEWHERE))
+            }
+            EngineError::Journal(JournalError::Store(_) | JournalError::Away { .. }) => (
+                Exit::State,
+                Some(
+                    "the run stopped here; what is not written down was not done. Resume it when the store is back",
+                ),
             ),
             EngineError::Journal(_) => (
                 Exit::State,

@@ -32,8 +32,9 @@ use crate::report::excerpt::Ink;
 use crate::report::failure::{Teller, head};
 use crate::report::harmless::harmless;
 use crate::report::hold;
-use crate::runs::host;
+use crate::runs::{Runs, host};
 use crate::session::{self, Played, Session};
+use crate::store::Store;
 
 /// A runtime of one thread: the work is waiting. Against a simulated cluster its clock jumps over the waiting; paused, it
 /// is moved by whoever plays a session at a speed.
@@ -45,10 +46,17 @@ pub(super) fn runtime(paused: bool) -> Result<Runtime, Fault> {
         .map_err(|e| Fault::new(Exit::State, format!("no runtime can be made: {e}")))
 }
 
-pub(super) fn state(global: &Global) -> Result<PathBuf, Fault> {
-    if let Some(folder) = &global.state {
-        return Ok(folder.clone());
+/// The runs of the state folder, or of the store, that is named.
+pub(super) fn runs(global: &Global) -> Result<Runs, Fault> {
+    match (global.store(), &global.state) {
+        (Some(url), _) => Ok(Runs::in_store(Store::at(url)?, &state()?)?),
+        (None, Some(folder)) => Ok(Runs::in_state(folder)),
+        (None, None) => Ok(Runs::in_state(&state()?)),
     }
+}
+
+/// The state folder that nobody has to name.
+fn state() -> Result<PathBuf, Fault> {
     let folders = etcetera::choose_base_strategy().map_err(|e| {
         Fault::usage(format!("there is no home folder ({e})")).help("name a folder with --state")
     })?;

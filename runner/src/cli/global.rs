@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::bundle::Playbooks;
+use crate::store::is_url;
 
 /// What every command takes.
 #[derive(Args, Clone, Default)]
@@ -21,13 +22,13 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) cluster: Option<String>,
-    /// Where runs are stored [default: $XDG_STATE_HOME/lockstep]
+    /// Where runs are stored: a folder, or the database of several machines [default: $XDG_STATE_HOME/lockstep]
     #[arg(
         long,
         global = true,
         env = "LOCKSTEP_STATE",
         hide_env_values = true,
-        value_name = "DIR",
+        value_name = "DIR|URL",
         help_heading = "Global options"
     )]
     pub(crate) state: Option<PathBuf>,
@@ -79,6 +80,11 @@ pub(crate) struct Global {
 }
 
 impl Global {
+    /// The URL of the store that runs are in, if they are in one.
+    pub(crate) fn store(&self) -> Option<&str> {
+        self.state.as_ref()?.to_str().filter(|state| is_url(state))
+    }
+
     /// Where shipped playbooks come from.
     pub(crate) fn playbooks(&self) -> Playbooks {
         self.playbooks

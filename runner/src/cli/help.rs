@@ -32,7 +32,7 @@ const TOPICS: [Topic; 3] = [
     },
 ];
 
-pub(super) const ENVIRONMENT: [(&str, &str); 7] = [
+pub(super) const ENVIRONMENT: [(&str, &str); 9] = [
     ("LOCKSTEP_CLUSTER", "The cluster, if --cluster isn't given"),
     ("LOCKSTEP_FLEET", "The fleet's file, if --fleet isn't given"),
     (
@@ -46,6 +46,11 @@ pub(super) const ENVIRONMENT: [(&str, &str); 7] = [
     (
         "XDG_RUNTIME_DIR",
         "Holds ssh control sockets; if unset, /tmp",
+    ),
+    ("PGPASSWORD", "The password of the database with runs"),
+    (
+        "PGPASSFILE",
+        "A file with such passwords; if unset, ~/.pgpass",
     ),
     ("NO_COLOR", "No colors, if set"),
     ("TERM", "Plain lines instead of a live view, if dumb"),

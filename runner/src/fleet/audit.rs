@@ -38,7 +38,7 @@ pub fn audit(runs: &Runs, rollout: &str) -> Result<Vec<AuditEntry>, super::Progr
     let mut all = entries(runs, rollout, true)?;
     let begun = rollout_of(&runs.history(rollout)?)?;
     let specs = Specs::of(runs, rollout);
-    let approvals = specs.approvals().map_err(RunsError::from)?;
+    let approvals = specs.approvals()?;
     all.extend(approvals.into_iter().map(|approval| AuditEntry {
         at: approval.at,
         who: approval.who,
@@ -47,7 +47,7 @@ pub fn audit(runs: &Runs, rollout: &str) -> Result<Vec<AuditEntry>, super::Progr
         about: approval.plan,
     }));
     for entry in begun.clusters() {
-        let skipped = specs.skipped(&entry.name).map_err(RunsError::from)?;
+        let skipped = specs.skipped(&entry.name)?;
         all.extend(skipped.map(|skip| AuditEntry {
             at: skip.at,
             who: skip.who,
@@ -57,7 +57,10 @@ pub fn audit(runs: &Runs, rollout: &str) -> Result<Vec<AuditEntry>, super::Progr
         }));
     }
     let prefix = format!("{rollout}.");
-    for run in runs.ids()?.iter().filter(|id| id.starts_with(&prefix)) {
+    let ids = runs.ids()?.into_iter();
+    let jobs: Vec<String> = ids.filter(|id| id.starts_with(&prefix)).collect();
+    runs.bring(jobs.clone())?;
+    for run in &jobs {
         all.extend(entries(runs, run, false)?);
     }
     all.sort_by_key(|entry| entry.at);

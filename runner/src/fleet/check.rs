@@ -365,6 +365,7 @@ fn rollout_of(clusters: usize, ring_of: impl Fn(usize) -> usize) -> Rollout {
             clusters: Vec::new(),
         });
         ring.clusters.push(Entry {
+            labels: BTreeMap::new(),
             name: format!("store-{:03}", i + 1),
             cluster: "twin:3".to_owned(),
             executor: "default".to_owned(),

@@ -33,7 +33,7 @@ pub enum ExecutorConfig {
         #[serde(default = "limit")]
         limit: u32,
     },
-    /// Slurm, by `sbatch`, `squeue` and `srun`. The state folder must be one that all its nodes share.
+    /// Slurm, by `sbatch`, `squeue` and `srun`. Runs must be in a folder that all its nodes share, or in a store.
     Slurm {
         /// How many at once.
         #[serde(default = "limit")]
@@ -140,13 +140,20 @@ impl Executor {
         &self,
         submission: &Submission,
     ) -> Result<Option<Job>, ContactError> {
-        let Submission { name, words, log } = submission;
+        let Submission {
+            name,
+            words,
+            log,
+            shared,
+        } = submission;
         let (program, args): (&str, Vec<String>) = match &self.executor {
             ExecutorConfig::Local { .. } => {
                 let printed = here(words, log).await?;
                 return Ok(serde_json::from_str(&printed).ok());
             }
             ExecutorConfig::Slurm { options, .. } => {
+                // What a job says otherwise gets to its store.
+                let log = if *shared { log } else { Path::new("/dev/null") };
                 let script: Vec<String> = words
                     .iter()
                     .map(|word| lockstep_modules::contract::cmd::quote(word))

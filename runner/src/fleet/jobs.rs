@@ -29,7 +29,6 @@ const ATTEMPTS: u32 = 3;
 
 /// The clusters of a rollout, and what begins their runs.
 pub struct Jobs {
-    state: PathBuf,
     runs: Runs,
     specs: Specs,
     clusters: BTreeMap<Member, (Spec, String)>,
@@ -51,7 +50,6 @@ impl Jobs {
             executors: executors
                 .map(|(name, executor)| (name.clone(), Executor::of(executor)))
                 .collect(),
-            state: runs.state().to_owned(),
             runs: runs.clone(),
         }
     }
@@ -69,7 +67,7 @@ impl Jobs {
         let mut job = job(&self.runs, run).map_err(unread)?;
         if job.state == Standing::DidNotBegin {
             // Whoever was to begin it may have said why it didn't.
-            job.why = self.complaint(cluster);
+            job.why = self.specs.complaint(cluster);
         }
         Ok(job)
     }
@@ -124,7 +122,7 @@ impl Jobs {
             true => PathBuf::from("/proc/self/exe"),
             false => std::env::current_exe().map_err(unread)?,
         };
-        let state = absolute(&self.state);
+        let state = PathBuf::from(self.runs.word());
         let words = [
             program.as_path(),
             Path::new("fleet"),
@@ -140,18 +138,13 @@ impl Jobs {
                 .map(|word| word.display().to_string())
                 .collect(),
             log: absolute(&self.specs.log(cluster)),
+            shared: self.runs.store().is_none(),
         })
-    }
-
-    /// What a cluster's job complained of, if anything.
-    fn complaint(&self, cluster: &str) -> Option<String> {
-        let said = std::fs::read_to_string(self.specs.log(cluster)).unwrap_or_default();
-        Some(said.trim().to_owned()).filter(|said| !said.is_empty())
     }
 
     fn last_words(&self, cluster: &str) -> String {
         let silence = || format!("its job ended {ATTEMPTS} times without a word");
-        self.complaint(cluster).unwrap_or_else(silence)
+        self.specs.complaint(cluster).unwrap_or_else(silence)
     }
 
     async fn answer(&self, cluster: &Member, cmd: &Cmd) -> Result<Output, ContactError> {

@@ -21,7 +21,7 @@ pub(crate) fn job(runs: &Runs, run: &str) -> Result<Job, RunsError> {
         steps: Vec::new(),
         why: None,
     };
-    if !runs.place_of(run).exists() {
+    if !runs.exists(run)? {
         return Ok(bare(Standing::DidNotBegin));
     }
     let history = match runs.history(run) {

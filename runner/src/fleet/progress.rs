@@ -1,7 +1,6 @@
 //! How far a rollout is: what its journal says, and for clusters whose runs stopped before their end, how they stand now.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use jiff::{SignedDuration, Timestamp};
 use lockstep_modules::contract::op::Op;
@@ -18,7 +17,7 @@ use crate::failure::Failure;
 use crate::journal::{History, Phase, Step, Suspended};
 use crate::path::StepPath;
 use crate::runs::standing::standing;
-use crate::runs::{EVENTS, JOURNAL, Runs, RunsError};
+use crate::runs::{Runs, RunsError};
 
 /// A rollout as it stands.
 #[derive(Clone, Debug, Serialize)]
@@ -208,6 +207,20 @@ impl Progress {
             .iter()
             .map(|completion| (&completion.path, &completion.result))
             .collect();
+        let said = |cluster: &str| {
+            let result = begun.get(cluster).and_then(|path| outcomes.get(path));
+            result.map(|result| outcome(result))
+        };
+        // What the journal says of these may be old by now.
+        let may_differ = |cluster: &str| match said(cluster) {
+            Some(state) => !state.is_well(),
+            None => begun.contains_key(cluster) && !running,
+        };
+        let names = rollout.clusters().map(|entry| entry.name.as_str());
+        let jobs = names
+            .filter(|name| may_differ(name))
+            .map(|name| runs.last_attempt(&format!("{id}.{name}")));
+        runs.bring(jobs.collect())?;
         let specs = Specs::of(runs, id);
         let mut rings = Vec::new();
         for ring in &rollout.rings {
@@ -215,25 +228,20 @@ impl Progress {
             for entry in &ring.clusters {
                 let name = entry.name.as_str();
                 let path = begun.get(name);
-                let said = path
-                    .and_then(|path| outcomes.get(path))
-                    .map(|result| outcome(result));
                 let step = path.and_then(|path| history.steps.get(*path));
                 let begun = path.is_some();
-                let done = said.is_some_and(Standing::is_well);
                 let mut cluster = ClusterProgress {
                     cluster: name.to_owned(),
-                    state: said.or(begun.then_some(Standing::Running)),
+                    state: said(name).or(begun.then_some(Standing::Running)),
                     waits: windows.get(name).map(|step| waits(step)),
                     began: step.and_then(|step| step.began),
                     ended: step.and_then(|step| step.ended),
                     heard: None,
                     job: None,
                 };
-                // What the journal says of the others may be old by now.
-                if !done && begun && (said.is_some() || !running) {
+                if may_differ(name) {
                     let mut job = now(runs, &specs, id, name)?;
-                    if let (Standing::DidNotBegin, Some(said)) = (job.state, said) {
+                    if let (Standing::DidNotBegin, Some(said)) = (job.state, said(name)) {
                         // Nothing was recorded by the run itself.
                         job.state = said;
                         job.why = path.and_then(|path| reason(outcomes.get(path)?));
@@ -244,11 +252,12 @@ impl Progress {
                         cluster.ended = None;
                     }
                     cluster.job = Some(job).filter(|job| job.state != Standing::Done);
-                } else if !begun && specs.skipped(name).map_err(RunsError::from)?.is_some() {
+                } else if !begun && specs.skipped(name)?.is_some() {
                     cluster.state = Some(Standing::Skipped);
                 }
                 if cluster.state == Some(Standing::Running) {
-                    cluster.heard = heard(runs, &runs.last_attempt(&format!("{id}.{name}")));
+                    let last = runs.last_written(&runs.last_attempt(&format!("{id}.{name}")));
+                    cluster.heard = last.and_then(|at| at.try_into().ok());
                 } else if cluster.state.is_none() {
                     windows_of(entry, &mut hours);
                 }
@@ -318,14 +327,6 @@ impl Progress {
         }
         (left > SignedDuration::ZERO).then_some(left)
     }
-}
-
-/// When a run last wrote something down.
-fn heard(runs: &Runs, run: &str) -> Option<Timestamp> {
-    let folder = runs.place_of(run);
-    let written =
-        [JOURNAL, EVENTS].map(|name| fs::metadata(folder.join(name)).ok()?.modified().ok());
-    written.into_iter().flatten().max()?.try_into().ok()
 }
 
 /// Adds a cluster's window to those that are known.

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::executor::ExecutorConfig;
 use super::file::{Amount, Fleet, FleetCluster, FleetError, RingFile};
-use super::select::Selector;
+use super::select::{Labels, Selector};
 use super::specs::Spec;
 use crate::config::Notify;
 
@@ -72,6 +72,9 @@ pub struct Entry {
     pub name: String,
     /// Its cluster file, or a simulated cluster.
     pub cluster: String,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// What begins its run.
     pub executor: String,
     /// When its run may begin.
@@ -168,6 +171,7 @@ impl Rollout {
     pub(crate) fn spec(&self, entry: &Entry) -> Spec {
         Spec {
             cluster: entry.cluster.clone(),
+            labels: entry.labels.clone(),
             playbook: self.playbook.clone(),
             fingerprint: self.fingerprint.clone(),
             params: entry.params.clone(),
@@ -262,6 +266,7 @@ fn entry(fleet: &Fleet, cluster: &FleetCluster, name: &str, typed: &Map<String, 
     Entry {
         name: cluster.name.clone(),
         cluster: cluster.cluster.clone(),
+        labels: cluster.labels.clone(),
         executor: cluster.executor.clone(),
         window: cluster
             .window

@@ -10,9 +10,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::select::Labels;
 use crate::config::Notify;
 use crate::private::{self, FileError};
-use crate::runs::Runs;
+use crate::runs::{Runs, RunsError};
 
 /// What is run on a cluster. Whoever has it needs nothing else of the rollout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ use crate::runs::Runs;
 pub(crate) struct Spec {
     /// The cluster file, or a simulated cluster, as `--cluster` takes it.
     pub(crate) cluster: String,
+    /// The cluster's labels.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub(crate) labels: Labels,
     /// The playbook: a shipped one's name, or a file.
     pub(crate) playbook: String,
     /// The fingerprint of what is played, as it was when the rollout began.
@@ -79,81 +83,114 @@ impl fmt::Display for Skip {
     }
 }
 
+/// The plans that were approved. No cluster's file has this name, whatever the cluster is called.
+const APPROVED: &str = "clusters/plans.approved";
+
 /// The files of a rollout's clusters.
 pub(crate) struct Specs {
-    folder: PathBuf,
+    runs: Runs,
+    rollout: String,
 }
 
 impl Specs {
     pub(crate) fn of(runs: &Runs, rollout: &str) -> Self {
         Self {
-            folder: runs.place_of(rollout).join("clusters"),
+            runs: runs.clone(),
+            rollout: rollout.to_owned(),
         }
     }
 
-    fn file(&self, cluster: &str, what: &str) -> PathBuf {
-        self.folder.join(format!("{cluster}.{what}"))
-    }
-
     /// Writes down what a cluster's run is. It never changes: the rollout has it among its parameters.
-    pub(crate) fn write(&self, cluster: &str, spec: &Spec) -> Result<(), FileError> {
-        self.put(&self.file(cluster, "json"), spec)
+    pub(crate) fn write(&self, cluster: &str, spec: &Spec) -> Result<(), RunsError> {
+        self.put(&file(cluster, "json"), &spec.labels, spec)
     }
 
     /// What a cluster's run is; none where there is no such cluster.
-    pub(crate) fn read(&self, cluster: &str) -> Result<Option<Spec>, FileError> {
-        get(&self.file(cluster, "json"))
+    pub(crate) fn read(&self, cluster: &str) -> Result<Option<Spec>, RunsError> {
+        self.get(&file(cluster, "json"))
     }
 
     /// Takes a cluster out of the rollout.
-    pub(crate) fn skip(&self, cluster: &str, skip: &Skip) -> Result<(), FileError> {
-        self.put(&self.file(cluster, "skip"), skip)
+    pub(crate) fn skip(&self, cluster: &str, skip: &Skip) -> Result<(), RunsError> {
+        self.put(&file(cluster, "skip"), &Labels::new(), skip)
     }
 
     /// Why a cluster was taken out of the rollout, if it was.
-    pub(crate) fn skipped(&self, cluster: &str) -> Result<Option<Skip>, FileError> {
-        get(&self.file(cluster, "skip"))
+    pub(crate) fn skipped(&self, cluster: &str) -> Result<Option<Skip>, RunsError> {
+        let all = self
+            .runs
+            .all_attached(&self.rollout, "clusters/", ".skip")?;
+        let name = file(cluster, "skip");
+        match all {
+            Some(all) => self.parsed(&name, all.get(&name)),
+            None => self.get(&name),
+        }
     }
 
     /// Approves plans for the rollout, beside those that are.
-    pub(crate) fn approve(&self, more: Vec<Approval>) -> Result<(), FileError> {
+    pub(crate) fn approve(&self, more: Vec<Approval>) -> Result<(), RunsError> {
         let mut all = self.approvals()?;
         all.extend(more);
-        self.put(&self.approved(), &all)
+        self.put(APPROVED, &Labels::new(), &all)
     }
 
     /// The plans that were approved, in the order in which that was done.
-    pub(crate) fn approvals(&self) -> Result<Vec<Approval>, FileError> {
-        Ok(get(&self.approved())?.unwrap_or_default())
+    pub(crate) fn approvals(&self) -> Result<Vec<Approval>, RunsError> {
+        Ok(self.get(APPROVED)?.unwrap_or_default())
     }
 
-    /// Beside the clusters' files, whatever a cluster is called.
-    fn approved(&self) -> PathBuf {
-        self.folder.with_file_name("approved.json")
-    }
-
-    /// Where the complaints of a cluster's job go.
+    /// Where the complaints of a cluster's job go that runs here.
     pub(crate) fn log(&self, cluster: &str) -> PathBuf {
-        self.file(cluster, "log")
+        let log = self.runs.place_of(&self.rollout).join(file(cluster, "log"));
+        // Where it can't be made, whoever opens the file says so.
+        let _ = private::make_folder(private::folder_of(&log));
+        log
     }
 
-    fn put(&self, file: &PathBuf, value: &impl Serialize) -> Result<(), FileError> {
-        private::make_folder(&self.folder)
-            .map_err(|source| FileError::of(&self.folder, "made", source))?;
-        let fresh = file.with_extension("new");
+    /// What a cluster's job complained of, if anything.
+    pub(crate) fn complaint(&self, cluster: &str) -> Option<String> {
+        let said = |text: String| Some(text.trim().to_owned()).filter(|said| !said.is_empty());
+        let here = fs::read_to_string(self.log(cluster)).ok().and_then(said);
+        let elsewhere = || {
+            self.runs
+                .attached(&self.rollout, &file(cluster, "log"))
+                .ok()?
+        };
+        here.or_else(|| elsewhere().and_then(said))
+    }
+
+    /// Keeps what a cluster's job complains of, for whoever is on another machine.
+    pub(crate) fn complain(&self, cluster: &str, spec: Option<&Spec>, text: &str) {
+        if self.runs.store().is_some() {
+            let labels = spec.map(|spec| spec.labels.clone()).unwrap_or_default();
+            let name = file(cluster, "log");
+            // It is said here as well.
+            let _ = self.runs.attach(&self.rollout, &name, &labels, text);
+        }
+    }
+
+    fn put(&self, name: &str, labels: &Labels, value: &impl Serialize) -> Result<(), RunsError> {
         let text = serde_json::to_string(value).unwrap_or_default();
-        let written = private::write(&fresh, &text).and_then(|_| fs::rename(&fresh, file));
-        written.map_err(|source| FileError::of(file, "written", source))
+        self.runs.attach(&self.rollout, name, labels, &text)
+    }
+
+    fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, RunsError> {
+        self.parsed(name, self.runs.attached(&self.rollout, name)?.as_ref())
+    }
+
+    fn parsed<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        text: Option<&String>,
+    ) -> Result<Option<T>, RunsError> {
+        let value = text.map(|text| serde_json::from_str(text)).transpose();
+        Ok(value.map_err(|error| {
+            let path = self.runs.place_of(&self.rollout).join(name);
+            FileError::of(&path, "read", error.into())
+        })?)
     }
 }
 
-fn get<T: DeserializeOwned>(file: &PathBuf) -> Result<Option<T>, FileError> {
-    let text = match fs::read_to_string(file) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        text => text.map_err(|source| FileError::of(file, "read", source))?,
-    };
-    let value = serde_json::from_str(&text);
-    value
-        .map(Some)
-        .map_err(|error| FileError::of(file, "read", error.into()))
+fn file(cluster: &str, what: &str) -> String {
+    format!("clusters/{cluster}.{what}")
 }

@@ -64,6 +64,33 @@ impl<D: Disk> FileJournal<D> {
         }
     }
 
+    /// The lines of the next group.
+    pub(super) fn group(&self, at: Timestamp, records: &[Record]) -> Result<String, JournalError> {
+        encode(self.lines + 1, at, records).map_err(|e| io(&self.path, "written", e.into()))
+    }
+
+    /// How many lines it has.
+    pub(super) fn lines(&self) -> usize {
+        self.lines
+    }
+
+    /// Appends the lines of a group of so many records.
+    pub(super) fn add(&mut self, text: &str, records: usize) -> Result<(), JournalError> {
+        // On storage that several machines share, a lock may not keep another process away.
+        let there = self.file.bytes();
+        if there.map_err(|source| io(&self.path, "read", source))? != self.bytes {
+            return Err(JournalError::Shared(self.path.clone()));
+        }
+        if let Err(source) = self.write(text) {
+            // Half a group must not be taken for a whole one later. Should this fail too, a reader cuts what is torn.
+            let _ = self.file.cut(self.bytes);
+            return Err(io(&self.path, "written", source));
+        }
+        self.lines += records;
+        self.bytes += text.len() as u64;
+        Ok(())
+    }
+
     fn write(&mut self, text: &str) -> std::io::Result<()> {
         self.file.write_all(text.as_bytes())?;
         self.file.sync()
@@ -123,21 +150,8 @@ impl FileJournal {
 
 impl<D: Disk> Journal for FileJournal<D> {
     fn append(&mut self, at: Timestamp, records: &[Record]) -> Result<(), JournalError> {
-        // On storage that several machines share, a lock may not keep another process away.
-        let there = self.file.bytes();
-        if there.map_err(|source| io(&self.path, "read", source))? != self.bytes {
-            return Err(JournalError::Shared(self.path.clone()));
-        }
-        let text =
-            encode(self.lines + 1, at, records).map_err(|e| io(&self.path, "written", e.into()))?;
-        if let Err(source) = self.write(&text) {
-            // Half a group must not be taken for a whole one later. Should this fail too, a reader cuts what is torn.
-            let _ = self.file.cut(self.bytes);
-            return Err(io(&self.path, "written", source));
-        }
-        self.lines += records.len();
-        self.bytes += text.len() as u64;
-        Ok(())
+        let text = self.group(at, records)?;
+        self.add(&text, records.len())
     }
 }
 

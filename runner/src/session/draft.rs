@@ -11,7 +11,7 @@ use crate::bundle::{Finder, Main, digest};
 use crate::clock::Clock;
 use crate::engine::Start;
 use crate::failure::Failure;
-use crate::fleet::{self, Rollout};
+use crate::fleet::{self, Labels, Rollout};
 use crate::journal::{ClusterRef, FORMAT, Head, Journal, MemoryJournal};
 use crate::notify;
 use crate::plan::Plan;
@@ -33,6 +33,8 @@ pub struct Draft {
     name: String,
     /// The run's name, where it is known before; a number after the playbook's otherwise.
     id: Option<String>,
+    /// Its cluster's labels, where that is one of a fleet.
+    labels: Labels,
     params: Value,
     target: Target,
 }
@@ -101,15 +103,17 @@ impl Draft {
             main,
             name,
             id: None,
+            labels: Labels::new(),
             params,
             target: target.clone(),
         })
     }
 
-    /// Gives the run a name, so that it is begun once.
+    /// Gives the run a name, so that it is begun once, and the labels of its cluster.
     #[must_use]
-    pub fn named(mut self, id: &str) -> Self {
+    pub fn named(mut self, id: &str, labels: &Labels) -> Self {
         self.id = Some(id.to_owned());
+        self.labels.clone_from(labels);
         self
     }
 
@@ -154,7 +158,7 @@ impl Draft {
     /// Where something can't be written, or the cluster can't be worked with.
     pub fn begin(self, begin: Begin<'_>) -> Result<Session, SessionError> {
         let folder = match (begin.runs, &self.id) {
-            (Some(runs), Some(name)) => Some(runs.create_named(name)?),
+            (Some(runs), Some(name)) => Some(runs.create_named(name, &self.labels)?),
             (Some(runs), None) => Some(runs.create(&self.name)?),
             (None, _) => None,
         };
@@ -170,7 +174,7 @@ impl Draft {
             if !notify.is_empty() {
                 notify::keep(&folder.path, &notify)?;
             }
-            journal = Box::new(folder.create_journal()?);
+            journal = folder.create_journal()?;
         }
         let id = folder.as_ref().map_or(self.name, |f| f.id.clone());
         let cluster = self.target.config.cluster.clone();

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::Notify;
 use crate::engine::{Decisions, Resume, Start};
 use crate::fleet;
-use crate::journal::{ClusterRef, FileJournal, Head, History};
+use crate::journal::{ClusterRef, Head, History, Journal};
 use crate::notify;
 use crate::plan::{self, Plan};
 use crate::programs;
@@ -24,7 +24,7 @@ use crate::target::{Way, read_world};
 /// A run that isn't over, taken up by this process: no other one has it.
 pub struct TakenUp {
     folder: RunFolder,
-    journal: FileJournal,
+    journal: Box<dyn Journal>,
     history: History,
 }
 
@@ -199,7 +199,7 @@ impl TakenUp {
             way,
             folder: Some(folder),
             script,
-            journal: Box::new(journal),
+            journal,
             start: Start::Resumed(Box::new(resume)),
             clock,
             approved,

@@ -73,10 +73,7 @@ pub(crate) fn rehearse(app: &App<'_>, args: &RehearseArgs) -> Result<Exit, Fault
             cluster: Some(cluster.clone()),
             ..app.global.clone()
         };
-        let (target, scenario) = super::plan::look(&App {
-            registry: app.registry,
-            global: &like,
-        })?;
+        let (target, scenario) = super::plan::look(&App::of(app.registry, &like))?;
         (target.name.to_string(), scenario)
     } else {
         let made = match args.members {

@@ -1,17 +1,22 @@
 //! `runs`: what was run, and where it stands.
 
-use clap::Args;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, IsTerminal};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::state;
-use crate::cli::global::Global;
 use crate::cli::print;
 use crate::cli::table::table;
+use crate::fleet::{Specs, cluster_of};
 use crate::journal::{History, JournalError};
+use crate::private;
 use crate::runs::standing::{held, standing};
-use crate::runs::{Runs, RunsError, is_job};
+use crate::runs::{Runs, RunsError, archive, is_job};
 
 /// A run as it is listed. Its history isn't kept: there may be thousands.
 struct Row {
@@ -50,19 +55,100 @@ impl Row {
     }
 }
 
-/// Which runs are listed.
+/// Which runs are listed, or what else is done with them.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct RunsArgs {
     /// Also the runs of clusters in rollouts
     #[arg(long)]
     all: bool,
+    #[command(subcommand)]
+    command: Option<RunsCommand>,
 }
 
-pub(crate) fn runs(global: &Global, args: &RunsArgs) -> Result<Exit, Fault> {
-    let runs = Runs::in_state(&state(global)?);
+#[derive(Subcommand)]
+enum RunsCommand {
+    /// Write a run to an archive, with all that belongs to it
+    Export(ExportArgs),
+    /// Read runs that were exported elsewhere
+    Import(ImportArgs),
+}
+
+/// Which run is exported.
+#[derive(Args)]
+struct ExportArgs {
+    /// The run, for example update-14; with a rollout's, the runs of its clusters
+    run: String,
+    /// File to write to [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// What is imported.
+#[derive(Args)]
+struct ImportArgs {
+    /// A file that an export wrote
+    file: PathBuf,
+}
+
+fn export(app: &App<'_>, args: &ExportArgs) -> Result<Exit, Fault> {
+    let (runs, run) = (app.runs()?, args.run.as_str());
+    let Some(file) = &args.output else {
+        let output = std::io::stdout();
+        if output.is_terminal() {
+            return Err(Fault::usage("an archive isn't written to a terminal")
+                .help(format!("lockstep runs export {run} -o {run}.tar")));
+        }
+        archive::export(&runs, run, BufWriter::new(output.lock()))?;
+        return Ok(Exit::Done);
+    };
+    let made = private::file()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(file);
+    let made = made.map_err(|error| Fault::unwritten(file, error))?;
+    archive::export(&runs, run, BufWriter::new(made))?;
+    Ok(Exit::Done)
+}
+
+fn import(app: &App<'_>, args: &ImportArgs) -> Result<Exit, Fault> {
+    let runs = app.runs()?;
+    let file = File::open(&args.file)
+        .map_err(|error| Fault::usage(format!("{}: {error}", args.file.display())))?;
+    let labels = |run: &str| {
+        let spec = cluster_of(run).and_then(|(rollout, cluster)| {
+            let read = Specs::of(&runs, rollout).read(cluster);
+            read.ok().flatten()
+        });
+        spec.map(|spec| spec.labels).unwrap_or_default()
+    };
+    let imported = archive::import(&runs, BufReader::new(file), labels)?;
+    if app.global.json {
+        print::json(&json!({"imported": imported}));
+    } else if imported.is_empty() {
+        out!("nothing is new: all of it is there already");
+    } else {
+        out!("imported {}", imported.join(", "));
+    }
+    Ok(Exit::Done)
+}
+
+pub(crate) fn runs(app: &App<'_>, args: &RunsArgs) -> Result<Exit, Fault> {
+    match &args.command {
+        Some(RunsCommand::Export(args)) => export(app, args),
+        Some(RunsCommand::Import(args)) => import(app, args),
+        None => list(app, args.all),
+    }
+}
+
+fn list(app: &App<'_>, all: bool) -> Result<Exit, Fault> {
+    let (runs, global) = (app.runs()?, app.global);
+    let mut ids = runs.ids()?;
+    ids.retain(|id| all || !is_job(id));
+    runs.bring(ids.clone())?;
     // One that can't be read is listed all the same.
-    let ids = runs.ids()?.into_iter().filter(|id| args.all || !is_job(id));
-    let mut rows: Vec<Row> = ids.map(|id| Row::read(&runs, id)).collect();
+    let mut rows: Vec<Row> = ids.into_iter().map(|id| Row::read(&runs, id)).collect();
     // The latest stands last, whatever its playbook; those of which nobody knows when they began stand first.
     rows.sort_by_key(|row| row.began);
     if global.json {

@@ -139,6 +139,7 @@ async fn follow(
     loop {
         // Asked first: whoever is gone by now has written all of it.
         let running = runs.is_running(id);
+        runs.folder_of(id)?;
         let lines = tail.lines().map_err(|error| {
             Fault::new(
                 Exit::State,

@@ -18,6 +18,8 @@ pub(in crate::fleet) struct Submission {
     pub(in crate::fleet) words: Vec<String>,
     /// Where what it complains of goes.
     pub(in crate::fleet) log: PathBuf,
+    /// Jobs on other machines write to it as well.
+    pub(in crate::fleet) shared: bool,
 }
 
 /// How many jobs are at once unless the file says otherwise.

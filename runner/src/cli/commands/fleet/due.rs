@@ -67,10 +67,7 @@ fn due(runs: &Runs, id: &str) -> Option<Timestamp> {
 fn continued(app: &App<'_>, runs: &Runs, id: &str) -> Result<Child, Fault> {
     let mut command = Command::new("/proc/self/exe");
     command.args(["fleet", "continue", "--no-wait", "--rollout", id]);
-    command
-        .arg("--state")
-        .arg(runs.state())
-        .stdin(Stdio::null());
+    command.arg("--state").arg(runs.word()).stdin(Stdio::null());
     command.args(app.global.json.then_some("--json"));
     command.args(app.global.quiet.then_some("--quiet"));
     let what = |error| Fault::new(Exit::Failed, format!("{id} can't be continued: {error}"));

@@ -48,8 +48,17 @@ pub(crate) struct VerifyArgs {
 /// Begins a run, or takes it up where its process is gone. One that has stopped is left as it is.
 pub(crate) fn exec(app: &App<'_>, args: &ExecArgs) -> Result<Exit, Fault> {
     let (runs, run) = (app.runs()?, args.run.as_str());
-    match job(&runs, run)?.state {
-        Standing::DidNotBegin => match begin(app, &runs, run, Shown::Nothing) {
+    let done = run_or_resume(app, &runs, run);
+    if let (Err(fault), Some((rollout, cluster))) = (&done, cluster_of(run)) {
+        let spec = spec_of(&runs, run).ok();
+        Specs::of(&runs, rollout).complain(cluster, spec.as_ref(), fault.message());
+    }
+    done
+}
+
+fn run_or_resume(app: &App<'_>, runs: &Runs, run: &str) -> Result<Exit, Fault> {
+    match job(runs, run)?.state {
+        Standing::DidNotBegin => match begin(app, runs, run, Shown::Nothing) {
             // It stays so until somebody has approved its plan, and nothing was recorded of it.
             Err(fault) if fault.exit == Exit::Refused => {
                 fault.print(false);
@@ -59,14 +68,14 @@ pub(crate) fn exec(app: &App<'_>, args: &ExecArgs) -> Result<Exit, Fault> {
         },
         Standing::BrokenOff => {
             let how = resume::How {
-                yes: spec_of(&runs, run)?.yes,
+                yes: spec_of(runs, run)?.yes,
                 ..resume::How::default()
             };
             resume::played(app, &Common::of(run), Some(&how.into()), Shown::Nothing)?;
         }
         _ => {}
     }
-    let job = job(&runs, run)?;
+    let job = job(runs, run)?;
     let taken = job.state == Standing::Running;
     print::json(&json!(job));
     Ok(if taken { Exit::Locked } else { Exit::Done })
@@ -136,7 +145,7 @@ pub(super) fn begin(app: &App<'_>, runs: &Runs, run: &str, shown: Shown) -> Resu
     if let Some(scenario) = &mut target.twin {
         scenario.faults = spec.faults;
     }
-    let draft = Draft::new(&registry, main, &target, &typed)?.named(run);
+    let draft = Draft::new(&registry, main, &target, &typed)?.named(run, &spec.labels);
     if draft.fingerprint() != spec.fingerprint {
         let what = format!("{} isn't what it was when the rollout began", spec.playbook);
         return Err(Fault::new(Exit::Diverged, what)
@@ -200,7 +209,9 @@ pub(crate) fn verify(app: &App<'_>, args: &VerifyArgs) -> Result<Exit, Fault> {
     let runtime = runtime(target.is_simulated())?;
     let _within = runtime.enter();
     let way = match target.name {
-        ClusterRef::Twin(_) => Way::twin(read_world(&runs.place_of(run).join("twin.json"))?, None),
+        ClusterRef::Twin(_) => {
+            Way::twin(read_world(&runs.folder_of(run)?.join("twin.json"))?, None)
+        }
         _ => target.way(None)?,
     };
     let read = Once::of("status.read", json!({}));

@@ -36,12 +36,9 @@ pub(super) fn rollouts(runs: &Runs) -> Result<Vec<String>, Fault> {
         history.is_ok_and(|history| matches!(history.head.target, ClusterRef::Fleet(_)))
     };
     let named = |id: &String| !is_job(id) && id.starts_with(PLAYBOOK);
-    Ok(runs
-        .ids()?
-        .into_iter()
-        .filter(named)
-        .filter(is_rollout)
-        .collect())
+    let named: Vec<String> = runs.ids()?.into_iter().filter(named).collect();
+    runs.bring(named.clone())?;
+    Ok(named.into_iter().filter(is_rollout).collect())
 }
 
 /// The rollout of this name, and what it began with.

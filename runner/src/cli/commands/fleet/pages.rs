@@ -134,6 +134,8 @@ impl<'a> Pages<'a> {
             let pages = there.map(|(name, run)| ((*name).to_owned(), page_of(run)));
             self.write_index(&progress, &pages.collect(), false)?;
         }
+        let runs = begun.iter().map(|(_, run)| run.clone());
+        self.runs.bring(runs.collect())?;
         let mut pages = BTreeMap::new();
         for (name, run) in begun {
             if self.write_run(&run, over)? {

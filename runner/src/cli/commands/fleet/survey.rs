@@ -19,7 +19,7 @@ use crate::cli::app::App;
 use crate::cli::commands::playbook::main_of;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::fleets::read;
-use crate::cli::front::{runtime, state};
+use crate::cli::front::runtime;
 use crate::cli::params::Params;
 use crate::cli::print;
 use crate::cli::table::table;
@@ -104,7 +104,7 @@ fn survey(
 fn globals(app: &App<'_>) -> Result<Vec<String>, Fault> {
     let text = |path: &PathBuf| path.display().to_string();
     let given = [
-        ("--state", Some(text(&state(app.global)?))),
+        ("--state", Some(state(app)?)),
         ("--playbooks", app.global.playbooks.as_ref().map(text)),
         ("--modules", app.global.modules.as_ref().map(text)),
         ("--ssh-config", app.global.ssh_config.clone()),
@@ -113,6 +113,14 @@ fn globals(app: &App<'_>) -> Result<Vec<String>, Fault> {
         .into_iter()
         .filter_map(|(flag, value)| Some([flag.to_owned(), value?]));
     Ok(given.flatten().collect())
+}
+
+/// Where runs are, without connecting to it.
+fn state(app: &App<'_>) -> Result<String, Fault> {
+    match app.global.store() {
+        Some(url) => Ok(url.to_owned()),
+        None => Ok(app.runs()?.word()),
+    }
 }
 
 /// Calls lockstep about a cluster. Whatever it is asked has a deadline of its own.

@@ -1,0 +1,59 @@
+//! What goes wrong with runs.
+
+use crate::journal::JournalError;
+use crate::private::FileError;
+use crate::store::StoreError;
+
+/// Why a run can't be begun, found or taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum RunsError {
+    /// Something about the folder doesn't work.
+    #[error(transparent)]
+    Io(#[from] FileError),
+    /// No such run.
+    #[error("there is no run {id:?}{hint}")]
+    NoSuchRun {
+        /// What was asked for.
+        id: String,
+        /// A near match, or where to look.
+        hint: String,
+    },
+    /// A process has it.
+    #[error("the run {id} is in use by another process")]
+    Locked {
+        /// The run.
+        id: String,
+    },
+    /// The store doesn't work, or refuses.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The captured playbook isn't what was captured.
+    #[error("the captured module {name} of {id} was changed or is missing: {why}")]
+    Bundle {
+        /// The run.
+        id: String,
+        /// The playbook that it runs.
+        playbook: String,
+        /// The module.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The journal can't be used.
+    #[error("{id}: {source}")]
+    Journal {
+        /// The run.
+        id: String,
+        /// Why.
+        source: JournalError,
+    },
+}
+
+impl From<StoreError> for RunsError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::InUse { run, .. } => Self::Locked { id: run },
+            error => Self::Store(error),
+        }
+    }
+}

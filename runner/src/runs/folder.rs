@@ -1,0 +1,200 @@
+//! The folder of a run that this process has.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::error::RunsError;
+use super::names::{BUNDLE, EVENTS, JOURNAL, LOCK, holder};
+use crate::bundle::{Captured, digest, shipped_with};
+use crate::journal::{FileJournal, Head, History, Journal, JournalError, SharedJournal};
+use crate::private::{self, FileError};
+use crate::source::Source;
+use crate::store::Had;
+
+/// A run's folder, with its lock held.
+#[derive(Debug)]
+pub(crate) struct RunFolder {
+    pub(crate) id: String,
+    pub(crate) path: PathBuf,
+    /// The run in the store, where there is one. It gets what is left before the lock is released.
+    pub(super) had: Option<Rc<Had>>,
+    /// Closing it releases the lock, however the process ends.
+    _lock: File,
+}
+
+/// Whether a run has begun. One that was killed while its folder was filled has neither a journal nor events; a journal that
+/// is gone is another thing.
+///
+/// # Errors
+/// [`JournalError::Empty`] where it hasn't.
+pub(crate) fn begun(folder: &Path) -> Result<(), JournalError> {
+    let there = |name| folder.join(name).exists();
+    if there(JOURNAL) || there(EVENTS) {
+        Ok(())
+    } else {
+        Err(JournalError::Empty)
+    }
+}
+
+/// Takes up a run of which this is the folder, or the copy of one.
+pub(super) fn lock(id: &str, path: PathBuf) -> Result<RunFolder, RunsError> {
+    let lock_path = path.join(LOCK);
+    // What the process that has it wrote there stays.
+    let mut options = private::file();
+    let opened = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&lock_path);
+    let file = opened.map_err(|source| FileError::of(&lock_path, "made", source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(RunFolder {
+            id: id.to_owned(),
+            path,
+            had: None,
+            _lock: signed(file),
+        }),
+        Err(TryLockError::WouldBlock) => Err(RunsError::Locked { id: id.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(FileError::of(&lock_path, "locked", source).into()),
+    }
+}
+
+/// Writes this process into a lock that it has, for whoever wants to interrupt it. Nothing else depends on it.
+fn signed(mut file: File) -> File {
+    let _ = file
+        .set_len(0)
+        .and_then(|()| file.write_all(holder().as_bytes()));
+    file
+}
+
+impl RunFolder {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The journal of a run that begins. All else that a resume needs is in the folder.
+    pub(crate) fn create_journal(&self) -> Result<Box<dyn Journal>, RunsError> {
+        if let Some(had) = &self.had {
+            had.publish(false)?;
+        }
+        let journal = FileJournal::create(&self.file(JOURNAL));
+        Ok(self.shared(journal.map_err(|source| self.journal(source))?))
+    }
+
+    /// The journal to continue with, and what it says.
+    pub(crate) fn open_journal(&self) -> Result<(Box<dyn Journal>, History), RunsError> {
+        let (journal, records) = begun(&self.path)
+            .and_then(|()| FileJournal::open(&self.file(JOURNAL)))
+            .map_err(|source| self.journal(source))?;
+        let history = History::of(records).map_err(|source| self.journal(source))?;
+        Ok((self.shared(journal), history))
+    }
+
+    /// Sees to it that what is in the folder beside the journal is in the store, where there is one.
+    pub(crate) fn publish(&self) -> Result<(), RunsError> {
+        match &self.had {
+            Some(had) => Ok(had.publish(true)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes over the journal of a run, and what is in its folder. Its file is written by whoever calls this, after that.
+    pub(crate) fn record(&self, journal: &[u8]) -> Result<(), RunsError> {
+        self.publish()?;
+        if let Some(had) = &self.had {
+            let lines = String::from_utf8_lossy(journal);
+            had.append(0, lines.lines().map(str::to_owned).collect())?;
+        }
+        Ok(())
+    }
+
+    fn shared(&self, journal: FileJournal) -> Box<dyn Journal> {
+        match &self.had {
+            Some(had) => Box::new(SharedJournal::of(Rc::clone(had), journal)),
+            None => Box::new(journal),
+        }
+    }
+
+    fn journal(&self, source: JournalError) -> RunsError {
+        RunsError::Journal {
+            id: self.id.clone(),
+            source,
+        }
+    }
+
+    /// Writes down the Lua modules of the run, and returns what the journal's head says about them.
+    pub(crate) fn capture(
+        &self,
+        modules: &BTreeMap<String, Source>,
+    ) -> Result<BTreeMap<String, (String, String)>, RunsError> {
+        let folder = self.file(BUNDLE);
+        private::make_folder(&folder).map_err(|source| FileError::of(&folder, "made", source))?;
+        for source in modules.values() {
+            let path = folder.join(by_digest(&digest(&source.text)));
+            let written = private::write(&path, &source.text).and_then(|file| file.sync_all());
+            written.map_err(|source| FileError::of(&path, "written", source))?;
+        }
+        File::open(&folder)
+            .and_then(|f| f.sync_all())
+            .map_err(|source| FileError::of(&folder, "written", source))?;
+        Ok(modules
+            .iter()
+            .map(|(name, s)| (name.clone(), (s.chunk.clone(), digest(&s.text))))
+            .collect())
+    }
+
+    pub(crate) fn captured(&self, head: &Head) -> Result<Captured, RunsError> {
+        captured(&self.path, head)
+    }
+}
+
+/// What is wrong with one module is reported only where nothing else has its content: a file of a journal of before, in which
+/// files had the modules' names, or a shipped playbook.
+pub(super) fn captured(folder: &Path, head: &Head) -> Result<Captured, RunsError> {
+    let mut modules = BTreeMap::new();
+    for (name, (chunk, sum)) in &head.bundle {
+        let (file, before) = (by_digest(sum), by_name(name));
+        let kept = [&file, &before].map(|file| fs::read_to_string(folder.join(BUNDLE).join(file)));
+        let same = |text: &&String| digest(text) == *sum;
+        let text = kept.iter().flatten().find(same).cloned();
+        let Some(text) = text.or_else(|| shipped_with(sum).map(str::to_owned)) else {
+            let why = match kept {
+                [Err(error), Err(_)] => format!("{BUNDLE}/{file}: {error}"),
+                [Ok(_), _] => format!("{BUNDLE}/{file} has another content"),
+                [_, Ok(_)] => format!("{BUNDLE}/{before} has another content"),
+            };
+            return Err(RunsError::Bundle {
+                id: head.id.clone(),
+                playbook: head.playbook.clone(),
+                name: name.clone(),
+                why,
+            });
+        };
+        let chunk = chunk.clone();
+        modules.insert(name.clone(), Source { chunk, text });
+    }
+    Ok(Captured(modules))
+}
+
+/// The file of a captured module.
+fn by_digest(sum: &str) -> String {
+    format!("{sum}.lua")
+}
+
+/// The file that a captured module was in before files were named by digest. Two modules could have the same one.
+fn by_name(module: &str) -> String {
+    let plain: String = module
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() || "._-".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    format!("{}.lua", plain.trim_end_matches(".lua"))
+}
