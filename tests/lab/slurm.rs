@@ -1,5 +1,6 @@
 //! A fleet on a real Slurm, with a controller and two nodes on loopback.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -125,6 +126,19 @@ impl Slurm {
         self.running.push(command.spawn().unwrap());
     }
 
+    /// The daemon of a node is gone, and Slurm is told to give the node up. What ran there runs on.
+    fn lose_node(&mut self, node: &str) {
+        let at = if node == "b1" { 2 } else { 3 };
+        let daemon = self.running[at].id().to_string();
+        let killed = as_root(Path::new("kill")).args(["-9", &daemon]).status();
+        assert!(killed.unwrap().success());
+        let node = format!("NodeName={node}");
+        let _ = self.client(
+            "scontrol",
+            &["update", &node, "State=DOWN", "Reason=silent"],
+        );
+    }
+
     fn client(&self, program: &str, args: &[&str]) -> String {
         let output = Command::new(program)
             .args(args)
@@ -160,85 +174,138 @@ const FLEET: &str = "name = \"stores\"\n\n[executor.default]\nkind = \"slurm\"\n
     [[clusters]]\nname = \"berlin\"\nfile = \"twin:1\"\n\n[[clusters]]\nname = \"paris\"\nfile = \"twin:1\"\n\n\
     [[rollout.rings]]\nname = \"all\"\nlimit = 2\nsoak = \"1s\"\n";
 
+/// A rollout whose two runs are in the midst of their step.
+struct UnderWay {
+    slurm: Slurm,
+    desk: Desk,
+    rollout: Child,
+}
+
+impl UnderWay {
+    fn begin() -> Self {
+        let slurm = Slurm::begin();
+        let desk = Desk::new();
+        write(&desk.path("fleet.toml"), FLEET);
+        site(&desk);
+        let mut rollout = slurm.command(&desk, &["fleet", "rollout", "ops.lua"]);
+        let rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
+        let this = Self {
+            slurm,
+            desk,
+            rollout,
+        };
+        wait_until("the jobs don't begin", || {
+            ["rollout-1.berlin", "rollout-1.paris"]
+                .iter()
+                .all(|run| this.journal(run).contains(STARTED))
+        });
+        this
+    }
+
+    fn file(&self, run: &str, name: &str) -> String {
+        let file = self.desk.path("state/runs").join(run).join(name);
+        fs::read_to_string(file).unwrap_or_default()
+    }
+
+    fn journal(&self, run: &str) -> String {
+        self.file(run, "journal.jsonl")
+    }
+
+    /// The process that has a run.
+    fn holder(&self, run: &str) -> String {
+        let signed = self.file(run, "lock");
+        signed.split(' ').next().unwrap_or_default().to_owned()
+    }
+
+    /// Kills the process that has a run, and returns its number.
+    fn kill(&self, run: &str) -> String {
+        let process = self.holder(run);
+        let killed = Command::new("kill").args(["-9", &process]).status();
+        assert!(killed.unwrap().success());
+        process
+    }
+
+    /// Lets the steps end, and returns how the rollout ended.
+    fn finish(&mut self) -> Option<i32> {
+        write(&self.desk.path("go"), "");
+        self.rollout.wait().unwrap().code()
+    }
+
+    /// How a run stands, and how often it was resumed.
+    fn stands(&self, run: &str) -> (Value, Value) {
+        let mut runs = self.slurm.command(&self.desk, &["runs", "--all", "--json"]);
+        let runs: Value = serde_json::from_slice(&runs.output().unwrap().stdout).unwrap();
+        let runs = runs.as_array().unwrap();
+        let run = runs.iter().find(|found| found["run"] == run).unwrap();
+        (run["state"].clone(), run["resumes"].clone())
+    }
+}
+
+/// What a journal says of a step that has begun.
+const STARTED: &str = "\"start\":{\"path\":\"mark.set#1\"";
+
 #[test]
 fn a_rollout_on_slurm_outlives_its_controller_and_its_jobs() {
-    let slurm = Slurm::begin();
-    let desk = Desk::new();
-    write(&desk.path("fleet.toml"), FLEET);
-    site(&desk);
-    let mut rollout = slurm
-        .command(&desk, &["fleet", "rollout", "ops.lua"])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let lock = |run: &str| desk.path("state/runs").join(run).join("lock");
-    let journal = |run: &str| {
-        fs::read_to_string(desk.path("state/runs").join(run).join("journal.jsonl"))
-            .unwrap_or_default()
-    };
-    let under_way = |run: &str| journal(run).contains("\"start\":{\"path\":\"mark.set#1\"");
-    wait_until("the jobs don't begin", || {
-        under_way("rollout-1.berlin") && under_way("rollout-1.paris")
-    });
+    let mut way = UnderWay::begin();
     // The controller goes, and the jobs go on.
-    rollout.kill().unwrap();
-    rollout.wait().unwrap();
-    let queued = slurm.client("squeue", &["-h", "-o", "%j"]);
+    way.rollout.kill().unwrap();
+    way.rollout.wait().unwrap();
+    let queued = way.slurm.client("squeue", &["-h", "-o", "%j"]);
     assert!(
         queued.contains("rollout-1.berlin") && queued.contains("rollout-1.paris"),
         "{queued}"
     );
-    let mut rollout = slurm
-        .command(&desk, &["fleet", "continue"])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut again = way.slurm.command(&way.desk, &["fleet", "continue"]);
+    way.rollout = again.stdout(Stdio::null()).spawn().unwrap();
     // A job is killed: its run is taken up by another one.
-    let holder = |run: &str| {
-        let signed = fs::read_to_string(lock(run)).unwrap_or_default();
-        signed.split(' ').next().unwrap_or_default().to_owned()
-    };
-    let process = holder("rollout-1.paris");
-    assert!(
-        Command::new("kill")
-            .args(["-9", &process])
-            .status()
-            .unwrap()
-            .success()
-    );
+    let process = way.kill("rollout-1.paris");
     wait_until("the run isn't taken up", || {
-        let now = holder("rollout-1.paris");
+        let now = way.holder("rollout-1.paris");
         now != process && !now.is_empty()
     });
-    write(&desk.path("go"), "");
-    assert_eq!(rollout.wait().unwrap().code(), Some(0));
-    let runs: Value = serde_json::from_slice(
-        &slurm
-            .command(&desk, &["runs", "--all", "--json"])
-            .output()
-            .unwrap()
-            .stdout,
-    )
-    .unwrap();
-    let of = |name: &str| {
-        runs.as_array()
-            .unwrap()
-            .iter()
-            .find(|run| run["run"] == name)
-            .unwrap()
+    assert_eq!(way.finish(), Some(0));
+    assert_eq!(way.stands("rollout-1.berlin"), ("done".into(), 0.into()));
+    assert_eq!(way.stands("rollout-1.paris"), ("done".into(), 1.into()));
+}
+
+/// Slurm gives a node up, and begins its jobs again on the other one: one of them is dead, and the other lives on.
+#[test]
+fn of_a_node_that_slurm_gives_up_no_run_goes_on_twice() {
+    let mut way = UnderWay::begin();
+    let (berlin, paris) = ("rollout-1.berlin", "rollout-1.paris");
+    let alive = way.holder(berlin);
+    let dead = way.kill(paris);
+    let nodes = way.slurm.client("squeue", &["-h", "-o", "%N"]);
+    let nodes: BTreeSet<&str> = nodes.split_whitespace().collect();
+    assert_eq!(nodes, ["b1"].into(), "both have room on the first node");
+    way.slurm.lose_node("b1");
+    let restarts = |job: &str| {
+        let name = format!("--name={job}");
+        let id = way
+            .slurm
+            .client("squeue", &["-h", "-t", "all", "-o", "%i", &name]);
+        way.slurm.client("scontrol", &["show", "job", id.trim()])
     };
-    assert_eq!(
-        (
-            &of("rollout-1.berlin")["state"],
-            &of("rollout-1.berlin")["resumes"]
-        ),
-        (&"done".into(), &0.into())
-    );
-    assert_eq!(
-        (
-            &of("rollout-1.paris")["state"],
-            &of("rollout-1.paris")["resumes"]
-        ),
-        (&"done".into(), &1.into())
-    );
+    wait_until("the jobs aren't begun again", || {
+        // Slurm lets jobs that lost their node wait for two minutes.
+        let waiting = way
+            .slurm
+            .client("squeue", &["-h", "-t", "PENDING", "-o", "%i"]);
+        for job in waiting.split_whitespace() {
+            let job = format!("JobId={job}");
+            way.slurm
+                .client("scontrol", &["update", &job, "StartTime=now"]);
+        }
+        let now = way.holder(paris);
+        let refused = restarts(berlin);
+        now != dead
+            && !now.is_empty()
+            && refused.contains("Restarts=1")
+            && refused.contains("ExitCode=6:0")
+    });
+    assert_eq!(way.holder(berlin), alive, "its process lives");
+    assert_eq!(way.finish(), Some(0));
+    assert_eq!(way.stands(berlin), ("done".into(), 0.into()));
+    assert_eq!(way.stands(paris), ("done".into(), 1.into()));
+    assert_eq!(way.journal(berlin).matches(STARTED).count(), 1);
 }
