@@ -348,6 +348,27 @@ fn a_regions_operators_see_their_clusters_runs() {
 }
 
 #[test]
+fn a_regions_machine_begins_what_somebody_else_approved() {
+    let (server, desk) = (ready(), Desk::new());
+    let approved = FLEET.replace("limit = 2", "limit = 2\napprove_plans = true");
+    write(&desk.path("fleet.toml"), &approved);
+    server.sql(REGION);
+    let all = server.machine(&desk, "a", "lockstep");
+    let _ = all.run(&["fleet", "rollout", "update", "--quiet"]).exits(4);
+    let region = server.machine(&desk, "b", "region_de");
+    let exec = ["fleet", "exec", "rollout-1.berlin"];
+    assert_eq!(region.json(&exec)["state"], "refused");
+    let plans = all.json(&["fleet", "plan", "update", "--json"]);
+    let plan = plans["plans"][0]["plan"].as_str().unwrap();
+    let approve = ["fleet", "approve", plan, "-r", "rollout-1"];
+    // Whoever doesn't see the rollout approves nothing for it.
+    assert_eq!(region.run(&approve).code, Some(2));
+    assert_eq!(region.json(&exec)["state"], "refused");
+    let _ = all.run(&approve).exits(0);
+    assert_eq!(region.json(&exec)["state"], "done");
+}
+
+#[test]
 fn an_exported_run_is_the_same_wherever_it_goes() {
     let (server, desk) = (ready(), Desk::new());
     let [a, b] = ["a", "b"].map(|name| server.machine(&desk, name, "lockstep"));

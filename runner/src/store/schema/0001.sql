@@ -80,3 +80,6 @@ create policy seen on lockstep.events
     using (exists (select from lockstep.runs r where r.id = run));
 create policy seen on lockstep.files
     using (exists (select from lockstep.runs r where r.id = run) or lockstep.visible('', labels));
+-- What was approved counts for the runs of all regions, whoever approved it.
+create policy approved on lockstep.files for select
+    using (name = 'clusters/plans.approved');
