@@ -7,7 +7,7 @@ use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::{Ran, write};
 use serde_json::json;
 
-use crate::fleet::{desk, fleet, states};
+use crate::fleet::{alone, desk, fleet, states};
 
 const MANIFEST: &str = r#"{"apiVersion": "batch/v1", "kind": "Job", "metadata": {"labels": {"team": "storage"}}, "spec": {
     "backoffLimit": 0, "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "lockstep", "image": "lockstep:1"}]}}}}"#;
@@ -63,7 +63,7 @@ fn what_a_pod_complained_of_is_quoted() {
 
 #[test]
 fn a_job_that_somebody_else_made_first_is_not_made_again() {
-    let desk = clustered(fleet(&[], "", &[]).split("\n[[rollout").next().unwrap());
+    let desk = clustered(&alone(&[]));
     // Its run is begun between the look for a job of its name and the job's making.
     let script = fs::read_to_string(desk.path("kube/kubectl")).unwrap();
     let twice = script.replace(
@@ -82,9 +82,19 @@ fn a_job_that_somebody_else_made_first_is_not_made_again() {
 fn a_manifest_that_is_none_is_named() {
     let desk = clustered(&fleet(&["paris"], "", &[]));
     let rollout = ["fleet", "rollout", "update"];
-    write(&desk.path("job.json"), r#"{"kind": "CronJob"}"#);
-    let out = run(&desk, &lockstep(), &rollout).exits(4);
-    assert!(out.contains("job.json: it is no Job"), "{out}");
+    let odd = MANIFEST.replace(r#"{"team": "storage"}"#, "7");
+    let bare = MANIFEST.replace(r#"{"name": "lockstep", "image": "lockstep:1"}"#, "7");
+    for (manifest, why) in [
+        (r#"{"kind": "CronJob"}"#, "job.json: it is no Job"),
+        (r#"{"kind": "Job"}"#, "job.json: its pod has no container"),
+        (&odd, "job.json: metadata.labels is no map"),
+        (&bare, "job.json: its first container is no map"),
+    ] {
+        write(&desk.path("job.json"), manifest);
+        let out = run(&desk, &lockstep(), &rollout).exits(4);
+        assert!(out.contains(why), "{out}");
+        let _ = desk.run(&["fleet", "abort"]);
+    }
     fs::remove_file(desk.path("job.json")).unwrap();
     let out = run(&desk, &lockstep(), &rollout);
     assert_eq!(out.code, Some(2), "{out:?}");

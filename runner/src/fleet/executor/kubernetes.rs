@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use lockstep_modules::contract::contact::ContactError;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 
@@ -176,16 +176,24 @@ impl Kubernetes {
         if job.get("kind").and_then(Value::as_str) != Some("Job") {
             return Err(wrong("it is no Job"));
         }
-        let container = job
-            .pointer_mut("/spec/template/spec/containers/0")
-            .ok_or_else(|| wrong("its pod has no container"))?;
+        let container = job.pointer_mut("/spec/template/spec/containers/0");
+        let container = container.ok_or_else(|| wrong("its pod has no container"))?;
+        let container = container.as_object_mut();
+        let container = container.ok_or_else(|| wrong("its first container is no map"))?;
         // The image has a lockstep of its own; here it lies somewhere else.
-        container["args"] = json!(submission.words[1..]);
-        job["metadata"]["name"] = json!(object(submission));
-        job["metadata"]["labels"][LABEL.0] = json!(LABEL.1);
-        job["metadata"]["annotations"][RUN] = json!(submission.name);
-        if let Value::Null = job["spec"]["ttlSecondsAfterFinished"] {
-            job["spec"]["ttlSecondsAfterFinished"] = json!(KEPT);
+        container.insert("args".to_owned(), json!(submission.words[1..]));
+        let put = |job: &mut Value, path: &[&str], key: &str, value: Value| {
+            let no_map = || wrong(&format!("{} is no map", path.join(".")));
+            let table = table(job, path).ok_or_else(no_map)?;
+            table.insert(key.to_owned(), value);
+            Ok(())
+        };
+        put(&mut job, &["metadata"], "name", json!(object(submission)))?;
+        put(&mut job, &["metadata", "labels"], LABEL.0, json!(LABEL.1))?;
+        let run = json!(submission.name);
+        put(&mut job, &["metadata", "annotations"], RUN, run)?;
+        if let None | Some(Value::Null) = job["spec"].get("ttlSecondsAfterFinished") {
+            put(&mut job, &["spec"], "ttlSecondsAfterFinished", json!(KEPT))?;
         }
         Ok(job)
     }
@@ -215,6 +223,18 @@ impl Kubernetes {
     pub(super) fn anchor(&mut self, folder: &Path) {
         self.job = anchored(&self.job, folder);
     }
+}
+
+/// The map at a path, made where there is none; none where something else is there.
+fn table<'a>(value: &'a mut Value, path: &[&str]) -> Option<&'a mut Map<String, Value>> {
+    let mut at = value;
+    for key in path {
+        at = at.as_object_mut()?.entry(*key).or_insert(Value::Null);
+        if at.is_null() {
+            *at = json!({});
+        }
+    }
+    at.as_object_mut()
 }
 
 /// Whether a job is over. One that was just made has neither pods nor conditions.
