@@ -7,7 +7,7 @@ use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::write;
 use serde_json::json;
 
-use crate::fleet::{desk, fleet, states};
+use crate::fleet::{alone, desk, fleet, states};
 
 /// A scheduler of a site's: it starts what it is given, and knows what runs.
 const SCHEDULER: &str = r#"#!/bin/sh
@@ -98,13 +98,7 @@ fn a_playbook_that_was_changed_meanwhile_is_not_played() {
 
 #[test]
 fn a_playbook_of_a_site_is_rolled_out_with_its_programs() {
-    let desk = desk(
-        &fleet(&[], "", &[])
-            .split("\n[[rollout")
-            .next()
-            .unwrap()
-            .replace("twin:3", "twin:1"),
-    );
+    let desk = desk(&alone(&[]).replace("twin:3", "twin:1"));
     write(
         &desk.path("ops.lua"),
         "return { api = 1, run = function(cluster) each(cluster.members, function(m) mark.set { member = m } end) end }",
@@ -125,7 +119,7 @@ fn a_playbook_of_a_site_is_rolled_out_with_its_programs() {
 #[test]
 fn what_is_no_list_of_jobs_starts_nothing() {
     for garbage in ["echo 'Warteschlange ist leer'", "printf '\\377\\376'"] {
-        let desk = scheduled(fleet(&[], "", &[]).split("\n[[rollout").next().unwrap());
+        let desk = scheduled(&alone(&[]));
         let script = SCHEDULER.replace(
             "\tfor pid in *.pid; do",
             &format!("\t{garbage}\n\tfor pid in *.pid; do"),

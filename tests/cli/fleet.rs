@@ -30,6 +30,13 @@ pub(crate) fn fleet(others: &[&str], rest: &str, faults: &[&str]) -> String {
     )
 }
 
+/// A fleet of one simulated cluster, without rings.
+pub(crate) fn alone(faults: &[&str]) -> String {
+    let text = fleet(&[], "", faults);
+    let (clusters, _) = text.split_once("\n[[rollout").unwrap();
+    clusters.to_owned()
+}
+
 pub(crate) fn desk(fleet: &str) -> Desk {
     let desk = Desk::new();
     write(&desk.path("fleet.toml"), fleet);
@@ -162,13 +169,7 @@ fn clusters_within_the_budget_may_be_left_behind() {
 
 #[test]
 fn a_run_that_was_refused_is_begun_again() {
-    let desk = desk(
-        &fleet(&[], "", &["degraded"])
-            .split("\n[[rollout")
-            .next()
-            .unwrap()
-            .replace("faults = [\"degraded\"]", "faults = [\"osd-lost:1\"]"),
-    );
+    let desk = desk(&alone(&["osd-lost:1"]));
     let _ = desk.run(&["fleet", "rollout", "update"]).exits(4);
     assert_eq!(states(&desk), json!({"berlin": "refused"}));
     // A simulated cluster is made anew, with its faults.
@@ -560,13 +561,7 @@ fn a_fleet_is_made_of_cluster_files() {
 
 #[test]
 fn a_playbook_of_a_site_may_be_called_rollout_too() {
-    let desk = desk(
-        &fleet(&[], "", &[])
-            .split("\n[[rollout")
-            .next()
-            .unwrap()
-            .replace("twin:3", "twin:1"),
-    );
+    let desk = desk(&alone(&[]).replace("twin:3", "twin:1"));
     write(
         &desk.path("rollout.lua"),
         "return { api = 1, run = function() error('no') end }",

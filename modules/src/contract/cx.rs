@@ -70,7 +70,7 @@ pub enum Note<'a> {
         /// What is being done or waited for.
         text: String,
     },
-    /// It does nothing but wait until then, and would find that by itself if it was begun anew.
+    /// It does nothing but wait until then, and would find out by itself if it were started again.
     Waits(Timestamp),
     /// A command went to a member and this came back.
     Command {
