@@ -5,6 +5,7 @@
 
 mod file;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -34,6 +35,9 @@ pub(crate) use file::{KEPT, PlanError};
 
 /// The version of the file.
 pub(crate) const FORMAT: u32 = 1;
+
+/// The digits of a plan's digest that are shown, and the fewest that an approval may have.
+pub(crate) const DIGITS: usize = 8;
 
 /// What a run will do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -390,22 +394,21 @@ fn touched(records: &[Record], world: &World, before: &[Instance]) -> Vec<String
 
 impl Plan {
     /// The digest of what is the same in two plans that differ only in names, and in when they were made: what is changed, in which
-    /// order, and to what. What is merely read differs from cluster to cluster.
+    /// order, with which arguments, and to what. What is merely read or found on the way differs from cluster to cluster.
     pub(crate) fn shape(&self) -> String {
         let changes = self.steps.iter().filter(|step| step.effect != Effect::Read);
         let mut text: String = changes
             .map(|step| {
-                let Step {
-                    path,
-                    op,
-                    headline,
-                    summary,
-                    ..
-                } = step;
-                format!("{path} {op} {headline} {summary}\n")
+                let args = step.args.as_object().into_iter().flatten();
+                let given = args.filter(|(name, _)| !step.found.contains(name));
+                let given: Value = given.map(|(k, v)| (k.clone(), v.clone())).collect();
+                format!("{} {} {given} {}\n", step.path, step.op, step.summary)
             })
             .collect();
-        for (i, member) in self.members.iter().enumerate() {
+        // Of two names one may be the beginning of the other.
+        let mut members: Vec<(usize, &Member)> = self.members.iter().enumerate().collect();
+        members.sort_by_key(|(_, member)| Reverse(member.as_str().len()));
+        for (i, member) in members {
             text = text.replace(member.as_str(), &format!("member {}", i + 1));
         }
         // A backup is named after the time at which it is made.
