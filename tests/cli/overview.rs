@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 
-use lockstep_tests::lab::{read, wait_until, write};
+use lockstep_tests::lab::{read, wait_until};
 
 use crate::fleet::{desk, fleet};
 
@@ -28,7 +28,7 @@ fn a_rollouts_pages_are_written_until_it_ends() {
     });
     let page = read(&index);
     for shown in [
-        "The rollout is held",
+        "<h2>Held</h2>",
         "lockstep fleet resume berlin",
         "snapd undid the refresh",
         REFRESH,
@@ -59,16 +59,29 @@ fn a_page_of_somebody_elses_is_not_written_over() {
     let desk = desk(&fleet(&[], "", &[]).replace("\n[[rollout.rings]]\nname = \"rest\"\n", ""));
     let _ = desk.run(&["fleet", "rollout", "update"]).exits(0);
     fs::create_dir(desk.path("web")).unwrap();
-    write(&desk.path("web/index.html"), "<p>ours</p>");
+    let theirs = b"<p>unsere, in Latin-1: \xe4</p>";
+    fs::write(desk.path("web/index.html"), theirs).unwrap();
     for words in [["--watch", "web"], ["-o", "web/index.html"]] {
         let ran = desk.run(&[&["fleet", "report"][..], &words].concat());
         assert_eq!(ran.code, Some(2), "{ran:?}");
         assert!(ran.stderr.contains("overwrite it with --force"), "{ran:?}");
     }
-    assert_eq!(read(&desk.path("web/index.html")), "<p>ours</p>");
+    assert_eq!(fs::read(desk.path("web/index.html")).unwrap(), theirs);
     assert_eq!(fs::read_dir(desk.path("web")).unwrap().count(), 1);
     let forced = ["fleet", "report", "--watch", "web", "--force"];
     assert_eq!(desk.run(&forced).exits(0), "web/index.html\n");
+    // One that was made here is made again, under whatever name.
+    for _ in 0..2 {
+        let _ = desk.run(&["fleet", "report", "-o", "x.html"]).exits(0);
+    }
+    // A page that can't be written is no reason not to write the others.
+    fs::remove_file(desk.path("web/rollout-1.berlin.html")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", desk.path("web/rollout-1.berlin.html")).unwrap();
+    fs::remove_file(desk.path("web/index.html")).unwrap();
+    let again = desk.run(&["fleet", "report", "--watch", "web"]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert!(again.stderr.contains("rollout-1.berlin.html"), "{again:?}");
+    assert!(read(&desk.path("web/index.html")).contains("1 of 1 cluster done"));
     // One page by itself links what lies beside it.
     let alone = desk.run(&["fleet", "report"]).exits(0);
     assert_eq!(alone, "rollout-1.html\n");

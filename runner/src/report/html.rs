@@ -13,8 +13,8 @@ use lockstep_modules::contract::cx::LogLevel;
 use super::date;
 use super::harmless::harmless;
 use crate::account::{Account, State, Step, Turn, What, span};
-pub(crate) use rollout::{View, is_report, overview};
-use words::{by_wave, count, step_tone, text, time, took};
+pub(crate) use rollout::{View, may_replace, overview};
+use words::{by_wave, capital, count, step_tone, text, time, took};
 
 const STYLE: &str = include_str!("html/style.css");
 
@@ -167,12 +167,6 @@ fn standing(account: &Account, suggestions: Option<&str>) -> Markup {
             }
         }
     }
-}
-
-fn capital(word: &str) -> String {
-    let mut chars = word.chars();
-    let first = chars.next().map(|c| c.to_uppercase().to_string());
-    first.unwrap_or_default() + chars.as_str()
 }
 
 fn changes(account: &Account) -> Markup {

@@ -1,12 +1,15 @@
 //! The page of a rollout: its rings as bars, what stopped and why, and a row for each cluster with a link to its own report.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use lockstep_modules::contract::standing::Standing;
 use maud::{Markup, html};
 
-use super::words::{count, text};
+use super::words::{capital, count, text};
 use super::{GENERATOR, document, stamp};
 use crate::account::span;
 use crate::fleet::{ClusterProgress, Progress, RingProgress};
@@ -29,9 +32,13 @@ pub(crate) struct View<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// Whether a page was made here, and may be written over.
-pub(crate) fn is_report(page: &str) -> bool {
-    page.contains(&format!("name=\"generator\" content=\"{GENERATOR}\""))
+/// Whether nothing is at a path, or a page that was made here.
+pub(crate) fn may_replace(path: &Path) -> bool {
+    let made = format!("name=\"generator\" content=\"{GENERATOR}\"");
+    match fs::read(path) {
+        Ok(page) => String::from_utf8_lossy(&page).contains(&made),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
 }
 
 /// How a cluster is counted: those of a kind have one colour.
@@ -57,10 +64,11 @@ impl Kind {
 
     fn of(cluster: &ClusterProgress) -> Self {
         match cluster.state {
-            None | Some(Standing::DidNotBegin) => Self::Waiting,
+            // A run that broke off is taken up when the rollout comes to it.
+            None | Some(Standing::DidNotBegin | Standing::BrokenOff) => Self::Waiting,
             Some(Standing::Done) => Self::Done,
             Some(Standing::Running) => Self::Running,
-            Some(Standing::Held | Standing::Suspended | Standing::BrokenOff) => Self::Held,
+            Some(Standing::Held | Standing::Suspended) => Self::Held,
             Some(Standing::Refused | Standing::Failed | Standing::Aborted) => Self::Failed,
             Some(Standing::Skipped) => Self::Skipped,
         }
@@ -159,9 +167,9 @@ fn standing(view: &View<'_>) -> Markup {
             section.notice.(tone(*state)) aria-label="Why it stopped there" {
                 @if let Some(until) = view.progress.waits_until {
                     h2 { "The rollout waits until " (date(until)) }
-                    p { "Nothing runs until then. The timer continues it, if it is on; or " code { "lockstep fleet continue" } }
+                    p { "Nothing runs until then. The timer continues it, if it is on; or " code { "lockstep fleet continue -r " (text(&view.progress.rollout)) } }
                 } @else {
-                    h2 { "The rollout is " (state.word()) }
+                    h2 { (capital(state.word())) }
                     @match (view.suggestions, stopped) {
                         (Some(suggestions), _) => pre { (harmless(suggestions)) },
                         (None, Some(why)) => p { (text(why)) },
@@ -234,8 +242,8 @@ fn terms(ring: &RingProgress, now: Timestamp) -> String {
 
 /// The clusters that somebody has to see to.
 fn stopped(view: &View<'_>) -> Markup {
-    let is = |c: &&ClusterProgress| matches!(Kind::of(c), Kind::Held | Kind::Failed);
-    let stopped: Vec<&ClusterProgress> = view.progress.clusters().filter(is).collect();
+    let stopped = view.progress.clusters().filter(|c| c.is_unwell());
+    let stopped: Vec<&ClusterProgress> = stopped.collect();
     let why = |cluster: &ClusterProgress| cluster.job.as_ref().and_then(|job| job.why.clone());
     let rows = |clusters: &[&ClusterProgress]| {
         html! {

@@ -28,6 +28,13 @@ pub(super) fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{s}")
 }
 
+/// A word at the beginning of a heading.
+pub(super) fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string());
+    first.unwrap_or_default() + chars.as_str()
+}
+
 /// Steps by their waves, in the order in which those began.
 pub(super) fn by_wave<'a>(
     account: &'a Account,

@@ -15,7 +15,7 @@ use crate::cli::exit::Fault;
 use crate::clock;
 use crate::fleet::Progress;
 use crate::private::{self, Over, SHARED};
-use crate::report::html::{self, View, is_report, overview};
+use crate::report::html::{self, View, may_replace, overview};
 use crate::runs::{EVENTS, JOURNAL, Runs, RunsError};
 
 /// How often it is looked at what has changed; a page is loaded again as often.
@@ -73,8 +73,7 @@ impl<'a> Pages<'a> {
         force: bool,
     ) -> Result<Self, Fault> {
         let index = folder.join("index.html");
-        let theirs = fs::read_to_string(&index).is_ok_and(|page| !is_report(&page));
-        if theirs && !force {
+        if !force && !may_replace(&index) {
             let what = format!("{} isn't a report", index.display());
             return Err(
                 Fault::usage(what).help("name another folder, or overwrite it with --force")
@@ -138,8 +137,11 @@ impl<'a> Pages<'a> {
         self.runs.bring(runs.collect())?;
         let mut pages = BTreeMap::new();
         for (name, run) in begun {
-            if self.write_run(&run, over)? {
-                pages.insert(name.to_owned(), page_of(&run));
+            match self.write_run(&run, over) {
+                Ok(true) => drop(pages.insert(name.to_owned(), page_of(&run))),
+                Ok(false) => {}
+                // The others are worth showing.
+                Err(fault) => fault.warn(),
             }
         }
         self.write_index(&progress, &pages, over)?;

@@ -16,7 +16,7 @@ use crate::cli::print;
 use crate::clock;
 use crate::fleet::Progress;
 use crate::private::folder_of;
-use crate::report::html::{View, overview};
+use crate::report::html::{View, may_replace, overview};
 use crate::runs::Runs;
 
 /// Which rollout, and what becomes of it.
@@ -89,6 +89,6 @@ fn once(app: &App<'_>, runs: &Runs, id: &str, args: &ReportArgs) -> Result<Optio
         let _ = std::io::stdout().write_all(text.as_bytes());
         return Ok(None);
     }
-    write(path, &text, *path == usual, args.force)?;
+    write(path, &text, may_replace(path), args.force)?;
     Ok(Some(path.clone()))
 }
