@@ -4,13 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use lockstep_tests::desk::{Desk, lockstep};
-use lockstep_tests::lab::{Ran, write};
-use serde_json::json;
+use lockstep_tests::lab::{Ran, read, write};
+use serde_json::{Value, json};
 
 use crate::fleet::{alone, desk, fleet, states};
 
 const MANIFEST: &str = r#"{"apiVersion": "batch/v1", "kind": "Job", "metadata": {"labels": {"team": "storage"}}, "spec": {
-    "backoffLimit": 0, "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "lockstep", "image": "lockstep:1"}]}}}}"#;
+    "backoffLimit": 2, "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "lockstep", "image": "lockstep:1"}]}}}}"#;
 
 const EXECUTOR: &str = "name = \"stores\"\n\n[executor.default]\nkind = \"kubernetes\"\njob = \"job.json\"\noptions = [\"--context=ops\"]\n";
 
@@ -52,6 +52,51 @@ fn jobs_of_kubernetes_run_a_rollout() {
         states(&desk),
         json!({"berlin": "done", "paris": "done", "rome": "done"})
     );
+    let made = fs::read_dir(desk.path("kube/jobs")).unwrap();
+    let made = made.map(|file| file.unwrap().path());
+    for job in made.filter(|path| path.extension().is_some_and(|end| end == "json")) {
+        let spec = &serde_json::from_str::<Value>(&read(&job)).unwrap()["spec"];
+        // The manifest says how often a pod is tried, and not for how long the job is kept.
+        assert_eq!(spec["backoffLimit"], 2);
+        assert_eq!(spec["ttlSecondsAfterFinished"], 3600);
+    }
+}
+
+#[test]
+fn health_after_a_soak_is_what_a_job_prints_last() {
+    let soaking = || {
+        clustered(&fleet(&["paris"], "", &[]).replace(
+            "select = \"canary=true\"",
+            "select = \"canary=true\"\nsoak = \"1s\"",
+        ))
+    };
+    let desk = soaking();
+    let image = desk.path("noisy");
+    write(
+        &image,
+        &format!(
+            "#!/bin/sh\necho 'warning: a line of the pod'\nexec {} \"$@\"\n",
+            lockstep()
+        ),
+    );
+    fs::set_permissions(&image, fs::Permissions::from_mode(0o755)).unwrap();
+    let image = image.display().to_string();
+    let _ = run(&desk, &image, &["fleet", "rollout", "update"]).exits(0);
+    let shown = desk.run(&["show", "rollout-1", "--steps"]).exits(0);
+    assert!(!shown.contains("without a word"), "{shown}");
+    // One that fails says why.
+    let desk = soaking();
+    let image = desk.path("failing");
+    let script = format!(
+        "#!/bin/sh\n[ \"$2\" != verify ] || {{ echo 'error: micro01 can not be reached'; exit 1; }}\nexec {} \"$@\"\n",
+        lockstep()
+    );
+    write(&image, &script);
+    fs::set_permissions(&image, fs::Permissions::from_mode(0o755)).unwrap();
+    let image = image.display().to_string();
+    let out = run(&desk, &image, &["fleet", "rollout", "update"]).exits(4);
+    assert!(out.contains("micro01 can not be reached"), "{out}");
+    assert!(!out.contains("JSON"), "{out}");
 }
 
 #[test]
