@@ -3,8 +3,10 @@
 use serde_json::Value;
 
 use lockstep_tests::desk::Desk;
+use lockstep_tests::lab::{read, write};
 
-use crate::fleet::{desk, fleet, states};
+use crate::executors::scheduled;
+use crate::fleet::{alone, desk, fleet, states};
 
 /// The digest of a cluster's plan.
 fn plan_of(desk: &Desk, cluster: &str) -> String {
@@ -45,6 +47,8 @@ fn a_cluster_begins_only_with_a_plan_that_was_approved() {
     assert_eq!(again.code, Some(3), "{again:?}");
     let approve = format!("lockstep fleet approve {} -r rollout-1", &plan[..8]);
     assert!(again.stderr.contains(&approve), "{again:?}");
+    let see = "lockstep plan update -p only=lxd,microcloud --cluster twin:1";
+    assert!(again.stderr.contains(see), "{again:?}");
     refused();
     for odd in ["xyz", "0123", "A1B2C3D4E5"] {
         let ran = desk.run(&["fleet", "approve", odd]);
@@ -87,4 +91,57 @@ fn what_was_approved_before_begins_at_its_turn() {
         ran.code == Some(2) && ran.stderr.contains("has approve_plans"),
         "{ran:?}"
     );
+}
+
+#[test]
+fn a_plan_with_other_arguments_is_another_plan() {
+    let text = alone(&[]).replace("twin:3", "twin:1");
+    let script = "\n[params.ops]\nscript = \"echo safe\"\n\n[[overrides]]\nselect = \"name=paris\"\nparams.ops.script = \"reboot\"\n";
+    let paris = "\n[[clusters]]\nname = \"paris\"\nfile = \"twin:1\"\n";
+    let desk = desk(&(text + paris + script));
+    write(
+        &desk.path("ops.lua"),
+        "return { api = 1, params = { script = { type = 'string' } }, run = function(cluster, p)\n\
+           exec { member = cluster.members[1], argv = { '/bin/true' }, stdin = p.script, root = true, effect = 'converge' }\nend }",
+    );
+    let plans = desk.json(&["fleet", "plan", "ops.lua", "--json"]);
+    assert_eq!(plans["plans"].as_array().unwrap().len(), 2, "{plans}");
+    // How it is looked at is how it was made.
+    let shown = desk
+        .run(&["fleet", "plan", "ops.lua", "-l", "name=paris"])
+        .exits(0);
+    let see = "lockstep plan ops.lua -p script=reboot --cluster twin:1";
+    assert!(shown.contains(see), "{shown}");
+    let paris = [
+        "plan",
+        "ops.lua",
+        "-p",
+        "script=reboot",
+        "--cluster",
+        "stores/paris",
+    ];
+    let _ = desk.run(&paris).exits(0);
+}
+
+#[test]
+fn a_refusal_reaches_the_rollout_from_wherever_the_job_ran() {
+    let desk = scheduled(&fleet(&["paris"], "approve_plans = true", &[]));
+    let _ = desk
+        .run(&["fleet", "rollout", "update", "--quiet"])
+        .exits(4);
+    let submitted = || {
+        let submitted = read(&desk.path("scheduler/submitted"));
+        submitted.matches("rollout-1.paris").count()
+    };
+    assert_eq!(submitted(), 1);
+    let plan = plan_of(&desk, "paris");
+    let held = desk.json(&["fleet", "held", "--json"]);
+    assert_eq!(
+        held[0]["why"],
+        format!("its plan {} is not approved", &plan[..8])
+    );
+    assert_eq!(states(&desk)["paris"], "refused");
+    let _ = desk.run(&["fleet", "approve", &plan]).exits(0);
+    let _ = desk.run(&["fleet", "resume", "paris"]).exits(0);
+    let _ = desk.run(&["fleet", "continue"]).exits(0);
 }

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
-use lockstep_tests::desk::Desk;
+use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::write;
 use serde_json::json;
 
@@ -32,7 +33,7 @@ esac
 "#;
 
 /// A desk with a fleet whose runs the scheduler begins.
-fn scheduled(text: &str) -> Desk {
+pub(crate) fn scheduled(text: &str) -> Desk {
     let executor = "name = \"stores\"\n\n[executor.default]\nkind = \"program\"\nprogram = [\"scheduler/run\"]\n";
     let desk = desk(&text.replace("name = \"stores\"\n", executor));
     fs::create_dir(desk.path("scheduler")).unwrap();
@@ -130,4 +131,21 @@ fn what_is_no_list_of_jobs_starts_nothing() {
         assert!(out.contains("printed something"), "{out}");
         assert!(!desk.path("scheduler/submitted").exists(), "{out}");
     }
+}
+
+#[test]
+fn a_lockstep_that_was_replaced_meanwhile_begins_further_jobs() {
+    let desk = scheduled(&fleet(&["paris"], "approve = true", &[]));
+    let own = desk.path("lockstep");
+    fs::copy(lockstep(), &own).unwrap();
+    let mut rollout = Command::new(&own);
+    rollout
+        .args(["--state", "state", "fleet", "rollout", "update", "--yes"])
+        .current_dir(desk.path("."))
+        .stdout(Stdio::null());
+    // The file is another one by the time that the scheduler is called.
+    let replaced = SCHEDULER.replace("case $1 in", "[ -e replaced ] || { cp ../lockstep ../new && mv ../new ../lockstep; : >replaced; }\ncase $1 in");
+    write(&desk.path("scheduler/run"), &replaced);
+    assert_eq!(rollout.status().unwrap().code(), Some(0));
+    assert_eq!(states(&desk), json!({"berlin": "done", "paris": "done"}));
 }

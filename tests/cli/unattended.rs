@@ -1,8 +1,10 @@
 //! Rollouts whose process ends where there is nothing to do but wait, and is begun again by a timer.
 
+use std::process::Stdio;
+
 use jiff::{Timestamp, ToSpan};
 use lockstep_tests::desk::Desk;
-use lockstep_tests::lab::wait_until;
+use lockstep_tests::lab::{read, wait_until};
 use serde_json::{Value, json};
 
 use crate::fleet::{desk, fleet, states};
@@ -96,6 +98,19 @@ fn a_timer_leaves_what_waits_for_a_person() {
     assert_eq!(desk.run(&["fleet", "continue", "--due"]).exits(0), "");
     assert_eq!(states(&desk), json!({"berlin": "done", "paris": null}));
     let _ = desk.run(&["fleet", "continue", "--no-wait"]).exits(0);
+    // Paused after whoever had taken it up died.
+    let (desk, until) = begun(&soaking("1s", "approve = true"));
+    wait_until("time doesn't pass", || Timestamp::now() > until);
+    let journal = desk.path("state/runs/rollout-1/journal.jsonl");
+    let resumed = || read(&journal).contains("{\"resume\":");
+    let mut taken = desk.command(&["fleet", "continue", "--yes"]);
+    let mut taken = taken.stdout(Stdio::null()).spawn().unwrap();
+    wait_until("nobody takes it up", resumed);
+    taken.kill().unwrap();
+    taken.wait().unwrap();
+    let paused = desk.run(&["fleet", "pause"]).exits(0);
+    assert!(paused.contains("continued by nobody but you"), "{paused}");
+    assert_eq!(desk.run(&["fleet", "continue", "--due"]).exits(0), "");
     // A question is for a person too, and is asked once.
     let (desk, _) = begun(&soaking("1s", "approve = true"));
     wait_until("it isn't continued", || {

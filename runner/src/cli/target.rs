@@ -79,6 +79,15 @@ pub(super) fn machines(global: &Global) -> Result<Vec<MemberConfig>, Fault> {
             DEFAULT
         }
     };
+    if !Path::new(named).exists()
+        && let Some(file) = fleets::member(named)?
+    {
+        let cluster = Some(file);
+        return machines(&Global {
+            cluster,
+            ..global.clone()
+        });
+    }
     Ok(Config::read(Path::new(named))?.cluster.machines)
 }
 

@@ -77,6 +77,16 @@ struct Case {
     skips: usize,
 }
 
+/// How a rollout came to its end.
+struct Played {
+    /// How many appends that took, process by process.
+    appends: Vec<usize>,
+    /// How often it was killed.
+    killed: usize,
+}
+
+const UNHARMED: &str = "it was to be killed, and wasn't";
+
 impl FleetCheck {
     /// Tries everything, on all processors.
     ///
@@ -98,27 +108,41 @@ impl FleetCheck {
             machines: Vec::new(),
         };
         let mut cases: Vec<Case> = Vec::new();
-        let undisturbed = Case::regular(self.clusters);
-        let appends = undisturbed.play(piece(&undisturbed.rollout));
-        if let (Ok(appends), true) = (appends, self.kills && self.only.is_none()) {
-            for (process, appends) in appends.into_iter().enumerate() {
-                cases.extend((1..=appends).flat_map(|n| Case::killed(self.clusters, process, n)));
+        let undisturbed = [false, true].map(|no_wait| Case {
+            no_wait,
+            ..Case::regular(self.clusters)
+        });
+        for case in undisturbed
+            .iter()
+            .filter(|_| self.kills && self.only.is_none())
+        {
+            let Ok(played) = case.play(piece(&case.rollout)) else {
+                continue;
+            };
+            for (process, appends) in played.appends.into_iter().enumerate() {
+                cases.extend((1..=appends).flat_map(|n| case.killed(self.clusters, process, n)));
             }
         }
         let kills = cases.len();
         let numbers = self.only.map_or(0..self.tries, |n| n..n + 1);
         let tries = numbers.len();
         cases.extend(numbers.map(|number| Case::random(self.seed, number, self.clusters)));
-        cases.push(undisturbed);
+        cases.extend(undisturbed);
         let (next, found) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         std::thread::scope(|scope| {
             for _ in 0..processors {
                 scope.spawn(|| {
-                    while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if let Err(what) = case.play(piece(&case.rollout))
-                            && let Ok(mut found) = found.lock()
-                        {
+                    loop {
+                        let at = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(case) = cases.get(at) else { break };
+                        let what = match case.play(piece(&case.rollout)) {
+                            // A kill that never happens shows nothing.
+                            Ok(played) if at < kills && played.killed == 0 => UNHARMED.to_owned(),
+                            Ok(_) => continue,
+                            Err(what) => what,
+                        };
+                        if let Ok(mut found) = found.lock() {
                             found.insert(case.name.clone(), what);
                         }
                     }
@@ -175,24 +199,25 @@ impl Case {
         }
     }
 
-    /// The regular one, killed in a process at an append in every place, and away for no time or until a window has shut.
-    fn killed(clusters: usize, process: usize, append: usize) -> impl Iterator<Item = Self> {
+    /// This regular one, killed in a process at an append in every place. Where processes end that only wait, it is away until
+    /// a window has shut; else for no time.
+    fn killed(&self, clusters: usize, process: usize, append: usize) -> impl Iterator<Item = Self> {
+        let no_wait = self.no_wait;
         let places = [
             Crash::Before(append),
             Crash::Torn(append),
             Crash::After(append),
         ];
-        places.into_iter().flat_map(move |crash| {
-            [0, 7].into_iter().map(move |hours| Self {
-                name: format!(
-                    "process {} killed at {crash:?}, away for {hours} h",
-                    process + 1
-                ),
-                kills: [(process, crash)].into(),
-                away: Duration::from_secs(hours * 3600),
-                no_wait: hours > 0,
-                ..Self::regular(clusters)
-            })
+        let hours = if no_wait { 7 } else { 0 };
+        places.into_iter().map(move |crash| Self {
+            name: format!(
+                "process {} killed at {crash:?}, away for {hours} h",
+                process + 1
+            ),
+            kills: [(process, crash)].into(),
+            away: Duration::from_secs(hours * 3600),
+            no_wait,
+            ..Self::regular(clusters)
         })
     }
 
@@ -263,8 +288,8 @@ impl Case {
         }
     }
 
-    /// Plays it to its end, with an operator who sees to whatever stops, and returns how many appends that took, process by process.
-    fn play(&self, piece: Piece) -> Result<Vec<usize>, String> {
+    /// Plays it to its end, with an operator who sees to whatever stops.
+    fn play(&self, piece: Piece) -> Result<Played, String> {
         let fleet = SimulatedFleet::new(self.courses.iter().cloned());
         let names = self
             .rollout
@@ -285,7 +310,7 @@ impl Case {
         trial.way = Rc::new(move |twin| way.way(twin));
         trial.answer = self.answer;
         trial.no_wait = self.no_wait;
-        let mut appends = Vec::new();
+        let (mut appends, mut killed) = (Vec::new(), 0);
         for process in 0..SITTINGS {
             let ended = match (process, self.kills.get(&process)) {
                 (0, None) => trial.run(),
@@ -296,9 +321,12 @@ impl Case {
             match ended.map_err(|failure| failure.to_string())? {
                 Ended::Finish(Finish::Done(_)) => {
                     judge(&self.rollout, &fleet.log(), self.is_told())?;
-                    return Ok(appends);
+                    return Ok(Played { appends, killed });
                 }
-                Ended::Killed => trial.wait(self.away),
+                Ended::Killed => {
+                    killed += 1;
+                    trial.wait(self.away);
+                }
                 Ended::Finish(Finish::Suspended(Suspended::Waiting(until))) => {
                     let now = trial.world.timestamp(trial.world.now);
                     trial.wait(until.duration_since(now).unsigned_abs());

@@ -93,6 +93,13 @@ impl Jobs {
             }
             if attempts > 0 {
                 executor.collect(&submission).await?;
+                if let Some(why) = self.specs.refusal(cluster).map_err(unread)? {
+                    return Ok(Job {
+                        state: Standing::Refused,
+                        why: Some(why),
+                        ..found
+                    });
+                }
             }
             if attempts == ATTEMPTS {
                 return Ok(Job {
@@ -102,6 +109,9 @@ impl Jobs {
             }
             attempts += 1;
             self.specs.write(cluster, spec).map_err(unread)?;
+            if spec.approve_plan {
+                self.specs.refuse(cluster, spec, None).map_err(unread)?;
+            }
             if let Some(stopped) = executor.submit(&submission).await? {
                 return Ok(stopped);
             }
@@ -120,7 +130,7 @@ impl Jobs {
         // Here it is the program of this process, even where its file was replaced meanwhile.
         let program = match executor.is_here() {
             true => PathBuf::from("/proc/self/exe"),
-            false => std::env::current_exe().map_err(unread)?,
+            false => this_program().map_err(unread)?,
         };
         let state = PathBuf::from(self.runs.word());
         let words = [
@@ -164,8 +174,10 @@ impl Jobs {
                 let submission = self.submission("verify", name, &self.current(run), executor)?;
                 let said = executor.ask(&submission, cmd.timeout).await?;
                 // Where it printed nothing, its complaint is the reason.
-                let code = i32::from(said.trim().is_empty());
-                return Ok(Output::exit(code, said, self.last_words(name)));
+                return Ok(match said.trim().is_empty() {
+                    true => Output::exit(1, said, self.last_words(name)),
+                    false => Output::exit(0, said, ""),
+                });
             }
         };
         Ok(Output::exit(0, printed.unwrap_or_default(), ""))
@@ -175,6 +187,15 @@ impl Jobs {
     fn current(&self, run: &str) -> String {
         self.runs.last_attempt(run)
     }
+}
+
+/// Where this program lies. One that was replaced lies there still, as another one.
+fn this_program() -> std::io::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let replaced = program
+        .to_str()
+        .and_then(|path| path.strip_suffix(" (deleted)"));
+    Ok(replaced.map(PathBuf::from).unwrap_or(program))
 }
 
 fn unread(error: impl std::fmt::Display) -> ContactError {

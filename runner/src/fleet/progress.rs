@@ -222,6 +222,7 @@ impl Progress {
             .map(|name| runs.last_attempt(&format!("{id}.{name}")));
         runs.bring(jobs.collect())?;
         let specs = Specs::of(runs, id);
+        let state = standing(&history, running);
         let mut rings = Vec::new();
         for ring in &rollout.rings {
             let (mut clusters, mut hours) = (Vec::new(), Vec::new());
@@ -233,7 +234,7 @@ impl Progress {
                 let mut cluster = ClusterProgress {
                     cluster: name.to_owned(),
                     state: said(name).or(begun.then_some(Standing::Running)),
-                    waits: windows.get(name).map(|step| waits(step)),
+                    waits: None,
                     began: step.and_then(|step| step.began),
                     ended: step.and_then(|step| step.ended),
                     heard: None,
@@ -258,7 +259,8 @@ impl Progress {
                 if cluster.state == Some(Standing::Running) {
                     let last = runs.last_written(&runs.last_attempt(&format!("{id}.{name}")));
                     cluster.heard = last.and_then(|at| at.try_into().ok());
-                } else if cluster.state.is_none() {
+                } else if cluster.state.is_none() && !is_over(state) {
+                    cluster.waits = windows.get(name).map(|step| waits(step));
                     windows_of(entry, &mut hours);
                 }
                 clusters.push(cluster);
@@ -270,12 +272,11 @@ impl Progress {
                 approve: ring.approve,
                 approve_plans: ring.clusters.iter().any(|entry| entry.approve_plan),
                 soak: ring.soak,
-                soaks_until: soaks.get(ring.name.as_str()).copied(),
+                soaks_until: soaks.remove(ring.name.as_str()).filter(|_| !is_over(state)),
                 windows: hours,
                 clusters,
             });
         }
-        let state = standing(&history, running);
         Ok(Self {
             rollout: id.to_owned(),
             fleet: rollout.fleet,
@@ -300,10 +301,7 @@ impl Progress {
     /// Whether nothing of it will change any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        matches!(
-            self.state,
-            Standing::Done | Standing::Refused | Standing::Failed | Standing::Aborted
-        )
+        is_over(self.state)
     }
 
     /// How long what is left takes if clusters take as long as those before them, soaks included. None where nothing is left,
@@ -327,6 +325,14 @@ impl Progress {
         }
         (left > SignedDuration::ZERO).then_some(left)
     }
+}
+
+/// Whether nothing of a rollout that stands so will change any more.
+fn is_over(state: Standing) -> bool {
+    matches!(
+        state,
+        Standing::Done | Standing::Refused | Standing::Failed | Standing::Aborted
+    )
 }
 
 /// Adds a cluster's window to those that are known.

@@ -139,6 +139,23 @@ impl Specs {
         Ok(self.get(APPROVED)?.unwrap_or_default())
     }
 
+    /// Writes down why a cluster's run was refused before it began, or that it wasn't yet.
+    pub(crate) fn refuse(
+        &self,
+        cluster: &str,
+        spec: &Spec,
+        why: Option<&str>,
+    ) -> Result<(), RunsError> {
+        self.put(&file(cluster, "refused"), &spec.labels, &why)
+    }
+
+    /// Why a cluster's run was refused before it began, if it was.
+    pub(crate) fn refusal(&self, cluster: &str) -> Result<Option<String>, RunsError> {
+        Ok(self
+            .get::<Option<String>>(&file(cluster, "refused"))?
+            .flatten())
+    }
+
     /// Where the complaints of a cluster's job go that runs here.
     pub(crate) fn log(&self, cluster: &str) -> PathBuf {
         let log = self.runs.place_of(&self.rollout).join(file(cluster, "log"));

@@ -1,6 +1,7 @@
 //! `fleet resume`, `skip`, `pause`, `continue` and `abort`: what an operator decides about a rollout and its clusters.
 
 use clap::Args;
+use jiff::Timestamp;
 use lockstep_modules::contract::near;
 use lockstep_modules::contract::standing::Standing;
 use rustix::process::{Pid, Signal, kill_process};
@@ -8,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::due;
-use super::exec::{DIGITS, begin, line};
+use super::exec::{begin, line};
 use super::named::{Which, begun};
 use crate::cli::app::App;
 use crate::cli::commands::resume::{self, Common, How, continue_run};
@@ -17,7 +18,8 @@ use crate::cli::front::{Waits, who};
 use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::clock;
-use crate::fleet::{Approval, Progress, Skip, Specs, job};
+use crate::fleet::{self, Approval, Skip, Specs, job};
+use crate::plan::DIGITS;
 use crate::runs::{Runs, host};
 
 /// Which clusters' runs are continued.
@@ -235,8 +237,14 @@ pub(crate) fn pause(app: &App<'_>, args: &PauseArgs) -> Result<Exit, Fault> {
     let runs = app.runs()?;
     let rollout = args.which.find(&runs)?;
     begun(&runs, &rollout)?;
-    let waits = Progress::of(&runs, &rollout)?.waits_until.is_some();
-    if waits && !runs.is_running(&rollout) {
+    // Nobody has it, and a timer would continue it, now or at its time.
+    if fleet::due(
+        &runs.history(&rollout)?,
+        runs.is_running(&rollout),
+        Timestamp::MAX,
+    )
+    .is_some()
+    {
         return pause_waiting(app, &rollout);
     }
     let Some((process, at)) = runs.process_of(&rollout) else {

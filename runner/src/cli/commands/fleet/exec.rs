@@ -10,6 +10,7 @@ use lockstep_modules::ops::status::{self, Status};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::survey::{plan_of, typed_for};
 use crate::bundle::Main;
 use crate::cli::app::App;
 use crate::cli::commands::op;
@@ -23,13 +24,10 @@ use crate::cli::shown::Shown;
 use crate::cli::{modules, params, print, target};
 use crate::fleet::{Spec, Specs, cluster_of, job};
 use crate::journal::ClusterRef;
-use crate::plan::Plan;
+use crate::plan::{DIGITS, Plan};
 use crate::runs::Runs;
 use crate::session::{Begin, Draft, Once};
 use crate::target::{Target, Way, read_world};
-
-/// The digits of a plan's digest that are shown.
-pub(super) const DIGITS: usize = 8;
 
 /// Which run.
 #[derive(Args)]
@@ -49,23 +47,23 @@ pub(crate) struct VerifyArgs {
 pub(crate) fn exec(app: &App<'_>, args: &ExecArgs) -> Result<Exit, Fault> {
     let (runs, run) = (app.runs()?, args.run.as_str());
     let done = run_or_resume(app, &runs, run);
-    if let (Err(fault), Some((rollout, cluster))) = (&done, cluster_of(run)) {
-        let spec = spec_of(&runs, run).ok();
-        Specs::of(&runs, rollout).complain(cluster, spec.as_ref(), fault.message());
+    let (Err(fault), Some((rollout, cluster))) = (&done, cluster_of(run)) else {
+        return done;
+    };
+    let (specs, spec) = (Specs::of(&runs, rollout), spec_of(&runs, run).ok());
+    if let (Exit::Refused, Some(spec)) = (fault.exit, &spec) {
+        // It stays so until somebody has approved its plan, and nothing was recorded of it.
+        specs.refuse(cluster, spec, Some(fault.message()))?;
+        fault.print(false);
+        return Ok(refused(run, fault));
     }
+    specs.complain(cluster, spec.as_ref(), fault.message());
     done
 }
 
 fn run_or_resume(app: &App<'_>, runs: &Runs, run: &str) -> Result<Exit, Fault> {
     match job(runs, run)?.state {
-        Standing::DidNotBegin => match begin(app, runs, run, Shown::Nothing) {
-            // It stays so until somebody has approved its plan, and nothing was recorded of it.
-            Err(fault) if fault.exit == Exit::Refused => {
-                fault.print(false);
-                return Ok(refused(run, &fault));
-            }
-            begun => begun?,
-        },
+        Standing::DidNotBegin => begin(app, runs, run, Shown::Nothing)?,
         Standing::BrokenOff => {
             let how = resume::How {
                 yes: spec_of(runs, run)?.yes,
@@ -92,7 +90,7 @@ fn refused(run: &str, fault: &Fault) -> Exit {
     Exit::Done
 }
 
-/// The plan of a cluster, if it is one that was approved for its rollout.
+/// The plan of a cluster, if it is one that was approved for its rollout; else its digest.
 fn approved(
     app: &App<'_>,
     runs: &Runs,
@@ -100,23 +98,26 @@ fn approved(
     (main, registry): (Main, Registry),
     target: &Target,
     typed: &[(String, Value)],
-) -> Result<Plan, Fault> {
+) -> Result<Result<Plan, String>, Fault> {
     let scenario = plan::look_at(app, target)?;
     let (plan, _) = plan::made(&registry, main, target, &scenario, typed)?;
-    let (rollout, cluster) = cluster_of(run).unwrap_or_default();
+    let (rollout, _) = cluster_of(run).unwrap_or_default();
     let shape = plan.shape();
     let approvals = Specs::of(runs, rollout).approvals()?;
-    if approvals
+    let is_approved = approvals
         .iter()
-        .any(|approval| shape.starts_with(&approval.plan))
-    {
-        return Ok(plan);
-    }
+        .any(|approval| approval.plan.len() >= DIGITS && shape.starts_with(&approval.plan));
+    Ok(if is_approved { Ok(plan) } else { Err(shape) })
+}
+
+/// That nobody approved a cluster's plan, and how it is looked at.
+fn unapproved(run: &str, spec: &Spec, shape: &str) -> Fault {
+    let (rollout, _) = cluster_of(run).unwrap_or_default();
     let short = &shape[..DIGITS];
-    let what = format!("its plan {short} is not approved");
-    Err(Fault::new(Exit::Refused, what).help(format!(
-        "see it with: lockstep fleet plan PLAYBOOK -l name={cluster}\napprove it with: lockstep fleet approve {short} -r {rollout}"
-    )))
+    let see = typed_for(&plan_of(&spec.playbook, &spec.params), &spec.cluster);
+    Fault::new(Exit::Refused, format!("its plan {short} is not approved")).help(format!(
+        "see it with: {see}\napprove it with: lockstep fleet approve {short} -r {rollout}"
+    ))
 }
 
 /// Begins the run of a cluster.
@@ -137,7 +138,8 @@ pub(super) fn begin(app: &App<'_>, runs: &Runs, run: &str, shown: Shown) -> Resu
     let plan = match spec.approve_plan {
         true => {
             let played = playbook_of(app.registry, &global, &spec)?;
-            Some(approved(app, runs, run, played, &target, &typed)?)
+            let approved = approved(app, runs, run, played, &target, &typed)?;
+            Some(approved.map_err(|plan| unapproved(run, &spec, &plan))?)
         }
         false => None,
     };

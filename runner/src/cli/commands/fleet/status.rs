@@ -125,17 +125,17 @@ fn show(progress: &Progress) {
     }
     if let Some(first) = unwell.first() {
         out!(
-            "\nContinue a cluster's run with: lockstep fleet resume {}",
+            "\nContinue a cluster's run with: lockstep fleet resume {} -r {rollout}",
             first.cluster
         );
     }
     match (progress.waits_until, state) {
         (Some(until), _) => out!(
-            "It waits until {}; nothing runs until then. The timer continues it, if it is on; or: lockstep fleet continue",
+            "It waits until {}; nothing runs until then. The timer continues it, if it is on; or: lockstep fleet continue -r {rollout}",
             until.strftime("%F %T UTC")
         ),
         (None, Standing::Held | Standing::Suspended | Standing::BrokenOff) => {
-            out!("Continue the rollout with: lockstep fleet continue");
+            out!("Continue the rollout with: lockstep fleet continue -r {rollout}");
         }
         _ => {}
     }

@@ -6,15 +6,15 @@ use std::process::Stdio;
 
 use clap::Args;
 use futures_util::stream::{self, StreamExt};
+use lockstep_modules::contract::cmd::quote;
 use lockstep_modules::contract::component::Component;
 use lockstep_modules::ops::preflight::Check;
 use lockstep_modules::ops::status::Status;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::process::Command;
 
-use super::exec::DIGITS;
 use crate::cli::app::App;
 use crate::cli::commands::playbook::main_of;
 use crate::cli::exit::{Exit, Fault};
@@ -25,7 +25,7 @@ use crate::cli::print;
 use crate::cli::table::table;
 use crate::event::Outcome;
 use crate::fleet::{FleetCluster, Selector};
-use crate::plan::{End, Plan};
+use crate::plan::{DIGITS, End, Plan};
 
 /// Which clusters are looked at.
 #[derive(Args)]
@@ -257,6 +257,22 @@ fn with_params(words: &[&str], params: &Params) -> Vec<String> {
         .collect()
 }
 
+/// The words that plan a playbook with parameters.
+pub(super) fn plan_of(playbook: &str, params: &Map<String, Value>) -> Vec<String> {
+    let params = params
+        .iter()
+        .flat_map(|(name, value)| ["-p".to_owned(), format!("{name}={}", typed(value))]);
+    let plan = ["plan".to_owned(), playbook.to_owned()];
+    plan.into_iter().chain(params).collect()
+}
+
+/// Words for a cluster, as somebody types them.
+pub(super) fn typed_for(words: &[String], cluster: &str) -> String {
+    let words = words.iter().map(String::as_str);
+    let words: Vec<String> = words.chain(["--cluster", cluster]).map(quote).collect();
+    format!("lockstep {}", words.join(" "))
+}
+
 /// A value of the fleet's file, as it is typed.
 fn typed(value: &Value) -> String {
     match value {
@@ -376,12 +392,9 @@ pub(crate) fn plan(app: &App<'_>, file: Option<&Path>, args: &PlanArgs) -> Resul
     let name = main_of(app.global, &args.playbook)?.name;
     let words = |cluster: &FleetCluster| {
         // As a rollout would have it: what is typed wins.
-        let own = cluster.params.get(&name).into_iter().flatten();
-        let own =
-            own.flat_map(|(name, value)| ["-p".to_owned(), format!("{name}={}", typed(value))]);
-        let plan = ["plan".to_owned(), args.playbook.clone()];
+        let own = cluster.params.get(&name).cloned().unwrap_or_default();
         let given = with_params(&[], &args.ahead.params);
-        plan.into_iter().chain(own).chain(given).collect()
+        [plan_of(&args.playbook, &own), given].concat()
     };
     let said = survey(app, file, &args.ahead.chosen, words)?;
     let known: Vec<Result<Plan, String>> = said.iter().map(|(_, said)| read_as(said)).collect();
@@ -434,10 +447,10 @@ pub(crate) fn plan(app: &App<'_>, file: Option<&Path>, args: &PlanArgs) -> Resul
         out!("{cluster}: {error}");
     }
     if let Some(first) = said.first() {
+        let words = words(&first.0);
         out!(
-            "\nSee one in full with: lockstep plan {} --cluster {}",
-            args.playbook,
-            first.0.cluster
+            "\nSee one in full with: {}",
+            typed_for(&words, &first.0.cluster)
         );
     }
     Ok(exit)
