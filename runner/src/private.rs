@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat, renameat_with};
 use tempfile::NamedTempFile;
 
 /// Something about a file or a folder doesn't work.
@@ -77,6 +78,46 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<File> {
     let mut file = options.write(true).create(true).truncate(true).open(path)?;
     file.write_all(text.as_bytes())?;
     Ok(file)
+}
+
+/// A file that is written anew again and again, and is whole at each moment.
+///
+/// What is new is written over a spare file, which then changes places with it. Making a file and deleting another at each change
+/// costs more than all the writing: ext4 looks for an inode that wasn't deleted a moment ago.
+pub(crate) struct Rewritten {
+    path: PathBuf,
+    spare: PathBuf,
+}
+
+impl Rewritten {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self {
+            spare: path.with_extension("new"),
+            path,
+        }
+    }
+
+    pub(crate) fn write(&self, text: &str) -> Result<()> {
+        let mut spare = file()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&self.spare)?;
+        spare.write_all(text.as_bytes())?;
+        spare.set_len(text.len() as u64)?;
+        let exchange = RenameFlags::EXCHANGE;
+        // Not all file systems can do it, and the first time there is nothing to change places with.
+        renameat_with(CWD, &self.spare, CWD, &self.path, exchange)
+            .or_else(|_| renameat(CWD, &self.spare, CWD, &self.path))?;
+        Ok(())
+    }
+}
+
+impl Drop for Rewritten {
+    fn drop(&mut self) {
+        // A process that is killed leaves it, and the next one writes over it.
+        let _ = fs::remove_file(&self.spare);
+    }
 }
 
 /// The mode of files that are for nobody else.

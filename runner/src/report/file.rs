@@ -115,8 +115,9 @@ impl Reporter for FileReporter {
         let Ok(line) = serde_json::to_string(&event) else {
             return;
         };
-        match self.file.write_all((line + "\n").as_bytes()) {
-            Ok(()) => self.events = self.file.metadata().map_or(self.events, |file| file.len()),
+        let line = line + "\n";
+        match self.file.write_all(line.as_bytes()) {
+            Ok(()) => self.events += line.len() as u64,
             Err(error) => self.tell("file", || {
                 format!("the run's events can't be written ({error}); it continues without them")
             }),
