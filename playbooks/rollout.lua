@@ -26,13 +26,21 @@ local function of(failures, names)
 end
 
 -- Begins the run of each cluster of a ring as soon as there is room, as long as the budget allows. Returns the names of the
--- clusters whose runs are done, of those that were skipped, and of the others.
-local function take(ring)
+-- clusters whose runs are done, of those that were skipped, and of the others. `hook` calls what a site has put on a hook.
+local function take(ring, hook)
 	-- How long a run of this ring takes, as far as is known: what is begun has to fit into the rest of its window.
 	local longest = 0
 	local function one(entry, _, room)
 		local w = entry.window
+		local event = { ring = ring.name, cluster = entry.name, labels = entry.labels or {} }
 		local run
+		if ring.stage then
+			-- What isn't there when the run begins is fetched then.
+			local staged = try(cluster.stage, { member = entry.name })
+			if not staged.ok then
+				log.warn(entry.name .. ": its snaps are not staged: " .. staged.error.message)
+			end
+		end
 		repeat
 			if w then
 				w = {
@@ -46,14 +54,21 @@ local function take(ring)
 				-- Others may have failed meanwhile.
 				room()
 			end
-			-- It may have shut again, where the controller was away.
-			run = cluster.run { member = entry.name, window = w }
+			local before = try(hook, "before_cluster", event)
+			run = cluster.run {
+				member = entry.name,
+				-- It may have shut again, where the controller was away.
+				window = w,
+				barred = before.error and "before_cluster: " .. before.error.message or nil,
+			}
 		until run.outcome ~= "did not begin"
 		if run.outcome == "done" then
 			longest = math.max(longest, run.seconds)
 		elseif run.outcome ~= "skipped" then
 			error(run.why and run.outcome .. ": " .. run.why or run.outcome, 0)
 		end
+		event.outcome = run.outcome
+		hook("after_cluster", event)
 		return run.outcome
 	end
 	local taken = window(ring.clusters, one, {
@@ -91,13 +106,19 @@ return flow.playbook {
 		end
 		return names
 	end,
-	run = function(_, p)
+	hooks = { "before_ring", "before_cluster", "after_cluster", "after_ring" },
+	run = function(_, p, this)
 		local count, skipped, left = 0, {}, {}
 		each(p.rings, function(ring)
 			if ring.approve then
 				confirm(("Start ring %s with %d clusters?"):format(ring.name, #ring.clusters))
 			end
-			local done, out, others = take(ring)
+			local names = {}
+			for i, entry in ipairs(ring.clusters) do
+				names[i] = entry.name
+			end
+			this.hook("before_ring", { ring = ring.name, clusters = names })
+			local done, out, others = take(ring, this.hook)
 			add(skipped, out)
 			if #others > 0 then
 				local settled = cluster.settle { ring = ring.name, clusters = others }
@@ -112,6 +133,7 @@ return flow.playbook {
 					cluster.verify { member = name }
 				end, { limit = ring.limit })
 			end
+			this.hook("after_ring", { ring = ring.name, clusters = names, done = done })
 		end)
 		return { clusters = count, skipped = skipped, left = left }
 	end,

@@ -67,3 +67,59 @@ function cluster.settle(args) end
 ---@param args cluster.verify.Args
 ---@return cluster.verify.Result
 function cluster.verify(args) end
+
+---@class (exact) cluster.look.Args
+---@field member lockstep.Member The cluster.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) cluster.look.Result
+---@field components table<string, string[]> What its members run of each component, as `REVISION CHANNEL`: one entry where they are in step.
+---@field wrong string[] What is wrong with it, in sentences; empty where it is in step and healthy.
+
+--- Look at a cluster, as `lockstep status` does. What is wrong with it is a result and no failure.
+---@param args cluster.look.Args
+---@return cluster.look.Result
+function cluster.look(args) end
+
+---@class (exact) cluster.plan.Args
+---@field member lockstep.Member The cluster.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) cluster.plan.Result
+---@field changes integer How many steps would change something.
+---@field digest string Its digest: plans that differ only in names have the same. It is what `lockstep fleet approve` takes.
+---@field whole boolean Whether the plan is known up to the playbook's end.
+
+--- Plan the rollout's playbook on a simulated cluster that is like this one.
+---@param args cluster.plan.Args
+---@return cluster.plan.Result
+function cluster.plan(args) end
+
+---@class (exact) cluster.stage.Args
+---@field member lockstep.Member The cluster.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) cluster.stage.Result
+
+--- Fetch the snaps that the cluster's run would install onto each of its members, as `lockstep stage` does.
+---
+--- Nothing is installed by it and no service stops, so it needn't wait for the cluster's window.
+---@param args cluster.stage.Args
+---@return cluster.stage.Result
+function cluster.stage(args) end
+
+---@class (exact) cluster.skip.Args
+---@field member lockstep.Member The cluster.
+---@field why string Why; it is kept with the rollout.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) cluster.skip.Result
+
+--- Take a cluster out of the rollout, as `lockstep fleet skip` does. A run that is under way goes on.
+---@param args cluster.skip.Args
+---@return cluster.skip.Result
+function cluster.skip(args) end

@@ -17,13 +17,28 @@
 ---@field member lockstep.Member The member.
 ---@field changed? boolean Behind it: whether it has another revision now.
 
----@class lockstep.Extension What a site changes in update or upgrade.
+---@class lockstep.RingEvent What the hooks around a ring of a rollout are given.
+---@field ring string The ring.
+---@field clusters lockstep.Member[] Its clusters.
+---@field done? lockstep.Member[] Behind it: those whose runs are done.
+
+---@class lockstep.ClusterEvent What the hooks around a cluster of a rollout are given.
+---@field ring string Its ring.
+---@field cluster lockstep.Member The cluster.
+---@field labels table<string, string> Its labels.
+---@field outcome? "done"|"skipped" Behind it: how its run stopped.
+
+---@class lockstep.Extension What a site changes in update, upgrade, or a fleet's rollouts.
 ---@field params? table<string, any> Values for parameters; the command line still wins.
 ---@field waves? table<string, fun(wave: lockstep.Wave)> Waves in place of the shipped ones, by component.
 ---@field before_wave? fun(event: lockstep.WaveEvent)
 ---@field before_member? fun(event: lockstep.MemberEvent)
 ---@field after_member? fun(event: lockstep.MemberEvent)
 ---@field after_wave? fun(event: lockstep.WaveEvent)
+---@field before_ring? fun(event: lockstep.RingEvent) Of a rollout.
+---@field before_cluster? fun(event: lockstep.ClusterEvent) Of a rollout.
+---@field after_cluster? fun(event: lockstep.ClusterEvent) Of a rollout.
+---@field after_ring? fun(event: lockstep.RingEvent) Of a rollout.
 
 ---@class lockstep.Failure
 ---@field kind "args"|"command"|"unreachable"|"timeout"|"refused"|"conflict"|"taken"|"cancelled"|"script"|"several"|"unknown"

@@ -142,18 +142,24 @@ pub struct Main {
 }
 
 impl Main {
+    /// A shipped playbook, also one that isn't run by its name.
+    #[must_use]
+    pub fn shipped(playbooks: Playbooks, named: &str) -> Self {
+        Self {
+            name: named.to_owned(),
+            main: named.to_owned(),
+            finder: Finder::shipped(playbooks),
+            site: false,
+        }
+    }
+
     /// A shipped playbook by its name, or a site's by its file; none where there is neither.
     #[must_use]
     pub fn find(playbooks: Playbooks, named: &str) -> Option<Self> {
-        let main = named.to_owned();
         if Playbooks::NAMES.contains(&named) {
-            return Some(Self {
-                name: main.clone(),
-                main,
-                finder: Finder::shipped(playbooks),
-                site: false,
-            });
+            return Some(Self::shipped(playbooks, named));
         }
+        let main = named.to_owned();
         let path = Path::new(named);
         let stem = path.file_stem().map(|stem| stem.to_string_lossy());
         path.exists().then(|| Self {

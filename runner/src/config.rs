@@ -162,16 +162,11 @@ impl Config {
         if let Some(config) = &mut ssh.config {
             *config = anchored(Path::new(config), &folder).display().to_string();
         }
-        let mut reached: Vec<&mut MemberConfig> = members.iter_mut().chain(&mut machines).collect();
-        let options = reached.iter_mut().flat_map(|member| &mut member.options);
-        for option in options.chain(&mut ssh.options) {
+        for option in &mut ssh.options {
             anchor(option, &folder);
         }
-        for member in reached {
-            // What `check` has let pass has a form.
-            if let Some(Ok((host, port))) = member.address.as_deref().map(address) {
-                (member.port, member.address) = (port.or(member.port), Some(host.to_owned()));
-            }
+        for member in members.iter_mut().chain(&mut machines) {
+            as_reached(member, &folder);
         }
         let Channels {
             microceph,
@@ -224,6 +219,16 @@ pub(crate) fn address(text: &str) -> Result<(&str, Option<u16>), String> {
     Ok((host, port.map(number).transpose()?))
 }
 
+/// A machine of a file in `folder`, as ssh takes it. Its address is one that [`check_machines`] has let pass.
+pub(crate) fn as_reached(machine: &mut MemberConfig, folder: &Path) {
+    for option in &mut machine.options {
+        anchor(option, folder);
+    }
+    if let Some(Ok((host, port))) = machine.address.as_deref().map(address) {
+        (machine.port, machine.address) = (port.or(machine.port), Some(host.to_owned()));
+    }
+}
+
 /// Has the files that an option names begin in this folder.
 fn anchor(option: &mut String, folder: &Path) {
     let Some((key, files)) = option.split_once(['=', ' ', '\t']) else {
@@ -253,8 +258,16 @@ fn check(file: &File) -> Result<(), (String, String)> {
             "a cluster has at least one member".to_owned(),
         ));
     }
+    check_machines(file.members.iter().chain(&file.machines))?;
+    file.notify.check()
+}
+
+/// What is wrong with machines that a file names. The text to be found in the file comes first.
+pub(crate) fn check_machines<'a>(
+    machines: impl Iterator<Item = &'a MemberConfig>,
+) -> Result<(), (String, String)> {
     let mut seen = Vec::new();
-    for member in file.members.iter().chain(&file.machines) {
+    for member in machines {
         let quoted = format!("{:?}", member.name);
         if member.name.is_empty()
             || member
@@ -276,15 +289,15 @@ fn check(file: &File) -> Result<(), (String, String)> {
             }
             Ok(_) => {}
         }
-        if seen.contains(&member.name) {
+        if seen.contains(&&member.name) {
             return Err((
                 quoted,
                 format!("there are two members called {:?}", member.name),
             ));
         }
-        seen.push(member.name.clone());
+        seen.push(&member.name);
     }
-    file.notify.check()
+    Ok(())
 }
 
 /// serde's words for an unknown key or word, with a near match.

@@ -24,7 +24,7 @@ pub use check::{FleetCheck, FleetReport};
 pub(crate) use due::due;
 pub use executor::ExecutorConfig;
 pub use file::{Fleet, FleetCluster, FleetError};
-pub use jobs::Jobs;
+pub use jobs::{Described, Jobs};
 pub(crate) use look::{cluster_of, job};
 pub use progress::{ClusterProgress, Progress, ProgressError, RingProgress, rollout_of};
 pub use rings::{Entry, Ring, Rollout};
@@ -34,8 +34,10 @@ pub(crate) use specs::{Approval, Skip, Spec, Specs};
 /// The playbook of rollouts.
 pub(crate) const PLAYBOOK: &str = "rollout";
 
-/// The ops that a rollout's playbook has. Its members are clusters, and no other op would know what to do with one.
+/// The ops that a rollout's playbook has. Its members are clusters, and no other op would know what to do with one; a site's
+/// programs and `exec` are for the machines beside them.
 pub(crate) fn registry(all: &Registry) -> Registry {
-    let has = |module: &&Module| ["cluster", "time", "confirm"].contains(&module.name.as_str());
+    let own = ["cluster", "time", "confirm", "exec"];
+    let has = |module: &&Module| module.program.is_some() || own.contains(&module.name.as_str());
     Registry::new(all.modules().iter().filter(has).cloned())
 }

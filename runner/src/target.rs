@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::config::{Config, Notify};
 use crate::fleet::{Entry, Jobs, Rollout};
 use crate::journal::ClusterRef;
-use crate::private;
+use crate::private::Rewritten;
 use crate::runs::Runs;
 
 /// A cluster, and what its file says beside.
@@ -77,16 +77,16 @@ impl Target {
         }
     }
 
-    /// The clusters of a rollout, of the fleet of this file.
+    /// The clusters of a rollout, of the fleet of this file, and the machines beside them.
     #[must_use]
-    pub fn fleet(file: PathBuf, rollout: &Rollout) -> Self {
+    pub fn fleet(file: PathBuf, rollout: &Rollout, machines: Vec<MemberConfig>) -> Self {
         let clusters = rollout.clusters();
         let members = clusters.map(|entry| MemberConfig::named(entry.name.as_str()));
         let config = Config {
             cluster: Cluster {
                 name: rollout.fleet.clone(),
                 members: members.collect(),
-                machines: Vec::new(),
+                machines,
                 ssh: SshConfig::default(),
             },
             channels: Default::default(),
@@ -150,13 +150,34 @@ impl Way {
         Ok(Self::Members(Rc::new(ssh)))
     }
 
-    /// The way to the clusters of the rollout `id`, whose parameters these are.
+    /// The way to the clusters of the rollout `id`, whose parameters these are, and to the machines beside them. The machines
+    /// of a fleet that is simulated are, too.
     ///
     /// # Errors
-    /// Where they are those of no rollout.
-    pub fn jobs(runs: &Runs, id: &str, params: &Value) -> Result<Self, TargetError> {
+    /// Where they are those of no rollout, or there is no place for control sockets.
+    pub fn jobs(
+        runs: &Runs,
+        id: &str,
+        params: &Value,
+        fleet: &Cluster,
+    ) -> Result<Self, TargetError> {
         let rollout = Rollout::deserialize(params).map_err(TargetError::Rollout)?;
-        Ok(Self::Members(Rc::new(Jobs::of(runs, id, &rollout))))
+        let machines = match fleet.machines.as_slice() {
+            [] => None,
+            machines if rollout.clusters().all(Entry::is_simulated) => {
+                let mut world = Scenario::of(1).build();
+                world.machines = machines.iter().map(|m| m.name.to_string()).collect();
+                Some(Self::Twin(Twin::new(world)))
+            }
+            machines => Some(Self::ssh(&Cluster {
+                members: machines.to_vec(),
+                machines: Vec::new(),
+                ..fleet.clone()
+            })?),
+        };
+        let machines = machines.map(|way| way.transport());
+        let jobs = Jobs::of(runs, id, &rollout, machines);
+        Ok(Self::Members(Rc::new(jobs)))
     }
 
     /// The way to the members of a simulated cluster, which is written down in `file` now and whenever a command has ended:
@@ -166,11 +187,11 @@ impl Way {
         let Some(file) = file else {
             return Self::Twin(Twin::new(world));
         };
+        let file = Rewritten::new(file);
         let write = move |world: &World| {
             let text = serde_json::to_string(world).unwrap_or_default();
-            let fresh = file.with_extension("new");
             // A simulation that can't be written can't be resumed; its journal will say what went wrong with the disk.
-            let _ = private::write(&fresh, &text).and_then(|_| std::fs::rename(&fresh, &file));
+            let _ = file.write(&text);
         };
         write(&world);
         Self::Twin(Twin::watched(world, write))

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use lockstep_tests::desk::{Desk, lockstep};
-use lockstep_tests::lab::write;
+use lockstep_tests::lab::{wait_until, write};
 use serde_json::json;
 
 use crate::fleet::{alone, desk, fleet, states};
@@ -29,6 +29,9 @@ list)
 	done
 	exit 0
 	;;
+stop) kill -s INT "$(cat "$2.pid")" ;;
+log) cat "$2.out" ;;
+describe) echo "process $(cat "$2.pid") on a machine of ours" ;;
 esac
 "#;
 
@@ -148,4 +151,57 @@ fn a_lockstep_that_was_replaced_meanwhile_begins_further_jobs() {
     write(&desk.path("scheduler/run"), &replaced);
     assert_eq!(rollout.status().unwrap().code(), Some(0));
     assert_eq!(states(&desk), json!({"berlin": "done", "paris": "done"}));
+}
+
+/// A rollout whose only run is in the midst of its step, is described, and is stopped.
+fn described_and_stopped(desk: &Desk) -> String {
+    desk.with_endless_step();
+    let mut rollout = desk.command(&["fleet", "rollout", "ops.lua"]);
+    let mut rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
+    let journal = desk.path("state/runs/rollout-1.berlin/journal.jsonl");
+    wait_until("the step doesn't begin", || {
+        fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"start\":{\"path\":\"mark"))
+    });
+    let described = desk.run(&["fleet", "describe", "berlin"]).exits(0);
+    assert!(
+        described.starts_with("rollout-1.berlin: running\nexecutor: default\n"),
+        "{described}"
+    );
+    let stopped = desk.run(&["fleet", "stop", "berlin"]).exits(0);
+    let hint = "Continue it with: lockstep fleet resume berlin -r rollout-1";
+    assert!(stopped.contains(hint), "{stopped}");
+    assert_eq!(rollout.wait().unwrap().code(), Some(4));
+    assert_eq!(states(desk), json!({"berlin": "suspended"}));
+    let again = desk.run(&["fleet", "stop", "berlin"]).exits(0);
+    assert!(again.contains("there is nothing to stop"), "{again}");
+    desk.end_step();
+    let _ = desk.run(&["fleet", "resume", "berlin"]).exits(0);
+    let _ = desk.run(&["fleet", "continue"]).exits(0);
+    assert_eq!(states(desk), json!({"berlin": "done"}));
+    described
+}
+
+#[test]
+fn a_run_of_this_machine_is_described_and_stopped() {
+    let described = described_and_stopped(&desk(&alone(&[])));
+    assert!(described.contains("process: "), "{described}");
+}
+
+#[test]
+fn a_job_of_a_program_is_described_and_stopped() {
+    let described = described_and_stopped(&scheduled(&alone(&[])));
+    assert!(described.contains("on a machine of ours"), "{described}");
+}
+
+#[test]
+fn what_is_in_no_rollout_is_neither_described_nor_stopped() {
+    let desk = desk(&alone(&[]));
+    let _ = desk.run(&["fleet", "rollout", "update"]).exits(0);
+    for what in ["describe", "stop"] {
+        let out = desk.run(&["fleet", what, "berlim"]);
+        assert!(
+            out.code == Some(2) && out.stderr.contains("did you mean \"berlin\""),
+            "{out:?}"
+        );
+    }
 }

@@ -23,6 +23,7 @@ mod op;
 mod overview;
 mod plan;
 mod report;
+mod rings;
 mod secrets;
 mod site;
 mod structure;

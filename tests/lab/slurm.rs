@@ -155,21 +155,6 @@ impl Slurm {
     }
 }
 
-/// A playbook whose step lasts until a file is there, in real time.
-fn site(desk: &Desk) {
-    write(
-        &desk.path("ops.lua"),
-        "return { api = 1, run = function(cluster) mark.set { member = cluster.members[1] } end }",
-    );
-    fs::create_dir(desk.path("modules")).unwrap();
-    let go = desk.path("go").display().to_string();
-    let program = format!(
-        "#!/bin/sh\nread -r request\ncase $request in\n*'\"describe\"'*) echo '{{\"module\":{{\"protocol\":1,\"about\":\"Marks.\",\"ops\":{{\"set\":{{\"doc\":\"Set a mark.\",\"effect\":\"converge\",\"args\":{{\"type\":\"object\",\"properties\":{{\"member\":{{\"type\":\"string\",\"format\":\"member\"}}}}}}}}}}}}}}' ;;\n*) while [ ! -e '{go}' ]; do sleep 0.1; done; echo '{{\"done\":{{}}}}' ;;\nesac\n"
-    );
-    write(&desk.path("modules/mark"), &program);
-    fs::set_permissions(desk.path("modules/mark"), fs::Permissions::from_mode(0o755)).unwrap();
-}
-
 const FLEET: &str = "name = \"stores\"\n\n[executor.default]\nkind = \"slurm\"\noptions = [\"--partition=ops\"]\n\n\
     [[clusters]]\nname = \"berlin\"\nfile = \"twin:1\"\n\n[[clusters]]\nname = \"paris\"\nfile = \"twin:1\"\n\n\
     [[rollout.rings]]\nname = \"all\"\nlimit = 2\nsoak = \"1s\"\n";
@@ -186,7 +171,7 @@ impl UnderWay {
         let slurm = Slurm::begin();
         let desk = Desk::new();
         write(&desk.path("fleet.toml"), FLEET);
-        site(&desk);
+        desk.with_endless_step();
         let mut rollout = slurm.command(&desk, &["fleet", "rollout", "ops.lua"]);
         let rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
         let this = Self {
@@ -227,7 +212,7 @@ impl UnderWay {
 
     /// Lets the steps end, and returns how the rollout ended.
     fn finish(&mut self) -> Option<i32> {
-        write(&self.desk.path("go"), "");
+        self.desk.end_step();
         self.rollout.wait().unwrap().code()
     }
 
@@ -308,4 +293,40 @@ fn of_a_node_that_slurm_gives_up_no_run_goes_on_twice() {
     assert_eq!(way.stands(berlin), ("done".into(), 0.into()));
     assert_eq!(way.stands(paris), ("done".into(), 1.into()));
     assert_eq!(way.journal(berlin).matches(STARTED).count(), 1);
+}
+
+#[test]
+fn a_job_on_slurm_is_described_and_stopped() {
+    let mut way = UnderWay::begin();
+    let typed = |words: &[&str]| {
+        let output = way.slurm.command(&way.desk, words).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let described = typed(&["fleet", "describe", "berlin"]);
+    assert!(
+        described.contains("executor: default") && described.contains("RUNNING b1"),
+        "{described}"
+    );
+    let stopped = typed(&["fleet", "stop", "berlin"]);
+    assert!(
+        stopped.contains("Continue it with: lockstep fleet resume berlin -r rollout-1"),
+        "{stopped}"
+    );
+    let berlin = "rollout-1.berlin";
+    wait_until("the run isn't interrupted", || {
+        way.stands(berlin).0 == "suspended"
+    });
+    wait_until("the job is still there", || {
+        let name = format!("--name={berlin}");
+        way.slurm.client("squeue", &["-h", &name]).trim().is_empty()
+    });
+    assert_eq!(way.finish(), Some(4), "it counts against the budget");
+    for (words, code) in [
+        (["fleet", "resume", "berlin"].as_slice(), 0),
+        (&["fleet", "continue"], 0),
+    ] {
+        let mut typed = way.slurm.command(&way.desk, words);
+        assert_eq!(typed.output().unwrap().status.code(), Some(code));
+    }
+    assert_eq!(way.stands("rollout-1.paris"), ("done".into(), 0.into()));
 }

@@ -1,5 +1,7 @@
 //! A folder to work in, as an operator has one, and the program as it is typed there.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -75,6 +77,29 @@ impl Desk {
     /// What the program printed as JSON.
     pub fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.run(args).exits(0)).unwrap()
+    }
+
+    /// A playbook `ops.lua` whose step lasts until [`Desk::end_step`], in real time.
+    ///
+    /// # Panics
+    /// Where it can't be written.
+    pub fn with_endless_step(&self) {
+        write(
+            &self.path("ops.lua"),
+            "return { api = 1, run = function(cluster) mark.set { member = cluster.members[1] } end }",
+        );
+        std::fs::create_dir(self.path("modules")).unwrap();
+        let go = self.path("go").display().to_string();
+        let program = format!(
+            "#!/bin/sh\nread -r request\ncase $request in\n*'\"describe\"'*) echo '{{\"module\":{{\"protocol\":1,\"about\":\"Marks.\",\"ops\":{{\"set\":{{\"doc\":\"Set a mark.\",\"effect\":\"converge\",\"args\":{{\"type\":\"object\",\"properties\":{{\"member\":{{\"type\":\"string\",\"format\":\"member\"}}}}}}}}}}}}}}' ;;\n*) while [ ! -e '{go}' ]; do sleep 0.1; done; echo '{{\"done\":{{}}}}' ;;\nesac\n"
+        );
+        write(&self.path("modules/mark"), &program);
+        std::fs::set_permissions(self.path("modules/mark"), Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Lets the steps of [`Desk::with_endless_step`] end.
+    pub fn end_step(&self) {
+        write(&self.path("go"), "");
     }
 
     /// Runs a playbook of this text on a simulated cluster.

@@ -6,16 +6,23 @@
 
 mod budget;
 mod job;
+mod look;
+mod plan;
 mod run;
 mod settle;
+mod skip;
+mod stage;
 mod verify;
 
 use crate::contract::op::Module;
 
 pub use job::{Ask, Job, STOPPED};
+pub use look::Look;
+pub use plan::Planned;
 pub use run::Run;
 pub use settle::Settle;
-pub use verify::Health;
+pub use skip::Skipped;
+pub use stage::Staged;
 
 pub(crate) fn module() -> Module {
     Module::new("cluster", "The clusters of a fleet, in a rollout.")
@@ -23,4 +30,8 @@ pub(crate) fn module() -> Module {
         .op::<budget::Budget>()
         .op::<settle::Settle>()
         .op::<verify::Verify>()
+        .op::<look::Read>()
+        .op::<plan::Plan>()
+        .op::<stage::Stage>()
+        .op::<skip::Skip>()
 }

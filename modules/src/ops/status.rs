@@ -8,6 +8,8 @@ mod member;
 mod require;
 mod snapshot;
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -108,6 +110,19 @@ fn is_bare(components: &[ComponentStatus]) -> bool {
 }
 
 impl Status {
+    /// What the members run of a component, as `REVISION CHANNEL`: one entry where all run the same.
+    #[must_use]
+    pub fn revisions(&self, component: Component) -> Vec<String> {
+        let installed = self
+            .members
+            .iter()
+            .filter_map(|member| member.snaps.get(component.snap()));
+        let all: BTreeSet<String> = installed
+            .map(|snap| format!("{} {}", snap.revision, snap.channel))
+            .collect();
+        all.into_iter().collect()
+    }
+
     /// The cluster in a sentence.
     #[must_use]
     pub fn brief(&self) -> String {

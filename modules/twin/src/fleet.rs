@@ -12,7 +12,8 @@ use lockstep_modules::contract::cmd::{Cmd, Output};
 use lockstep_modules::contract::reach::{ContactError, Ear, Facts, Transport};
 use lockstep_modules::contract::schema::Member;
 use lockstep_modules::contract::standing::Standing;
-use lockstep_modules::ops::cluster::{Ask, Health, Job};
+use lockstep_modules::ops::cluster::{Ask, Job, Look, Planned, Skipped, Staged};
+use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::Twin;
@@ -270,7 +271,7 @@ impl Way {
         }
     }
 
-    fn verify(&self, name: &Member) -> Health {
+    fn look(&self, name: &Member) -> Look {
         let now = self.now();
         let mut clusters = self.fleet.clusters.borrow_mut();
         let ill = clusters.get_mut(name).is_some_and(|cluster| {
@@ -285,7 +286,27 @@ impl Way {
         } else {
             Vec::new()
         };
-        Health { wrong }
+        Look {
+            wrong,
+            ..Look::default()
+        }
+    }
+
+    /// All clusters have the same plan.
+    fn plan(&self) -> Planned {
+        Planned {
+            digest: "0".repeat(64),
+            changes: 1,
+            whole: true,
+        }
+    }
+
+    fn skip(&self, name: &Member) {
+        let now = self.now();
+        if let Some(cluster) = self.fleet.clusters.borrow_mut().get_mut(name) {
+            cluster.run = Run::Stopped(Standing::Skipped);
+        }
+        self.note(now, name, Happened::Settled(Standing::Skipped));
     }
 
     async fn answer(&self, name: &Member, cmd: &Cmd) -> Result<Output, ContactError> {
@@ -294,9 +315,12 @@ impl Way {
         let state = match ask {
             Ask::Exec => self.exec(name).await?,
             Ask::State => self.state(name),
-            Ask::Verify => {
-                let health = serde_json::to_string(&self.verify(name));
-                return Ok(Output::exit(0, health.unwrap_or_default(), ""));
+            Ask::Look => return Ok(printed(&self.look(name))),
+            Ask::Plan => return Ok(printed(&self.plan())),
+            Ask::Stage => return Ok(printed(&Staged {})),
+            Ask::Skip(_) => {
+                self.skip(name);
+                return Ok(printed(&Skipped {}));
             }
         };
         let job = Job {
@@ -305,12 +329,13 @@ impl Way {
             steps: Vec::new(),
             why: (!state.is_well()).then(|| "a simulated reason".to_owned()),
         };
-        Ok(Output::exit(
-            0,
-            serde_json::to_string(&job).unwrap_or_default(),
-            "",
-        ))
+        Ok(printed(&job))
     }
+}
+
+fn printed(answer: &impl Serialize) -> Output {
+    let text = serde_json::to_string(answer).unwrap_or_default();
+    Output::exit(0, text, "")
 }
 
 impl Transport for Way {

@@ -97,13 +97,13 @@ fn trusted(folder: &Path) -> Result<(), Distrust> {
 pub(super) fn of_site(
     registry: &Registry,
     named: Option<&Path>,
-    files: [&Path; 2],
+    files: &[&Path],
 ) -> Result<Registry, Fault> {
     if let Some(named) = named {
         return of_folder(registry, named);
     }
     let folders = files
-        .into_iter()
+        .iter()
         .filter(|file| file.is_file())
         .filter_map(|file| Some(file.parent()?.join(FOLDER)));
     let Some(folder) = folders

@@ -236,6 +236,7 @@ impl Case {
             ring.limit = lot.u32(1..=4);
             ring.budget = lot.u32(0..=2);
             ring.approve = lot.u8(0..4) == 0;
+            ring.stage = lot.bool();
             ring.soak = (lot.u8(0..3) == 0).then(|| Span::secs(lot.u64(1..100_000)));
             for entry in &mut ring.clusters {
                 entry.window = (lot.u8(0..4) == 0).then(night);
@@ -390,6 +391,7 @@ fn rollout_of(clusters: usize, ring_of: impl Fn(usize) -> usize) -> Rollout {
             budget: 0,
             soak: None,
             approve: false,
+            stage: false,
             clusters: Vec::new(),
         });
         ring.clusters.push(Entry {

@@ -44,7 +44,8 @@ pub enum ExecutorConfig {
     },
     /// Jobs of a Kubernetes cluster, by `kubectl`.
     Kubernetes(Kubernetes),
-    /// A program of the site's, called as `PROGRAM submit NAME WORD…` and `PROGRAM list`.
+    /// A program of the site's, called as `PROGRAM submit NAME WORD…` and `PROGRAM list`; and as `PROGRAM stop|log|describe NAME`
+    /// where an operator asks for it.
     Program {
         /// How many at once.
         #[serde(default = "limit")]
@@ -202,6 +203,66 @@ impl Executor {
         None
     }
 
+    /// Asks a job to stop: lockstep in it interrupts its run as ^C would, which leaves it to be resumed. Not for this machine's
+    /// processes, which their runs' locks name.
+    pub(super) async fn stop(&self, submission: &Submission) -> Result<(), ContactError> {
+        match &self.executor {
+            ExecutorConfig::Local { .. } => Ok(()),
+            ExecutorConfig::Slurm { .. } => {
+                let name = format!("--name={}", submission.name);
+                let cancel = async |how: &[&str]| {
+                    let args = ["--me", "--quiet", &name]
+                        .into_iter()
+                        .chain(how.iter().copied());
+                    let args: Vec<String> = args.map(str::to_owned).collect();
+                    call("scancel", &args, None, CLIENT).await
+                };
+                cancel(&["--state=PENDING"]).await?;
+                // The script of a batch job is lockstep itself.
+                cancel(&["--state=RUNNING", "--batch", "--signal=INT"])
+                    .await
+                    .map(drop)
+            }
+            ExecutorConfig::Kubernetes(kubernetes) => kubernetes.stop(submission).await,
+            ExecutorConfig::Program { program, .. } => {
+                tell(program, "stop", &submission.name).await.map(drop)
+            }
+        }
+    }
+
+    /// What a job printed, where its scheduler keeps that; none where it is in the job's log.
+    pub(super) async fn log(
+        &self,
+        submission: &Submission,
+    ) -> Result<Option<String>, ContactError> {
+        match &self.executor {
+            ExecutorConfig::Local { .. } | ExecutorConfig::Slurm { .. } => Ok(None),
+            ExecutorConfig::Kubernetes(kubernetes) => {
+                let name = kubernetes::object(submission);
+                kubernetes.log(&name).await.map(Some)
+            }
+            ExecutorConfig::Program { program, .. } => {
+                tell(program, "log", &submission.name).await.map(Some)
+            }
+        }
+    }
+
+    /// What the scheduler says of a job, in its own words; nothing where it has none, or where jobs are processes of this machine.
+    pub(super) async fn describe(&self, submission: &Submission) -> Result<String, ContactError> {
+        match &self.executor {
+            ExecutorConfig::Local { .. } => Ok(String::new()),
+            ExecutorConfig::Slurm { .. } => {
+                let name = format!("--name={}", submission.name);
+                let args = ["--me", &name, "--format=%i %T %N %S %r"].map(str::to_owned);
+                call("squeue", &args, None, CLIENT).await
+            }
+            ExecutorConfig::Kubernetes(kubernetes) => kubernetes.describe(submission).await,
+            ExecutorConfig::Program { program, .. } => {
+                tell(program, "describe", &submission.name).await
+            }
+        }
+    }
+
     /// Fetches what a job complained of, where that isn't written to its log by itself.
     pub(super) async fn collect(&self, submission: &Submission) -> Result<(), ContactError> {
         match &self.executor {
@@ -286,6 +347,14 @@ impl Executor {
             }
         }
     }
+}
+
+/// Calls a program of the site's about a job.
+async fn tell(program: &[String], what: &str, name: &str) -> Result<String, ContactError> {
+    let (program, own) = split(program)?;
+    let args = own.iter().map(String::as_str).chain([what, name]);
+    let args: Vec<String> = args.map(str::to_owned).collect();
+    call(program, &args, None, CLIENT).await
 }
 
 fn split(program: &[String]) -> Result<(&str, &[String]), ContactError> {

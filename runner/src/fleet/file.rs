@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lockstep_modules::contract::cluster::MemberConfig;
 use lockstep_modules::contract::near;
 use lockstep_modules::contract::schema::Span;
 use lockstep_modules::ops::time::Hours;
@@ -14,7 +15,7 @@ use serde_json::{Map, Value};
 use super::executor::{ExecutorConfig, program_in};
 use super::select::{Labels, Selector};
 use crate::clock;
-use crate::config::{ConfigError, Notify, explain};
+use crate::config::{ConfigError, Notify, as_reached, check_machines, explain};
 use crate::secret::anchored;
 
 /// A fleet's file, read and checked.
@@ -30,6 +31,10 @@ pub struct Fleet {
     pub(super) executors: BTreeMap<String, ExecutorConfig>,
     /// Rings, in order.
     pub(super) rings: Vec<RingFile>,
+    /// The site's version of the rollout's playbook: a file that extends it.
+    pub hooks: Option<PathBuf>,
+    /// Machines beside the clusters, on which hooks may run programs.
+    pub machines: Vec<MemberConfig>,
     /// Who gets to know what rollouts and the runs of clusters come to.
     pub notify: Notify,
 }
@@ -85,6 +90,8 @@ struct File {
     #[serde(default)]
     rollout: RolloutFile,
     #[serde(default)]
+    machines: Vec<MemberConfig>,
+    #[serde(default)]
     notify: Notify,
 }
 
@@ -127,6 +134,7 @@ struct Included {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RolloutFile {
+    hooks: Option<PathBuf>,
     #[serde(default)]
     rings: Vec<RingFile>,
 }
@@ -149,6 +157,8 @@ pub(super) struct RingFile {
     pub(super) approve: bool,
     #[serde(default)]
     pub(super) approve_plans: bool,
+    #[serde(default)]
+    pub(super) stage: bool,
 }
 
 fn one() -> u32 {
@@ -246,6 +256,11 @@ impl Fleet {
             ))
         };
         check(&file).map_err(mistake)?;
+        let mut machines = file.machines;
+        check_machines(machines.iter()).map_err(mistake)?;
+        for machine in &mut machines {
+            as_reached(machine, &folder);
+        }
         let (mut executors, mut notify) = (file.executor, file.notify);
         notify.anchor(&folder);
         for (name, executor) in &mut executors {
@@ -262,6 +277,8 @@ impl Fleet {
             windows: file.windows,
             executors,
             rings: file.rollout.rings,
+            hooks: file.rollout.hooks.map(|hooks| anchored(&hooks, &folder)),
+            machines,
             notify,
         };
         fleet.add(file.clusters, &folder).map_err(mistake)?;
@@ -279,6 +296,16 @@ impl Fleet {
                 "name".to_owned(),
                 "the fleet has no clusters".to_owned(),
             )));
+        }
+        let is_cluster = |machine: &&MemberConfig| {
+            fleet
+                .clusters
+                .iter()
+                .any(|c| c.name == machine.name.as_str())
+        };
+        if let Some(machine) = fleet.machines.iter().find(is_cluster) {
+            let what = format!("{:?} is a machine and a cluster", machine.name);
+            return Err(mistake((format!("{:?}", machine.name), what)));
         }
         fleet
             .adapt(&file.params, &file.overrides)

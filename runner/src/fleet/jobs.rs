@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
@@ -12,13 +13,15 @@ use lockstep_modules::contract::cmd::{Cmd, End, Output};
 use lockstep_modules::contract::reach::{ContactError, Ear, Facts, Transport};
 use lockstep_modules::contract::schema::Member;
 use lockstep_modules::contract::standing::Standing;
-use lockstep_modules::ops::cluster::{Ask, Job};
+use lockstep_modules::ops::cluster::{Ask, Job, Skipped};
+use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
 use super::executor::{Executor, Submission};
 use super::job;
 use super::rings::Rollout;
-use super::specs::{Spec, Specs};
+use super::specs::{Skip, Spec, Specs};
+use crate::clock;
 use crate::runs::Runs;
 
 /// How often a run is looked at that another process has.
@@ -31,14 +34,37 @@ const ATTEMPTS: u32 = 3;
 pub struct Jobs {
     runs: Runs,
     specs: Specs,
+    /// The rollout's own run.
+    rollout: String,
     clusters: BTreeMap<Member, (Spec, String)>,
     executors: BTreeMap<String, Executor>,
+    /// The way to the machines beside the clusters.
+    machines: Option<Rc<dyn Transport>>,
+}
+
+/// The job of a cluster.
+#[derive(Clone, Debug, Serialize)]
+pub struct Described {
+    /// The cluster's run.
+    pub run: String,
+    /// The executor's name in the fleet's file.
+    pub executor: String,
+    /// What its scheduler says of it, in its own words, or why it can't be asked; empty where it has none.
+    pub scheduler: String,
+    /// The end of what it printed.
+    pub log: String,
 }
 
 impl Jobs {
-    /// The jobs of a rollout, whose run has the name `id`.
+    /// The jobs of a rollout, whose run has the name `id`. `machines` is the way to the machines beside the clusters, if there
+    /// are any.
     #[must_use]
-    pub fn of(runs: &Runs, id: &str, rollout: &Rollout) -> Self {
+    pub fn of(
+        runs: &Runs,
+        id: &str,
+        rollout: &Rollout,
+        machines: Option<Rc<dyn Transport>>,
+    ) -> Self {
         let clusters = rollout.clusters().map(|entry| {
             let what = (rollout.spec(entry), entry.executor.clone());
             (Member::from(entry.name.as_str()), what)
@@ -46,12 +72,20 @@ impl Jobs {
         let executors = rollout.executors.iter();
         Self {
             specs: Specs::of(runs, id),
+            rollout: id.to_owned(),
             clusters: clusters.collect(),
             executors: executors
                 .map(|(name, executor)| (name.clone(), Executor::of(executor)))
                 .collect(),
             runs: runs.clone(),
+            machines,
         }
+    }
+
+    /// The way to a machine beside the clusters; none for a cluster.
+    fn machine(&self, name: &Member) -> Option<&dyn Transport> {
+        let is_cluster = self.clusters.contains_key(name);
+        self.machines.as_deref().filter(|_| !is_cluster)
     }
 
     /// The run as it stands; a cluster that was taken out of the rollout is that first of all.
@@ -80,7 +114,7 @@ impl Jobs {
         spec: &Spec,
         executor: &Executor,
     ) -> Result<Job, ContactError> {
-        let submission = self.submission("exec", cluster, run, executor)?;
+        let submission = self.submission(&["exec"], cluster, run, executor)?;
         let mut attempts = 0;
         loop {
             let found = self.look(cluster, run)?;
@@ -121,7 +155,7 @@ impl Jobs {
     /// A lockstep of its own that sees to a cluster's run.
     fn submission(
         &self,
-        what: &str,
+        what: &[&str],
         cluster: &str,
         run: &str,
         executor: &Executor,
@@ -133,22 +167,59 @@ impl Jobs {
             false => this_program().map_err(unread)?,
         };
         let state = PathBuf::from(self.runs.word());
-        let words = [
-            program.as_path(),
-            Path::new("fleet"),
-            Path::new(what),
-            Path::new(run),
-            Path::new("--state"),
-            &state,
-        ];
+        let what = what.iter().map(Path::new);
+        let words = [program.as_path(), Path::new("fleet")].into_iter();
+        let words = words
+            .chain(what)
+            .chain([Path::new(run), Path::new("--state"), &state]);
         Ok(Submission {
             name: run.to_owned(),
-            words: words
-                .iter()
-                .map(|word| word.display().to_string())
-                .collect(),
+            words: words.map(|word| word.display().to_string()).collect(),
             log: absolute(&self.specs.log(cluster)),
             shared: self.runs.store().is_none(),
+        })
+    }
+
+    fn submitted(&self, cluster: &str) -> Result<(&str, &Executor, Submission), ContactError> {
+        let unknown = || ContactError::NoSuchMember(Member::from(cluster));
+        let name = Member::from(cluster);
+        let (_, executor) = self.clusters.get(&name).ok_or_else(unknown)?;
+        let (name, executor) = self.executors.get_key_value(executor).ok_or_else(unknown)?;
+        let run = self.current(&format!("{}.{cluster}", self.rollout));
+        Ok((
+            name,
+            executor,
+            self.submission(&["exec"], cluster, &run, executor)?,
+        ))
+    }
+
+    /// Asks the job of a cluster to stop, which interrupts its run. Whether it was one of this machine's processes, for which
+    /// nothing was done.
+    ///
+    /// # Errors
+    /// Where its executor can't be asked.
+    pub async fn stop(&self, cluster: &str) -> Result<bool, ContactError> {
+        let (_, executor, submission) = self.submitted(cluster)?;
+        executor.stop(&submission).await?;
+        Ok(executor.is_here())
+    }
+
+    /// The job of a cluster, as its executor knows it.
+    ///
+    /// # Errors
+    /// Where there is no such cluster.
+    pub async fn describe(&self, cluster: &str) -> Result<Described, ContactError> {
+        let (name, executor, submission) = self.submitted(cluster)?;
+        let scheduler = executor.describe(&submission).await;
+        // A job that is gone has left what was collected of it.
+        let log = executor.log(&submission).await.ok().flatten();
+        Ok(Described {
+            run: submission.name,
+            executor: name.to_owned(),
+            scheduler: scheduler.unwrap_or_else(|error| error.to_string()),
+            log: log
+                .or_else(|| self.specs.complaint(cluster))
+                .unwrap_or_default(),
         })
     }
 
@@ -166,12 +237,15 @@ impl Jobs {
         let name = cluster.as_str();
         let printed = match ask {
             Ask::State => serde_json::to_string(&self.look(name, &self.current(run))?),
+            Ask::Skip(why) => serde_json::to_string(&self.skip(name, why)?),
             Ask::Exec => {
                 let _turn = executor.turns.acquire().await;
                 serde_json::to_string(&self.exec(name, &self.current(run), spec, executor).await?)
             }
-            Ask::Verify => {
-                let submission = self.submission("verify", name, &self.current(run), executor)?;
+            Ask::Look | Ask::Plan | Ask::Stage => {
+                let words = ["ask", ask.word()];
+                let submission = self.submission(&words, name, &self.current(run), executor)?;
+                self.specs.write(name, spec).map_err(unread)?;
                 let said = executor.ask(&submission, cmd.timeout).await?;
                 // Where it printed nothing, its complaint is the reason.
                 return Ok(match said.trim().is_empty() {
@@ -181,6 +255,19 @@ impl Jobs {
             }
         };
         Ok(Output::exit(0, printed.unwrap_or_default(), ""))
+    }
+
+    /// Takes a cluster out of the rollout; what an operator said of it before stays.
+    fn skip(&self, cluster: &str, why: &str) -> Result<Skipped, ContactError> {
+        if self.specs.skipped(cluster).map_err(unread)?.is_none() {
+            let skip = Skip {
+                who: self.rollout.clone(),
+                at: clock::now(),
+                why: why.to_owned(),
+            };
+            self.specs.skip(cluster, &skip).map_err(unread)?;
+        }
+        Ok(Skipped {})
     }
 
     /// The run of a cluster that counts: the last attempt.
@@ -204,6 +291,9 @@ fn unread(error: impl std::fmt::Display) -> ContactError {
 
 impl Transport for Jobs {
     fn facts<'a>(&'a self, cluster: &'a Member) -> LocalBoxFuture<'a, Result<Facts, ContactError>> {
+        if let Some(way) = self.machine(cluster) {
+            return way.facts(cluster);
+        }
         let facts = Facts {
             hostname: cluster.to_string(),
             ..Facts::default()
@@ -215,8 +305,11 @@ impl Transport for Jobs {
         &'a self,
         cluster: &'a Member,
         batch: &'a [Cmd],
-        _ear: &'a Ear<'a>,
+        ear: &'a Ear<'a>,
     ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {
+        if let Some(way) = self.machine(cluster) {
+            return way.run(cluster, batch, ear);
+        }
         Box::pin(async move {
             let mut outputs = Vec::new();
             for cmd in batch {

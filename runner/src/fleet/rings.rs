@@ -60,6 +60,9 @@ pub struct Ring {
     pub soak: Option<Span>,
     /// The operator is asked before it begins.
     pub approve: bool,
+    /// What a run will install is fetched before the cluster's window is waited for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stage: bool,
     /// Its clusters, in the order in which they begin.
     pub clusters: Vec<Entry>,
 }
@@ -140,6 +143,7 @@ impl Rollout {
                 budget: u32::try_from(budget).unwrap_or(u32::MAX),
                 soak: ring.soak,
                 approve: ring.approve,
+                stage: ring.stage,
                 clusters: clusters
                     .into_iter()
                     .map(|c| Entry {
@@ -197,6 +201,7 @@ fn single() -> RingFile {
         soak: None,
         approve: false,
         approve_plans: false,
+        stage: false,
     }
 }
 

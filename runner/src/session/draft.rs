@@ -7,7 +7,7 @@ use lockstep_modules::contract::op::Registry;
 use serde_json::{Map, Value, json};
 
 use super::{Session, SessionError};
-use crate::bundle::{Finder, Main, digest};
+use crate::bundle::{Main, digest};
 use crate::clock::Clock;
 use crate::engine::Start;
 use crate::failure::Failure;
@@ -71,20 +71,20 @@ impl Draft {
         Self::started(registry, script, main.main, main.name, target, params)
     }
 
-    /// A rollout of a fleet.
+    /// A rollout of a fleet. `main` is the rollout's playbook, or a site's version of it.
     ///
     /// # Errors
     /// With the line, for anything wrong with its playbook.
     pub fn rollout(
         registry: &Registry,
-        finder: Finder,
+        main: Main,
         target: &Target,
         rollout: &Rollout,
     ) -> Result<Self, Failure> {
         let registry = fleet::registry(registry);
-        let script = Script::load(fleet::PLAYBOOK, Box::new(finder), &registry, SEED)?;
-        let name = || fleet::PLAYBOOK.to_owned();
-        Self::started(&registry, script, name(), name(), target, json!(rollout))
+        let script = Script::load(&main.main, Box::new(main.finder), &registry, SEED)?;
+        let name = fleet::PLAYBOOK.to_owned();
+        Self::started(&registry, script, main.main, name, target, json!(rollout))
     }
 
     /// A script with parameters that are as they should be.
@@ -181,7 +181,7 @@ impl Draft {
         let way = match begin.way {
             Some(way) => way,
             None => match (&self.target.name, begin.runs) {
-                (ClusterRef::Fleet(_), Some(runs)) => Way::jobs(runs, &id, &self.params)?,
+                (ClusterRef::Fleet(_), Some(runs)) => Way::jobs(runs, &id, &self.params, &cluster)?,
                 _ => {
                     let file = folder.as_ref().map(|f| f.file("twin.json"));
                     self.target.way(file)?

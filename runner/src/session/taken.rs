@@ -174,7 +174,7 @@ impl TakenUp {
         }
         let way = match &head.target {
             ClusterRef::Twin(_) => simulation(&folder.file("twin.json"), choices.mend)?,
-            ClusterRef::Fleet(_) => Way::jobs(&folder.runs(), &folder.id, &head.params)?,
+            ClusterRef::Fleet(_) => Way::jobs(&folder.runs(), &folder.id, &head.params, &cluster)?,
             ClusterRef::File(_) => Way::ssh(&cluster)?,
         };
         // A simulated cluster stood still in the meantime.

@@ -1,6 +1,7 @@
 //! The run of a cluster, as its executor knows it, and what an executor is asked.
 
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::cmd::Cmd;
@@ -46,37 +47,72 @@ impl Job {
 
 /// What an executor is asked of a cluster's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum Ask<'a> {
     /// Begin it unless it has begun, take it up if its process is gone, and wait until it stops: a [`Job`].
     Exec,
     /// Look at it: a [`Job`].
     State,
-    /// Look at the cluster itself: a [`super::Health`].
-    Verify,
+    /// Look at the cluster itself: a [`super::Look`].
+    Look,
+    /// Plan it: a [`super::Planned`].
+    Plan,
+    /// Fetch what it would install: a [`super::Staged`].
+    Stage,
+    /// Take the cluster out of the rollout, for this reason: a [`super::Skipped`].
+    Skip(&'a str),
 }
 
-impl Ask {
-    const ALL: [(Self, &'static str); 3] = [
-        (Self::Exec, "exec"),
-        (Self::State, "state"),
-        (Self::Verify, "verify"),
-    ];
+impl<'a> Ask<'a> {
+    /// What is asked, as a command has it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Exec => "exec",
+            Self::State => "state",
+            Self::Look => "look",
+            Self::Plan => "plan",
+            Self::Stage => "stage",
+            Self::Skip(_) => "skip",
+        }
+    }
 
     pub(super) fn cmd(self, run: &str) -> Cmd {
-        let word = Self::ALL.iter().find(|(ask, _)| *ask == self);
-        let word = word.map_or("", |(_, word)| word);
-        Cmd::user(["lockstep", "fleet", word, run])
+        let why = match self {
+            Self::Skip(why) => Some(why),
+            _ => None,
+        };
+        let words = ["lockstep", "fleet", self.word(), run];
+        Cmd::user(words.into_iter().chain(why))
     }
 
     /// What a command asks, and of which run.
     #[must_use]
-    pub fn of(cmd: &Cmd) -> Option<(Self, &str)> {
-        let [program, fleet, word, run] = cmd.argv.as_slice() else {
+    pub fn of(cmd: &'a Cmd) -> Option<(Self, &'a str)> {
+        let [program, fleet, word, run, why @ ..] = cmd.argv.as_slice() else {
             return None;
         };
-        let (ask, _) = Self::ALL.iter().find(|(_, known)| known == word)?;
-        (program == "lockstep" && fleet == "fleet").then_some((*ask, run))
+        let ask = match (word.as_str(), why) {
+            ("skip", [why]) => Self::Skip(why),
+            (word, []) => *[Self::Exec, Self::State, Self::Look, Self::Plan, Self::Stage]
+                .iter()
+                .find(|ask| ask.word() == word)?,
+            _ => return None,
+        };
+        (program == "lockstep" && fleet == "fleet").then_some((ask, run))
     }
+}
+
+/// What an executor answers about a cluster within the step's time.
+pub(super) async fn asked<T: DeserializeOwned>(
+    cx: &Cx,
+    cluster: &Member,
+    ask: Ask<'_>,
+) -> Result<T, OpError> {
+    let left = cx
+        .deadline()
+        .saturating_duration_since(tokio::time::Instant::now());
+    let cmd = ask.cmd(&run_of(cx, cluster)).timeout(left);
+    cx.cmd(cluster, &cmd).await?.json(&cmd, cluster)
 }
 
 /// The name of a cluster's run in the rollout that a step belongs to.

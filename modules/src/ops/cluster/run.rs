@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::job::{Ask, Job, LONGEST, run_of, state};
+use super::job::{Ask, Job, LONGEST, asked, state};
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op, Probe};
@@ -25,6 +25,9 @@ pub struct RunArgs {
     /// The window in which the run may begin. Where it is shut by now, nothing is begun, and the outcome is "did not begin".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     window: Option<Hours>,
+    /// Why the run may not begin. Then nothing is begun, and the outcome is "refused".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    barred: Option<String>,
 }
 
 /// How the cluster's run stopped.
@@ -62,6 +65,17 @@ impl Op for Run {
     async fn run(cx: &Cx, args: RunArgs) -> Result<RunOut, OpError> {
         let cluster = args.member;
         let began = cx.now();
+        if args.barred.is_some() {
+            let job = state(cx, &cluster).await?;
+            if job.state == Standing::DidNotBegin {
+                let job = Job {
+                    state: Standing::Refused,
+                    why: args.barred,
+                    ..job
+                };
+                return Ok(RunOut::of(job, Duration::ZERO));
+            }
+        }
         if let Some(window) = &args.window {
             let open = window.next(began).map_err(OpError::refused)?;
             let shut = open.is_none_or(|open| open.opens > began);
@@ -70,11 +84,7 @@ impl Op for Run {
                 return Ok(RunOut::of(job, Duration::ZERO));
             }
         }
-        let left = cx
-            .deadline()
-            .saturating_duration_since(tokio::time::Instant::now());
-        let cmd = Ask::Exec.cmd(&run_of(cx, &cluster)).timeout(left);
-        let job: Job = cx.cmd(&cluster, &cmd).await?.json(&cmd, &cluster)?;
+        let job: Job = asked(cx, &cluster, Ask::Exec).await?;
         if !job.state.has_stopped() {
             let what = format!("the executor gave {} up", job.run);
             return Err(

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::job::{Ask, run_of};
+use super::job::{Ask, asked};
+use super::look::Look;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;
 use crate::contract::op::{Effect, Op};
@@ -21,13 +22,6 @@ pub(crate) struct VerifyArgs {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct VerifyOut {}
 
-/// How a cluster is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
-    /// What is wrong with it; nothing where it is in step and healthy.
-    pub wrong: Vec<String>,
-}
-
 pub(crate) struct Verify;
 
 impl Op for Verify {
@@ -42,15 +36,10 @@ impl Op for Verify {
     }
 
     async fn run(cx: &Cx, args: VerifyArgs) -> Result<VerifyOut, OpError> {
-        let cluster = args.member;
-        let left = cx
-            .deadline()
-            .saturating_duration_since(tokio::time::Instant::now());
-        let cmd = Ask::Verify.cmd(&run_of(cx, &cluster)).timeout(left);
-        let health: Health = cx.cmd(&cluster, &cmd).await?.json(&cmd, &cluster)?;
-        if health.wrong.is_empty() {
+        let look: Look = asked(cx, &args.member, Ask::Look).await?;
+        if look.wrong.is_empty() {
             return Ok(VerifyOut {});
         }
-        Err(OpError::refused(health.wrong.join("; ")).on(&cluster))
+        Err(OpError::refused(look.wrong.join("; ")).on(&args.member))
     }
 }

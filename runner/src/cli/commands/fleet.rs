@@ -1,6 +1,8 @@
 //! `fleet`: many clusters, ring by ring.
 
+mod ask;
 mod control;
+mod describe;
 mod due;
 mod exec;
 mod init;
@@ -65,6 +67,10 @@ enum FleetCommand {
     Skip(control::SkipArgs),
     /// Start no more clusters; those that run come to their end
     Pause(control::PauseArgs),
+    /// Stop the jobs of clusters; their runs are interrupted, and can be resumed
+    Stop(control::StopArgs),
+    /// Show a cluster's job, as its executor knows it
+    Describe(describe::DescribeArgs),
     /// Continue a rollout that was held, paused or killed
     Continue(control::ContinueArgs),
     /// End a rollout; the clusters' own runs are left as they are
@@ -73,9 +79,9 @@ enum FleetCommand {
     Audit(status::AuditArgs),
     /// Run or take up a cluster's run: what executors call
     Exec(exec::ExecArgs),
-    /// Look at a cluster after its run: what executors call
+    /// Answer what a rollout's playbook asks about a cluster: what executors call
     #[command(hide = true)]
-    Verify(exec::VerifyArgs),
+    Ask(ask::AskArgs),
 }
 
 pub(crate) fn fleet(app: &App<'_>, args: &FleetArgs) -> Result<Exit, Fault> {
@@ -95,10 +101,12 @@ pub(crate) fn fleet(app: &App<'_>, args: &FleetArgs) -> Result<Exit, Fault> {
         FleetCommand::Resume(args) => control::resume(app, args),
         FleetCommand::Skip(args) => control::skip(app, args),
         FleetCommand::Pause(args) => control::pause(app, args),
+        FleetCommand::Stop(args) => control::stop(app, args),
+        FleetCommand::Describe(args) => describe::describe(app, args),
         FleetCommand::Continue(args) => control::carry_on(app, args),
         FleetCommand::Abort(args) => control::abort(app, args),
         FleetCommand::Audit(args) => status::audit(app, args),
         FleetCommand::Exec(args) => exec::exec(app, args),
-        FleetCommand::Verify(args) => exec::verify(app, args),
+        FleetCommand::Ask(args) => ask::ask(app, args),
     }
 }

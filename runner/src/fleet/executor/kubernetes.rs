@@ -116,7 +116,7 @@ impl Kubernetes {
         // The job is to be gone before whoever asked gives up.
         let until = Instant::now() + limit.saturating_sub(CLIENT);
         let submission = Submission {
-            name: format!("{}.verify", submission.name),
+            name: format!("{}.ask", submission.name),
             ..submission.clone()
         };
         let name = object(&submission);
@@ -145,7 +145,26 @@ impl Kubernetes {
         Ok(String::new())
     }
 
-    async fn log(&self, name: &str) -> Result<String, ContactError> {
+    /// Deletes a job. lockstep in its pod is told to end by SIGTERM, and interrupts its run.
+    pub(super) async fn stop(&self, submission: &Submission) -> Result<(), ContactError> {
+        self.delete(&object(submission)).await
+    }
+
+    /// A job and its pods, as `kubectl` lists them.
+    pub(super) async fn describe(&self, submission: &Submission) -> Result<String, ContactError> {
+        let name = object(submission);
+        let wide = ["--ignore-not-found", "--output=wide"];
+        let of_job = format!("--selector=job-name={name}");
+        let job = self
+            .call(&["get", "job", &name, wide[0], wide[1]], None)
+            .await?;
+        let pods = self
+            .call(&["get", "pods", &of_job, wide[0], wide[1]], None)
+            .await?;
+        Ok(format!("{job}{pods}"))
+    }
+
+    pub(super) async fn log(&self, name: &str) -> Result<String, ContactError> {
         let (job, lines) = (format!("job/{name}"), format!("--tail={LINES}"));
         self.call(&["logs", &job, &lines], None).await
     }

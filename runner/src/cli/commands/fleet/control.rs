@@ -3,7 +3,9 @@
 use clap::Args;
 use jiff::Timestamp;
 use lockstep_modules::contract::near;
+use lockstep_modules::contract::op::Op;
 use lockstep_modules::contract::standing::Standing;
+use lockstep_modules::ops::cluster::Run;
 use rustix::process::{Pid, Signal, kill_process};
 
 use serde_json::{Value, json};
@@ -14,11 +16,11 @@ use super::named::{Which, begun};
 use crate::cli::app::App;
 use crate::cli::commands::resume::{self, Common, How, continue_run};
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{Waits, who};
+use crate::cli::front::{Waits, runtime, who};
 use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::clock;
-use crate::fleet::{self, Approval, Skip, Specs, job};
+use crate::fleet::{self, Approval, Jobs, Skip, Specs, job};
 use crate::plan::DIGITS;
 use crate::runs::{Runs, host};
 
@@ -64,6 +66,16 @@ pub(crate) struct PauseArgs {
     which: Which,
 }
 
+/// Which clusters' jobs are stopped.
+#[derive(Args)]
+pub(crate) struct StopArgs {
+    /// The clusters
+    #[arg(required = true, value_name = "CLUSTER")]
+    clusters: Vec<String>,
+    #[command(flatten)]
+    which: Which,
+}
+
 /// Which rollout is continued.
 #[derive(Args)]
 pub(crate) struct ContinueArgs {
@@ -100,8 +112,8 @@ pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
                 continue_run(app, &Common::of(&run), Some(&args.how.into()))?
             }
             Standing::Refused | Standing::Failed | Standing::Aborted => again(app, &runs, &run)?,
-            // Its executor refused.
-            Standing::DidNotBegin if Specs::of(&runs, &rollout).read(cluster)?.is_some() => {
+            // Its executor refused, or a hook.
+            Standing::DidNotBegin if had_its_turn(&runs, &rollout, cluster)? => {
                 attempt_at(app, &runs, &run)?
             }
             Standing::DidNotBegin => {
@@ -132,6 +144,26 @@ pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
     Ok(worst)
 }
 
+/// Whether the rollout has come to a cluster whose run hasn't begun.
+fn had_its_turn(runs: &Runs, rollout: &str, cluster: &str) -> Result<bool, Fault> {
+    let history = runs.history(rollout)?;
+    let asked = history.steps.values().any(|step| {
+        step.op == Run::NAME
+            && step
+                .args
+                .get("member")
+                .is_some_and(|member| member == cluster)
+    });
+    if !asked {
+        return Ok(false);
+    }
+    let begun = begun(runs, rollout)?;
+    if let Some(entry) = begun.clusters().find(|entry| entry.name == cluster) {
+        Specs::of(runs, rollout).write(cluster, &begun.spec(entry))?;
+    }
+    Ok(true)
+}
+
 /// Begins another attempt at a run that is over.
 fn again(app: &App<'_>, runs: &Runs, run: &str) -> Result<Exit, Fault> {
     let (whole, attempt) = match run.split_once('+') {
@@ -156,7 +188,7 @@ fn attempt_at(app: &App<'_>, runs: &Runs, run: &str) -> Result<Exit, Fault> {
 }
 
 /// Refuses clusters that the rollout hasn't.
-fn known(runs: &Runs, rollout: &str, clusters: &[String]) -> Result<(), Fault> {
+pub(super) fn known(runs: &Runs, rollout: &str, clusters: &[String]) -> Result<(), Fault> {
     let begun = begun(runs, rollout)?;
     let names: Vec<&str> = begun.clusters().map(|entry| entry.name.as_str()).collect();
     match clusters
@@ -247,26 +279,14 @@ pub(crate) fn pause(app: &App<'_>, args: &PauseArgs) -> Result<Exit, Fault> {
     {
         return pause_waiting(app, &rollout);
     }
-    let Some((process, at)) = runs.process_of(&rollout) else {
+    if !interrupt(&runs, &rollout)? {
         say(
             app,
             &json!({"rollout": rollout, "running": false}),
             &format!("{rollout} is not running"),
         );
         return Ok(Exit::Done);
-    };
-    let interrupted = |why: &str| {
-        Fault::new(
-            Exit::Failed,
-            format!("{rollout} can't be interrupted: {why}"),
-        )
-    };
-    // A number means another process on another machine.
-    if at != host() {
-        return Err(interrupted(&format!("it runs on {at}")).help("pause it there"));
     }
-    let process = Pid::from_raw(process).ok_or_else(|| interrupted("its lock names no process"))?;
-    kill_process(process, Signal::INT).map_err(|error| interrupted(&error.to_string()))?;
     say(
         app,
         &json!({"rollout": rollout, "running": true}),
@@ -274,6 +294,52 @@ pub(crate) fn pause(app: &App<'_>, args: &PauseArgs) -> Result<Exit, Fault> {
             "{rollout} starts no more clusters; those that run come to their end.\nContinue it with: lockstep fleet continue -r {rollout}"
         ),
     );
+    Ok(Exit::Done)
+}
+
+/// Interrupts a run as ^C would. Whether a process has it.
+fn interrupt(runs: &Runs, run: &str) -> Result<bool, Fault> {
+    let Some((process, at)) = runs.process_of(run) else {
+        return Ok(false);
+    };
+    let refused =
+        |why: &str| Fault::new(Exit::Failed, format!("{run} can't be interrupted: {why}"));
+    // A number means another process on another machine.
+    if at != host() {
+        return Err(refused(&format!("it runs on {at}")).help("type the command there"));
+    }
+    let process = Pid::from_raw(process).ok_or_else(|| refused("its lock names no process"))?;
+    kill_process(process, Signal::INT).map_err(|error| refused(&error.to_string()))?;
+    Ok(true)
+}
+
+/// Asks the jobs of clusters to stop. Their runs are interrupted, and can be resumed.
+pub(crate) fn stop(app: &App<'_>, args: &StopArgs) -> Result<Exit, Fault> {
+    let runs = app.runs()?;
+    let rollout = args.which.find(&runs)?;
+    known(&runs, &rollout, &args.clusters)?;
+    let jobs = Jobs::of(&runs, &rollout, &begun(&runs, &rollout)?, None);
+    let runtime = runtime(false)?;
+    for cluster in &args.clusters {
+        let run = runs.last_attempt(&format!("{rollout}.{cluster}"));
+        let state = job(&runs, &run)?.state;
+        if state.has_stopped() {
+            let text = format!("{run}: {state}: there is nothing to stop");
+            say(app, &json!({"cluster": cluster, "state": state}), &text);
+            continue;
+        }
+        let here = runtime.block_on(jobs.stop(cluster));
+        let here = here.map_err(|error| Fault::new(Exit::Failed, format!("{cluster}: {error}")))?;
+        if here && !interrupt(&runs, &run)? {
+            let text = format!("{run} is not running");
+            say(app, &json!({"cluster": cluster, "state": state}), &text);
+            continue;
+        }
+        let text = format!(
+            "{run} is asked to stop, and ends with what is under way.\nContinue it with: lockstep fleet resume {cluster} -r {rollout}"
+        );
+        say(app, &json!({"cluster": cluster, "stopping": run}), &text);
+    }
     Ok(Exit::Done)
 }
 

@@ -1,19 +1,16 @@
 //! `fleet exec`: a cluster's run, as an executor begins it. What becomes of it is in the run, and on standard output as JSON.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lockstep_modules::contract::op::Registry;
 use lockstep_modules::contract::standing::Standing;
-use lockstep_modules::ops::cluster::{Health, Job};
-use lockstep_modules::ops::status::{self, Status};
-use serde::Deserialize;
+use lockstep_modules::ops::cluster::Job;
 use serde_json::{Value, json};
 
 use super::survey::{plan_of, typed_for};
 use crate::bundle::Main;
 use crate::cli::app::App;
-use crate::cli::commands::op;
 use crate::cli::commands::plan;
 use crate::cli::commands::playbook::main_of;
 use crate::cli::commands::resume::{self, Common};
@@ -23,22 +20,13 @@ use crate::cli::global::Global;
 use crate::cli::shown::Shown;
 use crate::cli::{modules, params, print, target};
 use crate::fleet::{Spec, Specs, cluster_of, job};
-use crate::journal::ClusterRef;
 use crate::plan::{DIGITS, Plan};
 use crate::runs::Runs;
-use crate::session::{Begin, Draft, Once};
-use crate::target::{Target, Way, read_world};
+use crate::session::{Begin, Draft};
 
 /// Which run.
 #[derive(Args)]
 pub(crate) struct ExecArgs {
-    /// The run of a cluster, for example rollout-3.berlin-012
-    run: String,
-}
-
-/// Which run's cluster.
-#[derive(Args)]
-pub(crate) struct VerifyArgs {
     /// The run of a cluster, for example rollout-3.berlin-012
     run: String,
 }
@@ -95,12 +83,9 @@ fn approved(
     app: &App<'_>,
     runs: &Runs,
     run: &str,
-    (main, registry): (Main, Registry),
-    target: &Target,
-    typed: &[(String, Value)],
+    spec: &Spec,
 ) -> Result<Result<Plan, String>, Fault> {
-    let scenario = plan::look_at(app, target)?;
-    let (plan, _) = plan::made(&registry, main, target, &scenario, typed)?;
+    let plan = planned(app, spec)?;
     let (rollout, _) = cluster_of(run).unwrap_or_default();
     let shape = plan.shape();
     let approvals = Specs::of(runs, rollout).approvals()?;
@@ -108,6 +93,31 @@ fn approved(
         .iter()
         .any(|approval| approval.plan.len() >= DIGITS && shape.starts_with(&approval.plan));
     Ok(if is_approved { Ok(plan) } else { Err(shape) })
+}
+
+/// What a cluster's run would do, on a simulated cluster that is like it.
+pub(super) fn planned(app: &App<'_>, spec: &Spec) -> Result<Plan, Fault> {
+    let global = global_of(app, spec);
+    let (main, registry) = playbook_of(app.registry, &global, spec)?;
+    let target = target::of(&spec.cluster, &global)?;
+    let scenario = plan::look_at(app, &target)?;
+    let (plan, _) = plan::made(&registry, main, &target, &scenario, &typed(spec))?;
+    Ok(plan)
+}
+
+/// What holds for all commands, as a cluster's run has it.
+pub(super) fn global_of(app: &App<'_>, spec: &Spec) -> Global {
+    let text = |file: &PathBuf| file.display().to_string();
+    Global {
+        playbooks: spec.playbooks.clone(),
+        ssh_config: spec.ssh_config.as_ref().map(text),
+        ..app.global.clone()
+    }
+}
+
+/// The parameters of a cluster's run, as if somebody had typed them.
+pub(super) fn typed(spec: &Spec) -> Vec<(String, Value)> {
+    spec.params.clone().into_iter().collect()
 }
 
 /// That nobody approved a cluster's plan, and how it is looked at.
@@ -123,31 +133,22 @@ fn unapproved(run: &str, spec: &Spec, shape: &str) -> Fault {
 /// Begins the run of a cluster.
 pub(super) fn begin(app: &App<'_>, runs: &Runs, run: &str, shown: Shown) -> Result<(), Fault> {
     let spec = spec_of(runs, run)?;
-    let global = Global {
-        playbooks: spec.playbooks.clone(),
-        ssh_config: spec
-            .ssh_config
-            .as_ref()
-            .map(|file| file.display().to_string()),
-        ..app.global.clone()
-    };
+    let global = global_of(app, &spec);
     let (main, registry) = playbook_of(app.registry, &global, &spec)?;
     let mut target = target::of(&spec.cluster, &global)?;
     target.config.notify = target.config.notify.or(&spec.notify);
-    let typed: Vec<(String, Value)> = spec.params.clone().into_iter().collect();
     let plan = match spec.approve_plan {
         true => {
-            let played = playbook_of(app.registry, &global, &spec)?;
-            let approved = approved(app, runs, run, played, &target, &typed)?;
+            let approved = approved(app, runs, run, &spec)?;
             Some(approved.map_err(|plan| unapproved(run, &spec, &plan))?)
         }
         false => None,
     };
     // A plan knows nothing of what goes wrong.
     if let Some(scenario) = &mut target.twin {
-        scenario.faults = spec.faults;
+        scenario.faults.clone_from(&spec.faults);
     }
-    let draft = Draft::new(&registry, main, &target, &typed)?.named(run, &spec.labels);
+    let draft = Draft::new(&registry, main, &target, &typed(&spec))?.named(run, &spec.labels);
     if draft.fingerprint() != spec.fingerprint {
         let what = format!("{} isn't what it was when the rollout began", spec.playbook);
         return Err(Fault::new(Exit::Diverged, what)
@@ -186,60 +187,17 @@ pub(super) fn playbook_of(
         true => modules::of_site(
             registry,
             spec.modules.as_deref(),
-            [&spec.playbook, &spec.cluster].map(Path::new),
+            &[&spec.playbook, &spec.cluster].map(Path::new),
         )?,
         false => registry.clone(),
     };
     Ok((main, registry))
 }
 
-fn spec_of(runs: &Runs, run: &str) -> Result<Spec, Fault> {
+pub(super) fn spec_of(runs: &Runs, run: &str) -> Result<Spec, Fault> {
     let unknown = || Fault::usage(format!("{run:?} is no run of a cluster in a rollout here"));
     let (rollout, cluster) = cluster_of(run).ok_or_else(unknown)?;
     Specs::of(runs, rollout).read(cluster)?.ok_or_else(unknown)
-}
-
-/// Looks at the cluster of a run: a simulated one as the run left it.
-pub(crate) fn verify(app: &App<'_>, args: &VerifyArgs) -> Result<Exit, Fault> {
-    let (runs, run) = (app.runs()?, args.run.as_str());
-    let spec = spec_of(&runs, run)?;
-    let history = runs.history(run)?;
-    let target = Target {
-        name: history.head.target.clone(),
-        ..target::of(&spec.cluster, app.global)?
-    };
-    let runtime = runtime(target.is_simulated())?;
-    let _within = runtime.enter();
-    let way = match target.name {
-        ClusterRef::Twin(_) => {
-            Way::twin(read_world(&runs.folder_of(run)?.join("twin.json"))?, None)
-        }
-        _ => target.way(None)?,
-    };
-    let read = Once::of("status.read", json!({}));
-    let read = op::read_once(app.registry, &target, &way, read, Shown::Nothing);
-    let status =
-        Status::deserialize(runtime.block_on(read)?).map_err(|e| Fault::new(Exit::Failed, e))?;
-    print::json(&json!(health(&status)));
-    Ok(Exit::Done)
-}
-
-/// What is wrong with a cluster, in sentences.
-fn health(status: &Status) -> Health {
-    let mut wrong = Vec::new();
-    if !status.in_step || !status.healthy {
-        wrong.push(status.brief());
-    }
-    let unwell = status
-        .components
-        .iter()
-        .filter(|c| !matches!(c.health, status::Health::Ok | status::Health::Absent));
-    wrong.extend(unwell.flat_map(|c| {
-        c.problems
-            .iter()
-            .map(|problem| format!("{}: {problem}", c.title))
-    }));
-    Health { wrong }
 }
 
 /// A run that stopped, in a line.

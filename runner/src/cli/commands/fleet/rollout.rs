@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::exec::playbook_of;
 use super::named::{begun, rollouts};
-use crate::bundle::Finder;
+use crate::bundle::Main;
 use crate::cli::app::App;
 use crate::cli::commands::playbook::main_of;
 use crate::cli::exit::{Exit, Fault};
@@ -17,8 +17,8 @@ use crate::cli::front::{Front, Waits, runtime, tell, who};
 use crate::cli::params::Params;
 use crate::cli::shown::Shown;
 use crate::cli::table::table;
-use crate::cli::{print, target};
-use crate::fleet::{Entry, PLAYBOOK, Rollout, Selector};
+use crate::cli::{modules, print, target};
+use crate::fleet::{Entry, Fleet, PLAYBOOK, Rollout, Selector};
 use crate::runs::{Runs, is_job};
 use crate::secret::{Secrets, anchored};
 use crate::session::{Begin, Draft};
@@ -73,6 +73,7 @@ pub(crate) fn rollout(
         ..Rollout::of(&fleet, &playbook, &main.name, &typed, &chosen)?
     };
     rollout.fingerprint = check(app, &rollout)?;
+    let draft = drafted(app, path, fleet, &rollout)?;
     if args.dry_run {
         show(app, &rollout);
         return Ok(Exit::Done);
@@ -81,13 +82,6 @@ pub(crate) fn rollout(
     // Nobody else looks between our look and our start.
     let claim = runs.one_at_a_time()?;
     unclaimed(&runs, &rollout)?;
-    let target = Target::fleet(path, &rollout);
-    let draft = Draft::rollout(
-        app.registry,
-        Finder::shipped(app.global.playbooks()),
-        &target,
-        &rollout,
-    )?;
     let runtime = runtime(false)?;
     let _within = runtime.enter();
     let session = draft.begin(Begin {
@@ -110,6 +104,25 @@ pub(crate) fn rollout(
     };
     let played = runtime.block_on(front.play(session))?;
     Ok(tell(&played, app.global))
+}
+
+/// The rollout's own run: the shipped playbook, or the site's version of it.
+fn drafted(app: &App<'_>, path: PathBuf, fleet: Fleet, rollout: &Rollout) -> Result<Draft, Fault> {
+    let mut target = Target::fleet(path, rollout, fleet.machines);
+    target::with_ssh_config(&mut target.config.cluster, app.global);
+    let (main, registry) = match fleet.hooks {
+        None => (
+            Main::shipped(app.global.playbooks(), PLAYBOOK),
+            app.registry.clone(),
+        ),
+        Some(hooks) => {
+            let main = main_of(app.global, &hooks.display().to_string())?;
+            let beside = [hooks.as_path()];
+            let registry = modules::of_site(app.registry, rollout.modules.as_deref(), &beside)?;
+            (main, registry)
+        }
+    };
+    Ok(Draft::rollout(&registry, main, &target, rollout)?)
 }
 
 /// Refuses what no run could begin with: a cluster file or parameters that can't be used. What many clusters have in common is

@@ -1,6 +1,6 @@
 //! `fleet inventory`, `preflight`, `stage` and `plan`: a command for each cluster by itself, and one table of what they said.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -160,15 +160,9 @@ fn all(said: &[(FleetCluster, Said)]) -> Value {
 
 /// The revisions of a component on a cluster: one, or all that there are.
 fn revisions(status: &Status, component: Component) -> String {
-    let all: BTreeSet<String> = status
-        .members
-        .iter()
-        .filter_map(|member| member.snaps.get(component.snap()))
-        .map(|snap| format!("{} {}", snap.revision, snap.channel))
-        .collect();
-    match all.len() {
-        0 => "-".to_owned(),
-        _ => all.into_iter().collect::<Vec<_>>().join(", "),
+    match status.revisions(component).as_slice() {
+        [] => "-".to_owned(),
+        all => all.join(", "),
     }
 }
 
