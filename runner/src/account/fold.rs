@@ -5,7 +5,7 @@ mod events;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use lockstep_modules::contract::error::DID;
+use lockstep_modules::contract::error::{DID, Kind};
 use lockstep_modules::contract::op::Effect;
 use lockstep_modules::contract::schema::Member;
 use serde_json::Value;
@@ -377,12 +377,13 @@ impl Fold {
     }
 }
 
-/// A run that ended while a step was held was refused there.
+/// A run that ended while a step was held was refused there. One that was to be aborted and left something on has failed, as has
+/// one that failed while it cleaned up.
 pub(crate) fn ended(result: &Result<Value, Failure>, cancelled: bool, held: bool) -> State {
     match result {
         Ok(_) => State::Done,
-        Err(_) if cancelled => State::Aborted,
-        Err(_) if held => State::Refused,
+        Err(failure) if cancelled && failure.kind == Kind::Cancelled => State::Aborted,
+        Err(_) if held && !cancelled => State::Refused,
         Err(_) => State::Failed,
     }
 }

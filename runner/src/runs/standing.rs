@@ -1,5 +1,6 @@
 //! Where a run stands, by what its journal says.
 
+use lockstep_modules::contract::error::Kind;
 use lockstep_modules::contract::standing::Standing;
 
 use crate::journal::{History, Phase};
@@ -7,10 +8,11 @@ use crate::path::StepPath;
 
 /// Where a run stands. `running`: a process has it.
 pub(crate) fn standing(history: &History, running: bool) -> Standing {
+    let aborted = history.cancelled.is_some();
     match &history.end {
         Some(Ok(_)) => Standing::Done,
-        Some(Err(_)) if history.cancelled.is_some() => Standing::Aborted,
-        Some(Err(_)) if history.refused() => Standing::Refused,
+        Some(Err(failure)) if aborted && failure.kind == Kind::Cancelled => Standing::Aborted,
+        Some(Err(_)) if history.refused() && !aborted => Standing::Refused,
         Some(Err(_)) => Standing::Failed,
         None if running => Standing::Running,
         None if held(history).next().is_some() => Standing::Held,
