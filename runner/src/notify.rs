@@ -13,25 +13,28 @@ mod silence;
 mod story;
 mod webhook;
 
+use std::cell::LazyCell;
 use std::path::Path;
 
 use crate::config::Notify;
+use crate::journal::{ClusterRef, Record};
 use crate::runs::{JOURNAL, RunFolder};
 
 pub(crate) use courier::Couriers;
-pub(crate) use kept::keep;
+pub(crate) use kept::{keep, settings};
 
 use gauges::Gauges;
-use kept::settings;
 use post::Wire;
-use reading::Reading;
+use reading::{Entry, Reading};
 use receiver::Receiver;
 use silence::Lull;
 use webhook::Hook;
 
-/// Sends couriers to all that are to know of the run in this folder, if anybody is. `asks`: whether a person may answer its questions.
-pub(crate) fn couriers(run: &RunFolder, asks: bool) -> Option<Couriers> {
-    let (notify, journal) = (settings(&run.path), run.file(JOURNAL));
+/// Sends couriers to all that are to know of the run in this folder, if anybody is. `target` is what it is about, and `asks` whether a
+/// person may answer its questions.
+pub(crate) fn couriers(run: &RunFolder, target: &ClusterRef, asks: bool) -> Option<Couriers> {
+    let notify = of_run(settings(&run.path), target);
+    let journal = run.file(JOURNAL);
     if notify.is_empty() {
         return None;
     }
@@ -41,6 +44,16 @@ pub(crate) fn couriers(run: &RunFolder, asks: bool) -> Option<Couriers> {
     Some(Couriers::of(&journal, receivers))
 }
 
+/// Who gets to know of the run itself. Alerts are those of a rollout's clusters, whose runs silence them.
+fn of_run(notify: Notify, target: &ClusterRef) -> Notify {
+    Notify {
+        silence: notify
+            .silence
+            .filter(|_| !matches!(target, ClusterRef::Fleet(_))),
+        ..notify
+    }
+}
+
 /// What a receiver doesn't know of a run.
 #[derive(Clone, Debug, serde::Serialize)]
 pub(crate) struct Untold {
@@ -48,58 +61,105 @@ pub(crate) struct Untold {
     pub(crate) receiver: String,
     /// How many events it doesn't have.
     pub(crate) events: usize,
+    /// How many of them it refused for good.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(crate) refused: usize,
     /// Why not, as far as that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
 }
 
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
 impl Untold {
-    /// For people, with what can be typed.
-    pub(crate) fn sentence(&self, run: &str) -> String {
+    /// For people.
+    pub(crate) fn sentence(&self) -> String {
         let Self {
             receiver,
             events,
+            refused,
             why,
         } = self;
-        let events = match events {
-            0 => {
-                let why = why.as_deref().unwrap_or_default();
-                return format!("{receiver} is not up to date: {why}");
-            }
-            1 => "1 event",
-            n => &format!("{n} events"),
+        let of = |events| match events {
+            1 => "1 event".to_owned(),
+            n => format!("{n} events"),
         };
-        let why = why
-            .as_ref()
-            .map_or_else(String::new, |why| format!(" ({why})"));
-        format!("{receiver} has not received {events}{why}; send them with: lockstep notify {run}")
+        let reason = why.as_ref().map(|why| format!(" ({why})"));
+        let reason = reason.unwrap_or_default();
+        match (*events, *refused) {
+            (0, _) => {
+                let why = why.as_deref().unwrap_or_default();
+                format!("{receiver} is not up to date: {why}")
+            }
+            (events, 0) => format!("{receiver} has not received {}{reason}", of(events)),
+            (events, refused) if events == refused => {
+                format!("{receiver} refused {}{reason}", of(events))
+            }
+            (events, refused) => format!(
+                "{receiver} has not received {}, {refused} of which it refused{reason}",
+                of(events)
+            ),
+        }
+    }
+
+    /// The same with what can be typed, for a run that no process has.
+    pub(crate) fn suggestion(&self, run: &str) -> String {
+        let sentence = self.sentence();
+        match self.events {
+            0 => sentence,
+            _ => format!("{sentence}; send them with: lockstep notify {run}"),
+        }
     }
 }
 
-/// What the receivers of the run in this folder don't know.
+/// What the receivers of the run in this folder don't know, as far as anybody can still see to it.
 pub(crate) fn untold(run: &Path) -> Vec<Untold> {
+    let entries = LazyCell::new(|| Reading::of(&run.join(JOURNAL)).next());
     let mut untold = Vec::new();
     for (name, to) in &settings(run).webhook {
         let mut hook = Hook::of(run, name, to, None);
-        for entry in Reading::of(&run.join(JOURNAL)).next() {
-            hook.read(&entry);
+        for entry in entries.iter() {
+            hook.read(entry);
         }
         if hook.untold() > 0 {
             untold.push(Untold {
                 receiver: hook.name(),
                 events: hook.untold(),
-                why: kept::why(run, &format!("webhook-{name}")),
+                refused: hook.refused(),
+                why: hook.why().map(str::to_owned),
             });
         }
     }
-    for receiver in ["silence", "metrics"] {
-        untold.extend(kept::why(run, receiver).map(|why| Untold {
+    let mut behind = |receiver: &str, why| {
+        untold.push(Untold {
             receiver: receiver.to_owned(),
             events: 0,
+            refused: 0,
             why: Some(why),
-        }));
+        });
+    };
+    if let Some(why) = silence::left(run).flatten() {
+        behind("silence", why);
+    }
+    if let Some(why) = gauges::why(run).filter(|_| !is_over(&entries)) {
+        behind("metrics", why);
     }
     untold
+}
+
+fn is_over(entries: &[Entry]) -> bool {
+    let last = entries.last();
+    last.is_some_and(|entry| matches!(entry.record, Record::End { .. }))
+}
+
+/// Whether there is something to be brought to a receiver of the run in this folder that no process has: events, or the end of a
+/// silence. What was refused is left to people.
+pub(crate) fn is_due(run: &Path) -> bool {
+    let new = |untold: &Untold| untold.events > untold.refused;
+    let silent = settings(run).silence.is_some() && silence::left(run).is_some();
+    silent || untold(run).iter().any(new)
 }
 
 /// What became of a receiver that was brought up to date, or tried out.
@@ -112,15 +172,22 @@ pub(crate) struct Told {
     /// Why it couldn't be reached, if it couldn't.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
+    /// How it is where nothing had to be sent, in a word.
+    #[serde(skip)]
+    pub(crate) state: &'static str,
 }
 
 /// Brings all that are to know of a run up to date that no process has, once. `others` take the place of those that it began with.
-pub(crate) fn tell(run: &RunFolder, others: Option<&Notify>) -> Vec<Told> {
-    let kept = settings(&run.path);
-    let receivers = receivers(run, others.unwrap_or(&kept), None, false);
+pub(crate) fn tell(run: &RunFolder, others: Option<Notify>) -> Vec<Told> {
+    let entries = Reading::of(&run.file(JOURNAL)).next();
+    let mut notify = others.unwrap_or_else(|| settings(&run.path));
+    if let Some(Record::Run(head)) = entries.first().map(|entry| &entry.record) {
+        notify = of_run(notify, &head.target);
+    }
+    let receivers = receivers(run, &notify, None, false);
     let each = receivers.into_iter().map(|mut receiver| {
-        for entry in Reading::of(&run.file(JOURNAL)).next() {
-            receiver.read(&entry);
+        for entry in &entries {
+            receiver.read(entry);
         }
         let before = receiver.untold();
         let why = receiver.update(&Wire::default(), true).err();
@@ -128,6 +195,7 @@ pub(crate) fn tell(run: &RunFolder, others: Option<&Notify>) -> Vec<Told> {
             receiver: receiver.name(),
             events: before - receiver.untold(),
             why: why.map(|why| why.to_string()),
+            state: "up to date",
         }
     });
     each.collect()
@@ -137,23 +205,30 @@ pub(crate) fn tell(run: &RunFolder, others: Option<&Notify>) -> Vec<Told> {
 /// figures has to be there.
 pub(crate) fn test(notify: &Notify, who: &str, cluster: &str) -> Vec<Told> {
     let wire = Wire::default();
-    let told = |receiver: &str, events, why: Option<String>| Told {
+    let told = |receiver: &str, state, events, why: Option<String>| Told {
         receiver: receiver.to_owned(),
         events,
         why,
+        state,
     };
     let mut all = Vec::new();
     for (name, to) in &notify.webhook {
         let why = webhook::test(&wire, to, who, cluster).err();
-        all.push(told(name, why.is_none().into(), why.map(|w| w.to_string())));
+        let (events, why) = (why.is_none().into(), why.map(|why| why.to_string()));
+        all.push(told(name, "reachable", events, why));
     }
     if let Some(to) = &notify.silence {
         let why = silence::test(&wire, to).err();
-        all.push(told("silence", 0, why.map(|why| why.to_string())));
+        all.push(told(
+            "silence",
+            "reachable",
+            0,
+            why.map(|why| why.to_string()),
+        ));
     }
     if let Some(folder) = &notify.metrics {
-        let why = (!folder.is_dir()).then(|| format!("{} is no folder", folder.display()));
-        all.push(told("metrics", 0, why));
+        let why = (!folder.is_dir()).then(|| format!("{} is not a folder", folder.display()));
+        all.push(told("metrics", "there", 0, why));
     }
     all
 }

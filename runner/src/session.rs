@@ -196,7 +196,8 @@ impl Session {
         reporters.extend(front.reporters);
         let asks = front.asker.waits();
         let folder = self.folder.as_ref();
-        let mut couriers = folder.and_then(|run| notify::couriers(run, asks));
+        let target = &self.start.head().target;
+        let mut couriers = folder.and_then(|run| notify::couriers(run, target, asks));
         reporters.extend(couriers.as_mut().map(notify::Couriers::bell));
         // A simulated cluster goes with the folder, so that no other process is ever at the same one.
         let nonce = if simulated {

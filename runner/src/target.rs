@@ -77,9 +77,15 @@ impl Target {
         }
     }
 
-    /// The clusters of a rollout, of the fleet of this file, and the machines beside them.
+    /// The clusters of a rollout, of the fleet of this file, and the machines beside them. `notify` is who gets to know what it and
+    /// its clusters' runs come to.
     #[must_use]
-    pub fn fleet(file: PathBuf, rollout: &Rollout, machines: Vec<MemberConfig>) -> Self {
+    pub fn fleet(
+        file: PathBuf,
+        rollout: &Rollout,
+        notify: &Notify,
+        machines: Vec<MemberConfig>,
+    ) -> Self {
         let clusters = rollout.clusters();
         let members = clusters.map(|entry| MemberConfig::named(entry.name.as_str()));
         let config = Config {
@@ -91,13 +97,7 @@ impl Target {
             },
             channels: Default::default(),
             params: Default::default(),
-            // Alerts are those of its clusters, whose runs silence them.
-            notify: Notify {
-                silence: None,
-                ..rollout
-                    .notify
-                    .on(rollout.clusters().all(Entry::is_simulated))
-            },
+            notify: notify.on(rollout.clusters().all(Entry::is_simulated)),
             folder: PathBuf::new(),
         };
         Self {
@@ -151,7 +151,7 @@ impl Way {
     }
 
     /// The way to the clusters of the rollout `id`, whose parameters these are, and to the machines beside them. The machines
-    /// of a fleet that is simulated are, too.
+    /// of a fleet that is simulated are, too. `notify` is who gets to know what the clusters' runs come to.
     ///
     /// # Errors
     /// Where they are those of no rollout, or there is no place for control sockets.
@@ -159,6 +159,7 @@ impl Way {
         runs: &Runs,
         id: &str,
         params: &Value,
+        notify: &Notify,
         fleet: &Cluster,
     ) -> Result<Self, TargetError> {
         let rollout = Rollout::deserialize(params).map_err(TargetError::Rollout)?;
@@ -176,7 +177,7 @@ impl Way {
             })?),
         };
         let machines = machines.map(|way| way.transport());
-        let jobs = Jobs::of(runs, id, &rollout, machines);
+        let jobs = Jobs::of(runs, id, &rollout, notify, machines);
         Ok(Self::Members(Rc::new(jobs)))
     }
 

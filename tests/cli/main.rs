@@ -25,6 +25,7 @@ mod plan;
 mod report;
 mod rings;
 mod secrets;
+mod silences;
 mod site;
 mod structure;
 mod tidy;

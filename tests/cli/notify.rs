@@ -7,18 +7,21 @@ use std::process::{Command, Stdio};
 
 use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::{read, wait_until, write};
-use lockstep_tests::receiver::{Manner, Receiver, SECRET};
+use lockstep_tests::receiver::{Manner, Receiver, SECRET, answer};
 use lockstep_tests::root;
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A desk with a cluster file that has these tables, and a secret.
 pub(crate) fn desk(tables: &str) -> Desk {
     let desk = Desk::new();
     write(&desk.path("secret"), &format!("{SECRET}\n"));
-    let file = format!("name = \"lab\"\n{tables}\n[[members]]\nname = \"micro01\"\n");
-    write(&desk.path("cluster.toml"), &file);
+    write(&desk.path("cluster.toml"), &cluster(tables));
     desk
+}
+
+fn cluster(tables: &str) -> String {
+    format!("name = \"lab\"\n{tables}\n[[members]]\nname = \"micro01\"\n")
 }
 
 fn hook(url: &str) -> String {
@@ -34,6 +37,19 @@ pub(crate) const REHEARSE: [&str; 6] = [
     "--notify",
     "cluster.toml",
 ];
+
+/// A desk as [`desk`] makes it, with a small playbook.
+fn small(tables: &str) -> Desk {
+    let desk = desk(tables);
+    write(
+        &desk.path("small.lua"),
+        "return { api = 1, run = function() snap.info { member = 'micro01', snap = 'lxd' } end }",
+    );
+    desk
+}
+
+/// A run of that playbook, of which the receivers of the cluster file get to know.
+const SMALL: [&str; 4] = ["rehearse", "small.lua", "--notify", "cluster.toml"];
 
 /// A silence in an Alertmanager that isn't there.
 const SILENCE: &str =
@@ -70,12 +86,8 @@ fn a_webhook_gets_each_turn_of_a_run_signed() {
         assert_eq!(seen.header("content-type"), "application/cloudevents+json");
         assert_eq!(seen.header("webhook-id"), seen.text("id"));
         // The journal has the record by which it is known, at that place and with that time.
-        let n: usize = seen
-            .text("id")
-            .strip_prefix("update-1/")
-            .unwrap()
-            .parse()
-            .unwrap();
+        let id = seen.text("id");
+        let n: usize = id.rsplit('/').next().unwrap().parse().unwrap();
         let line: Value = serde_json::from_str(journal.lines().nth(n - 1).unwrap()).unwrap();
         assert_eq!(line["at"], seen.event["time"]);
     }
@@ -90,12 +102,22 @@ fn a_webhook_gets_each_turn_of_a_run_signed() {
         (r"lockstep://[^/]*/", "lockstep://WHO/"),
         (r#""who": "[^"]*""#, r#""who": "WHO""#),
         (r#"(started|resumed) by [^"]*"#, "$1 by WHO"),
-        (r"update-1/\d+", "update-1/N"),
+        (r"update-1/[0-9a-f]{12}/\d+", "update-1/DIGEST/N"),
     ] {
         let changing = Regex::new(changing).unwrap();
         events = changing.replace_all(&events, fixed).into_owned();
     }
     insta::assert_snapshot!(events);
+}
+
+#[test]
+fn events_of_two_runs_of_one_name_have_other_ids() {
+    let receiver = Receiver::new(Manner::Answers(200));
+    for _ in 0..2 {
+        let _ = small(&hook(&receiver.url)).run(&SMALL).exits(0);
+    }
+    let ids: BTreeSet<String> = receiver.taken().into_iter().map(|(_, id)| id).collect();
+    assert_eq!(ids.len(), 4, "{ids:?}");
 }
 
 /// Of a record, all names of its fields.
@@ -158,7 +180,7 @@ fn what_is_wrong_with_a_receiver_changes_nothing() {
         let shown = desk.run(&["show", "update-1"]).exits(0);
         assert!(shown.contains(said) && shown.contains(why), "{shown}");
         assert_eq!(
-            desk.json(&["show", "update-1", "--json"])["untold"][0]["events"],
+            desk.json(&["show", "update-1", "--json"])["undelivered"][0]["events"],
             2
         );
         // Whoever comes later delivers it, once.
@@ -189,22 +211,13 @@ fn what_is_wrong_with_a_receiver_changes_nothing() {
 fn a_run_ends_while_a_receiver_still_hangs() {
     let receiver = Receiver::new(Manner::Hangs);
     let desk = desk(&hook(&receiver.url));
-    let mut run = desk.command(&REHEARSE);
-    let mut run = run
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut run = desk.begin(&REHEARSE);
     let events = desk.path("state/runs/update-1/events.jsonl");
     wait_until("the run doesn't end", || {
         events.exists() && read(&events).contains("run-ended")
     });
     // It has had one request all the time, and has answered nothing.
     wait_until("nothing was sent", || receiver.seen().len() == 1);
-    assert!(
-        run.try_wait().unwrap().is_none(),
-        "lockstep still waits for it"
-    );
     assert_eq!(run.wait().unwrap().code(), Some(0));
     assert_eq!(receiver.seen().len(), 1);
     assert!(!receiver.seen()[0].taken);
@@ -237,18 +250,13 @@ fn a_receiver_that_fails_is_warned_of_once() {
 fn what_a_killed_run_had_not_told_its_resume_tells() {
     let receiver = Receiver::new(Manner::Hangs);
     let desk = desk(&hook(&receiver.url));
-    let mut run = desk.command(&[&REHEARSE[..], &["--speed", "100"]].concat());
-    let mut run = run
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut run = desk.begin(&[&REHEARSE[..], &["--speed", "100"]].concat());
     wait_until("nothing is sent", || !receiver.seen().is_empty());
     run.kill().unwrap();
     run.wait().unwrap();
     receiver.behave(Manner::Answers(200));
     let first = receiver.seen()[0].text("id");
-    assert_eq!(first, "update-1/1");
+    assert!(first.starts_with("update-1/") && first.ends_with("/1"));
     let _ = desk.run(&["resume", "update-1"]).exits(0);
     let taken = receiver.taken();
     let kinds: Vec<&str> = taken.iter().map(|(kind, _)| kind.as_str()).collect();
@@ -268,11 +276,7 @@ fn what_a_killed_run_had_not_told_its_resume_tells() {
 #[test]
 fn nobody_is_told_of_what_is_only_tried_out() {
     let receiver = Receiver::new(Manner::Answers(200));
-    let desk = desk(&hook(&receiver.url));
-    write(
-        &desk.path("small.lua"),
-        "return { api = 1, run = function() snap.info { member = 'micro01', snap = 'lxd' } end }",
-    );
+    let desk = small(&hook(&receiver.url));
     for words in [
         &["rehearse", "update", "--members", "3"][..],
         &["update", "--cluster", "twin:3"],
@@ -303,7 +307,7 @@ fn a_rollout_and_its_clusters_runs_tell_whom_the_fleet_names() {
     let _ = desk.run(&["fleet", "rollout", "update"]).exits(0);
     let taken = receiver.taken();
     let of = |run: &str| -> Vec<&str> {
-        let of = |(_, id): &&(String, String)| id.rsplit_once('/').unwrap().0 == run;
+        let of = |(_, id): &&(String, String)| id.split('/').next() == Some(run);
         taken
             .iter()
             .filter(of)
@@ -332,11 +336,40 @@ fn a_rollout_and_its_clusters_runs_tell_whom_the_fleet_names() {
     assert!(figures.contains("state=\"done\"} 1\n"), "{figures}");
     assert!(desk.path("collected/lockstep-run-paris.prom").exists());
     // Alerts are the clusters'.
-    let silences = |run: &str| {
-        let kept = desk.path(&format!("state/runs/{run}/notify/settings.json"));
-        read(&kept).contains("alertmanager")
+    let warned = |run: &str| {
+        let events = read(&desk.path(&format!("state/runs/{run}/events.jsonl")));
+        events.contains("notify: silence: ")
     };
-    assert!(silences("rollout-1.paris") && !silences("rollout-1"));
+    assert!(warned("rollout-1.paris") && !warned("rollout-1"));
+    let journal = read(&desk.path("state/runs/rollout-1/journal.jsonl"));
+    assert!(!journal.contains(&receiver.url), "{journal}");
+}
+
+#[test]
+fn a_rollout_that_waits_is_not_held_and_continues_to_tell() {
+    let [chat, pager] = [(); 2].map(|()| Receiver::new(Manner::Answers(200)));
+    let desk = desk("");
+    let hooks =
+        hook(&pager.url) + "events = [\"hold\"]\n" + &hook(&chat.url).replace("pager", "chat");
+    let fleet = crate::unattended::soaking("1s", "");
+    let fleet = format!("{fleet}[notify]\nsimulated = true\n{hooks}");
+    write(&desk.path("fleet.toml"), &fleet);
+    let rollout = ["fleet", "rollout", "update", "--no-wait", "--json"];
+    let ended = desk.run(&rollout).exits(5);
+    let ended: Value = serde_json::from_str(ended.lines().last().unwrap()).unwrap();
+    let seen = chat.seen();
+    let waits = &seen.last().unwrap().event;
+    assert_eq!(waits["type"], "lockstep.run.waiting");
+    assert_eq!(waits["data"]["until"], ended["until"]);
+    let _ = desk.run(&["fleet", "continue"]).exits(0);
+    assert_eq!(pager.seen().len(), 0);
+    let of_paris = |id: &String| id.starts_with("rollout-1.paris/");
+    let all = chat.taken();
+    assert_eq!(
+        all.iter().filter(|(_, id)| of_paris(id)).count(),
+        2,
+        "{all:?}"
+    );
 }
 
 #[test]
@@ -381,7 +414,7 @@ fn receivers_can_be_tried_out() {
     let metrics = desk.path("nowhere").display().to_string();
     assert_eq!(
         out,
-        format!("test: pager: 1 event delivered\ntest: metrics: {metrics} is no folder\n")
+        format!("test: pager: 1 event delivered\ntest: metrics: {metrics} is not a folder\n")
     );
     assert_eq!(types(&receiver), ["lockstep.test"]);
     assert!(receiver.seen()[0].genuine);
@@ -398,6 +431,159 @@ fn receivers_can_be_tried_out() {
         .run(&["notify", "--test", "--fleet", "fleet.toml"])
         .exits(0);
     assert_eq!(out, "test: pager: 1 event delivered\n");
+}
+
+#[test]
+fn whatever_a_receiver_answers_is_read_to_its_end() {
+    let desk = desk(&hook("http://URL/"));
+    let said = |url: &str, code| {
+        write(&desk.path("cluster.toml"), &cluster(&hook(url)));
+        desk.run(&["notify", "--test"]).exits(code)
+    };
+    let receiver = Receiver::new(Manner::Says(|_| answer(500, &"no".repeat(150_000))));
+    let refused = said(&receiver.url, 1);
+    assert!(
+        refused.starts_with("test: pager: it answered 500: nono"),
+        "{refused}"
+    );
+    receiver.behave(Manner::Says(|_| answer(202, &"ok".repeat(50_000))));
+    assert_eq!(said(&receiver.url, 0), "test: pager: 1 event delivered\n");
+    // One that breaks off hasn't taken it, whatever its first line says.
+    receiver.behave(Manner::Says(|_| answer(200, "ok").replace(" 2\r", " 9\r")));
+    let broken = said(&receiver.url, 1);
+    assert!(
+        broken.starts_with("test: pager: transfer closed"),
+        "{broken}"
+    );
+    // Brackets of a URL are its own.
+    receiver.behave(Manner::Answers(200));
+    let _ = said(&format!("{}?of=[1-3]{{a,b}}", receiver.url), 0);
+    assert_eq!(receiver.seen().len(), 4);
+    assert!(receiver.seen()[3].line.contains("?of=[1-3]{a,b} "));
+}
+
+#[test]
+fn what_is_refused_for_good_is_in_nobodys_way() {
+    let receiver = Receiver::new(Manner::Says(|seen| match seen.text("type").as_str() {
+        STARTED => answer(400, "odd"),
+        _ => answer(200, ""),
+    }));
+    let desk = desk(&hook(&receiver.url));
+    let why = "it answered 400: odd";
+    let refused = format!("pager: 1 event was refused: {why}");
+    let ran = desk
+        .run(&[&REHEARSE[..], &["--speed", "100"]].concat())
+        .exits(0);
+    let warning = format!("notify: {refused}; the run continues, and sends the events after it");
+    assert!(ran.contains(&warning), "{ran}");
+    assert_eq!(types(&receiver), [ENDED]);
+    let shown = desk.run(&["show", "update-1"]).exits(0);
+    let said = format!("pager refused 1 event ({why}); send them with: lockstep notify update-1\n");
+    assert!(shown.ends_with(&said), "{shown}");
+    let undelivered = &desk.json(&["show", "update-1", "--json"])["undelivered"];
+    let known = json!([{"receiver": "pager", "events": 1, "refused": 1, "why": why}]);
+    assert_eq!(*undelivered, known);
+    // A timer doesn't insist, and a person may.
+    assert_eq!(desk.run(&["notify"]).exits(0), "");
+    assert_eq!(receiver.seen().len(), 2);
+    let again = desk.run(&["notify", "update-1"]).exits(1);
+    assert_eq!(again, format!("update-1: {refused}\n"));
+    receiver.behave(Manner::Answers(200));
+    let delivered = desk.run(&["notify", "update-1"]).exits(0);
+    assert_eq!(delivered, "update-1: pager: 1 event delivered\n");
+    assert_eq!(types(&receiver), [ENDED, STARTED]);
+    assert_eq!(
+        desk.json(&["show", "update-1", "--json"])["undelivered"],
+        json!([])
+    );
+}
+
+#[test]
+fn an_abort_that_leaves_something_on_has_failed() {
+    let receiver = Receiver::new(Manner::Answers(200));
+    let desk = desk(&hook(&receiver.url));
+    let noout = "microceph.noout { member = 'micro02', on = true }";
+    let text = format!("return {{ api = 1, run = function() {noout} confirm 'Now?' end }}");
+    write(&desk.path("small.lua"), &text);
+    let _ = desk.run(&SMALL).exits(4);
+    let _ = desk.run(&["abort", "small-1"]).exits(1);
+    let ended = receiver.seen().pop().unwrap().event;
+    let why = "these settings were not restored";
+    assert_eq!(ended["data"]["outcome"], "failed");
+    assert!(ended["data"]["text"].as_str().unwrap().contains(why));
+    let shown = desk.run(&["show", "small-1"]).exits(0);
+    assert!(
+        shown.contains("small-1: failed: ") && shown.contains(why),
+        "{shown}"
+    );
+    assert_eq!(desk.json(&["runs", "--json"])[0]["state"], "failed");
+}
+
+#[test]
+fn what_was_not_received_is_said_as_json_too() {
+    let receiver = Receiver::new(Manner::Hangs);
+    let desk = small(&hook(&receiver.url));
+    let out = desk.run(&[&SMALL[..], &["--json"]].concat());
+    assert!(
+        out.stderr.contains("pager has not received 2 events"),
+        "{out:?}"
+    );
+    let printed = out.exits(0);
+    let ended: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    assert_eq!(ended["outcome"], "done");
+    // Nobody else can send it as long as the run has a process.
+    let mut run = desk.begin(&[&REHEARSE[..], &["--speed", "20"]].concat());
+    wait_until("nothing is sent", || receiver.seen().len() > 1);
+    let shown = desk.run(&["show", "update-1"]).exits(0);
+    assert!(shown.contains("update-1 is running"), "{shown}");
+    assert!(
+        shown.contains("pager has not received 1 event\n"),
+        "{shown}"
+    );
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let shown = desk.run(&["show", "update-1"]).exits(0);
+    assert!(
+        shown.contains("; send them with: lockstep notify update-1\n"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn other_receivers_are_for_runs_on_clusters_of_a_file() {
+    let desk = small("");
+    let _ = desk.run(&SMALL).exits(0);
+    let none = desk.run(&["notify", "small-1"]);
+    assert_eq!(none.stderr.trim(), "error: small-1 has no receivers");
+    let others = desk.run(&["notify", "small-1", "--cluster", "cluster.toml"]);
+    assert_eq!((none.code, others.code), (Some(2), Some(2)));
+    insta::assert_snapshot!(others.stderr);
+}
+
+#[test]
+fn a_run_of_a_fleets_cluster_keeps_the_fleets_receivers() {
+    let receiver = Receiver::new(Manner::Answers(503));
+    let desk = small("");
+    let ssh = "Host *\n  Hostname 127.0.0.1\n  Port 9\n";
+    write(&desk.path("ssh_config"), ssh);
+    let fleet = "name = \"stores\"\n[[clusters]]\nname = \"berlin\"\nfile = \"cluster.toml\"\n";
+    write(
+        &desk.path("fleet.toml"),
+        &format!("{fleet}{}", hook(&receiver.url)),
+    );
+    let ssh = ["--ssh-config", "ssh_config"];
+    let _ = desk
+        .run(&[&["fleet", "rollout", "small.lua"], &ssh[..]].concat())
+        .exits(4);
+    let named = ["rollout-1.berlin", "--cluster", "cluster.toml"];
+    receiver.behave(Manner::Answers(200));
+    let told = desk.run(&[&["notify"], &named[..]].concat()).exits(0);
+    assert_eq!(told, "rollout-1.berlin: pager: 2 events delivered\n");
+    let _ = desk.run(&[&["resume"], &named[..], &ssh].concat()).exits(4);
+    let of_berlin = |(_, id): &(String, String)| id.starts_with("rollout-1.berlin/");
+    let taken: Vec<_> = receiver.taken().into_iter().filter(of_berlin).collect();
+    let kinds: Vec<&str> = taken.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, [STARTED, HELD, RESUMED, HELD]);
 }
 
 #[test]
@@ -427,27 +613,10 @@ fn mistakes_in_notify_are_named_with_their_place() {
 }
 
 #[test]
-fn what_could_not_be_silenced_or_written_is_shown() {
-    let desk = desk(&format!("[notify]\nmetrics = \"nowhere\"\n{SILENCE}"));
-    let out = desk.run(&REHEARSE);
-    let said = ["silence is not up to date: ", "metrics is not up to date: "];
-    assert!(said.iter().all(|said| out.stderr.contains(said)), "{out:?}");
-    let _ = out.exits(0);
-    let shown = desk.run(&["show", "update-1"]).exits(0);
-    assert!(said.iter().all(|said| shown.contains(said)), "{shown}");
-    assert_eq!(desk.run(&["notify"]).exits(0), "", "there are no events");
-}
-
-#[test]
 fn a_secret_stands_in_no_file_and_in_no_word() {
     let receiver = Receiver::new(Manner::Hangs);
     let desk = desk(&hook(&receiver.url));
-    let mut run = desk.command(&REHEARSE);
-    let mut run = run
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut run = desk.begin(&REHEARSE);
     wait_until("nothing is sent", || !receiver.seen().is_empty());
     let words = fs::read_dir("/proc").unwrap().flatten();
     let words = words.filter_map(|process| fs::read(process.path().join("cmdline")).ok());

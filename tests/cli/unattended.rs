@@ -16,7 +16,7 @@ fn last(printed: &str) -> Value {
 }
 
 /// A fleet of two rings, of which the first soaks, and whose second is as given.
-fn soaking(span: &str, rest: &str) -> String {
+pub(crate) fn soaking(span: &str, rest: &str) -> String {
     fleet(&["paris"], rest, &[]).replace(
         "select = \"canary=true\"",
         &format!("select = \"canary=true\"\nsoak = {span:?}"),

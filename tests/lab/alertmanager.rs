@@ -123,18 +123,11 @@ fn alerts_are_silent_while_a_run_works_and_no_longer() {
     );
     assert_eq!(
         desk.run(&["notify", "--test"]).exits(0),
-        "test: silence: up to date\n"
+        "test: silence: reachable\n"
     );
     let words = "rehearse update --only lxd --notify cluster.toml --speed 20 --fault refresh-fails:lxd,micro02";
     let words: Vec<&str> = words.split(' ').collect();
-    let quiet = |command: &mut Command| {
-        command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
-    };
-    let mut run = quiet(&mut desk.command(&words));
+    let mut run = desk.begin(&words);
     wait_until("there is no silence", || alertmanager.active().is_some());
     let (id, until) = alertmanager.active().unwrap();
     assert!(!alertmanager.pages("twin of 3"));
@@ -150,7 +143,7 @@ fn alerts_are_silent_while_a_run_works_and_no_longer() {
     let soon = until.checked_sub(SignedDuration::from_mins(13)).unwrap();
     kept["until"] = json!(soon);
     fs::write(&lease, kept.to_string()).unwrap();
-    let mut resumed = quiet(&mut desk.command(&["resume", "update-1", "--speed", "20"]));
+    let mut resumed = desk.begin(&["resume", "update-1", "--speed", "20"]);
     wait_until("it isn't extended", || {
         alertmanager
             .active()
@@ -160,7 +153,7 @@ fn alerts_are_silent_while_a_run_works_and_no_longer() {
     assert_eq!(resumed.wait().unwrap().code(), Some(4));
     assert_eq!(alertmanager.active(), None);
     assert!(alertmanager.pages("twin of 3"));
-    let mut mended = quiet(&mut desk.command(&["resume", "update-1", "--mend", "--speed", "20"]));
+    let mut mended = desk.begin(&["resume", "update-1", "--mend", "--speed", "20"]);
     wait_until("there is no silence", || alertmanager.active().is_some());
     assert_eq!(mended.wait().unwrap().code(), Some(0));
     assert_eq!(alertmanager.active(), None);

@@ -10,6 +10,7 @@ use lockstep::store::{Had, Store, StoreError};
 use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{pause, read, wait_until, write};
 use lockstep_tests::postgres::{Machine, Postgres};
+use lockstep_tests::receiver::{Manner, Receiver, SECRET};
 use serde_json::json;
 
 /// A server with the tables.
@@ -484,4 +485,29 @@ fn a_store_that_cannot_be_used_is_one_clear_error() {
     server.sql("update lockstep.store set version = version + 1");
     let newer = said(&url, 7);
     assert!(newer.contains("or a newer one"), "{newer}");
+}
+
+#[test]
+fn what_one_machine_left_undelivered_another_sends() {
+    let (server, desk) = (ready(), Desk::new());
+    let receiver = Receiver::new(Manner::Answers(503));
+    write(&desk.path("secret"), SECRET);
+    let hook = format!("url = {:?}\nsecret = \"secret\"", receiver.url);
+    let file = format!(
+        "name = \"lab\"\n[notify.webhook.pager]\n{hook}\n[[members]]\nname = \"micro01\"\n"
+    );
+    write(&desk.path("cluster.toml"), &file);
+    write(
+        &desk.path("small.lua"),
+        "return { api = 1, run = function() snap.info { member = 'micro01', snap = 'lxd' } end }",
+    );
+    let [a, b] = ["a", "b"].map(|name| server.machine(&desk, name, "lockstep"));
+    let _ = a
+        .run(&["rehearse", "small.lua", "--notify", "cluster.toml"])
+        .exits(0);
+    receiver.behave(Manner::Answers(200));
+    let timer = |machine: &Machine<'_>| machine.run(&["notify"]).exits(0);
+    assert_eq!(timer(&b), "small-1: pager: 2 events delivered\n");
+    assert_eq!(timer(&a), "", "it was sent");
+    assert_eq!(receiver.taken().len(), 2);
 }

@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -72,6 +72,17 @@ impl Desk {
     #[must_use]
     pub fn run(&self, args: &[&str]) -> Ran {
         Ran::of(self.command(args).output().unwrap())
+    }
+
+    /// Starts the program with these arguments, and reads nothing of what it says.
+    ///
+    /// # Panics
+    /// Where it can't be started.
+    #[must_use]
+    pub fn begin(&self, args: &[&str]) -> Child {
+        let mut command = self.command(args);
+        let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+        quiet.spawn().unwrap()
     }
 
     /// What the program printed as JSON.

@@ -12,10 +12,12 @@ use serde_json::Value;
 use sha2::Sha256;
 
 /// How it answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Manner {
     /// With this status.
     Answers(u16),
+    /// With what this makes of a request.
+    Says(fn(&Seen) -> String),
     /// Not at all, as long as it isn't told otherwise.
     Hangs,
 }
@@ -40,6 +42,8 @@ struct Inner {
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    /// Its first line.
+    pub line: String,
     /// The headers, with names in small letters.
     pub headers: Vec<(String, String)>,
     /// The event.
@@ -48,6 +52,13 @@ pub struct Seen {
     pub genuine: bool,
     /// It was answered with success.
     pub taken: bool,
+}
+
+/// An answer of a web server.
+#[must_use]
+pub fn answer(status: u16, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status} Hm\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
 }
 
 /// What events are signed with.
@@ -131,7 +142,10 @@ fn header<'a>(headers: &'a [(String, String)], name: &str) -> &'a str {
 
 fn serve(state: &State, mut stream: &TcpStream) {
     let mut input = BufReader::new(stream);
-    let mut headers = Vec::new();
+    let (mut first, mut headers) = (String::new(), Vec::new());
+    if input.read_line(&mut first).is_err() {
+        return;
+    }
     let mut line = String::new();
     while input.read_line(&mut line).is_ok_and(|read| read > 2) {
         if let Some((name, value)) = line.trim().split_once(": ") {
@@ -149,20 +163,22 @@ fn serve(state: &State, mut stream: &TcpStream) {
     let mut inner = state.lock();
     let place = inner.seen.len();
     inner.seen.push(Seen {
+        line: first.trim().to_owned(),
         headers,
         event,
         genuine,
         taken: false,
     });
-    while inner.manner == Manner::Hangs {
+    while matches!(inner.manner, Manner::Hangs) {
         inner = state.changed.wait(inner).unwrap_or_else(|e| panic!("{e}"));
     }
-    let Manner::Answers(status) = inner.manner else {
-        return;
+    let answer = match inner.manner {
+        Manner::Answers(status) => answer(status, ""),
+        Manner::Says(says) => says(&inner.seen[place]),
+        Manner::Hangs => return,
     };
-    let answer = format!("HTTP/1.1 {status} Hm\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let written = stream.write_all(answer.as_bytes());
-    inner.seen[place].taken = written.is_ok() && (200..300).contains(&status);
+    inner.seen[place].taken = written.is_ok() && answer.starts_with("HTTP/1.1 2");
 }
 
 /// As a receiver checks it that knows Standard Webhooks.

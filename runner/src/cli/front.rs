@@ -232,10 +232,8 @@ pub(super) fn tell(outcome: &Played, global: &Global) -> Exit {
         print::json(&as_json(outcome));
     } else {
         in_words(outcome, global.verbose);
-        for untold in &outcome.untold {
-            err!("note: {}", harmless(&untold.sentence(&outcome.id)));
-        }
     }
+    undelivered(outcome);
     let all_refused = |held: &[Held]| held.iter().all(|h| h.failure.kind == Kind::Refused);
     match &outcome.finish {
         Finish::Done(_) => Exit::Done,
@@ -247,6 +245,13 @@ pub(super) fn tell(outcome: &Played, global: &Global) -> Exit {
         Finish::Held(_) => Exit::Held,
         Finish::Refused(_) => Exit::Refused,
         Finish::Suspended(_) => Exit::Suspended,
+    }
+}
+
+/// Tells what receivers don't know of a run that no process has any more.
+pub(super) fn undelivered(outcome: &Played) {
+    for untold in &outcome.untold {
+        err!("note: {}", harmless(&untold.suggestion(&outcome.id)));
     }
 }
 

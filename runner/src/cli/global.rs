@@ -7,6 +7,9 @@ use clap::Args;
 use crate::bundle::Playbooks;
 use crate::store::is_url;
 
+/// Where the environment names a cluster.
+pub(crate) const CLUSTER: &str = "LOCKSTEP_CLUSTER";
+
 /// What every command takes.
 #[derive(Args, Clone, Default)]
 pub(crate) struct Global {
@@ -16,7 +19,7 @@ pub(crate) struct Global {
         long,
         short,
         global = true,
-        env = "LOCKSTEP_CLUSTER",
+        env = CLUSTER,
         value_name = "FILE|twin[:N[@SET]]",
         hide_env_values = true,
         help_heading = "Global options"

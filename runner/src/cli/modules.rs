@@ -8,6 +8,7 @@ use lockstep_modules::program::{Found, Program, ProgramError};
 
 use super::exit::Fault;
 use super::front::runtime;
+use super::global::CLUSTER;
 use super::params::Asked;
 use super::typed::Typed;
 use crate::programs;
@@ -165,7 +166,7 @@ fn folder(typed: &Typed, playbook: Option<&Asked>) -> Result<Option<Folder>, Fau
     }
     let cluster = typed.flag("--cluster").or_else(|| typed.flag("-c"));
     let cluster = cluster.map(str::to_owned);
-    let cluster = cluster.or_else(|| std::env::var("LOCKSTEP_CLUSTER").ok());
+    let cluster = cluster.or_else(|| std::env::var(CLUSTER).ok());
     // A simulated cluster has no file; the site is where one would be taken from.
     let cluster = cluster.filter(|name| Path::new(name).is_file());
     let cluster = cluster.unwrap_or_else(|| super::target::DEFAULT.to_owned());

@@ -49,6 +49,8 @@ pub enum Topic {
     Begin,
     /// It is held at a step, or was suspended.
     Hold,
+    /// It has nothing to do before a time, and no process waits for that.
+    Wait,
     /// It waits for an answer.
     Question,
     /// A ring of a rollout has begun or ended.
@@ -62,6 +64,7 @@ impl Topic {
         vec![
             Self::Begin,
             Self::Hold,
+            Self::Wait,
             Self::Question,
             Self::Ring,
             Self::End,
@@ -130,7 +133,7 @@ impl TryFrom<String> for Matcher {
                 })
             }
             _ => Err(format!(
-                "{text:?} is no matcher: write for example \"site=berlin\" or \"alertname=~Ceph.*\""
+                "{text:?} is not a matcher: write for example \"site=berlin\" or \"alertname=~Ceph.*\""
             )),
         }
     }
@@ -238,7 +241,7 @@ fn url(text: &str) -> Result<(), (String, String)> {
         Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !text.contains(odd) => Ok(()),
         _ => Err((
             text.to_owned(),
-            format!("{text:?} is no URL that begins with http:// or https://"),
+            format!("{text:?} is not a URL that begins with http:// or https://"),
         )),
     }
 }

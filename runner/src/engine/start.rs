@@ -41,6 +41,14 @@ pub struct Decisions {
 }
 
 impl Start {
+    /// What the run began with.
+    pub(crate) fn head(&self) -> &Head {
+        match self {
+            Self::Fresh(head) => head,
+            Self::Resumed(resume) => &resume.history.head,
+        }
+    }
+
     /// The run, taken up by `who`; one that is fresh begins now. `nonce` is like no other.
     #[must_use]
     pub fn run(&self, now: Timestamp, who: &str, nonce: String) -> Run {

@@ -19,7 +19,6 @@ use serde_json::{Map, json};
 use super::executor::ExecutorConfig;
 use super::rings::{Entry, Ring, Rollout};
 use crate::bundle::Finder;
-use crate::config::Notify;
 use crate::engine::{Answer, Decisions, Finish};
 use crate::failure::Failure;
 use crate::journal::{Crash, Suspended};
@@ -415,7 +414,6 @@ fn rollout_of(clusters: usize, ring_of: impl Fn(usize) -> usize) -> Rollout {
         playbooks: None,
         modules: None,
         ssh_config: None,
-        notify: Notify::default(),
     }
 }
 

@@ -22,6 +22,7 @@ use super::job;
 use super::rings::Rollout;
 use super::specs::{Skip, Spec, Specs};
 use crate::clock;
+use crate::config::Notify;
 use crate::runs::Runs;
 
 /// How often a run is looked at that another process has.
@@ -56,17 +57,22 @@ pub struct Described {
 }
 
 impl Jobs {
-    /// The jobs of a rollout, whose run has the name `id`. `machines` is the way to the machines beside the clusters, if there
-    /// are any.
+    /// The jobs of a rollout, whose run has the name `id`. `notify` is who gets to know what they come to, `machines` the way to
+    /// the machines beside the clusters, if there are any.
     #[must_use]
     pub fn of(
         runs: &Runs,
         id: &str,
         rollout: &Rollout,
+        notify: &Notify,
         machines: Option<Rc<dyn Transport>>,
     ) -> Self {
         let clusters = rollout.clusters().map(|entry| {
-            let what = (rollout.spec(entry), entry.executor.clone());
+            let spec = Spec {
+                notify: notify.clone(),
+                ..rollout.spec(entry)
+            };
+            let what = (spec, entry.executor.clone());
             (Member::from(entry.name.as_str()), what)
         });
         let executors = rollout.executors.iter();

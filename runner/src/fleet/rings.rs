@@ -40,9 +40,6 @@ pub struct Rollout {
     /// The ssh_config in place of the user's own, if one was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_config: Option<PathBuf>,
-    /// Who gets to know what the rollout and the runs of its clusters come to.
-    #[serde(default, skip_serializing_if = "Notify::is_empty")]
-    pub notify: Notify,
 }
 
 /// Clusters that are taken together.
@@ -162,7 +159,6 @@ impl Rollout {
             playbooks: None,
             modules: None,
             ssh_config: None,
-            notify: fleet.notify.clone(),
         })
     }
 
@@ -171,7 +167,7 @@ impl Rollout {
         self.rings.iter().flat_map(|ring| &ring.clusters)
     }
 
-    /// What is run on a cluster.
+    /// What is run on a cluster. Who gets to know of it isn't among the parameters: their URLs may be secret.
     pub(crate) fn spec(&self, entry: &Entry) -> Spec {
         Spec {
             cluster: entry.cluster.clone(),
@@ -185,7 +181,7 @@ impl Rollout {
             playbooks: self.playbooks.clone(),
             modules: self.modules.clone(),
             ssh_config: self.ssh_config.clone(),
-            notify: self.notify.clone(),
+            notify: Notify::default(),
         }
     }
 }

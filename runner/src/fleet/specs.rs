@@ -100,7 +100,7 @@ impl Specs {
         }
     }
 
-    /// Writes down what a cluster's run is. It never changes: the rollout has it among its parameters.
+    /// Writes down what a cluster's run is. It never changes: it is made of the rollout's parameters, and of whom its own run notifies.
     pub(crate) fn write(&self, cluster: &str, spec: &Spec) -> Result<(), RunsError> {
         self.put(&file(cluster, "json"), &spec.labels, spec)
     }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::post::Wire;
 use super::reading::Reading;
-use super::receiver::Receiver;
+use super::receiver::{Receiver, Trouble};
 use crate::event::{Event, Reporter, Stamped};
 
 /// How long the end of a process waits for its receivers.
@@ -55,6 +55,7 @@ impl Couriers {
             all,
         };
         for receiver in receivers {
+            let name = receiver.name();
             let wire = Arc::new(Wire::default());
             let (bell, rings) = mpsc::sync_channel(1);
             let mut courier = Courier {
@@ -77,7 +78,9 @@ impl Couriers {
                     couriers.bells.push(bell);
                 }
                 Err(error) => {
-                    let _ = warn.send(format!("nobody gets to know of this run: {error}"));
+                    let _ = warn.send(format!(
+                        "notify: {name}: gets to know nothing of this run: {error}"
+                    ));
                 }
             }
         }
@@ -157,8 +160,8 @@ impl Courier {
                         (pause, patient) = (PAUSE, true);
                         again
                     }
-                    Err(why) => {
-                        self.complain(&why.to_string());
+                    Err(trouble) => {
+                        self.complain(&trouble);
                         let again = pause;
                         (pause, patient) = ((pause * 2).min(LONGEST), false);
                         Some(again)
@@ -178,13 +181,13 @@ impl Courier {
         }
     }
 
-    fn complain(&mut self, why: &str) {
+    fn complain(&mut self, trouble: &Trouble) {
         if !self.warned {
             self.warned = true;
-            let name = self.receiver.name();
-            let _ = self.warn.send(format!(
-                "notify: {name}: {why}; the run continues, and it is tried again"
-            ));
+            let (name, outlook) = (self.receiver.name(), trouble.outlook());
+            let _ = self
+                .warn
+                .send(format!("notify: {name}: {trouble}; {outlook}"));
         }
     }
 }

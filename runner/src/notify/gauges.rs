@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::kept::{Kept, Nothing};
@@ -19,6 +20,14 @@ use crate::runs::{RunFolder, Runs};
 /// How often it is written at most: as often as it is collected.
 const PACE: Duration = Duration::from_secs(15);
 
+/// What is kept of them, and what people call them.
+const NAME: &str = "metrics";
+
+/// Why the figures of the run in this folder aren't up to date, if they aren't.
+pub(super) fn why(run: &Path) -> Option<String> {
+    Kept::<Nothing>::of(run, NAME).why
+}
+
 /// The figures of a run.
 pub(super) struct Gauges {
     runs: Runs,
@@ -34,7 +43,7 @@ impl Gauges {
     pub(super) fn of(run: &RunFolder, folder: &Path) -> Self {
         Self {
             runs: run.runs(),
-            kept: Kept::of(&run.path, "metrics"),
+            kept: Kept::of(&run.path, NAME),
             folder: folder.to_owned(),
             story: Story::default(),
             written: None,
@@ -80,11 +89,12 @@ impl Gauges {
             ("run", head.id.as_str()),
             ("playbook", head.playbook.as_str()),
         ];
-        let count = |count: usize| vec![(Vec::new(), i64::try_from(count).unwrap_or(i64::MAX))];
-        let time = |at: Option<jiff::Timestamp>| {
-            let rows = at.into_iter().map(|at| (Vec::new(), at.as_second()));
-            rows.collect()
+        let single = |name, help, value: Option<i64>| Metric {
+            name,
+            help,
+            rows: value.map(|value| (Vec::new(), value)).into_iter().collect(),
         };
+        let count = |count: usize| Some(i64::try_from(count).unwrap_or(i64::MAX));
         let windows = story.windows();
         let windows =
             windows.map(|(component, at)| (vec![("component", component)], at.as_second()));
@@ -94,26 +104,26 @@ impl Gauges {
                 help: "Where the last run of a cluster stands, as far as its process could write it.",
                 rows: vec![(vec![("state", story.state().word())], 1)],
             },
-            Metric {
-                name: "lockstep_run_steps_done",
-                help: "Steps that have ended.",
-                rows: count(story.done()),
-            },
-            Metric {
-                name: "lockstep_run_steps_held",
-                help: "Steps that the run is held at.",
-                rows: count(story.held()),
-            },
-            Metric {
-                name: "lockstep_run_start_timestamp_seconds",
-                help: "When the run was started.",
-                rows: time(story.began()),
-            },
-            Metric {
-                name: "lockstep_run_last_record_timestamp_seconds",
-                help: "When the run last recorded anything.",
-                rows: time(story.last()),
-            },
+            single(
+                "lockstep_run_steps_done",
+                "Steps that have ended.",
+                count(story.done()),
+            ),
+            single(
+                "lockstep_run_steps_held",
+                "Steps that the run is held at.",
+                count(story.held()),
+            ),
+            single(
+                "lockstep_run_start_timestamp_seconds",
+                "When the run was started.",
+                story.began().map(Timestamp::as_second),
+            ),
+            single(
+                "lockstep_run_last_record_timestamp_seconds",
+                "When the run last recorded anything.",
+                story.last().map(Timestamp::as_second),
+            ),
             Metric {
                 name: "lockstep_run_window_open_timestamp_seconds",
                 help: "Since when members have different revisions of a component.",
@@ -126,7 +136,7 @@ impl Gauges {
 
 impl Receiver for Gauges {
     fn name(&self) -> String {
-        "metrics".to_owned()
+        NAME.to_owned()
     }
 
     fn read(&mut self, entry: &Entry) {

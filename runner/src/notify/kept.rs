@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! RUN/notify/settings.json       the receivers, as the run began with them
-//!            webhook-NAME.json   up to which record of the journal a webhook knows all
+//!            webhook-NAME.json   up to which record of the journal a webhook knows all, and what it refused before
 //!            silence.json        the silence that there is
 //!            metrics.json        why the last figures couldn't be written, if they couldn't
 //! ```
@@ -27,7 +27,7 @@ pub(crate) fn keep(run: &Path, notify: &Notify) -> Result<(), FileError> {
 }
 
 /// Who gets to know what the run in this folder comes to. Nobody, where that can't be read: it is no reason not to run.
-pub(super) fn settings(run: &Path) -> Notify {
+pub(crate) fn settings(run: &Path) -> Notify {
     read(&run.join(FOLDER).join(SETTINGS)).unwrap_or_default()
 }
 
@@ -35,6 +35,8 @@ pub(super) fn settings(run: &Path) -> Notify {
 pub(super) struct Kept<T> {
     file: PathBuf,
     pub(super) state: T,
+    /// Why it isn't up to date, if it isn't.
+    pub(super) why: Option<String>,
 }
 
 /// For a receiver of which nothing else has to be kept.
@@ -50,27 +52,32 @@ struct Written<T> {
 }
 
 impl<T: Clone + Default + Serialize + DeserializeOwned> Kept<T> {
+    /// What is kept in a run's folder of a receiver that isn't a webhook.
     pub(super) fn of(run: &Path, receiver: &str) -> Self {
-        let file = file_of(run, receiver);
-        let Written { state, .. } = read(&file).unwrap_or_default();
-        Self { file, state }
+        let file = run.join(FOLDER).join(format!("{receiver}.json"));
+        let Written { state, why } = read(&file).unwrap_or_default();
+        Self { file, state, why }
     }
 
-    /// Writes it down, with why the receiver couldn't be reached, if it couldn't. What can't be written is told again: receivers
-    /// know an event by its name.
-    pub(super) fn save(&self, why: Option<String>) {
+    /// What is kept in a run's folder of the webhook of this name.
+    pub(super) fn of_webhook(run: &Path, name: &str) -> Self {
+        Self::of(run, &format!("webhook-{name}"))
+    }
+
+    /// Writes it down, with why the receiver isn't up to date, if it isn't. What can't be written is told again: receivers know an
+    /// event by its name.
+    pub(super) fn save(&mut self, why: Option<String>) {
+        self.why.clone_from(&why);
         let state = self.state.clone();
         let _ = put(&self.file, &Written { state, why });
     }
-}
 
-/// Why a receiver couldn't be reached the last time, if it couldn't.
-pub(super) fn why(run: &Path, receiver: &str) -> Option<String> {
-    read::<Written<Nothing>>(&file_of(run, receiver))?.why
-}
-
-fn file_of(run: &Path, receiver: &str) -> PathBuf {
-    run.join(FOLDER).join(format!("{receiver}.json"))
+    /// Writes down that the receiver is up to date, where it wasn't.
+    pub(super) fn settle(&mut self) {
+        if self.why.is_some() {
+            self.save(None);
+        }
+    }
 }
 
 fn read<T: DeserializeOwned>(file: &Path) -> Option<T> {

@@ -4,7 +4,7 @@
 //! What may be secret goes through curl's standard input and not into its words, which everybody on the machine sees.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,8 +15,8 @@ const PATIENCE: &str = "10";
 /// Seconds until it has to be connected.
 const CONNECT: &str = "5";
 
-/// Bytes of an answer that are read.
-const ANSWER: u64 = 64 << 10;
+/// Bytes of an answer that are kept: more than an Alertmanager's own configuration has, with which it says how it is.
+const ANSWER: u64 = 1 << 20;
 
 /// Characters of a refusal that are shown.
 const SAID: usize = 200;
@@ -36,7 +36,7 @@ pub(super) enum PostError {
     #[error("curl isn't installed, with which it is sent")]
     NoCurl,
     #[error("curl can't be run: {0}")]
-    Curl(std::io::Error),
+    Curl(io::Error),
     #[error("{0}")]
     Unanswered(String),
     #[error("it answered {status}{said}")]
@@ -56,6 +56,25 @@ struct Line {
     cut: bool,
 }
 
+impl PostError {
+    /// Whether the same request is refused each time: a client's mistake, as HTTP has it, but for what passes by itself.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                status: 400..=499,
+                ..
+            }
+        ) && !self.has_status(408)
+            && !self.has_status(429)
+    }
+
+    /// Whether it is an answer with this status.
+    pub(super) fn has_status(&self, code: u16) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == code)
+    }
+}
+
 impl Wire {
     fn line(&self) -> MutexGuard<'_, Line> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -73,13 +92,13 @@ impl Wire {
 
     /// Sends a request, and returns what was answered to it.
     pub(super) fn send(&self, request: &Request<'_>) -> Result<String, PostError> {
-        let (stdin, mut stdout, mut stderr) = {
+        let (stdin, stdout, stderr) = {
             let mut line = self.line();
             if line.cut {
                 return Err(PostError::Cut);
             }
             let mut curl = curl().spawn().map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => PostError::NoCurl,
+                io::ErrorKind::NotFound => PostError::NoCurl,
                 _ => PostError::Curl(error),
             })?;
             let ends = (curl.stdin.take(), curl.stdout.take(), curl.stderr.take());
@@ -90,19 +109,20 @@ impl Wire {
             // A curl that reads none of it says why itself.
             let _ = stdin.write_all(config(request).as_bytes());
         }
-        let (answer, complaint) = (text(&mut stdout), text(&mut stderr));
+        let (body, complaint) = (text(stdout), text(stderr));
         let (curl, cut) = {
             let mut line = self.line();
             (line.curl.take(), line.cut)
         };
         let ended = curl.map(|mut curl| curl.wait()).transpose();
-        let ended = ended.map_err(PostError::Curl)?;
-        let (body, status) = answer.rsplit_once('\n').unwrap_or_default();
+        let whole = ended
+            .map_err(PostError::Curl)?
+            .is_some_and(|ended| ended.success());
+        let (complaint, status) = complaint.rsplit_once('\n').unwrap_or_default();
         match status.parse() {
-            Ok(200..=299) if ended.is_some_and(|status| status.success()) => Ok(body.to_owned()),
+            Ok(200..=299) if whole => Ok(body),
             _ if cut => Err(PostError::Cut),
-            Ok(0) | Err(_) => Err(PostError::Unanswered(reason(&complaint))),
-            Ok(status) => {
+            Ok(status) if whole => {
                 let said: String = body.trim().chars().take(SAID).collect();
                 let said = match said.is_empty() {
                     true => said,
@@ -110,6 +130,8 @@ impl Wire {
                 };
                 Err(PostError::Refused { status, said })
             }
+            // An answer that breaks off is none, whatever it begins with.
+            _ => Err(PostError::Unanswered(reason(complaint))),
         }
     }
 }
@@ -120,7 +142,9 @@ fn curl() -> Command {
     curl.args(["-q", "--silent", "--show-error", "--netrc-optional"])
         .args(["--proto", "=http,https"])
         .args(["--max-time", PATIENCE, "--connect-timeout", CONNECT])
-        .args(["--write-out", "\\n%{http_code}", "--config", "-"])
+        // A URL is one URL, with its own brackets. The status comes apart from the body, which may be long.
+        .args(["--globoff", "--write-out", "%{stderr}\\n%{http_code}"])
+        .args(["--config", "-"])
         // An interrupt at the terminal is for the run.
         .process_group(0)
         .stdin(Stdio::piped())
@@ -149,10 +173,12 @@ fn config(request: &Request<'_>) -> String {
     config
 }
 
-fn text(output: &mut Option<impl Read>) -> String {
+/// What curl writes, as much as is kept of it. It is read to its end: as long as curl waits for a reader, it looks at no clock.
+fn text(output: Option<impl Read>) -> String {
     let mut bytes = Vec::new();
-    if let Some(output) = output {
-        let _ = output.take(ANSWER).read_to_end(&mut bytes);
+    if let Some(mut output) = output {
+        let _ = output.by_ref().take(ANSWER).read_to_end(&mut bytes);
+        let _ = io::copy(&mut output, &mut io::sink());
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -164,5 +190,20 @@ fn reason(complaint: &str) -> String {
     match reason {
         "" => "curl ended without a word".to_owned(),
         reason => reason.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_by_itself_is_not_refused_for_good() {
+        let is_final = |status| {
+            let said = String::new();
+            PostError::Refused { status, said }.is_final()
+        };
+        assert!([400, 401, 404, 410, 413, 422].into_iter().all(is_final));
+        assert!(![301, 408, 429, 500, 503].into_iter().any(is_final));
     }
 }

@@ -26,6 +26,13 @@ pub(super) trait Receiver: Send {
 pub(super) enum Trouble {
     #[error(transparent)]
     Post(#[from] PostError),
+    #[error("{} refused: {why}", were(*.events))]
+    Refused {
+        /// How many events it will not have, however often they are sent.
+        events: usize,
+        /// What it said to the last one.
+        why: PostError,
+    },
     #[error("the secret {path} can't be read: {source}")]
     Secret {
         path: String,
@@ -42,4 +49,21 @@ pub(super) enum Trouble {
     Answer(serde_json::Error),
     #[error("the rollout can't be looked at: {0}")]
     Rollout(String),
+}
+
+impl Trouble {
+    /// What is done about it, for people.
+    pub(super) fn outlook(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "the run continues, and sends the events after it",
+            _ => "the run continues, and it is tried again",
+        }
+    }
+}
+
+fn were(events: usize) -> String {
+    match events {
+        1 => "1 event was".to_owned(),
+        n => format!("{n} events were"),
+    }
 }

@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::kept::Kept;
-use super::post::{PostError, Request, Wire};
+use super::post::{Request, Wire};
 use super::reading::Entry;
 use super::receiver::{Receiver, Trouble};
 use super::story::Story;
 use crate::clock;
 use crate::config::{Matcher, Silence};
+
+/// What is kept of it, and what people call it.
+const NAME: &str = "silence";
 
 /// The silence that there is.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -53,13 +56,28 @@ struct Made {
     id: String,
 }
 
+impl Lease {
+    /// The silence, as long as it lasts.
+    fn lasts(&self, now: Timestamp) -> Option<&str> {
+        self.id
+            .as_deref()
+            .filter(|_| self.until.is_some_and(|until| until > now))
+    }
+}
+
+/// Whether a silence lasts that the run in this folder has made; why it isn't as it is to be, if that is known.
+pub(super) fn left(run: &Path) -> Option<Option<String>> {
+    let lease = Kept::<Lease>::of(run, NAME);
+    lease.state.lasts(clock::now()).map(|_| lease.why.clone())
+}
+
 impl Lull {
     /// `alive`: this is the run's own process, and not somebody who clears up after it.
     pub(super) fn of(run: &Path, to: &Silence, alive: bool) -> Self {
         Self {
             to: to.clone(),
             story: Story::default(),
-            lease: Kept::of(run, "silence"),
+            lease: Kept::of(run, NAME),
             alive,
         }
     }
@@ -79,10 +97,10 @@ impl Lull {
         let span = SignedDuration::try_from(self.to.span.0).unwrap_or(SignedDuration::MAX);
         let until = now.saturating_add(span).unwrap_or(Timestamp::MAX);
         // Only one that began when it began is extended, instead of being replaced.
-        let known = self.lease.state.id.clone().and_then(|id| {
-            let known: Known = ask(wire, &self.to, &format!("silence/{id}")).ok()?;
-            Some((id, known.starts_at)).filter(|_| known.status.state == "active")
-        });
+        let known = match self.lease.state.id.clone() {
+            Some(id) => self.known(wire, &id)?.map(|known| (id, known.starts_at)),
+            None => None,
+        };
         let (id, from) = known.map_or((None, now), |(id, from)| (Some(id), from));
         let matchers = self.to.matchers.iter();
         let matchers: Vec<Value> = matchers
@@ -112,17 +130,27 @@ impl Lull {
         Ok(())
     }
 
+    /// What the Alertmanager has of a silence: nothing, if it knows none of this name, or one that is over.
+    fn known(&self, wire: &Wire, id: &str) -> Result<Option<Known>, Trouble> {
+        match ask::<Known>(wire, &self.to, &format!("silence/{id}")) {
+            Ok(known) => Ok(Some(known).filter(|known| known.status.state != "expired")),
+            Err(Trouble::Post(error)) if error.has_status(404) => Ok(None),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
     fn expire(&mut self, wire: &Wire, id: &str) -> Result<(), Trouble> {
-        let gone = wire.send(&Request {
+        let ended = wire.send(&Request {
             method: "DELETE",
             url: &url(&self.to, &format!("silence/{id}")),
             headers: &[],
             body: "",
         });
-        match gone {
-            // It isn't there any more, or has ended.
-            Ok(_) | Err(PostError::Refused { status: 404, .. }) => {}
-            Err(error) => return Err(error.into()),
+        // One that it doesn't know is refused with another status from version to version.
+        if let Err(error) = ended
+            && !matches!(self.known(wire, id), Ok(None))
+        {
+            return Err(error.into());
         }
         self.lease.state = Lease::default();
         self.lease.save(None);
@@ -155,7 +183,7 @@ impl Lull {
 
 impl Receiver for Lull {
     fn name(&self) -> String {
-        "silence".to_owned()
+        NAME.to_owned()
     }
 
     fn read(&mut self, entry: &Entry) {
@@ -164,8 +192,9 @@ impl Receiver for Lull {
 
     fn update(&mut self, wire: &Wire, last: bool) -> Result<Option<Duration>, Trouble> {
         let tended = self.tend(wire, last);
-        if let Err(trouble) = &tended {
-            self.lease.save(Some(trouble.to_string()));
+        match &tended {
+            Ok(_) => self.lease.settle(),
+            Err(trouble) => self.lease.save(Some(trouble.to_string())),
         }
         tended
     }

@@ -46,6 +46,9 @@ pub(super) enum What {
     Suspended {
         why: String,
     },
+    Waiting {
+        until: Timestamp,
+    },
     Question {
         step: StepPath,
         question: String,
@@ -73,6 +76,7 @@ impl What {
             Self::Resumed { .. } => "lockstep.run.resumed",
             Self::Held { .. } => "lockstep.run.held",
             Self::Suspended { .. } => "lockstep.run.suspended",
+            Self::Waiting { .. } => "lockstep.run.waiting",
             Self::Question { .. } => "lockstep.run.question",
             Self::RingStarted { .. } => "lockstep.ring.started",
             Self::RingEnded { .. } => "lockstep.ring.ended",
@@ -84,6 +88,7 @@ impl What {
         match self {
             Self::Started { .. } | Self::Resumed { .. } => Topic::Begin,
             Self::Held { .. } | Self::Suspended { .. } => Topic::Hold,
+            Self::Waiting { .. } => Topic::Wait,
             Self::Question { .. } => Topic::Question,
             Self::RingStarted { .. } | Self::RingEnded { .. } => Topic::Ring,
             Self::Ended { .. } => Topic::End,
@@ -298,10 +303,16 @@ impl Story {
             Record::Suspend { why } => {
                 self.suspended = Some(why.clone());
                 notices.append(&mut self.refusals);
-                // That it is held was told with the step.
-                if !matches!(why, Suspended::Held(_)) {
-                    let why = why.to_string();
-                    notices.push(notice(What::Suspended { why }));
+                match why {
+                    // That was told with the step.
+                    Suspended::Held(_) => {}
+                    Suspended::Waiting(until) => {
+                        notices.push(notice(What::Waiting { until: *until }));
+                    }
+                    why => {
+                        let why = why.to_string();
+                        notices.push(notice(What::Suspended { why }));
+                    }
                 }
             }
             Record::Cancel { .. } => self.cancelled = true,

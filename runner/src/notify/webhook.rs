@@ -1,7 +1,8 @@
 //! Webhooks: each notice as a CloudEvent, signed, at least once and in order.
 //!
 //! There is no queue on disk: the journal is the outbox, and beside it stands up to which record a receiver knows all. An event has
-//! the same name each time it is sent.
+//! the same name each time it is sent. One that a receiver refuses for good isn't in the way of those after it: it is kept in mind,
+//! and sent once more by each process that comes later, since whoever came may have corrected what was wrong.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -24,9 +25,10 @@ use super::receiver::{Receiver, Trouble};
 use super::story::{Notice, Story, What};
 use crate::account::State;
 use crate::bounds::{TEXT, shorten};
+use crate::bundle::digest;
 use crate::clock;
 use crate::config::Webhook;
-use crate::journal::Head;
+use crate::journal::{Head, Suspended};
 use crate::secret::shown;
 
 /// The media type of a CloudEvent in JSON.
@@ -35,10 +37,22 @@ const CLOUD_EVENT: &str = "application/cloudevents+json";
 /// What a secret begins with that is written in base64, as Standard Webhooks has it.
 const BASE64: &str = "whsec_";
 
-/// Up to which record a receiver knows all.
+/// The digits by which runs of one name are told apart.
+const DIGITS: usize = 12;
+
+/// Up to which record a receiver knows all, but for what it refused.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Cursor {
     told: usize,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<Refusal>,
+}
+
+/// A notice that a receiver refused for good.
+#[derive(Clone, Serialize, Deserialize)]
+struct Refusal {
+    n: usize,
+    why: String,
 }
 
 /// One webhook of a run.
@@ -59,7 +73,7 @@ impl Hook {
         Self {
             name: name.to_owned(),
             to: to.clone(),
-            cursor: Kept::of(run, &format!("webhook-{name}")),
+            cursor: Kept::of_webhook(run, name),
             story: Story::default(),
             queue: VecDeque::new(),
             asks,
@@ -68,27 +82,60 @@ impl Hook {
 
     /// Leaves out questions that nobody waits for an answer to any more.
     fn drop_answered(&mut self) {
-        let story = &self.story;
+        let (story, refused) = (&self.story, &mut self.cursor.state.refused);
         self.queue.retain(|(_, notice)| match &notice.what {
-            What::Question { step, .. } => story.asks(step),
+            What::Question { step, .. } if !story.asks(step) => {
+                refused.retain(|refusal| refusal.n != notice.n);
+                false
+            }
             _ => true,
         });
     }
 
     fn deliver(&mut self, wire: &Wire) -> Result<(), Trouble> {
         self.drop_answered();
-        while let (Some((record, notice)), Some(head)) = (self.queue.front(), self.story.head()) {
-            let id = format!("{}/{}", head.id, notice.n);
-            send(wire, &self.to, &id, &cloud_event(head, &id, notice))?;
+        let (mut events, mut last) = (0, None);
+        let story = &self.story;
+        while let (Some((record, notice)), Some(head), Some(began)) =
+            (self.queue.front(), story.head(), story.began())
+        {
+            let id = id(head, began, notice.n);
+            let sent = send(wire, &self.to, &id, &cloud_event(head, &id, notice));
+            let Cursor { told, refused } = &mut self.cursor.state;
+            match sent {
+                Ok(()) => refused.retain(|refusal| refusal.n != notice.n),
+                Err(Trouble::Post(error)) if error.is_final() => {
+                    refused.retain(|refusal| refusal.n != notice.n);
+                    let (n, why) = (notice.n, error.to_string());
+                    refused.push(Refusal { n, why });
+                    (events, last) = (events + 1, Some(error));
+                }
+                Err(trouble) => return Err(trouble),
+            }
             let record = *record;
             self.queue.pop_front();
             let same = self.queue.front().is_some_and(|(next, _)| *next == record);
             if !same {
-                self.cursor.state.told = record;
+                *told = record.max(*told);
             }
             self.cursor.save(None);
         }
-        Ok(())
+        match last {
+            Some(why) => Err(Trouble::Refused { events, why }),
+            None => Ok(()),
+        }
+    }
+
+    /// How many of the events that it doesn't know it refused for good.
+    pub(super) fn refused(&self) -> usize {
+        self.cursor.state.refused.len()
+    }
+
+    /// Why there is something that it doesn't know, as far as that is known.
+    pub(super) fn why(&self) -> Option<&str> {
+        let refused = self.cursor.state.refused.last();
+        let why = self.cursor.why.as_deref();
+        why.or(refused.map(|refusal| refusal.why.as_str()))
     }
 }
 
@@ -102,22 +149,32 @@ impl Receiver for Hook {
             let waits = self.asks.is_some_and(|after| entry.n > after);
             let wanted = self.to.events.contains(&notice.what.topic())
                 && (waits || !matches!(notice.what, What::Question { .. }));
-            if wanted && entry.n > self.cursor.state.told {
+            let Cursor { told, refused } = &mut self.cursor.state;
+            let again = refused.iter().any(|refusal| refusal.n == notice.n);
+            if wanted && (again || entry.n > *told) {
                 self.queue.push_back((entry.n, notice));
+            } else {
+                refused.retain(|refusal| refusal.n != notice.n);
             }
         }
     }
 
     fn update(&mut self, wire: &Wire, _: bool) -> Result<Option<Duration>, Trouble> {
         let delivered = self.deliver(wire);
-        if let Err(trouble) = &delivered {
-            self.cursor.save(Some(trouble.to_string()));
+        match &delivered {
+            Ok(()) => self.cursor.settle(),
+            // What was refused is kept event by event.
+            Err(Trouble::Refused { .. }) => {}
+            Err(trouble) => self.cursor.save(Some(trouble.to_string())),
         }
         delivered.map(|()| None)
     }
 
     fn untold(&self) -> usize {
-        self.queue.len()
+        let queued =
+            |refusal: &&Refusal| self.queue.iter().any(|(_, notice)| notice.n == refusal.n);
+        let refused = &self.cursor.state.refused;
+        self.queue.len() + refused.iter().filter(|refusal| !queued(refusal)).count()
     }
 }
 
@@ -177,6 +234,13 @@ fn signature(key: &[u8], id: &str, at: &str, body: &str) -> String {
     format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
 }
 
+/// The name of the event that the n-th record tells: the same each time, and no other one's, whoever else has a run of this name.
+fn id(head: &Head, began: Timestamp, n: usize) -> String {
+    let mut run = digest(format!("{}\0{}\0{began}", head.id, head.who));
+    run.truncate(DIGITS);
+    format!("{}/{run}/{n}", head.id)
+}
+
 /// A notice as a CloudEvent in structured mode.
 fn cloud_event(head: &Head, id: &str, notice: &Notice) -> Value {
     let cluster = head.cluster.name.as_str();
@@ -210,7 +274,7 @@ fn envelope(id: &str, source: &str, kind: &str, at: Timestamp, data: &Value) -> 
     })
 }
 
-/// Where runs of one name are the same run: of a person on a machine, on a cluster.
+/// Who runs it, as `user@host`, and on which cluster.
 fn source(who: &str, cluster: &str) -> String {
     let mut uri = "lockstep://".to_owned();
     for (part, keeps) in [(who, "-._~@"), ("/", "/"), (cluster, "-._~")] {
@@ -235,6 +299,10 @@ fn sentence(run: &str, cluster: &str, what: &What) -> String {
             format!("{run} on {cluster}: held at {step}: {failure}")
         }
         What::Suspended { why } => format!("{run} on {cluster}: suspended: {why}"),
+        What::Waiting { until } => {
+            let why = Suspended::Waiting(*until);
+            format!("{run} on {cluster}: {why}")
+        }
         What::Question { question, .. } => format!("{run} on {cluster}: {question}"),
         What::RingStarted { ring, .. } => format!("{run} on {cluster}: ring {ring} started"),
         What::RingEnded { ring, .. } => format!("{run} on {cluster}: ring {ring} ended"),

@@ -162,6 +162,7 @@ impl Draft {
             (Some(runs), None) => Some(runs.create(&self.name)?),
             (None, _) => None,
         };
+        let notify = self.target.config.notify.on(self.target.is_simulated());
         let (mut registry, mut programs, mut bundle) = (self.registry, None, BTreeMap::new());
         let mut journal: Box<dyn Journal> = Box::new(MemoryJournal::default());
         if let Some(folder) = &folder {
@@ -170,7 +171,6 @@ impl Draft {
             if let Some(plan) = &begin.plan {
                 plan.keep(folder)?;
             }
-            let notify = self.target.config.notify.on(self.target.is_simulated());
             if !notify.is_empty() {
                 notify::keep(&folder.path, &notify)?;
             }
@@ -181,7 +181,9 @@ impl Draft {
         let way = match begin.way {
             Some(way) => way,
             None => match (&self.target.name, begin.runs) {
-                (ClusterRef::Fleet(_), Some(runs)) => Way::jobs(runs, &id, &self.params, &cluster)?,
+                (ClusterRef::Fleet(_), Some(runs)) => {
+                    Way::jobs(runs, &id, &self.params, &notify, &cluster)?
+                }
                 _ => {
                     let file = folder.as_ref().map(|f| f.file("twin.json"));
                     self.target.way(file)?

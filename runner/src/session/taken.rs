@@ -174,7 +174,10 @@ impl TakenUp {
         }
         let way = match &head.target {
             ClusterRef::Twin(_) => simulation(&folder.file("twin.json"), choices.mend)?,
-            ClusterRef::Fleet(_) => Way::jobs(&folder.runs(), &folder.id, &head.params, &cluster)?,
+            ClusterRef::Fleet(_) => {
+                let notify = notify::settings(&folder.path);
+                Way::jobs(&folder.runs(), &folder.id, &head.params, &notify, &cluster)?
+            }
             ClusterRef::File(_) => Way::ssh(&cluster)?,
         };
         // A simulated cluster stood still in the meantime.

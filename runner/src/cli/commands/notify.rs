@@ -8,12 +8,14 @@ use serde_json::json;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::who;
+use crate::cli::global::{CLUSTER, Global};
 use crate::cli::{fleets, print, target};
 use crate::config::Notify;
-use crate::journal::ClusterRef;
-use crate::notify::{self, Told, Untold};
+use crate::fleet::{Specs, cluster_of};
+use crate::journal::{ClusterRef, Head};
+use crate::notify::{self, Told};
 use crate::report::harmless;
-use crate::runs::Runs;
+use crate::runs::{Runs, RunsError};
 
 /// Which run is told of, or who is tried out.
 #[derive(Args)]
@@ -31,15 +33,12 @@ pub(crate) struct NotifyArgs {
 
 /// Brings receivers up to date that could not be reached while a run had a process.
 pub(crate) fn notify(app: &App<'_>, args: &NotifyArgs) -> Result<Exit, Fault> {
-    let told = if args.test {
-        vec![("test".to_owned(), test(app, args)?)]
+    let (told, mut failed) = if args.test {
+        (vec![("test".to_owned(), test(app, args)?)], false)
     } else {
         let runs = app.runs()?;
         match &args.run {
-            Some(run) => {
-                let others = others(app, &runs, run)?;
-                vec![(run.clone(), tell(&runs, run, others.as_ref())?)]
-            }
+            Some(run) => (vec![(run.clone(), one(app, &runs, run)?)], false),
             None => all(&runs)?,
         }
     };
@@ -56,7 +55,7 @@ pub(crate) fn notify(app: &App<'_>, args: &NotifyArgs) -> Result<Exit, Fault> {
             out!("{}", harmless(&format!("{run}: {}", line(one))));
         }
     }
-    let failed = each().any(|(_, one)| one.why.is_some());
+    failed |= each().any(|(_, one)| one.why.is_some());
     Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
@@ -65,11 +64,12 @@ fn line(told: &Told) -> String {
         receiver,
         events,
         why,
+        state,
     } = told;
     match (why, events) {
         (Some(why), 0) => format!("{receiver}: {why}"),
         (Some(why), n) => format!("{receiver}: {n} delivered, then: {why}"),
-        (None, 0) => format!("{receiver}: up to date"),
+        (None, 0) => format!("{receiver}: {state}"),
         (None, 1) => format!("{receiver}: 1 event delivered"),
         (None, n) => format!("{receiver}: {n} events delivered"),
     }
@@ -87,50 +87,89 @@ fn test(app: &App<'_>, args: &NotifyArgs) -> Result<Vec<Told>, Fault> {
         }
     };
     if notify.is_empty() {
-        return Err(Fault::usage(format!(
-            "the file of {name} has no [notify]: there is nobody to try out"
-        )));
+        return Err(Fault::usage(format!("the file of {name} has no [notify]")));
     }
     Ok(notify::test(&notify, &who(), &name))
 }
 
-fn tell(runs: &Runs, run: &str, others: Option<&Notify>) -> Result<Vec<Told>, Fault> {
+/// Of one run, to those that it began with, or to those of the cluster file that was named.
+fn one(app: &App<'_>, runs: &Runs, run: &str) -> Result<Vec<Told>, Fault> {
+    let head = runs.history(run)?.head;
+    let others = others(app.global, runs, &head)?;
     let told = notify::tell(&runs.take_up(run)?, others);
-    if told.is_empty() {
-        let what = format!("nobody is to know of {run}: it began without a [notify]");
-        return Err(Fault::usage(what).help(format!(
-            "lockstep notify {run} --cluster FILE  uses the one of that cluster file"
-        )));
+    if !told.is_empty() {
+        return Ok(told);
     }
-    Ok(told)
+    let none = Fault::usage(format!("{run} has no receivers"));
+    Err(match head.target {
+        ClusterRef::File(_) => none.help(format!(
+            "lockstep notify {run} --cluster FILE  uses those of that cluster file"
+        )),
+        _ => none,
+    })
 }
 
 /// The receivers of the cluster file that was named, in place of those that the run began with.
-fn others(app: &App<'_>, runs: &Runs, run: &str) -> Result<Option<Notify>, Fault> {
-    let head = runs.history(run)?.head;
-    if !matches!(head.target, ClusterRef::File(_)) || app.global.cluster.is_none() {
-        return Ok(None);
-    }
-    let (of, config) = (head.cluster.name, target::named(app.global)?.config);
-    match config.cluster.name == of {
-        true => Ok(Some(config.notify)),
-        false => Err(Fault::usage(format!(
-            "{run} is a run on {of}, and this is the cluster file of {}",
-            config.cluster.name
-        ))),
-    }
+fn others(global: &Global, runs: &Runs, head: &Head) -> Result<Option<Notify>, Fault> {
+    let (run, of) = (&head.id, &head.cluster.name);
+    let is = match head.target {
+        _ if global.cluster.is_none() => return Ok(None),
+        ClusterRef::File(_) => {
+            let config = target::named(global)?.config;
+            if config.cluster.name == *of {
+                return Ok(Some(receivers(runs, run, config.notify)?));
+            }
+            let other = config.cluster.name;
+            let what = format!("{run} is a run on {of}, and this is the cluster file of {other}");
+            return Err(Fault::usage(what));
+        }
+        // What stands in the environment is for all commands, and isn't about this one.
+        _ if global.cluster == std::env::var(CLUSTER).ok() => return Ok(None),
+        ClusterRef::Twin(_) => "a run on a simulated cluster",
+        ClusterRef::Fleet(_) => "a rollout",
+    };
+    let what = format!("{run} is {is}: its receivers can't be replaced by those of a cluster file");
+    Err(Fault::usage(what))
 }
 
-/// Of every run that no process has and some receiver doesn't know all of.
-fn all(runs: &Runs) -> Result<Vec<(String, Vec<Told>)>, Fault> {
-    let mut told = Vec::new();
-    for run in runs.ids()? {
-        let missed = |untold: &Untold| untold.events > 0;
-        let untold = notify::untold(&runs.place_of(&run));
-        if untold.iter().any(missed) && !runs.is_running(&run) {
-            let one = tell(runs, &run, None)?;
-            told.push((run, one));
+/// Who gets to know of a run that continues with a cluster file that has these receivers: those, and for a cluster's run in a rollout
+/// the fleet's, as from its start on.
+pub(super) fn receivers(runs: &Runs, run: &str, own: Notify) -> Result<Notify, Fault> {
+    let Some((rollout, cluster)) = cluster_of(run) else {
+        return Ok(own);
+    };
+    let spec = Specs::of(runs, rollout).read(cluster)?;
+    Ok(match spec {
+        Some(spec) => own.or(&spec.notify),
+        None => own,
+    })
+}
+
+/// What came of each run.
+type All = Vec<(String, Vec<Told>)>;
+
+/// Of every run that no process has and of which there is something to be told. Whether one of them can't be looked at: it is reported,
+/// and isn't in the way of the others.
+fn all(runs: &Runs) -> Result<(All, bool), Fault> {
+    let ids = runs.ids()?;
+    runs.bring(ids.clone())?;
+    let (mut all, mut failed) = (Vec::new(), false);
+    for run in ids {
+        match due(runs, &run) {
+            Ok(Some(told)) => all.push((run, told)),
+            // One that a process has by now is told of by that.
+            Ok(None) | Err(RunsError::Locked { .. }) => {}
+            Err(error) => {
+                Fault::from(error).within(&run).warn();
+                failed = true;
+            }
         }
     }
-    Ok(told)
+    Ok((all, failed))
+}
+
+fn due(runs: &Runs, run: &str) -> Result<Option<Vec<Told>>, RunsError> {
+    let due = !runs.is_running(run) && notify::is_due(&runs.folder_of(run)?);
+    due.then(|| Ok(notify::tell(&runs.take_up(run)?, None)))
+        .transpose()
 }

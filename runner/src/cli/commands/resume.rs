@@ -10,10 +10,11 @@ use lockstep_modules::ops::lock::{Release, Take};
 use lockstep_modules::ops::snap::REFRESH;
 use serde_json::{Value, json};
 
+use super::notify::receivers;
 use super::playbook::{DELIVER, main_of};
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{Front, Waits, runtime, tell, who};
+use crate::cli::front::{Front, Waits, runtime, tell, undelivered, who};
 use crate::cli::global::Global;
 use crate::cli::shown::{Shown, is_screen};
 use crate::cli::{modules, params, print, target};
@@ -145,6 +146,7 @@ pub(super) fn continue_run(
     let runs = app.runs()?;
     if let (true, false, Finish::Held(held)) = (aborting, app.global.json, &played.finish) {
         not_restored(&played.id, held, &runs.history(&played.id)?);
+        undelivered(&played);
         return Ok(Exit::Held);
     }
     let exit = tell(&played, app.global);
@@ -192,7 +194,9 @@ pub(super) fn played(
     let choices = Choices {
         who: who(),
         cluster: cluster_of(&taken, named.as_ref(), app.global),
-        notify: named.map(|config| config.notify),
+        notify: named
+            .map(|config| receivers(&runs, common.run, config.notify))
+            .transpose()?,
         decisions: decisions(&registry, taken.history(), &secrets, common, resumed)?,
         secrets,
         trust_cluster: is_set(|args| args.how.trust_cluster),

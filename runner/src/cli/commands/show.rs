@@ -45,7 +45,7 @@ pub(crate) fn show(app: &App<'_>, args: &ShowArgs) -> Result<Exit, Fault> {
     let untold = notify::untold(&app.runs()?.place_of(&args.run));
     if app.global.json {
         let mut data = data(&account, args.steps);
-        data["untold"] = json!(untold);
+        data["undelivered"] = json!(untold);
         print::json(&data);
         return Ok(soundness(&account));
     }
@@ -62,7 +62,11 @@ pub(crate) fn show(app: &App<'_>, args: &ShowArgs) -> Result<Exit, Fault> {
     }
     stands(app, &account);
     for untold in &untold {
-        out!("{}", harmless(&untold.sentence(&account.run)));
+        let said = match account.state {
+            State::Running => untold.sentence(),
+            _ => untold.suggestion(&account.run),
+        };
+        out!("{}", harmless(&said));
     }
     Ok(soundness(&account))
 }

@@ -20,7 +20,9 @@ use crate::cli::front::{Waits, runtime, who};
 use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::clock;
-use crate::fleet::{self, Approval, Jobs, Skip, Specs, job};
+use crate::config::Notify;
+use crate::fleet::{self, Approval, Jobs, Skip, Spec, Specs, job};
+use crate::notify;
 use crate::plan::DIGITS;
 use crate::runs::{Runs, host};
 
@@ -157,9 +159,14 @@ fn had_its_turn(runs: &Runs, rollout: &str, cluster: &str) -> Result<bool, Fault
     if !asked {
         return Ok(false);
     }
-    let begun = begun(runs, rollout)?;
-    if let Some(entry) = begun.clusters().find(|entry| entry.name == cluster) {
-        Specs::of(runs, rollout).write(cluster, &begun.spec(entry))?;
+    let (specs, begun) = (Specs::of(runs, rollout), begun(runs, rollout)?);
+    let entry = begun.clusters().find(|entry| entry.name == cluster);
+    if let (Some(entry), None) = (entry, specs.read(cluster)?) {
+        let spec = Spec {
+            notify: notify::settings(&runs.folder_of(rollout)?),
+            ..begun.spec(entry)
+        };
+        specs.write(cluster, &spec)?;
     }
     Ok(true)
 }
@@ -313,12 +320,18 @@ fn interrupt(runs: &Runs, run: &str) -> Result<bool, Fault> {
     Ok(true)
 }
 
+/// The jobs of a rollout, for what begins nothing.
+pub(super) fn asked(runs: &Runs, rollout: &str) -> Result<Jobs, Fault> {
+    let begun = begun(runs, rollout)?;
+    Ok(Jobs::of(runs, rollout, &begun, &Notify::default(), None))
+}
+
 /// Asks the jobs of clusters to stop. Their runs are interrupted, and can be resumed.
 pub(crate) fn stop(app: &App<'_>, args: &StopArgs) -> Result<Exit, Fault> {
     let runs = app.runs()?;
     let rollout = args.which.find(&runs)?;
     known(&runs, &rollout, &args.clusters)?;
-    let jobs = Jobs::of(&runs, &rollout, &begun(&runs, &rollout)?, None);
+    let jobs = asked(&runs, &rollout)?;
     let runtime = runtime(false)?;
     for cluster in &args.clusters {
         let run = runs.last_attempt(&format!("{rollout}.{cluster}"));

@@ -3,14 +3,14 @@
 use clap::Args;
 use serde_json::json;
 
-use super::control::known;
+use super::control::{asked, known};
 use super::exec::line;
-use super::named::{Which, begun};
+use super::named::Which;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
 use crate::cli::print;
-use crate::fleet::{Jobs, job};
+use crate::fleet::job;
 
 /// Which cluster's job is described.
 #[derive(Args)]
@@ -28,7 +28,7 @@ pub(crate) fn describe(app: &App<'_>, args: &DescribeArgs) -> Result<Exit, Fault
     let runs = app.runs()?;
     let rollout = args.which.find(&runs)?;
     known(&runs, &rollout, std::slice::from_ref(&args.cluster))?;
-    let jobs = Jobs::of(&runs, &rollout, &begun(&runs, &rollout)?, None);
+    let jobs = asked(&runs, &rollout)?;
     let described = runtime(false)?.block_on(jobs.describe(&args.cluster));
     let described = described.map_err(|error| Fault::new(Exit::Failed, error))?;
     let found = job(&runs, &described.run)?;

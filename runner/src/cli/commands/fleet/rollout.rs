@@ -108,7 +108,7 @@ pub(crate) fn rollout(
 
 /// The rollout's own run: the shipped playbook, or the site's version of it.
 fn drafted(app: &App<'_>, path: PathBuf, fleet: Fleet, rollout: &Rollout) -> Result<Draft, Fault> {
-    let mut target = Target::fleet(path, rollout, fleet.machines);
+    let mut target = Target::fleet(path, rollout, &fleet.notify, fleet.machines);
     target::with_ssh_config(&mut target.config.cluster, app.global);
     let (main, registry) = match fleet.hooks {
         None => (
