@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use lockstep_tests::desk::{Desk, lockstep};
-use lockstep_tests::lab::{read, wait_until, write};
+use lockstep_tests::lab::{Ran, read, wait_until, write};
 use lockstep_tests::receiver::{Manner, Receiver, SECRET, answer};
 use lockstep_tests::root;
 use regex::Regex;
@@ -236,7 +236,7 @@ fn a_receiver_that_fails_is_warned_of_once() {
         .unwrap();
     wait_until("it isn't tried again", || receiver.seen().len() >= 2);
     receiver.behave(Manner::Answers(200));
-    let out = lockstep_tests::lab::Ran::of(run.wait_with_output().unwrap());
+    let out = Ran::of(run.wait_with_output().unwrap());
     assert!(!out.stderr.contains("has not received"), "{out:?}");
     let shown = out.exits(0);
     let warning = "notify: pager: it answered 503; the run continues";
@@ -361,7 +361,13 @@ fn a_rollout_that_waits_is_not_held_and_continues_to_tell() {
     let waits = &seen.last().unwrap().event;
     assert_eq!(waits["type"], "lockstep.run.waiting");
     assert_eq!(waits["data"]["until"], ended["until"]);
-    let _ = desk.run(&["fleet", "continue"]).exits(0);
+    let named = desk.run(&["notify", "rollout-1", "--cluster", "cluster.toml"]);
+    let wrong = "error: rollout-1 is a rollout, which has no cluster file\n";
+    assert_eq!((named.code, named.stderr.as_str()), (Some(2), wrong));
+    // What is in the environment is for other commands.
+    let mut everywhere = desk.command(&["fleet", "continue"]);
+    let everywhere = everywhere.env("LOCKSTEP_CLUSTER", "cluster.toml");
+    let _ = Ran::of(everywhere.output().unwrap()).exits(0);
     assert_eq!(pager.seen().len(), 0);
     let of_paris = |id: &String| id.starts_with("rollout-1.paris/");
     let all = chat.taken();

@@ -9,10 +9,10 @@ use lockstep_twin::Scenario;
 
 use super::exit::Fault;
 use super::fleets;
-use super::global::Global;
+use super::global::{CLUSTER, Global};
 use super::mistakes::near_file;
 use crate::config::Config;
-use crate::journal::ClusterRef;
+use crate::journal::{ClusterRef, Head};
 use crate::secret::anchored;
 use crate::target::{Made, Target};
 use crate::trust;
@@ -32,6 +32,33 @@ pub(super) fn named(global: &Global) -> Result<Target, Fault> {
     }
     trusted()?;
     of(DEFAULT, global)
+}
+
+/// The cluster file with which a run that there is continues, where one is named. What the environment names for all commands is left
+/// out where it is another cluster's.
+pub(super) fn again(head: &Head, global: &Global) -> Result<Option<Config>, Fault> {
+    let Some(cluster) = &global.cluster else {
+        return Ok(None);
+    };
+    let (run, of) = (&head.id, &head.cluster.name);
+    let wrong = match head.target {
+        ClusterRef::File(_) => {
+            let config = named(global)?.config;
+            if config.cluster.name == *of {
+                return Ok(Some(config));
+            }
+            let other = config.cluster.name;
+            format!("{run} is a run on {of}, and this is the cluster file of {other}")
+        }
+        ClusterRef::Twin(_) => {
+            format!("{run} is a run on a simulated cluster, which has no cluster file")
+        }
+        ClusterRef::Fleet(_) => format!("{run} is a rollout, which has no cluster file"),
+    };
+    match std::env::var(CLUSTER) {
+        Ok(everywhere) if everywhere == *cluster => Ok(None),
+        _ => Err(Fault::usage(wrong)),
+    }
 }
 
 /// The cluster of this name: simulated, or of a file.

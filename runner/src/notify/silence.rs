@@ -57,18 +57,16 @@ struct Made {
 }
 
 impl Lease {
-    /// The silence, as long as it lasts.
-    fn lasts(&self, now: Timestamp) -> Option<&str> {
-        self.id
-            .as_deref()
-            .filter(|_| self.until.is_some_and(|until| until > now))
+    fn lasts(&self) -> bool {
+        let until = self.until.filter(|_| self.id.is_some());
+        until.is_some_and(|until| until > clock::now())
     }
 }
 
-/// Whether a silence lasts that the run in this folder has made; why it isn't as it is to be, if that is known.
+/// The silence that the run in this folder has made, as long as it lasts: why it isn't as it is to be, if that is known.
 pub(super) fn left(run: &Path) -> Option<Option<String>> {
     let lease = Kept::<Lease>::of(run, NAME);
-    lease.state.lasts(clock::now()).map(|_| lease.why.clone())
+    lease.state.lasts().then_some(lease.why)
 }
 
 impl Lull {

@@ -8,11 +8,10 @@ use serde_json::json;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::who;
-use crate::cli::global::{CLUSTER, Global};
 use crate::cli::{fleets, print, target};
 use crate::config::Notify;
 use crate::fleet::{Specs, cluster_of};
-use crate::journal::{ClusterRef, Head};
+use crate::journal::ClusterRef;
 use crate::notify::{self, Told};
 use crate::report::harmless;
 use crate::runs::{Runs, RunsError};
@@ -95,7 +94,9 @@ fn test(app: &App<'_>, args: &NotifyArgs) -> Result<Vec<Told>, Fault> {
 /// Of one run, to those that it began with, or to those of the cluster file that was named.
 fn one(app: &App<'_>, runs: &Runs, run: &str) -> Result<Vec<Told>, Fault> {
     let head = runs.history(run)?.head;
-    let others = others(app.global, runs, &head)?;
+    let others = target::again(&head, app.global)?
+        .map(|config| receivers(runs, run, config.notify))
+        .transpose()?;
     let told = notify::tell(&runs.take_up(run)?, others);
     if !told.is_empty() {
         return Ok(told);
@@ -107,29 +108,6 @@ fn one(app: &App<'_>, runs: &Runs, run: &str) -> Result<Vec<Told>, Fault> {
         )),
         _ => none,
     })
-}
-
-/// The receivers of the cluster file that was named, in place of those that the run began with.
-fn others(global: &Global, runs: &Runs, head: &Head) -> Result<Option<Notify>, Fault> {
-    let (run, of) = (&head.id, &head.cluster.name);
-    let is = match head.target {
-        _ if global.cluster.is_none() => return Ok(None),
-        ClusterRef::File(_) => {
-            let config = target::named(global)?.config;
-            if config.cluster.name == *of {
-                return Ok(Some(receivers(runs, run, config.notify)?));
-            }
-            let other = config.cluster.name;
-            let what = format!("{run} is a run on {of}, and this is the cluster file of {other}");
-            return Err(Fault::usage(what));
-        }
-        // What stands in the environment is for all commands, and isn't about this one.
-        _ if global.cluster == std::env::var(CLUSTER).ok() => return Ok(None),
-        ClusterRef::Twin(_) => "a run on a simulated cluster",
-        ClusterRef::Fleet(_) => "a rollout",
-    };
-    let what = format!("{run} is {is}: its receivers can't be replaced by those of a cluster file");
-    Err(Fault::usage(what))
 }
 
 /// Who gets to know of a run that continues with a cluster file that has these receivers: those, and for a cluster's run in a rollout
@@ -152,7 +130,8 @@ type All = Vec<(String, Vec<Told>)>;
 /// and isn't in the way of the others.
 fn all(runs: &Runs) -> Result<(All, bool), Fault> {
     let ids = runs.ids()?;
-    runs.bring(ids.clone())?;
+    // All at once is faster. What can't be brought so is reported one by one.
+    let _ = runs.bring(ids.clone());
     let (mut all, mut failed) = (Vec::new(), false);
     for run in ids {
         match due(runs, &run) {

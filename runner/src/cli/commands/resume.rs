@@ -190,7 +190,7 @@ pub(super) fn played(
     if speed.is_some() && !simulated {
         return Err(Fault::usage("--speed works only on rehearsals"));
     }
-    let named = named_again(&taken, app.global)?;
+    let named = target::again(taken.head(), app.global)?;
     let choices = Choices {
         who: who(),
         cluster: cluster_of(&taken, named.as_ref(), app.global),
@@ -231,14 +231,6 @@ pub(super) fn played(
         aborting,
         registry,
     })
-}
-
-/// The cluster file that the run continues with, where one is named.
-fn named_again(taken: &TakenUp, global: &Global) -> Result<Option<Config>, Fault> {
-    if taken.is_simulated() || global.cluster.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(target::named(global)?.config))
 }
 
 /// The members stay those of the run; how they are reached may be another way now.
