@@ -5,6 +5,7 @@ cluster = {}
 
 ---@class (exact) cluster.run.Args
 ---@field member lockstep.Member The cluster.
+---@field barred? string Why the run may not begin. Then nothing is begun, and the outcome is "refused".
 ---@field window? { hours: string, days?: string[], not_on?: string[], room?: lockstep.Span, zone?: string } The window in which the run may begin. Where it is shut by now, nothing is begun, and the outcome is "did not begin".
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.

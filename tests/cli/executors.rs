@@ -170,11 +170,12 @@ fn described_and_stopped(desk: &Desk) -> String {
     let stopped = desk.run(&["fleet", "stop", "berlin"]).exits(0);
     let hint = "Continue it with: lockstep fleet resume berlin -r rollout-1";
     assert!(stopped.contains(hint), "{stopped}");
+    // What is under way comes to its end.
+    desk.end_step();
     assert_eq!(rollout.wait().unwrap().code(), Some(4));
     assert_eq!(states(desk), json!({"berlin": "suspended"}));
     let again = desk.run(&["fleet", "stop", "berlin"]).exits(0);
     assert!(again.contains("there is nothing to stop"), "{again}");
-    desk.end_step();
     let _ = desk.run(&["fleet", "resume", "berlin"]).exits(0);
     let _ = desk.run(&["fleet", "continue"]).exits(0);
     assert_eq!(states(desk), json!({"berlin": "done"}));

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
 use lockstep_tests::desk::{Desk, lockstep};
-use lockstep_tests::lab::{Ran, read, write};
+use lockstep_tests::lab::{Ran, read, wait_until, write};
 use serde_json::{Value, json};
 
 use crate::fleet::{alone, desk, fleet, states};
@@ -27,10 +28,16 @@ fn clustered(text: &str) -> Desk {
 
 /// Runs the program where `kubectl` is, with pods that have `image`.
 fn run(desk: &Desk, image: &str, words: &[&str]) -> Ran {
+    Ran::of(typed(desk, image, words).output().unwrap())
+}
+
+/// The program where `kubectl` is, not yet begun.
+fn typed(desk: &Desk, image: &str, words: &[&str]) -> Command {
     let found = std::env::var("PATH").unwrap();
     let mut command = desk.command(words);
     command.env("PATH", format!("{}:{found}", desk.path("kube").display()));
-    Ran::of(command.env("IMAGE", image).output().unwrap())
+    command.env("IMAGE", image);
+    command
 }
 
 #[test]
@@ -41,7 +48,7 @@ fn jobs_of_kubernetes_run_a_rollout() {
     let created = fs::read_to_string(desk.path("kube/created")).unwrap();
     let mut created: Vec<&str> = created
         .lines()
-        .filter(|run| !run.ends_with(".verify"))
+        .filter(|run| !run.ends_with(".ask"))
         .collect();
     created.sort_unstable();
     assert_eq!(
@@ -88,7 +95,7 @@ fn health_after_a_soak_is_what_a_job_prints_last() {
     let desk = soaking();
     let image = desk.path("failing");
     let script = format!(
-        "#!/bin/sh\n[ \"$2\" != verify ] || {{ echo 'error: micro01 can not be reached'; exit 1; }}\nexec {} \"$@\"\n",
+        "#!/bin/sh\n[ \"$2\" != ask ] || {{ echo 'error: micro01 can not be reached'; exit 1; }}\nexec {} \"$@\"\n",
         lockstep()
     );
     write(&image, &script);
@@ -149,4 +156,30 @@ fn a_manifest_that_is_none_is_named() {
         "{}",
         out.stderr
     );
+}
+
+#[test]
+fn a_job_of_kubernetes_is_described_and_stopped() {
+    let desk = clustered(&alone(&[]));
+    desk.with_endless_step();
+    let mut rollout = typed(&desk, &lockstep(), &["fleet", "rollout", "ops.lua"]);
+    let mut rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
+    let has = |what: &str| {
+        let events = desk.path("state/runs/rollout-1.berlin/events.jsonl");
+        fs::read_to_string(events).is_ok_and(|text| text.contains(what))
+    };
+    wait_until("the step doesn't begin", || has("step-started"));
+    let described = run(&desk, "", &["fleet", "describe", "berlin"]).exits(0);
+    for what in [
+        "rollout-1.berlin: running",
+        "COMPLETIONS",
+        "rollout-1-berlin-",
+    ] {
+        assert!(described.contains(what), "{described}");
+    }
+    let _ = run(&desk, "", &["fleet", "stop", "berlin"]).exits(0);
+    wait_until("its process isn't told to end", || has("interrupted"));
+    desk.end_step();
+    assert_eq!(rollout.wait().unwrap().code(), Some(4));
+    assert_eq!(states(&desk), json!({"berlin": "suspended"}));
 }

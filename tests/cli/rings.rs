@@ -129,7 +129,8 @@ fn hooks_may_look_plan_stage_and_skip() {
     end,"#,
     );
     let out = desk.run(&["fleet", "rollout", "update"]).exits(0);
-    assert!(out.contains("paris  cluster.stage: all there"), "{out}");
+    let journal = read(&desk.path("state/runs/rollout-1/journal.jsonl"));
+    assert!(journal.contains("rest/paris/cluster.stage#1"), "{out}");
     assert_eq!(
         states(&desk),
         json!({"berlin": "done", "paris": "done", "rome": "skipped"})

@@ -314,13 +314,15 @@ fn a_job_on_slurm_is_described_and_stopped() {
     );
     let berlin = "rollout-1.berlin";
     wait_until("the run isn't interrupted", || {
-        way.stands(berlin).0 == "suspended"
+        way.file(berlin, "events.jsonl").contains("\"interrupted\"")
     });
+    // What is under way comes to its end, and paris to its own.
+    assert_eq!(way.finish(), Some(4), "it counts against the budget");
+    assert_eq!(way.stands(berlin).0, "suspended");
     wait_until("the job is still there", || {
         let name = format!("--name={berlin}");
         way.slurm.client("squeue", &["-h", &name]).trim().is_empty()
     });
-    assert_eq!(way.finish(), Some(4), "it counts against the budget");
     for (words, code) in [
         (["fleet", "resume", "berlin"].as_slice(), 0),
         (&["fleet", "continue"], 0),

@@ -90,14 +90,14 @@ impl Desk {
         serde_json::from_str(&self.run(args).exits(0)).unwrap()
     }
 
-    /// A playbook `ops.lua` whose step lasts until [`Desk::end_step`], in real time.
+    /// A playbook `ops.lua` of two steps, the first of which lasts until [`Desk::end_step`], in real time.
     ///
     /// # Panics
     /// Where it can't be written.
     pub fn with_endless_step(&self) {
         write(
             &self.path("ops.lua"),
-            "return { api = 1, run = function(cluster) mark.set { member = cluster.members[1] } end }",
+            "return { api = 1, run = function(cluster) for _ = 1, 2 do mark.set { member = cluster.members[1] } end end }",
         );
         std::fs::create_dir(self.path("modules")).unwrap();
         let go = self.path("go").display().to_string();
@@ -108,7 +108,7 @@ impl Desk {
         std::fs::set_permissions(self.path("modules/mark"), Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// Lets the steps of [`Desk::with_endless_step`] end.
+    /// Lets the step of [`Desk::with_endless_step`] end.
     pub fn end_step(&self) {
         write(&self.path("go"), "");
     }

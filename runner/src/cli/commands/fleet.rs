@@ -67,7 +67,7 @@ enum FleetCommand {
     Skip(control::SkipArgs),
     /// Start no more clusters; those that run come to their end
     Pause(control::PauseArgs),
-    /// Stop the jobs of clusters; their runs are interrupted, and can be resumed
+    /// Stop the jobs of clusters; their runs end after the step under way, and can be resumed
     Stop(control::StopArgs),
     /// Show a cluster's job, as its executor knows it
     Describe(describe::DescribeArgs),
