@@ -201,7 +201,7 @@ impl Engine {
         self.append_at(self.tools.clock.now(), records)
     }
 
-    /// Appends, and waits for a store that is away: nothing may happen that isn't recorded, so everything waits.
+    /// Appends, and waits for a database that is unavailable: nothing may happen that isn't recorded, so everything waits.
     fn append_at(&mut self, at: Timestamp, records: &[Record]) -> Result<(), EngineError> {
         let tell = |level, message: String| {
             let scope = String::new();
@@ -217,7 +217,7 @@ impl Engine {
                 Err(JournalError::Away { source, again }) => (source, again),
                 appended => {
                     if waited && appended.is_ok() {
-                        tell(LogLevel::Info, "the store is back".to_owned());
+                        tell(LogLevel::Info, "the database is back".to_owned());
                     }
                     return appended.map_err(EngineError::Journal);
                 }

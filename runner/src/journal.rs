@@ -264,7 +264,7 @@ pub enum JournalError {
         /// The format it says it has.
         found: u64,
     },
-    /// The store that has it is away, and may come back.
+    /// The database that has it is unavailable, and may come back.
     #[error("{source}")]
     Away {
         /// Why.
@@ -272,7 +272,7 @@ pub enum JournalError {
         /// When it is worth another try.
         again: Duration,
     },
-    /// The store that has it doesn't take records.
+    /// The database that has it doesn't take records.
     #[error(transparent)]
     Store(StoreError),
     /// It has no records.

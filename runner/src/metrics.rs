@@ -22,7 +22,7 @@ pub(crate) fn write(
     about: &Labels<'_>,
     metrics: &[Metric<'_>],
 ) -> std::io::Result<()> {
-    private::place(file, &text(about, metrics), SHARED, Over::Anything)
+    private::place(file, text(about, metrics), SHARED, Over::Anything)
 }
 
 /// Figures in Prometheus' exposition format.

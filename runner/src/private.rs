@@ -1,6 +1,6 @@
 //! Files and folders for whoever runs lockstep and nobody else: what a run leaves behind tells how production machines are made.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -120,6 +120,22 @@ impl Drop for Rewritten {
     }
 }
 
+/// Opens a file that is there to be locked, and locks it until what is returned is closed, however the process ends. None where
+/// somebody else has it. What is in it stays.
+pub(crate) fn lock(path: &Path) -> Result<Option<File>> {
+    let mut options = file();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(source),
+    }
+}
+
 /// The mode of files that are for nobody else.
 pub(crate) const PRIVATE: u32 = 0o600;
 
@@ -140,39 +156,51 @@ pub(crate) enum Over {
 /// Writes a file with this mode under a name that somebody else may have made something of: a file there is replaced as a
 /// whole, so that its old mode is gone, and no link is followed without being asked for. Whoever reads it finds the old file, or
 /// all of the new one.
-pub(crate) fn place(path: &Path, text: &str, mode: u32, over: Over) -> Result<()> {
+pub(crate) fn place(path: &Path, text: impl AsRef<[u8]>, mode: u32, over: Over) -> Result<()> {
+    place_filled(path, mode, over, |file| file.write_all(text.as_ref()))
+}
+
+/// The same, with what `fill` writes: where that fails, what was there before stays.
+pub(crate) fn place_filled<E: From<std::io::Error>>(
+    path: &Path,
+    mode: u32,
+    over: Over,
+    fill: impl FnOnce(&mut File) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
     let there = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         there => Some(there?),
     };
-    match (there, over) {
+    let fresh = || -> Result<NamedTempFile> {
+        tempfile::Builder::new()
+            .permissions(Permissions::from_mode(mode))
+            .tempfile_in(folder_of(path))
+    };
+    let refused = match (there, over) {
         (None, _) => {
-            fresh(path, text, mode)?.persist_noclobber(path)?;
-            Ok(())
+            let mut fresh = fresh()?;
+            fill(fresh.as_file_mut())?;
+            fresh
+                .persist_noclobber(path)
+                .map_err(std::io::Error::from)?;
+            return Ok(());
         }
         (Some(there), Over::File | Over::Anything) if there.is_file() => {
-            fresh(path, text, mode)?.persist(path)?;
-            Ok(())
+            let mut fresh = fresh()?;
+            fill(fresh.as_file_mut())?;
+            fresh.persist(path).map_err(std::io::Error::from)?;
+            return Ok(());
         }
         (Some(_), Over::Anything) => {
-            let mut there = OpenOptions::new().write(true).truncate(true).open(path)?;
-            there.write_all(text.as_bytes())
+            return fill(&mut OpenOptions::new().write(true).truncate(true).open(path)?);
         }
-        (Some(there), Over::File) if there.is_symlink() => Err(std::io::Error::new(
+        (Some(there), Over::File) if there.is_symlink() => std::io::Error::new(
             ErrorKind::AlreadyExists,
             "it is a link, which isn't followed",
-        )),
-        (Some(_), Over::Nothing | Over::File) => Err(ErrorKind::AlreadyExists.into()),
-    }
-}
-
-/// A file with this text and no name yet, where `path` is to be.
-fn fresh(path: &Path, text: &str, mode: u32) -> Result<NamedTempFile> {
-    let mut fresh = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(folder_of(path))?;
-    fresh.write_all(text.as_bytes())?;
-    Ok(fresh)
+        ),
+        (Some(_), Over::Nothing | Over::File) => ErrorKind::AlreadyExists.into(),
+    };
+    Err(refused.into())
 }
 
 #[cfg(test)]

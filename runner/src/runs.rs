@@ -39,8 +39,8 @@ use folder::{captured, lock};
 
 pub use error::RunsError;
 pub(crate) use folder::{RunFolder, begun};
-use names::LOCK;
 pub(crate) use names::{EVENTS, JOURNAL, host};
+use names::{LOCK, is_name};
 
 /// The folder with all runs.
 #[derive(Clone, Debug)]
@@ -93,7 +93,8 @@ impl Runs {
         Ok(index?)
     }
 
-    /// Brings the journals of many runs up to date at once, which one by one would take longer.
+    /// Brings the journals of many runs up to date at once, which one by one would take longer. Why one can't be is told where it
+    /// is read.
     pub(crate) fn bring(&self, ids: Vec<String>) -> Result<(), RunsError> {
         match &self.store {
             Some(store) => Ok(store.bring_journals(&self.folder, ids)?),
@@ -105,24 +106,24 @@ impl Runs {
     pub(crate) fn exists(&self, id: &str) -> Result<bool, RunsError> {
         Ok(match self.index()? {
             Some(index) => index.contains_key(id),
-            None => self.folder.join(id).exists(),
+            None => is_name(id) && self.folder.join(id).exists(),
         })
     }
 
     /// Keeps everybody else from starting a rollout until what is returned is dropped.
     pub(crate) fn one_at_a_time(&self) -> Result<Starting, RunsError> {
-        let Some(store) = &self.store else {
-            let state = self.folder.parent().unwrap_or(&self.folder);
-            private::make_folder(state).map_err(|source| FileError::of(state, "made", source))?;
-            let path = state.join("rollouts.lock");
-            let file = private::write(&path, "").and_then(|file| file.lock().map(|()| file));
-            let file = file.map_err(|source| FileError::of(&path, "locked", source))?;
-            return Ok(Starting::Here(file));
+        let starting = match &self.store {
+            Some(store) => awaited(|| store.claim())?.map(Starting::Everywhere),
+            None => {
+                let state = self.folder.parent().unwrap_or(&self.folder);
+                let path = state.join("rollouts.lock");
+                let locked = private::make_folder(state)
+                    .and_then(|()| awaited(|| private::lock(&path)))
+                    .map_err(|source| FileError::of(&path, "locked", source))?;
+                locked.map(Starting::Here)
+            }
         };
-        match awaited(|| store.claim())? {
-            Some(claim) => Ok(Starting::Everywhere(claim)),
-            None => Err(RunsError::Store(StoreError::Claimed)),
-        }
+        starting.ok_or(RunsError::Starting)
     }
 
     /// Whether a process is just starting a run: it has a folder, and has recorded nothing.
@@ -152,28 +153,36 @@ impl Runs {
         labels: &BTreeMap<String, String>,
     ) -> Result<RunFolder, RunsError> {
         let path = self.folder.join(id);
-        if let Some(store) = &self.store {
-            let had = store.begin(id, labels, &path)?;
-            let had = had.ok_or_else(|| RunsError::Locked { id: id.to_owned() })?;
-            return self.emptied(id, had);
-        }
-        private::make_folder(&self.folder)
-            .map_err(|source| FileError::of(&self.folder, "made", source))?;
-        if path.exists() && begun(&path).is_err() {
+        if self.store.is_none() && path.exists() && begun(&path).is_err() {
             let folder = lock(id, path.clone())?;
             fs::remove_dir_all(&folder.path)
                 .map_err(|source| FileError::of(&path, "removed", source))?;
         }
+        let begun = self.begin(id, labels)?;
+        begun.ok_or_else(|| RunsError::locked(id, ""))
+    }
+
+    /// Begins a run of this name: makes its folder, and locks it. None where there is one of that name.
+    fn begin(
+        &self,
+        id: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Option<RunFolder>, RunsError> {
+        let path = self.folder.join(id);
+        if let Some(store) = &self.store {
+            let had = store.begin(id, labels, &path)?;
+            return had.map(|had| self.emptied(id, had)).transpose();
+        }
+        private::make_folder(&self.folder)
+            .map_err(|source| FileError::of(&self.folder, "made", source))?;
         match private::make_new_folder(&path) {
-            Ok(()) => lock(id, path),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(RunsError::Locked { id: id.to_owned() })
-            }
+            Ok(()) => lock(id, path).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
             Err(source) => Err(FileError::of(&path, "made", source).into()),
         }
     }
 
-    /// The folder of a run that has just begun in the store, without what was in it before.
+    /// The folder of a run that has just begun in the database, without what was in it before.
     fn emptied(&self, id: &str, had: Had) -> Result<RunFolder, RunsError> {
         let path = self.folder.join(id);
         if path.exists() {
@@ -193,7 +202,7 @@ impl Runs {
             Err(RunsError::Locked { .. }) => Ok(None),
             locked => locked.map(Some),
         })?;
-        locked.ok_or_else(|| RunsError::Locked { id: id.to_owned() })
+        locked.ok_or_else(|| RunsError::locked(id, ""))
     }
 
     /// The last attempt at a run that has several, `RUN`, `RUN+2`, `RUN+3`.
@@ -212,27 +221,14 @@ impl Runs {
 
     /// Makes the folder of a new run of a playbook, and locks it.
     pub(crate) fn create(&self, playbook: &str) -> Result<RunFolder, RunsError> {
-        if let Some(store) = &self.store {
-            for number in self.last_number(playbook)? + 1.. {
-                let id = format!("{playbook}-{number}");
-                // Others may have begun it just now, or have runs that this role doesn't see.
-                if let Some(had) = store.begin(&id, &BTreeMap::new(), &self.folder.join(&id))? {
-                    return self.emptied(&id, had);
-                }
-            }
-        }
-        private::make_folder(&self.folder)
-            .map_err(|source| FileError::of(&self.folder, "made", source))?;
         let mut number = self.last_number(playbook)? + 1;
         loop {
             let id = format!("{playbook}-{number}");
-            let path = self.folder.join(&id);
-            match private::make_new_folder(&path) {
-                Ok(()) => return lock(&id, path),
-                // Someone else has just begun one too.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                Err(source) => return Err(FileError::of(&path, "made", source).into()),
+            // Others may have begun it just now, or have runs that this role doesn't see.
+            if let Some(folder) = self.begin(&id, &BTreeMap::new())? {
+                return Ok(folder);
             }
+            number += 1;
         }
     }
 
@@ -319,7 +315,9 @@ impl Runs {
     /// The folder of a run, as far as its journal.
     fn journal_of(&self, id: &str) -> Result<PathBuf, RunsError> {
         let folder = self.known(id)?;
-        self.bring(vec![id.to_owned()])?;
+        if let Some(store) = &self.store {
+            store.bring_journal(&self.folder, id)?;
+        }
         Ok(folder)
     }
 

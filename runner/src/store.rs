@@ -23,7 +23,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-pub(crate) use copy::{KNOWN, is_within};
 pub use error::StoreError;
 use link::Link;
 pub(crate) use link::Pauses;
@@ -179,10 +178,16 @@ impl Store {
         }
     }
 
-    /// Brings the copies of runs' journals in this folder up to date.
+    /// Brings the copies of runs' journals in this folder up to date, but for those that can't be.
     pub(crate) fn bring_journals(&self, runs: &Path, ids: Vec<String>) -> Result<(), StoreError> {
         let runs: PathBuf = runs.to_owned();
         self.ask(move |server| server.bring_journals(&runs, &ids))
+    }
+
+    /// Brings the copy of a run's journal in this folder up to date.
+    pub(crate) fn bring_journal(&self, runs: &Path, id: &str) -> Result<(), StoreError> {
+        let (runs, id) = (runs.to_owned(), id.to_owned());
+        self.ask(move |server| server.bring_journal(&runs, &id))
     }
 
     /// Brings the copy of a run in this folder up to date; what a rollout has of its clusters only where it is wanted.
@@ -244,7 +249,7 @@ impl Had {
     /// what became of them.
     ///
     /// # Errors
-    /// Where the run is somebody else's by now, or the store is away.
+    /// Where the run is somebody else's by now, or the database is unavailable.
     pub fn append(&self, before: usize, lines: Vec<String>) -> Result<(), StoreError> {
         let number = self.number;
         self.store

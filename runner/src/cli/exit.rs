@@ -182,12 +182,13 @@ impl From<RunsError> for Fault {
         };
         let exit = match &error {
             RunsError::NoSuchRun { .. } => Exit::Usage,
-            RunsError::Locked { .. } => Exit::Locked,
+            RunsError::Locked { .. } | RunsError::Starting => Exit::Locked,
             _ => Exit::State,
         };
         let help = match &error {
             RunsError::NoSuchRun { .. } => Some("lockstep runs  lists them".to_owned()),
-            RunsError::Locked { id } => Some(format!("lockstep show {id}  shows its progress")),
+            RunsError::Starting => Some("run the command again".to_owned()),
+            RunsError::Locked { id, .. } => Some(format!("lockstep show {id}  shows its progress")),
             RunsError::Journal {
                 source: JournalError::Empty,
                 ..
@@ -214,9 +215,10 @@ impl From<ArchiveError> for Fault {
         match error {
             ArchiveError::Runs(error) => Self::from(error),
             ArchiveError::Io { .. } => Self::new(Exit::State, error),
-            ArchiveError::Strange(_) | ArchiveError::Journal { .. } | ArchiveError::Differs(_) => {
-                Self::usage(error)
-            }
+            ArchiveError::Strange(_)
+            | ArchiveError::Journal { .. }
+            | ArchiveError::Cut
+            | ArchiveError::Differs(_) => Self::usage(error),
         }
     }
 }
@@ -225,9 +227,7 @@ impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         let exit = match &error {
             StoreError::Url(_) | StoreError::Password | StoreError::NoSuchRun(_) => Exit::Usage,
-            StoreError::InUse { .. } | StoreError::TakenUp { .. } | StoreError::Claimed => {
-                Exit::Locked
-            }
+            StoreError::InUse { .. } | StoreError::TakenUp { .. } => Exit::Locked,
             _ => Exit::State,
         };
         let help = match &error {
@@ -243,19 +243,24 @@ impl From<StoreError> for Fault {
             StoreError::NoSchema { .. } => {
                 Some("lockstep store init  makes them".to_owned())
             }
+            StoreError::Closed { .. } => Some(
+                "the database's owner grants what a role needs, beginning with: grant usage on schema lockstep to ROLE"
+                    .to_owned(),
+            ),
             StoreError::Older { .. } => Some(
-                "lockstep store init  changes them, after which an older lockstep works with them no more"
+                "lockstep store init  changes them; an older lockstep can't use them afterwards"
                     .to_owned(),
             ),
             StoreError::Newer { .. } => {
                 Some("use the lockstep that changed them, or a newer one".to_owned())
             }
             StoreError::TakenUp { .. } => Some(ELSEWHERE.to_owned()),
-            StoreError::SetBack { copy, .. } => Some(format!(
-                "if what the store has is right, move the copy away: mv {copy} {copy}.old",
-                copy = quote(&copy.display().to_string())
+            StoreError::SetBack { run, copy, .. } => Some(format!(
+                "if the database is right, move the copy away: mv {copy} {copy}.old\n\
+                 if the copy is right, save it: lockstep runs export {run} --state {state} -o {run}.tar",
+                copy = quote(&copy.display().to_string()),
+                state = quote(&state_of(copy).display().to_string()),
             )),
-            StoreError::Claimed => Some("run the command again".to_owned()),
             _ => None,
         };
         Self {
@@ -263,6 +268,11 @@ impl From<StoreError> for Fault {
             ..Self::new(exit, error)
         }
     }
+}
+
+/// The state folder that a run's folder is in.
+fn state_of(run: &Path) -> &Path {
+    run.parent().and_then(Path::parent).unwrap_or(run)
 }
 
 /// What a process is told whose run is another one's.
@@ -278,7 +288,7 @@ impl From<EngineError> for Fault {
             EngineError::Journal(JournalError::Store(_) | JournalError::Away { .. }) => (
                 Exit::State,
                 Some(
-                    "the run stopped here; what is not written down was not done. Resume it when the store is back",
+                    "the run stopped here; what is not written down was not done. Resume it when the database is back",
                 ),
             ),
             EngineError::Journal(_) => (

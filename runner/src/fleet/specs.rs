@@ -105,6 +105,19 @@ impl Specs {
         self.put(&file(cluster, "json"), &spec.labels, spec)
     }
 
+    /// Gives the files of clusters that were imported into a database the labels by which roles see them.
+    pub(crate) fn label(&self) -> Result<(), RunsError> {
+        let specs = self
+            .runs
+            .all_attached(&self.rollout, "clusters/", ".json")?;
+        for (name, text) in specs.iter().flat_map(|specs| specs.iter()) {
+            if let Some(spec) = self.parsed::<Spec>(name, Some(text))? {
+                self.put(name, &spec.labels, &spec)?;
+            }
+        }
+        Ok(())
+    }
+
     /// What a cluster's run is; none where there is no such cluster.
     pub(crate) fn read(&self, cluster: &str) -> Result<Option<Spec>, RunsError> {
         self.get(&file(cluster, "json"))

@@ -1,4 +1,4 @@
-//! The journal of a run that is in a store: there first, and in its copy on this machine after that.
+//! The journal of a run that is in a database: there first, and in its copy on this machine after that.
 
 use std::rc::Rc;
 
@@ -30,10 +30,11 @@ impl Journal for SharedJournal {
     fn append(&mut self, at: Timestamp, records: &[Record]) -> Result<(), JournalError> {
         let text = self.copy.group(at, records)?;
         let lines = text.lines().map(str::to_owned).collect();
+        self.pauses.trying();
         match self.had.append(self.copy.lines(), lines) {
             Ok(()) => {}
             Err(source @ StoreError::Away { .. }) => {
-                return Err(match self.pauses.next() {
+                return Err(match self.pauses.pause() {
                     Some(again) => JournalError::Away { source, again },
                     None => JournalError::Store(source),
                 });

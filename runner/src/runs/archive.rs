@@ -8,11 +8,10 @@ use std::path::Path;
 
 use tar::{Archive, Builder, EntryType, Header};
 
-use super::names::{EVENTS, JOURNAL, LOCK};
-use super::{Runs, RunsError};
+use super::names::{EVENTS, JOURNAL, files, is_within};
+use super::{Runs, RunsError, begun};
 use crate::journal::{JournalError, Record, decode};
-use crate::private;
-use crate::store::{KNOWN, is_within};
+use crate::private::{self, FileError};
 
 /// Why runs can't be written to an archive, or read from one.
 #[derive(Debug, thiserror::Error)]
@@ -39,17 +38,29 @@ pub(crate) enum ArchiveError {
         /// What is wrong with it.
         source: JournalError,
     },
+    /// Its end isn't there.
+    #[error("the archive was cut off: its end is missing")]
+    Cut,
     /// There is a run of this name, and it is another one.
     #[error("there is a run {0} already, which differs from that in the archive")]
     Differs(String),
 }
+
+impl From<io::Error> for ArchiveError {
+    fn from(source: io::Error) -> Self {
+        io("written")(source)
+    }
+}
+
+/// The bytes of a block of an archive.
+const BLOCK: u64 = 512;
 
 fn io(verb: &'static str) -> impl Fn(io::Error) -> ArchiveError {
     move |source| ArchiveError::Io { verb, source }
 }
 
 /// A file of a run: whether it is a program, and what is in it.
-#[derive(PartialEq)]
+#[derive(Default, PartialEq)]
 struct Content {
     executable: bool,
     bytes: Vec<u8>,
@@ -67,8 +78,9 @@ pub(crate) fn export(runs: &Runs, id: &str, to: impl Write) -> Result<(), Archiv
     // Where there is none, this says so.
     runs.folder_of(id)?;
     if let Some(running) = ids.iter().find(|id| runs.is_running(id)) {
-        let id = running.clone();
-        return Err(RunsError::Locked { id }.into());
+        let by = runs.process_of(running);
+        let by = by.map_or_else(String::new, |(process, host)| format!("{process} {host}"));
+        return Err(RunsError::locked(running, &by).into());
     }
     let mut archive = Builder::new(to);
     for id in ids {
@@ -88,32 +100,38 @@ pub(crate) fn export(runs: &Runs, id: &str, to: impl Write) -> Result<(), Archiv
 
 /// The files of a run's folder.
 fn read(folder: &Path) -> Result<Files, ArchiveError> {
-    fn walk(folder: &Path, prefix: &str, files: &mut Files) -> io::Result<()> {
-        for entry in fs::read_dir(folder)? {
-            let (path, name) = {
-                let entry = entry?;
-                (entry.path(), entry.file_name())
-            };
-            let name = name.to_string_lossy();
-            if prefix.is_empty() && ([LOCK, KNOWN].contains(&&*name) || name.ends_with(".new")) {
-                continue;
-            }
-            let name = format!("{prefix}{name}");
-            if path.is_dir() {
-                walk(&path, &format!("{name}/"), files)?;
-                continue;
-            }
-            let content = Content {
-                executable: fs::metadata(&path)?.mode() & 0o100 != 0,
-                bytes: fs::read(&path)?,
-            };
-            files.insert(name, content);
-        }
-        Ok(())
+    let unread = |path: &Path| {
+        let path = path.to_owned();
+        move |source| RunsError::Io(FileError::of(&path, "read", source))
+    };
+    let mut read = Files::new();
+    for name in files(folder).map_err(unread(folder))? {
+        let path = folder.join(&name);
+        let content = Content {
+            executable: fs::metadata(&path).map_err(unread(&path))?.mode() & 0o100 != 0,
+            bytes: fs::read(&path).map_err(unread(&path))?,
+        };
+        read.insert(name, content);
     }
-    let mut files = Files::new();
-    walk(folder, "", &mut files).map_err(io("written"))?;
-    Ok(files)
+    Ok(read)
+}
+
+/// Cuts a journal whose last group isn't whole, as whoever resumes it does. Returns the run that it is of.
+fn mend(id: &str, files: &mut Files) -> Result<String, ArchiveError> {
+    let strange = || ArchiveError::Strange(id.to_owned());
+    let journal = &mut files.get_mut(JOURNAL).ok_or_else(strange)?.bytes;
+    let decoded = decode(journal).map_err(|source| ArchiveError::Journal {
+        id: id.to_owned(),
+        source,
+    })?;
+    journal.truncate(decoded.whole);
+    if decoded.unended {
+        journal.push(b'\n');
+    }
+    match decoded.records.into_iter().next() {
+        Some((_, Record::Run(head))) => Ok(head.id),
+        _ => Err(strange()),
+    }
 }
 
 /// Reads an archive's runs, and returns the names of those that weren't there before. `labels` are those of a run's cluster.
@@ -125,7 +143,7 @@ pub(crate) fn import(
     let mut archive = Archive::new(from);
     let mut imported = Vec::new();
     let mut settle = |id: String, files: Files| -> Result<(), ArchiveError> {
-        if !id.is_empty() && settled(runs, &id, &files, &labels(&id))? {
+        if !id.is_empty() && settled(runs, &id, files, &labels(&id))? {
             imported.push(id);
         }
         Ok(())
@@ -147,6 +165,12 @@ pub(crate) fn import(
         let executable = entry.header().mode().map_err(io("read"))? & 0o100 != 0;
         files.insert(name.to_owned(), Content { executable, bytes });
     }
+    // Two blocks of zeros are its end, of which the first was read.
+    let mut rest = Vec::new();
+    let end = archive.into_inner().take(BLOCK).read_to_end(&mut rest);
+    if end.map_err(io("read"))? as u64 != BLOCK {
+        return Err(ArchiveError::Cut);
+    }
     if id.is_empty() {
         return Err(ArchiveError::Strange("an empty archive".to_owned()));
     }
@@ -158,24 +182,22 @@ pub(crate) fn import(
 fn settled(
     runs: &Runs,
     id: &str,
-    files: &Files,
+    mut files: Files,
     labels: &BTreeMap<String, String>,
 ) -> Result<bool, ArchiveError> {
-    let strange = || ArchiveError::Strange(id.to_owned());
-    let journal = &files.get(JOURNAL).ok_or_else(strange)?.bytes;
-    let decoded = decode(journal).map_err(|source| ArchiveError::Journal {
-        id: id.to_owned(),
-        source,
-    })?;
-    match decoded.records.first() {
-        Some((_, Record::Run(head))) if head.id == id => {}
-        _ => return Err(strange()),
+    if mend(id, &mut files)? != id {
+        return Err(ArchiveError::Strange(id.to_owned()));
     }
     if runs.exists(id)? {
-        return match read(&runs.whole_folder_of(id)?)? == *files {
-            true => Ok(false),
-            false => Err(ArchiveError::Differs(id.to_owned())),
-        };
+        let folder = runs.whole_folder_of(id)?;
+        // One that hasn't begun may be what an interrupted import left.
+        if begun(&folder).is_ok() {
+            let mut there = read(&folder)?;
+            return match mend(id, &mut there) {
+                Ok(_) if there == files => Ok(false),
+                _ => Err(ArchiveError::Differs(id.to_owned())),
+            };
+        }
     }
     let folder = runs.create_named(id, labels)?;
     let put = |name: &str, Content { executable, bytes }: &Content| {
@@ -183,22 +205,15 @@ fn settled(
         let written =
             private::make_folder(private::folder_of(&path)).and_then(|()| fs::write(&path, bytes));
         let mode = if *executable { 0o700 } else { 0o600 };
-        written.and_then(|()| fs::set_permissions(&path, Permissions::from_mode(mode)))
+        written
+            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(mode)))
+            .map_err(|source| RunsError::Io(FileError::of(&path, "written", source)))
     };
-    // The journal last but for the events: without one a run hasn't begun.
-    let late = [JOURNAL, EVENTS];
-    for (name, content) in files
-        .iter()
-        .filter(|(name, _)| !late.contains(&name.as_str()))
-    {
-        put(name, content).map_err(io("read"))?;
+    let [journal, events] = [JOURNAL, EVENTS].map(|name| files.remove(name));
+    for (name, content) in &files {
+        put(name, content)?;
     }
-    folder.record(journal)?;
-    for name in late {
-        if let Some(content) = files.get(name) {
-            put(name, content).map_err(io("read"))?;
-        }
-    }
-    folder.publish()?;
+    let journal = journal.unwrap_or_default();
+    folder.record(&journal.bytes, events.as_ref().map(|events| &*events.bytes))?;
     Ok(true)
 }

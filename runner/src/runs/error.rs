@@ -1,5 +1,6 @@
 //! What goes wrong with runs.
 
+use super::names::told;
 use crate::journal::JournalError;
 use crate::private::FileError;
 use crate::store::StoreError;
@@ -19,12 +20,17 @@ pub enum RunsError {
         hint: String,
     },
     /// A process has it.
-    #[error("the run {id} is in use by another process")]
+    #[error("the run {id} is in use by another process{by}")]
     Locked {
         /// The run.
         id: String,
+        /// `: PROCESS on MACHINE`, where that is known.
+        by: String,
     },
-    /// The store doesn't work, or refuses.
+    /// Somebody else is starting a rollout.
+    #[error("another rollout is being started")]
+    Starting,
+    /// The database doesn't work, or refuses.
     #[error(transparent)]
     Store(StoreError),
     /// The captured playbook isn't what was captured.
@@ -49,10 +55,22 @@ pub enum RunsError {
     },
 }
 
+impl RunsError {
+    /// `holder` has a run, where it is known who has.
+    pub(crate) fn locked(id: &str, holder: &str) -> Self {
+        let id = id.to_owned();
+        let by = match holder {
+            "" => String::new(),
+            holder => format!(": {}", told(holder)),
+        };
+        Self::Locked { id, by }
+    }
+}
+
 impl From<StoreError> for RunsError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::InUse { run, .. } => Self::Locked { id: run },
+            StoreError::InUse { run, by } => Self::locked(&run, &by),
             error => Self::Store(error),
         }
     }

@@ -1,7 +1,7 @@
 //! The folder of a run that this process has.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use super::error::RunsError;
 use super::names::{BUNDLE, EVENTS, JOURNAL, LOCK, holder};
 use crate::bundle::{Captured, digest, shipped_with};
 use crate::journal::{FileJournal, Head, History, Journal, JournalError, SharedJournal};
-use crate::private::{self, FileError};
+use crate::private::{self, FileError, Over, PRIVATE};
 use crate::source::Source;
 use crate::store::Had;
 
@@ -42,23 +42,19 @@ pub(crate) fn begun(folder: &Path) -> Result<(), JournalError> {
 /// Takes up a run of which this is the folder, or the copy of one.
 pub(super) fn lock(id: &str, path: PathBuf) -> Result<RunFolder, RunsError> {
     let lock_path = path.join(LOCK);
-    // What the process that has it wrote there stays.
-    let mut options = private::file();
-    let opened = options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&lock_path);
-    let file = opened.map_err(|source| FileError::of(&lock_path, "made", source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(RunFolder {
+    let locked = private::lock(&lock_path);
+    match locked.map_err(|source| FileError::of(&lock_path, "locked", source))? {
+        Some(file) => Ok(RunFolder {
             id: id.to_owned(),
             path,
             had: None,
             _lock: signed(file),
         }),
-        Err(TryLockError::WouldBlock) => Err(RunsError::Locked { id: id.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(FileError::of(&lock_path, "locked", source).into()),
+        // Who has it wrote there who that is.
+        None => Err(RunsError::locked(
+            id,
+            &fs::read_to_string(&lock_path).unwrap_or_default(),
+        )),
     }
 }
 
@@ -93,22 +89,26 @@ impl RunFolder {
         Ok((self.shared(journal), history))
     }
 
-    /// Sees to it that what is in the folder beside the journal is in the store, where there is one.
-    pub(crate) fn publish(&self) -> Result<(), RunsError> {
-        match &self.had {
-            Some(had) => Ok(had.publish(true)?),
+    /// Takes over a journal and events, after all else that is in the run's folder. Whoever is interrupted at it has begun
+    /// nothing: without a journal a run hasn't.
+    pub(crate) fn record(&self, journal: &[u8], events: Option<&[u8]>) -> Result<(), RunsError> {
+        let put = |name, content: Option<&[u8]>| match content {
+            Some(content) => {
+                let file = self.file(name);
+                private::place(&file, content, PRIVATE, Over::File)
+                    .map_err(|source| FileError::of(&file, "written", source))
+            }
             None => Ok(()),
-        }
-    }
-
-    /// Takes over the journal of a run, and what is in its folder. Its file is written by whoever calls this, after that.
-    pub(crate) fn record(&self, journal: &[u8]) -> Result<(), RunsError> {
-        self.publish()?;
-        if let Some(had) = &self.had {
-            let lines = String::from_utf8_lossy(journal);
-            had.append(0, lines.lines().map(str::to_owned).collect())?;
-        }
-        Ok(())
+        };
+        let Some(had) = &self.had else {
+            put(JOURNAL, Some(journal))?;
+            return Ok(put(EVENTS, events)?);
+        };
+        put(EVENTS, events)?;
+        had.publish(true)?;
+        let lines = String::from_utf8_lossy(journal);
+        had.append(0, lines.lines().map(str::to_owned).collect())?;
+        Ok(put(JOURNAL, Some(journal))?)
     }
 
     fn shared(&self, journal: FileJournal) -> Box<dyn Journal> {

@@ -4,19 +4,16 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::StoredFile;
+use super::rows::{StoredEvents, StoredFile};
 use crate::private::{self, FileError};
-use crate::runs::names::{EVENTS, JOURNAL, LOCK};
-
-/// What the copy has of the store, by its own account. Where it says less than is true, that much is fetched again.
-pub(crate) const KNOWN: &str = "copy.json";
+use crate::runs::names::{EVENTS, JOURNAL, KNOWN, LOCK, files, is_shared};
 
 /// Where a rollout keeps what it knows of its clusters.
-const CLUSTERS: &str = "clusters";
+const CLUSTERS: &str = "clusters/";
 
 /// A run's folder.
 pub(super) struct Copy {
@@ -24,6 +21,7 @@ pub(super) struct Copy {
     known: Known,
 }
 
+/// What the copy has of the store, by its own account. Where it says less than is true, that much is fetched again.
 #[derive(Default, PartialEq, Serialize, Deserialize)]
 struct Known {
     /// Bytes of events that are in the store.
@@ -70,14 +68,7 @@ fn error(path: &Path, verb: &'static str) -> impl Fn(io::Error) -> FileError {
 pub(super) fn guard(folder: &Path) -> Result<Option<File>, FileError> {
     private::make_folder(folder).map_err(error(folder, "made"))?;
     let path = folder.join(LOCK);
-    let mut options = private::file();
-    let opened = options.write(true).create(true).truncate(false).open(&path);
-    let file = opened.map_err(error(&path, "made"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(fs::TryLockError::WouldBlock) => Ok(None),
-        Err(fs::TryLockError::Error(source)) => Err(FileError::of(&path, "locked", source)),
-    }
+    private::lock(&path).map_err(error(&path, "locked"))
 }
 
 /// How many bytes of journal a copy has.
@@ -85,25 +76,37 @@ pub(super) fn bytes(folder: &Path) -> u64 {
     fs::metadata(folder.join(JOURNAL)).map_or(0, |file| file.len())
 }
 
-/// How many whole lines of journal a copy has, and their bytes.
-pub(super) fn lines(folder: &Path) -> Result<(usize, u64), FileError> {
-    let path = folder.join(JOURNAL);
-    let text = match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, 0)),
-        text => text.map_err(error(&path, "read"))?,
-    };
-    let end = memchr::memrchr(b'\n', &text).map_or(0, |end| end + 1);
-    Ok((memchr::memchr_iter(b'\n', &text).count(), end as u64))
+/// The whole lines of a journal that a copy has.
+#[derive(Default)]
+pub(super) struct Lines {
+    pub(super) count: usize,
+    bytes: u64,
+    pub(super) last: Option<String>,
 }
 
-/// Adds lines to the journal of a copy, of which so many bytes are whole.
-pub(super) fn add_lines(folder: &Path, whole: u64, lines: &[String]) -> Result<(), FileError> {
+/// The whole lines of journal that a copy has.
+pub(super) fn lines(folder: &Path) -> Result<Lines, FileError> {
     let path = folder.join(JOURNAL);
-    let mut text = lines.join("\n");
-    if !lines.is_empty() {
-        text.push('\n');
-    }
-    write_at(&path, whole, text.as_bytes()).map_err(error(&path, "written"))
+    let text = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lines::default()),
+        text => text.map_err(error(&path, "read"))?,
+    };
+    let Some(end) = memchr::memrchr(b'\n', &text) else {
+        return Ok(Lines::default());
+    };
+    let begin = memchr::memrchr(b'\n', &text[..end]).map_or(0, |before| before + 1);
+    Ok(Lines {
+        count: memchr::memchr_iter(b'\n', &text).count(),
+        bytes: end as u64 + 1,
+        last: Some(String::from_utf8_lossy(&text[begin..end]).into_owned()),
+    })
+}
+
+/// Adds lines to the journal of a copy, which has these.
+pub(super) fn add_lines(folder: &Path, have: &Lines, lines: &[String]) -> Result<(), FileError> {
+    let path = folder.join(JOURNAL);
+    let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+    write_at(&path, have.bytes, text.as_bytes()).map_err(error(&path, "written"))
 }
 
 /// Cuts a file and continues it there.
@@ -120,6 +123,12 @@ fn write_at(path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
 }
 
 impl Copy {
+    /// The copy in a folder that is filled anew.
+    pub(super) fn fresh(folder: PathBuf) -> Self {
+        let known = Known::default();
+        Self { folder, known }
+    }
+
     /// The copy in a folder, which need not exist.
     pub(super) fn of(folder: PathBuf) -> Self {
         let known = fs::read(folder.join(KNOWN)).ok();
@@ -149,6 +158,11 @@ impl Copy {
     /// Takes over files of the store.
     pub(super) fn take_files(&mut self, files: Vec<StoredFile>) -> Result<(), FileError> {
         for file in files {
+            // Whoever may write to the database has no say in what else is on this machine.
+            if !is_shared(&file.name) {
+                tracing::warn!("{:?} in the database is no file of a run", file.name);
+                continue;
+            }
             let path = self.folder.join(&file.name);
             put(&self.folder, &file.name, &file.content, file.executable)
                 .map_err(error(&path, "written"))?;
@@ -168,16 +182,33 @@ impl Copy {
         self.known.events
     }
 
-    /// Takes over events of the store that come after those that are known to be in it. What the copy has beside them was
-    /// written before somebody else had the run, and never got there.
-    pub(super) fn take_events(&mut self, events: &[Vec<u8>]) -> Result<(), FileError> {
-        if events.is_empty() {
+    /// Whether events of the store continue those of the copy. Where they don't, the store was set back, and they are all taken
+    /// again.
+    pub(super) fn continues(&mut self, events: &[StoredEvents]) -> bool {
+        let at = events.first().map_or(0, |first| match first.content {
+            Some(_) => first.start,
+            None => first.end,
+        });
+        if at != self.known.events {
+            self.known.events = 0;
+            return false;
+        }
+        true
+    }
+
+    /// Takes over events of the store that continue those of the copy. What the copy has beside them was written before somebody
+    /// else had the run, and never got there.
+    pub(super) fn take_events(&mut self, events: Vec<StoredEvents>) -> Result<(), FileError> {
+        let Some(end) = events.last().map(|last| last.end) else {
+            return Ok(());
+        };
+        let content: Vec<Vec<u8>> = events.into_iter().filter_map(|e| e.content).collect();
+        if content.is_empty() {
             return Ok(());
         }
         let path = self.folder.join(EVENTS);
-        let events = events.concat();
-        write_at(&path, self.known.events, &events).map_err(error(&path, "written"))?;
-        self.known.events += events.len() as u64;
+        write_at(&path, self.known.events, &content.concat()).map_err(error(&path, "written"))?;
+        self.known.events = end;
         Ok(())
     }
 
@@ -192,16 +223,19 @@ impl Copy {
         Some((self.known.events, bytes))
     }
 
-    /// So many bytes of events more are in the store.
-    pub(super) fn sent_events(&mut self, bytes: usize) {
-        self.known.events += bytes as u64;
+    /// Events are in the store up to here.
+    pub(super) fn sent_events(&mut self, end: u64) {
+        self.known.events = end;
     }
 
     /// The files that the store lacks; those of a rollout's clusters get there one by one.
-    pub(super) fn changed(&self, clusters: bool) -> Vec<Changed> {
-        let mut changed = Vec::new();
-        self.walk(&self.folder, "", clusters, &mut changed);
-        changed
+    pub(super) fn changed(&self, clusters: bool) -> Result<Vec<Changed>, FileError> {
+        let mut names = files(&self.folder).map_err(error(&self.folder, "read"))?;
+        names.retain(|name| is_shared(name) && (clusters || !name.starts_with(CLUSTERS)));
+        Ok(names
+            .iter()
+            .filter_map(|name| self.changed_file(name))
+            .collect())
     }
 
     /// One file, if the store lacks it as it is.
@@ -224,26 +258,6 @@ impl Copy {
         })
     }
 
-    fn walk(&self, folder: &Path, prefix: &str, clusters: bool, changed: &mut Vec<Changed>) {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        for entry in entries {
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            let own = [JOURNAL, EVENTS, LOCK, KNOWN].contains(&name.as_str());
-            let passing = own || name.ends_with(".new") || name == CLUSTERS && !clusters;
-            if prefix.is_empty() && passing {
-                continue;
-            }
-            let (path, name) = (entry.path(), format!("{prefix}{name}"));
-            if path.is_dir() {
-                self.walk(&path, &format!("{name}/"), clusters, changed);
-            } else {
-                changed.extend(self.changed_file(&name));
-            }
-        }
-    }
-
     /// A file is in the store in this version.
     pub(super) fn sent(&mut self, file: Changed, version: i64) {
         let mark = Mark::of(&file.found, version);
@@ -251,17 +265,8 @@ impl Copy {
     }
 }
 
-/// Whether a name stays within the folder that it is looked for in.
-pub(crate) fn is_within(name: &str) -> bool {
-    let mut parts = Path::new(name).components();
-    !name.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
-}
-
 /// Puts a file of a run's folder in place, whole or not at all.
 fn put(folder: &Path, name: &str, content: &[u8], executable: bool) -> io::Result<()> {
-    if !is_within(name) {
-        return Err(io::Error::other("it is no file of a run"));
-    }
     let path = folder.join(name);
     private::make_folder(private::folder_of(&path))?;
     let fresh = folder.join("copy.new");

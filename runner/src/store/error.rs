@@ -3,23 +3,24 @@
 use std::path::PathBuf;
 
 use crate::private::FileError;
+use crate::runs::names::told;
 
 /// Why the store didn't do what it was asked to. `at` is the database, as `USER@HOST/DATABASE`.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Its URL can't be used.
-    #[error("the URL of the store can't be used: {0}")]
+    #[error("the URL of the database can't be used: {0}")]
     Url(String),
     /// Its URL has a password.
     #[error(
-        "the URL of the store has a password, which everybody on this machine and every scheduler could read"
+        "the URL of the database has a password, which everybody on this machine and every scheduler could read"
     )]
     Password,
     /// The certificates that it is verified with can't be used.
-    #[error("the store can't be verified: {0}")]
+    #[error("the database can't be verified: {0}")]
     Certificates(String),
     /// No connection can be made.
-    #[error("the store {at} can't be reached: {why}")]
+    #[error("the database {at} can't be reached: {why}")]
     Unreachable {
         /// The database.
         at: String,
@@ -27,7 +28,7 @@ pub enum StoreError {
         why: String,
     },
     /// It lets nobody in by this name.
-    #[error("the store {at} denies access: {why}")]
+    #[error("the database {at} denies access: {why}")]
     Denied {
         /// The database.
         at: String,
@@ -37,6 +38,12 @@ pub enum StoreError {
     /// Nothing of lockstep's is in there.
     #[error("the database {at} has no tables of lockstep")]
     NoSchema {
+        /// The database.
+        at: String,
+    },
+    /// This role may not use the schema.
+    #[error("the database {at} has tables of lockstep that this role may not use")]
+    Closed {
         /// The database.
         at: String,
     },
@@ -61,7 +68,7 @@ pub enum StoreError {
         known: i32,
     },
     /// It was there, and is away.
-    #[error("the store {at} is away: {why}")]
+    #[error("the database {at} is unavailable: {why}")]
     Away {
         /// The database.
         at: String,
@@ -69,7 +76,7 @@ pub enum StoreError {
         why: String,
     },
     /// It refuses what it was asked to do.
-    #[error("the store {at} refuses: {why}")]
+    #[error("the database {at} refuses: {why}")]
     Refused {
         /// The database.
         at: String,
@@ -77,10 +84,10 @@ pub enum StoreError {
         why: String,
     },
     /// There is no such run, or none that this role sees.
-    #[error("there is no run {0:?} in the store")]
+    #[error("there is no run {0:?} in the database")]
     NoSuchRun(String),
     /// Somebody has the run.
-    #[error("{run} is in use by {by}")]
+    #[error("{run} is in use by {by}", by = told(by))]
     InUse {
         /// The run.
         run: String,
@@ -88,7 +95,7 @@ pub enum StoreError {
         by: String,
     },
     /// Somebody took the run up while this process had it.
-    #[error("{run} was taken up by {by}")]
+    #[error("{run} was taken up by process {by}", by = told(by))]
     TakenUp {
         /// The run.
         run: String,
@@ -97,7 +104,7 @@ pub enum StoreError {
     },
     /// The copy on this machine has records that the store lacks.
     #[error(
-        "the copy of {run} on this machine has {here} records, and the store has {there}: it was set back to an older state"
+        "the copy of {run} on this machine ({here} records) has records that the database ({there}) lacks: the database was set back to an older state"
     )]
     SetBack {
         /// The run.
@@ -109,9 +116,6 @@ pub enum StoreError {
         /// Records of the store.
         there: usize,
     },
-    /// Somebody else is starting a rollout.
-    #[error("another rollout is being started")]
-    Claimed,
     /// The copy on this machine can't be read or written.
     #[error(transparent)]
     Copy(#[from] FileError),

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 use tokio::runtime::{Builder, Runtime};
@@ -13,7 +13,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, NoTls};
 
 use super::StoreError;
-use super::schema::{LOCKS, VERSION, state};
+use super::rows::{locked, unlock};
+use super::schema::{Found, VERSION, found};
 use super::url::{CONNECT, Way};
 
 /// How long an answer may take. The server gives up before.
@@ -26,21 +27,36 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// The pauses between tries, until they have taken too long.
+/// What the server does for a session: it notices within 25 s that a machine is gone, and lets go of what that one had, whether
+/// it was waiting for that machine or sending to it. What isn't on disk in the database isn't written down.
+const SESSION: &str = "
+    set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3;
+    set tcp_user_timeout = 25000; set statement_timeout = 60000;
+    select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'";
+
+/// The pauses between tries, until they have taken too long with all that was tried.
 #[derive(Default)]
 pub(crate) struct Pauses {
     tries: u32,
-    waited: Duration,
+    since: Option<Instant>,
 }
 
-impl Iterator for Pauses {
-    type Item = Duration;
+impl Pauses {
+    /// Something is tried.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a database is waited for in real time, by simulated clusters' runs too"
+    )]
+    pub(crate) fn trying(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
 
-    fn next(&mut self) -> Option<Duration> {
+    /// It failed. None where it was tried for long enough.
+    pub(crate) fn pause(&mut self) -> Option<Duration> {
         let pause = PAUSE.saturating_mul(1 << self.tries.min(8)).min(LONGEST);
         self.tries += 1;
-        self.waited += pause;
-        (self.waited <= PATIENCE).then_some(pause)
+        let taken = self.since?.elapsed() + pause;
+        (taken <= PATIENCE).then_some(pause)
     }
 }
 
@@ -93,14 +109,16 @@ impl Link {
     ) -> Result<T, StoreError> {
         let mut pauses = Pauses::default();
         loop {
+            pauses.trying();
             let why = match self.once(ask) {
                 Err(StoreError::Away { why, .. }) => why,
                 asked => return asked,
             };
-            let Some(pause) = pauses.next() else {
+            let Some(pause) = pauses.pause() else {
                 return Err(StoreError::Away { at: self.at(), why });
             };
-            tracing::warn!("the store {} is away ({why}); trying again", self.way.at);
+            let at = &self.way.at;
+            tracing::warn!("the database {at} is unavailable ({why}); trying again");
             self.runtime.block_on(async { sleep(pause).await });
         }
     }
@@ -129,9 +147,7 @@ impl Link {
         let asked = self.runtime.block_on(async {
             match select(pin!(timeout(ANSWER, ask(client))), driver).await {
                 Either::Left((Ok(answer), _)) => Ok(answer),
-                Either::Left((Err(_), _)) => {
-                    Err(format!("no answer within {} s", ANSWER.as_secs()))
-                }
+                Either::Left((Err(_), _)) => Err(silent()),
                 Either::Right((Err(error), _)) => Err(text(&error)),
                 Either::Right((Ok(()), _)) => Err("it closed the connection".to_owned()),
             }
@@ -149,6 +165,14 @@ impl Link {
             self.connected = None;
         }
         answer
+    }
+
+    /// Lets go of a lock. Without its connection nobody has it.
+    pub(super) fn release(&mut self, number: i32) {
+        self.locks.retain(|lock| lock.number != number);
+        if self.connected.is_some() {
+            let _ = self.answer(async |client| unlock(client, number).await);
+        }
     }
 
     /// Connects, unless there is a connection, to a database whose tables this lockstep knows.
@@ -220,30 +244,21 @@ impl Link {
     /// Looks at the tables, and takes again what this process had.
     fn ready(&mut self) -> Result<(), StoreError> {
         let (at, known) = (self.at(), VERSION);
-        match self.answer(state)? {
-            None => return Err(StoreError::NoSchema { at }),
-            Some(found) if found < known => return Err(StoreError::Older { at, found, known }),
-            Some(found) if found > known => return Err(StoreError::Newer { at, found, known }),
-            Some(_) => {}
+        match self.answer(found)? {
+            Found::Nothing => return Err(StoreError::NoSchema { at }),
+            Found::Closed => return Err(StoreError::Closed { at }),
+            Found::Version(found) if found < known => {
+                return Err(StoreError::Older { at, found, known });
+            }
+            Found::Version(found) if found > known => {
+                return Err(StoreError::Newer { at, found, known });
+            }
+            Found::Version(_) => {}
         }
-        // What isn't on disk in the database isn't written down.
-        self.answer(async |client| {
-            client
-                .execute(
-                    "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'",
-                    &[],
-                )
-                .await
-        })?;
+        self.answer(async |client| client.batch_execute(SESSION).await)?;
         for lock in self.locks.clone() {
             let free = self.answer(async |client| {
-                let row = client
-                    .query_one(
-                        "select pg_try_advisory_lock($1, $2)",
-                        &[&LOCKS, &lock.number],
-                    )
-                    .await?;
-                if row.get(0) {
+                if locked(client, lock.number).await? {
                     return Ok(true);
                 }
                 let Some((run, sitting)) = &lock.of else {
@@ -286,8 +301,12 @@ impl Link {
             why: text(&error),
         };
         self.runtime.block_on(async {
-            match select(pin!(ask(&mut client)), driver).await {
-                Either::Left((answer, _)) => answer.map_err(refused),
+            match select(pin!(timeout(ANSWER, ask(&mut client))), driver).await {
+                Either::Left((Ok(answer), _)) => answer.map_err(refused),
+                Either::Left((Err(_), _)) => Err(StoreError::Away {
+                    at: at.clone(),
+                    why: silent(),
+                }),
                 Either::Right((ended, _)) => Err(StoreError::Away {
                     at: at.clone(),
                     why: ended.err().map(|error| text(&error)).unwrap_or_default(),
@@ -295,6 +314,10 @@ impl Link {
             }
         })
     }
+}
+
+fn silent() -> String {
+    format!("no answer within {} s", ANSWER.as_secs())
 }
 
 /// Whether the connection is gone, or the server is going.
@@ -331,5 +354,22 @@ fn text(error: &Error) -> String {
         (Some(said), _) => said.message().to_owned(),
         (None, Some(source)) => source.to_string(),
         (None, None) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_tries_counts_as_that_of_pauses() {
+        let mut pauses = Pauses::default();
+        pauses.trying();
+        assert_eq!(pauses.pause(), Some(PAUSE));
+        assert_eq!(pauses.pause(), Some(PAUSE * 2));
+        // Each try of a server that is frozen takes as long as an answer may.
+        pauses.since = pauses.since.and_then(|since| since.checked_sub(PATIENCE));
+        pauses.trying();
+        assert_eq!(pauses.pause(), None);
     }
 }

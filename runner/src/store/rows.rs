@@ -66,7 +66,8 @@ pub(super) async fn index(client: &Client) -> Result<Index, Error> {
     Ok(rows.iter().map(listed).collect())
 }
 
-async fn locked(client: &Client, number: i32) -> Result<bool, Error> {
+/// Takes a lock, if nobody has it; whether it is ours.
+pub(super) async fn locked(client: &Client, number: i32) -> Result<bool, Error> {
     let lock = "select pg_try_advisory_lock($1, $2)";
     let row = client.query_one(lock, &[&LOCKS, &number]).await?;
     Ok(row.get(0))
@@ -90,7 +91,8 @@ pub(super) async fn begin(
     labels: &str,
     holder: &str,
 ) -> Result<Claimed, Error> {
-    let row = "insert into runs (id, labels) values ($1, $2::text::jsonb) on conflict do nothing";
+    let row =
+        "insert into runs (id, labels) values ($1, given($2::text::jsonb)) on conflict do nothing";
     client.execute(row, &[&id, &labels]).await?;
     let found = "select number, holder from runs where id = $1 and records = 0";
     let Some(row) = client.query_opt(found, &[&id]).await? else {
@@ -190,7 +192,7 @@ pub(super) async fn append(
     })
 }
 
-/// Lines of journals: those after the ones that each of the runs has here, in order.
+/// Lines of journals: the last one that each of the runs has here, and those after it, in order.
 pub(super) async fn lines(
     client: &Client,
     runs: &[String],
@@ -198,7 +200,7 @@ pub(super) async fn lines(
 ) -> Result<Vec<(String, String)>, Error> {
     let query = "
         select r.run, r.line from unnest($1::text[], $2::integer[]) h (run, have)
-        join records r on r.run = h.run and r.n > h.have order by r.run, r.n";
+        join records r on r.run = h.run and r.n >= h.have order by r.run, r.n";
     let rows = client.query(query, &[&runs, &have]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
@@ -256,28 +258,58 @@ pub(super) async fn put(
     Ok(row.map(|row| row.get(0)))
 }
 
-/// Where the events of a run begin that come after these bytes, and they themselves.
-pub(super) async fn events(client: &Client, id: &str, after: i64) -> Result<Vec<Vec<u8>>, Error> {
-    let query = "select content from events where run = $1 and start >= $2 order by start";
-    let rows = client.query(query, &[&id, &after]).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+/// Events of a run that were added together.
+pub(super) struct StoredEvents {
+    /// Where in the file they begin and end.
+    pub(super) start: u64,
+    pub(super) end: u64,
+    /// They themselves; none where the copy has all of them.
+    pub(super) content: Option<Vec<u8>>,
 }
 
-/// Adds to the events of a run, if it is still in this sitting.
+/// The events of a run from the last ones on that begin within these bytes, in order.
+pub(super) async fn events(
+    client: &Client,
+    id: &str,
+    have: i64,
+) -> Result<Vec<StoredEvents>, Error> {
+    let query = "
+        select start, e.end, case when e.end > $2 then content end
+        from (select *, start + length(content) as end from events where run = $1) e
+        where start >= coalesce((select max(start) from events where run = $1 and start < $2), 0) order by start";
+    let rows = client.query(query, &[&id, &have]).await?;
+    let at = |row: &Row, column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
+    let events = |row: &Row| StoredEvents {
+        start: at(row, 0),
+        end: at(row, 1),
+        content: row.get(2),
+    };
+    Ok(rows.iter().map(events).collect())
+}
+
+/// Adds to the events of a run, if it is still in this sitting. Returns where they end by now; none where it is not.
 pub(super) async fn add_events(
     client: &Client,
     (id, sitting): (&str, i64),
     start: i64,
     content: &[u8],
-) -> Result<(), Error> {
+) -> Result<Option<i64>, Error> {
     let add = "
         insert into events (run, start, content)
         select mine.id, $3, $4 from (select id from runs where id = $1 and sitting = $2 for share) mine
-        on conflict (run, start) do nothing";
-    client
-        .execute(add, &[&id, &sitting, &start, &content])
-        .await
-        .map(drop)
+        on conflict (run, start) do nothing returning start + length(content)";
+    let row = client
+        .query_opt(add, &[&id, &sitting, &start, &content])
+        .await?;
+    if let Some(row) = row {
+        return Ok(Some(row.get(0)));
+    }
+    // Where they are there already, only the answer was lost, and there may have been fewer of them then.
+    let end = "
+        select (select max(start + length(content)) from events where run = id) from runs
+        where id = $1 and sitting = $2";
+    let row = client.query_opt(end, &[&id, &sitting]).await?;
+    Ok(row.and_then(|row| row.get(0)))
 }
 
 /// Puts a file of a rollout's cluster in place, for whoever sees clusters with these labels.
@@ -288,7 +320,7 @@ pub(super) async fn attach(
     content: &[u8],
 ) -> Result<(), Error> {
     let put = "
-        insert into files (run, name, labels, content) values ($1, $2, $3::text::jsonb, $4)
+        insert into files (run, name, labels, content) values ($1, $2, given($3::text::jsonb), $4)
         on conflict (run, name) do update
         set version = files.version + 1, labels = excluded.labels, content = excluded.content";
     client

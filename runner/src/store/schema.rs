@@ -15,14 +15,28 @@ pub(super) const LOCKS: i32 = 0x6c6f_636b;
 /// The second key of the lock under which tables are changed.
 const CHANGE: i32 = -1;
 
-/// The version of the tables; none where there are none. From here on, names are those of our schema.
-pub(super) async fn state(client: &Client) -> Result<Option<i32>, Error> {
+/// What is in a database.
+pub(super) enum Found {
+    /// Tables of this version.
+    Version(i32),
+    /// None of our tables.
+    Nothing,
+    /// A schema of ours that this role may not use.
+    Closed,
+}
+
+/// What is in the database. From here on, names are those of our schema.
+pub(super) async fn found(client: &Client) -> Result<Found, Error> {
     client
         .batch_execute("set search_path to lockstep, pg_temp")
         .await?;
     match client.query_opt("select version from store", &[]).await {
-        Ok(row) => Ok(row.map(|row| row.get(0))),
-        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
+        Ok(row) => Ok(row.map_or(Found::Nothing, |row| Found::Version(row.get(0)))),
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+            let closed = "select from pg_catalog.pg_namespace where nspname = 'lockstep' and not has_schema_privilege(oid, 'usage')";
+            let closed = client.query_opt(closed, &[]).await?;
+            Ok(closed.map_or(Found::Nothing, |_| Found::Closed))
+        }
         Err(error) => Err(error),
     }
 }
@@ -31,6 +45,10 @@ pub(super) async fn state(client: &Client) -> Result<Option<i32>, Error> {
 pub(super) async fn init(client: &mut Client) -> Result<Option<i32>, Error> {
     // Nobody else is at it at the same time; and all of it is done, or nothing.
     let change = client.transaction().await?;
+    // What stands in the tables' functions means what PostgreSQL means by it.
+    change
+        .batch_execute("set local search_path to pg_catalog, pg_temp")
+        .await?;
     change
         .execute("select pg_advisory_xact_lock($1, $2)", &[&LOCKS, &CHANGE])
         .await?;

@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::StoreError;
-use super::copy::{self, Changed, Copy};
+use super::copy::{self, Changed, Copy, Lines};
 use super::link::{Link, Lock};
-use super::rows::{self, Appended, Attached, Claimed, Index};
-use crate::runs::names::holder;
+use super::rows::{self, Appended, Attached, Claimed, Index, StoredEvents};
+use crate::runs::names::{holder, is_name};
 
 /// What the thread is asked to do.
 pub(super) type Job = Box<dyn FnOnce(&mut Server) + Send>;
@@ -39,14 +39,15 @@ struct Had {
     id: String,
     sitting: i64,
     copy: Copy,
+    /// Its copy has been brought up to date, or filled anew. Nothing of what an earlier sitting left there is sent.
+    ready: bool,
 }
 
 /// A copy that lacks records.
 struct Behind {
     id: String,
     folder: PathBuf,
-    have: usize,
-    whole: u64,
+    have: Lines,
     /// Kept until it has them, unless the run is ours.
     _guard: Option<File>,
 }
@@ -81,8 +82,10 @@ impl Server {
             }
             if self.sent.elapsed() >= TICK {
                 for i in 0..self.had.len() {
-                    // It is tried again, and isn't what a run depends on.
-                    let _ = self.send(i, false);
+                    if self.had[i].ready {
+                        // It is tried again, and isn't what a run depends on.
+                        let _ = self.send(i, false);
+                    }
                 }
                 self.sent = Instant::now();
             }
@@ -101,7 +104,9 @@ impl Server {
         {
             return Ok(Arc::clone(index));
         }
-        let index = Arc::new(self.link.ask(&rows::index)?);
+        let mut index = self.link.ask(&rows::index)?;
+        index.retain(|id, _| is_name(id));
+        let index = Arc::new(index);
         self.index = Some((Instant::now(), Arc::clone(&index)));
         Ok(index)
     }
@@ -115,13 +120,24 @@ impl Server {
     ) -> Result<Option<(i32, i64)>, StoreError> {
         self.index = None;
         let holder = holder();
+        let behind = Behind {
+            id: id.to_owned(),
+            have: copy::lines(&folder)?,
+            folder: folder.clone(),
+            _guard: None,
+        };
         let begun = self
             .link
             .ask(&async |client| rows::begin(client, id, labels, &holder).await)?;
         let Claimed::Ours { number, sitting } = begun else {
             return Ok(None);
         };
-        self.have(number, id, sitting, Copy::of(folder));
+        // Records here are those of a run that the database lacks by now.
+        if behind.have.count > 0 {
+            self.link.release(number);
+            return Err(behind.set_back(0));
+        }
+        self.have(number, id, sitting, Copy::fresh(folder));
         Ok(Some((number, sitting)))
     }
 
@@ -161,6 +177,7 @@ impl Server {
             id: id.to_owned(),
             sitting,
             copy,
+            ready: false,
         });
     }
 
@@ -177,22 +194,22 @@ impl Server {
         self.index = None;
         let index = self.index()?;
         if let Some(listed) = index.get(&id) {
-            let (have, whole) = copy::lines(&folder)?;
-            if have > listed.records {
-                return Err(set_back(&id, &folder, have, listed.records));
-            }
-            self.fetch(&[Behind {
-                id: id.clone(),
+            let behind = Behind {
+                have: copy::lines(&folder)?,
+                id,
                 folder,
-                have,
-                whole,
                 _guard: None,
-            }])?;
+            };
+            if behind.have.count > listed.records {
+                return Err(behind.set_back(listed.records));
+            }
+            let fetched: Result<(), StoreError> = self.fetch(&[behind])?.into_iter().collect();
+            fetched?;
         }
-        let mut copy = std::mem::replace(&mut self.had[at].copy, Copy::of(PathBuf::new()));
-        let brought = self.bring_rest(&id, &mut copy, false);
-        self.had[at].copy = copy;
-        brought
+        let Had { id, copy, .. } = &mut self.had[at];
+        bring_rest(&mut self.link, id, copy, false)?;
+        self.had[at].ready = true;
+        Ok(())
     }
 
     /// Lets go of a run.
@@ -201,12 +218,11 @@ impl Server {
         let Some(at) = self.position(number) else {
             return;
         };
-        let _ = self.send(at, false);
+        if self.had[at].ready {
+            let _ = self.send(at, false);
+        }
         self.had.remove(at);
-        self.link.locks.retain(|lock| lock.number != number);
-        let _ = self
-            .link
-            .once(async |client| rows::unlock(client, number).await);
+        self.link.release(number);
     }
 
     /// Appends lines to the journal of a run that this process has. Of what is tried more than once, each line is there once.
@@ -219,6 +235,7 @@ impl Server {
         let Some(at) = self.position(number) else {
             return Err(StoreError::NoSuchRun(number.to_string()));
         };
+        self.had[at].ready = true;
         if let Some(world) = self.had[at].copy.changed_file(TWIN) {
             self.put(at, world)?;
         }
@@ -242,10 +259,11 @@ impl Server {
 
     /// Sends what a run has beside its journal.
     pub(super) fn publish(&mut self, number: i32, clusters: bool) -> Result<(), StoreError> {
-        match self.position(number) {
-            Some(at) => self.send(at, clusters),
-            None => Ok(()),
-        }
+        let Some(at) = self.position(number) else {
+            return Ok(());
+        };
+        self.had[at].ready = true;
+        self.send(at, clusters)
     }
 
     fn send(&mut self, at: usize, clusters: bool) -> Result<(), StoreError> {
@@ -253,13 +271,18 @@ impl Server {
         while let Some((start, events)) = self.had[at].copy.new_events(EVENTS) {
             let Had { id, sitting, .. } = &self.had[at];
             let from = i64::try_from(start).unwrap_or(i64::MAX);
-            self.link.once(async |client| {
+            let end = self.link.once(async |client| {
                 rows::add_events(client, (id, *sitting), from, &events).await
             })?;
-            self.had[at].copy.sent_events(events.len());
+            // Where it is somebody else's by now, the next append is told so.
+            let Some(end) = end else {
+                break;
+            };
+            let end = u64::try_from(end).unwrap_or(start);
+            self.had[at].copy.sent_events(end);
             sent = true;
         }
-        for file in self.had[at].copy.changed(clusters) {
+        for file in self.had[at].copy.changed(clusters)? {
             self.put(at, file)?;
             sent = true;
         }
@@ -287,51 +310,65 @@ impl Server {
         Ok(())
     }
 
-    /// Brings the journals of these runs up to date, as far as they are in this folder of runs.
+    /// Brings the journals of these runs up to date, as far as they are in this folder of runs. One that can't be is left as it
+    /// is: whoever looks at it alone is told why.
     pub(super) fn bring_journals(&mut self, runs: &Path, ids: &[String]) -> Result<(), StoreError> {
-        let index = self.index()?;
         let mut behind = Vec::new();
         for id in ids {
-            let folder = runs.join(id);
-            let lacks = |index: &Index| {
-                let listed = index.get(id)?;
-                (listed.bytes != copy::bytes(&folder)).then_some(listed.records)
-            };
-            if lacks(&index).is_none() {
-                continue;
+            match self.behind(runs, id) {
+                Ok(lacks) => behind.extend(lacks),
+                Err(StoreError::SetBack { .. } | StoreError::Copy(_)) => {}
+                Err(error) => return Err(error),
             }
-            let Some(guard) = copy::guard(&folder)? else {
-                continue;
-            };
-            let (have, whole) = copy::lines(&folder)?;
-            if lacks(&index).is_some_and(|records| have > records) {
-                // A process of this machine may have been at it until just now.
-                self.index = None;
-                let records = lacks(&*self.index()?);
-                if let Some(records) = records.filter(|records| have > *records) {
-                    return Err(set_back(id, &folder, have, records));
-                }
-            }
-            behind.push(Behind {
-                id: id.clone(),
-                folder,
-                have,
-                whole,
-                _guard: Some(guard),
-            });
             if behind.len() == TOGETHER {
-                self.fetch(&behind)?;
-                behind.clear();
+                self.fetch(&std::mem::take(&mut behind))?;
             }
         }
-        self.fetch(&behind)
+        self.fetch(&behind).map(drop)
     }
 
-    fn fetch(&mut self, behind: &[Behind]) -> Result<(), StoreError> {
-        if behind.is_empty() {
-            return Ok(());
+    /// Brings the journal of a run up to date, in this folder of runs.
+    pub(super) fn bring_journal(&mut self, runs: &Path, id: &str) -> Result<(), StoreError> {
+        let behind = self.behind(runs, id)?;
+        self.fetch(behind.as_slice())?.into_iter().collect()
+    }
+
+    /// What the copy of a run has, if it isn't what the store has.
+    fn behind(&mut self, runs: &Path, id: &str) -> Result<Option<Behind>, StoreError> {
+        let folder = runs.join(id);
+        let lacks = |index: &Index| {
+            let listed = index.get(id)?;
+            (listed.bytes != copy::bytes(&folder)).then_some(listed.records)
+        };
+        if lacks(&*self.index()?).is_none() {
+            return Ok(None);
         }
-        let have = |behind: &Behind| i32::try_from(behind.have).unwrap_or(i32::MAX);
+        let Some(guard) = copy::guard(&folder)? else {
+            return Ok(None);
+        };
+        let behind = Behind {
+            id: id.to_owned(),
+            have: copy::lines(&folder)?,
+            folder: folder.clone(),
+            _guard: Some(guard),
+        };
+        let ahead = |records: &usize| behind.have.count > *records;
+        if lacks(&*self.index()?).as_ref().is_some_and(ahead) {
+            // A process of this machine may have been at it until just now.
+            self.index = None;
+            if let Some(records) = lacks(&*self.index()?).filter(ahead) {
+                return Err(behind.set_back(records));
+            }
+        }
+        Ok(Some(behind))
+    }
+
+    /// Fetches what copies lack, and what became of each.
+    fn fetch(&mut self, behind: &[Behind]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        if behind.is_empty() {
+            return Ok(Vec::new());
+        }
+        let have = |behind: &Behind| i32::try_from(behind.have.count).unwrap_or(i32::MAX);
         let (ids, haves): (Vec<String>, Vec<i32>) =
             behind.iter().map(|b| (b.id.clone(), have(b))).unzip();
         let lines = self
@@ -341,12 +378,11 @@ impl Server {
         for (run, line) in lines {
             by_run.entry(run).or_default().push(line);
         }
-        for behind in behind {
-            if let Some(lines) = by_run.get(&behind.id) {
-                copy::add_lines(&behind.folder, behind.whole, lines)?;
-            }
-        }
-        Ok(())
+        let add = |behind: &Behind| {
+            let lines = by_run.get(&behind.id).map_or(&[][..], Vec::as_slice);
+            behind.add(lines)
+        };
+        Ok(behind.iter().map(add).collect())
     }
 
     /// Brings all of a run's copy up to date; of a rollout's clusters only where they are wanted.
@@ -356,35 +392,21 @@ impl Server {
         id: &str,
         clusters: bool,
     ) -> Result<(), StoreError> {
-        self.bring_journals(runs, std::slice::from_ref(&id.to_owned()))?;
+        self.bring_journal(runs, id)?;
         let folder = runs.join(id);
         let Some(_guard) = copy::guard(&folder)? else {
             return Ok(());
         };
-        self.bring_rest(id, &mut Copy::of(folder), clusters)
-    }
-
-    fn bring_rest(&mut self, id: &str, copy: &mut Copy, clusters: bool) -> Result<(), StoreError> {
-        let (names, versions) = copy.versions();
-        let files = self
-            .link
-            .ask(&async |client| rows::files(client, id, &names, &versions, clusters).await)?;
-        let after = i64::try_from(copy.known_events()).unwrap_or(i64::MAX);
-        let events = self
-            .link
-            .ask(&async |client| rows::events(client, id, after).await)?;
-        if files.is_empty() && events.is_empty() {
-            return Ok(());
-        }
-        copy.take_files(files)?;
-        copy.take_events(&events)?;
-        Ok(copy.save()?)
+        bring_rest(&mut self.link, id, &mut Copy::of(folder), clusters)
     }
 
     /// The runs of a cluster, the one that was last written to first.
     pub(super) fn newest_of(&mut self, cluster: &str) -> Result<Vec<String>, StoreError> {
-        self.link
-            .ask(&async |client| rows::newest_of(client, cluster).await)
+        let mut newest = self
+            .link
+            .ask(&async |client| rows::newest_of(client, cluster).await)?;
+        newest.retain(|id| is_name(id));
+        Ok(newest)
     }
 
     /// Puts a file of a rollout's cluster into the store.
@@ -431,16 +453,61 @@ impl Server {
 
     /// Lets others start a rollout.
     pub(super) fn disclaim(&mut self) {
-        self.link.locks.retain(|lock| lock.number != 0);
-        let _ = self.link.once(async |client| rows::unlock(client, 0).await);
+        self.link.release(0);
     }
 }
 
-fn set_back(run: &str, copy: &Path, here: usize, there: usize) -> StoreError {
-    StoreError::SetBack {
-        run: run.to_owned(),
-        copy: copy.to_owned(),
-        here,
-        there,
+impl Behind {
+    /// Adds the lines that the store has from the last one on that the copy has.
+    fn add(&self, lines: &[String]) -> Result<(), StoreError> {
+        let more = match &self.have.last {
+            // Without a journal it hasn't begun.
+            None if lines.is_empty() => return Ok(()),
+            None => lines,
+            Some(last) => match lines.split_first() {
+                Some((first, more)) if first == last => more,
+                _ => return Err(self.set_back(self.have.count + lines.len().saturating_sub(1))),
+            },
+        };
+        Ok(copy::add_lines(&self.folder, &self.have, more)?)
     }
+
+    /// The store, which has so many records, lacks some of the copy's.
+    fn set_back(&self, there: usize) -> StoreError {
+        StoreError::SetBack {
+            run: self.id.clone(),
+            copy: self.folder.clone(),
+            here: self.have.count,
+            there,
+        }
+    }
+}
+
+/// Brings what a copy has beside its journal up to date; of a rollout's clusters only where they are wanted.
+fn bring_rest(
+    link: &mut Link,
+    id: &str,
+    copy: &mut Copy,
+    clusters: bool,
+) -> Result<(), StoreError> {
+    let (names, versions) = copy.versions();
+    let files =
+        link.ask(&async |client| rows::files(client, id, &names, &versions, clusters).await)?;
+    let had = copy.known_events();
+    let mut events = fetch_events(link, id, had)?;
+    if !copy.continues(&events) {
+        events = fetch_events(link, id, 0)?;
+    }
+    let same = files.is_empty();
+    copy.take_files(files)?;
+    copy.take_events(events)?;
+    if same && copy.known_events() == had {
+        return Ok(());
+    }
+    Ok(copy.save()?)
+}
+
+fn fetch_events(link: &mut Link, id: &str, have: u64) -> Result<Vec<StoredEvents>, StoreError> {
+    let have = i64::try_from(have).unwrap_or(i64::MAX);
+    link.ask(&async |client| rows::events(client, id, have).await)
 }

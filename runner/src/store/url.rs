@@ -19,9 +19,6 @@ pub(super) const CONNECT: Duration = Duration::from_secs(10);
 /// How a URL begins.
 const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
 
-/// What the server does for a session: it notices within 25 s that a machine is gone, and lets go of what that one had.
-const SESSION: &str = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c statement_timeout=60s";
-
 /// How a database is reached.
 pub(super) struct Way {
     pub(super) config: Config,
@@ -67,7 +64,6 @@ impl Way {
                 SslMode::Disable
             })
             .application_name("lockstep")
-            .options(SESSION)
             .connect_timeout(CONNECT)
             .keepalives_idle(Duration::from_secs(10))
             .keepalives_interval(Duration::from_secs(5))

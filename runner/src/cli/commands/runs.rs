@@ -14,9 +14,10 @@ use crate::cli::print;
 use crate::cli::table::table;
 use crate::fleet::{Specs, cluster_of};
 use crate::journal::{History, JournalError};
-use crate::private;
+use crate::private::{self, Over, PRIVATE};
+use crate::runs::archive::{self, ArchiveError};
 use crate::runs::standing::{held, standing};
-use crate::runs::{Runs, RunsError, archive, is_job};
+use crate::runs::{Runs, RunsError, is_job};
 
 /// A run as it is listed. Its history isn't kept: there may be thousands.
 struct Row {
@@ -102,14 +103,13 @@ fn export(app: &App<'_>, args: &ExportArgs) -> Result<Exit, Fault> {
         archive::export(&runs, run, BufWriter::new(output.lock()))?;
         return Ok(Exit::Done);
     };
-    let made = private::file()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(file);
-    let made = made.map_err(|error| Fault::unwritten(file, error))?;
-    archive::export(&runs, run, BufWriter::new(made))?;
-    Ok(Exit::Done)
+    let written = private::place_filled(file, PRIVATE, Over::Anything, |to| {
+        archive::export(&runs, run, BufWriter::new(to))
+    });
+    match written {
+        Err(ArchiveError::Io { source, .. }) => Err(Fault::unwritten(file, source)),
+        written => Ok(written.map(|()| Exit::Done)?),
+    }
 }
 
 fn import(app: &App<'_>, args: &ImportArgs) -> Result<Exit, Fault> {
@@ -124,6 +124,9 @@ fn import(app: &App<'_>, args: &ImportArgs) -> Result<Exit, Fault> {
         spec.map(|spec| spec.labels).unwrap_or_default()
     };
     let imported = archive::import(&runs, BufReader::new(file), labels)?;
+    for rollout in imported.iter().filter(|run| !is_job(run)) {
+        Specs::of(&runs, rollout).label()?;
+    }
     if app.global.json {
         print::json(&json!({"imported": imported}));
     } else if imported.is_empty() {

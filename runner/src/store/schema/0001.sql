@@ -8,7 +8,8 @@ create table lockstep.store (
 );
 
 create table lockstep.runs (
-    id text primary key,
+    -- Each machine has its copy of the run in a folder of this name.
+    id text primary key check (id !~ '/' and id not in ('', '.', '..')),
     -- Its advisory lock.
     number integer generated always as identity unique,
     -- The labels of its cluster.
@@ -26,14 +27,14 @@ create table lockstep.runs (
 ) with (fillfactor = 50);
 
 create table lockstep.records (
-    run text not null references lockstep.runs,
+    run text not null references lockstep.runs on delete cascade,
     n integer not null,
     line text not null,
     primary key (run, n)
 );
 
 create table lockstep.events (
-    run text not null references lockstep.runs,
+    run text not null references lockstep.runs on delete cascade,
     -- Where in the file they begin.
     start bigint not null,
     content bytea not null,
@@ -41,8 +42,12 @@ create table lockstep.events (
 );
 
 create table lockstep.files (
-    run text not null references lockstep.runs,
-    name text not null,
+    run text not null references lockstep.runs on delete cascade,
+    -- Within the folder of the run, and none of the files that each machine writes there itself.
+    name text not null check (
+        name !~ '(^|/)[.]{0,2}(/|$)'
+        and split_part(name, '/', 1) not in ('journal.jsonl', 'events.jsonl', 'lock', 'copy.json')
+    ),
     version bigint not null default 1,
     executable boolean not null default false,
     -- Of a cluster's file in its rollout: the cluster's labels.
@@ -58,14 +63,32 @@ create table lockstep.readers (
     value text
 );
 
-create function lockstep.visible(owner text, labels jsonb) returns boolean language sql stable as $$
-    select exists (
-        select from pg_catalog.pg_roles r where r.rolname = owner and pg_catalog.pg_has_role(r.oid, 'member')
+-- Whether a role sees what has this owner and these labels. What stands here is parsed now: no operator or table of whoever asks
+-- takes the place of these. (A column would take a parameter's: none has the name of one.)
+create function lockstep.visible(who name, owner text, labels jsonb) returns boolean language sql stable
+    return exists (
+        select from pg_catalog.pg_roles r where r.rolname = owner and pg_catalog.pg_has_role(who, r.oid, 'member')
     ) or exists (
         select from lockstep.readers s join pg_catalog.pg_roles r on r.rolname = s.role
-        where pg_catalog.pg_has_role(r.oid, 'member') and (s.label is null or labels ->> s.label = s.value)
-    )
-$$;
+        where pg_catalog.pg_has_role(who, r.oid, 'member') and (s.label is null or labels ->> s.label = s.value)
+    );
+
+-- Whether a rollout's cluster is for a role to work on: the role sees the cluster, or all of the rollout. Beside that it tells
+-- nothing of what the role doesn't see.
+create function lockstep.entrusted(who name, rollout text, cluster text) returns boolean
+    language sql stable security definer
+    return exists (
+        select from lockstep.files f join lockstep.runs r on r.id = f.run
+        where f.run = rollout and f.name = 'clusters/' || cluster || '.json'
+        and (lockstep.visible(who, '', f.labels) or lockstep.visible(who, r.owner, r.labels))
+    );
+
+-- The labels that something gets which is written with these: by those alone that the writer was given, others see it.
+create function lockstep.given(labels jsonb) returns jsonb language sql stable
+    return case
+        when not pg_catalog.row_security_active('lockstep.runs') or lockstep.visible(current_user, '', labels) then labels
+        else '{}'
+    end;
 
 alter table lockstep.runs enable row level security;
 alter table lockstep.records enable row level security;
@@ -73,13 +96,27 @@ alter table lockstep.events enable row level security;
 alter table lockstep.files enable row level security;
 
 create policy seen on lockstep.runs
-    using (lockstep.visible(owner, labels));
+    using (lockstep.visible(current_user, owner, labels));
+create policy given on lockstep.runs as restrictive for insert
+    with check (labels = lockstep.given(labels));
+-- The runs of a rollout's clusters are ROLLOUT.CLUSTER, or ROLLOUT.CLUSTER+2.
+create policy begun on lockstep.runs as restrictive for insert with check (
+    position('.' in id) = 0
+    or lockstep.entrusted(current_user, split_part(id, '.', 1), substring(id from '^[^.]*[.]([^+]*)'))
+);
 create policy seen on lockstep.records
     using (exists (select from lockstep.runs r where r.id = run));
 create policy seen on lockstep.events
     using (exists (select from lockstep.runs r where r.id = run));
 create policy seen on lockstep.files
-    using (exists (select from lockstep.runs r where r.id = run) or lockstep.visible('', labels));
+    using (exists (select from lockstep.runs r where r.id = run));
+create policy given on lockstep.files as restrictive
+    using (true) with check (labels = lockstep.given(labels));
+create policy labeled on lockstep.files for select
+    using (lockstep.visible(current_user, '', labels));
+-- Whoever begins a cluster's run says why it couldn't be begun.
+create policy complained on lockstep.files
+    using (lockstep.entrusted(current_user, run, substring(name from '^clusters/(.*)[.](?:log|refused)$')));
 -- What was approved counts for the runs of all regions, whoever approved it.
 create policy approved on lockstep.files for select
     using (name = 'clusters/plans.approved');
