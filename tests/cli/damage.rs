@@ -186,3 +186,21 @@ fn the_folder_of_a_run_lasts_as_long_as_what_is_in_it() {
         );
     }
 }
+
+#[test]
+fn a_name_that_is_no_runs_makes_nothing_anywhere() {
+    let desk = Desk::new();
+    let update = ["update", "--cluster", "twin:1", "--yes", "--quiet"];
+    let _ = desk.run(&update).exits(0);
+    fs::create_dir(desk.path("elsewhere")).unwrap();
+    let elsewhere = desk.path("elsewhere").display().to_string();
+    for command in ["resume", "show", "abort", "watch", "report"] {
+        for name in ["", ".", "..", "../runs/update-1", "update-1/", &elsewhere] {
+            let said = desk.run(&[command, name]);
+            assert_eq!(said.code, Some(2), "{command} {name:?}: {}", said.stderr);
+        }
+    }
+    for lock in ["state/lock", "state/runs/lock", "elsewhere/lock"] {
+        assert!(!desk.path(lock).exists(), "{lock}");
+    }
+}

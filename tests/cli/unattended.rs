@@ -1,5 +1,6 @@
 //! Rollouts whose process ends where there is nothing to do but wait, and is begun again by a timer.
 
+use std::fs::{self, File};
 use std::process::Stdio;
 
 use jiff::{Timestamp, ToSpan};
@@ -121,4 +122,16 @@ fn a_timer_leaves_what_waits_for_a_person() {
     let before = journal();
     assert_eq!(desk.run(&["fleet", "continue", "--due"]).exits(0), "");
     assert_eq!(journal(), before);
+}
+
+#[test]
+fn a_rollout_does_not_wait_for_another_start_forever() {
+    let desk = desk(&fleet(&["paris"], "", &[]));
+    fs::create_dir(desk.path("state")).unwrap();
+    let lock = File::create(desk.path("state/rollouts.lock")).unwrap();
+    lock.lock().unwrap();
+    let said = desk.run(&["fleet", "rollout", "update"]);
+    assert_eq!(said.code, Some(6), "{}", said.stderr);
+    let why = "another rollout is being started";
+    assert!(said.stderr.contains(why), "{}", said.stderr);
 }

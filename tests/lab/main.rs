@@ -2,8 +2,10 @@
 
 mod alertmanager;
 mod browser;
+mod copies;
 mod disk;
 mod displays;
+mod grants;
 mod guide;
 mod holds;
 mod links;

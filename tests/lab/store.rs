@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 use std::time::Duration;
 
 use lockstep::store::{Had, Store, StoreError};
@@ -14,14 +13,14 @@ use lockstep_tests::receiver::{Manner, Receiver, SECRET};
 use serde_json::json;
 
 /// A server with the tables.
-fn ready() -> Postgres {
+pub(crate) fn ready() -> Postgres {
     let server = Postgres::begin();
     Store::init(&server.url("lockstep")).unwrap();
     server
 }
 
 /// A playbook of three steps in real time, each of which writes its name down; the second one waits for the file `go`.
-fn site(desk: &Desk) {
+pub(crate) fn site(desk: &Desk) {
     let text = "return { api = 1, run = function(cluster)
         for _, name in ipairs { 'one', 'two', 'three' } do
             section(name, function() mark.set { member = cluster.members[1], name = name } end)
@@ -47,7 +46,7 @@ fn site(desk: &Desk) {
     write(&desk.path("marks"), "");
 }
 
-fn marks(desk: &Desk) -> Vec<String> {
+pub(crate) fn marks(desk: &Desk) -> Vec<String> {
     let marks = read(&desk.path("marks"));
     marks.lines().map(str::to_owned).collect()
 }
@@ -60,7 +59,7 @@ fn done(server: &Postgres, run: &str) -> String {
     ))
 }
 
-const RUN: &[&str] = &["run", "site.lua", "--cluster", "twin:1", "--quiet"];
+pub(crate) const RUN: &[&str] = &["run", "site.lua", "--cluster", "twin:1", "--quiet"];
 
 #[test]
 fn a_run_killed_on_one_machine_continues_on_another() {
@@ -73,6 +72,9 @@ fn a_run_killed_on_one_machine_continues_on_another() {
     assert_eq!(b.json(&["runs", "--json"])[0]["state"], "running");
     let taken = b.run(&["resume", "site-1"]);
     assert_eq!(taken.code, Some(6), "{}", taken.stderr);
+    let by = "in use by another process: ";
+    assert!(taken.stderr.contains(by), "{}", taken.stderr);
+    assert!(taken.stderr.contains(" on "), "{}", taken.stderr);
     process.signal("-KILL");
     assert_eq!(process.ends().code, None);
     wait_until("the lock outlives its process", || {
@@ -119,6 +121,12 @@ fn a_process_that_was_displaced_records_nothing_more() {
     assert_eq!(marks(&desk), ["one", "two", "two", "three"]);
     assert_eq!(done(&server, "site-1"), "3 3");
     assert_eq!(a.json(&["runs", "--json"])[0]["state"], "done");
+    for machine in [&a, &b] {
+        let _ = machine.run(&["show", "site-1"]).exits(0);
+    }
+    for file in ["journal.jsonl", "events.jsonl"] {
+        assert_eq!(a.copy("site-1", file), b.copy("site-1", file), "{file}");
+    }
 }
 
 /// Somebody who believes to have the run, and what they believe to be in its journal.
@@ -197,14 +205,14 @@ fn no_order_of_takeovers_writes_a_record_twice() {
     }
 }
 
-const FLEET: &str = "name = \"stores\"\n\n[executor.default]\nkind = \"local\"\nlimit = 3\n\n\
+pub(crate) const FLEET: &str = "name = \"stores\"\n\n[executor.default]\nkind = \"local\"\nlimit = 3\n\n\
     [[clusters]]\nname = \"berlin\"\nfile = \"twin:1\"\nyes = true\nlabels = { country = \"de\" }\n\n\
     [[clusters]]\nname = \"bonn\"\nfile = \"twin:1\"\nyes = true\nlabels = { country = \"de\" }\n\n\
     [[clusters]]\nname = \"paris\"\nfile = \"twin:1\"\nyes = true\nlabels = { country = \"fr\" }\n\n\
     [[clusters]]\nname = \"lyon\"\nfile = \"twin:1\"\nyes = true\nlabels = { country = \"fr\" }\n\n\
     [[rollout.rings]]\nname = \"all\"\nlimit = 2\n";
 
-fn states(machine: &Machine<'_>) -> Vec<(String, String)> {
+pub(crate) fn states(machine: &Machine<'_>) -> Vec<(String, String)> {
     let runs = machine.json(&["runs", "--all", "--json"]);
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let state = |run: &serde_json::Value| (text(&run["run"]), text(&run["state"]));
@@ -288,129 +296,6 @@ fn a_job_on_another_machine_begins_from_the_database() {
     );
 }
 
-/// What the book tells whoever keeps the database to type for a region's operators.
-const REGION: &str = "
-    create role region_de login;
-    grant usage on schema lockstep to region_de;
-    grant select on lockstep.store, lockstep.readers to region_de;
-    grant select, insert, update on lockstep.runs, lockstep.files to region_de;
-    grant select, insert on lockstep.records, lockstep.events to region_de;
-    grant delete on lockstep.files, lockstep.events to region_de;
-    insert into lockstep.readers values ('region_de', 'country', 'de')";
-
-#[test]
-fn a_regions_operators_see_their_clusters_runs() {
-    let (server, desk) = (ready(), Desk::new());
-    write(
-        &desk.path("fleet.toml"),
-        &FLEET.replacen("twin:1", "twin:3", 1).replacen(
-            "labels",
-            "faults = [\"refresh-fails:microovn,micro02\"]\nlabels",
-            1,
-        ),
-    );
-    server.sql(REGION);
-    let book = read(&lockstep_tests::root().join("docs/fleets.md"));
-    let lines = REGION.lines().map(|line| line.trim().trim_end_matches(';'));
-    for line in lines.filter(|line| !line.is_empty()) {
-        assert!(book.contains(line), "the book lacks: {line}");
-    }
-    let all = server.machine(&desk, "a", "lockstep");
-    let _ = all.run(&["fleet", "rollout", "update", "--quiet"]).exits(4);
-    let begun = states(&all);
-    assert!(begun.iter().any(|(run, _)| run == "rollout-1"), "{begun:?}");
-    let region = server.machine(&desk, "b", "region_de");
-    let seen = states(&region);
-    assert!(!seen.is_empty());
-    assert!(
-        seen.iter()
-            .all(|(run, _)| run == "rollout-1.berlin" || run == "rollout-1.bonn"),
-        "{seen:?}"
-    );
-    let missing = region.run(&["show", "rollout-1"]);
-    assert_eq!(missing.code, Some(2), "{}", missing.stderr);
-    // What they see they can continue.
-    let _ = region
-        .run(&["resume", "rollout-1.berlin", "--mend", "--quiet"])
-        .exits(0);
-    assert_eq!(
-        all.json(&["show", "rollout-1.berlin", "--json"])["state"],
-        "done"
-    );
-    // What they begin is theirs, and those who have the tables see it as well.
-    let own = ["update", "--cluster", "twin:3", "--quiet"];
-    let _ = region.run(&own).exits(0);
-    for machine in [&region, &all] {
-        let seen = states(machine);
-        assert!(seen.iter().any(|(run, _)| run == "update-1"), "{seen:?}");
-    }
-    server.sql("delete from lockstep.readers");
-    assert_eq!(states(&region).len(), 1, "{:?}", states(&region));
-}
-
-#[test]
-fn a_regions_machine_begins_what_somebody_else_approved() {
-    let (server, desk) = (ready(), Desk::new());
-    let approved = FLEET.replace("limit = 2", "limit = 2\napprove_plans = true");
-    write(&desk.path("fleet.toml"), &approved);
-    server.sql(REGION);
-    let all = server.machine(&desk, "a", "lockstep");
-    let _ = all.run(&["fleet", "rollout", "update", "--quiet"]).exits(4);
-    let region = server.machine(&desk, "b", "region_de");
-    let exec = ["fleet", "exec", "rollout-1.berlin"];
-    assert_eq!(region.json(&exec)["state"], "refused");
-    let plans = all.json(&["fleet", "plan", "update", "--json"]);
-    let plan = plans["plans"][0]["plan"].as_str().unwrap();
-    let approve = ["fleet", "approve", plan, "-r", "rollout-1"];
-    // Whoever doesn't see the rollout approves nothing for it.
-    assert_eq!(region.run(&approve).code, Some(2));
-    assert_eq!(region.json(&exec)["state"], "refused");
-    let _ = all.run(&approve).exits(0);
-    assert_eq!(region.json(&exec)["state"], "done");
-}
-
-#[test]
-fn an_exported_run_is_the_same_wherever_it_goes() {
-    let (server, desk) = (ready(), Desk::new());
-    let [a, b] = ["a", "b"].map(|name| server.machine(&desk, name, "lockstep"));
-    let export = |mut command: Command| {
-        let output = command.output().unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        output.stdout
-    };
-    // From a folder to the database, and from there to another folder.
-    let _ = desk
-        .run(&["update", "--cluster", "twin:3", "--quiet"])
-        .exits(0);
-    let first = export(desk.command(&["runs", "export", "update-1"]));
-    fs::write(desk.path("first.tar"), &first).unwrap();
-    let _ = a.run(&["runs", "import", "first.tar"]).exits(0);
-    assert_eq!(export(b.command(&["runs", "export", "update-1"])), first);
-    let again = a.run(&["runs", "import", "first.tar"]).exits(0);
-    assert!(again.contains("nothing is new"), "{again}");
-    assert_eq!(b.json(&["show", "update-1", "--json"])["state"], "done");
-    // Another run of that name is left alone.
-    let other = Desk::new();
-    let _ = other.run(&["update", "--cluster", "twin:1", "--yes", "--quiet"]);
-    fs::copy(desk.path("first.tar"), other.path("first.tar")).unwrap();
-    let refused = other.run(&["runs", "import", "first.tar"]);
-    assert_eq!(refused.code, Some(2));
-    assert!(refused.stderr.contains("differs"), "{}", refused.stderr);
-    // What isn't one, or was changed, is refused.
-    let mut damaged = first.clone();
-    let at = damaged.len() / 2;
-    damaged[at] ^= 1;
-    fs::write(desk.path("damaged.tar"), &damaged).unwrap();
-    let refused = a.run(&["runs", "import", "damaged.tar"]);
-    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
-    write(&desk.path("no.tar"), "no archive");
-    assert_ne!(a.run(&["runs", "import", "no.tar"]).code, Some(0));
-}
-
 #[test]
 fn a_store_that_cannot_be_used_is_one_clear_error() {
     let (server, desk) = (Postgres::begin(), Desk::new());
@@ -481,7 +366,11 @@ fn a_store_that_cannot_be_used_is_one_clear_error() {
     let _ = verified.run(&["runs"]).exits(0);
     let false_name = said(&tls("127.0.0.1"), 7);
     assert!(false_name.contains("certificate"), "{false_name}");
-    // Tables of another lockstep.
+    // Tables that a role may not use, and those of another lockstep.
+    server.sql("create role stranger login");
+    let closed = said(&server.url("stranger"), 7);
+    assert!(closed.contains("this role may not use"), "{closed}");
+    assert!(closed.contains("grant usage on schema"), "{closed}");
     server.sql("update lockstep.store set version = version + 1");
     let newer = said(&url, 7);
     assert!(newer.contains("or a newer one"), "{newer}");

@@ -141,12 +141,16 @@ impl Postgres {
     }
 
     fn psql(&self, database: &str) -> Command {
+        self.psql_as("lockstep", database)
+    }
+
+    fn psql_as(&self, role: &str, database: &str) -> Command {
         let mut psql = Command::new("psql");
         psql.args([
             "-h",
             "127.0.0.1",
             "-U",
-            "lockstep",
+            role,
             "-X",
             "-qAt",
             "-v",
@@ -168,6 +172,16 @@ impl Postgres {
     /// Where it refuses.
     pub fn sql(&self, sql: &str) -> String {
         self.sql_in("lockstep", sql).trim().to_owned()
+    }
+
+    /// What becomes of a role that tries something.
+    ///
+    /// # Panics
+    /// Where `psql` can't be started.
+    #[must_use]
+    pub fn tried(&self, role: &str, sql: &str) -> Ran {
+        let mut psql = self.psql_as(role, "lockstep");
+        Ran::of(psql.args(["-c", sql]).output().unwrap())
     }
 
     /// The URL of its database for a role.
