@@ -30,7 +30,7 @@ end
 local function take(ring, hook)
 	-- How long a run of this ring takes, as far as is known: what is begun has to fit into the rest of its window.
 	local longest = 0
-	local function one(entry, _, room)
+	local function one(entry, _, waits)
 		local w = entry.window
 		local event = { ring = ring.name, cluster = entry.name, labels = entry.labels or {} }
 		local run
@@ -50,9 +50,9 @@ local function take(ring, hook)
 					not_on = w.not_on,
 					room = longest > 0 and longest .. "s" or nil,
 				}
-				time.window(w)
-				-- Others may have failed meanwhile.
-				room()
+				waits(function()
+					time.window(w)
+				end)
 			end
 			local before = try(hook, "before_cluster", event)
 			run = cluster.run {

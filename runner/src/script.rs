@@ -76,6 +76,8 @@ struct Strand {
     thread: Thread,
     parent: Option<(usize, usize)>,
     fork: Option<Fork>,
+    /// It waits for something without one of the places of the fork that it is of.
+    aside: bool,
 }
 
 /// The strands that another one waits for.
@@ -84,6 +86,11 @@ struct Fork {
     body: Function,
     started: usize,
     results: Vec<Option<Table>>,
+    /// Strands that are neither done nor aside, and how many there may be.
+    busy: usize,
+    limit: usize,
+    /// Strands that were aside and want a place again.
+    returning: VecDeque<usize>,
 }
 
 /// A strand that waits for a step.
@@ -209,6 +216,7 @@ impl Script {
             thread,
             parent,
             fork: None,
+            aside: false,
         });
         self.shared.borrow_mut().strands.push(StrandState {
             scope,
@@ -340,11 +348,59 @@ impl Script {
                     body,
                     started: 0,
                     results,
+                    busy: 0,
+                    limit,
+                    returning: VecDeque::new(),
                 });
-                (0..limit).try_for_each(|_| self.start_next(id))
+                self.fill(id)
+            }
+            Some("aside") => {
+                self.wake(id, Vec::new());
+                let Some((parent, _)) = self.strands[id].parent else {
+                    return Ok(());
+                };
+                self.strands[id].aside = true;
+                self.leave(parent)
+            }
+            Some("back") => {
+                let Some((parent, _)) = self.strands[id].parent else {
+                    self.wake(id, Vec::new());
+                    return Ok(());
+                };
+                if let Some(fork) = &mut self.strands[parent].fork {
+                    fork.returning.push_back(id);
+                }
+                self.fill(parent)
             }
             other => Err(mlua::Error::runtime(format!("a strand yielded {other:?}"))),
         }
+    }
+
+    /// A strand of a fork has left its place.
+    fn leave(&mut self, parent: usize) -> mlua::Result<()> {
+        if let Some(fork) = &mut self.strands[parent].fork {
+            fork.busy -= 1;
+        }
+        self.fill(parent)
+    }
+
+    /// Gives the free places of a fork to those who had one before, and then to new strands.
+    fn fill(&mut self, parent: usize) -> mlua::Result<()> {
+        while let Some(fork) = &mut self.strands[parent].fork
+            && fork.busy < fork.limit
+        {
+            if let Some(strand) = fork.returning.pop_front() {
+                fork.busy += 1;
+                self.strands[strand].aside = false;
+                self.wake(strand, Vec::new());
+            } else if fork.started < fork.labels.len() {
+                fork.busy += 1;
+                self.start_next(parent)?;
+            } else {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Starts the next strand of a fork, if one is left.
@@ -378,12 +434,13 @@ impl Script {
         let result = self.lua.create_table()?;
         result.raw_set("ok", ok)?;
         result.raw_set(if ok { "value" } else { "error" }, value)?;
+        let aside = self.strands[id].aside;
         let Some(fork) = &mut self.strands[parent].fork else {
             return Ok(());
         };
         fork.results[number] = Some(result);
         if fork.results.iter().any(Option::is_none) {
-            return self.start_next(parent);
+            return if aside { Ok(()) } else { self.leave(parent) };
         }
         let results = self
             .lua

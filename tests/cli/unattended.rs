@@ -89,6 +89,23 @@ fn a_window_is_waited_for_without_a_process() {
 }
 
 #[test]
+fn who_waits_for_a_window_has_no_place_in_its_ring() {
+    let now = Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    let at = |hours: i64| now.checked_add(hours.hours()).unwrap().strftime("%H:%M");
+    let text = fleet(&["paris", "rome"], "limit = 1", &[]).replacen(
+        "labels = { tier = \"2\" }",
+        "labels = { tier = \"2\" }\nwindow = \"night\"",
+        1,
+    );
+    let hours = format!("{}-{}", at(2), at(3));
+    let (desk, _) = begun(&(text + &format!("\n[windows.night]\nhours = {hours:?}\n")));
+    assert_eq!(
+        states(&desk),
+        json!({"berlin": "done", "paris": null, "rome": "done"})
+    );
+}
+
+#[test]
 fn a_timer_leaves_what_waits_for_a_person() {
     // Paused by somebody while no process was there.
     let (desk, until) = begun(&soaking("1s", ""));

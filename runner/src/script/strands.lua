@@ -1,7 +1,7 @@
 -- Strands: what runs side by side, in batches, or in a window that slides.
 local host, of = ...
 
-local yield, unpack, raw_format, raw_tostring = coroutine.yield, table.unpack, string.format, tostring
+local yield, unpack, raw_format, raw_tostring, raw_pcall = coroutine.yield, table.unpack, string.format, tostring, pcall
 local check_cancelled, check_count, check_function = of.check_cancelled, of.check_count, of.check_function
 local check_options, labels_of, may_wait = of.check_options, of.labels_of, of.may_wait
 local scoped, try, record = of.scoped, of.try, of.failure
@@ -106,7 +106,8 @@ end
 
 -- Sliding: one more is begun whenever one has ended. Failures are data, and counted before each start; once they are more than
 -- the budget, nothing more is begun, and `over` has the last word when those under way have ended: it gets the failures and
--- returns those that still count. An item that waits before it begins calls `room`, its third argument, when it has waited.
+-- returns those that still count. An item that has to wait before it begins does so in `waits`, its third argument: others have its
+-- place meanwhile.
 function strands.window(list, fn, options)
 	options = check_options("window", options, { limit = true, budget = true, over = true })
 	check_count("window", "limit", options.limit, 1)
@@ -128,9 +129,19 @@ function strands.window(list, fn, options)
 				error("no more is begun", 0)
 			end
 		end
+		local function waits(until_then)
+			check_function("waits", until_then)
+			yield "aside"
+			local ended, why = raw_pcall(until_then)
+			yield "back"
+			if not ended then
+				error(why, 0)
+			end
+			room()
+		end
 		local result = try(function()
 			room()
-			return fn(list[i], i, room)
+			return fn(list[i], i, waits)
 		end)
 		if put_back[i] then
 			put_back[i] = nil

@@ -259,6 +259,26 @@ fn a_window_continues_once_its_failures_count_no_more() {
 }
 
 #[test]
+fn what_waits_in_a_window_has_none_of_its_places() {
+    let body = r#"
+        local busy, most = 0, 0
+        local r = window({ "m1", "m2", "m3" }, function(m, _, waits)
+            waits(function() demo.act { member = m, n = 1 } end)
+            busy = busy + 1
+            most = math.max(most, busy)
+            demo.act { member = m, n = 2 }
+            busy = busy - 1
+        end, { limit = 1, budget = 1 })
+        return { r[1].ok, r[2].error.message, r[3].ok, most }
+    "#;
+    let (trace, outcome) = play(load(body).unwrap(), m2_fails);
+    // All wait at once; one after the other goes on, and one that failed while it waited had no place to leave.
+    let asked = |text: &str| trace.iter().position(|line| line.contains(text)).unwrap();
+    assert!(asked("m3/demo.act#1") < asked("m1/demo.act#2"), "{trace:?}");
+    assert_eq!(outcome.unwrap(), json!([true, "it broke", true, 1]));
+}
+
+#[test]
 fn failures_are_data_inside_try_and_pcall_and_in_their_forks() {
     let body = r#"
         local r = try(demo.act, { member = "m2" })
