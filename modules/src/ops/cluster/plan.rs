@@ -38,9 +38,13 @@ impl Op for Plan {
     type Out = Planned;
 
     fn summary(out: &Planned) -> String {
-        match out.changes {
+        let changes = match out.changes {
             1 => "1 change".to_owned(),
             n => format!("{n} changes"),
+        };
+        match out.whole {
+            true => changes,
+            false => format!("{changes}, and what then is not known"),
         }
     }
 
