@@ -24,7 +24,7 @@ pub use check::{FleetCheck, FleetReport};
 pub(crate) use due::due;
 pub use executor::ExecutorConfig;
 pub use file::{Fleet, FleetCluster, FleetError};
-pub use jobs::{Described, Jobs};
+pub use jobs::{Described, Jobs, Stop};
 pub(crate) use look::{cluster_of, job};
 pub use progress::{ClusterProgress, Progress, ProgressError, RingProgress, rollout_of};
 pub use rings::{Entry, Ring, Rollout};

@@ -195,6 +195,16 @@ fn a_job_of_a_program_is_described_and_stopped() {
 }
 
 #[test]
+fn a_cluster_without_a_job_is_not_asked_to_stop() {
+    for desk in [scheduled, desk] {
+        let desk = desk(&fleet(&["paris"], "", &["refresh-fails:microovn,micro02"]));
+        let _ = desk.run(&["fleet", "rollout", "update"]).exits(4);
+        let out = desk.run(&["fleet", "stop", "paris"]).exits(0);
+        assert_eq!(out, "rollout-1.paris is not running\n");
+    }
+}
+
+#[test]
 fn what_is_in_no_rollout_is_neither_described_nor_stopped() {
     let desk = desk(&alone(&[]));
     let _ = desk.run(&["fleet", "rollout", "update"]).exits(0);

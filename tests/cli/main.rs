@@ -22,6 +22,7 @@ mod notify;
 mod op;
 mod overview;
 mod plan;
+mod receivers;
 mod report;
 mod rings;
 mod secrets;

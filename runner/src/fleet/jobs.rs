@@ -56,6 +56,17 @@ pub struct Described {
     pub log: String,
 }
 
+/// What became of a job that was to be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Its scheduler was asked to.
+    Asked,
+    /// Its scheduler has none.
+    NoJob,
+    /// It is a process of this machine, which its run's lock names. Nothing was done.
+    Here,
+}
+
 impl Jobs {
     /// The jobs of a rollout, whose run has the name `id`. `notify` is who gets to know what they come to, `machines` the way to
     /// the machines beside the clusters, if there are any.
@@ -199,15 +210,20 @@ impl Jobs {
         ))
     }
 
-    /// Asks the job of a cluster to stop, which interrupts its run. Whether it was one of this machine's processes, for which
-    /// nothing was done.
+    /// Asks the job of a cluster to stop, which interrupts its run.
     ///
     /// # Errors
     /// Where its executor can't be asked.
-    pub async fn stop(&self, cluster: &str) -> Result<bool, ContactError> {
+    pub async fn stop(&self, cluster: &str) -> Result<Stop, ContactError> {
         let (_, executor, submission) = self.submitted(cluster)?;
+        if executor.is_here() {
+            return Ok(Stop::Here);
+        }
+        if !executor.has(&submission).await? {
+            return Ok(Stop::NoJob);
+        }
         executor.stop(&submission).await?;
-        Ok(executor.is_here())
+        Ok(Stop::Asked)
     }
 
     /// The job of a cluster, as its executor knows it.

@@ -21,7 +21,7 @@ use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::clock;
 use crate::config::Notify;
-use crate::fleet::{self, Approval, Jobs, Skip, Spec, Specs, job};
+use crate::fleet::{self, Approval, Jobs, Skip, Spec, Specs, Stop, job};
 use crate::notify;
 use crate::plan::DIGITS;
 use crate::runs::{Runs, host};
@@ -341,9 +341,15 @@ pub(crate) fn stop(app: &App<'_>, args: &StopArgs) -> Result<Exit, Fault> {
             say(app, &json!({"cluster": cluster, "state": state}), &text);
             continue;
         }
-        let here = runtime.block_on(jobs.stop(cluster));
-        let here = here.map_err(|error| Fault::new(Exit::Failed, format!("{cluster}: {error}")))?;
-        if here && !interrupt(&runs, &run)? {
+        let stopped = runtime.block_on(jobs.stop(cluster));
+        let stopped =
+            stopped.map_err(|error| Fault::new(Exit::Failed, format!("{cluster}: {error}")))?;
+        let stopping = match stopped {
+            Stop::Asked => true,
+            Stop::NoJob => false,
+            Stop::Here => interrupt(&runs, &run)?,
+        };
+        if !stopping {
             let text = format!("{run} is not running");
             say(app, &json!({"cluster": cluster, "state": state}), &text);
             continue;
