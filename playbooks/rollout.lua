@@ -25,6 +25,37 @@ local function of(failures, names)
 	return left
 end
 
+-- The names of clusters.
+local function names(clusters)
+	local all = {}
+	for i, entry in ipairs(clusters) do
+		all[i] = entry.name
+	end
+	return all
+end
+
+-- The cluster of this name.
+local function named(clusters, name)
+	for _, entry in ipairs(clusters) do
+		if entry.name == name then
+			return entry
+		end
+	end
+end
+
+-- What the hooks around a cluster are given.
+local function event(ring, entry, outcome)
+	return { ring = ring.name, cluster = entry.name, labels = entry.labels or {}, outcome = outcome }
+end
+
+-- The cluster is done, or out of the rollout, whatever becomes of the hook.
+local function after(ring, hook, entry, outcome)
+	local told = try(hook, "after_cluster", event(ring, entry, outcome))
+	if not told.ok then
+		log.warn(("%s: after_cluster: %s"):format(entry.name, told.error.message))
+	end
+end
+
 -- Begins the run of each cluster of a ring as soon as there is room, as long as the budget allows. Returns the names of the
 -- clusters whose runs are done, of those that were skipped, and of the others. `hook` calls what a site has put on a hook.
 local function take(ring, hook)
@@ -32,9 +63,10 @@ local function take(ring, hook)
 	local longest = 0
 	local function one(entry, _, waits)
 		local w = entry.window
-		local event = { ring = ring.name, cluster = entry.name, labels = entry.labels or {} }
 		local run
-		if ring.stage then
+		-- Whoever is out of the rollout is neither staged nor waited for, and a run that has begun needs no window.
+		local early = (w or ring.stage) and cluster.state({ member = entry.name }).outcome ~= "did not begin"
+		if ring.stage and not early then
 			-- What isn't there when the run begins is fetched then.
 			local staged = try(cluster.stage, { member = entry.name })
 			if not staged.ok then
@@ -42,7 +74,7 @@ local function take(ring, hook)
 			end
 		end
 		repeat
-			if w then
+			if w and not early then
 				w = {
 					days = w.days,
 					hours = w.hours,
@@ -54,21 +86,21 @@ local function take(ring, hook)
 					time.window(w)
 				end)
 			end
-			local before = try(hook, "before_cluster", event)
+			local before = early and {} or try(hook, "before_cluster", event(ring, entry))
 			run = cluster.run {
 				member = entry.name,
 				-- It may have shut again, where the controller was away.
 				window = w,
 				barred = before.error and "before_cluster: " .. before.error.message or nil,
 			}
+			early = false
 		until run.outcome ~= "did not begin"
 		if run.outcome == "done" then
 			longest = math.max(longest, run.seconds)
 		elseif run.outcome ~= "skipped" then
 			error(run.why and run.outcome .. ": " .. run.why or run.outcome, 0)
 		end
-		event.outcome = run.outcome
-		hook("after_cluster", event)
+		after(ring, hook, entry, run.outcome)
 		return run.outcome
 	end
 	local taken = window(ring.clusters, one, {
@@ -81,11 +113,11 @@ local function take(ring, hook)
 	})
 	local done, skipped, others = {}, {}, {}
 	for i, entry in ipairs(ring.clusters) do
-		local names = taken[i].ok and done or others
+		local list = taken[i].ok and done or others
 		if taken[i].value == "skipped" then
-			names = skipped
+			list = skipped
 		end
-		names[#names + 1] = entry.name
+		list[#list + 1] = entry.name
 	end
 	return done, skipped, others
 end
@@ -100,11 +132,10 @@ return flow.playbook {
 	api = 1,
 	about = "Take the clusters of a fleet through a playbook, ring by ring.",
 	stages = function(p)
-		local names = {}
-		for i, ring in ipairs(p.rings) do
-			names[i] = ring.name
+		if not p.rings then
+			error("this belongs to a fleet; try it with: lockstep fleet rollout PLAYBOOK --dry-run", 0)
 		end
-		return names
+		return names(p.rings)
 	end,
 	hooks = { "before_ring", "before_cluster", "after_cluster", "after_ring" },
 	run = function(_, p, this)
@@ -113,15 +144,17 @@ return flow.playbook {
 			if ring.approve then
 				confirm(("Start ring %s with %d clusters?"):format(ring.name, #ring.clusters))
 			end
-			local names = {}
-			for i, entry in ipairs(ring.clusters) do
-				names[i] = entry.name
-			end
-			this.hook("before_ring", { ring = ring.name, clusters = names })
+			this.hook("before_ring", { ring = ring.name, clusters = names(ring.clusters) })
 			local done, out, others = take(ring, this.hook)
 			add(skipped, out)
 			if #others > 0 then
 				local settled = cluster.settle { ring = ring.name, clusters = others }
+				-- Their runs came to their ends after the rollout had seen them stop.
+				for _, outcome in ipairs { "done", "skipped" } do
+					each(settled[outcome], function(name)
+						after(ring, this.hook, named(ring.clusters, name), outcome)
+					end)
+				end
 				add(done, settled.done)
 				add(skipped, settled.skipped)
 				add(left, settled.left)
@@ -133,7 +166,7 @@ return flow.playbook {
 					cluster.verify { member = name }
 				end, { limit = ring.limit })
 			end
-			this.hook("after_ring", { ring = ring.name, clusters = names, done = done })
+			this.hook("after_ring", { ring = ring.name, clusters = names(ring.clusters), done = done })
 		end)
 		return { clusters = count, skipped = skipped, left = left }
 	end,

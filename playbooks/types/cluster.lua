@@ -69,6 +69,20 @@ function cluster.settle(args) end
 ---@return cluster.verify.Result
 function cluster.verify(args) end
 
+---@class (exact) cluster.state.Args
+---@field member lockstep.Member The cluster.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) cluster.state.Result
+---@field outcome "did not begin"|"running"|"held"|"suspended"|"broken off"|"refused"|"failed"|"aborted"|"skipped"|"done" Where it stands.
+---@field why? string Why it isn't done.
+
+--- Look how a cluster's run stands. Nothing is begun by it, and the cluster isn't asked.
+---@param args cluster.state.Args
+---@return cluster.state.Result
+function cluster.state(args) end
+
 ---@class (exact) cluster.look.Args
 ---@field member lockstep.Member The cluster.
 ---@field timeout? lockstep.Span How long the step may take.

@@ -85,7 +85,8 @@ function rolling(list, fn, options) end
 --- Calls a function for all items, `limit` at a time, each as soon as there is room. A failure is data; once there are more than
 --- `budget`, nothing more is begun. Then, when what is under way has ended, `over` gets the failures and returns those that
 --- still count; without it, or with too many left, `several` is raised. An item that has to wait before it begins does so in
---- `waits`: others have its place meanwhile, and if the budget is used up by then, it is put back and begun later.
+--- `waits`: others have its place meanwhile, `over` isn't kept waiting by it, and if the budget is used up by then, it is put back
+--- and begun later, from its beginning.
 ---@param list any[]
 ---@param fn fun(item: any, index: integer, waits: fun(until_then: fun())): any
 ---@param options? { limit?: integer, budget?: integer, over?: fun(failures: lockstep.Failure[]): lockstep.Failure[] }

@@ -34,6 +34,9 @@ pub(crate) use specs::{Approval, Skip, Spec, Specs};
 /// The playbook of rollouts.
 pub(crate) const PLAYBOOK: &str = "rollout";
 
+/// As what a site's version of it requires it.
+pub(crate) const BASE: &str = "playbooks.rollout";
+
 /// The ops that a rollout's playbook has. Its members are clusters, and no other op would know what to do with one; a site's
 /// programs and `exec` are for the machines beside them.
 pub(crate) fn registry(all: &Registry) -> Registry {

@@ -76,8 +76,6 @@ struct Strand {
     thread: Thread,
     parent: Option<(usize, usize)>,
     fork: Option<Fork>,
-    /// It waits for something without one of the places of the fork that it is of.
-    aside: bool,
 }
 
 /// The strands that another one waits for.
@@ -86,11 +84,28 @@ struct Fork {
     body: Function,
     started: usize,
     results: Vec<Option<Table>>,
-    /// Strands that are neither done nor aside, and how many there may be.
+    /// Strands that have a place, and how many there may be.
     busy: usize,
     limit: usize,
-    /// Strands that were aside and want a place again.
+    /// Strands that left their place, and want one again.
     returning: VecDeque<usize>,
+    /// Numbers of strands that are to begin once more.
+    again: VecDeque<usize>,
+    /// Whether the parent waits for it. Else nothing of it gets a place.
+    awaited: bool,
+}
+
+impl Fork {
+    /// The number of the strand that begins next, if one is left.
+    fn next(&mut self) -> Option<usize> {
+        self.again.pop_front().or_else(|| {
+            let next = self.started;
+            (next < self.labels.len()).then(|| {
+                self.started += 1;
+                next
+            })
+        })
+    }
 }
 
 /// A strand that waits for a step.
@@ -216,7 +231,6 @@ impl Script {
             thread,
             parent,
             fork: None,
-            aside: false,
         });
         self.shared.borrow_mut().strands.push(StrandState {
             scope,
@@ -351,51 +365,77 @@ impl Script {
                     busy: 0,
                     limit,
                     returning: VecDeque::new(),
+                    again: VecDeque::new(),
+                    awaited: true,
                 });
+                self.fill(id)
+            }
+            Some("rejoin") => {
+                let again: Vec<usize> = self.lua.unpack_multi(MultiValue::from_iter(values))?;
+                if let Some(fork) = &mut self.strands[id].fork {
+                    fork.awaited = true;
+                    for number in again {
+                        fork.results[number - 1] = None;
+                        fork.again.push_back(number - 1);
+                    }
+                }
                 self.fill(id)
             }
             Some("aside") => {
                 self.wake(id, Vec::new());
-                let Some((parent, _)) = self.strands[id].parent else {
-                    return Ok(());
-                };
-                self.strands[id].aside = true;
-                self.leave(parent)
+                self.leave(id)
             }
             Some("back") => {
-                let Some((parent, _)) = self.strands[id].parent else {
-                    self.wake(id, Vec::new());
-                    return Ok(());
-                };
-                if let Some(fork) = &mut self.strands[parent].fork {
-                    fork.returning.push_back(id);
+                if let Some((parent, _)) = self.strands[id].parent {
+                    if let Some(fork) = &mut self.strands[parent].fork {
+                        fork.returning.push_back(id);
+                    }
+                    self.fill(parent)?;
                 }
-                self.fill(parent)
+                Ok(())
             }
             other => Err(mlua::Error::runtime(format!("a strand yielded {other:?}"))),
         }
     }
 
-    /// A strand of a fork has left its place.
-    fn leave(&mut self, parent: usize) -> mlua::Result<()> {
+    /// A strand leaves its place. Where no other one has a place either, its parent is asked: what isn't done yet waits.
+    fn leave(&mut self, id: usize) -> mlua::Result<()> {
+        let Some((parent, _)) = self.strands[id].parent else {
+            return Ok(());
+        };
         if let Some(fork) = &mut self.strands[parent].fork {
             fork.busy -= 1;
         }
-        self.fill(parent)
+        self.fill(parent)?;
+        let Some(fork) = &mut self.strands[parent].fork else {
+            return Ok(());
+        };
+        if fork.busy > 0 {
+            return Ok(());
+        }
+        fork.awaited = false;
+        let results = self.lua.create_table()?;
+        for (number, result) in fork.results.iter().enumerate() {
+            if let Some(result) = result {
+                results.raw_set(number + 1, result)?;
+            }
+        }
+        self.wake(parent, vec![LuaValue::Table(results)]);
+        Ok(())
     }
 
     /// Gives the free places of a fork to those who had one before, and then to new strands.
     fn fill(&mut self, parent: usize) -> mlua::Result<()> {
         while let Some(fork) = &mut self.strands[parent].fork
+            && fork.awaited
             && fork.busy < fork.limit
         {
             if let Some(strand) = fork.returning.pop_front() {
                 fork.busy += 1;
-                self.strands[strand].aside = false;
                 self.wake(strand, Vec::new());
-            } else if fork.started < fork.labels.len() {
+            } else if let Some(number) = fork.next() {
                 fork.busy += 1;
-                self.start_next(parent)?;
+                self.start_strand(parent, number)?;
             } else {
                 break;
             }
@@ -403,16 +443,12 @@ impl Script {
         Ok(())
     }
 
-    /// Starts the next strand of a fork, if one is left.
-    fn start_next(&mut self, parent: usize) -> mlua::Result<()> {
-        let Some(fork) = &mut self.strands[parent].fork else {
+    /// Starts a strand of a fork.
+    fn start_strand(&mut self, parent: usize, number: usize) -> mlua::Result<()> {
+        let Some(fork) = &self.strands[parent].fork else {
             return Ok(());
         };
-        let number = fork.started;
-        let Some(label) = fork.labels.get(number).cloned() else {
-            return Ok(());
-        };
-        fork.started += 1;
+        let label = fork.labels[number].clone();
         let body = fork.body.clone();
         let (mut scope, depths) = {
             let shared = self.shared.borrow();
@@ -434,20 +470,10 @@ impl Script {
         let result = self.lua.create_table()?;
         result.raw_set("ok", ok)?;
         result.raw_set(if ok { "value" } else { "error" }, value)?;
-        let aside = self.strands[id].aside;
-        let Some(fork) = &mut self.strands[parent].fork else {
-            return Ok(());
-        };
-        fork.results[number] = Some(result);
-        if fork.results.iter().any(Option::is_none) {
-            return if aside { Ok(()) } else { self.leave(parent) };
+        if let Some(fork) = &mut self.strands[parent].fork {
+            fork.results[number] = Some(result);
         }
-        let results = self
-            .lua
-            .create_sequence_from(std::mem::take(&mut fork.results).into_iter().flatten())?;
-        self.strands[parent].fork = None;
-        self.wake(parent, vec![LuaValue::Table(results)]);
-        Ok(())
+        self.leave(id)
     }
 
     fn conclude(&self, ok: bool, value: &LuaValue) -> Result<Value, Failure> {

@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use lockstep_tests::desk::{Desk, lockstep};
-use lockstep_tests::lab::{wait_until, write};
+use lockstep_tests::lab::{read, wait_until, write};
 use serde_json::json;
 
-use crate::fleet::{alone, desk, fleet, states};
+use crate::fleet::{FAULT, alone, desk, fleet, states};
 
 /// A scheduler of a site's: it starts what it is given, and knows what runs.
 const SCHEDULER: &str = r#"#!/bin/sh
@@ -17,6 +17,7 @@ case $1 in
 submit)
 	name=$2
 	shift 2
+	[ ! -e "queue" ] || { echo "$name" >>submitted; exit; }
 	[ ! -e "refuse" ] || { echo "the queue is closed" >&2; exit 1; }
 	echo "$name" >>submitted
 	setsid "$@" >"$name.out" 2>&1 &
@@ -27,9 +28,10 @@ list)
 		[ -e "$pid" ] || continue
 		kill -0 "$(cat "$pid")" 2>/dev/null && echo "${pid%.pid}"
 	done
+	[ ! -e "queue" ] || sort -u submitted
 	exit 0
 	;;
-stop) kill -s INT "$(cat "$2.pid")" ;;
+stop) [ ! -e "queue" ] || exec rm queue; kill -s INT "$(cat "$2.pid")" ;;
 log) cat "$2.out" ;;
 describe) echo "process $(cat "$2.pid") on a machine of ours" ;;
 esac
@@ -195,9 +197,28 @@ fn a_job_of_a_program_is_described_and_stopped() {
 }
 
 #[test]
+fn a_job_that_is_stopped_in_the_queue_is_not_submitted_again() {
+    let desk = scheduled(&alone(&[]));
+    write(&desk.path("scheduler/queue"), "");
+    let mut rollout = desk.command(&["fleet", "rollout", "update"]);
+    let mut rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
+    let submitted = desk.path("scheduler/submitted");
+    wait_until("it isn't submitted", || submitted.exists());
+    let _ = desk.run(&["fleet", "stop", "berlin"]).exits(0);
+    assert_eq!(rollout.wait().unwrap().code(), Some(4));
+    assert_eq!(read(&submitted), "rollout-1.berlin\n");
+    let held = desk.json(&["fleet", "held", "--json"]);
+    assert_eq!(held[0]["state"], "suspended", "{held}");
+    assert!(held[0]["why"].as_str().unwrap().starts_with("stopped by "));
+    let _ = desk.run(&["fleet", "resume", "berlin"]).exits(0);
+    let _ = desk.run(&["fleet", "continue"]).exits(0);
+    assert_eq!(states(&desk), json!({"berlin": "done"}));
+}
+
+#[test]
 fn a_cluster_without_a_job_is_not_asked_to_stop() {
     for desk in [scheduled, desk] {
-        let desk = desk(&fleet(&["paris"], "", &["refresh-fails:microovn,micro02"]));
+        let desk = desk(&fleet(&["paris"], "", &[FAULT]));
         let _ = desk.run(&["fleet", "rollout", "update"]).exits(4);
         let out = desk.run(&["fleet", "stop", "paris"]).exits(0);
         assert_eq!(out, "rollout-1.paris is not running\n");

@@ -11,7 +11,7 @@ use lockstep_tests::root;
 use serde_json::{Value, json};
 
 /// A fault that holds an update of three members.
-const FAULT: &str = "refresh-fails:microovn,micro02";
+pub(crate) const FAULT: &str = "refresh-fails:microovn,micro02";
 
 /// A fleet of simulated clusters: one in the canary ring, the others in the second. The faults are of the canary.
 pub(crate) fn fleet(others: &[&str], rest: &str, faults: &[&str]) -> String {

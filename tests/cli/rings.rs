@@ -4,7 +4,7 @@ use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{read, write};
 use serde_json::json;
 
-use crate::fleet::{desk, fleet, states};
+use crate::fleet::{FAULT, desk, fleet, states};
 
 /// A fleet of a canary and two others whose rollout has these hooks.
 fn hooked(rest: &str, hooks: &str) -> Desk {
@@ -115,6 +115,44 @@ fn a_cluster_that_its_hook_bars_counts_as_not_done() {
 }
 
 #[test]
+fn a_cluster_that_was_seen_to_has_its_hook_afterwards() {
+    let desk = hooked(
+        "budget = 1",
+        r#"
+    after_cluster = function(e)
+        log.info("after " .. e.cluster .. ": " .. e.outcome)
+        error("the chat is down")
+    end,"#,
+    );
+    let faulty = read(&desk.path("fleet.toml"));
+    let faulty = faulty.replacen("faults = []", &format!("faults = [{FAULT:?}]"), 1);
+    write(&desk.path("fleet.toml"), &faulty);
+    let held = desk.run(&["fleet", "rollout", "update"]).exits(4);
+    assert!(!held.contains("after berlin"), "{held}");
+    let _ = desk.run(&["fleet", "resume", "berlin", "--mend"]).exits(0);
+    // What fails in it is reported and changes nothing.
+    let out = desk.run(&["fleet", "continue"]).exits(0);
+    for cluster in ["berlin", "paris", "rome"] {
+        let told = format!("after {cluster}: done");
+        assert_eq!(out.matches(&told).count(), 1, "{told}\n{out}");
+    }
+    assert_eq!(out.matches("the chat is down").count(), 3, "{out}");
+}
+
+#[test]
+fn a_machine_is_not_asked_as_a_cluster() {
+    let desk = hooked(
+        "",
+        "before_ring = function() cluster.skip { member = \"pager\", why = \"x\" } end,",
+    );
+    let out = desk.run(&["fleet", "rollout", "update"]).exits(4);
+    assert!(
+        out.contains("pager is a machine beside the clusters"),
+        "{out}"
+    );
+}
+
+#[test]
 fn hooks_may_look_plan_stage_and_skip() {
     let desk = hooked(
         "stage = true",
@@ -151,7 +189,8 @@ fn what_was_staged_or_planned_has_not_had_its_turn() {
         end
     end,"#,
     );
-    let _ = desk.run(&["fleet", "rollout", "update"]);
+    let out = desk.run(&["fleet", "rollout", "update"]);
+    assert_eq!(out.code, Some(1), "{out:?}");
     let out = desk.run(&["fleet", "resume", "rome"]).exits(0);
     assert!(out.contains("its turn in rollout-1 has not come"), "{out}");
     assert!(!desk.path("state/runs/rollout-1.rome").exists());
@@ -181,6 +220,12 @@ fn what_a_rollout_cannot_have_is_named_before_it_begins() {
         &fleet.replace("\"pager\"", "\"rome\""),
     );
     refused(&desk, "\"rome\" is a machine and a cluster");
+    write(
+        &desk.path("hooks.lua"),
+        "return require \"playbooks.update\"",
+    );
+    write(&desk.path("fleet.toml"), &fleet);
+    refused(&desk, "hooks.lua does not extend the playbook of rollouts");
     write(
         &desk.path("fleet.toml"),
         &fleet.replace("hooks.lua", "hook.lua"),

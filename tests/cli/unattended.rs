@@ -8,7 +8,7 @@ use lockstep_tests::desk::Desk;
 use lockstep_tests::lab::{read, wait_until};
 use serde_json::{Value, json};
 
-use crate::fleet::{desk, fleet, states};
+use crate::fleet::{FAULT, desk, fleet, states};
 
 /// What is printed last, as JSON.
 fn last(printed: &str) -> Value {
@@ -103,6 +103,59 @@ fn who_waits_for_a_window_has_no_place_in_its_ring() {
         states(&desk),
         json!({"berlin": "done", "paris": null, "rome": "done"})
     );
+}
+
+#[test]
+fn a_budget_holds_while_others_wait_for_their_window() {
+    let now = Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    let at = |hours: i64| now.checked_add(hours.hours()).unwrap().strftime("%H:%M");
+    // All in one ring: berlin is held, paris waits, and rome is put back.
+    let text = fleet(&["paris", "rome"], "", &[FAULT])
+        .replacen(
+            "labels = { tier = \"2\" }",
+            "labels = { tier = \"2\" }\nwindow = \"night\"",
+            1,
+        )
+        .replace("select = \"canary=true\"", "")
+        .replace("\n[[rollout.rings]]\nname = \"rest\"\n", "");
+    let hours = format!("{}-{}", at(2), at(3));
+    let desk = desk(&(text + &format!("\n[windows.night]\nhours = {hours:?}\n")));
+    for words in [
+        ["fleet", "rollout", "update", "--no-wait"].as_slice(),
+        &["fleet", "continue"],
+    ] {
+        let held = desk.run(words).exits(4);
+        assert!(held.contains("held at canary/cluster.budget#1"), "{held}");
+    }
+    assert_eq!(
+        states(&desk),
+        json!({"berlin": "held", "paris": null, "rome": null})
+    );
+    let _ = desk.run(&["fleet", "resume", "berlin", "--mend"]).exits(0);
+    let _ = desk.run(&["fleet", "continue", "--no-wait"]).exits(5);
+    assert_eq!(
+        states(&desk),
+        json!({"berlin": "done", "paris": null, "rome": "done"})
+    );
+}
+
+#[test]
+fn who_is_out_of_the_rollout_is_not_waited_for() {
+    let now = Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    let at = |hours: i64| now.checked_add(hours.hours()).unwrap().strftime("%H:%M");
+    let text = fleet(&["paris"], "", &[FAULT]).replace(
+        "labels = { tier = \"2\" }",
+        "labels = { tier = \"2\" }\nwindow = \"night\"",
+    );
+    let hours = format!("{}-{}", at(2), at(3));
+    let desk = desk(&(text + &format!("\n[windows.night]\nhours = {hours:?}\n")));
+    let _ = desk.run(&["fleet", "rollout", "update"]).exits(4);
+    let _ = desk.run(&["fleet", "resume", "berlin", "--mend"]).exits(0);
+    let _ = desk
+        .run(&["fleet", "skip", "paris", "--why", "it moves"])
+        .exits(0);
+    let _ = desk.run(&["fleet", "continue"]).exits(0);
+    assert_eq!(states(&desk), json!({"berlin": "done", "paris": "skipped"}));
 }
 
 #[test]

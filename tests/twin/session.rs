@@ -42,6 +42,18 @@ async fn played(session: Session) -> (Played, usize) {
     (played, count)
 }
 
+#[test]
+fn a_playbook_is_given_those_parameters_that_it_takes() {
+    let stage = || Main::find(Playbooks::Shipped, "stage").unwrap();
+    let target = Target::simulated(":3".to_owned(), Scenario::of(3));
+    let typed = [("to", "3".into()), ("evacuate", true.into())]
+        .map(|(name, value)| (name.to_owned(), value));
+    let draft = Draft::fitting(&registry(), stage(), &target, typed.to_vec()).unwrap();
+    assert_eq!(draft.params()["to"], "3");
+    assert!(draft.params().get("evacuate").is_none());
+    assert!(Draft::new(&registry(), stage(), &target, &typed).is_err());
+}
+
 fn begun(state: &Path) -> Session {
     let scenario = Scenario {
         faults: vec!["refresh-fails:microovn,micro02".parse().unwrap()],

@@ -12,6 +12,7 @@ mod run;
 mod settle;
 mod skip;
 mod stage;
+mod state;
 mod verify;
 
 use crate::contract::op::Module;
@@ -30,6 +31,7 @@ pub(crate) fn module() -> Module {
         .op::<budget::Budget>()
         .op::<settle::Settle>()
         .op::<verify::Verify>()
+        .op::<state::State>()
         .op::<look::Read>()
         .op::<plan::Plan>()
         .op::<stage::Stage>()

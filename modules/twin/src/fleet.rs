@@ -301,6 +301,18 @@ impl Way {
         }
     }
 
+    fn bar(&self, name: &Member) -> Standing {
+        let state = self.state(name);
+        if state != Standing::DidNotBegin {
+            return state;
+        }
+        if let Some(cluster) = self.fleet.clusters.borrow_mut().get_mut(name) {
+            cluster.run = Run::Stopped(Standing::Refused);
+        }
+        self.note(self.now(), name, Happened::Stopped(Standing::Refused));
+        Standing::Refused
+    }
+
     fn skip(&self, name: &Member) {
         let now = self.now();
         if let Some(cluster) = self.fleet.clusters.borrow_mut().get_mut(name) {
@@ -318,6 +330,7 @@ impl Way {
             Ask::Look => return Ok(printed(&self.look(name))),
             Ask::Plan => return Ok(printed(&self.plan())),
             Ask::Stage => return Ok(printed(&Staged {})),
+            Ask::Bar(_) => self.bar(name),
             Ask::Skip(_) => {
                 self.skip(name);
                 return Ok(printed(&Skipped {}));

@@ -116,7 +116,20 @@ impl Jobs {
             });
         }
         let mut job = job(&self.runs, run).map_err(unread)?;
-        if job.state == Standing::DidNotBegin {
+        if !matches!(job.state, Standing::DidNotBegin | Standing::BrokenOff) {
+            return Ok(job);
+        }
+        let barred = match job.state {
+            Standing::DidNotBegin => self.specs.refusal(cluster).map_err(unread)?,
+            _ => None,
+        };
+        if let Some(why) = barred {
+            job.state = Standing::Refused;
+            job.why = Some(why);
+        } else if let Some(who) = self.specs.stopped(cluster).map_err(unread)? {
+            job.state = Standing::Suspended;
+            job.why = Some(format!("stopped by {who}"));
+        } else if job.state == Standing::DidNotBegin {
             // Whoever was to begin it may have said why it didn't.
             job.why = self.specs.complaint(cluster);
         }
@@ -144,13 +157,6 @@ impl Jobs {
             }
             if attempts > 0 {
                 executor.collect(&submission).await?;
-                if let Some(why) = self.specs.refusal(cluster).map_err(unread)? {
-                    return Ok(Job {
-                        state: Standing::Refused,
-                        why: Some(why),
-                        ..found
-                    });
-                }
             }
             if attempts == ATTEMPTS {
                 return Ok(Job {
@@ -259,6 +265,9 @@ impl Jobs {
         let name = cluster.as_str();
         let printed = match ask {
             Ask::State => serde_json::to_string(&self.look(name, &self.current(run))?),
+            Ask::Bar(why) => {
+                serde_json::to_string(&self.bar(name, &self.current(run), spec, why)?)
+            }
             Ask::Skip(why) => serde_json::to_string(&self.skip(name, why)?),
             Ask::Exec => {
                 let _turn = executor.turns.acquire().await;
@@ -277,6 +286,15 @@ impl Jobs {
             }
         };
         Ok(Output::exit(0, printed.unwrap_or_default(), ""))
+    }
+
+    /// Keeps a run from beginning, if it hasn't.
+    fn bar(&self, cluster: &str, run: &str, spec: &Spec, why: &str) -> Result<Job, ContactError> {
+        if self.look(cluster, run)?.state == Standing::DidNotBegin {
+            let refused = self.specs.refuse(cluster, spec, Some(why));
+            refused.map_err(unread)?;
+        }
+        self.look(cluster, run)
     }
 
     /// Takes a cluster out of the rollout; what an operator said of it before stays.
@@ -330,6 +348,10 @@ impl Transport for Jobs {
         ear: &'a Ear<'a>,
     ) -> LocalBoxFuture<'a, Result<Vec<Output>, ContactError>> {
         if let Some(way) = self.machine(cluster) {
+            if batch.iter().any(|cmd| Ask::of(cmd).is_some()) {
+                let what = format!("{cluster} is a machine beside the clusters");
+                return Box::pin(std::future::ready(Err(ContactError::Executor(what))));
+            }
             return way.run(cluster, batch, ear);
         }
         Box::pin(async move {

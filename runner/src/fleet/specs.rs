@@ -169,6 +169,18 @@ impl Specs {
             .flatten())
     }
 
+    /// Writes down who asked a cluster's job to stop, or that nobody does any more.
+    pub(crate) fn stop(&self, cluster: &str, who: Option<&str>) -> Result<(), RunsError> {
+        self.put(&file(cluster, "stopped"), &Labels::new(), &who)
+    }
+
+    /// Who asked a cluster's job to stop, if somebody did and nobody resumed its run since.
+    pub(crate) fn stopped(&self, cluster: &str) -> Result<Option<String>, RunsError> {
+        Ok(self
+            .get::<Option<String>>(&file(cluster, "stopped"))?
+            .flatten())
+    }
+
     /// Where the complaints of a cluster's job go that runs here.
     pub(crate) fn log(&self, cluster: &str) -> PathBuf {
         let log = self.runs.place_of(&self.rollout).join(file(cluster, "log"));

@@ -1,7 +1,8 @@
 -- Strands: what runs side by side, in batches, or in a window that slides.
 local host, of = ...
 
-local yield, unpack, raw_format, raw_tostring, raw_pcall = coroutine.yield, table.unpack, string.format, tostring, pcall
+local yield, running, unpack, sort = coroutine.yield, coroutine.running, table.unpack, table.sort
+local raw_format, raw_tostring, raw_pcall = string.format, tostring, pcall
 local check_cancelled, check_count, check_function = of.check_cancelled, of.check_count, of.check_function
 local check_options, labels_of, may_wait = of.check_options, of.labels_of, of.may_wait
 local scoped, try, record = of.scoped, of.try, of.failure
@@ -107,7 +108,7 @@ end
 -- Sliding: one more is begun whenever one has ended. Failures are data, and counted before each start; once they are more than
 -- the budget, nothing more is begun, and `over` has the last word when those under way have ended: it gets the failures and
 -- returns those that still count. An item that has to wait before it begins does so in `waits`, its third argument: others have its
--- place meanwhile.
+-- place meanwhile, and `over` isn't kept waiting by it.
 function strands.window(list, fn, options)
 	options = check_options("window", options, { limit = true, budget = true, over = true })
 	check_count("window", "limit", options.limit, 1)
@@ -115,25 +116,30 @@ function strands.window(list, fn, options)
 	if options.over ~= nil then
 		check_function("window", options.over)
 	end
-	local labels, budget = labels_of("window", list), options.budget or 0
-	local waiting, failures, out = {}, {}, {}
-	for i in ipairs(labels) do
-		waiting[i] = i
-	end
-	local put_back = {}
-	local function one(i)
+	local budget, failures, out = options.budget or 0, {}, {}
+	local labels, put_back = labels_of("window", list), {}
+	-- What ends it all, and that nothing more is begun because of that.
+	local fatal, over
+	local function one(item, i)
+		local own, away = running(), false
 		-- Over the budget an item is put back, now or later, as long as it has begun nothing.
 		local function room()
-			if #failures > budget then
+			if over or #failures > budget then
 				put_back[i] = true
 				error("no more is begun", 0)
 			end
 		end
 		local function waits(until_then)
 			check_function("waits", until_then)
+			may_wait "waits"
+			if away or running() ~= own then
+				error("waits: an item waits for one thing at a time, and not in strands of its own", 2)
+			end
+			away = true
 			yield "aside"
 			local ended, why = raw_pcall(until_then)
 			yield "back"
+			away = false
 			if not ended then
 				error(why, 0)
 			end
@@ -141,10 +147,9 @@ function strands.window(list, fn, options)
 		end
 		local result = try(function()
 			room()
-			return fn(list[i], i, waits)
+			return fn(item, i, waits)
 		end)
 		if put_back[i] then
-			put_back[i] = nil
 			return
 		end
 		out[i] = result
@@ -154,33 +159,46 @@ function strands.window(list, fn, options)
 			host.warn(labels[i] .. ": " .. raw_tostring(result.error))
 		end
 	end
-	while #waiting > 0 do
-		local part = {}
-		for n, i in ipairs(waiting) do
-			part[n] = labels[i]
-		end
-		local _, results = fork("window", part, function(_, n)
-			one(waiting[n])
-		end, options.limit)
-		-- What `one` itself raises is that the run is being aborted.
-		for _, result in ipairs(results) do
-			if not result.ok then
-				error(result.error, 0)
+	-- Comes back whenever no item has a place: those that aren't among the results wait.
+	local _, results = fork("window", list, one, options.limit)
+	while true do
+		local waiting, again = false, {}
+		for i in ipairs(labels) do
+			local result = results[i]
+			waiting = waiting or not result
+			-- What `one` itself raises is that the run is being aborted.
+			if result and not result.ok then
+				fatal = fatal or result
 			end
 		end
-		local left = {}
-		for _, i in ipairs(waiting) do
-			if not out[i] then
-				left[#left + 1] = i
+		if not fatal and not over and #failures > budget then
+			local asked = { ok = true, value = failures }
+			if options.over then
+				asked.ok, asked.value = raw_pcall(options.over, failures)
+			end
+			if asked.ok then
+				failures = asked.value
+			else
+				fatal = { error = asked.value }
 			end
 		end
-		if #failures > budget then
-			failures = options.over and options.over(failures) or failures
-			if #failures > budget then
-				raise_several(failures, #labels)
+		over = fatal ~= nil or #failures > budget
+		for i in pairs(put_back) do
+			if not over then
+				again[#again + 1] = i
 			end
 		end
-		waiting = left
+		sort(again)
+		if #again == 0 and not waiting then
+			break
+		end
+		put_back = {}
+		results = yield("rejoin", again)
+	end
+	if fatal then
+		error(fatal.error, 0)
+	elseif over then
+		raise_several(failures, #labels)
 	end
 	return out
 end

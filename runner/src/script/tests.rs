@@ -279,6 +279,56 @@ fn what_waits_in_a_window_has_none_of_its_places() {
 }
 
 #[test]
+fn a_window_over_its_budget_does_not_wait_for_what_waits() {
+    let body = r#"
+        local r = window({ "m1", "m2", "m3" }, function(m, _, waits)
+            if m == "m1" then
+                waits(function() demo.act { member = m, n = 1 } end)
+                return m
+            end
+            error(m .. " is odd")
+        end, { limit = 1, over = function(failures)
+            demo.act { list = { failures[1].label } }
+            return {}
+        end })
+        return { r[1].value, r[2].error.message, r[3].error.message }
+    "#;
+    let (trace, outcome) = play(load(body).unwrap(), yes);
+    let acts = trace.iter().filter(|line| line.contains("demo.act#"));
+    assert_eq!(acts.count(), 3, "{trace:?}");
+    let outcome = outcome.unwrap().to_string();
+    assert!(
+        outcome.contains("m2 is odd") && outcome.contains("m3 is odd"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn waiting_in_a_window_is_for_its_items_alone() {
+    for (body, why) in [
+        (
+            "waits(function() waits(function() end) end)",
+            "one thing at a time",
+        ),
+        (
+            "parallel({ 1, 2 }, function() waits(function() end) end)",
+            "one thing at a time",
+        ),
+        (
+            "table.sort({ 2, 1 }, function() waits(function() end) end)",
+            "waits",
+        ),
+    ] {
+        let body = format!(
+            "local r = window({{ 1 }}, function(_, _, waits) {body} end, {{ budget = 1 }})\nreturn r[1].error.message"
+        );
+        let (_, outcome) = play(load(&body).unwrap(), yes);
+        let said = outcome.unwrap().to_string();
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
 fn failures_are_data_inside_try_and_pcall_and_in_their_forks() {
     let body = r#"
         local r = try(demo.act, { member = "m2" })

@@ -64,11 +64,43 @@ impl Draft {
         target: &Target,
         typed: &[(String, Value)],
     ) -> Result<Self, Failure> {
-        let script = Script::load(&main.main, Box::new(main.finder), registry, SEED)?;
+        let Main {
+            main, name, finder, ..
+        } = main;
+        let script = Script::load(&main, Box::new(finder), registry, SEED)?;
+        Self::with(registry, script, (main, name), target, typed)
+    }
+
+    /// As [`Draft::new`], without those of the typed parameters that the playbook doesn't take.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fitting(
+        registry: &Registry,
+        main: Main,
+        target: &Target,
+        mut typed: Vec<(String, Value)>,
+    ) -> Result<Self, Failure> {
+        let Main {
+            main, name, finder, ..
+        } = main;
+        let script = Script::load(&main, Box::new(finder), registry, SEED)?;
+        let takes = script.playbook().names();
+        typed.retain(|(name, _)| takes.contains(name));
+        Self::with(registry, script, (main, name), target, &typed)
+    }
+
+    fn with(
+        registry: &Registry,
+        script: Script,
+        (main, name): (String, String),
+        target: &Target,
+        typed: &[(String, Value)],
+    ) -> Result<Self, Failure> {
         let playbook = script.playbook();
-        let params = playbook.params(&given(target, &playbook.names(), &main.name, typed))?;
-        let params = anchored(playbook, params, target, &main.name, typed)?;
-        Self::started(registry, script, main.main, main.name, target, params)
+        let params = playbook.params(&given(target, &playbook.names(), &name, typed))?;
+        let params = anchored(playbook, params, target, &name, typed)?;
+        Self::started(registry, script, main, name, target, params)
     }
 
     /// A rollout of a fleet. `main` is the rollout's playbook, or a site's version of it.
@@ -83,6 +115,10 @@ impl Draft {
     ) -> Result<Self, Failure> {
         let registry = fleet::registry(registry);
         let script = Script::load(&main.main, Box::new(main.finder), &registry, SEED)?;
+        if main.site && !script.loaded().contains_key(fleet::BASE) {
+            let what = format!("{} does not extend the playbook of rollouts", main.main);
+            return Err(Failure::script(what));
+        }
         let name = fleet::PLAYBOOK.to_owned();
         Self::started(&registry, script, main.main, name, target, json!(rollout))
     }

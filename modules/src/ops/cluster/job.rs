@@ -58,6 +58,8 @@ pub enum Ask<'a> {
     Plan,
     /// Fetch what it would install: a [`super::Staged`].
     Stage,
+    /// Begin nothing of it, for this reason, unless it has begun: a [`Job`].
+    Bar(&'a str),
     /// Take the cluster out of the rollout, for this reason: a [`super::Skipped`].
     Skip(&'a str),
 }
@@ -72,13 +74,14 @@ impl<'a> Ask<'a> {
             Self::Look => "look",
             Self::Plan => "plan",
             Self::Stage => "stage",
+            Self::Bar(_) => "bar",
             Self::Skip(_) => "skip",
         }
     }
 
     pub(super) fn cmd(self, run: &str) -> Cmd {
         let why = match self {
-            Self::Skip(why) => Some(why),
+            Self::Bar(why) | Self::Skip(why) => Some(why),
             _ => None,
         };
         let words = ["lockstep", "fleet", self.word(), run];
@@ -92,6 +95,7 @@ impl<'a> Ask<'a> {
             return None;
         };
         let ask = match (word.as_str(), why) {
+            ("bar", [why]) => Self::Bar(why),
             ("skip", [why]) => Self::Skip(why),
             (word, []) => *[Self::Exec, Self::State, Self::Look, Self::Plan, Self::Stage]
                 .iter()

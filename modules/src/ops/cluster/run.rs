@@ -65,14 +65,9 @@ impl Op for Run {
     async fn run(cx: &Cx, args: RunArgs) -> Result<RunOut, OpError> {
         let cluster = args.member;
         let began = cx.now();
-        if args.barred.is_some() {
-            let job = state(cx, &cluster).await?;
-            if job.state == Standing::DidNotBegin {
-                let job = Job {
-                    state: Standing::Refused,
-                    why: args.barred,
-                    ..job
-                };
+        if let Some(why) = &args.barred {
+            let job: Job = asked(cx, &cluster, Ask::Bar(why)).await?;
+            if job.state.has_stopped() {
                 return Ok(RunOut::of(job, Duration::ZERO));
             }
         }

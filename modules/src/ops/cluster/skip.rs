@@ -16,7 +16,6 @@ pub(crate) struct SkipArgs {
     /// The cluster.
     member: Member,
     /// Why; it is kept with the rollout.
-    #[schemars(length(min = 1))]
     why: String,
 }
 
@@ -31,6 +30,13 @@ impl Op for Skip {
     const EFFECT: Effect = Effect::Converge;
     type Args = SkipArgs;
     type Out = Skipped;
+
+    fn check(args: &SkipArgs) -> Result<(), String> {
+        match args.why.trim() {
+            "" => Err("why: the reason is missing".to_owned()),
+            _ => Ok(()),
+        }
+    }
 
     fn summary(_: &Skipped) -> String {
         "out of the rollout".to_owned()

@@ -42,6 +42,9 @@ const RUN: &str = "lockstep/run";
 /// How long a job that is over is kept where the template doesn't say, in seconds.
 const KEPT: u32 = 3600;
 
+/// How long a pod that is told to end may take where the template doesn't say, in seconds: as long as a step.
+const GRACE: u32 = 3600;
+
 /// How many lines of a job's log are kept.
 const LINES: u32 = 50;
 
@@ -224,6 +227,15 @@ impl Kubernetes {
         put(&mut job, &["metadata", "labels"], LABEL.0, json!(LABEL.1))?;
         let run = json!(submission.name);
         put(&mut job, &["metadata", "annotations"], RUN, run)?;
+        let pod = ["spec", "template", "spec"];
+        let grace = "terminationGracePeriodSeconds";
+        if job
+            .pointer("/spec/template/spec")
+            .is_some_and(|pod| pod[grace].is_null())
+        {
+            // A job that is stopped ends with its step.
+            put(&mut job, &pod, grace, json!(GRACE))?;
+        }
         // The rollout starts a job again, and asks each time what became of the one before.
         for (key, value) in [("ttlSecondsAfterFinished", KEPT), ("backoffLimit", 0)] {
             if let None | Some(Value::Null) = job["spec"].get(key) {

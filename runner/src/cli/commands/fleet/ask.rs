@@ -8,7 +8,7 @@ use lockstep_modules::contract::op::Effect;
 use lockstep_modules::ops::cluster::{Look, Planned, Staged};
 use lockstep_modules::ops::status::{self, Status};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::exec::{global_of, planned, spec_of, typed};
 use crate::cli::app::App;
@@ -118,11 +118,7 @@ fn stage(app: &App<'_>, spec: &Spec) -> Result<Staged, Fault> {
     let global = global_of(app, spec);
     let main = main_of(&global, STAGE)?;
     let target = target::of(&spec.cluster, &global)?;
-    let params: Vec<(String, Value)> = typed(spec)
-        .into_iter()
-        .filter(|(name, _)| is_of_stage(name))
-        .collect();
-    let draft = Draft::new(app.registry, main, &target, &params)?;
+    let draft = Draft::fitting(app.registry, main, &target, typed(spec))?;
     let runtime = runtime(target.is_simulated())?;
     let _within = runtime.enter();
     let session = draft.begin(Begin {
@@ -150,9 +146,3 @@ fn stage(app: &App<'_>, spec: &Spec) -> Result<Staged, Fault> {
 
 /// The playbook that fetches snaps.
 const STAGE: &str = "stage";
-
-/// Whether a parameter of an update or upgrade says what is installed.
-fn is_of_stage(name: &str) -> bool {
-    let is_channel = |component: &Component| component.snap() == name;
-    ["only", "skip"].contains(&name) || Component::ALL.iter().any(is_channel)
-}

@@ -1,6 +1,7 @@
 //! `fleet resume`, `skip`, `pause`, `continue` and `abort`: what an operator decides about a rollout and its clusters.
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use jiff::Timestamp;
 use lockstep_modules::contract::near;
 use lockstep_modules::contract::op::Op;
@@ -45,7 +46,7 @@ pub(crate) struct SkipArgs {
     #[arg(required = true, value_name = "CLUSTER")]
     clusters: Vec<String>,
     /// Why; it is kept with the rollout
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     why: String,
     #[command(flatten)]
     which: Which,
@@ -107,8 +108,12 @@ pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
     let rollout = args.which.find(&runs)?;
     known(&runs, &rollout, &args.clusters)?;
     let mut worst = Exit::Done;
+    let specs = Specs::of(&runs, &rollout);
     for cluster in &args.clusters {
         let run = runs.last_attempt(&format!("{rollout}.{cluster}"));
+        if specs.stopped(cluster)?.is_some() {
+            specs.stop(cluster, None)?;
+        }
         let exit = match job(&runs, &run)?.state {
             Standing::Held | Standing::Suspended | Standing::BrokenOff => {
                 continue_run(app, &Common::of(&run), Some(&args.how.into()))?
@@ -332,7 +337,7 @@ pub(crate) fn stop(app: &App<'_>, args: &StopArgs) -> Result<Exit, Fault> {
     let rollout = args.which.find(&runs)?;
     known(&runs, &rollout, &args.clusters)?;
     let jobs = asked(&runs, &rollout)?;
-    let runtime = runtime(false)?;
+    let (runtime, specs) = (runtime(false)?, Specs::of(&runs, &rollout));
     for cluster in &args.clusters {
         let run = runs.last_attempt(&format!("{rollout}.{cluster}"));
         let state = job(&runs, &run)?.state;
@@ -341,6 +346,8 @@ pub(crate) fn stop(app: &App<'_>, args: &StopArgs) -> Result<Exit, Fault> {
             say(app, &json!({"cluster": cluster, "state": state}), &text);
             continue;
         }
+        // Who waits for the job would submit it once more.
+        specs.stop(cluster, Some(&who()))?;
         let stopped = runtime.block_on(jobs.stop(cluster));
         let stopped =
             stopped.map_err(|error| Fault::new(Exit::Failed, format!("{cluster}: {error}")))?;
@@ -350,6 +357,7 @@ pub(crate) fn stop(app: &App<'_>, args: &StopArgs) -> Result<Exit, Fault> {
             Stop::Here => interrupt(&runs, &run)?,
         };
         if !stopping {
+            specs.stop(cluster, None)?;
             let text = format!("{run} is not running");
             say(app, &json!({"cluster": cluster, "state": state}), &text);
             continue;
