@@ -61,40 +61,43 @@ end
 local function take(ring, hook)
 	-- How long a run of this ring takes, as far as is known: what is begun has to fit into the rest of its window.
 	local longest = 0
-	local function one(entry, _, waits)
-		local w = entry.window
-		local run
-		-- Whoever is out of the rollout is neither staged nor waited for, and a run that has begun needs no window.
-		local early = (w or ring.stage) and cluster.state({ member = entry.name }).outcome ~= "did not begin"
-		if ring.stage and not early then
-			-- What isn't there when the run begins is fetched then.
-			local staged = try(cluster.stage, { member = entry.name })
-			if not staged.ok then
-				log.warn(entry.name .. ": its snaps are not staged: " .. staged.error.message)
-			end
-		end
-		repeat
-			if w and not early then
-				w = {
-					days = w.days,
-					hours = w.hours,
-					zone = w.zone,
-					not_on = w.not_on,
-					room = longest > 0 and longest .. "s" or nil,
-				}
-				waits(function()
-					time.window(w)
-				end)
-			end
-			local before = early and {} or try(hook, "before_cluster", event(ring, entry))
-			run = cluster.run {
-				member = entry.name,
-				-- It may have shut again, where the controller was away.
-				window = w,
-				barred = before.error and "before_cluster: " .. before.error.message or nil,
+	local function hours(w)
+		return w
+			and {
+				days = w.days,
+				hours = w.hours,
+				zone = w.zone,
+				not_on = w.not_on,
+				room = longest > 0 and longest .. "s" or nil,
 			}
-			early = false
-		until run.outcome ~= "did not begin"
+	end
+	local function one(entry, _, waits)
+		local staged, run = not ring.stage, nil
+		repeat
+			-- While it waited for its window or for a place, the window may have shut, and somebody may have seen to the cluster.
+			local stands = cluster.state { member = entry.name, window = hours(entry.window) }
+			local waiting = stands.outcome == "did not begin"
+			if waiting and not staged then
+				staged = true
+				-- What isn't there when the run begins is fetched then.
+				local fetched = try(cluster.stage, { member = entry.name })
+				if not fetched.ok then
+					log.warn(entry.name .. ": its snaps are not staged: " .. fetched.error.message)
+				end
+			elseif waiting and not stands.open then
+				waits(function()
+					cluster.window { member = entry.name, window = hours(entry.window) }
+				end)
+			else
+				local before = waiting and try(hook, "before_cluster", event(ring, entry)) or {}
+				run = cluster.run {
+					member = entry.name,
+					-- The hook may have taken long, or the controller was away.
+					window = hours(entry.window),
+					barred = before.error and "before_cluster: " .. before.error.message or nil,
+				}
+			end
+		until run and run.outcome ~= "did not begin"
 		if run.outcome == "done" then
 			longest = math.max(longest, run.seconds)
 		elseif run.outcome ~= "skipped" then

@@ -71,10 +71,12 @@ function cluster.verify(args) end
 
 ---@class (exact) cluster.state.Args
 ---@field member lockstep.Member The cluster.
+---@field window? { hours: string, days?: string[], not_on?: string[], room?: lockstep.Span, zone?: string } The window in which the run may begin. Without one it always may.
 ---@field timeout? lockstep.Span How long the step may take.
 ---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
 
 ---@class (exact) cluster.state.Result
+---@field open boolean Whether its window is open now.
 ---@field outcome "did not begin"|"running"|"held"|"suspended"|"broken off"|"refused"|"failed"|"aborted"|"skipped"|"done" Where it stands.
 ---@field why? string Why it isn't done.
 
@@ -82,6 +84,22 @@ function cluster.verify(args) end
 ---@param args cluster.state.Args
 ---@return cluster.state.Result
 function cluster.state(args) end
+
+---@class (exact) cluster.window.Args
+---@field member lockstep.Member The cluster.
+---@field window { hours: string, days?: string[], not_on?: string[], room?: lockstep.Span, zone?: string } The window.
+---@field timeout? lockstep.Span How long the step may take.
+---@field retry? { times: integer, every?: lockstep.Span } How often it is tried again when it fails.
+
+---@class (exact) cluster.window.Result
+---@field open boolean Whether its window is open now.
+---@field outcome "did not begin"|"running"|"held"|"suspended"|"broken off"|"refused"|"failed"|"aborted"|"skipped"|"done" Where it stands.
+---@field why? string Why it isn't done.
+
+--- Wait until a cluster's window is open, or until its run needs none any more because somebody began it, or took the cluster out of the rollout.
+---@param args cluster.window.Args
+---@return cluster.window.Result
+function cluster.window(args) end
 
 ---@class (exact) cluster.look.Args
 ---@field member lockstep.Member The cluster.

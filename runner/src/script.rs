@@ -64,6 +64,7 @@ pub struct Script {
     playbook: Playbook,
     functions: playbook::Functions,
     strands: Vec<Strand>,
+    forks: Vec<Fork>,
     ready: VecDeque<(usize, MultiValue)>,
     waiting: BTreeMap<StepPath, Waiting>,
     counts: BTreeMap<(Vec<String>, String), u32>,
@@ -74,16 +75,18 @@ pub struct Script {
 
 struct Strand {
     thread: Thread,
-    parent: Option<(usize, usize)>,
-    fork: Option<Fork>,
+    /// The fork that it is of, and its number there.
+    of: Option<(usize, usize)>,
 }
 
-/// The strands that another one waits for.
+/// The strands that another one has begun. It may begin others while some of these wait for something.
 struct Fork {
+    parent: usize,
     labels: Vec<String>,
     body: Function,
     started: usize,
-    results: Vec<Option<Table>>,
+    /// What the strands have come to that have ended, by their numbers from 1.
+    results: Table,
     /// Strands that have a place, and how many there may be.
     busy: usize,
     limit: usize,
@@ -137,6 +140,7 @@ impl Script {
             playbook,
             functions,
             strands: Vec::new(),
+            forks: Vec::new(),
             ready: VecDeque::new(),
             waiting: BTreeMap::new(),
             counts: BTreeMap::new(),
@@ -219,7 +223,7 @@ impl Script {
     fn spawn(
         &mut self,
         body: Function,
-        parent: Option<(usize, usize)>,
+        of: Option<(usize, usize)>,
         scope: Vec<String>,
         (catching, cleaning): (u32, u32),
         args: Vec<LuaValue>,
@@ -227,11 +231,7 @@ impl Script {
         let thread = self.lua.create_thread(self.prelude.raw_get("strand")?)?;
         sandbox::watch(&thread, &self.shared)?;
         let id = self.strands.len();
-        self.strands.push(Strand {
-            thread,
-            parent,
-            fork: None,
-        });
+        self.strands.push(Strand { thread, of });
         self.shared.borrow_mut().strands.push(StrandState {
             scope,
             catching,
@@ -356,41 +356,40 @@ impl Script {
                 let args = MultiValue::from_iter(values);
                 let (labels, limit, body): (Vec<String>, usize, Function) =
                     self.lua.unpack_multi(args)?;
-                let results = vec![None; labels.len()];
-                self.strands[id].fork = Some(Fork {
+                let fork = self.forks.len();
+                self.forks.push(Fork {
+                    parent: id,
                     labels,
                     body,
                     started: 0,
-                    results,
+                    results: self.lua.create_table()?,
                     busy: 0,
                     limit,
                     returning: VecDeque::new(),
                     again: VecDeque::new(),
                     awaited: true,
                 });
-                self.fill(id)
+                self.fill(fork)
             }
             Some("rejoin") => {
-                let again: Vec<usize> = self.lua.unpack_multi(MultiValue::from_iter(values))?;
-                if let Some(fork) = &mut self.strands[id].fork {
-                    fork.awaited = true;
-                    for number in again {
-                        fork.results[number - 1] = None;
-                        fork.again.push_back(number - 1);
-                    }
+                let args = MultiValue::from_iter(values);
+                let (fork, again): (usize, Vec<usize>) = self.lua.unpack_multi(args)?;
+                let it = &mut self.forks[fork];
+                it.awaited = true;
+                for number in again {
+                    it.results.raw_set(number, LuaValue::Nil)?;
+                    it.again.push_back(number - 1);
                 }
-                self.fill(id)
+                self.fill(fork)
             }
             Some("aside") => {
                 self.wake(id, Vec::new());
                 self.leave(id)
             }
             Some("back") => {
-                if let Some((parent, _)) = self.strands[id].parent {
-                    if let Some(fork) = &mut self.strands[parent].fork {
-                        fork.returning.push_back(id);
-                    }
-                    self.fill(parent)?;
+                if let Some((fork, _)) = self.strands[id].of {
+                    self.forks[fork].returning.push_back(id);
+                    self.fill(fork)?;
                 }
                 Ok(())
             }
@@ -400,79 +399,66 @@ impl Script {
 
     /// A strand leaves its place. Where no other one has a place either, its parent is asked: what isn't done yet waits.
     fn leave(&mut self, id: usize) -> mlua::Result<()> {
-        let Some((parent, _)) = self.strands[id].parent else {
+        let Some((number, _)) = self.strands[id].of else {
             return Ok(());
         };
-        if let Some(fork) = &mut self.strands[parent].fork {
-            fork.busy -= 1;
+        self.forks[number].busy -= 1;
+        self.fill(number)?;
+        let fork = &mut self.forks[number];
+        if fork.busy == 0 {
+            fork.awaited = false;
+            let results = LuaValue::Table(fork.results.clone());
+            let number = LuaValue::Integer(number.try_into().map_err(mlua::Error::external)?);
+            let parent = fork.parent;
+            self.wake(parent, vec![results, number]);
         }
-        self.fill(parent)?;
-        let Some(fork) = &mut self.strands[parent].fork else {
-            return Ok(());
-        };
-        if fork.busy > 0 {
-            return Ok(());
-        }
-        fork.awaited = false;
-        let results = self.lua.create_table()?;
-        for (number, result) in fork.results.iter().enumerate() {
-            if let Some(result) = result {
-                results.raw_set(number + 1, result)?;
-            }
-        }
-        self.wake(parent, vec![LuaValue::Table(results)]);
         Ok(())
     }
 
     /// Gives the free places of a fork to those who had one before, and then to new strands.
-    fn fill(&mut self, parent: usize) -> mlua::Result<()> {
-        while let Some(fork) = &mut self.strands[parent].fork
-            && fork.awaited
-            && fork.busy < fork.limit
-        {
+    fn fill(&mut self, number: usize) -> mlua::Result<()> {
+        loop {
+            let fork = &mut self.forks[number];
+            if !fork.awaited || fork.busy == fork.limit {
+                return Ok(());
+            }
             if let Some(strand) = fork.returning.pop_front() {
                 fork.busy += 1;
                 self.wake(strand, Vec::new());
-            } else if let Some(number) = fork.next() {
+            } else if let Some(next) = fork.next() {
                 fork.busy += 1;
-                self.start_strand(parent, number)?;
+                self.start_strand(number, next)?;
             } else {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Starts a strand of a fork.
-    fn start_strand(&mut self, parent: usize, number: usize) -> mlua::Result<()> {
-        let Some(fork) = &self.strands[parent].fork else {
-            return Ok(());
-        };
-        let label = fork.labels[number].clone();
-        let body = fork.body.clone();
+    fn start_strand(&mut self, fork: usize, number: usize) -> mlua::Result<()> {
+        let it = &self.forks[fork];
+        let (label, body) = (it.labels[number].clone(), it.body.clone());
         let (mut scope, depths) = {
             let shared = self.shared.borrow();
-            let state = &shared.strands[parent];
+            let state = &shared.strands[it.parent];
             (state.scope.clone(), (state.catching, state.cleaning))
         };
         scope.push(label);
         let index = LuaValue::Integer(i64::try_from(number).unwrap_or(i64::MAX).saturating_add(1));
-        self.spawn(body, Some((parent, number)), scope, depths, vec![index])
+        self.spawn(body, Some((fork, number)), scope, depths, vec![index])
     }
 
     /// A strand has ended.
     fn finish(&mut self, id: usize, values: MultiValue) -> mlua::Result<()> {
         let (ok, value): (bool, LuaValue) = self.lua.unpack_multi(values)?;
-        let Some((parent, number)) = self.strands[id].parent else {
+        let Some((fork, number)) = self.strands[id].of else {
             self.outcome = Some(self.conclude(ok, &value));
             return Ok(());
         };
         let result = self.lua.create_table()?;
         result.raw_set("ok", ok)?;
         result.raw_set(if ok { "value" } else { "error" }, value)?;
-        if let Some(fork) = &mut self.strands[parent].fork {
-            fork.results[number] = Some(result);
-        }
+        self.forks[fork].results.raw_set(number + 1, result)?;
         self.leave(id)
     }
 

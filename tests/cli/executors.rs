@@ -157,6 +157,17 @@ fn a_lockstep_that_was_replaced_meanwhile_begins_further_jobs() {
 
 /// A rollout whose only run is in the midst of its step, is described, and is stopped.
 fn described_and_stopped(desk: &Desk) -> String {
+    let described = described_and_stopped_first(desk);
+    let again = desk.run(&["fleet", "stop", "berlin"]).exits(0);
+    assert!(again.contains("there is nothing to stop"), "{again}");
+    let _ = desk.run(&["fleet", "resume", "berlin"]).exits(0);
+    let _ = desk.run(&["fleet", "continue"]).exits(0);
+    assert_eq!(states(desk), json!({"berlin": "done"}));
+    described
+}
+
+/// The same, after its first step.
+fn described_and_stopped_first(desk: &Desk) -> String {
     desk.with_endless_step();
     let mut rollout = desk.command(&["fleet", "rollout", "ops.lua"]);
     let mut rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
@@ -176,11 +187,6 @@ fn described_and_stopped(desk: &Desk) -> String {
     desk.end_step();
     assert_eq!(rollout.wait().unwrap().code(), Some(4));
     assert_eq!(states(desk), json!({"berlin": "suspended"}));
-    let again = desk.run(&["fleet", "stop", "berlin"]).exits(0);
-    assert!(again.contains("there is nothing to stop"), "{again}");
-    let _ = desk.run(&["fleet", "resume", "berlin"]).exits(0);
-    let _ = desk.run(&["fleet", "continue"]).exits(0);
-    assert_eq!(states(desk), json!({"berlin": "done"}));
     described
 }
 
@@ -213,6 +219,92 @@ fn a_job_that_is_stopped_in_the_queue_is_not_submitted_again() {
     let _ = desk.run(&["fleet", "resume", "berlin"]).exits(0);
     let _ = desk.run(&["fleet", "continue"]).exits(0);
     assert_eq!(states(&desk), json!({"berlin": "done"}));
+}
+
+#[test]
+fn a_cluster_that_is_skipped_in_the_queue_is_not_begun() {
+    let desk = scheduled(&alone(&[]));
+    write(&desk.path("scheduler/queue"), "");
+    let mut rollout = desk.command(&["fleet", "rollout", "update"]);
+    let mut rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
+    let submitted = desk.path("scheduler/submitted");
+    wait_until("it isn't submitted", || submitted.exists());
+    let skip = ["fleet", "skip", "berlin", "--why", "it moves"];
+    let _ = desk.run(&skip).exits(0);
+    assert_eq!(rollout.wait().unwrap().code(), Some(0));
+    // Its scheduler doesn't know of it.
+    let job = desk.json(&["fleet", "exec", "rollout-1.berlin"]);
+    assert_eq!(job["state"], "skipped", "{job}");
+    assert!(!desk.path("state/runs/rollout-1.berlin").exists());
+}
+
+#[test]
+fn a_job_that_is_killed_while_it_stops_is_stopped() {
+    let desk = scheduled(&alone(&[]));
+    desk.with_endless_step();
+    let mut rollout = desk.command(&["fleet", "rollout", "ops.lua"]);
+    let mut rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
+    let journal = desk.path("state/runs/rollout-1.berlin/journal.jsonl");
+    wait_until("the step doesn't begin", || {
+        fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"start\":{\"path\":\"mark"))
+    });
+    rollout.kill().unwrap();
+    rollout.wait().unwrap();
+    let _ = desk.run(&["fleet", "stop", "berlin"]).exits(0);
+    let job = read(&desk.path("scheduler/rollout-1.berlin.pid"));
+    let killed = Command::new("kill").args(["-9", job.trim()]).status();
+    assert!(killed.unwrap().success());
+    wait_until("it isn't gone", || states(&desk)["berlin"] != "running");
+    assert_eq!(states(&desk), json!({"berlin": "suspended"}));
+    let held = desk.json(&["fleet", "held", "--json"]);
+    assert!(held[0]["why"].as_str().unwrap().starts_with("stopped by "));
+    // It is not taken up before somebody says so.
+    let job = desk.json(&["fleet", "exec", "rollout-1.berlin"]);
+    assert_eq!(job["state"], "suspended", "{job}");
+    desk.end_step();
+    let _ = desk.run(&["fleet", "resume", "berlin"]).exits(0);
+    let _ = desk.run(&["fleet", "continue"]).exits(0);
+    assert_eq!(states(&desk), json!({"berlin": "done"}));
+}
+
+#[test]
+fn a_run_that_is_continued_by_hand_is_stopped() {
+    let desk = scheduled(&alone(&[]));
+    let _ = described_and_stopped_first(&desk);
+    fs::remove_file(desk.path("go")).unwrap();
+    let mut resumed = desk.command(&["fleet", "resume", "berlin"]);
+    let mut resumed = resumed.stdout(Stdio::null()).spawn().unwrap();
+    wait_until("it isn't continued", || {
+        states(&desk)["berlin"] == "running"
+    });
+    let stopped = desk.run(&["fleet", "stop", "berlin"]).exits(0);
+    assert!(stopped.contains("is asked to stop"), "{stopped}");
+    desk.end_step();
+    assert_eq!(resumed.wait().unwrap().code(), Some(5));
+}
+
+#[test]
+fn a_scheduler_that_stops_nothing_leaves_the_run_alone() {
+    let desk = scheduled(&fleet(&["paris"], "", &[]));
+    write(&desk.path("scheduler/queue"), "");
+    let script = read(&desk.path("scheduler/run"));
+    let script = script.replace("stop) ", "stop) echo 'not now' >&2; exit 1 ;; never) ");
+    write(&desk.path("scheduler/run"), &script);
+    let mut rollout = desk.command(&["fleet", "rollout", "update"]);
+    let mut rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
+    let submitted = desk.path("scheduler/submitted");
+    wait_until("it isn't submitted", || submitted.exists());
+    // The one after it is seen to all the same.
+    let said = desk.run(&["fleet", "stop", "berlin", "paris"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("not now"), "{said:?}");
+    assert!(
+        said.stdout.contains("rollout-1.paris is not running"),
+        "{said:?}"
+    );
+    fs::remove_file(desk.path("scheduler/queue")).unwrap();
+    assert_eq!(rollout.wait().unwrap().code(), Some(0));
+    assert_eq!(states(&desk), json!({"berlin": "done", "paris": "done"}));
 }
 
 #[test]

@@ -86,6 +86,16 @@ fn a_window_is_waited_for_without_a_process() {
     let again = ["fleet", "continue", "--no-wait", "--json"];
     assert_eq!(last(&desk.run(&again).exits(5))["until"], opens);
     assert_eq!(states(&desk), json!({"berlin": "done", "paris": null}));
+    // Whoever waits has not had its turn, and who is taken out waits no more.
+    let early = desk.run(&["fleet", "resume", "paris"]).exits(0);
+    assert!(
+        early.contains("its turn in rollout-1 has not come"),
+        "{early}"
+    );
+    let skip = ["fleet", "skip", "paris", "--why", "it moves"];
+    let _ = desk.run(&skip).exits(0);
+    let _ = desk.run(&again).exits(0);
+    assert_eq!(states(&desk), json!({"berlin": "done", "paris": "skipped"}));
 }
 
 #[test]

@@ -137,6 +137,11 @@ fn a_region_writes_to_nothing_but_its_clusters() {
         denied,
     );
     refused("delete from lockstep.runs", denied);
+    // Nor does it learn what others see.
+    refused(
+        "select 1 / lockstep.entrusted('lockstep', 'rollout-1', 'paris')::int",
+        "division by zero",
+    );
     refused("update lockstep.records set line = ''", denied);
     let file = |run: &str, name: &str, labels: &str| {
         format!(

@@ -97,7 +97,7 @@ impl Desk {
     pub fn with_endless_step(&self) {
         write(
             &self.path("ops.lua"),
-            "return { api = 1, run = function(cluster) for _ = 1, 2 do mark.set { member = cluster.members[1] } end end }",
+            "return { api = 1, run = function(cluster) for _ = 1, 3 do mark.set { member = cluster.members[1] } end end }",
         );
         std::fs::create_dir(self.path("modules")).unwrap();
         let go = self.path("go").display().to_string();

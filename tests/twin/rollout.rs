@@ -55,7 +55,12 @@ fn a_window_that_shut_while_nobody_was_there_is_found() {
         kills: true,
         ..CHECK
     };
-    let found = changed(check, "window = w,", "").findings;
+    let found = changed(
+        check,
+        "window = hours(entry.window),\n\t\t\t\t\tbarred",
+        "barred",
+    )
+    .findings;
     assert!(
         found
             .iter()
@@ -68,7 +73,12 @@ fn a_window_that_shut_while_nobody_was_there_is_found() {
 fn a_window_that_is_not_waited_for_is_found() {
     // It asks again and again, and no time passes.
     let few = FleetCheck { tries: 3, ..CHECK };
-    let found = changed(few, "time.window(w)", "").findings;
+    let found = changed(
+        few,
+        "cluster.window { member = entry.name, window = hours(entry.window) }",
+        "",
+    )
+    .findings;
     let endless = |(_, what): &(String, String)| what.contains("it doesn't come to an end");
     assert!(found.iter().any(endless), "{found:?}");
 }
@@ -88,6 +98,7 @@ broken! {
     more_than_the_limit_is_found: "limit = ring.limit,\n\t\tbudget" => "limit = 9,\n\t\tbudget", "and the limit is";
     a_budget_that_is_not_kept_is_found: "budget = ring.budget,\n\t\t--" => "budget = 9,\n\t\t--", "and the budget is";
     a_budget_that_failed_while_it_waited_is_found: "waits(function()" => "pcall(function()", "and the budget is";
+    a_run_for_which_there_is_no_time_is_found: "room = longest > 0" => "room = false", "others took longer";
     a_soak_that_is_too_short_is_found: "span = ring.soak" => "span = '1s'", "and the soak is";
     a_ring_that_nobody_looks_at_is_found: "cluster.verify { member = name }" => "", "was not looked at";
     a_ring_that_begins_too_early_is_found: "each(p.rings" => "parallel(p.rings", "has not stopped";

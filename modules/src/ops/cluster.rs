@@ -24,6 +24,7 @@ pub use run::Run;
 pub use settle::Settle;
 pub use skip::Skipped;
 pub use stage::Staged;
+pub use state::{State, Window};
 
 pub(crate) fn module() -> Module {
     Module::new("cluster", "The clusters of a fleet, in a rollout.")
@@ -32,6 +33,7 @@ pub(crate) fn module() -> Module {
         .op::<settle::Settle>()
         .op::<verify::Verify>()
         .op::<state::State>()
+        .op::<state::Window>()
         .op::<look::Read>()
         .op::<plan::Plan>()
         .op::<stage::Stage>()

@@ -231,6 +231,8 @@ impl Case {
             places
         };
         let mut rollout = rollout_of(clusters, |i| places[i]);
+        // In fleets that work at night most of them wait for one, and what begins late in it may not fit.
+        let nights = if lot.bool() { 1 } else { 3 };
         for ring in &mut rollout.rings {
             ring.limit = lot.u32(1..=4);
             ring.budget = lot.u32(0..=2);
@@ -238,7 +240,7 @@ impl Case {
             ring.stage = lot.bool();
             ring.soak = (lot.u8(0..3) == 0).then(|| Span::secs(lot.u64(1..100_000)));
             for entry in &mut ring.clusters {
-                entry.window = (lot.u8(0..4) == 0).then(night);
+                entry.window = (lot.u8(0..4) < nights).then(night);
             }
         }
         let courses = rollout.clusters().map(|entry| {
@@ -320,7 +322,7 @@ impl Case {
             appends.push(trial.journal.appends());
             match ended.map_err(|failure| failure.to_string())? {
                 Ended::Finish(Finish::Done(_)) => {
-                    judge(&self.rollout, &fleet.log(), self.is_told())?;
+                    judge(self, &fleet.log())?;
                     return Ok(Played { appends, killed });
                 }
                 Ended::Killed => {
@@ -342,10 +344,11 @@ impl Case {
         Err(ENDLESS.to_owned())
     }
 
-    /// Whether the controller hears at once how each run stopped.
-    fn is_told(&self) -> bool {
-        let lost = |(_, course): &(Member, Course)| course.mishaps.contains(&Mishap::AnswerLost);
-        self.kills.is_empty() && !self.courses.iter().any(lost)
+    /// Whether the controller hears at once how the run of this cluster stopped.
+    fn is_told_of(&self, cluster: &Member) -> bool {
+        let lost = |course: &Course| course.mishaps.contains(&Mishap::AnswerLost);
+        let mut courses = self.courses.iter();
+        self.kills.is_empty() && !courses.any(|(name, course)| name == cluster && lost(course))
     }
 
     /// What the operator does about a rollout that holds.
@@ -420,7 +423,7 @@ fn rollout_of(clusters: usize, ring_of: impl Fn(usize) -> usize) -> Rollout {
 /// What is known of a fleet at a moment of its rollout.
 #[derive(Default)]
 struct Known<'a> {
-    begun: BTreeSet<&'a Member>,
+    begun: BTreeMap<&'a Member, Timestamp>,
     running: BTreeSet<&'a Member>,
     /// How clusters stand whose runs have stopped, by themselves or by the operator's hand.
     stopped: BTreeMap<&'a Member, Standing>,
@@ -430,8 +433,24 @@ struct Known<'a> {
     verified: BTreeSet<&'a Member>,
 }
 
-/// Whether what happened to a fleet is what its rings allow. `told` is as in [`Case::is_told`].
-fn judge(rollout: &Rollout, log: &[Moment], told: bool) -> Result<(), String> {
+impl Known<'_> {
+    /// How long a run of a ring has taken that the controller knew to be done before this moment.
+    fn longest(&self, case: &Case, ring: &Ring, at: Timestamp) -> Option<Span> {
+        let names = ring.clusters.iter().map(member);
+        let took = names
+            .filter(|name| case.is_told_of(name))
+            .filter_map(|name| {
+                let (state, ended) = self.ended.get(&name)?;
+                let took = ended.duration_since(*self.begun.get(&name)?);
+                (*state == Standing::Done && *ended < at).then_some(took)
+            });
+        Some(Span::secs(took.max()?.unsigned_abs().as_secs()))
+    }
+}
+
+/// Whether what happened to a fleet is what its rings allow.
+fn judge(case: &Case, log: &[Moment]) -> Result<(), String> {
+    let rollout = &case.rollout;
     let mut moments: Vec<&Moment> = log.iter().collect();
     moments.sort_by_key(|moment| (moment.at, moment.what == Happened::Began));
     let mut known = Known::default();
@@ -439,10 +458,10 @@ fn judge(rollout: &Rollout, log: &[Moment], told: bool) -> Result<(), String> {
         let cluster = &moment.cluster;
         match moment.what {
             Happened::Began => {
-                if !known.begun.insert(cluster) {
+                if known.begun.insert(cluster, moment.at).is_some() {
                     return Err(format!("the run of {cluster} was begun twice"));
                 }
-                may_begin(rollout, moment, &known, told)?;
+                may_begin(case, moment, &known)?;
                 known.running.insert(cluster);
             }
             Happened::Stopped(state) => {
@@ -472,15 +491,10 @@ fn member(entry: &Entry) -> Member {
 }
 
 /// Whether a cluster's run may begin at this moment.
-fn may_begin(
-    rollout: &Rollout,
-    moment: &Moment,
-    known: &Known<'_>,
-    told: bool,
-) -> Result<(), String> {
+fn may_begin(case: &Case, moment: &Moment, known: &Known<'_>) -> Result<(), String> {
     let cluster = moment.cluster.as_str();
     let broken = |rule: String| Err(format!("{cluster} was begun at {}: {rule}", moment.at));
-    for ring in &rollout.rings {
+    for ring in &case.rollout.rings {
         let Some(entry) = ring.clusters.iter().find(|entry| entry.name == cluster) else {
             match has_ended(ring, moment.at, known) {
                 Ok(()) => continue,
@@ -507,6 +521,10 @@ fn may_begin(
                 .is_some_and(|state| !state.is_well())
         });
         // What stopped while nobody listened counts once it is heard of; those that were running then are all that there can be.
+        let told = ring
+            .clusters
+            .iter()
+            .all(|entry| case.is_told_of(&member(entry)));
         let most = if told {
             ring.budget
         } else {
@@ -518,15 +536,20 @@ fn may_begin(
                 ring.budget
             ));
         }
-        let open = entry
-            .window
-            .as_ref()
-            .map(|window| window.next(moment.at).ok().flatten());
-        return match open {
-            Some(open) if open.is_none_or(|open| open.opens > moment.at) => {
-                broken("its window was shut".to_owned())
-            }
-            _ => Ok(()),
+        let Some(window) = &entry.window else {
+            return Ok(());
+        };
+        if !window.is_open(moment.at)? {
+            return broken("its window was shut".to_owned());
+        }
+        let took = known.longest(case, ring, moment.at);
+        let room = Hours {
+            room: took,
+            ..window.clone()
+        };
+        return match room.is_open(moment.at)? {
+            true => Ok(()),
+            false => broken("others took longer than its window was still open".to_owned()),
         };
     }
     broken("it is in no ring".to_owned())

@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
 use super::executor::{Executor, Submission};
-use super::job;
+use super::look::standing_of;
 use super::rings::Rollout;
 use super::specs::{Skip, Spec, Specs};
 use crate::clock;
@@ -54,17 +54,6 @@ pub struct Described {
     pub scheduler: String,
     /// The end of what it printed.
     pub log: String,
-}
-
-/// What became of a job that was to be stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// Its scheduler was asked to.
-    Asked,
-    /// Its scheduler has none.
-    NoJob,
-    /// It is a process of this machine, which its run's lock names. Nothing was done.
-    Here,
 }
 
 impl Jobs {
@@ -105,35 +94,8 @@ impl Jobs {
         self.machines.as_deref().filter(|_| !is_cluster)
     }
 
-    /// The run as it stands; a cluster that was taken out of the rollout is that first of all.
     fn look(&self, cluster: &str, run: &str) -> Result<Job, ContactError> {
-        if let Some(skip) = self.specs.skipped(cluster).map_err(unread)? {
-            return Ok(Job {
-                run: run.to_owned(),
-                state: Standing::Skipped,
-                steps: Vec::new(),
-                why: Some(skip.to_string()),
-            });
-        }
-        let mut job = job(&self.runs, run).map_err(unread)?;
-        if !matches!(job.state, Standing::DidNotBegin | Standing::BrokenOff) {
-            return Ok(job);
-        }
-        let barred = match job.state {
-            Standing::DidNotBegin => self.specs.refusal(cluster).map_err(unread)?,
-            _ => None,
-        };
-        if let Some(why) = barred {
-            job.state = Standing::Refused;
-            job.why = Some(why);
-        } else if let Some(who) = self.specs.stopped(cluster).map_err(unread)? {
-            job.state = Standing::Suspended;
-            job.why = Some(format!("stopped by {who}"));
-        } else if job.state == Standing::DidNotBegin {
-            // Whoever was to begin it may have said why it didn't.
-            job.why = self.specs.complaint(cluster);
-        }
-        Ok(job)
+        standing_of(&self.runs, &self.specs, cluster, run).map_err(unread)
     }
 
     /// Begins the run, takes it up, or waits for whoever has it, until it stops.
@@ -216,20 +178,18 @@ impl Jobs {
         ))
     }
 
-    /// Asks the job of a cluster to stop, which interrupts its run.
+    /// Asks the scheduler of a cluster's job to stop it, which interrupts its run. False where no scheduler has one: then it is at
+    /// most a process, which its run's lock names.
     ///
     /// # Errors
     /// Where its executor can't be asked.
-    pub async fn stop(&self, cluster: &str) -> Result<Stop, ContactError> {
+    pub async fn stop(&self, cluster: &str) -> Result<bool, ContactError> {
         let (_, executor, submission) = self.submitted(cluster)?;
-        if executor.is_here() {
-            return Ok(Stop::Here);
+        let has = !executor.is_here() && executor.has(&submission).await?;
+        if has {
+            executor.stop(&submission).await?;
         }
-        if !executor.has(&submission).await? {
-            return Ok(Stop::NoJob);
-        }
-        executor.stop(&submission).await?;
-        Ok(Stop::Asked)
+        Ok(has)
     }
 
     /// The job of a cluster, as its executor knows it.
@@ -268,7 +228,7 @@ impl Jobs {
             Ask::Bar(why) => {
                 serde_json::to_string(&self.bar(name, &self.current(run), spec, why)?)
             }
-            Ask::Skip(why) => serde_json::to_string(&self.skip(name, why)?),
+            Ask::Skip(why) => serde_json::to_string(&self.skip(name, spec, why)?),
             Ask::Exec => {
                 let _turn = executor.turns.acquire().await;
                 serde_json::to_string(&self.exec(name, &self.current(run), spec, executor).await?)
@@ -298,14 +258,16 @@ impl Jobs {
     }
 
     /// Takes a cluster out of the rollout; what an operator said of it before stays.
-    fn skip(&self, cluster: &str, why: &str) -> Result<Skipped, ContactError> {
+    fn skip(&self, cluster: &str, spec: &Spec, why: &str) -> Result<Skipped, ContactError> {
         if self.specs.skipped(cluster).map_err(unread)?.is_none() {
             let skip = Skip {
                 who: self.rollout.clone(),
                 at: clock::now(),
                 why: why.to_owned(),
             };
-            self.specs.skip(cluster, &skip).map_err(unread)?;
+            self.specs
+                .skip(cluster, &spec.labels, &skip)
+                .map_err(unread)?;
         }
         Ok(Skipped {})
     }

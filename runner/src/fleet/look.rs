@@ -3,6 +3,7 @@
 use lockstep_modules::contract::standing::Standing;
 use lockstep_modules::ops::cluster::Job;
 
+use super::specs::Specs;
 use crate::failure::Failure;
 use crate::journal::{History, JournalError, Phase};
 use crate::report::failure::head;
@@ -45,6 +46,45 @@ pub(crate) fn job(runs: &Runs, run: &str) -> Result<Job, RunsError> {
         why: why(&history, state),
         ..bare(state)
     })
+}
+
+/// A cluster's run as it stands in its rollout: what was decided about the cluster counts as long as its run says nothing else.
+///
+/// # Errors
+/// Where something can't be read.
+pub(crate) fn standing_of(
+    runs: &Runs,
+    specs: &Specs,
+    cluster: &str,
+    run: &str,
+) -> Result<Job, RunsError> {
+    if let Some(skip) = specs.skipped(cluster)? {
+        return Ok(Job {
+            run: run.to_owned(),
+            state: Standing::Skipped,
+            steps: Vec::new(),
+            why: Some(skip.to_string()),
+        });
+    }
+    let mut job = job(runs, run)?;
+    if !matches!(job.state, Standing::DidNotBegin | Standing::BrokenOff) {
+        return Ok(job);
+    }
+    let barred = match job.state {
+        Standing::DidNotBegin => specs.refusal(cluster)?,
+        _ => None,
+    };
+    if let Some(why) = barred {
+        job.state = Standing::Refused;
+        job.why = Some(why);
+    } else if let Some(who) = specs.stopped(cluster)? {
+        job.state = Standing::Suspended;
+        job.why = Some(format!("stopped by {who}"));
+    } else if job.state == Standing::DidNotBegin {
+        // Whoever was to begin it may have said why it didn't.
+        job.why = specs.complaint(cluster);
+    }
+    Ok(job)
 }
 
 /// Why a run isn't done, in a line.

@@ -6,13 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use lockstep_modules::contract::op::Op;
 use lockstep_modules::contract::schema::Span;
 use lockstep_modules::contract::standing::Standing;
-use lockstep_modules::ops::cluster::{Job, Run};
-use lockstep_modules::ops::time::{Hours, Opening, Sleep, Window};
+use lockstep_modules::ops::cluster::{Job, Run, State, Window};
+use lockstep_modules::ops::time::{Hours, Opening, Sleep};
 use serde::{Deserialize, Serialize};
 
-use super::look::why;
+use super::Specs;
+use super::look::{standing_of, why};
 use super::rings::{Entry, Rollout};
-use super::{Specs, job};
 use crate::failure::Failure;
 use crate::journal::{History, Phase, Step, Suspended};
 use crate::path::StepPath;
@@ -181,18 +181,33 @@ impl Progress {
     pub(crate) fn at(runs: &Runs, id: &str, running: bool) -> Result<Self, ProgressError> {
         let history = runs.history(id)?;
         let rollout = rollout_of(&history)?;
+        let outcomes: BTreeMap<_, _> = history
+            .completions
+            .iter()
+            .map(|completion| (&completion.path, &completion.result))
+            .collect();
+        // Its window had shut, and it waits once more.
+        let waits_again = |path| {
+            let result = outcomes.get(path);
+            result.is_some_and(|result| outcome(result) == Standing::DidNotBegin)
+        };
         let mut begun: BTreeMap<&str, &StepPath> = BTreeMap::new();
         let mut windows: BTreeMap<&str, &Step> = BTreeMap::new();
         let mut soaks: BTreeMap<&str, Timestamp> = BTreeMap::new();
         for (path, step) in &history.steps {
             let cluster = step.args.get("member").and_then(|member| member.as_str());
             match (step.op.as_str(), cluster) {
-                (Run::NAME, Some(cluster)) => drop(begun.insert(cluster, path)),
-                (Window::NAME, _) if step.phase != Phase::Done => {
-                    let labels: Vec<&str> = path.as_str().split('/').collect();
-                    if let [.., cluster, _] = labels.as_slice() {
-                        windows.insert(cluster, step);
-                    }
+                (Run::NAME, Some(cluster)) if !waits_again(path) => {
+                    begun.insert(cluster, path);
+                }
+                // It had its turn, though its run was not asked for.
+                (State::NAME | Window::NAME, Some(cluster))
+                    if outcomes.get(path).is_some_and(|result| result.is_err()) =>
+                {
+                    begun.entry(cluster).or_insert(path);
+                }
+                (Window::NAME, Some(cluster)) if step.phase != Phase::Done => {
+                    windows.insert(cluster, step);
                 }
                 (Sleep::NAME, _) if step.phase != Phase::Done => {
                     let until = step.witnesses.last().map(Timestamp::deserialize);
@@ -202,11 +217,6 @@ impl Progress {
                 _ => {}
             }
         }
-        let outcomes: BTreeMap<_, _> = history
-            .completions
-            .iter()
-            .map(|completion| (&completion.path, &completion.result))
-            .collect();
         let said = |cluster: &str| {
             let result = begun.get(cluster).and_then(|path| outcomes.get(path));
             result.map(|result| outcome(result))
@@ -241,7 +251,8 @@ impl Progress {
                     job: None,
                 };
                 if may_differ(name) {
-                    let mut job = now(runs, &specs, id, name)?;
+                    let run = runs.last_attempt(&format!("{id}.{name}"));
+                    let mut job = standing_of(runs, &specs, name, &run)?;
                     if let (Standing::DidNotBegin, Some(said)) = (job.state, said(name)) {
                         // Nothing was recorded by the run itself.
                         job.state = said;
@@ -340,16 +351,6 @@ fn windows_of(entry: &Entry, known: &mut Vec<Hours>) {
     known.extend(entry.window.clone().filter(|hours| !known.contains(hours)));
 }
 
-/// How a cluster's run stands, which may have been taken out of its rollout.
-fn now(runs: &Runs, specs: &Specs, rollout: &str, cluster: &str) -> Result<Job, RunsError> {
-    let mut job = job(runs, &runs.last_attempt(&format!("{rollout}.{cluster}")))?;
-    if let Some(skip) = specs.skipped(cluster)? {
-        job.state = Standing::Skipped;
-        job.why = Some(skip.to_string());
-    }
-    Ok(job)
-}
-
 /// What a step that ran a cluster's playbook came to.
 fn outcome(result: &Result<serde_json::Value, Failure>) -> Standing {
     let outcome = result.as_ref().ok().and_then(|value| value.get("outcome"));
@@ -370,7 +371,7 @@ fn reason(result: &Result<serde_json::Value, Failure>) -> Option<String> {
 
 fn waits(step: &Step) -> String {
     let text = |name: &str| {
-        step.args
+        step.args["window"]
             .get(name)
             .and_then(|value| value.as_str())
             .unwrap_or_default()

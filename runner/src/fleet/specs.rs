@@ -123,9 +123,14 @@ impl Specs {
         self.get(&file(cluster, "json"))
     }
 
-    /// Takes a cluster out of the rollout.
-    pub(crate) fn skip(&self, cluster: &str, skip: &Skip) -> Result<(), RunsError> {
-        self.put(&file(cluster, "skip"), &Labels::new(), skip)
+    /// Takes a cluster with these labels out of the rollout.
+    pub(crate) fn skip(
+        &self,
+        cluster: &str,
+        labels: &Labels,
+        skip: &Skip,
+    ) -> Result<(), RunsError> {
+        self.put(&file(cluster, "skip"), labels, skip)
     }
 
     /// Why a cluster was taken out of the rollout, if it was.
@@ -169,9 +174,14 @@ impl Specs {
             .flatten())
     }
 
-    /// Writes down who asked a cluster's job to stop, or that nobody does any more.
-    pub(crate) fn stop(&self, cluster: &str, who: Option<&str>) -> Result<(), RunsError> {
-        self.put(&file(cluster, "stopped"), &Labels::new(), &who)
+    /// Writes down who asked the job of a cluster with these labels to stop, or that nobody does any more.
+    pub(crate) fn stop(
+        &self,
+        cluster: &str,
+        labels: &Labels,
+        who: Option<&str>,
+    ) -> Result<(), RunsError> {
+        self.put(&file(cluster, "stopped"), labels, &who)
     }
 
     /// Who asked a cluster's job to stop, if somebody did and nobody resumed its run since.

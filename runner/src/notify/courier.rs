@@ -3,6 +3,7 @@
 //! The run only rings a bell. The thread reads the journal itself, and tries again after growing pauses where a receiver can't be
 //! reached. When the process ends it has a short time for what is left; what is left then stays in the journal.
 
+use std::mem::{Discriminant, discriminant};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,7 +65,7 @@ impl Couriers {
                 wire: Arc::clone(&wire),
                 ending: Arc::clone(&couriers.ending),
                 warn: warn.clone(),
-                warned: false,
+                warned: Vec::new(),
             };
             let done = done.clone();
             let thread = thread::Builder::new().name("courier".to_owned());
@@ -139,7 +140,8 @@ struct Courier {
     wire: Arc<Wire>,
     ending: Arc<AtomicBool>,
     warn: Sender<String>,
-    warned: bool,
+    /// What it complained of already.
+    warned: Vec<Discriminant<Trouble>>,
 }
 
 impl Courier {
@@ -159,6 +161,12 @@ impl Courier {
                     Ok(again) => {
                         (pause, patient) = (PAUSE, true);
                         again
+                    }
+                    // It answers, and will have the events after these.
+                    Err(trouble @ Trouble::Refused { .. }) => {
+                        self.complain(&trouble);
+                        (pause, patient) = (PAUSE, true);
+                        Some(PAUSE)
                     }
                     Err(trouble) => {
                         self.complain(&trouble);
@@ -182,8 +190,9 @@ impl Courier {
     }
 
     fn complain(&mut self, trouble: &Trouble) {
-        if !self.warned {
-            self.warned = true;
+        let kind = discriminant(trouble);
+        if !self.warned.contains(&kind) {
+            self.warned.push(kind);
             let (name, outlook) = (self.receiver.name(), trouble.outlook());
             let _ = self
                 .warn

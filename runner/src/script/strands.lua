@@ -16,10 +16,9 @@ local function fork(who, list, fn, limit)
 	if #labels == 0 then
 		return labels, {}
 	end
-	local results = yield("fork", labels, limit or #labels, function(i)
+	return labels, yield("fork", labels, limit or #labels, function(i)
 		return fn(list[i], i)
 	end)
-	return labels, results
 end
 
 local function several(labels, results)
@@ -160,7 +159,7 @@ function strands.window(list, fn, options)
 		end
 	end
 	-- Comes back whenever no item has a place: those that aren't among the results wait.
-	local _, results = fork("window", list, one, options.limit)
+	local _, results, number = fork("window", list, one, options.limit)
 	while true do
 		local waiting, again = false, {}
 		for i in ipairs(labels) do
@@ -175,6 +174,9 @@ function strands.window(list, fn, options)
 			local asked = { ok = true, value = failures }
 			if options.over then
 				asked.ok, asked.value = raw_pcall(options.over, failures)
+			end
+			if asked.ok and type(asked.value) ~= "table" then
+				asked = { value = raw_format("window: over returned %s, no list of failures", type(asked.value)) }
 			end
 			if asked.ok then
 				failures = asked.value
@@ -193,7 +195,7 @@ function strands.window(list, fn, options)
 			break
 		end
 		put_back = {}
-		results = yield("rejoin", again)
+		results = yield("rejoin", number, again)
 	end
 	if fatal then
 		error(fatal.error, 0)

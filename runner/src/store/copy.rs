@@ -241,21 +241,28 @@ impl Copy {
     /// One file, if the store lacks it as it is.
     pub(super) fn changed_file(&self, name: &str) -> Option<Changed> {
         let path = self.folder.join(name);
-        let found = fs::metadata(&path).ok()?;
-        if self
-            .known
-            .files
-            .get(name)
-            .is_some_and(|mark| mark.is_of(&found))
-        {
-            return None;
+        loop {
+            let found = fs::metadata(&path).ok()?;
+            if self
+                .known
+                .files
+                .get(name)
+                .is_some_and(|mark| mark.is_of(&found))
+            {
+                return None;
+            }
+            let content = fs::read(&path).ok()?;
+            // It may have been rewritten meanwhile, and twice: then what was read is of both.
+            let now = fs::metadata(&path).ok()?;
+            if Mark::of(&found, 0).is_of(&now) && found.ino() == now.ino() {
+                return Some(Changed {
+                    name: name.to_owned(),
+                    executable: found.mode() & 0o100 != 0,
+                    content,
+                    found,
+                });
+            }
         }
-        Some(Changed {
-            name: name.to_owned(),
-            executable: found.mode() & 0o100 != 0,
-            content: fs::read(&path).ok()?,
-            found,
-        })
     }
 
     /// A file is in the store in this version.

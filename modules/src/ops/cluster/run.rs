@@ -72,10 +72,9 @@ impl Op for Run {
             }
         }
         if let Some(window) = &args.window {
-            let open = window.next(began).map_err(OpError::refused)?;
-            let shut = open.is_none_or(|open| open.opens > began);
+            let open = window.is_open(began).map_err(OpError::refused)?;
             let job = state(cx, &cluster).await?;
-            if shut && job.state == Standing::DidNotBegin {
+            if !open && job.state == Standing::DidNotBegin {
                 return Ok(RunOut::of(job, Duration::ZERO));
             }
         }

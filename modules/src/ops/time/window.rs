@@ -151,6 +151,27 @@ impl Hours {
         }))
     }
 
+    /// Whether the window is open.
+    ///
+    /// # Errors
+    /// With a sentence about what doesn't make sense.
+    pub fn is_open(&self, now: Timestamp) -> Result<bool, String> {
+        Ok(self.next(now)?.is_some_and(|next| next.opens <= now))
+    }
+
+    /// When the window opens next, or has opened.
+    ///
+    /// # Errors
+    /// With a sentence about what doesn't make sense, or that it doesn't open within a year.
+    pub(crate) fn opens(&self, now: Timestamp) -> Result<Timestamp, String> {
+        Ok(self.opening(now)?.opens)
+    }
+
+    fn opening(&self, now: Timestamp) -> Result<Opening, String> {
+        let next = self.next(now)?;
+        next.ok_or_else(|| "the window doesn't open within a year".to_owned())
+    }
+
     /// Whether it makes sense.
     ///
     /// # Errors
@@ -164,10 +185,7 @@ impl Hours {
     /// # Errors
     /// With a sentence about what doesn't.
     pub fn check(&self, now: Timestamp) -> Result<(), String> {
-        match self.next(now)? {
-            Some(_) => Ok(()),
-            None => Err("the window doesn't open within a year".to_owned()),
-        }
+        self.opening(now).map(drop)
     }
 }
 
@@ -225,9 +243,7 @@ impl Op for Window {
     async fn run(cx: &Cx, args: Hours) -> Result<WindowOut, OpError> {
         loop {
             let now = cx.now();
-            let next = args.next(now).map_err(OpError::refused)?;
-            let next =
-                next.ok_or_else(|| OpError::refused("the window doesn't open within a year"))?;
+            let next = args.opening(now).map_err(OpError::refused)?;
             if next.opens <= now {
                 return Ok(WindowOut {
                     closes: format!("{:.0}", next.closes),

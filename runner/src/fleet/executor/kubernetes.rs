@@ -124,7 +124,12 @@ impl Kubernetes {
         };
         let name = object(&submission);
         self.submit(&submission).await?;
-        while !matches!(self.seen(&name).await?, Seen::Over) {
+        loop {
+            match self.seen(&name).await? {
+                Seen::Over => break,
+                Seen::Absent => return Err(failed(format!("somebody deleted the job {name}"))),
+                Seen::Active => {}
+            }
             if Instant::now() > until {
                 self.delete(&name).await?;
                 let waited = limit.as_secs();

@@ -77,7 +77,8 @@ create function lockstep.visible(who name, owner text, labels jsonb) returns boo
 -- nothing of what the role doesn't see.
 create function lockstep.entrusted(who name, rollout text, cluster text) returns boolean
     language sql stable security definer
-    return exists (
+    -- Whoever asks is who is meant: nobody learns what another role may do.
+    return pg_catalog.pg_has_role(session_user, who, 'member') and exists (
         select from lockstep.files f join lockstep.runs r on r.id = f.run
         where f.run = rollout and f.name = 'clusters/' || cluster || '.json'
         and (lockstep.visible(who, '', f.labels) or lockstep.visible(who, r.owner, r.labels))

@@ -1,12 +1,14 @@
 //! `fleet resume`, `skip`, `pause`, `continue` and `abort`: what an operator decides about a rollout and its clusters.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use jiff::Timestamp;
 use lockstep_modules::contract::near;
 use lockstep_modules::contract::op::Op;
 use lockstep_modules::contract::standing::Standing;
-use lockstep_modules::ops::cluster::Run;
+use lockstep_modules::ops::cluster::{Run, State, Window};
 use rustix::process::{Pid, Signal, kill_process};
 
 use serde_json::{Value, json};
@@ -22,7 +24,7 @@ use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::clock;
 use crate::config::Notify;
-use crate::fleet::{self, Approval, Jobs, Skip, Spec, Specs, Stop, job};
+use crate::fleet::{self, Approval, Entry, Jobs, Rollout, Skip, Spec, Specs, job};
 use crate::notify;
 use crate::plan::DIGITS;
 use crate::runs::{Runs, host};
@@ -106,13 +108,13 @@ pub(crate) struct AbortArgs {
 pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
     let runs = app.runs()?;
     let rollout = args.which.find(&runs)?;
-    known(&runs, &rollout, &args.clusters)?;
     let mut worst = Exit::Done;
-    let specs = Specs::of(&runs, &rollout);
-    for cluster in &args.clusters {
+    let (rolled, specs) = (begun(&runs, &rollout)?, Specs::of(&runs, &rollout));
+    for entry in known(&rolled, &rollout, &args.clusters)? {
+        let cluster = entry.name.as_str();
         let run = runs.last_attempt(&format!("{rollout}.{cluster}"));
         if specs.stopped(cluster)?.is_some() {
-            specs.stop(cluster, None)?;
+            specs.stop(cluster, &entry.labels, None)?;
         }
         let exit = match job(&runs, &run)?.state {
             Standing::Held | Standing::Suspended | Standing::BrokenOff => {
@@ -121,6 +123,13 @@ pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
             Standing::Refused | Standing::Failed | Standing::Aborted => again(app, &runs, &run)?,
             // Its executor refused, or a hook.
             Standing::DidNotBegin if had_its_turn(&runs, &rollout, cluster)? => {
+                if specs.read(cluster)?.is_none() {
+                    let spec = Spec {
+                        notify: notify::settings(&runs.folder_of(&rollout)?),
+                        ..rolled.spec(entry)
+                    };
+                    specs.write(cluster, &spec)?;
+                }
                 attempt_at(app, &runs, &run)?
             }
             Standing::DidNotBegin => {
@@ -151,29 +160,20 @@ pub(crate) fn resume(app: &App<'_>, args: &ResumeArgs) -> Result<Exit, Fault> {
     Ok(worst)
 }
 
-/// Whether the rollout has come to a cluster whose run hasn't begun.
+/// Whether a cluster whose run hasn't begun had its turn: one that waits for its window, or for a place, will have it.
 fn had_its_turn(runs: &Runs, rollout: &str, cluster: &str) -> Result<bool, Fault> {
     let history = runs.history(rollout)?;
-    let asked = history.steps.values().any(|step| {
-        step.op == Run::NAME
-            && step
-                .args
-                .get("member")
-                .is_some_and(|member| member == cluster)
-    });
-    if !asked {
-        return Ok(false);
-    }
-    let (specs, begun) = (Specs::of(runs, rollout), begun(runs, rollout)?);
-    let entry = begun.clusters().find(|entry| entry.name == cluster);
-    if let (Some(entry), None) = (entry, specs.read(cluster)?) {
-        let spec = Spec {
-            notify: notify::settings(&runs.folder_of(rollout)?),
-            ..begun.spec(entry)
-        };
-        specs.write(cluster, &spec)?;
-    }
-    Ok(true)
+    let completions = history.completions.iter();
+    let results: BTreeMap<_, _> = completions.map(|done| (&done.path, &done.result)).collect();
+    Ok(history.steps.iter().any(|(path, step)| {
+        let is_of_it = step.args.get("member").is_some_and(|name| name == cluster);
+        is_of_it
+            && match (step.op.as_str(), results.get(path)) {
+                (Run::NAME, Some(Ok(out))) => out["outcome"] != json!(Standing::DidNotBegin),
+                (Run::NAME, None) | (Run::NAME | State::NAME | Window::NAME, Some(Err(_))) => true,
+                _ => false,
+            }
+    }))
 }
 
 /// Begins another attempt at a run that is over.
@@ -199,39 +199,41 @@ fn attempt_at(app: &App<'_>, runs: &Runs, run: &str) -> Result<Exit, Fault> {
     })
 }
 
-/// Refuses clusters that the rollout hasn't.
-pub(super) fn known(runs: &Runs, rollout: &str, clusters: &[String]) -> Result<(), Fault> {
-    let begun = begun(runs, rollout)?;
-    let names: Vec<&str> = begun.clusters().map(|entry| entry.name.as_str()).collect();
-    match clusters
-        .iter()
-        .find(|cluster| !names.contains(&cluster.as_str()))
-    {
-        Some(cluster) => Err(Fault::usage(format!(
-            "there is no cluster {cluster:?} in {rollout}{}",
-            near::hint(cluster, &names)
-        ))),
-        None => Ok(()),
-    }
+/// The clusters of these names in a rollout. A name that it hasn't is refused.
+pub(super) fn known<'a>(
+    begun: &'a Rollout,
+    rollout: &str,
+    clusters: &[String],
+) -> Result<Vec<&'a Entry>, Fault> {
+    let found = clusters.iter().map(|cluster| {
+        let found = begun.clusters().find(|entry| entry.name == *cluster);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = begun.clusters().map(|entry| entry.name.as_str()).collect();
+            let hint = near::hint(cluster, &names);
+            Fault::usage(format!(
+                "there is no cluster {cluster:?} in {rollout}{hint}"
+            ))
+        })
+    });
+    found.collect()
 }
 
 /// Takes clusters out of a rollout. A run that is under way goes on.
 pub(crate) fn skip(app: &App<'_>, args: &SkipArgs) -> Result<Exit, Fault> {
     let runs = app.runs()?;
     let rollout = args.which.find(&runs)?;
-    known(&runs, &rollout, &args.clusters)?;
-    let specs = Specs::of(&runs, &rollout);
-    for cluster in &args.clusters {
+    let (rolled, specs) = (begun(&runs, &rollout)?, Specs::of(&runs, &rollout));
+    for entry in known(&rolled, &rollout, &args.clusters)? {
         let skip = Skip {
             who: who(),
             at: clock::now(),
             why: args.why.clone(),
         };
-        specs.skip(cluster, &skip)?;
+        specs.skip(&entry.name, &entry.labels, &skip)?;
         say(
             app,
-            &json!({"rollout": rollout, "skipped": cluster}),
-            &format!("{cluster} is out of {rollout}"),
+            &json!({"rollout": rollout, "skipped": entry.name}),
+            &format!("{} is out of {rollout}", entry.name),
         );
     }
     Ok(Exit::Done)
@@ -335,10 +337,11 @@ pub(super) fn asked(runs: &Runs, rollout: &str) -> Result<Jobs, Fault> {
 pub(crate) fn stop(app: &App<'_>, args: &StopArgs) -> Result<Exit, Fault> {
     let runs = app.runs()?;
     let rollout = args.which.find(&runs)?;
-    known(&runs, &rollout, &args.clusters)?;
-    let jobs = asked(&runs, &rollout)?;
-    let (runtime, specs) = (runtime(false)?, Specs::of(&runs, &rollout));
-    for cluster in &args.clusters {
+    let rolled = begun(&runs, &rollout)?;
+    let (jobs, specs) = (asked(&runs, &rollout)?, Specs::of(&runs, &rollout));
+    let (runtime, mut exit) = (runtime(false)?, Exit::Done);
+    for entry in known(&rolled, &rollout, &args.clusters)? {
+        let cluster = entry.name.as_str();
         let run = runs.last_attempt(&format!("{rollout}.{cluster}"));
         let state = job(&runs, &run)?.state;
         if state.has_stopped() {
@@ -347,27 +350,34 @@ pub(crate) fn stop(app: &App<'_>, args: &StopArgs) -> Result<Exit, Fault> {
             continue;
         }
         // Who waits for the job would submit it once more.
-        specs.stop(cluster, Some(&who()))?;
-        let stopped = runtime.block_on(jobs.stop(cluster));
-        let stopped =
-            stopped.map_err(|error| Fault::new(Exit::Failed, format!("{cluster}: {error}")))?;
-        let stopping = match stopped {
-            Stop::Asked => true,
-            Stop::NoJob => false,
-            Stop::Here => interrupt(&runs, &run)?,
+        specs.stop(cluster, &entry.labels, Some(&who()))?;
+        let stopping = match runtime.block_on(jobs.stop(cluster)) {
+            Ok(true) => Ok(true),
+            // A process of this machine, or one that somebody began by hand.
+            Ok(false) => interrupt(&runs, &run),
+            Err(error) => Err(Fault::new(Exit::Failed, format!("{cluster}: {error}"))),
         };
-        if !stopping {
-            specs.stop(cluster, None)?;
-            let text = format!("{run} is not running");
-            say(app, &json!({"cluster": cluster, "state": state}), &text);
-            continue;
+        if !matches!(stopping, Ok(true)) {
+            specs.stop(cluster, &entry.labels, None)?;
         }
-        let text = format!(
-            "{run} is asked to stop, and ends with what is under way.\nContinue it with: lockstep fleet resume {cluster} -r {rollout}"
-        );
-        say(app, &json!({"cluster": cluster, "stopping": run}), &text);
+        match stopping {
+            Ok(true) => {
+                let text = format!(
+                    "{run} is asked to stop, and ends with what is under way.\nContinue it with: lockstep fleet resume {cluster} -r {rollout}"
+                );
+                say(app, &json!({"cluster": cluster, "stopping": run}), &text);
+            }
+            Ok(false) => {
+                let text = format!("{run} is not running");
+                say(app, &json!({"cluster": cluster, "state": state}), &text);
+            }
+            Err(fault) => {
+                fault.print(app.global.json);
+                exit = fault.exit;
+            }
+        }
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// Pauses a rollout that waits for its time without a process, so that no timer continues it.

@@ -5,12 +5,12 @@ use serde_json::json;
 
 use super::control::{asked, known};
 use super::exec::line;
-use super::named::Which;
+use super::named::{Which, begun};
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
 use crate::cli::front::runtime;
 use crate::cli::print;
-use crate::fleet::job;
+use crate::fleet::{Specs, standing_of};
 
 /// Which cluster's job is described.
 #[derive(Args)]
@@ -27,11 +27,20 @@ const LINES: usize = 20;
 pub(crate) fn describe(app: &App<'_>, args: &DescribeArgs) -> Result<Exit, Fault> {
     let runs = app.runs()?;
     let rollout = args.which.find(&runs)?;
-    known(&runs, &rollout, std::slice::from_ref(&args.cluster))?;
+    known(
+        &begun(&runs, &rollout)?,
+        &rollout,
+        std::slice::from_ref(&args.cluster),
+    )?;
     let jobs = asked(&runs, &rollout)?;
     let described = runtime(false)?.block_on(jobs.describe(&args.cluster));
     let described = described.map_err(|error| Fault::new(Exit::Failed, error))?;
-    let found = job(&runs, &described.run)?;
+    let found = standing_of(
+        &runs,
+        &Specs::of(&runs, &rollout),
+        &args.cluster,
+        &described.run,
+    )?;
     let process = runs.process_of(&described.run);
     if app.global.json {
         let process = process.map(|(process, host)| json!({"pid": process, "host": host}));

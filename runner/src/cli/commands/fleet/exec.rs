@@ -19,7 +19,7 @@ use crate::cli::front::{Front, Waits, runtime, who};
 use crate::cli::global::Global;
 use crate::cli::shown::Shown;
 use crate::cli::{modules, params, print, target};
-use crate::fleet::{Spec, Specs, cluster_of, job};
+use crate::fleet::{Spec, Specs, cluster_of, job, standing_of};
 use crate::plan::{DIGITS, Plan};
 use crate::runs::Runs;
 use crate::session::{Begin, Draft};
@@ -50,6 +50,14 @@ pub(crate) fn exec(app: &App<'_>, args: &ExecArgs) -> Result<Exit, Fault> {
 }
 
 fn run_or_resume(app: &App<'_>, runs: &Runs, run: &str) -> Result<Exit, Fault> {
+    if let Some((rollout, cluster)) = cluster_of(run) {
+        let stands = standing_of(runs, &Specs::of(runs, rollout), cluster, run)?;
+        // It may have been decided while the job waited in a queue, which doesn't know of it.
+        if matches!(stands.state, Standing::Skipped | Standing::Suspended) {
+            print::json(&json!(stands));
+            return Ok(Exit::Done);
+        }
+    }
     match job(runs, run)?.state {
         Standing::DidNotBegin => begin(app, runs, run, Shown::Nothing)?,
         Standing::BrokenOff => {
