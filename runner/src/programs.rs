@@ -4,7 +4,7 @@
 //! in flight, and a resume finds what the run was begun with. The folder as a whole, since programs share files.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -104,11 +104,12 @@ pub(crate) fn digests(registry: &Registry) -> impl Iterator<Item = (String, Stri
     })
 }
 
-/// Copies the programs of a registry, with all that is beside them, into a run's folder. Returns the registry that runs the
-/// copies, and what the journal's head says of them.
+/// Copies the programs of a registry, with all that is beside them, into a run's folder, whose files and folders `sync` brings
+/// to disk. Returns the registry that runs the copies, and what the journal's head says of them.
 pub(crate) fn capture(
     run: &Path,
     registry: &Registry,
+    sync: impl Fn(&Path) -> Result<(), FileError>,
 ) -> Result<(Registry, Option<Captured>), CaptureError> {
     let Some(folder) = of(registry).find_map(|program| program.file.parent()) else {
         return Ok((registry.clone(), None));
@@ -120,10 +121,8 @@ pub(crate) fn capture(
         let parent = to.parent().unwrap_or(&copies);
         fs::create_dir_all(parent).map_err(|source| FileError::of(parent, "made", source))?;
         fs::copy(&from, &to).map_err(|source| FileError::of(&from, "copied", source))?;
-        File::open(&to)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| File::open(parent)?.sync_all())
-            .map_err(|source| FileError::of(&to, "written", source))?;
+        sync(&to)?;
+        sync(parent)?;
         let bytes = fs::read(&to).map_err(|source| FileError::of(&to, "read", source))?;
         files.insert(name, digest(&bytes));
     }

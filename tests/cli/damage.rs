@@ -142,7 +142,7 @@ const WITNESS: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-int fsync(int file) {
+static int synced(const char *how, int file) {
     char link[64], path[4096], line[4098];
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
     ssize_t length = readlink(link, path, sizeof path - 1);
@@ -153,38 +153,76 @@ int fsync(int file) {
         if (write(log, line, length) != length) abort();
         close(log);
     }
-    return ((int (*)(int)) dlsym(RTLD_NEXT, "fsync"))(file);
+    return ((int (*)(int)) dlsym(RTLD_NEXT, how))(file);
 }
+int fsync(int file) { return synced("fsync", file); }
+int fdatasync(int file) { return synced("fdatasync", file); }
 "#;
 
-#[test]
-fn the_folder_of_a_run_lasts_as_long_as_what_is_in_it() {
-    let desk = Desk::new();
+/// What was synced in a run of these lines, by paths in the desk.
+fn synced(desk: &Desk, cluster: &str, lines: &str) -> Vec<String> {
     write(&desk.path("witness.c"), WITNESS);
     let mut cc = Command::new("cc");
     cc.args(["-shared", "-fPIC", "-o", "witness.so", "witness.c", "-ldl"])
         .current_dir(desk.path(""));
     assert!(cc.status().unwrap().success());
-    write(
-        &desk.path("site.lua"),
-        "return { api = 1, run = function() end }",
-    );
-    let mut command = desk.command(&["run", "site.lua", "--cluster", "twin:1"]);
+    let text = format!("return {{ api = 1, run = function() {lines} end }}");
+    write(&desk.path("site.lua"), &text);
+    let mut command = desk.command(&["run", "site.lua", "--cluster", cluster]);
     command
         .env("LD_PRELOAD", desk.path("witness.so"))
         .env("WITNESS", desk.path("synced"));
     let _ = Ran::of(command.output().unwrap()).exits(0);
-    let synced = read(&desk.path("synced"));
     let here = fs::canonicalize(desk.path("")).unwrap();
-    for folder in ["", "state", "state/runs", "state/runs/site-1"] {
-        let folder = here.join(folder);
-        let line = folder.display().to_string();
-        let line = line.trim_end_matches('/');
+    let here = here.display().to_string();
+    let synced = read(&desk.path("synced"));
+    let paths = synced.lines().map(|line| line.trim_start_matches(&here));
+    paths
+        .map(|path| path.trim_matches('/').to_owned())
+        .collect()
+}
+
+#[test]
+fn all_of_a_run_is_on_disk_before_each_step_begins() {
+    let desk = Desk::new();
+    let cluster = "name = \"here\"\n\n[[members]]\nname = \"here\"\nlocal = true\n";
+    write(&desk.path("here.toml"), cluster);
+    let step = format!(
+        r#"exec {{ member = "here", argv = {{ "/bin/sh", "-c", "echo step >> {}" }}, effect = "once" }}"#,
+        desk.path("synced").display()
+    );
+    let synced = synced(&desk, "here.toml", &format!("{step} {step}"));
+    let steps: Vec<&[String]> = synced.split(|line| line == "step").collect();
+    let [before, between, _] = steps[..] else {
+        panic!("{synced:?}");
+    };
+    let journal = "state/runs/site-1/journal.jsonl".to_owned();
+    for lasts in ["", "state", "state/runs", "state/runs/site-1", &journal] {
         assert!(
-            synced.lines().any(|synced| synced == line),
-            "{line}: {synced}"
+            before.iter().any(|path| path == lasts),
+            "{lasts}: {synced:?}"
         );
     }
+    assert!(between.contains(&journal), "{synced:?}");
+    let appends = read(&desk.path(&journal));
+    let appends = appends.lines().filter(|line| !line.contains("\"more\""));
+    let syncs = synced.iter().filter(|path| **path == journal);
+    assert_eq!(syncs.count(), appends.count(), "{synced:?}");
+    let bundle = "state/runs/site-1/bundle/";
+    assert!(before.iter().any(|path| path.starts_with(bundle)));
+}
+
+/// Its cluster isn't either, and has to fit its journal.
+#[test]
+fn nothing_of_a_simulated_run_waits_for_the_disk() {
+    let desk = Desk::new();
+    let step = r#"microceph.noout { member = "micro01", on = true }
+        microceph.noout { member = "micro01", on = false }"#;
+    let synced = synced(&desk, "twin:1", step);
+    let of_run = synced
+        .iter()
+        .filter(|path| path.starts_with("state/runs/site-1/"));
+    assert_eq!(of_run.count(), 0, "{synced:?}");
 }
 
 #[test]

@@ -51,6 +51,7 @@ pub struct FileJournal<D: Disk = File> {
     file: D,
     lines: usize,
     bytes: u64,
+    synced: bool,
 }
 
 impl<D: Disk> FileJournal<D> {
@@ -61,7 +62,14 @@ impl<D: Disk> FileJournal<D> {
             file,
             lines: 0,
             bytes: 0,
+            synced: true,
         }
+    }
+
+    /// The same journal; whether what is appended is on disk before a step begins. It is, unless something else is said.
+    #[must_use]
+    pub fn synced(self, synced: bool) -> Self {
+        Self { synced, ..self }
     }
 
     /// The lines of the next group.
@@ -93,7 +101,11 @@ impl<D: Disk> FileJournal<D> {
 
     fn write(&mut self, text: &str) -> std::io::Result<()> {
         self.file.write_all(text.as_bytes())?;
-        self.file.sync()
+        if self.synced {
+            self.file.sync()
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -105,12 +117,6 @@ impl FileJournal {
     pub fn create(path: &Path) -> Result<Self, JournalError> {
         let file = private::file().append(true).create_new(true).open(path);
         let file = file.map_err(|source| io(path, "written", source))?;
-        // The name has to last as well as the lines.
-        if let Some(folder) = path.parent() {
-            File::open(folder)
-                .and_then(|f| f.sync_all())
-                .map_err(|source| io(path, "written", source))?;
-        }
         Ok(Self::on(path, file))
     }
 
@@ -134,6 +140,7 @@ impl FileJournal {
             file,
             lines: decoded.records.len(),
             bytes,
+            synced: true,
         };
         Ok((journal, decoded.records))
     }

@@ -50,7 +50,8 @@ impl Plan {
     pub(crate) fn keep(&self, folder: &RunFolder) -> Result<(), FileError> {
         let file = folder.file(KEPT);
         let text = serde_json::to_string(self).map_err(std::io::Error::from);
-        text.and_then(|text| private::write(&file, &text)?.sync_all())
-            .map_err(|source| FileError::of(&file, "written", source))
+        text.and_then(|text| private::write(&file, &text))
+            .map_err(|source| FileError::of(&file, "written", source))?;
+        folder.sync(&file)
     }
 }

@@ -21,6 +21,9 @@ pub(crate) struct RunFolder {
     pub(crate) path: PathBuf,
     /// The run in the store, where there is one. It gets what is left before the lock is released.
     pub(super) had: Option<Rc<Had>>,
+    /// Whether what is in it has to outlive a loss of power. A simulated cluster doesn't, so nothing would go with what is left
+    /// of its run.
+    pub(crate) lasting: bool,
     /// Closing it releases the lock, however the process ends.
     _lock: File,
 }
@@ -48,6 +51,7 @@ pub(super) fn lock(id: &str, path: PathBuf) -> Result<RunFolder, RunsError> {
             id: id.to_owned(),
             path,
             had: None,
+            lasting: true,
             _lock: signed(file),
         }),
         // Who has it wrote there who that is.
@@ -71,13 +75,25 @@ impl RunFolder {
         self.path.join(name)
     }
 
+    /// Returns once this file or folder of the run is on disk, where it is to last.
+    pub(crate) fn sync(&self, path: &Path) -> Result<(), FileError> {
+        if !self.lasting {
+            return Ok(());
+        }
+        let synced = File::open(path).and_then(|file| file.sync_all());
+        synced.map_err(|source| FileError::of(path, "written", source))
+    }
+
     /// The journal of a run that begins. All else that a resume needs is in the folder.
     pub(crate) fn create_journal(&self) -> Result<Box<dyn Journal>, RunsError> {
         if let Some(had) = &self.had {
             had.publish(false)?;
         }
         let journal = FileJournal::create(&self.file(JOURNAL));
-        Ok(self.shared(journal.map_err(|source| self.journal(source))?))
+        let journal = journal.map_err(|source| self.journal(source))?;
+        // The name has to last as well as the lines.
+        self.sync(&self.path)?;
+        Ok(self.shared(journal.synced(self.lasting)))
     }
 
     /// The journal to continue with, and what it says.
@@ -86,6 +102,7 @@ impl RunFolder {
             .and_then(|()| FileJournal::open(&self.file(JOURNAL)))
             .map_err(|source| self.journal(source))?;
         let history = History::of(records).map_err(|source| self.journal(source))?;
+        let journal = journal.synced(!history.head.target.is_simulated());
         Ok((self.shared(journal), history))
     }
 
@@ -134,12 +151,11 @@ impl RunFolder {
         private::make_folder(&folder).map_err(|source| FileError::of(&folder, "made", source))?;
         for source in modules.values() {
             let path = folder.join(by_digest(&digest(&source.text)));
-            let written = private::write(&path, &source.text).and_then(|file| file.sync_all());
+            let written = private::write(&path, &source.text);
             written.map_err(|source| FileError::of(&path, "written", source))?;
+            self.sync(&path)?;
         }
-        File::open(&folder)
-            .and_then(|f| f.sync_all())
-            .map_err(|source| FileError::of(&folder, "written", source))?;
+        self.sync(&folder)?;
         Ok(modules
             .iter()
             .map(|(name, s)| (name.clone(), (s.chunk.clone(), digest(&s.text))))

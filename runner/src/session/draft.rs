@@ -193,16 +193,19 @@ impl Draft {
     /// # Errors
     /// Where something can't be written, or the cluster can't be worked with.
     pub fn begin(self, begin: Begin<'_>) -> Result<Session, SessionError> {
-        let folder = match (begin.runs, &self.id) {
+        let mut folder = match (begin.runs, &self.id) {
             (Some(runs), Some(name)) => Some(runs.create_named(name, &self.labels)?),
             (Some(runs), None) => Some(runs.create(&self.name)?),
             (None, _) => None,
         };
-        let notify = self.target.config.notify.on(self.target.is_simulated());
+        let simulated = self.target.is_simulated();
+        let notify = self.target.config.notify.on(simulated);
         let (mut registry, mut programs, mut bundle) = (self.registry, None, BTreeMap::new());
         let mut journal: Box<dyn Journal> = Box::new(MemoryJournal::default());
-        if let Some(folder) = &folder {
-            (registry, programs) = programs::capture(&folder.path, &registry)?;
+        if let Some(folder) = &mut folder {
+            folder.lasting = !simulated;
+            (registry, programs) =
+                programs::capture(&folder.path, &registry, |path| folder.sync(path))?;
             bundle = folder.capture(&self.script.loaded())?;
             if let Some(plan) = &begin.plan {
                 plan.keep(folder)?;
