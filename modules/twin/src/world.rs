@@ -182,6 +182,11 @@ pub(crate) enum Reply {
     Hang,
 }
 
+/// A value as programs print it that write JSON, on one line.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 /// The step that a command is run for; where that isn't known, the command.
 fn cause_of(cmd: &Cmd) -> String {
     if cmd.step.is_empty() {
@@ -197,7 +202,7 @@ impl Reply {
     }
 
     pub(crate) fn json(value: &impl Serialize) -> Self {
-        Self::out(serde_json::to_string(value).unwrap_or_default() + "\n")
+        Self::out(json(value) + "\n")
     }
 
     pub(crate) fn fail(code: i32, stderr: impl Into<String>) -> Self {

@@ -1,7 +1,7 @@
 //! `events.jsonl`: the stream, kept beside the journal.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use lockstep_modules::contract::cx::LogLevel;
@@ -15,6 +15,9 @@ use crate::runs;
 /// An output longer than this goes to a file of its own.
 const INLINE: usize = 4096;
 
+/// So many bytes of commands are written at once.
+const BURST: usize = 64 << 10;
+
 /// How many bytes of outputs are in their folder.
 pub(crate) fn kept(outputs: &Path) -> u64 {
     let length = |entry: fs::DirEntry| entry.metadata().map_or(0, |file| file.len());
@@ -23,7 +26,9 @@ pub(crate) fn kept(outputs: &Path) -> u64 {
 
 /// Writes events to a file, and long outputs to files beside it: as many as a run keeps, however often it is resumed.
 pub(crate) struct FileReporter {
-    file: File,
+    file: BufWriter<File>,
+    /// Commands take no time, and are written with what follows them at once. All else is for whoever watches, and written now.
+    simulated: bool,
     outputs: PathBuf,
     /// Bytes of events so far, and of outputs.
     events: u64,
@@ -35,7 +40,7 @@ pub(crate) struct FileReporter {
 
 impl FileReporter {
     /// Appends to `events.jsonl` in the folder of a run.
-    pub(crate) fn in_folder(folder: &Path) -> std::io::Result<Self> {
+    pub(crate) fn in_folder(folder: &Path, simulated: bool) -> std::io::Result<Self> {
         let file = private::file()
             .create(true)
             .append(true)
@@ -43,7 +48,8 @@ impl FileReporter {
         let outputs = folder.join(OUT);
         Ok(Self {
             events: file.metadata()?.len(),
-            file,
+            file: BufWriter::with_capacity(BURST, file),
+            simulated,
             kept: kept(&outputs),
             outputs,
             reported: Vec::new(),
@@ -116,7 +122,12 @@ impl Reporter for FileReporter {
             return;
         };
         let line = line + "\n";
-        match self.file.write_all(line.as_bytes()) {
+        let waits = self.simulated && matches!(event.event, Event::Command { .. });
+        let mut written = self.file.write_all(line.as_bytes());
+        if !waits {
+            written = written.and_then(|()| self.file.flush());
+        }
+        match written {
             Ok(()) => self.events += line.len() as u64,
             Err(error) => self.tell("file", || {
                 format!("the run's events can't be written ({error}); it continues without them")
@@ -145,7 +156,7 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let seen = Kept::default();
         for sitting in 0..2 {
-            let file = FileReporter::in_folder(run.path()).unwrap();
+            let file = FileReporter::in_folder(run.path(), false).unwrap();
             let reporters: Vec<Box<dyn Reporter>> = vec![Box::new(file), Box::new(seen.clone())];
             let events = Events::new(Clock::system(), reporters);
             for i in 0..50 {

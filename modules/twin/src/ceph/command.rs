@@ -1,10 +1,10 @@
 //! `microceph.ceph …`: what is asked, and what is changed by it.
 
 use lockstep_modules::contract::cmd::Output;
-use serde_json::Value;
+use serde::Serialize;
 
-use super::{groups, health, maps, mutes, rank, watch};
-use crate::world::{Proc, Reply, World};
+use super::{groups, health, maps, mutes, osds, rank, watch};
+use crate::world::{Proc, Reply, World, json};
 
 /// `microceph.ceph …`. Without a command it reads commands, one a line, and prints what each of them prints; it ends with 0
 /// whatever becomes of them, and what fails leaves only its error (`src/ceph.in`, seen with 18.2.7).
@@ -62,7 +62,7 @@ fn one(world: &mut World, proc: &Proc, args: &[&str], words: &[&str]) -> Reply {
             }
         }
         ["osd", "metadata"] => json_reply(&maps::osd_metadata(world)),
-        ["osd", "dump"] => json_reply(&maps::osd_dump(world)),
+        ["osd", "dump"] => json_reply(&osds::dump(world)),
         // Who isn't there can't answer: without a manager these hang.
         ["pg", "stat" | "ls-by-osd", ..] if world.ceph.mgr.is_none() => Reply::Hang,
         ["pg", "stat"] => json_reply(&groups::stat(world)),
@@ -74,7 +74,7 @@ fn one(world: &mut World, proc: &Proc, args: &[&str], words: &[&str]) -> Reply {
             Some(value) => json_reply(&value),
             None => Reply::fail(2, format!("Error ENOENT: osd {id} does not exist\n")),
         },
-        ["osd", "tree"] => json_reply(&maps::osd_tree(world)),
+        ["osd", "tree"] => json_reply(&osds::tree(world)),
         ["osd", "ok-to-stop", ids @ ..] => ok_to_stop(world, ids),
         ["osd", "ls"] => json_reply(&serde_json::json!(
             world.ceph.osds.keys().collect::<Vec<_>>()
@@ -127,13 +127,17 @@ fn without_quorum(world: &World, proc: &Proc, args: &[&str]) -> Reply {
 }
 
 /// `ceph -f json` begins with an empty line.
-fn json_reply(value: &Value) -> Reply {
-    Reply::out(format!("\n{value}\n"))
+fn json_reply(value: &impl Serialize) -> Reply {
+    Reply::out(document(value))
+}
+
+fn document(value: &impl Serialize) -> String {
+    format!("\n{}\n", json(value))
 }
 
 /// JSON on stdout, and a sentence on stderr.
-fn json_and_note(value: &Value, sentence: &str) -> Reply {
-    Reply::Exit(Output::exit(0, format!("\n{value}\n"), sentence))
+fn json_and_note(value: &impl Serialize, sentence: &str) -> Reply {
+    Reply::Exit(Output::exit(0, document(value), sentence))
 }
 
 fn note(sentence: impl Into<String>) -> Reply {
@@ -163,7 +167,7 @@ fn ok_to_stop(world: &World, ids: &[&str]) -> Reply {
     let refusal = format!(
         "Error EBUSY: unsafe to stop osd(s) at this time ({pgs} PGs are or would become offline)\n"
     );
-    Reply::Exit(Output::exit(16, format!("\n{answer}\n"), refusal))
+    Reply::Exit(Output::exit(16, document(&answer), refusal))
 }
 
 /// Only forward, and only where all OSDs that are up have the release.

@@ -221,52 +221,6 @@ fn metadata(host: &str, version: &Version) -> Value {
     json!({"arch": "x86_64", "ceph_release": version.1, "ceph_version": long(version), "ceph_version_short": version.0, "hostname": host})
 }
 
-pub(super) fn osd_dump(world: &World) -> Value {
-    let ceph = &world.ceph;
-    let standing = [
-        "pglog_hardlimit",
-        "purged_snapdirs",
-        "recovery_deletes",
-        "sortbitwise",
-    ];
-    let mut flags: Vec<&str> = ceph
-        .flags
-        .iter()
-        .map(String::as_str)
-        .chain(standing)
-        .collect();
-    flags.sort_unstable();
-    let osds = ceph.osds.iter().map(|(id, osd)| {
-        json!({"osd": id, "uuid": format!("00000000-0000-0000-0000-{id:012}"), "up": u8::from(osd.up), "in": 1, "weight": 1, "up_from": osd.up_from})
-    });
-    json!({
-        "epoch": ceph.epoch, "fsid": health::FSID, "flags": flags.join(","), "flags_set": flags, "require_osd_release": ceph.require_osd_release,
-        "pools": [{"pool": 1, "pool_name": "rbd", "size": ceph.size(), "min_size": ceph.size() - ceph.can_lose(), "pg_num": ceph.pgs}],
-        "osds": osds.collect::<Vec<_>>(), "crush_node_flags": ceph.host_flags, "device_class_flags": {},
-    })
-}
-
-pub(super) fn osd_tree(world: &World) -> Value {
-    let mut hosts: BTreeMap<&String, Vec<(&u32, &super::Osd)>> = BTreeMap::new();
-    for (id, osd) in &world.ceph.osds {
-        hosts.entry(&osd.host).or_default().push((id, osd));
-    }
-    let bucket = |i: usize| -(i64::try_from(i).unwrap_or(0)) * 2 - 3;
-    let children: Vec<i64> = (0..hosts.len()).map(bucket).collect();
-    let mut nodes = vec![
-        json!({"id": -1, "name": "default", "type": "root", "type_id": 11, "children": children}),
-    ];
-    for (i, (host, own)) in hosts.into_iter().enumerate() {
-        let ids: Vec<u32> = own.iter().map(|(id, _)| **id).collect();
-        nodes.push(json!({"id": bucket(i), "name": host, "type": "host", "type_id": 1, "pool_weights": {}, "children": ids}));
-        for (id, osd) in own {
-            nodes.push(json!({"id": id, "device_class": "hdd", "name": format!("osd.{id}"), "type": "osd", "type_id": 0, "crush_weight": 0.001,
-                "depth": 2, "pool_weights": {}, "exists": 1, "status": if osd.up { "up" } else { "down" }, "reweight": 1, "primary_affinity": 1}));
-        }
-    }
-    json!({"nodes": nodes, "stray": []})
-}
-
 /// `ceph osd ok-to-stop IDS`: the answer, and whether it is yes. An OSD that doesn't exist is fine to stop.
 pub(super) fn ok_to_stop(world: &World, ids: &[u32]) -> (Value, bool) {
     let ceph = &world.ceph;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Daemon, Micro, is_ready, member_json, unready};
+use super::{Daemon, Micro, is_ready, listed, unready};
 use crate::dialects::Trait;
 use crate::lxd;
 use crate::world::{Proc, Reply, World};
@@ -100,7 +100,7 @@ fn cluster(world: &World, snap: &str) -> Option<Box<RawValue>> {
         } else {
             "UNREACHABLE"
         };
-        member_json(world, micro, peer, row, i, status)
+        listed(world, micro, peer, row, i, status)
     });
     to_raw_value(&parts.collect::<Vec<_>>()).ok()
 }

@@ -7,7 +7,7 @@ use super::{Installed, Snapd, file};
 use crate::dialects::Trait;
 use crate::host::Host;
 use crate::microcluster;
-use crate::world::{Proc, Reply, World};
+use crate::world::{Proc, Reply, World, json as printed};
 
 /// Until when a snap is held that is held for ever: 290 years from now.
 const FOREVER_HOURS: i64 = 290 * 8766;
@@ -23,7 +23,7 @@ pub(crate) fn curl(world: &World, proc: &Proc, args: &[&str]) -> Reply {
     if url == "/v2/download" {
         return file::download(world, proc, args);
     }
-    Reply::out(answer(world, &proc.member, url).to_string())
+    Reply::out(printed(&answer(world, &proc.member, url)))
 }
 
 /// `snap debug api /v2/…`
