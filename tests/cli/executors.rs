@@ -184,6 +184,9 @@ fn described_and_stopped_first(desk: &Desk) -> String {
     let hint = "Continue it with: lockstep fleet resume berlin -r rollout-1";
     assert!(stopped.contains(hint), "{stopped}");
     // What is under way comes to its end.
+    let events = desk.path("state/runs/rollout-1.berlin/events.jsonl");
+    let interrupted = || read(&events).contains("\"event\":\"interrupted\"");
+    wait_until("it isn't interrupted", interrupted);
     desk.end_step();
     assert_eq!(rollout.wait().unwrap().code(), Some(4));
     assert_eq!(states(desk), json!({"berlin": "suspended"}));

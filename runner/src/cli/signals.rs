@@ -1,7 +1,7 @@
 //! Signals: received in a thread of their own, so that they are obeyed also where the loop that does the work is busy.
 
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError, mpsc};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -26,13 +26,16 @@ pub(super) async fn until_interrupted<T>(
 ) -> T {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
+        let (ready, heard) = mpsc::channel();
         // Without signals the process simply ends, which every run survives.
         let _ = std::thread::Builder::new()
             .name("signals".to_owned())
             .spawn(|| {
                 let runtime = Builder::new_current_thread().enable_all().build();
-                runtime.map(|runtime| runtime.block_on(hear()))
+                runtime.map(|runtime| runtime.block_on(hear(ready)))
             });
+        // Nothing begins that could not be interrupted yet.
+        let _ = heard.recv();
     });
     let _under_way = UnderWay::begin(stop);
     work.await
@@ -69,10 +72,11 @@ fn work() -> MutexGuard<'static, Option<watch::Sender<Stop>>> {
     WORK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn hear() -> std::io::Result<()> {
+async fn hear(ready: mpsc::Sender<()>) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let _ = ready.send(());
     let mut patience = std::pin::pin!(tokio::time::sleep(Duration::MAX));
     loop {
         let received = tokio::select! {

@@ -27,7 +27,7 @@ pub(crate) fn kept(outputs: &Path) -> u64 {
 /// Writes events to a file, and long outputs to files beside it: as many as a run keeps, however often it is resumed.
 pub(crate) struct FileReporter {
     file: BufWriter<File>,
-    /// Commands take no time, and are written with what follows them at once. All else is for whoever watches, and written now.
+    /// Its commands are written with what follows them, which is at once unless it is played slowly. All else is written now.
     simulated: bool,
     outputs: PathBuf,
     /// Bytes of events so far, and of outputs.
