@@ -50,9 +50,9 @@ end
 
 -- The cluster is done, or out of the rollout, whatever becomes of the hook.
 local function after(ring, hook, entry, outcome)
-	local told = try(hook, "after_cluster", event(ring, entry, outcome))
-	if not told.ok then
-		log.warn(("%s: after_cluster: %s"):format(entry.name, told.error.message))
+	local result = try(hook, "after_cluster", event(ring, entry, outcome))
+	if not result.ok then
+		log.warn(("%s: after_cluster: %s"):format(entry.name, result.error.message))
 	end
 end
 
@@ -135,7 +135,7 @@ return flow.playbook {
 	api = 1,
 	about = "Take the clusters of a fleet through a playbook, ring by ring.",
 	stages = function(p)
-		if not p.rings then
+		if next(p) == nil then
 			error("this belongs to a fleet; try it with: lockstep fleet rollout PLAYBOOK --dry-run", 0)
 		end
 		return names(p.rings)

@@ -231,4 +231,12 @@ fn what_a_rollout_cannot_have_is_named_before_it_begins() {
         &fleet.replace("hooks.lua", "hook.lua"),
     );
     refused(&desk, "hook.lua");
+    // It is the playbook of a fleet, and of nothing else.
+    write(
+        &desk.path("alone.lua"),
+        "return require \"playbooks.rollout\"",
+    );
+    let out = desk.run(&["run", "alone.lua", "--cluster", "twin:1"]);
+    let what = "try it with: lockstep fleet rollout PLAYBOOK --dry-run";
+    assert!(out.code != Some(0) && out.stderr.contains(what), "{out:?}");
 }
