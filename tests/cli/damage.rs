@@ -6,6 +6,9 @@ use std::process::{Command, Stdio};
 
 use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::{Ran, read, write};
+use serde_json::json;
+
+use crate::fleet::{fleet, states};
 
 /// A run that changes something and is held.
 const HELD: &str = r#"return { api = 1, run = function()
@@ -241,4 +244,18 @@ fn a_name_that_is_no_runs_makes_nothing_anywhere() {
     for lock in ["state/lock", "state/runs/lock", "elsewhere/lock"] {
         assert!(!desk.path(lock).exists(), "{lock}");
     }
+}
+
+#[test]
+fn a_cluster_that_could_not_be_looked_at_is_resumed() {
+    let desk = crate::fleet::desk(&fleet(&["paris"], "approve = true", &[]));
+    let _ = desk.run(&["fleet", "rollout", "update"]).exits(4);
+    let torn = desk.path("state/runs/rollout-1/clusters/paris.skip");
+    write(&torn, "{");
+    let out = desk.run(&["fleet", "continue", "--yes"]).exits(4);
+    assert!(out.contains("paris.skip can't be read"), "{out}");
+    fs::remove_file(&torn).unwrap();
+    let _ = desk.run(&["fleet", "resume", "paris"]).exits(0);
+    let _ = desk.run(&["fleet", "continue"]).exits(0);
+    assert_eq!(states(&desk), json!({"berlin": "done", "paris": "done"}));
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::{read, wait_until, write};
@@ -155,6 +155,28 @@ fn a_lockstep_that_was_replaced_meanwhile_begins_further_jobs() {
     assert_eq!(states(&desk), json!({"berlin": "done", "paris": "done"}));
 }
 
+/// A rollout whose first job waits in the queue.
+fn queued(desk: &Desk) -> Child {
+    write(&desk.path("scheduler/queue"), "");
+    let mut rollout = desk.command(&["fleet", "rollout", "update"]);
+    let rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
+    let submitted = desk.path("scheduler/submitted");
+    wait_until("it isn't submitted", || submitted.exists());
+    rollout
+}
+
+/// A rollout whose only run is in the midst of its step.
+fn in_its_step(desk: &Desk) -> Child {
+    desk.with_endless_step();
+    let mut rollout = desk.command(&["fleet", "rollout", "ops.lua"]);
+    let rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
+    let journal = desk.path("state/runs/rollout-1.berlin/journal.jsonl");
+    wait_until("the step doesn't begin", || {
+        fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"start\":{\"path\":\"mark"))
+    });
+    rollout
+}
+
 /// A rollout whose only run is in the midst of its step, is described, and is stopped.
 fn described_and_stopped(desk: &Desk) -> String {
     let described = described_and_stopped_first(desk);
@@ -168,13 +190,7 @@ fn described_and_stopped(desk: &Desk) -> String {
 
 /// The same, after its first step.
 fn described_and_stopped_first(desk: &Desk) -> String {
-    desk.with_endless_step();
-    let mut rollout = desk.command(&["fleet", "rollout", "ops.lua"]);
-    let mut rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
-    let journal = desk.path("state/runs/rollout-1.berlin/journal.jsonl");
-    wait_until("the step doesn't begin", || {
-        fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"start\":{\"path\":\"mark"))
-    });
+    let mut rollout = in_its_step(desk);
     let described = desk.run(&["fleet", "describe", "berlin"]).exits(0);
     assert!(
         described.starts_with("rollout-1.berlin: running\nexecutor: default\n"),
@@ -208,14 +224,13 @@ fn a_job_of_a_program_is_described_and_stopped() {
 #[test]
 fn a_job_that_is_stopped_in_the_queue_is_not_submitted_again() {
     let desk = scheduled(&alone(&[]));
-    write(&desk.path("scheduler/queue"), "");
-    let mut rollout = desk.command(&["fleet", "rollout", "update"]);
-    let mut rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
-    let submitted = desk.path("scheduler/submitted");
-    wait_until("it isn't submitted", || submitted.exists());
+    let mut rollout = queued(&desk);
     let _ = desk.run(&["fleet", "stop", "berlin"]).exits(0);
     assert_eq!(rollout.wait().unwrap().code(), Some(4));
-    assert_eq!(read(&submitted), "rollout-1.berlin\n");
+    assert_eq!(
+        read(&desk.path("scheduler/submitted")),
+        "rollout-1.berlin\n"
+    );
     let held = desk.json(&["fleet", "held", "--json"]);
     assert_eq!(held[0]["state"], "suspended", "{held}");
     assert!(held[0]["why"].as_str().unwrap().starts_with("stopped by "));
@@ -227,11 +242,7 @@ fn a_job_that_is_stopped_in_the_queue_is_not_submitted_again() {
 #[test]
 fn a_cluster_that_is_skipped_in_the_queue_is_not_begun() {
     let desk = scheduled(&alone(&[]));
-    write(&desk.path("scheduler/queue"), "");
-    let mut rollout = desk.command(&["fleet", "rollout", "update"]);
-    let mut rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
-    let submitted = desk.path("scheduler/submitted");
-    wait_until("it isn't submitted", || submitted.exists());
+    let mut rollout = queued(&desk);
     let skip = ["fleet", "skip", "berlin", "--why", "it moves"];
     let _ = desk.run(&skip).exits(0);
     assert_eq!(rollout.wait().unwrap().code(), Some(0));
@@ -244,13 +255,7 @@ fn a_cluster_that_is_skipped_in_the_queue_is_not_begun() {
 #[test]
 fn a_job_that_is_killed_while_it_stops_is_stopped() {
     let desk = scheduled(&alone(&[]));
-    desk.with_endless_step();
-    let mut rollout = desk.command(&["fleet", "rollout", "ops.lua"]);
-    let mut rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
-    let journal = desk.path("state/runs/rollout-1.berlin/journal.jsonl");
-    wait_until("the step doesn't begin", || {
-        fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"start\":{\"path\":\"mark"))
-    });
+    let mut rollout = in_its_step(&desk);
     rollout.kill().unwrap();
     rollout.wait().unwrap();
     let _ = desk.run(&["fleet", "stop", "berlin"]).exits(0);
@@ -289,14 +294,10 @@ fn a_run_that_is_continued_by_hand_is_stopped() {
 #[test]
 fn a_scheduler_that_stops_nothing_leaves_the_run_alone() {
     let desk = scheduled(&fleet(&["paris"], "", &[]));
-    write(&desk.path("scheduler/queue"), "");
     let script = read(&desk.path("scheduler/run"));
     let script = script.replace("stop) ", "stop) echo 'not now' >&2; exit 1 ;; never) ");
     write(&desk.path("scheduler/run"), &script);
-    let mut rollout = desk.command(&["fleet", "rollout", "update"]);
-    let mut rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
-    let submitted = desk.path("scheduler/submitted");
-    wait_until("it isn't submitted", || submitted.exists());
+    let mut rollout = queued(&desk);
     // The one after it is seen to all the same.
     let said = desk.run(&["fleet", "stop", "berlin", "paris"]);
     assert_eq!(said.code, Some(1), "{said:?}");

@@ -114,20 +114,6 @@ fn a_canary_that_is_held_stops_the_rollout_until_it_is_done() {
 }
 
 #[test]
-fn a_cluster_that_could_not_be_looked_at_is_resumed() {
-    let desk = desk(&fleet(&["paris"], "approve = true", &[]));
-    let _ = desk.run(&["fleet", "rollout", "update"]).exits(4);
-    let torn = desk.path("state/runs/rollout-1/clusters/paris.skip");
-    write(&torn, "{");
-    let out = desk.run(&["fleet", "continue", "--yes"]).exits(4);
-    assert!(out.contains("paris.skip can't be read"), "{out}");
-    fs::remove_file(&torn).unwrap();
-    let _ = desk.run(&["fleet", "resume", "paris"]).exits(0);
-    let _ = desk.run(&["fleet", "continue"]).exits(0);
-    assert_eq!(states(&desk), json!({"berlin": "done", "paris": "done"}));
-}
-
-#[test]
 fn a_cluster_that_is_skipped_counts_no_more() {
     let desk = desk(&fleet(&["paris"], "", &[FAULT]));
     let _ = desk.run(&["fleet", "rollout", "update"]).exits(4);

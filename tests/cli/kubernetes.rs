@@ -104,6 +104,19 @@ fn health_after_a_soak_is_what_a_job_prints_last() {
     let out = run(&desk, &image, &["fleet", "rollout", "update"]).exits(4);
     assert!(out.contains("micro01 can not be reached"), "{out}");
     assert!(!out.contains("JSON"), "{out}");
+    // Nobody waits for one that is gone.
+    let desk = soaking();
+    let image = desk.path("deleted");
+    let script = format!(
+        "#!/bin/sh\n[ \"$2\" != ask ] || {{ rm '{}'/*ask*.json; exit 1; }}\nexec {} \"$@\"\n",
+        desk.path("kube/jobs").display(),
+        lockstep()
+    );
+    write(&image, &script);
+    fs::set_permissions(&image, fs::Permissions::from_mode(0o755)).unwrap();
+    let image = image.display().to_string();
+    let out = run(&desk, &image, &["fleet", "rollout", "update"]).exits(4);
+    assert!(out.contains("somebody deleted the job"), "{out}");
 }
 
 #[test]

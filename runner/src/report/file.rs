@@ -151,6 +151,45 @@ mod tests {
     use crate::clock::Clock;
     use crate::event::{Events, Kept};
 
+    fn command(stdout: String) -> Event {
+        Event::Command {
+            path: "exec#1".into(),
+            member: "m1".into(),
+            command: "/bin/cat /dev/zero".to_owned(),
+            end: "exit 0".to_owned().into(),
+            ms: 1,
+            stdout: stdout.into(),
+            stderr: String::new().into(),
+        }
+    }
+
+    #[test]
+    fn commands_of_a_simulated_run_are_written_with_what_follows() {
+        for (simulated, written) in [(false, [1, 2, 3]), (true, [0, 0, 3])] {
+            let run = tempfile::tempdir().unwrap();
+            let file = FileReporter::in_folder(run.path(), simulated).unwrap();
+            let events = Events::new(Clock::system(), vec![Box::new(file)]);
+            let lines = || {
+                let text = fs::read_to_string(run.path().join(runs::EVENTS)).unwrap();
+                text.lines().count()
+            };
+            let log = Event::Log {
+                level: LogLevel::Info,
+                scope: String::new(),
+                message: "done".to_owned(),
+            };
+            let seen = [command(String::new()), command(String::new()), log].map(|event| {
+                events.emit(event);
+                lines()
+            });
+            assert_eq!(seen, written);
+            // What is last is written when the run's process ends.
+            events.emit(command(String::new()));
+            drop(events);
+            assert_eq!(lines(), 4);
+        }
+    }
+
     #[test]
     fn what_members_print_is_kept_up_to_a_limit_over_all_resumes() {
         let run = tempfile::tempdir().unwrap();
@@ -160,15 +199,7 @@ mod tests {
             let reporters: Vec<Box<dyn Reporter>> = vec![Box::new(file), Box::new(seen.clone())];
             let events = Events::new(Clock::system(), reporters);
             for i in 0..50 {
-                events.emit(Event::Command {
-                    path: "exec#1".into(),
-                    member: "m1".into(),
-                    command: "/bin/cat /dev/zero".to_owned(),
-                    end: "exit 0".to_owned().into(),
-                    ms: 1,
-                    stdout: format!("{sitting} {i} ").repeat(600_000).into(),
-                    stderr: String::new().into(),
-                });
+                events.emit(command(format!("{sitting} {i} ").repeat(600_000)));
             }
         }
         let outputs = run.path().join(OUT);

@@ -8,6 +8,7 @@ use lockstep_modules::contract::schema::Member;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod rollout;
 mod window;
 
 use super::*;
@@ -77,7 +78,16 @@ fn load(body: &str) -> Result<Script, Failure> {
 
 /// Plays a script to its end. `answer` says how a step ends; the trace has a line for everything that was asked for.
 fn play(
+    script: Script,
+    answer: impl FnMut(&Call) -> Result<Value, Failure>,
+) -> (Vec<String>, Result<Value, Failure>) {
+    play_with(script, &json!({}), answer)
+}
+
+/// The same, with parameters.
+fn play_with(
     mut script: Script,
+    params: &Value,
     mut answer: impl FnMut(&Call) -> Result<Value, Failure>,
 ) -> (Vec<String>, Result<Value, Failure>) {
     let members = ["m1", "m2", "m3"].map(MemberConfig::named).to_vec();
@@ -87,7 +97,7 @@ fn play(
         machines: Vec::new(),
         ssh: SshConfig::default(),
     };
-    script.start(&cluster, &json!({})).unwrap();
+    script.start(&cluster, params).unwrap();
     let mut trace = Vec::new();
     let mut open = VecDeque::new();
     loop {
