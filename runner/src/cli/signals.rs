@@ -26,7 +26,7 @@ pub(super) async fn until_interrupted<T>(
 ) -> T {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
-        let (ready, heard) = mpsc::channel();
+        let (ready, listening) = mpsc::channel();
         // Without signals the process simply ends, which every run survives.
         let _ = std::thread::Builder::new()
             .name("signals".to_owned())
@@ -35,7 +35,7 @@ pub(super) async fn until_interrupted<T>(
                 runtime.map(|runtime| runtime.block_on(hear(ready)))
             });
         // Nothing begins that could not be interrupted yet.
-        let _ = heard.recv();
+        let _ = listening.recv();
     });
     let _under_way = UnderWay::begin(stop);
     work.await

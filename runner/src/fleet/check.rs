@@ -345,7 +345,7 @@ impl Case {
     }
 
     /// Whether the controller hears at once how the run of this cluster stopped.
-    fn is_told_of(&self, cluster: &Member) -> bool {
+    fn sees_the_end_of(&self, cluster: &Member) -> bool {
         let lost = |course: &Course| course.mishaps.contains(&Mishap::AnswerLost);
         let mut courses = self.courses.iter();
         self.kills.is_empty() && !courses.any(|(name, course)| name == cluster && lost(course))
@@ -438,7 +438,7 @@ impl Known<'_> {
     fn longest(&self, case: &Case, ring: &Ring, at: Timestamp) -> Option<Span> {
         let names = ring.clusters.iter().map(member);
         let took = names
-            .filter(|name| case.is_told_of(name))
+            .filter(|name| case.sees_the_end_of(name))
             .filter_map(|name| {
                 let (state, ended) = self.ended.get(&name)?;
                 let took = ended.duration_since(*self.begun.get(&name)?);
@@ -521,11 +521,11 @@ fn may_begin(case: &Case, moment: &Moment, known: &Known<'_>) -> Result<(), Stri
                 .is_some_and(|state| !state.is_well())
         });
         // What stopped while nobody listened counts once it is heard of; those that were running then are all that there can be.
-        let told = ring
+        let sees_all = ring
             .clusters
             .iter()
-            .all(|entry| case.is_told_of(&member(entry)));
-        let most = if told {
+            .all(|entry| case.sees_the_end_of(&member(entry)));
+        let most = if sees_all {
             ring.budget
         } else {
             ring.budget + ring.limit - 1
