@@ -80,6 +80,21 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<File> {
     Ok(file)
 }
 
+/// Writes a file of ours, whole, in place of what is there. Others may write it, or others beside it, at the same time.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<()> {
+    let mut fresh = fresh(path, PRIVATE)?;
+    fresh.write_all(text.as_bytes())?;
+    fresh.persist(path).map_err(std::io::Error::from)?;
+    Ok(())
+}
+
+/// A file that takes the place of another, beside it.
+fn fresh(path: &Path, mode: u32) -> Result<NamedTempFile> {
+    tempfile::Builder::new()
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(folder_of(path))
+}
+
 /// A file that is written anew again and again, and is whole at each moment.
 ///
 /// What is new is written over a spare file, which then changes places with it. Making a file and deleting another at each change
@@ -171,14 +186,9 @@ pub(crate) fn place_filled<E: From<std::io::Error>>(
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         there => Some(there?),
     };
-    let fresh = || -> Result<NamedTempFile> {
-        tempfile::Builder::new()
-            .permissions(Permissions::from_mode(mode))
-            .tempfile_in(folder_of(path))
-    };
     let refused = match (there, over) {
         (None, _) => {
-            let mut fresh = fresh()?;
+            let mut fresh = fresh(path, mode)?;
             fill(fresh.as_file_mut())?;
             fresh
                 .persist_noclobber(path)
@@ -186,7 +196,7 @@ pub(crate) fn place_filled<E: From<std::io::Error>>(
             return Ok(());
         }
         (Some(there), Over::File | Over::Anything) if there.is_file() => {
-            let mut fresh = fresh()?;
+            let mut fresh = fresh(path, mode)?;
             fill(fresh.as_file_mut())?;
             fresh.persist(path).map_err(std::io::Error::from)?;
             return Ok(());

@@ -85,8 +85,6 @@ fn read<T: DeserializeOwned>(file: &Path) -> Option<T> {
 }
 
 fn put(file: &Path, value: &impl Serialize) -> Result<(), FileError> {
-    let fresh = file.with_extension("new");
     let text = serde_json::to_string(value).unwrap_or_default();
-    let written = private::write(&fresh, &text).and_then(|_| fs::rename(&fresh, file));
-    written.map_err(|source| FileError::of(file, "written", source))
+    private::replace(file, &text).map_err(|source| FileError::of(file, "written", source))
 }

@@ -24,8 +24,7 @@ impl Runs {
         let file = self.folder.join(id).join(name);
         let folder = private::folder_of(&file);
         private::make_folder(folder).map_err(|source| FileError::of(folder, "made", source))?;
-        let fresh = file.with_extension("new");
-        let written = private::write(&fresh, text).and_then(|_| fs::rename(&fresh, &file));
+        let written = private::replace(&file, text);
         written.map_err(|source| FileError::of(&file, "written", source).into())
     }
 
@@ -54,5 +53,29 @@ impl Runs {
         let store = self.store.as_ref();
         let all = store.map(|store| store.attached(id, begin, end));
         Ok(all.transpose()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_are_put_at_the_same_time_are_each_as_they_were() {
+        let state = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for end in ["json", "stopped"] {
+                let state = state.path();
+                scope.spawn(move || {
+                    let (runs, name) = (Runs::in_state(state), format!("clusters/berlin.{end}"));
+                    for _ in 0..300 {
+                        runs.attach("rollout-1", &name, &BTreeMap::new(), end)
+                            .unwrap();
+                        let text = runs.attached("rollout-1", &name).unwrap();
+                        assert_eq!(text.as_deref(), Some(end));
+                    }
+                });
+            }
+        });
     }
 }
