@@ -29,9 +29,10 @@ list)
 		kill -0 "$(cat "$pid")" 2>/dev/null && echo "${pid%.pid}"
 	done
 	[ ! -e "queue" ] || sort -u submitted
+	[ ! -e "ending" ] || cat ending
 	exit 0
 	;;
-stop) [ ! -e "queue" ] || exec rm queue; kill -s INT "$(cat "$2.pid")" ;;
+stop) [ ! -e "ending" ] || { rm ending; exit 1; }; [ ! -e "queue" ] || exec rm queue; kill -s INT "$(cat "$2.pid")" ;;
 log) cat "$2.out" ;;
 describe) echo "process $(cat "$2.pid") on a machine of ours" ;;
 esac
@@ -142,7 +143,9 @@ fn what_is_no_list_of_jobs_starts_nothing() {
 fn a_lockstep_that_was_replaced_meanwhile_begins_further_jobs() {
     let desk = scheduled(&fleet(&["paris"], "approve = true", &[]));
     let own = desk.path("lockstep");
-    fs::copy(lockstep(), &own).unwrap();
+    // A process that another test begins at this moment would have the copy open, which could not be started then.
+    let copied = Command::new("cp").arg(lockstep()).arg(&own).status();
+    assert!(copied.unwrap().success());
     let mut rollout = Command::new(&own);
     rollout
         .args(["--state", "state", "fleet", "rollout", "update", "--yes"])
@@ -170,11 +173,28 @@ fn in_its_step(desk: &Desk) -> Child {
     desk.with_endless_step();
     let mut rollout = desk.command(&["fleet", "rollout", "ops.lua"]);
     let rollout = rollout.stdout(Stdio::null()).spawn().unwrap();
-    let journal = desk.path("state/runs/rollout-1.berlin/journal.jsonl");
-    wait_until("the step doesn't begin", || {
-        fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"start\":{\"path\":\"mark"))
-    });
+    wait_for_step(desk, 1);
     rollout
+}
+
+/// Waits until the step of this number is under way.
+fn wait_for_step(desk: &Desk, number: u32) {
+    let journal = desk.path("state/runs/rollout-1.berlin/journal.jsonl");
+    let start = format!("\"start\":{{\"path\":\"mark.set#{number}\"");
+    wait_until("the step doesn't begin", || {
+        fs::read_to_string(&journal).is_ok_and(|text| text.contains(&start))
+    });
+}
+
+/// Stops the run, and waits until it knows; it was stopped so many times then.
+fn stop(desk: &Desk, times: usize) {
+    let stopped = desk.run(&["fleet", "stop", "berlin"]).exits(0);
+    let hint = "Continue it with: lockstep fleet resume berlin -r rollout-1";
+    assert!(stopped.contains(hint), "{stopped}");
+    let events = desk.path("state/runs/rollout-1.berlin/events.jsonl");
+    wait_until("it isn't interrupted", || {
+        read(&events).matches("\"event\":\"interrupted\"").count() == times
+    });
 }
 
 /// A rollout whose only run is in the midst of its step, is described, and is stopped.
@@ -196,13 +216,8 @@ fn described_and_stopped_first(desk: &Desk) -> String {
         described.starts_with("rollout-1.berlin: running\nexecutor: default\n"),
         "{described}"
     );
-    let stopped = desk.run(&["fleet", "stop", "berlin"]).exits(0);
-    let hint = "Continue it with: lockstep fleet resume berlin -r rollout-1";
-    assert!(stopped.contains(hint), "{stopped}");
+    stop(desk, 1);
     // What is under way comes to its end.
-    let events = desk.path("state/runs/rollout-1.berlin/events.jsonl");
-    let interrupted = || read(&events).contains("\"event\":\"interrupted\"");
-    wait_until("it isn't interrupted", interrupted);
     desk.end_step();
     assert_eq!(rollout.wait().unwrap().code(), Some(4));
     assert_eq!(states(desk), json!({"berlin": "suspended"}));
@@ -279,14 +294,19 @@ fn a_job_that_is_killed_while_it_stops_is_stopped() {
 fn a_run_that_is_continued_by_hand_is_stopped() {
     let desk = scheduled(&alone(&[]));
     let _ = described_and_stopped_first(&desk);
+    wait_until("its job is still there", || {
+        let jobs = Command::new(desk.path("scheduler/run"))
+            .arg("list")
+            .output();
+        jobs.unwrap().stdout.is_empty()
+    });
     fs::remove_file(desk.path("go")).unwrap();
     let mut resumed = desk.command(&["fleet", "resume", "berlin"]);
     let mut resumed = resumed.stdout(Stdio::null()).spawn().unwrap();
-    wait_until("it isn't continued", || {
-        states(&desk)["berlin"] == "running"
-    });
-    let stopped = desk.run(&["fleet", "stop", "berlin"]).exits(0);
-    assert!(stopped.contains("is asked to stop"), "{stopped}");
+    wait_for_step(&desk, 2);
+    // Its job ends between the look for it and what is asked of it.
+    write(&desk.path("scheduler/ending"), "rollout-1.berlin\n");
+    stop(&desk, 2);
     desk.end_step();
     assert_eq!(resumed.wait().unwrap().code(), Some(5));
 }

@@ -206,6 +206,7 @@ impl Executor {
     /// Asks a job to stop: lockstep in it interrupts its run as ^C would, which leaves it to be resumed. Not for this machine's
     /// processes, which their runs' locks name.
     pub(super) async fn stop(&self, submission: &Submission) -> Result<(), ContactError> {
+        self.known.replace(None);
         match &self.executor {
             ExecutorConfig::Local { .. } => Ok(()),
             ExecutorConfig::Slurm { .. } => {

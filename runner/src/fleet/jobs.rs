@@ -185,11 +185,16 @@ impl Jobs {
     /// Where its executor can't be asked.
     pub async fn stop(&self, cluster: &str) -> Result<bool, ContactError> {
         let (_, executor, submission) = self.submitted(cluster)?;
-        let has = !executor.is_here() && executor.has(&submission).await?;
-        if has {
-            executor.stop(&submission).await?;
+        if executor.is_here() || !executor.has(&submission).await? {
+            return Ok(false);
         }
-        Ok(has)
+        let stopped = executor.stop(&submission).await;
+        match stopped {
+            Ok(()) => Ok(true),
+            // It may have ended by itself meanwhile.
+            Err(error) if executor.has(&submission).await? => Err(error),
+            Err(_) => Ok(false),
+        }
     }
 
     /// The job of a cluster, as its executor knows it.
