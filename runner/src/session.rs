@@ -223,7 +223,8 @@ impl Session {
             who: self.who,
         };
         // Connections cost most when they are made: make them all now, side by side, and let nobody wait for the slowest.
-        let engine = Engine::new(self.script, self.journal, tools);
+        let journal = self.way.journal(self.journal);
+        let engine = Engine::new(self.script, journal, tools);
         let warm = pin!(transport.warm(&names));
         let ended = match select(warm, pin!(engine.run(start))).await {
             Either::Left((_, run)) => run.await,

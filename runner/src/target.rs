@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use lockstep_modules::contract::cluster::{Cluster, MemberConfig, SshConfig};
 use lockstep_modules::contract::reach::Transport;
 use lockstep_modules::transport::ssh::Ssh;
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 use crate::config::{Config, Notify};
 use crate::fleet::{Entry, Jobs, Rollout};
-use crate::journal::ClusterRef;
+use crate::journal::{ClusterRef, Journal, JournalError, Record};
 use crate::private::Rewritten;
 use crate::runs::Runs;
 
@@ -181,8 +182,8 @@ impl Way {
         Ok(Self::Members(Rc::new(jobs)))
     }
 
-    /// The way to the members of a simulated cluster, which is written down in `file` now and whenever a command has ended:
-    /// it must outlive this process as a real one would.
+    /// The way to the members of a simulated cluster, which is written down in `file` now and before each record of the run's
+    /// journal: it must outlive this process as a real one would.
     #[must_use]
     pub fn twin(world: World, file: Option<PathBuf>) -> Self {
         let Some(file) = file else {
@@ -195,7 +196,7 @@ impl Way {
             let _ = file.write(&text);
         };
         write(&world);
-        Self::Twin(Twin::watched(world, write))
+        Self::Twin(Twin::kept(world, write))
     }
 
     pub(crate) fn is_simulated(&self) -> bool {
@@ -211,11 +212,29 @@ impl Way {
         }
     }
 
+    /// A run's journal, which says nothing of a simulated cluster that isn't written down.
+    pub(crate) fn journal(&self, journal: Box<dyn Journal>) -> Box<dyn Journal> {
+        match self {
+            Self::Members(_) => journal,
+            Self::Twin(twin) => Box::new(AfterTwin(twin.clone(), journal)),
+        }
+    }
+
     /// The controller goes: a simulated cluster is written down as it is now.
     pub(crate) fn leave(&self) {
         if let Self::Twin(twin) = self {
             twin.leave();
         }
+    }
+}
+
+/// A journal whose records come after the simulated cluster that they tell of.
+struct AfterTwin(Twin, Box<dyn Journal>);
+
+impl Journal for AfterTwin {
+    fn append(&mut self, at: Timestamp, records: &[Record]) -> Result<(), JournalError> {
+        self.0.keep();
+        self.1.append(at, records)
     }
 }
 

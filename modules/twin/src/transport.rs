@@ -34,21 +34,20 @@ pub struct Twin {
     open: Rc<RefCell<BTreeSet<String>>>,
     /// Whose turn it is beside the members.
     turn: Arc<Mutex<()>>,
-    /// Called when a command has changed the world.
-    changed: Rc<dyn Fn(&World)>,
+    /// Writes the world down.
+    keep: Rc<dyn Fn(&World)>,
 }
 
 impl Twin {
     /// A way to `world`, whose time goes on from where it is.
     #[must_use]
     pub fn new(world: World) -> Self {
-        Self::watched(world, |_| {})
+        Self::kept(world, |_| {})
     }
 
-    /// As [`Twin::new`], with a function that is called whenever a command has changed something, before anybody
-    /// hears of it: to write the world down.
+    /// As [`Twin::new`], with a function that writes the world down.
     #[must_use]
-    pub fn watched(world: World, changed: impl Fn(&World) + 'static) -> Self {
+    pub fn kept(world: World, keep: impl Fn(&World) + 'static) -> Self {
         let base = world.now;
         Self {
             world: Rc::new(RefCell::new(world)),
@@ -56,7 +55,7 @@ impl Twin {
             base,
             open: Rc::default(),
             turn: Arc::default(),
-            changed: Rc::new(changed),
+            keep: Rc::new(keep),
         }
     }
 
@@ -83,7 +82,15 @@ impl Twin {
     /// The controller goes, and time stops: the world as it is now is written down.
     pub fn leave(&self) {
         self.advance();
-        (self.changed)(&self.world.borrow());
+        (self.keep)(&self.world.borrow());
+    }
+
+    /// Writes the world down where a command has changed it since the last time. A process that is killed leaves it as it was
+    /// then, so this comes before anything that tells of the change.
+    pub fn keep(&self) {
+        if self.world.borrow_mut().take_changed() {
+            (self.keep)(&self.world.borrow());
+        }
     }
 
     async fn run_one(&self, member: &str, cmd: &Cmd) -> Result<Output, ContactError> {
@@ -108,9 +115,6 @@ impl Twin {
             }
             let output = self.world.borrow_mut().take(id);
             if let Some(output) = output {
-                if self.world.borrow_mut().take_changed() {
-                    (self.changed)(&self.world.borrow());
-                }
                 return Ok(output);
             }
             let Some(due) = self.next_due() else {
