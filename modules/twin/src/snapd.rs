@@ -23,7 +23,7 @@ pub(crate) use file::stage;
 use crate::dialects::{self, numbers};
 use crate::world::{Reply, World};
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Snapd {
     pub(crate) snaps: BTreeMap<String, Installed>,
     pub(crate) changes: Vec<Change>,

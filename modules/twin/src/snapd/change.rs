@@ -1,12 +1,17 @@
 //! Changes: what snapd does to a snap, task by task, and how it undoes that.
 
-use serde::{Deserialize, Serialize};
+use std::cell::OnceCell;
+
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use crate::product::{self, Product};
 use crate::world::{Due, Reply, World};
 
 /// A change. It belongs to snapd, not to whoever asked for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub(crate) struct Change {
     pub(crate) id: u64,
     pub(crate) kind: String,
@@ -25,6 +30,31 @@ pub(crate) struct Change {
     /// Somebody wants it to end and to be undone.
     #[serde(default)]
     aborted: bool,
+    /// How it is written down, once it is over: a world is written down again and again, and most of it are such changes.
+    #[serde(skip)]
+    written: OnceCell<Box<RawValue>>,
+}
+
+impl Serialize for Change {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !self.ready() {
+            return Self::serialize(self, serializer);
+        }
+        let written = match self.written.get() {
+            Some(written) => written,
+            None => {
+                let text = self.text().map_err(S::Error::custom)?;
+                self.written.get_or_init(|| text)
+            }
+        };
+        written.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Change {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
 }
 
 /// What a refresh goes to, and what it came from.
@@ -87,6 +117,12 @@ const RE_REFRESH: &str = "check-rerefresh";
 const NOT_UNDONE: [&str; 4] = ["prerequisites", "validate-snap", "discard-snap", RE_REFRESH];
 
 impl Change {
+    fn text(&self) -> serde_json::Result<Box<RawValue>> {
+        let mut text = Vec::new();
+        Self::serialize(self, &mut serde_json::Serializer::new(&mut text))?;
+        serde_json::from_slice(&text)
+    }
+
     pub(crate) fn ready(&self) -> bool {
         self.ready_at.is_some()
     }
@@ -296,13 +332,10 @@ pub(super) fn done_at_once(
 }
 
 fn change_mut<'a>(world: &'a mut World, member: &str, id: u64) -> Option<&'a mut Change> {
-    world
-        .members
-        .get_mut(member)?
-        .snapd
-        .changes
-        .iter_mut()
-        .find(|c| c.id == id)
+    let machine = world.members.get_mut(member)?;
+    let change = machine.snapd.changes.iter_mut().find(|c| c.id == id)?;
+    change.written.take();
+    Some(change)
 }
 
 /// Begins the current task of a change.

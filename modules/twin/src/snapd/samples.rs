@@ -242,3 +242,19 @@ fn the_head_of_a_file_is_told_as_snapd_tells_it() {
         assert_eq!(ours["result"][key], theirs["result"][key]);
     }
 }
+
+#[test]
+fn a_world_with_changes_is_read_as_it_was_written() {
+    let mut world = world();
+    run(&mut world, REFRESH);
+    for _ in 0..60 {
+        // The change is written while it is done, and once it is over.
+        let written = serde_json::to_string(&world).unwrap();
+        let read: World = serde_json::from_str(&written).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), written);
+        assert_eq!(serde_json::to_string(&world).unwrap(), written);
+        world.advance(world.now + 500);
+    }
+    let changes = api(&mut world, "/v2/changes?select=ready");
+    assert_eq!(changes["result"][0]["tasks"].as_array().unwrap().len(), 22);
+}
