@@ -192,7 +192,7 @@ const FINISH_TRIES: u32 = 10;
 
 fn stop(world: &mut World, member: &str) {
     watch::on_stop(world, member);
-    let state = health::pg_state(world);
+    let state = health::pg_state(world).to_owned();
     let now = world.now;
     let ceph = &mut world.ceph;
     ceph.epoch += 1;
@@ -351,7 +351,7 @@ fn mgr_takes_over(world: &mut World) {
         world.ceph.told_last = None;
     }
     if next.is_none() && world.ceph.mgr.is_some() {
-        world.ceph.told_last = Some(health::pg_state(world));
+        world.ceph.told_last = Some(health::pg_state(world).to_owned());
     }
     world.ceph.mgr = next;
 }
@@ -376,7 +376,7 @@ fn osd_up(world: &mut World, id: u32) {
     if osd.up || !osd.running || !world.answers(&osd.host) {
         return;
     }
-    let (now, shown) = (world.now, health::pg_state(world));
+    let (now, shown) = (world.now, health::pg_state(world).to_owned());
     let ceph = &mut world.ceph;
     if let Some(osd) = ceph.osds.get_mut(&id) {
         osd.up = true;

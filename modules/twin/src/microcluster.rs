@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::dialects::Trait;
@@ -320,10 +319,24 @@ fn error_prefix(app: &str) -> &'static str {
     }
 }
 
-/// `GET /v2/apps?names=SNAP&select=service`: what is false is left out (`client/apps.go`).
-pub(crate) fn services(world: &World, member: &str, snap: &str) -> Value {
-    let Some(micro) = world.micro.get(snap) else {
-        return json!([]);
+/// A service of a snap: what is false is left out (`client/apps.go`).
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Service<'a> {
+    snap: &'a str,
+    name: &'static str,
+    daemon: &'static str,
+    daemon_scope: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    enabled: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    active: bool,
+}
+
+/// `GET /v2/apps?names=SNAP&select=service`
+pub(crate) fn services<'a>(world: &'a World, member: &str, snap: &str) -> Vec<Service<'a>> {
+    let Some((snap, micro)) = world.micro.get_key_value(snap) else {
+        return Vec::new();
     };
     let linked = world.installed(member, snap).is_some_and(|s| s.active);
     let up = micro
@@ -333,16 +346,13 @@ pub(crate) fn services(world: &World, member: &str, snap: &str) -> Value {
     let product = product::of(snap);
     let others = product.map_or(&[][..], |product| product.services());
     let placed = |name: &str| product.is_some_and(|product| product.places(world, member, name));
-    let service = |name: &str, enabled: bool, active: bool| {
-        let mut service =
-            json!({"snap": snap, "name": name, "daemon": "simple", "daemon-scope": "system"});
-        if enabled {
-            service["enabled"] = json!(true);
-        }
-        if active {
-            service["active"] = json!(true);
-        }
-        service
+    let service = |name: &'static str, enabled: bool, active: bool| Service {
+        snap,
+        name,
+        daemon: "simple",
+        daemon_scope: "system",
+        enabled,
+        active,
     };
     let lost = |name: &str| {
         micro

@@ -4,6 +4,7 @@
 //! tells them: for some seconds after an OSD is back, placement groups are shown as they were before it went (seen with
 //! 18.2.7: clean, with reports from before, for up to 4 s).
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::health;
@@ -27,8 +28,29 @@ pub(super) fn is_down(world: &World, id: &str) -> bool {
     osd.is_some_and(|osd| !osd.up)
 }
 
-/// `ceph pg ls-by-osd ID`: every OSD has a copy of each.
-pub(super) fn of_osd(world: &World, id: u32) -> Option<Value> {
+/// `ceph pg ls-by-osd ID`
+#[derive(Serialize)]
+pub(super) struct Groups<'a> {
+    pg_ready: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pg_stats: Vec<Group<'a>>,
+}
+
+#[derive(Serialize)]
+struct Group<'a> {
+    pgid: String,
+    version: &'static str,
+    reported_seq: u64,
+    reported_epoch: u64,
+    state: &'a str,
+    up: [u32; 1],
+    acting: [u32; 1],
+    up_primary: u32,
+    acting_primary: u32,
+}
+
+/// The placement groups of an OSD, if there is one: every OSD has a copy of each.
+pub(super) fn of_osd(world: &World, id: u32) -> Option<Groups<'_>> {
     let ceph = &world.ceph;
     let osd = ceph.osds.get(&id)?;
     let reported = if world.now < ceph.reported_at {
@@ -37,14 +59,19 @@ pub(super) fn of_osd(world: &World, id: u32) -> Option<Value> {
         ceph.epoch
     };
     let state = health::pg_state(world);
-    let group = |n: u64| {
-        json!({"pgid": format!("1.{n:x}"), "version": "0'0", "reported_seq": 16, "reported_epoch": reported, "state": state,
-               "up": [id], "acting": [id], "up_primary": id, "acting_primary": id})
+    let group = |n: u64| Group {
+        pgid: format!("1.{n:x}"),
+        version: "0'0",
+        reported_seq: 16,
+        reported_epoch: reported,
+        state,
+        up: [id],
+        acting: [id],
+        up_primary: id,
+        acting_primary: id,
     };
-    let groups: Vec<Value> = (0..ceph.pgs).map(group).collect();
-    Some(if groups.is_empty() {
-        json!({"pg_ready": true})
-    } else {
-        json!({"pg_ready": true, "pg_stats": groups})
+    Some(Groups {
+        pg_ready: true,
+        pg_stats: (0..ceph.pgs).map(group).collect(),
     })
 }

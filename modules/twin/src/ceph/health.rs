@@ -72,12 +72,12 @@ pub(super) fn real_pg_state(world: &World) -> &'static str {
 }
 
 /// How they are, as far as the manager has told the monitors.
-pub(super) fn pg_state(world: &World) -> String {
+pub(super) fn pg_state(world: &World) -> &str {
     match (&world.ceph.mgr, &world.ceph.told_last) {
-        (None, Some(state)) => state.clone(),
-        _ if world.now < world.ceph.unknown_until => "unknown".to_owned(),
-        _ if world.now < world.ceph.reported_at => world.ceph.shown.clone(),
-        _ => real_pg_state(world).to_owned(),
+        (None, Some(state)) => state,
+        _ if world.now < world.ceph.unknown_until => "unknown",
+        _ if world.now < world.ceph.reported_at => &world.ceph.shown,
+        _ => real_pg_state(world),
     }
 }
 
@@ -87,14 +87,14 @@ pub(super) fn pgs_by_state(world: &World) -> Vec<(String, u64)> {
     let (state, pgs) = (pg_state(world), world.ceph.pgs);
     let empty = state.replace("+degraded", "");
     if empty == state || pgs < 2 {
-        return vec![(state, pgs)];
+        return vec![(state.to_owned(), pgs)];
     }
     let empty = if empty == "active+recovering" {
         "active+clean".to_owned()
     } else {
         empty
     };
-    vec![(empty, pgs - 1), (state, 1)]
+    vec![(empty, pgs - 1), (state.to_owned(), 1)]
 }
 
 /// `ceph -s -f json`
@@ -124,7 +124,7 @@ pub(super) fn status(world: &World) -> Value {
             pgmap["degraded_ratio"],
         ) = (json!(1), json!(3), json!(0.333_333));
     }
-    match state.as_str() {
+    match state {
         "unknown" => pgmap["unknown_pgs_ratio"] = json!(1),
         state if !state.contains("active") => pgmap["inactive_pgs_ratio"] = json!(1),
         _ => {}

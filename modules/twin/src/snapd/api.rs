@@ -1,12 +1,13 @@
 //! snapd's REST API, through `curl` on its socket and through `snap debug api`.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::change::{Change, Task};
 use super::{Installed, Snapd, file};
 use crate::dialects::Trait;
 use crate::host::Host;
-use crate::microcluster;
+use crate::microcluster::{self, Service};
 use crate::world::{Proc, Reply, World, json as printed};
 
 /// Until when a snap is held that is held for ever: 290 years from now.
@@ -38,7 +39,101 @@ pub(super) fn debug(world: &World, member: &str, names: &[&str]) -> Reply {
     Reply::out(text + "\n")
 }
 
-fn answer(world: &World, member: &str, path: &str) -> Value {
+/// What snapd answers. What it is asked most is written without a tree of JSON between.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Answer<'a> {
+    r#type: &'static str,
+    pub(super) status_code: u16,
+    pub(super) status: &'static str,
+    result: Found<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Found<'a> {
+    Snap(Box<Snap<'a>>),
+    Snaps(Vec<Snap<'a>>),
+    Change(Box<Shown<'a>>),
+    Changes(Vec<Shown<'a>>),
+    Services(Vec<Service<'a>>),
+    Other(Value),
+}
+
+/// A snap (`client/packages.go`).
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Snap<'a> {
+    id: String,
+    title: &'a str,
+    summary: &'a str,
+    name: &'a str,
+    r#type: &'static str,
+    publisher: Publisher,
+    status: &'static str,
+    version: &'a str,
+    revision: String,
+    confinement: &'static str,
+    devmode: bool,
+    jailmode: bool,
+    channel: &'a str,
+    tracking_channel: &'a str,
+    ignore_validation: bool,
+    private: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    cohort_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Publisher {
+    id: &'static str,
+    username: &'static str,
+    display_name: &'static str,
+    validation: &'static str,
+}
+
+/// A change, as it is shown (`client/change.go`).
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Shown<'a> {
+    id: String,
+    kind: &'a str,
+    summary: &'a str,
+    status: &'static str,
+    ready: bool,
+    spawn_time: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tasks: Vec<ShownTask<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ready_time: Option<String>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    err: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ShownTask<'a> {
+    id: String,
+    kind: &'a str,
+    summary: &'a str,
+    status: &'a str,
+    progress: Progress<'a>,
+    spawn_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ready_time: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Progress<'a> {
+    label: &'a str,
+    done: u64,
+    total: u64,
+}
+
+fn answer<'a>(world: &'a World, member: &str, path: &str) -> Answer<'a> {
     let Some(machine) = world.members.get(member) else {
         return failure(500, "", "no such machine");
     };
@@ -63,19 +158,15 @@ fn answer(world: &World, member: &str, path: &str) -> Value {
                     .is_none_or(|w| w.split(',').any(|n| n == name))
             };
             let snaps = snapd.snaps.iter().filter(|(name, _)| asked(name));
-            sync(
-                snaps
-                    .map(|(name, snap)| snap_json(world, name, snap))
-                    .collect(),
-            )
+            let shown = snaps.map(|(name, snap)| snap_shown(world, name, snap));
+            sync(Found::Snaps(shown.collect()))
         }
-        Some(["snaps", name]) => match snapd.snaps.get(*name) {
-            Some(snap) => sync(snap_json(world, name, snap)),
-            None => {
-                let mut answer = failure(404, "snap-not-found", "snap not installed");
-                answer["result"]["value"] = Value::from(*name);
-                answer
-            }
+        Some(["snaps", name]) => match snapd.snaps.get_key_value(*name) {
+            Some((name, snap)) => sync(Found::Snap(Box::new(snap_shown(world, name, snap)))),
+            None => failed(
+                404,
+                json!({"kind": "snap-not-found", "message": "snap not installed", "value": name}),
+            ),
         },
         Some(["changes"]) => {
             let (select, of) = (
@@ -90,17 +181,13 @@ fn answer(world: &World, member: &str, path: &str) -> Value {
                 };
                 state && of.as_ref().is_none_or(|name| change.snap == *name)
             };
-            sync(
-                snapd
-                    .changes
-                    .iter()
-                    .filter(shown)
-                    .map(|c| change_json(world, c))
-                    .collect(),
-            )
+            let shown = snapd.changes.iter().filter(shown);
+            sync(Found::Changes(
+                shown.map(|change| change_shown(world, change)).collect(),
+            ))
         }
         Some(["changes", id]) => match snapd.changes.iter().find(|c| c.id.to_string() == *id) {
-            Some(change) => sync(change_json(world, change)),
+            Some(change) => sync(Found::Change(Box::new(change_shown(world, change)))),
             None => failure(404, "", &format!("cannot find change with id \"{id}\"")),
         },
         Some(["find"]) if param("select").as_deref() == Some("refresh") => {
@@ -109,12 +196,12 @@ fn answer(world: &World, member: &str, path: &str) -> Value {
         Some(["find"]) if param("name").is_some() => {
             found(world, &param("name").unwrap_or_default())
         }
-        Some(["apps"]) => sync(microcluster::services(
+        Some(["apps"]) => sync(Found::Services(microcluster::services(
             world,
             member,
             &param("names").unwrap_or_default(),
-        )),
-        Some(["system-info"]) => sync(system_info(&world.host_of(member))),
+        ))),
+        Some(["system-info"]) => sync(Found::Other(system_info(&world.host_of(member)))),
         _ => failure(404, "", "not found"),
     }
 }
@@ -127,7 +214,7 @@ fn system_info(host: &Host) -> Value {
 }
 
 /// What the store has for the installed snaps. Held snaps are listed too.
-fn updates(world: &World, member: &str, snapd: &Snapd) -> Value {
+fn updates<'a>(world: &World, member: &str, snapd: &Snapd) -> Answer<'a> {
     if let Some(why) = world.store.trouble(world.linked(member)) {
         return failure(500, "", &format!("cannot list updates: {why}"));
     }
@@ -142,11 +229,11 @@ fn updates(world: &World, member: &str, snapd: &Snapd) -> Value {
                     "status": "available", "type": "app", "download-size": release.size}),
         )
     };
-    sync(snapd.snaps.iter().filter_map(offer).collect())
+    sync(Found::Other(snapd.snaps.iter().filter_map(offer).collect()))
 }
 
 /// A snap by its name, with what each of its channels has (`client/packages.go`).
-fn found(world: &World, name: &str) -> Value {
+fn found<'a>(world: &World, name: &str) -> Answer<'a> {
     if let Some(status) = world.store.status {
         return failure(
             500,
@@ -167,74 +254,102 @@ fn found(world: &World, name: &str) -> Value {
         Some((channel.clone(), entry))
     };
     let channels: serde_json::Map<String, Value> = channels.iter().filter_map(channel).collect();
-    sync(json!([{"name": name, "status": "available", "type": "app", "channels": channels}]))
+    sync(Found::Other(
+        json!([{"name": name, "status": "available", "type": "app", "channels": channels}]),
+    ))
 }
 
-fn sync(result: Value) -> Value {
-    let mut envelope = json!({"type": "sync", "status-code": 200, "status": "OK"});
-    envelope["result"] = result;
-    envelope
+fn sync(result: Found<'_>) -> Answer<'_> {
+    Answer {
+        r#type: "sync",
+        status_code: 200,
+        status: "OK",
+        result,
+    }
 }
 
-pub(super) fn failure(code: u16, kind: &str, message: &str) -> Value {
+pub(super) fn failure<'a>(code: u16, kind: &str, message: &str) -> Answer<'a> {
     let mut result = json!({"message": message});
     if !kind.is_empty() {
         result["kind"] = Value::from(kind);
     }
-    let status = if code == 404 {
-        "Not Found"
-    } else {
-        "Internal Server Error"
-    };
-    json!({"type": "error", "status-code": code, "status": status, "result": result})
+    failed(code, result)
 }
 
-fn snap_json(world: &World, name: &str, snap: &Installed) -> Value {
-    let mut value = json!({
-        "id": format!("{name}0000000000000000000000"), "title": name, "summary": name, "name": name, "type": "app",
-        "publisher": {"id": "canonical", "username": "canonical", "display-name": "Canonical", "validation": "verified"},
-        "status": if snap.active { "active" } else { "installed" }, "version": snap.version,
-        "revision": snap.revision.to_string(), "confinement": "strict", "devmode": false, "jailmode": false,
-        "channel": snap.tracking, "tracking-channel": snap.tracking, "ignore-validation": false, "private": false,
-    });
-    if !snap.cohort.is_empty() {
-        value["cohort-key"] = Value::from(snap.cohort.as_str());
+fn failed<'a>(status_code: u16, result: Value) -> Answer<'a> {
+    Answer {
+        r#type: "error",
+        status_code,
+        status: match status_code {
+            404 => "Not Found",
+            _ => "Internal Server Error",
+        },
+        result: Found::Other(result),
     }
-    if snap.held {
+}
+
+fn snap_shown<'a>(world: &World, name: &'a str, snap: &'a Installed) -> Snap<'a> {
+    let held = || {
         let until = world
             .timestamp(world.now)
             .checked_add(jiff::SignedDuration::from_hours(FOREVER_HOURS));
-        value["hold"] = Value::from(until.map_or_else(|_| String::new(), |t| t.to_string()));
+        until.map_or_else(|_| String::new(), |t| t.to_string())
+    };
+    Snap {
+        id: format!("{name}0000000000000000000000"),
+        title: name,
+        summary: name,
+        name,
+        r#type: "app",
+        publisher: Publisher {
+            id: "canonical",
+            username: "canonical",
+            display_name: "Canonical",
+            validation: "verified",
+        },
+        status: if snap.active { "active" } else { "installed" },
+        version: &snap.version,
+        revision: snap.revision.to_string(),
+        confinement: "strict",
+        devmode: false,
+        jailmode: false,
+        channel: &snap.tracking,
+        tracking_channel: &snap.tracking,
+        ignore_validation: false,
+        private: false,
+        cohort_key: &snap.cohort,
+        hold: snap.held.then(held),
     }
-    value
 }
 
-fn change_json(world: &World, change: &Change) -> Value {
-    let time = |at: u64| Value::from(world.timestamp(at).to_string());
-    let task = |task: &Task| {
+fn change_shown<'a>(world: &World, change: &'a Change) -> Shown<'a> {
+    let time = |at: u64| world.timestamp(at).to_string();
+    let task = |task: &'a Task| {
         let is_download = task.kind == "download-snap";
-        let label = if is_download {
-            change.snap.as_str()
-        } else {
-            ""
-        };
-        let mut value = json!({"id": task.id.to_string(), "kind": task.kind, "summary": task.summary, "status": task.status,
-            "progress": {"label": label, "done": task.done(world.now), "total": task.total}, "spawn-time": time(task.spawned)});
-        if let Some(at) = task.ready_at {
-            value["ready-time"] = time(at);
+        let label = if is_download { &*change.snap } else { "" };
+        ShownTask {
+            id: task.id.to_string(),
+            kind: &task.kind,
+            summary: &task.summary,
+            status: &task.status,
+            progress: Progress {
+                label,
+                done: task.done(world.now),
+                total: task.total,
+            },
+            spawn_time: time(task.spawned),
+            ready_time: task.ready_at.map(time),
         }
-        value
     };
-    let mut value = json!({"id": change.id.to_string(), "kind": change.kind, "summary": change.summary,
-        "status": change.status(), "ready": change.ready(), "spawn-time": time(change.spawned)});
-    if !change.tasks.is_empty() {
-        value["tasks"] = change.tasks.iter().map(task).collect();
+    Shown {
+        id: change.id.to_string(),
+        kind: &change.kind,
+        summary: &change.summary,
+        status: change.status(),
+        ready: change.ready(),
+        spawn_time: time(change.spawned),
+        tasks: change.tasks.iter().map(task).collect(),
+        ready_time: change.ready_at.map(time),
+        err: if change.ready() { &change.err } else { "" },
     }
-    if let Some(at) = change.ready_at {
-        value["ready-time"] = time(at);
-    }
-    if !change.err.is_empty() && change.ready() {
-        value["err"] = Value::from(change.err.as_str());
-    }
-    value
 }

@@ -8,10 +8,10 @@ use serde_json::Value;
 use sha3::{Digest, Sha3_384};
 
 use super::RATE;
-use super::api::failure;
+use super::api::{Answer, failure};
 use crate::files::Node;
 use crate::store::Release;
-use crate::world::{Proc, Reply, World};
+use crate::world::{Proc, Reply, World, json as printed};
 
 /// The bytes of a revision, of which a simulated world needs no more than that they differ from all others.
 fn content(snap: &str, revision: u32) -> String {
@@ -80,19 +80,19 @@ pub(super) fn download(world: &World, proc: &Proc, args: &[&str]) -> Reply {
     }
     let answer = head(world, &proc.member, snap, text("revision"), text("channel"));
     Reply::out(answer.unwrap_or_else(|error| {
-        let status = error["status"].as_str().unwrap_or_default();
-        let code = &error["status-code"];
-        format!("HTTP/1.1 {code} {status}\r\nContent-Type: application/json\r\n\r\n{error}")
+        let (code, status) = (error.status_code, error.status);
+        let body = printed(&error);
+        format!("HTTP/1.1 {code} {status}\r\nContent-Type: application/json\r\n\r\n{body}")
     }))
 }
 
-fn head(
+fn head<'a>(
     world: &World,
     member: &str,
     snap: &str,
     number: Option<&str>,
     channel: Option<&str>,
-) -> Result<String, Value> {
+) -> Result<String, Answer<'a>> {
     if let Some(why) = world.store.trouble(world.linked(member)) {
         return Err(failure(500, "", &format!("cannot download snap: {why}")));
     }
