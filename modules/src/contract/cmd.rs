@@ -163,21 +163,44 @@ impl Cmd {
     /// The command as one could paste it into a shell on the member.
     #[must_use]
     pub fn display(&self) -> String {
-        let words: Vec<String> = self.argv.iter().map(|word| quote(word)).collect();
-        let sudo = if self.root { "sudo " } else { "" };
-        format!("{sudo}{}", words.join(" "))
+        let mut line = String::new();
+        for word in self
+            .root
+            .then_some("sudo")
+            .into_iter()
+            .chain(self.argv.iter().map(String::as_str))
+        {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            push_quoted(&mut line, word);
+        }
+        line
     }
 }
 
 /// Quotes a word for a POSIX shell, leaving plain words as they are.
 #[must_use]
 pub fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
+    let mut quoted = String::new();
+    push_quoted(&mut quoted, word);
+    quoted
+}
+
+fn push_quoted(line: &mut String, word: &str) {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        line.push_str(word);
+        return;
     }
+    line.push('\'');
+    for (i, part) in word.split('\'').enumerate() {
+        if i > 0 {
+            line.push_str(r"'\''");
+        }
+        line.push_str(part);
+    }
+    line.push('\'');
 }
 
 /// How a program ended.

@@ -51,11 +51,14 @@ impl View {
     /// # Errors
     /// With the name of the line that is missing or unreadable.
     pub fn parse(text: &str) -> Result<Self, String> {
+        let fields: Vec<(&str, &str)> = text
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .collect();
         let field = |name: &str| {
-            let prefix = format!("{name}: ");
-            let found = text.lines().find_map(|line| line.strip_prefix(&prefix));
+            let found = fields.iter().find(|(named, _)| *named == name);
             found
-                .map(|value| value.trim().to_owned())
+                .map(|(_, value)| value.trim())
                 .ok_or_else(|| format!("cluster/status has no line {name:?}"))
         };
         let number = |name: &str| {
@@ -64,12 +67,9 @@ impl View {
                 .parse::<u64>()
                 .map_err(|_| format!("cluster/status has {value:?} as {name:?}"))
         };
-        let first_word = |value: String| {
-            value
-                .split_whitespace()
-                .next()
-                .unwrap_or_default()
-                .to_owned()
+        let word = |name: &str| {
+            let first = field(name)?.split_whitespace().next();
+            Ok::<_, String>(first.unwrap_or_default().to_owned())
         };
         // A single server has no connections, and the line is empty.
         let line = text
@@ -84,17 +84,17 @@ impl View {
             .skip(1)
             .map(str::trim);
         Ok(Self {
-            status: field("Status")?,
-            cluster: first_word(field("Cluster ID")?),
-            server: first_word(field("Server ID")?),
-            role: field("Role")?,
+            status: field("Status")?.to_owned(),
+            cluster: word("Cluster ID")?,
+            server: word("Server ID")?,
+            role: field("Role")?.to_owned(),
             term: number("Term")?,
             election_timer: number("Election timer")?,
             pending: (
                 number("Entries not yet committed")?,
                 number("Entries not yet applied")?,
             ),
-            leader: field("Leader")?,
+            leader: field("Leader")?.to_owned(),
             connections: standing.into_iter().map(str::to_owned).collect(),
             broken: broken.into_iter().map(str::to_owned).collect(),
             servers: servers
