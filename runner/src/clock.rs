@@ -1,8 +1,11 @@
-//! The time of a run.
+//! The time of a run, and the loop that it passes in.
 
+use std::io;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use lockstep_modules::contract::op::Registry;
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
 /// The system's time. A clock that shows a year that jiff doesn't know, which is a mistake, shows its last.
@@ -16,6 +19,16 @@ pub(crate) fn now() -> Timestamp {
 
 fn shown_by(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or(Timestamp::MAX)
+}
+
+/// A runtime for these ops on a simulated cluster, whose time jumps over the waiting. There is nothing to wait for but time, unless
+/// an op is a program: a turn of the loop then takes no system call.
+pub(crate) fn simulated(registry: &Registry) -> io::Result<Runtime> {
+    let mut runtime = Builder::new_current_thread();
+    if registry.has_programs() {
+        runtime.enable_io();
+    }
+    runtime.enable_time().start_paused(true).build()
 }
 
 /// Wall-clock time that runs with tokio's clock, so that it jumps where that is made to jump.

@@ -25,7 +25,7 @@ pub(crate) use due::due;
 pub use executor::ExecutorConfig;
 pub use file::{Fleet, FleetCluster, FleetError};
 pub use jobs::{Described, Jobs};
-pub(crate) use look::{cluster_of, job, standing_of};
+pub(crate) use look::{bare, cluster_of, job, standing_of};
 pub use progress::{ClusterProgress, Progress, ProgressError, RingProgress, rollout_of};
 pub use rings::{Entry, Ring, Rollout};
 pub use select::{Labels, Selector};

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::bundle::Captured;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::engine::{Answer, Decisions, Engine, EngineError, Finish, Resume, Start, Stop, Tools};
 use crate::event::{Events, Heard, Kept, Stamped};
 use crate::failure::Failure;
@@ -266,12 +266,8 @@ impl Trial {
     }
 
     fn process(&mut self, journal: Box<dyn Journal>, start: Start) -> Result<Ended, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build();
-        let runtime =
-            runtime.map_err(|e| Failure::script(format!("no runtime can be made: {e}")))?;
+        let runtime = clock::simulated(&self.piece.registry)
+            .map_err(|e| Failure::script(format!("no runtime can be made: {e}")))?;
         runtime.block_on(self.play(journal, start))
     }
 

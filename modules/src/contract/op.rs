@@ -462,6 +462,12 @@ impl Registry {
         &self.modules
     }
 
+    /// Whether any of them is a program of a site's, which needs a runtime that waits for processes.
+    #[must_use]
+    pub fn has_programs(&self) -> bool {
+        self.modules.iter().any(|module| module.program.is_some())
+    }
+
     /// All ops.
     pub fn ops(&self) -> impl Iterator<Item = &OpDef> {
         self.modules.iter().flat_map(|m| &m.ops)

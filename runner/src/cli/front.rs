@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, LocalBoxFuture, select};
 use lockstep_modules::contract::error::Kind;
+use lockstep_modules::contract::op::Registry;
 use lockstep_modules::ops::preflight::Check;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ use super::print;
 use super::shown::Shown;
 use super::signals::until_interrupted;
 use super::table::checks_table;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::engine::{Answer, Asker, EngineError, Finish, Held, Stop};
 use crate::failure::Failure;
 use crate::journal::Suspended;
@@ -36,14 +37,27 @@ use crate::runs::{Runs, host};
 use crate::session::{self, Played, Session};
 use crate::store::Store;
 
-/// A runtime of one thread: the work is waiting. Against a simulated cluster its clock jumps over the waiting; paused, it
-/// is moved by whoever plays a session at a speed.
-pub(super) fn runtime(paused: bool) -> Result<Runtime, Fault> {
-    Builder::new_current_thread()
-        .enable_all()
-        .start_paused(paused)
-        .build()
-        .map_err(|e| Fault::new(Exit::State, format!("no runtime can be made: {e}")))
+/// A runtime of one thread: the work is waiting.
+pub(super) fn runtime() -> Result<Runtime, Fault> {
+    made(Builder::new_current_thread().enable_all().build())
+}
+
+/// A runtime for ops on a cluster. Against a simulated one its clock jumps over the waiting; at a `speed` it is moved by whoever
+/// plays the session.
+pub(super) fn runtime_at(
+    simulated: bool,
+    registry: &Registry,
+    speed: Option<f64>,
+) -> Result<Runtime, Fault> {
+    if simulated {
+        return made(clock::simulated(registry));
+    }
+    let mut runtime = Builder::new_current_thread();
+    made(runtime.enable_all().start_paused(speed.is_some()).build())
+}
+
+fn made(runtime: std::io::Result<Runtime>) -> Result<Runtime, Fault> {
+    runtime.map_err(|e| Fault::new(Exit::State, format!("no runtime can be made: {e}")))
 }
 
 /// The runs of the state folder, or of the store, that is named.

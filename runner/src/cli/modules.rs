@@ -123,7 +123,7 @@ pub(super) fn of_folder(registry: &Registry, folder: &Path) -> Result<Registry, 
 }
 
 fn find(folder: &Path, registry: &Registry) -> Result<Found, Fault> {
-    let found = runtime(false)?.block_on(programs::find(folder, registry));
+    let found = runtime()?.block_on(programs::find(folder, registry));
     found.map_err(|e| {
         Fault::usage(format!(
             "the modules folder {} can't be read: {e}",

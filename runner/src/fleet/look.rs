@@ -16,14 +16,8 @@ use crate::runs::{Runs, RunsError};
 /// Where its journal can't be read.
 pub(crate) fn job(runs: &Runs, run: &str) -> Result<Job, RunsError> {
     let running = runs.is_running(run);
-    let bare = |state| Job {
-        run: run.to_owned(),
-        state,
-        steps: Vec::new(),
-        why: None,
-    };
     if !runs.exists(run)? {
-        return Ok(bare(Standing::DidNotBegin));
+        return Ok(bare(run, Standing::DidNotBegin));
     }
     let history = match runs.history(run) {
         Ok(history) => history,
@@ -36,7 +30,7 @@ pub(crate) fn job(runs: &Runs, run: &str) -> Result<Job, RunsError> {
             } else {
                 Standing::DidNotBegin
             };
-            return Ok(bare(state));
+            return Ok(bare(run, state));
         }
         Err(error) => return Err(error),
     };
@@ -44,8 +38,18 @@ pub(crate) fn job(runs: &Runs, run: &str) -> Result<Job, RunsError> {
     Ok(Job {
         steps: held(&history).map(ToString::to_string).collect(),
         why: why(&history, state),
-        ..bare(state)
+        ..bare(run, state)
     })
+}
+
+/// A run of which nothing more is to be said than how it stands.
+pub(crate) fn bare(run: &str, state: Standing) -> Job {
+    Job {
+        run: run.to_owned(),
+        state,
+        steps: Vec::new(),
+        why: None,
+    }
 }
 
 /// A cluster's run as it stands in its rollout: what was decided about the cluster counts as long as its run says nothing else.
@@ -60,10 +64,8 @@ pub(crate) fn standing_of(
 ) -> Result<Job, RunsError> {
     if let Some(skip) = specs.skipped(cluster)? {
         return Ok(Job {
-            run: run.to_owned(),
-            state: Standing::Skipped,
-            steps: Vec::new(),
             why: Some(skip.to_string()),
+            ..bare(run, Standing::Skipped)
         });
     }
     let mut job = job(runs, run)?;

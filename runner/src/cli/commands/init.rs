@@ -59,7 +59,7 @@ pub(crate) fn init(global: &Global, args: &InitArgs) -> Result<Exit, Fault> {
         config,
         ..SshConfig::default()
     };
-    let found = runtime(false)?.block_on(discover(&ssh, host))?;
+    let found = runtime()?.block_on(discover(&ssh, host))?;
     let text = cluster_file(&args.name, &ssh, &found);
     let over = if args.force {
         Over::Anything

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{Front, runtime, tell, who};
+use crate::cli::front::{Front, runtime_at, tell, who};
 use crate::cli::print;
 use crate::cli::shown::Shown;
 use crate::cli::target::{self, machines};
@@ -197,7 +197,7 @@ pub(crate) fn run(app: &App<'_>, given: &ArgMatches) -> Result<Exit, Fault> {
     let runs = app.runs()?;
     // A read leaves nothing to be resumed.
     let runs = (call.effect(op) != Effect::Read).then_some(&runs);
-    let runtime = runtime(target.is_simulated())?;
+    let runtime = runtime_at(target.is_simulated(), app.registry, None)?;
     let _within = runtime.enter();
     let session = begin(app.registry, &target, &call, runs, None)?;
     let played = runtime.block_on(Front::of_op(Shown::of_op(app.global)).play(session))?;

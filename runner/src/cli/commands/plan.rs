@@ -54,7 +54,7 @@ pub(crate) fn look_at(app: &App<'_>, target: &Target) -> Result<Scenario, Fault>
     if let Some(scenario) = &target.twin {
         return Ok(scenario.clone());
     }
-    let runtime = runtime(false)?;
+    let runtime = runtime()?;
     let _within = runtime.enter();
     let (way, read) = (target.way(None)?, Once::of("status.snapshot", json!({})));
     let value = runtime.block_on(op::read_once(

@@ -8,7 +8,7 @@ use lockstep_modules::contract::cluster::MemberConfig;
 use crate::bundle::{Main, Playbooks};
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{Front, Waits, runtime, tell, who};
+use crate::cli::front::{Front, Waits, runtime_at, tell, who};
 use crate::cli::global::Global;
 use crate::cli::mistakes::near_file;
 use crate::cli::params::{self, Params};
@@ -114,7 +114,7 @@ pub(crate) fn play(
         None,
     )?;
     let speed = speed.or(app.global.pace);
-    let runtime = runtime(target.is_simulated() || speed.is_some())?;
+    let runtime = runtime_at(target.is_simulated(), app.registry, speed)?;
     let _within = runtime.enter();
     let session = draft.begin(Begin {
         who: who(),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::playbook::main_of;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{Front, runtime, tell, who};
+use crate::cli::front::{Front, runtime_at, tell, who};
 use crate::cli::params::{self, Params};
 use crate::cli::print;
 use crate::cli::shown::Shown;
@@ -39,7 +39,7 @@ pub(crate) fn preflight(app: &App<'_>, args: &PreflightArgs) -> Result<Exit, Fau
         target.is_simulated(),
         None,
     )?;
-    let runtime = runtime(target.is_simulated())?;
+    let runtime = runtime_at(target.is_simulated(), app.registry, None)?;
     let _within = runtime.enter();
     let session = draft.begin(Begin {
         who: who(),

@@ -14,7 +14,7 @@ use super::notify::receivers;
 use super::playbook::{DELIVER, main_of};
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{Front, Waits, runtime, tell, undelivered, who};
+use crate::cli::front::{Front, Waits, runtime_at, tell, undelivered, who};
 use crate::cli::global::Global;
 use crate::cli::shown::{Shown, is_screen};
 use crate::cli::{modules, params, print, target};
@@ -126,7 +126,7 @@ impl<'a> Common<'a> {
 
 /// A run that was continued, and how that came out.
 pub(super) struct Continued {
-    played: Played,
+    pub(super) played: Played,
     aborting: bool,
     registry: Registry,
 }
@@ -205,7 +205,7 @@ pub(super) fn played(
         mend: is_set(|args| args.how.mend),
     };
     let speed = speed.or(app.global.pace);
-    let runtime = runtime(simulated || speed.is_some())?;
+    let runtime = runtime_at(simulated, &registry, speed)?;
     let _within = runtime.enter();
     // Only for what is shown where the two differ: a run continues with another playbook even if its own can't be read.
     let then = taken.captured();

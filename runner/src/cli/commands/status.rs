@@ -11,7 +11,7 @@ use serde_json::json;
 use super::op;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::runtime;
+use crate::cli::front::runtime_at;
 use crate::cli::print;
 use crate::cli::shown::{Shown, is_screen};
 use crate::cli::table::table;
@@ -29,7 +29,7 @@ pub(crate) struct StatusArgs {
 /// Shows the cluster. Exits with 0 only if it is in step and well.
 pub(crate) fn status(app: &App<'_>, args: &StatusArgs) -> Result<Exit, Fault> {
     let target = target::named(app.global)?;
-    let runtime = runtime(target.is_simulated())?;
+    let runtime = runtime_at(target.is_simulated(), app.registry, None)?;
     let _within = runtime.enter();
     let way = target.way(None)?;
     runtime.block_on(async {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::op;
 use crate::cli::app::App;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::runtime;
+use crate::cli::front::runtime_at;
 use crate::cli::shown::Shown;
 use crate::cli::target;
 use crate::session::Once;
@@ -28,7 +28,7 @@ pub(crate) struct UnlockArgs {
 pub(crate) fn unlock(app: &App<'_>, args: &UnlockArgs) -> Result<Exit, Fault> {
     let target = target::named(app.global)?;
     let cluster = &target.config.cluster.name;
-    let runtime = runtime(target.is_simulated())?;
+    let runtime = runtime_at(target.is_simulated(), app.registry, None)?;
     let _within = runtime.enter();
     let way = target.way(None)?;
     let (read, shown) = (Once::of("lock.read", json!({})), Shown::of_op(app.global));

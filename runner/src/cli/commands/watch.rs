@@ -43,7 +43,7 @@ pub(crate) fn watch(app: &App<'_>, args: &WatchArgs) -> Result<Exit, Fault> {
     let folder = runs.folder_of(&id)?;
     let screen = Shown::of_run(app.global).screen();
     let view = View::of(app.global, screen.as_ref());
-    let runtime = runtime(false)?;
+    let runtime = runtime()?;
     let left = runtime.block_on(async {
         // Before anything is shown: who sees something may interrupt it.
         let mut interrupt = signal(SignalKind::interrupt())

@@ -15,7 +15,7 @@ use crate::cli::app::App;
 use crate::cli::commands::op;
 use crate::cli::commands::playbook::main_of;
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{Front, Waits, runtime, who};
+use crate::cli::front::{Front, Waits, runtime_at, who};
 use crate::cli::shown::Shown;
 use crate::cli::{print, target};
 use crate::engine::Finish;
@@ -65,7 +65,7 @@ fn look(app: &App<'_>, run: &str, spec: &Spec) -> Result<Look, Fault> {
         true => Some(runs.folder_of(run)?.join("twin.json")).filter(|file| file.exists()),
         false => None,
     };
-    let runtime = runtime(target.is_simulated())?;
+    let runtime = runtime_at(target.is_simulated(), app.registry, None)?;
     let _within = runtime.enter();
     let way = match left.filter(|_| target.is_simulated()) {
         Some(left) => Way::twin(read_world(&left)?, None),
@@ -119,7 +119,7 @@ fn stage(app: &App<'_>, spec: &Spec) -> Result<Staged, Fault> {
     let main = main_of(&global, STAGE)?;
     let target = target::of(&spec.cluster, &global)?;
     let draft = Draft::fitting(app.registry, main, &target, typed(spec))?;
-    let runtime = runtime(target.is_simulated())?;
+    let runtime = runtime_at(target.is_simulated(), app.registry, None)?;
     let _within = runtime.enter();
     let session = draft.begin(Begin {
         who: who(),

@@ -339,7 +339,7 @@ pub(crate) fn stop(app: &App<'_>, args: &StopArgs) -> Result<Exit, Fault> {
     let rollout = args.which.find(&runs)?;
     let rolled = begun(&runs, &rollout)?;
     let (jobs, specs) = (asked(&runs, &rollout)?, Specs::of(&runs, &rollout));
-    let (runtime, mut exit) = (runtime(false)?, Exit::Done);
+    let (runtime, mut exit) = (runtime()?, Exit::Done);
     for entry in known(&rolled, &rollout, &args.clusters)? {
         let cluster = entry.name.as_str();
         let run = runs.last_attempt(&format!("{rollout}.{cluster}"));

@@ -33,7 +33,7 @@ pub(crate) fn describe(app: &App<'_>, args: &DescribeArgs) -> Result<Exit, Fault
         std::slice::from_ref(&args.cluster),
     )?;
     let jobs = asked(&runs, &rollout)?;
-    let described = runtime(false)?.block_on(jobs.describe(&args.cluster));
+    let described = runtime()?.block_on(jobs.describe(&args.cluster));
     let described = described.map_err(|error| Fault::new(Exit::Failed, error))?;
     let found = standing_of(
         &runs,

@@ -15,14 +15,15 @@ use crate::cli::commands::plan;
 use crate::cli::commands::playbook::main_of;
 use crate::cli::commands::resume::{self, Common};
 use crate::cli::exit::{Exit, Fault};
-use crate::cli::front::{Front, Waits, runtime, who};
+use crate::cli::front::{Front, Waits, runtime_at, who};
 use crate::cli::global::Global;
 use crate::cli::shown::Shown;
 use crate::cli::{modules, params, print, target};
-use crate::fleet::{Spec, Specs, cluster_of, job, standing_of};
+use crate::engine::Finish;
+use crate::fleet::{Spec, Specs, bare, cluster_of, job, standing_of};
 use crate::plan::{DIGITS, Plan};
 use crate::runs::Runs;
-use crate::session::{Begin, Draft};
+use crate::session::{Begin, Draft, Played};
 
 /// Which run.
 #[derive(Args)]
@@ -58,18 +59,23 @@ fn run_or_resume(app: &App<'_>, runs: &Runs, run: &str) -> Result<Exit, Fault> {
             return Ok(Exit::Done);
         }
     }
-    match job(runs, run)?.state {
-        Standing::DidNotBegin => begin(app, runs, run, Shown::Nothing)?,
+    let played = match job(runs, run)?.state {
+        Standing::DidNotBegin => Some(begin(app, runs, run, Shown::Nothing)?),
         Standing::BrokenOff => {
             let how = resume::How {
                 yes: spec_of(runs, run)?.yes,
                 ..resume::How::default()
             };
-            resume::played(app, &Common::of(run), Some(&how.into()), Shown::Nothing)?;
+            let how = how.into();
+            Some(resume::played(app, &Common::of(run), Some(&how), Shown::Nothing)?.played)
         }
-        _ => {}
-    }
-    let job = job(runs, run)?;
+        _ => None,
+    };
+    let job = match played.map(|played| played.finish) {
+        Some(Finish::Done(_)) => bare(run, Standing::Done),
+        // Its journal says why it isn't done.
+        _ => job(runs, run)?,
+    };
     let taken = job.state == Standing::Running;
     print::json(&json!(job));
     Ok(if taken { Exit::Locked } else { Exit::Done })
@@ -78,10 +84,8 @@ fn run_or_resume(app: &App<'_>, runs: &Runs, run: &str) -> Result<Exit, Fault> {
 /// Says that a run was refused before it began, as its job's outcome.
 fn refused(run: &str, fault: &Fault) -> Exit {
     print::json(&json!(Job {
-        run: run.to_owned(),
-        state: Standing::Refused,
-        steps: Vec::new(),
         why: Some(fault.message().to_owned()),
+        ..bare(run, Standing::Refused)
     }));
     Exit::Done
 }
@@ -139,7 +143,7 @@ fn unapproved(run: &str, spec: &Spec, shape: &str) -> Fault {
 }
 
 /// Begins the run of a cluster.
-pub(super) fn begin(app: &App<'_>, runs: &Runs, run: &str, shown: Shown) -> Result<(), Fault> {
+pub(super) fn begin(app: &App<'_>, runs: &Runs, run: &str, shown: Shown) -> Result<Played, Fault> {
     let spec = spec_of(runs, run)?;
     let global = global_of(app, &spec);
     let (main, registry) = playbook_of(app.registry, &global, &spec)?;
@@ -164,7 +168,7 @@ pub(super) fn begin(app: &App<'_>, runs: &Runs, run: &str, shown: Shown) -> Resu
     }
     let simulated = target.is_simulated();
     let secrets = params::secrets(draft.playbook(), draft.params(), simulated, None)?;
-    let runtime = runtime(simulated)?;
+    let runtime = runtime_at(simulated, &registry, app.global.pace)?;
     let _within = runtime.enter();
     let session = draft.begin(Begin {
         who: who(),
@@ -180,8 +184,7 @@ pub(super) fn begin(app: &App<'_>, runs: &Runs, run: &str, shown: Shown) -> Resu
         waits: Waits::Here,
         speed: app.global.pace,
     };
-    runtime.block_on(front.play(session))?;
-    Ok(())
+    Ok(runtime.block_on(front.play(session))?)
 }
 
 /// What is played on a cluster, and the ops that it may name.

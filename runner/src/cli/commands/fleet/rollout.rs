@@ -82,7 +82,7 @@ pub(crate) fn rollout(
     // Nobody else looks between our look and our start.
     let claim = runs.one_at_a_time()?;
     unclaimed(&runs, &rollout)?;
-    let runtime = runtime(false)?;
+    let runtime = runtime()?;
     let _within = runtime.enter();
     let session = draft.begin(Begin {
         who: who(),

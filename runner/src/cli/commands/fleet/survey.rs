@@ -95,7 +95,7 @@ fn survey(
         let words = [words(cluster), globals.clone()].concat();
         async move { (cluster.clone(), ask(&words, &cluster.cluster).await) }
     });
-    let runtime = runtime(false)?;
+    let runtime = runtime()?;
     let said = runtime.block_on(stream::iter(asked).buffered(chosen.limit.into()).collect());
     Ok(said)
 }
