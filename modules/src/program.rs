@@ -69,9 +69,9 @@ impl Program {
             OpDef {
                 effect: op.effect,
                 timeout: op.timeout,
-                doc: op.doc.trim().to_owned(),
-                args: op.args.clone(),
-                out: op.result.clone(),
+                doc: op.doc.trim().to_owned().into(),
+                args: op.args.clone().into(),
+                out: op.result.clone().into(),
                 call: Arc::new(ProgramOp {
                     program: Arc::clone(&program),
                     op: op.clone(),

@@ -70,7 +70,7 @@ pub fn main_at(registry: &Registry, pace: Option<f64>) -> ExitCode {
     let registry = &registry;
     let matches = match command.try_get_matches_from_mut(argv) {
         Ok(matches) => matches,
-        Err(error) => return mistakes::report(&command, error),
+        Err(error) => return mistakes::report(&command, registry, error),
     };
     let json = matches.get_flag("json");
     let result = match matches.subcommand() {

@@ -111,7 +111,7 @@ pub fn health() -> String {
 
 /// The part of the reference that is about one op.
 pub(crate) fn reference_of(op: &OpDef) -> String {
-    let mut text = format!("### {}\n\n{}\n\n", op.name, op.doc);
+    let mut text = format!("### {}\n\n{}\n\n", op.name, *op.doc);
     let _ = writeln!(
         text,
         "Effect: {}. Time-out: {}.\n",
@@ -395,7 +395,7 @@ pub(crate) fn editor(
 pub(crate) fn schema(registry: &Registry) -> Value {
     let op = |op: &OpDef| {
         let value =
-            json!({"effect": op.effect, "timeout": op.timeout, "args": op.args, "out": op.out});
+            json!({"effect": op.effect, "timeout": op.timeout, "args": *op.args, "out": *op.out});
         (op.name.clone(), value)
     };
     Value::Object(registry.ops().map(op).collect::<Map<_, _>>())

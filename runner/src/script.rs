@@ -307,8 +307,8 @@ impl Script {
         let values = match result {
             Ok(value) => {
                 let op = self.registry.op(&op);
-                let out = op.map_or(Value::Null, |op| op.out.clone());
-                vec![LuaValue::Boolean(true), self.to_lua(value, &out)?]
+                let out = op.map_or(&Value::Null, |op| &op.out);
+                vec![LuaValue::Boolean(true), self.to_lua(value, out)?]
             }
             Err(failure) => vec![LuaValue::Boolean(false), self.raised(failure)?],
         };

@@ -5,9 +5,10 @@ use crate::contract::near;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use futures_util::future::LocalBoxFuture;
 use schemars::JsonSchema;
@@ -256,6 +257,33 @@ impl<O: Op> AnyOp for Typed<O> {
     }
 }
 
+/// What is made when it is first looked at: a process needs the documentation and schemas of few ops.
+#[derive(Clone)]
+pub struct Lazy<T>(Arc<LazyLock<T, Maker<T>>>);
+
+type Maker<T> = Box<dyn FnOnce() -> T + Send>;
+
+impl<T> Lazy<T> {
+    /// What `make` returns.
+    pub fn new(make: impl FnOnce() -> T + Send + 'static) -> Self {
+        Self(Arc::new(LazyLock::new(Box::new(make))))
+    }
+}
+
+impl<T: Send + 'static> From<T> for Lazy<T> {
+    fn from(made: T) -> Self {
+        Self::new(move || made)
+    }
+}
+
+impl<T> Deref for Lazy<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 /// An op with everything that its projections need.
 #[derive(Clone)]
 pub struct OpDef {
@@ -266,11 +294,11 @@ pub struct OpDef {
     /// How long it may take by default.
     pub timeout: Span,
     /// Documentation: the first line stands alone.
-    pub doc: String,
+    pub doc: Lazy<String>,
     /// Schema of the arguments, without references.
-    pub args: Value,
+    pub args: Lazy<Value>,
     /// Schema of the result, without references.
-    pub out: Value,
+    pub out: Lazy<Value>,
     /// The op itself.
     pub call: Arc<dyn AnyOp>,
 }
@@ -279,19 +307,19 @@ impl OpDef {
     /// The definition of `O`, read off its types.
     #[must_use]
     pub fn of<O: Op>() -> Self {
-        let args = schema::schema_of::<O::Args>();
-        let doc = paragraphs(
-            args.get("description")
-                .and_then(Value::as_str)
-                .unwrap_or_default(),
-        );
+        let args = Lazy::new(schema::schema_of::<O::Args>);
+        let of_args = args.clone();
+        let doc = move || {
+            let doc = of_args.get("description").and_then(Value::as_str);
+            paragraphs(doc.unwrap_or_default())
+        };
         Self {
             name: O::NAME.to_owned(),
             effect: O::EFFECT,
             timeout: O::TIMEOUT,
-            doc,
+            doc: Lazy::new(doc),
             args,
-            out: schema::schema_of::<O::Out>(),
+            out: Lazy::new(schema::schema_of::<O::Out>),
             call: Arc::new(Typed::<O>(PhantomData)),
         }
     }

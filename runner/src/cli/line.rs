@@ -27,14 +27,15 @@ pub(super) struct Cli {
     pub(super) command: Command,
 }
 
-/// The command line, as these words need it: the parameters of the playbook that they name are flags of its command.
+/// The command line, as these words need it: the parameters of the playbook that they name are flags of its command, and `op`
+/// has its ops where it is among them.
 ///
 /// # Errors
 /// Where that playbook can't be used.
 pub fn command(registry: &Registry, argv: &[OsString]) -> Result<clap::Command, Fault> {
     let command = Cli::command()
         .bin_name("lockstep")
-        .subcommand(op::command(registry));
+        .subcommand(op::command(registry, argv.iter().any(|word| word == "op")));
     params::flags(help::dress(command), registry, argv)
 }
 

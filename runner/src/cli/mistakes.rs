@@ -7,12 +7,13 @@ use clap::Command;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use lockstep_modules::contract::near::{hint, near};
+use lockstep_modules::contract::op::Registry;
 
 use super::exit::Exit;
 use crate::private::folder_of;
 
 /// Prints what clap has to say, help or a mistake, and tells how the process ends.
-pub(super) fn report(command: &Command, mut error: Error) -> ExitCode {
+pub(super) fn report(command: &Command, registry: &Registry, mut error: Error) -> ExitCode {
     let context = |kind: ContextKind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         _ => None,
@@ -28,13 +29,9 @@ pub(super) fn report(command: &Command, mut error: Error) -> ExitCode {
         }
         ErrorKind::InvalidSubcommand => {
             let word = context(ContextKind::InvalidSubcommand).unwrap_or_default();
-            let ops = command.find_subcommand("op").into_iter();
-            let ops = ops.flat_map(Command::get_subcommands);
-            let known: Vec<&str> = command
-                .get_subcommands()
-                .chain(ops)
-                .map(Command::get_name)
-                .collect();
+            let commands = command.get_subcommands().map(Command::get_name);
+            let ops = registry.ops().map(|op| op.name.as_str());
+            let known: Vec<&str> = commands.chain(ops).collect();
             if let Some(best) = near(&word, &known) {
                 let best = ContextValue::Strings(vec![best.to_owned()]);
                 error.insert(ContextKind::SuggestedSubcommand, best);

@@ -52,7 +52,7 @@ pub(crate) fn doc(app: &App<'_>, args: &DocArgs) -> Result<Exit, Fault> {
     for op in ops {
         if app.global.json {
             print::json(
-                &json!({"op": op.name, "effect": op.effect, "args": op.args, "out": op.out}),
+                &json!({"op": op.name, "effect": op.effect, "args": *op.args, "out": *op.out}),
             );
         } else {
             out!("{}", generate::reference_of(op));

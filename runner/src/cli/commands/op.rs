@@ -23,15 +23,15 @@ use crate::secret::Secrets;
 use crate::session::{Begin, Once, Session, results};
 use crate::target::{Target, Way};
 
-/// The command `op`, with a subcommand for every op.
-pub(crate) fn command(registry: &Registry) -> Command {
+/// The command `op`, with a subcommand for every op where somebody has typed it.
+pub(crate) fn command(registry: &Registry, is_typed: bool) -> Command {
     let mut command = Command::new("op")
         .about("Run one op on one, several, or all members")
         .subcommand_required(true)
         .subcommand_value_name("MODULE.OP")
         .subcommand_help_heading("Ops")
         .arg_required_else_help(true);
-    for op in registry.ops() {
+    for op in registry.ops().filter(|_| is_typed) {
         command = command.subcommand(op_command(op));
     }
     command
@@ -41,7 +41,7 @@ pub(crate) fn command(registry: &Registry) -> Command {
 fn op_command(op: &OpDef) -> Command {
     let mut command = Command::new(op.name.clone())
         .about(op.about().trim_end_matches('.').to_owned())
-        .long_about(op.doc.clone());
+        .long_about(op.doc.to_string());
     let is_required = |name: &str| required(&op.args).any(|r| r == name);
     let (of_member, mut others): (Vec<_>, Vec<_>) =
         properties(&op.args).partition(|(name, _)| *name == "member");
