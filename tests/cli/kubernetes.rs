@@ -69,53 +69,39 @@ fn jobs_of_kubernetes_run_a_rollout() {
     }
 }
 
-#[test]
-fn health_after_a_soak_is_what_a_job_prints_last() {
-    let soaking = || {
-        clustered(&fleet(&["paris"], "", &[]).replace(
-            "select = \"canary=true\"",
-            "select = \"canary=true\"\nsoak = \"1s\"",
-        ))
-    };
-    let desk = soaking();
-    let image = desk.path("noisy");
-    write(
-        &image,
-        &format!(
-            "#!/bin/sh\necho 'warning: a line of the pod'\nexec {} \"$@\"\n",
-            lockstep()
-        ),
-    );
+/// A rollout whose canary is looked at after its soak, by pods that do this before what they are told.
+fn soaked(does: impl Fn(&Desk) -> String) -> (Desk, Ran) {
+    let fleet = fleet(&["paris"], "", &[]);
+    let select = "select = \"canary=true\"";
+    let desk = clustered(&fleet.replace(select, &format!("{select}\nsoak = \"1s\"")));
+    let image = desk.path("image");
+    let script = format!("#!/bin/sh\n{}\nexec {} \"$@\"\n", does(&desk), lockstep());
+    write(&image, &script);
     fs::set_permissions(&image, fs::Permissions::from_mode(0o755)).unwrap();
     let image = image.display().to_string();
-    let _ = run(&desk, &image, &["fleet", "rollout", "update"]).exits(0);
+    let ran = run(&desk, &image, &["fleet", "rollout", "update"]);
+    (desk, ran)
+}
+
+#[test]
+fn health_after_a_soak_is_what_a_job_prints_last() {
+    let (desk, ran) = soaked(|_| "echo 'warning: a line of the pod'".to_owned());
+    let _ = ran.exits(0);
     let shown = desk.run(&["show", "rollout-1", "--steps"]).exits(0);
     assert!(!shown.contains("without a word"), "{shown}");
     // One that fails says why.
-    let desk = soaking();
-    let image = desk.path("failing");
-    let script = format!(
-        "#!/bin/sh\n[ \"$2\" != ask ] || {{ echo 'error: micro01 can not be reached'; exit 1; }}\nexec {} \"$@\"\n",
-        lockstep()
-    );
-    write(&image, &script);
-    fs::set_permissions(&image, fs::Permissions::from_mode(0o755)).unwrap();
-    let image = image.display().to_string();
-    let out = run(&desk, &image, &["fleet", "rollout", "update"]).exits(4);
+    let fails = "echo 'error: micro01 can not be reached'; exit 1";
+    let (_desk, ran) = soaked(|_| format!("[ \"$2\" != ask ] || {{ {fails}; }}"));
+    let out = ran.exits(4);
     assert!(out.contains("micro01 can not be reached"), "{out}");
     assert!(!out.contains("JSON"), "{out}");
     // Nobody waits for one that is gone.
-    let desk = soaking();
-    let image = desk.path("deleted");
-    let script = format!(
-        "#!/bin/sh\n[ \"$2\" != ask ] || {{ rm '{}'/*ask*.json; exit 1; }}\nexec {} \"$@\"\n",
-        desk.path("kube/jobs").display(),
-        lockstep()
-    );
-    write(&image, &script);
-    fs::set_permissions(&image, fs::Permissions::from_mode(0o755)).unwrap();
-    let image = image.display().to_string();
-    let out = run(&desk, &image, &["fleet", "rollout", "update"]).exits(4);
+    let (_desk, ran) = soaked(|desk| {
+        let jobs = desk.path("kube/jobs");
+        let deletes = format!("rm '{}'/*ask*.json; exit 1", jobs.display());
+        format!("[ \"$2\" != ask ] || {{ {deletes}; }}")
+    });
+    let out = ran.exits(4);
     assert!(out.contains("somebody deleted the job"), "{out}");
 }
 
