@@ -265,6 +265,7 @@ fn bad_parameters_and_ops_have_near_matches() {
         reported(&["plan", "updaet", "--cluster", "twin:2"]),
         reported(&["check", "nosuch.lua"]),
         reported(&["op", "snap.refesh", "--cluster", "twin:2"]),
+        reported(&["snap.refesh"]),
         reported(&["op", "snap.info", "--snap", "lxd", "--cluster", "twin:2"]),
         reported(&[
             "op",

@@ -33,7 +33,15 @@ pub(super) fn report(command: &Command, registry: &Registry, mut error: Error) -
             let ops = registry.ops().map(|op| op.name.as_str());
             let known: Vec<&str> = commands.chain(ops).collect();
             if let Some(best) = near(&word, &known) {
-                let best = ContextValue::Strings(vec![best.to_owned()]);
+                // Its ops are commands of `op` where that was typed, and of nothing else.
+                let op = command.find_subcommand("op");
+                let beside = !op.is_some_and(Command::has_subcommands) && registry.op(best).is_ok();
+                let best = if beside {
+                    format!("op {best}")
+                } else {
+                    best.to_owned()
+                };
+                let best = ContextValue::Strings(vec![best]);
                 error.insert(ContextKind::SuggestedSubcommand, best);
             }
         }
