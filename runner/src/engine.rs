@@ -1,8 +1,8 @@
 //! The engine: one loop between the script, the journal and the effects.
 //!
-//! It runs every strand until all of them wait, appends what they asked for as one group, begins the effects, takes *one*
-//! completion, appends it, delivers it, and so on. A resumed run is the same loop with the journal as the source of its
-//! first completions. Nothing is spawned: effects live in one `FuturesUnordered` and end with the engine.
+//! It takes *one* completion, delivers it, runs every strand until all of them wait, appends the completion and what they
+//! asked for as one group, begins the effects, and so on. A resumed run is the same loop with the journal as the source of
+//! its first completions. Nothing is spawned: effects live in one `FuturesUnordered` and end with the engine.
 
 mod approved;
 mod attempt;
@@ -61,6 +61,10 @@ pub struct Engine {
     parked: usize,
     /// What the operator decided and the playbook hasn't seen yet.
     operator: VecDeque<Decided>,
+    /// What the next group begins with: a result that the playbook has seen, and nobody else.
+    unwritten: Vec<Record>,
+    /// What is shown once that is on disk.
+    unshown: Vec<Event>,
     /// The run is being aborted.
     cancelled: bool,
     stop: Stop,
@@ -113,6 +117,8 @@ impl Engine {
             refusals: 0,
             parked: 0,
             operator: VecDeque::new(),
+            unwritten: Vec::new(),
+            unshown: Vec::new(),
             cancelled: false,
             stop: Stop::No,
             touched: false,
@@ -129,7 +135,7 @@ impl Engine {
             Start::Fresh(head) => {
                 let began = self.tools.run.began;
                 let sitting = Record::Sitting(self.tools.run.sitting.clone());
-                self.append_at(began, &[Record::Run(head.clone()), sitting])?;
+                self.append_at(began, [Record::Run(head.clone()), sitting])?;
                 self.announce(&head, 0);
                 None
             }
@@ -194,15 +200,30 @@ impl Engine {
         }
     }
 
-    fn append(&mut self, records: &[Record]) -> Result<(), EngineError> {
-        if records.is_empty() {
-            return Ok(());
-        }
+    fn append(&mut self, records: impl IntoIterator<Item = Record>) -> Result<(), EngineError> {
         self.append_at(self.tools.clock.now(), records)
     }
 
-    /// Appends, and waits for a database that is unavailable: nothing may happen that isn't recorded, so everything waits.
-    fn append_at(&mut self, at: Timestamp, records: &[Record]) -> Result<(), EngineError> {
+    /// Appends a group: what is unwritten, and these. Then the results in it are shown.
+    fn append_at(
+        &mut self,
+        at: Timestamp,
+        records: impl IntoIterator<Item = Record>,
+    ) -> Result<(), EngineError> {
+        let mut group = std::mem::take(&mut self.unwritten);
+        group.extend(records);
+        if !group.is_empty() {
+            self.write(at, &group)?;
+        }
+        for event in self.unshown.drain(..) {
+            self.tools.events.emit(event);
+        }
+        Ok(())
+    }
+
+    /// Writes a group, and waits for a database that is unavailable: nothing may happen that isn't recorded, so everything
+    /// waits.
+    fn write(&mut self, at: Timestamp, group: &[Record]) -> Result<(), EngineError> {
         let tell = |level, message: String| {
             let scope = String::new();
             self.tools.events.emit(Event::Log {
@@ -213,7 +234,7 @@ impl Engine {
         };
         let mut waited = false;
         loop {
-            let (source, again) = match self.journal.append(at, records) {
+            let (source, again) = match self.journal.append(at, group) {
                 Err(JournalError::Away { source, again }) => (source, again),
                 appended => {
                     if waited && appended.is_ok() {
@@ -259,7 +280,7 @@ impl Engine {
             data,
             written,
         } = witness;
-        self.append(&[Record::Witness {
+        self.append([Record::Witness {
             path: path.clone(),
             data: data.clone(),
         }])?;
@@ -271,7 +292,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Records what the strands asked for, and begins it unless the run is pausing.
+    /// Records what the strands asked for, after the result that they did it on, and begins it unless the run is pausing.
     fn take(&mut self, demands: Vec<Demand>) -> Result<(), EngineError> {
         let mut calls = Vec::new();
         for demand in demands {
@@ -281,7 +302,7 @@ impl Engine {
                     level,
                     message,
                     scope,
-                } => self.tools.events.emit(Event::Log {
+                } => self.unshown.push(Event::Log {
                     level,
                     scope,
                     message,
@@ -296,7 +317,7 @@ impl Engine {
                 attempt: 1,
             }));
         }
-        self.append(&group)?;
+        self.append(group)?;
         for call in calls {
             if pausing {
                 self.parked += 1;
@@ -435,7 +456,7 @@ impl Engine {
         };
         live.attempts += 1;
         let attempt = live.attempts;
-        self.append(&[Record::Start {
+        self.append([Record::Start {
             path: path.clone(),
             attempt,
         }])?;
@@ -443,7 +464,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Records a result, with the decision that it follows from, and lets the playbook have it.
+    /// Lets the playbook have a result. It is recorded, with the decision that it follows from, in the group of what the
+    /// playbook does on it: what is lost in between is asked of the world again.
     fn deliver(
         &mut self,
         path: &StepPath,
@@ -452,8 +474,8 @@ impl Engine {
         decided: Option<Choice>,
     ) -> Result<(), EngineError> {
         let decided = decided.map(|choice| self.decided(path, choice));
-        let mut group: Vec<Record> = decided.into_iter().collect();
-        group.push(match result {
+        self.unwritten.extend(decided);
+        self.unwritten.push(match result {
             Ok(value) => Record::Done {
                 path: path.clone(),
                 value: value.clone(),
@@ -464,13 +486,12 @@ impl Engine {
                 failure: failure.clone(),
             },
         });
-        self.append(&group)?;
         if let Some(live) = self.steps.remove(path) {
             if let Ok(value) = result {
                 self.host.owns(&live.call.op, value);
                 self.switched(&live.call.op, &live.call.args, value);
             }
-            self.tools.events.emit(match result {
+            self.unshown.push(match result {
                 Ok(value) => Event::StepDone {
                     change: live.change(value),
                     step: live.info(),
@@ -496,7 +517,7 @@ impl Engine {
         failure: Failure,
         in_doubt: bool,
     ) -> Result<(), EngineError> {
-        self.append(&[Record::Hold {
+        self.append([Record::Hold {
             path: path.clone(),
             failure: failure.clone(),
             in_doubt,

@@ -9,7 +9,7 @@
 //! tests/run --release --test twin crash:: -- --ignored --nocapture
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,11 +19,13 @@ use std::time::Instant;
 use lockstep::bundle::{Finder, Playbooks};
 use lockstep::check::{Case, Judge};
 use lockstep::engine::Finish;
-use lockstep::journal::{MemoryJournal, Record};
+use lockstep::event::Event;
+use lockstep::journal::{Crash, MemoryJournal, Record};
 use lockstep::path::StepPath;
 use lockstep::trial::{Ended, Piece, Trial};
 use lockstep_modules::contract::cmd::End;
 use lockstep_modules::contract::op::Effect;
+use lockstep_tests::Bench;
 use lockstep_twin::Scenario;
 use regex::Regex;
 use serde_json::{Value, json};
@@ -380,5 +382,51 @@ fn runs_can_be_killed_again_anywhere() {
     for evacuate in [false, true] {
         let stage = Stage::new("update", 3, evacuate);
         stage.survives_all(stage.pairs().skip(night() % STRIDE), STRIDE);
+    }
+}
+
+#[test]
+fn a_result_and_what_follows_are_written_before_either_is_seen() {
+    let playbook = r#"
+        snap.hold { member = "micro01", snap = "lxd" }
+        log.info("held")
+        snap.unhold { member = "micro01", snap = "lxd" }
+    "#;
+    for n in 1.. {
+        let mut bench = Bench::playing(playbook, 1);
+        let ended = bench.run_until(Crash::Before(n));
+        let recorded = bench
+            .records()
+            .into_iter()
+            .filter_map(|record| match record {
+                Record::Start { path, .. } => Some(("start", path)),
+                Record::Done { path, .. } => Some(("done", path)),
+                _ => None,
+            });
+        let recorded: BTreeSet<_> = recorded.collect();
+        let held = recorded.contains(&("done", "snap.hold#1".into()));
+        let shown = bench
+            .events
+            .iter()
+            .filter_map(|stamped| match &stamped.event {
+                Event::StepStarted { step, .. } => Some(("start", step.path.clone())),
+                Event::StepDone { step, .. } => Some(("done", step.path.clone())),
+                Event::Log { message, .. } if message == "held" => {
+                    assert!(held, "killed before append {n}: {message}");
+                    None
+                }
+                _ => None,
+            });
+        assert_eq!(
+            shown.collect::<BTreeSet<_>>(),
+            recorded,
+            "killed before append {n}"
+        );
+        // A result and what the playbook does on it are one group.
+        assert_eq!(held, recorded.contains(&("start", "snap.unhold#1".into())));
+        if !matches!(ended, lockstep_tests::Ended::Killed) {
+            assert_eq!(recorded.len(), 4);
+            break;
+        }
     }
 }

@@ -45,7 +45,7 @@ fn locked(bench: &Bench) -> Vec<&String> {
 fn a_run_has_the_cluster_to_itself_until_it_ends() {
     let mut bench = Bench::update(3);
     // The journal is cut in the middle of the run: the lock is there, and names the run.
-    assert!(matches!(bench.run_until(Crash::Before(60)), Ended::Killed));
+    assert!(matches!(bench.run_until(Crash::Before(30)), Ended::Killed));
     let Some(Node::Link(claim)) = bench.world.file("micro03", LOCK) else {
         panic!("no lock on micro03");
     };
@@ -137,7 +137,7 @@ fn a_member_that_cannot_be_written_is_reported() {
 #[test]
 fn a_cluster_that_another_run_took_is_left_alone() {
     let mut bench = Bench::update(3);
-    assert!(matches!(bench.run_until(Crash::Before(60)), Ended::Killed));
+    assert!(matches!(bench.run_until(Crash::Before(30)), Ended::Killed));
     bench.world.set_file("micro01", LOCK, None);
     foreign(&mut bench, "micro02");
     bench.wait(Duration::from_secs(60));
@@ -157,7 +157,7 @@ fn a_cluster_that_another_run_took_is_left_alone() {
 #[test]
 fn a_lock_that_is_gone_is_taken_again_before_anything_else() {
     let mut bench = Bench::update(3);
-    assert!(matches!(bench.run_until(Crash::Before(60)), Ended::Killed));
+    assert!(matches!(bench.run_until(Crash::Before(30)), Ended::Killed));
     for member in ["micro01", "micro02", "micro03"] {
         bench.world.set_file(member, LOCK, None);
     }
@@ -383,7 +383,7 @@ fn after_an_abort_a_playbook_only_cleans_up() {
 fn a_cluster_of_one_is_locked_and_aborted_too() {
     let mut bench = Bench::update(1);
     bench.answer = lockstep::engine::Answer::Yes;
-    assert!(matches!(bench.run_until(Crash::After(60)), Ended::Killed));
+    assert!(matches!(bench.run_until(Crash::After(30)), Ended::Killed));
     assert_eq!(locked(&bench).len(), 1);
     let ended = bench.abort();
     assert!(

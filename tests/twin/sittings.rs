@@ -16,7 +16,7 @@ fn elsewhere(bench: &Bench) -> Bench {
 #[test]
 fn a_run_that_was_taken_up_elsewhere_is_refused_here() {
     let mut here = Bench::update(3);
-    assert!(matches!(here.run_until(Crash::Before(60)), Ended::Killed));
+    assert!(matches!(here.run_until(Crash::Before(30)), Ended::Killed));
     let mut there = elsewhere(&here);
     // It took the cluster over, and nothing else so far.
     assert!(matches!(
@@ -46,7 +46,7 @@ fn a_run_that_was_taken_up_elsewhere_is_refused_here() {
 #[test]
 fn of_two_that_resume_a_run_at_once_one_is_refused() {
     let mut first = Bench::update(3);
-    assert!(matches!(first.run_until(Crash::Before(60)), Ended::Killed));
+    assert!(matches!(first.run_until(Crash::Before(30)), Ended::Killed));
     let mut second = elsewhere(&first);
     // The second one has looked and found the first sitting's claim everywhere; the first one was faster on micro01.
     assert!(matches!(

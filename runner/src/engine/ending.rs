@@ -17,12 +17,12 @@ impl Engine {
         }
         if !self.touched && !self.cancelled && self.refusals == self.held.len() {
             let result = Err(self.held[0].failure.clone());
-            self.append(&[Record::End { result }])?;
+            self.append([Record::End { result }])?;
             return Ok(Finish::Refused(std::mem::take(&mut self.held)));
         }
         let paths = self.held.iter().map(|held| held.path.clone()).collect();
         let why = Suspended::Held(paths);
-        self.append(&[Record::Suspend { why }])?;
+        self.append([Record::Suspend { why }])?;
         Ok(Finish::Held(std::mem::take(&mut self.held)))
     }
 
@@ -46,7 +46,7 @@ impl Engine {
     }
 
     pub(super) fn suspend(&mut self, why: Suspended) -> Result<Finish, EngineError> {
-        self.append(&[Record::Suspend { why: why.clone() }])?;
+        self.append([Record::Suspend { why: why.clone() }])?;
         Ok(Finish::Suspended(why))
     }
 
@@ -87,7 +87,7 @@ impl Engine {
 
     pub(super) fn end(&mut self, result: &Result<Value, Failure>) -> Result<Finish, EngineError> {
         let result = self.verdict(result);
-        self.append(&[Record::End {
+        self.append([Record::End {
             result: result.clone(),
         }])?;
         Ok(match result.clone() {

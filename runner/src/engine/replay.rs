@@ -63,23 +63,23 @@ impl Engine {
         }
         let blind = self.resumed(Observation::new());
         let sitting = self.tools.run.sitting.clone();
-        self.append(&[Record::Sitting(sitting)])?;
+        self.append([Record::Sitting(sitting)])?;
         // An abort restores what it can reach.
         let unasked = trust_cluster || abort || self.cancelled;
         if let Err(reason) = self.own(&history, unasked).await {
-            self.append(&[blind])?;
+            self.append([blind])?;
             return self.suspend(Suspended::Fenced(reason)).map(Some);
         }
         if self.cancelled {
-            self.append(&[blind])?;
+            self.append([blind])?;
         } else if abort {
             // What is restored is looked at when that is done; the rest of the cluster isn't ours any more.
             let who = self.tools.who.clone();
-            self.append(&[blind, Record::Cancel { who }])?;
+            self.append([blind, Record::Cancel { who }])?;
             self.cancelled = true;
             self.script.cancel();
         } else if self.tools.registry.op(LOOK).is_err() {
-            self.append(&[blind])?;
+            self.append([blind])?;
         } else if let Some(reason) = self.fence(&history, &pending, trust_cluster).await? {
             return self.suspend(Suspended::Fenced(reason)).map(Some);
         }
@@ -165,7 +165,7 @@ impl Engine {
         let observed = match self.look().await {
             Ok(observed) => observed,
             Err(error) => {
-                self.append(&[self.resumed(Observation::new())])?;
+                self.append([self.resumed(Observation::new())])?;
                 if trusted {
                     return Ok(None);
                 }
@@ -207,11 +207,11 @@ impl Engine {
             })
             .collect();
         if trusted || differences.is_empty() && silent.is_empty() {
-            self.append(&[self.resumed(observed)])?;
+            self.append([self.resumed(observed)])?;
             return Ok(None);
         }
         // What is not accepted must not become what the next resume compares with.
-        self.append(&[self.resumed(Observation::new())])?;
+        self.append([self.resumed(Observation::new())])?;
         let mut reasons = Vec::new();
         if !silent.is_empty() {
             reasons.push(no_answer(&silent));
@@ -340,7 +340,7 @@ impl Engine {
                 Way::Probe { .. } => beginning.push((path, Begin::Probe)),
             }
         }
-        self.append(&records)?;
+        self.append(records)?;
         for (path, why) in refused {
             self.refuse(&path, why)?;
         }
