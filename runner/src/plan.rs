@@ -139,6 +139,7 @@ const STRANGERS: usize = 500;
 pub fn make(piece: &Piece, cluster: &str, scenario: &Scenario) -> Result<Plan, Failure> {
     let mut world = scenario.build();
     world.strangers = Strangers::Unknown;
+    world.unlogged = true;
     world.machines = piece.machines.iter().map(|m| m.name.to_string()).collect();
     let before = (world.settings(), world.instances().to_vec());
     let mut trial = Trial::new(piece.clone(), world);

@@ -185,7 +185,8 @@ impl Way {
     /// The way to the members of a simulated cluster, which is written down in `file` now and before each record of the run's
     /// journal: it must outlive this process as a real one would.
     #[must_use]
-    pub fn twin(world: World, file: Option<PathBuf>) -> Self {
+    pub fn twin(mut world: World, file: Option<PathBuf>) -> Self {
+        world.unlogged = true;
         let Some(file) = file else {
             return Self::Twin(Twin::new(world));
         };

@@ -306,8 +306,8 @@ impl Output {
     ///
     /// # Errors
     /// As [`Output::text`], and where the output isn't the JSON that `T` expects.
-    pub fn json<T: serde::de::DeserializeOwned>(
-        &self,
+    pub fn json<'a, T: Deserialize<'a>>(
+        &'a self,
         cmd: &Cmd,
         member: &Member,
     ) -> Result<T, OpError> {

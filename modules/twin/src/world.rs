@@ -74,6 +74,12 @@ pub struct World {
     /// Every command that arrived at a member since this process began, in order.
     #[serde(skip)]
     pub log: Vec<Entry>,
+    /// Nobody reads the log, so it isn't kept: a run on fifty members has 50,000 commands.
+    #[serde(skip)]
+    pub unlogged: bool,
+    /// When the last command arrived.
+    #[serde(skip)]
+    pub(crate) asked: u64,
     /// What was typed on members, once each: thousands of commands are the same ones.
     #[serde(skip)]
     typed: BTreeSet<Arc<[String]>>,
@@ -314,13 +320,8 @@ impl World {
         machine.map_or_else(|| self.machines.contains(member), Machine::answers)
     }
 
-    /// Starts a command on a member. It has a look at the world after its latency.
-    pub fn spawn(&mut self, member: &str, cmd: &Cmd) -> u64 {
-        self.spawned += 1;
-        let id = self.spawned;
-        let latency = LATENCY + programs::extra_latency(self, cmd);
-        self.cause = cause_of(cmd);
-        self.rules_on_command(member, cmd);
+    /// Logs a command that arrived. Returns its place.
+    fn logged(&mut self, member: &str, cmd: &Cmd) -> usize {
         let entry = Entry {
             at: self.now,
             member: member.to_owned(),
@@ -331,7 +332,18 @@ impl World {
             changed: false,
         };
         self.log.push(entry);
-        let entry = Some(self.log.len() - 1);
+        self.log.len() - 1
+    }
+
+    /// Starts a command on a member. It has a look at the world after its latency.
+    pub fn spawn(&mut self, member: &str, cmd: &Cmd) -> u64 {
+        self.spawned += 1;
+        let id = self.spawned;
+        let latency = LATENCY + programs::extra_latency(self, cmd);
+        self.cause = cause_of(cmd);
+        self.rules_on_command(member, cmd);
+        self.asked = self.now;
+        let entry = (!self.unlogged).then(|| self.logged(member, cmd));
         let proc = Proc {
             id,
             member: member.to_owned(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::contract::cmd::Cmd;
 use crate::contract::cx::{Cx, Look, Unmet};
@@ -36,13 +36,14 @@ struct Part {
 }
 
 #[derive(Deserialize)]
-struct Envelope {
+struct Envelope<'a> {
     #[serde(default)]
     error_code: u16,
     #[serde(default)]
     error: String,
-    #[serde(default)]
-    metadata: Value,
+    /// Megabytes, of a cluster of fifty.
+    #[serde(default, borrow)]
+    metadata: Option<&'a RawValue>,
 }
 
 enum Answer {
@@ -99,13 +100,15 @@ async fn ask(cx: &Cx, member: &Member) -> Result<Answer, OpError> {
     ])
     .timeout(TIMEOUT)
     .hiding(&["certificate"]);
-    let answer: Envelope = cx.cmd(member, &cmd).await?.json(&cmd, member)?;
+    let output = cx.cmd(member, &cmd).await?;
+    let answer: Envelope<'_> = output.json(&cmd, member)?;
     match answer.error_code {
         0 => {}
         404 => return Ok(Answer::Nothing),
         _ => return Err(OpError::command(answer.error).on(member)),
     }
-    let rows = Vec::deserialize(&answer.metadata).map_err(|e| {
+    let rows = answer.metadata.map_or("null", RawValue::get);
+    let rows = serde_json::from_str(rows).map_err(|e| {
         OpError::command(format!("it answered with something unexpected ({e})")).on(member)
     })?;
     Ok(Answer::Rows(rows))
