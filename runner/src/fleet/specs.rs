@@ -204,6 +204,8 @@ impl Specs {
         let said = |text: String| Some(text.trim().to_owned()).filter(|said| !said.is_empty());
         let here = fs::read_to_string(self.log(cluster)).ok().and_then(said);
         let elsewhere = || {
+            // Without a store it would be the same file.
+            self.runs.store()?;
             self.runs
                 .attached(&self.rollout, &file(cluster, "log"))
                 .ok()?
