@@ -292,7 +292,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Records what the strands asked for, after the result that they did it on, and begins it unless the run is pausing.
+    /// Records what the strands asked for, after the result that they saw, and begins it unless the run is pausing.
     fn take(&mut self, demands: Vec<Demand>) -> Result<(), EngineError> {
         let mut calls = Vec::new();
         for demand in demands {
@@ -464,8 +464,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets the playbook have a result. It is recorded, with the decision that it follows from, in the group of what the
-    /// playbook does on it: what is lost in between is asked of the world again.
+    /// Lets the playbook have a result. It is recorded in one group with what the playbook asks for next, after the decision
+    /// that it follows from. Where a crash comes first, the step is one whose end was missed.
     fn deliver(
         &mut self,
         path: &StepPath,

@@ -1,8 +1,8 @@
 //! The journal: small, strict, versioned. Everything that correctness rests on is in here, and nothing else.
 //!
 //! One JSON line a record, appended in groups, and on disk before anything follows from it: *no start on disk, no effect; no
-//! result on disk, nothing that follows from it.* A last group that was torn by a crash is cut as a whole; anything else that is wrong is
-//! refused.
+//! result on disk, nothing that follows from it.* A last group that was torn by a crash is cut as a whole; anything else that
+//! is wrong is refused.
 
 mod file;
 mod history;

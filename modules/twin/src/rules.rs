@@ -318,7 +318,7 @@ pub(crate) fn look(world: &mut World, look: Look) {
         at.is_some_and(|at| at + ASKED >= since)
     };
     // A controller that is gone, or a member that can't be reached, is no fault of the playbook's.
-    let attended = world.asked > since + TOGETHER / 2;
+    let attended = world.last_command > since + TOGETHER / 2;
     let steady = |m: &Machine| m.answers() && m.turned < since.max(1);
     let alone: Vec<String> = world
         .members

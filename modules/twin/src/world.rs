@@ -74,12 +74,12 @@ pub struct World {
     /// Every command that arrived at a member since this process began, in order.
     #[serde(skip)]
     pub log: Vec<Entry>,
-    /// Nobody reads the log, so it isn't kept: a run on fifty members has 50,000 commands.
+    /// The log isn't kept, because nobody reads it: a run on fifty members has 50,000 commands.
     #[serde(skip)]
     pub unlogged: bool,
     /// When the last command arrived.
     #[serde(skip)]
-    pub(crate) asked: u64,
+    pub(crate) last_command: u64,
     /// What was typed on members, once each: thousands of commands are the same ones.
     #[serde(skip)]
     typed: BTreeSet<Arc<[String]>>,
@@ -342,7 +342,7 @@ impl World {
         let latency = LATENCY + programs::extra_latency(self, cmd);
         self.cause = cause_of(cmd);
         self.rules_on_command(member, cmd);
-        self.asked = self.now;
+        self.last_command = self.now;
         let entry = (!self.unlogged).then(|| self.logged(member, cmd));
         let proc = Proc {
             id,
