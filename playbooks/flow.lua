@@ -77,14 +77,24 @@ local function made(spec, placed)
 	end
 	M.run = run
 
+	local function put(name)
+		if not hooks[name] then
+			error('there is no hook "' .. name .. '"', 3)
+		end
+		return placed[name]
+	end
+
+	-- Whether a site has put something on a hook.
+	function M.hooked(name)
+		return put(name) ~= nil
+	end
+
 	-- Calls what a site has put on a hook, in a scope of its own: a plan shows what the site added.
 	function M.hook(name, event)
-		if not hooks[name] then
-			error('there is no hook "' .. name .. '"', 2)
-		end
-		if placed[name] then
+		local fn = put(name)
+		if fn then
 			section(name, function()
-				placed[name](event)
+				fn(event)
 			end)
 		end
 	end
@@ -113,8 +123,9 @@ end
 --     run = function(cluster, p, this) … end,
 --   }
 --
--- `this` is the playbook as a site has extended it: `this.hook(name, event)` calls what the site has put there, and
--- `this.waves` are the waves with the site's among them. One that can't be extended may have its `run` added afterwards:
+-- `this` is the playbook as a site has extended it: `this.hook(name, event)` calls what the site has put there,
+-- `this.hooked(name)` says whether it has put anything, and `this.waves` are the waves with the site's among them. One that
+-- can't be extended may have its `run` added afterwards:
 --
 --   local M = flow.playbook { api = 1, about = "…" }
 --   function M.run(cluster, p) … end

@@ -57,8 +57,9 @@ local function after(ring, hook, entry, outcome)
 end
 
 -- Begins the run of each cluster of a ring as soon as there is room, as long as the budget allows. Returns the names of the
--- clusters whose runs are done, of those that were skipped, and of the others. `hook` calls what a site has put on a hook.
-local function take(ring, hook)
+-- clusters whose runs are done, of those that were skipped, and of the others. `this` is the playbook as a site has extended it.
+local function take(ring, this)
+	local hook = this.hook
 	-- How long a run of this ring takes, as far as is known: what is begun has to fit into the rest of its window.
 	local longest = 0
 	local function hours(w)
@@ -73,9 +74,11 @@ local function take(ring, hook)
 	end
 	local function one(entry, _, waits)
 		local staged, run = not ring.stage, nil
+		-- Whether anything may come before its run, which looks for itself whether there is one.
+		local ahead = ring.stage or entry.window or this.hooked "before_cluster"
 		repeat
 			-- While it waited for its window or for a place, the window may have shut, and somebody may have seen to the cluster.
-			local stands = cluster.state { member = entry.name, window = hours(entry.window) }
+			local stands = ahead and cluster.state { member = entry.name, window = hours(entry.window) } or {}
 			local waiting = stands.outcome == "did not begin"
 			if waiting and not staged then
 				staged = true
@@ -148,7 +151,7 @@ return flow.playbook {
 				confirm(("Start ring %s with %d clusters?"):format(ring.name, #ring.clusters))
 			end
 			this.hook("before_ring", { ring = ring.name, clusters = names(ring.clusters) })
-			local done, out, others = take(ring, this.hook)
+			local done, out, others = take(ring, this)
 			add(skipped, out)
 			if #others > 0 then
 				local settled = cluster.settle { ring = ring.name, clusters = others }

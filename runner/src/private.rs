@@ -1,11 +1,13 @@
 //! Files and folders for whoever runs lockstep and nobody else: what a run leaves behind tells how production machines are made.
 
+use std::cell::RefCell;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat, renameat_with};
+use serde::Serialize;
 use tempfile::NamedTempFile;
 
 /// Something about a file or a folder doesn't work.
@@ -97,11 +99,14 @@ fn fresh(path: &Path, mode: u32) -> Result<NamedTempFile> {
 
 /// A file that is written anew again and again, and is whole at each moment.
 ///
-/// What is new is written over a spare file, which then changes places with it. Making a file and deleting another at each change
-/// costs more than all the writing: ext4 looks for an inode that wasn't deleted a moment ago.
+/// What is new is written over a spare file, which then changes places with it, and stays. Making a file and deleting another at
+/// each change costs more than all the writing, and even one deletion a run is noticed where there are thousands: for five
+/// minutes ext4 asks at each new file whether that inode was deleted a moment ago.
 pub(crate) struct Rewritten {
     path: PathBuf,
     spare: PathBuf,
+    /// What was written last, whose room the next takes.
+    text: RefCell<Vec<u8>>,
 }
 
 impl Rewritten {
@@ -109,29 +114,27 @@ impl Rewritten {
         Self {
             spare: path.with_extension("new"),
             path,
+            text: RefCell::default(),
         }
     }
 
-    pub(crate) fn write(&self, text: &str) -> Result<()> {
+    /// Writes a value as JSON.
+    pub(crate) fn write(&self, value: &impl Serialize) -> Result<()> {
+        let mut text = self.text.borrow_mut();
+        text.clear();
+        serde_json::to_writer(&mut *text, value)?;
         let mut spare = file()
             .write(true)
             .create(true)
             .truncate(false)
             .open(&self.spare)?;
-        spare.write_all(text.as_bytes())?;
+        spare.write_all(&text)?;
         spare.set_len(text.len() as u64)?;
         let exchange = RenameFlags::EXCHANGE;
         // Not all file systems can do it, and the first time there is nothing to change places with.
         renameat_with(CWD, &self.spare, CWD, &self.path, exchange)
             .or_else(|_| renameat(CWD, &self.spare, CWD, &self.path))?;
         Ok(())
-    }
-}
-
-impl Drop for Rewritten {
-    fn drop(&mut self) {
-        // A process that is killed leaves it, and the next one writes over it.
-        let _ = fs::remove_file(&self.spare);
     }
 }
 

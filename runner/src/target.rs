@@ -192,9 +192,8 @@ impl Way {
         };
         let file = Rewritten::new(file);
         let write = move |world: &World| {
-            let text = serde_json::to_string(world).unwrap_or_default();
             // A simulation that can't be written can't be resumed; its journal will say what went wrong with the disk.
-            let _ = file.write(&text);
+            let _ = file.write(world);
         };
         write(&world);
         Self::Twin(Twin::kept(world, write))

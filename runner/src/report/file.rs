@@ -1,5 +1,6 @@
 //! `events.jsonl`: the stream, kept beside the journal.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -24,11 +25,25 @@ pub(crate) fn kept(outputs: &Path) -> u64 {
     fs::read_dir(outputs).map_or(0, |files| files.flatten().map(length).sum())
 }
 
+/// What is too long for an event.
+fn long(transcript: &Transcript) -> Option<&str> {
+    match transcript {
+        Transcript::Text(text) if text.len() > INLINE => Some(text),
+        _ => None,
+    }
+}
+
+fn is_long(event: &Event) -> bool {
+    matches!(event, Event::Command { stdout, stderr, .. } if long(stdout).or(long(stderr)).is_some())
+}
+
 /// Writes events to a file, and long outputs to files beside it: as many as a run keeps, however often it is resumed.
 pub(crate) struct FileReporter {
     file: BufWriter<File>,
     /// Its commands are written with what follows them, which is at once unless it is played slowly. All else is written now.
     simulated: bool,
+    /// The line that is being written. Many are long.
+    line: Vec<u8>,
     outputs: PathBuf,
     /// Bytes of events so far, and of outputs.
     events: u64,
@@ -50,6 +65,7 @@ impl FileReporter {
             events: file.metadata()?.len(),
             file: BufWriter::with_capacity(BURST, file),
             simulated,
+            line: Vec::new(),
             kept: kept(&outputs),
             outputs,
             reported: Vec::new(),
@@ -57,12 +73,9 @@ impl FileReporter {
         })
     }
 
-    /// Puts a long text into a file.
+    /// A command's output as its event has it.
     fn keep(&mut self, transcript: &mut Transcript) {
-        let Transcript::Text(text) = &*transcript else {
-            return;
-        };
-        if text.len() > INLINE {
+        if let Some(text) = long(transcript) {
             *transcript = self.kept(text);
         }
     }
@@ -113,22 +126,25 @@ impl Reporter for FileReporter {
                 format!("the run's events are more than {most} MiB; from here on only steps are recorded there")
             });
         }
-        let mut event = event.clone();
-        if let Event::Command { stdout, stderr, .. } = &mut event.event {
+        let mut event = Cow::Borrowed(event);
+        if is_long(&event.event)
+            && let Event::Command { stdout, stderr, .. } = &mut event.to_mut().event
+        {
             self.keep(stdout);
             self.keep(stderr);
         }
-        let Ok(line) = serde_json::to_string(&event) else {
+        self.line.clear();
+        if serde_json::to_writer(&mut self.line, &*event).is_err() {
             return;
-        };
-        let line = line + "\n";
+        }
+        self.line.push(b'\n');
         let waits = self.simulated && matches!(event.event, Event::Command { .. });
-        let mut written = self.file.write_all(line.as_bytes());
+        let mut written = self.file.write_all(&self.line);
         if !waits {
             written = written.and_then(|()| self.file.flush());
         }
         match written {
-            Ok(()) => self.events += line.len() as u64,
+            Ok(()) => self.events += self.line.len() as u64,
             Err(error) => self.tell("file", || {
                 format!("the run's events can't be written ({error}); it continues without them")
             }),
