@@ -128,7 +128,17 @@ impl Runs {
 
     /// Whether a process is just starting a run: it has a folder, and has recorded nothing.
     pub(crate) fn is_starting(&self, id: &str) -> bool {
-        let empty = |error: &RunsError| {
+        self.is_running(id) && self.has_no_record(id)
+    }
+
+    /// Whether nothing was recorded in a run's folder, here. Events without a journal tell of a run whose journal is gone.
+    pub(crate) fn is_blank(&self, id: &str) -> bool {
+        let events = fs::metadata(self.folder.join(id).join(EVENTS));
+        events.map_or(0, |events| events.len()) == 0 && self.has_no_record(id)
+    }
+
+    fn has_no_record(&self, id: &str) -> bool {
+        let empty = |error: RunsError| {
             matches!(
                 error,
                 RunsError::Journal {
@@ -137,7 +147,7 @@ impl Runs {
                 }
             )
         };
-        self.is_running(id) && self.history(id).is_err_and(|error| empty(&error))
+        self.history(id).is_err_and(empty)
     }
 
     /// Where a run's folder is, or would be.
@@ -145,21 +155,23 @@ impl Runs {
         self.folder.join(id)
     }
 
-    /// Makes the folder of a run whose name is known from the start, and locks it. What an earlier process made of it before it
-    /// had begun is removed. `labels` are those of its cluster.
+    /// Makes the folder of a run whose name is known from the start, and locks it. What an earlier process made of it that recorded
+    /// nothing, since it was killed or the disk was full, is removed. `labels` are those of its cluster.
     pub(crate) fn create_named(
         &self,
         id: &str,
         labels: &BTreeMap<String, String>,
     ) -> Result<RunFolder, RunsError> {
         let path = self.folder.join(id);
-        if self.store.is_none() && path.exists() && begun(&path).is_err() {
+        if self.store.is_none() && path.exists() {
             let folder = lock(id, path.clone())?;
-            fs::remove_dir_all(&folder.path)
-                .map_err(|source| FileError::of(&path, "removed", source))?;
+            if self.is_blank(id) {
+                fs::remove_dir_all(&folder.path)
+                    .map_err(|source| FileError::of(&path, "removed", source))?;
+            }
         }
         let begun = self.begin(id, labels)?;
-        begun.ok_or_else(|| RunsError::locked(id, ""))
+        begun.ok_or_else(|| RunsError::There(id.to_owned()))
     }
 
     /// Begins a run of this name: makes its folder, and locks it. None where there is one of that name.
@@ -499,6 +511,29 @@ mod tests {
         drop(run);
         assert!(!runs.is_running("update-1"));
         runs.take_up("update-1").unwrap();
+    }
+
+    #[test]
+    fn a_run_of_which_nothing_was_recorded_can_begin() {
+        let state = tempfile::tempdir().unwrap();
+        let runs = Runs::in_state(state.path());
+        let begin = || runs.create_named("rollout-1.a", &BTreeMap::new());
+        let left: [&[(&str, &str)]; 4] = [
+            &[("bundle", "")],
+            &[(JOURNAL, "")],
+            &[(JOURNAL, ""), (EVENTS, "")],
+            &[(JOURNAL, "{\"n\":1,\"at\":\"2026-"), (EVENTS, "")],
+        ];
+        for files in left {
+            let run = begin().unwrap();
+            assert!(matches!(begin(), Err(RunsError::Locked { .. })));
+            for (name, text) in files {
+                fs::write(run.file(name), text).unwrap();
+            }
+        }
+        fs::write(begin().unwrap().file(EVENTS), "{}").unwrap();
+        let error = begin().unwrap_err().to_string();
+        insta::assert_snapshot!(error, @"there is a run rollout-1.a already");
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Desk {
         std::fs::create_dir(self.path("modules")).unwrap();
         let go = self.path("go").display().to_string();
         let program = format!(
-            "#!/bin/sh\nread -r request\ncase $request in\n*'\"describe\"'*) echo '{{\"module\":{{\"protocol\":1,\"about\":\"Marks.\",\"ops\":{{\"set\":{{\"doc\":\"Set a mark.\",\"effect\":\"converge\",\"args\":{{\"type\":\"object\",\"properties\":{{\"member\":{{\"type\":\"string\",\"format\":\"member\"}}}}}}}}}}}}}}' ;;\n*) while [ ! -e '{go}' ]; do sleep 0.1; done; echo '{{\"done\":{{}}}}' ;;\nesac\n"
+            "#!/bin/sh\nread -r request\ncase $request in\n*'\"describe\"'*) echo '{{\"module\":{{\"protocol\":1,\"about\":\"Marks.\",\"ops\":{{\"set\":{{\"doc\":\"Set a mark.\",\"effect\":\"converge\",\"args\":{{\"type\":\"object\",\"properties\":{{\"member\":{{\"type\":\"string\",\"format\":\"member\"}}}}}}}}}}}}}}' ;;\n*) while [ -e /proc/$PPID ] && [ ! -e '{go}' ]; do sleep 0.1; done; echo '{{\"done\":{{}}}}' ;;\nesac\n"
         );
         write(&self.path("modules/mark"), &program);
         std::fs::set_permissions(self.path("modules/mark"), Permissions::from_mode(0o755)).unwrap();

@@ -9,7 +9,7 @@ use std::path::Path;
 use tar::{Archive, Builder, EntryType, Header};
 
 use super::names::{EVENTS, JOURNAL, files, is_within};
-use super::{Runs, RunsError, begun};
+use super::{Runs, RunsError};
 use crate::journal::{JournalError, Record, decode};
 use crate::private::{self, FileError};
 
@@ -191,7 +191,7 @@ fn settled(
     if runs.exists(id)? {
         let folder = runs.whole_folder_of(id)?;
         // One that hasn't begun may be what an interrupted import left.
-        if begun(&folder).is_ok() {
+        if !runs.is_blank(id) {
             let mut there = read(&folder)?;
             return match mend(id, &mut there) {
                 Ok(_) if there == files => Ok(false),

@@ -27,6 +27,9 @@ pub enum RunsError {
         /// `: PROCESS on MACHINE`, where that is known.
         by: String,
     },
+    /// There is one of this name.
+    #[error("there is a run {0} already")]
+    There(String),
     /// Somebody else is starting a rollout.
     #[error("another rollout is being started")]
     Starting,
