@@ -191,10 +191,10 @@ fn a_file_that_others_may_read_is_warned_of() {
 fn what_a_run_leaves_is_private() {
     let desk = Desk::new();
     let _ = desk
-        .run(&["plan", "update", "--cluster", "twin:4", "-o", "plan.json"])
+        .run(&["plan", "update", "--cluster", "twin:5", "-o", "plan.json"])
         .exits(0);
     let _ = desk
-        .run(&["update", "--cluster", "twin:4", "--plan", "plan.json"])
+        .run(&["update", "--cluster", "twin:5", "--plan", "plan.json"])
         .exits(0);
     let mut seen = Vec::new();
     let mut folders = vec![desk.path("state")];

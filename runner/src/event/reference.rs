@@ -33,7 +33,7 @@ A reader has to be tolerant:
 - There may be events and fields that this page doesn't know. Skip them; they don't change `v`.
 - The last line of the file may have no end: it is being written, or was when the controller died.
 - A resumed run continues in the same file with another `run-started`. On a simulated cluster time may go backward there.
-- In the file, an output longer than 4096 bytes reads `out/NAME (N bytes)`: it is a file of that name in the run's folder.
+- In the file, an output longer than 16 KiB reads `out/NAME (N bytes)`: it is a file of that name in the run's folder.
 - `--json` of a run ends with one more line, without `v`: how the run ended.
 
 Events are for watching. Nothing is decided by them, and a run whose events are lost can still be resumed: it relies

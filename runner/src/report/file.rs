@@ -13,8 +13,9 @@ use crate::event::{Event, OUT, Reporter, Stamped, Transcript};
 use crate::private;
 use crate::runs;
 
-/// An output longer than this goes to a file of its own.
-const INLINE: usize = 4096;
+/// An output longer than this goes to a file of its own. A run of a few members has hundreds of shorter ones: to make a file of
+/// each costs more than to write them again where they are printed again.
+const INLINE: usize = 16 << 10;
 
 /// So many bytes of commands are written at once.
 const BURST: usize = 64 << 10;
