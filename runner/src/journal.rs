@@ -278,6 +278,19 @@ pub enum JournalError {
     /// It has no records.
     #[error("the run did not start: its journal is missing or empty")]
     Empty,
+    /// It has none, and there are events that come after them.
+    #[error("its journal is empty, and its events are not: what was recorded is lost")]
+    Lost,
+}
+
+impl JournalError {
+    /// The same, where `events` say whether anything came of the run.
+    pub(crate) fn beside(self, events: bool) -> Self {
+        match self {
+            Self::Empty if events => Self::Lost,
+            error => error,
+        }
+    }
 }
 
 /// One line of the file.

@@ -35,7 +35,7 @@ use crate::bundle::Captured;
 use crate::journal::{FileJournal, Head, History, JournalError, Record};
 use crate::private::{self, FileError};
 use crate::store::{Claim, Had, Index, Store, StoreError};
-use folder::{captured, lock};
+use folder::{captured, judged, lock};
 
 pub use error::RunsError;
 pub(crate) use folder::{RunFolder, begun};
@@ -128,16 +128,11 @@ impl Runs {
 
     /// Whether a process is just starting a run: it has a folder, and has recorded nothing.
     pub(crate) fn is_starting(&self, id: &str) -> bool {
-        self.is_running(id) && self.has_no_record(id)
+        self.is_running(id) && self.is_blank(id)
     }
 
-    /// Whether nothing was recorded in a run's folder, here. Events without a journal tell of a run whose journal is gone.
+    /// Whether nothing was recorded in a run's folder.
     pub(crate) fn is_blank(&self, id: &str) -> bool {
-        let events = fs::metadata(self.folder.join(id).join(EVENTS));
-        events.map_or(0, |events| events.len()) == 0 && self.has_no_record(id)
-    }
-
-    fn has_no_record(&self, id: &str) -> bool {
         let empty = |error: RunsError| {
             matches!(
                 error,
@@ -376,7 +371,9 @@ impl Runs {
             source,
         };
         let read = || History::of(FileJournal::read(&folder.join(JOURNAL))?.records);
-        begun(&folder).and_then(|()| read()).map_err(of)
+        begun(&folder)
+            .and_then(|()| read())
+            .map_err(|error| of(judged(&folder, error)))
     }
 
     /// The records of a run's journal, each with its time.

@@ -34,6 +34,33 @@ fn damage(desk: &Desk, run: &str, text: &str) {
 }
 
 #[test]
+fn an_emptied_journal_is_not_a_run_that_did_not_start() {
+    let desk = Desk::new();
+    let _ = desk.play(HELD).exits(4);
+    write(&desk.path("state/runs/site-1/journal.jsonl"), "");
+    let lost = "site-1: its journal is empty, and its events are not: what was recorded is lost";
+    for command in ["resume", "abort"] {
+        let ran = desk.run(&[command, "site-1"]);
+        assert_eq!(ran.code, Some(7), "{ran:?}");
+        assert!(
+            ran.stderr.contains(lost) && ran.stderr.contains("see lockstep show site-1"),
+            "{ran:?}"
+        );
+    }
+    let listed = desk.run(&["runs"]).exits(0);
+    assert!(!listed.contains("did not begin"), "{listed}");
+    // What is left is shown, and how little it is.
+    let shown = desk.run(&["show", "site-1"]);
+    assert!(
+        shown.stderr.contains("what was recorded is lost")
+            && shown
+                .stdout
+                .contains("it can't be resumed from this journal"),
+        "{shown:?}"
+    );
+}
+
+#[test]
 fn a_run_with_a_damaged_playbook_says_how_it_ends() {
     for (command, exit) in [("resume", 4), ("abort", 9)] {
         let desk = Desk::new();

@@ -36,7 +36,8 @@ impl Account {
             Ok(text) => {
                 let (records, error) = sound(text);
                 fold.empty = matches!(error, Some(JournalError::Empty));
-                (records, error.map(|error| error.to_string()))
+                let events = events.as_ref().is_ok_and(|text| !text.is_empty());
+                (records, error.map(|error| error.beside(events).to_string()))
             }
             Err(why) => (Vec::new(), Some(why)),
         };

@@ -42,6 +42,12 @@ pub(crate) fn begun(folder: &Path) -> Result<(), JournalError> {
     }
 }
 
+/// What is wrong with the journal in a folder, where it isn't another thing than it seems.
+pub(super) fn judged(folder: &Path, error: JournalError) -> JournalError {
+    let events = fs::metadata(folder.join(EVENTS));
+    error.beside(events.is_ok_and(|events| events.len() > 0))
+}
+
 /// Takes up a run of which this is the folder, or the copy of one.
 pub(super) fn lock(id: &str, path: PathBuf) -> Result<RunFolder, RunsError> {
     let lock_path = path.join(LOCK);
@@ -101,7 +107,7 @@ impl RunFolder {
         let (journal, records) = begun(&self.path)
             .and_then(|()| FileJournal::open(&self.file(JOURNAL)))
             .map_err(|source| self.journal(source))?;
-        let history = History::of(records).map_err(|source| self.journal(source))?;
+        let history = History::of(records).map_err(|e| self.journal(judged(&self.path, e)))?;
         let journal = journal.synced(!history.head.target.is_simulated());
         Ok((self.shared(journal), history))
     }
