@@ -11,6 +11,7 @@ mod shared;
 mod words;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -278,18 +279,24 @@ pub enum JournalError {
     /// It has no records.
     #[error("the run did not start: its journal is missing or empty")]
     Empty,
-    /// It has none, and there are events that come after them.
-    #[error("its journal is empty, and its events are not: what was recorded is lost")]
+    /// It has none, and there are events, which come after them.
+    #[error("its journal is missing or empty, and its events are not: what was recorded is lost")]
     Lost,
 }
 
 impl JournalError {
-    /// The same, where `events` say whether anything came of the run.
+    /// The same, where `events` says whether there are any.
     pub(crate) fn beside(self, events: bool) -> Self {
         match self {
             Self::Empty if events => Self::Lost,
+            Self::Io { source, .. } if events && source.kind() == ErrorKind::NotFound => Self::Lost,
             error => error,
         }
+    }
+
+    /// Whether nobody will ever know what the run did: trying again, or another lockstep, is of no use.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Lost)
     }
 }
 

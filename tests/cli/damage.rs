@@ -8,7 +8,7 @@ use lockstep_tests::desk::{Desk, lockstep};
 use lockstep_tests::lab::{Ran, read, write};
 use serde_json::json;
 
-use crate::fleet::{fleet, states};
+use crate::fleet::{FAULT, alone, fleet, states};
 
 /// A run that changes something and is held.
 const HELD: &str = r#"return { api = 1, run = function()
@@ -38,7 +38,7 @@ fn an_emptied_journal_is_not_a_run_that_did_not_start() {
     let desk = Desk::new();
     let _ = desk.play(HELD).exits(4);
     write(&desk.path("state/runs/site-1/journal.jsonl"), "");
-    let lost = "site-1: its journal is empty, and its events are not: what was recorded is lost";
+    let lost = "site-1: its journal is missing or empty, and its events are not: what was recorded is lost";
     for command in ["resume", "abort"] {
         let ran = desk.run(&[command, "site-1"]);
         assert_eq!(ran.code, Some(7), "{ran:?}");
@@ -58,6 +58,32 @@ fn an_emptied_journal_is_not_a_run_that_did_not_start() {
                 .contains("it can't be resumed from this journal"),
         "{shown:?}"
     );
+}
+
+#[test]
+fn a_damaged_journal_of_a_cluster_is_in_no_other_ones_way() {
+    let desk = Desk::new();
+    write(&desk.path("fleet.toml"), &alone(&[FAULT]));
+    let _ = desk.run(&["fleet", "rollout", "update"]).exits(4);
+    let journal = desk.path("state/runs/rollout-1.berlin/journal.jsonl");
+    write(&journal, &read(&journal).replacen("update", "upgrade", 1));
+    assert_eq!(states(&desk), json!({"berlin": "failed"}));
+    let held = desk.run(&["fleet", "held"]).exits(0);
+    assert!(held.contains("line 1 of the journal is damaged"), "{held}");
+    // What it left is for a person to find out: it isn't begun anew.
+    let resumed = desk.run(&["fleet", "resume", "berlin"]);
+    assert_eq!(resumed.code, Some(7), "{resumed:?}");
+    assert!(
+        resumed
+            .stderr
+            .contains("see lockstep show rollout-1.berlin"),
+        "{resumed:?}"
+    );
+    let _ = desk.run(&["fleet", "continue"]).exits(4);
+    let _ = desk
+        .run(&["fleet", "skip", "berlin", "--why", "seen to"])
+        .exits(0);
+    let _ = desk.run(&["fleet", "continue"]).exits(0);
 }
 
 #[test]

@@ -68,7 +68,14 @@ pub(crate) fn standing_of(
             ..bare(run, Standing::Skipped)
         });
     }
-    let mut job = job(runs, run)?;
+    let mut job = match job(runs, run) {
+        // One of thousands: a person has to look at its cluster, and all others have to go on.
+        Err(RunsError::Journal { source, .. }) if source.is_final() => Job {
+            why: Some(source.to_string()),
+            ..bare(run, Standing::Failed)
+        },
+        job => job?,
+    };
     if !matches!(job.state, Standing::DidNotBegin | Standing::BrokenOff) {
         return Ok(job);
     }
