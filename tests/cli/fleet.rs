@@ -142,6 +142,11 @@ fn a_cluster_that_is_skipped_counts_no_more() {
         out.contains("rollout-1: done: 0 clusters; skipped: "),
         "{out}"
     );
+    let status = desk.run(&["fleet", "status"]).exits(0);
+    assert!(
+        status.contains("done, 0 of 2 clusters done, 2 skipped") && status.contains("0/1"),
+        "{status}"
+    );
     assert!(!desk.path("state/runs/rollout-1.paris").exists());
 }
 

@@ -94,10 +94,17 @@ fn code(progress: &Progress) -> Exit {
 
 fn show(progress: &Progress) {
     let all = progress.clusters().count();
-    let done = progress
-        .clusters()
-        .filter(|c| c.state.is_some_and(Standing::is_well))
-        .count();
+    let count = |state| {
+        progress
+            .clusters()
+            .filter(|c| c.state == Some(state))
+            .count()
+    };
+    let done = count(Standing::Done);
+    let skipped = match count(Standing::Skipped) {
+        0 => String::new(),
+        n => format!(", {n} skipped"),
+    };
     let Progress {
         rollout,
         fleet,
@@ -105,7 +112,7 @@ fn show(progress: &Progress) {
         state,
         ..
     } = progress;
-    out!("{rollout}: {playbook} on {fleet}: {state}, {done} of {all} clusters done\n");
+    out!("{rollout}: {playbook} on {fleet}: {state}, {done} of {all} clusters done{skipped}\n");
     let mut table = table([
         "RING", "", "DONE", "RUNNING", "WAITING", "NOT DONE", "BUDGET",
     ]);
@@ -143,16 +150,17 @@ fn show(progress: &Progress) {
 
 fn row(ring: &RingProgress) -> [String; 7] {
     let all = ring.clusters.len();
-    let done = ring.count(|c| c.state.is_some_and(Standing::is_well));
+    let done = ring.count(|c| c.state == Some(Standing::Done));
+    let over = done + ring.count(|c| c.state == Some(Standing::Skipped));
     let running = ring.count(|c| c.state == Some(Standing::Running));
     let unwell = ring.count(ClusterProgress::is_unwell);
-    let full = done * BAR / all.max(1);
+    let full = over * BAR / all.max(1);
     [
         ring.ring.clone(),
         format!("{}{}", "█".repeat(full), "░".repeat(BAR - full)),
         format!("{done}/{all}"),
         running.to_string(),
-        (all - done - running - unwell).to_string(),
+        (all - over - running - unwell).to_string(),
         unwell.to_string(),
         ring.budget.to_string(),
     ]
