@@ -37,16 +37,20 @@ fn damage(desk: &Desk, run: &str, text: &str) {
 fn an_emptied_journal_is_not_a_run_that_did_not_start() {
     let desk = Desk::new();
     let _ = desk.play(HELD).exits(4);
-    write(&desk.path("state/runs/site-1/journal.jsonl"), "");
+    let journal = desk.path("state/runs/site-1/journal.jsonl");
+    write(&journal, "");
     let lost = "site-1: its journal is missing or empty, and its events are not: what was recorded is lost";
     for command in ["resume", "abort"] {
         let ran = desk.run(&[command, "site-1"]);
+        // The other finds it gone.
+        let _ = fs::remove_file(&journal);
         assert_eq!(ran.code, Some(7), "{ran:?}");
         assert!(
             ran.stderr.contains(lost) && ran.stderr.contains("see lockstep show site-1"),
             "{ran:?}"
         );
     }
+    write(&journal, "");
     let listed = desk.run(&["runs"]).exits(0);
     assert!(!listed.contains("did not begin"), "{listed}");
     // What is left is shown, and how little it is.

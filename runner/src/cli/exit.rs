@@ -189,7 +189,7 @@ impl From<RunsError> for Fault {
             RunsError::NoSuchRun { .. } => Some("lockstep runs  lists them".to_owned()),
             RunsError::Starting => Some("run the command again".to_owned()),
             RunsError::Locked { id, .. } => Some(format!("lockstep show {id}  shows its progress")),
-            RunsError::There(id) => Some(format!("lockstep show {id}  shows what is known of it")),
+            RunsError::Exists(id) => Some(format!("lockstep show {id}  shows what is known of it")),
             RunsError::Journal {
                 source: JournalError::Empty,
                 ..

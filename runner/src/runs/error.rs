@@ -29,7 +29,7 @@ pub enum RunsError {
     },
     /// There is one of this name.
     #[error("there is a run {0} already")]
-    There(String),
+    Exists(String),
     /// Somebody else is starting a rollout.
     #[error("another rollout is being started")]
     Starting,

@@ -42,7 +42,7 @@ pub(crate) fn begun(folder: &Path) -> Result<(), JournalError> {
     }
 }
 
-/// What is wrong with the journal in a folder, where it isn't another thing than it seems.
+/// What is wrong with the journal in a folder, by the events beside it: they come after its records.
 pub(super) fn judged(folder: &Path, error: JournalError) -> JournalError {
     let events = fs::metadata(folder.join(EVENTS));
     error.beside(events.is_ok_and(|events| events.len() > 0))
@@ -104,10 +104,11 @@ impl RunFolder {
 
     /// The journal to continue with, and what it says.
     pub(crate) fn open_journal(&self) -> Result<(Box<dyn Journal>, History), RunsError> {
-        let (journal, records) = begun(&self.path)
-            .and_then(|()| FileJournal::open(&self.file(JOURNAL)))
-            .map_err(|source| self.journal(source))?;
-        let history = History::of(records).map_err(|e| self.journal(judged(&self.path, e)))?;
+        let opened = begun(&self.path).and_then(|()| {
+            let (journal, records) = FileJournal::open(&self.file(JOURNAL))?;
+            Ok((journal, History::of(records)?))
+        });
+        let (journal, history) = opened.map_err(|e| self.journal(judged(&self.path, e)))?;
         let journal = journal.synced(!history.head.target.is_simulated());
         Ok((self.shared(journal), history))
     }
