@@ -77,7 +77,8 @@ local function made(spec, placed)
 	end
 	M.run = run
 
-	local function put(name)
+	-- What a site has put on a hook.
+	local function placed_on(name)
 		if not hooks[name] then
 			error('there is no hook "' .. name .. '"', 3)
 		end
@@ -86,12 +87,12 @@ local function made(spec, placed)
 
 	-- Whether a site has put something on a hook.
 	function M.hooked(name)
-		return put(name) ~= nil
+		return placed_on(name) ~= nil
 	end
 
 	-- Calls what a site has put on a hook, in a scope of its own: a plan shows what the site added.
 	function M.hook(name, event)
-		local fn = put(name)
+		local fn = placed_on(name)
 		if fn then
 			section(name, function()
 				fn(event)

@@ -13,8 +13,8 @@ use crate::event::{Event, OUT, Reporter, Stamped, Transcript};
 use crate::private;
 use crate::runs;
 
-/// An output longer than this goes to a file of its own. A run of a few members has hundreds of shorter ones: to make a file of
-/// each costs more than to write them again where they are printed again.
+/// An output longer than this goes to a file of its own. A run of a few members has many that are a little shorter: making a file of
+/// each costs more than writing it again wherever it is printed again.
 const INLINE: usize = 16 << 10;
 
 /// So many bytes of commands are written at once.
@@ -34,6 +34,7 @@ fn long(transcript: &Transcript) -> Option<&str> {
     }
 }
 
+/// Whether something of an event goes to a file of its own.
 fn is_long(event: &Event) -> bool {
     matches!(event, Event::Command { stdout, stderr, .. } if long(stdout).or(long(stderr)).is_some())
 }
