@@ -125,7 +125,11 @@ impl OverSsh {
     fn begin(&self, state: &str) -> Outcome {
         let params = self.piece.params.iter();
         let params: Vec<String> = params
-            .map(|(name, value)| format!("{name}={value}"))
+            .map(|(name, value)| match *name {
+                // What is typed replaces what the cluster's file accepts: these members' clocks aren't lockstep's.
+                "accept" => format!("accept=clocks,{value}"),
+                _ => format!("{name}={value}"),
+            })
             .collect();
         let mut args = vec![self.piece.playbook, "--json"];
         args.extend(params.iter().flat_map(|param| ["-p", param]));
