@@ -3,6 +3,7 @@
 pub mod connect;
 pub mod local;
 mod reason;
+mod shells;
 mod sockets;
 pub mod ssh;
 mod tail;

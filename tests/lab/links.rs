@@ -135,6 +135,47 @@ impl Master {
     }
 }
 
+/// The shell of the next step is opened while one runs. Here each of them is ended before it has anything to do.
+#[test]
+fn a_shell_that_ended_while_it_waited_costs_nothing() {
+    let lab = SshLab::up(&Scenario::of(1));
+    // Of a step's ancestors the last one before the session's sshd is the shell that has the script.
+    let kill = r#"
+        parent() { ps -o ppid= -p "$1" | tr -d ' '; }
+        shell=$$ sshd=$PPID
+        until ps -o comm= -p "$sshd" | grep -q ^sshd; do shell=$sshd sshd=$(parent "$sshd"); done
+        until spare=$(pgrep -P "$sshd" -x sh | grep -vx "$shell"); do sleep 0.01; done
+        kill -9 $spare
+        while kill -0 $spare 2>/dev/null; do sleep 0.01; done
+        echo ended >> ENDED
+    "#;
+    let kill = kill.replace("ENDED", &lab.path("ended").display().to_string());
+    let begun = lab.path("begun");
+    let text = format!(
+        r#"
+        local function program(script)
+            local argv = {{ "/bin/sh", "-c", script }}
+            exec {{ member = "micro01", argv = argv, effect = "once", root = true }}
+        end
+        return {{ api = 1, run = function()
+            program("true")
+            for _ = 1, 3 do
+                program("echo begun >> {begun}")
+                program([[{kill}]])
+            end
+            program("echo begun >> {begun}")
+        end }}
+        "#,
+        begun = begun.display(),
+    );
+    write(&lab.path("site.lua"), &text);
+    let out = lab.run(&["run", &lab.path("site.lua").display().to_string()]);
+    assert!(out.exits(0).contains("site-1: done"));
+    assert_eq!(read(&lab.path("ended")), "ended\n".repeat(3));
+    assert_eq!(read(&begun), "begun\n".repeat(4));
+    assert_eq!(lab.logins("micro01"), 1);
+}
+
 #[test]
 fn a_connection_is_reported_as_made_again_once_it_is() {
     let lab = SshLab::up(&Scenario::of(2));

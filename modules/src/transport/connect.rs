@@ -13,17 +13,19 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, Command};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
 
-use super::local::{collect, feed, nonce};
+use super::local::{collect, nonce};
 use super::reason::{self, Log};
-use super::wire::{self, Cut, Frames};
+use super::shells::Shells;
+use super::wire::{self, Cut};
 use crate::contract::cluster::{MemberConfig, SshConfig};
 use crate::contract::cmd::{Cmd, Output};
 use crate::contract::reach::{ContactError, Ear, Facts, deaf};
 
-/// Channels at once over one connection: sshd allows 10 sessions (`MaxSessions`), of which the master's `cat` is one.
+/// Batches at once over one connection: sshd allows 10 sessions (`MaxSessions`), of which the master's `cat` is one and the
+/// spare shell another.
 pub(super) const CHANNELS: usize = 8;
 
 /// What an authentication may take beyond the time to connect.
@@ -56,7 +58,7 @@ const KEPT: usize = 16 * 1024;
 
 /// An open connection.
 pub(super) struct Connection {
-    pub(super) session: openssh::Session,
+    pub(super) shells: Shells,
     pub(super) facts: Facts,
     /// None where the user's own master was joined.
     master: Option<Mutex<Master>>,
@@ -82,6 +84,8 @@ pub(super) struct Target<'a> {
     pub(super) known: bool,
     /// The user's own master may be used.
     pub(super) join: bool,
+    /// Logins through what several members may share: each holds one of these.
+    pub(super) shared: &'a Semaphore,
     /// Held by the one attempt that may ask a person something.
     pub(super) prompt: &'a Mutex<()>,
 }
@@ -95,6 +99,11 @@ impl Target<'_> {
         {
             return Ok(connection);
         }
+        let _slot = match settings.shared {
+            true => self.shared.acquire().await.ok(),
+            // Each member's own sshd takes one login easily, and they wait for the network more than for a processor.
+            false => None,
+        };
         let mut pauses = DROPPED.iter();
         loop {
             match self.open(&settings, false).await {
@@ -117,12 +126,12 @@ impl Target<'_> {
 
     /// Uses the user's own master where it is alive. It is never closed by us.
     async fn join(&self, path: &Path) -> Option<Connection> {
-        let session = session(path);
-        let answer = tokio::time::timeout(ANSWER, session.check()).await;
+        let shells = Shells::over(path);
+        let answer = tokio::time::timeout(ANSWER, shells.check()).await;
         answer.ok()?.ok()?;
-        let facts = facts_over(&session, LOGIN).await?;
+        let facts = facts_over(&shells, LOGIN).await?;
         Some(Connection {
-            session,
+            shells,
             facts,
             master: None,
         })
@@ -135,7 +144,9 @@ impl Target<'_> {
         interactive: bool,
     ) -> Result<Connection, (ContactError, bool)> {
         let nonce = nonce().map_err(|e| (e, false))?;
-        let mut command = self.ssh();
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", DEAF_SSH, "ssh"]);
+        let mut command = self.ssh(shell);
         command
             .arg("-M")
             .arg("-S")
@@ -232,18 +243,15 @@ impl Target<'_> {
             };
             return Err((error, dropped));
         };
-        let session = session(&self.socket);
         Ok(Connection {
-            session,
+            shells: Shells::over(&self.socket),
             facts,
             master: Some(Mutex::new(master)),
         })
     }
 
-    /// `ssh` with what the cluster file says about this member.
-    fn ssh(&self) -> Command {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", DEAF_SSH, "ssh"]);
+    /// `ssh`, or what starts it, with what the cluster file says about this member.
+    fn ssh(&self, mut command: Command) -> Command {
         // Messages are read to tell what failed, so they must not be translated.
         command.env("LC_ALL", "C");
         command.args(self.member.ssh_args(self.config));
@@ -253,7 +261,7 @@ impl Target<'_> {
     /// What ssh_config says about this member, as far as it concerns us.
     async fn settings(&self) -> Settings {
         let output = self
-            .ssh()
+            .ssh(Command::new("ssh"))
             // Some settings show only where there is a command, and only one.
             .args(["-G", "-o", "RemoteCommand=none", "--"])
             .arg(self.member.host())
@@ -277,6 +285,8 @@ struct Settings {
     /// Whether the user's keepalive tells of a dead link within 20 seconds. Debian's ssh sets one of five minutes by itself
     /// where `BatchMode` is set.
     keepalive: bool,
+    /// Whether the way goes through something else first, which other members' may, too.
+    shared: bool,
     /// Options that must be set back. Only these: an older ssh knows none of them.
     set_back: Vec<&'static str>,
 }
@@ -306,6 +316,9 @@ impl Settings {
                 .filter(|path| *path != "none")
                 .map(PathBuf::from),
             keepalive: (1..=20).contains(&silent),
+            shared: ["proxyjump", "proxycommand"]
+                .into_iter()
+                .any(|key| value(key).is_some_and(|proxy| proxy != "none")),
             set_back: NEEDED
                 .into_iter()
                 .filter(|(key, needed, _)| value(key).is_some_and(|is| is != *needed))
@@ -321,7 +334,7 @@ impl Connection {
         match &self.master {
             Some(master) => matches!(master.lock().await.child.try_wait(), Ok(None)),
             None => {
-                let answer = tokio::time::timeout(ANSWER, self.session.check()).await;
+                let answer = tokio::time::timeout(ANSWER, self.shells.check()).await;
                 matches!(answer, Ok(Ok(())))
             }
         }
@@ -337,7 +350,7 @@ impl Connection {
         let nonce = nonce().map_err(|e| Cut::NotBegun(e.to_string()))?;
         let script = wire::script(batch, self.facts.root, &nonce);
         let limit = wire::deadline(batch);
-        let run = execute(&self.session, &nonce, &script, batch.len(), limit, ear);
+        let run = self.shells.run(&nonce, &script, batch.len(), limit, ear);
         let (out, err) = match self.joined() {
             false => run.await?,
             true => tokio::select! {
@@ -362,7 +375,7 @@ impl Connection {
     pub(super) async fn answers(&self) -> bool {
         let Ok(nonce) = nonce() else { return false };
         let hello = wire::hello(&nonce, false);
-        let asked = execute(&self.session, &nonce, &hello, 1, ANSWER, &deaf).await;
+        let asked = self.shells.run(&nonce, &hello, 1, ANSWER, &deaf).await;
         match asked {
             Ok((out, _)) => out.complete() == 1,
             Err(Cut::NotBegun(_)) => self.alive().await,
@@ -420,58 +433,11 @@ async fn listen(mut stderr: ChildStderr, log: Arc<Shared<VecDeque<u8>>>) {
 }
 
 /// What a member is, asked over a master that is there already.
-async fn facts_over(session: &openssh::Session, limit: Duration) -> Option<Facts> {
+async fn facts_over(shells: &Shells, limit: Duration) -> Option<Facts> {
     let nonce = nonce().ok()?;
     let hello = wire::hello(&nonce, false);
-    let (out, _) = execute(session, &nonce, &hello, 1, limit, &deaf)
-        .await
-        .ok()?;
+    let (out, _) = shells.run(&nonce, &hello, 1, limit, &deaf).await.ok()?;
     wire::facts(&out.text(0)?)
-}
-
-/// lockstep speaks to the control socket itself: an `ssh -S` for each command takes three times as long, and would die of
-/// an interrupt that a terminal sends to all of its foreground group.
-fn session(socket: &Path) -> openssh::Session {
-    openssh::Session::resume_mux(socket.into(), None)
-}
-
-/// Feeds a script to a shell over an open session and collects the frames of `count` commands.
-async fn execute(
-    session: &openssh::Session,
-    nonce: &str,
-    script: &str,
-    count: usize,
-    limit: Duration,
-    ear: &Ear<'_>,
-) -> Result<(Frames, Frames), Cut> {
-    use openssh::Stdio;
-    let mut command = session.raw_command(wire::SHELL);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let whole = async {
-        let mut child = command
-            .spawn()
-            .await
-            .map_err(|e| Cut::NotBegun(e.to_string()))?;
-        let (stdin, stdout, stderr) = (
-            child.stdin().take(),
-            child.stdout().take(),
-            child.stderr().take(),
-        );
-        let ((), stdout, stderr) = tokio::join!(
-            feed(stdin, script),
-            collect(stdout, nonce, count, ear),
-            collect(stderr, nonce, count, ear)
-        );
-        // The exit status says nothing that the frames don't, but the channel is only free once it has arrived.
-        let _ = tokio::time::timeout(Duration::from_secs(1), child.wait()).await;
-        Ok((stdout, stderr))
-    };
-    tokio::time::timeout(limit, whole)
-        .await
-        .unwrap_or(Err(Cut::Late))
 }
 
 #[cfg(test)]
@@ -484,21 +450,31 @@ mod tests {
             let Settings {
                 control_path,
                 keepalive,
+                shared,
                 set_back,
             } = Settings::parse(text);
-            (control_path.is_some(), keepalive, set_back.join(" "))
+            let options = set_back.join(" ");
+            (control_path.is_some(), keepalive, shared, options)
         };
         let own = "host micro1\ncontrolpath /run/user/0/cm-abc\nserveraliveinterval 5\nserveralivecountmax 3\n";
         let none = String::new;
-        assert_eq!(of(own), (true, true, none()));
+        assert_eq!(of(own), (true, true, false, none()));
         assert_eq!(
             of("serveraliveinterval 0\nsessiontype default\n"),
-            (false, false, none())
+            (false, false, false, none())
         );
         assert_eq!(
             of("controlpath none\nstdinnull yes\nsessiontype none\n"),
-            (false, false, "StdinNull=no SessionType=default".to_owned())
+            (
+                false,
+                false,
+                false,
+                "StdinNull=no SessionType=default".to_owned()
+            )
         );
+        for proxy in ["proxyjump gate", "proxycommand nc %h %p"] {
+            assert_eq!(of(proxy), (false, false, true, none()), "{proxy}");
+        }
         // What Debian's ssh sets by itself where BatchMode is set.
         assert!(!of("serveraliveinterval 300\nserveralivecountmax 3\n").1);
     }

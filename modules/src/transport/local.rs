@@ -95,18 +95,21 @@ async fn execute(
             collect(stderr, nonce, count, ear)
         )
     };
-    let ((), stdout, stderr) = tokio::time::timeout(limit, streams)
+    let (_, stdout, stderr) = tokio::time::timeout(limit, streams)
         .await
         .map_err(|_| Cut::Late)?;
     Ok((stdout, stderr))
 }
 
-/// Writes all of `input` and closes the stream. That it couldn't be written shows in the frames.
-pub(super) async fn feed(stream: Option<impl AsyncWrite + Unpin>, input: &str) {
-    if let Some(mut stream) = stream {
-        let _ = stream.write_all(input.as_bytes()).await;
-        let _ = stream.shutdown().await;
-    }
+/// Writes all of `input` and closes the stream. Whether somebody was there to read all of it; what came of it shows in the
+/// frames.
+pub(super) async fn feed(stream: Option<impl AsyncWrite + Unpin>, input: &str) -> bool {
+    let Some(mut stream) = stream else {
+        return false;
+    };
+    let written = stream.write_all(input.as_bytes()).await;
+    let _ = stream.shutdown().await;
+    written.is_ok()
 }
 
 /// Reads a stream until `count` frames have closed, or it ends. What comes meanwhile goes to `ear`.

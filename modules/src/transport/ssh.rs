@@ -27,14 +27,15 @@ pub struct Ssh {
     members: Vec<Member>,
     local: Local,
     sockets: RefCell<Sockets>,
-    /// Key exchange is what a connection costs: more than about two a core at once only makes each of them slower.
-    handshakes: Semaphore,
+    /// Logins through something that several members may share, such as a jump host.
+    shared: Semaphore,
     /// Held by the one attempt to connect that may ask a person something.
     prompt: Mutex<()>,
 }
 
-/// What a single sshd takes at once without dropping any, be it a jump host (`MaxStartups`, 10:30:100 by default).
-const HANDSHAKES: usize = 8;
+/// Logins that a single sshd takes at once without dropping any (`MaxStartups`, 10:30:100 by default), with some room for
+/// others.
+const LOGINS: usize = 8;
 
 /// How long a batch that was refused a session while nothing else had one waits for another try.
 const CLOSING: [Duration; 3] = [
@@ -97,14 +98,13 @@ impl Ssh {
             };
             (member.name.clone(), link)
         });
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
             config: cluster.ssh.clone(),
             links: links.collect(),
             members: cluster.names(),
             local: Local::default(),
             sockets: RefCell::new(Sockets::new()?),
-            handshakes: Semaphore::new((2 * cores).min(HANDSHAKES)),
+            shared: Semaphore::new(LOGINS),
             prompt: Mutex::new(()),
         })
     }
@@ -133,7 +133,6 @@ impl Ssh {
             link.open.replace(None);
             broken = Some(connection.autopsy().await.to_string());
         }
-        let _slot = self.handshakes.acquire().await;
         let socket = self.socket(link).map_err(|e| {
             ContactError::Ssh(format!("no folder for control sockets can be made: {e}"))
         })?;
@@ -145,6 +144,7 @@ impl Ssh {
             socket,
             known: link.known.get(),
             join: !link.distrusted.get(),
+            shared: &self.shared,
             prompt: &self.prompt,
         };
         let mut connected = target.connect().await;

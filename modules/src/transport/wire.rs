@@ -61,10 +61,14 @@ pub fn random() -> std::io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// What a script begins with: where programs are, if the login shell was given another `PATH`, and how frames are printed.
+/// What makes programs print what parsers expect.
+const ENGLISH: &str = "LC_ALL=C.UTF-8 LANGUAGE=";
+
+/// What a script begins with: where programs are, if the login shell was given another `PATH`, their language, and how frames
+/// are printed.
 fn framed(nonce: &str) -> String {
     format!(
-        "PATH=${{PATH:+$PATH:}}/usr/sbin:/usr/bin:/sbin:/bin; f() {{ printf \"\\n{nonce} %s\\n\" \"$*\"; printf \"\\n{nonce} %s\\n\" \"$*\" >&2; }}"
+        "PATH=${{PATH:+$PATH:}}/usr/sbin:/usr/bin:/sbin:/bin; export {ENGLISH}; f() {{ printf \"\\n{nonce} %s\\n\" \"$*\"; printf \"\\n{nonce} %s\\n\" \"$*\" >&2; }}"
     )
 }
 
@@ -98,10 +102,11 @@ pub fn script(batch: &[Cmd], is_root: bool, nonce: &str) -> String {
             line.push_str(&format!("printf %s {} | ", quote(text)));
         }
         if cmd.root && !is_root {
-            line.push_str("sudo -n ");
+            // sudo keeps little of the environment.
+            line.push_str(&format!("sudo -n /usr/bin/env {ENGLISH} "));
         }
         line.push_str(&format!(
-            "/usr/bin/env LC_ALL=C.UTF-8 LANGUAGE= /usr/bin/timeout -k {KILL_AFTER} {}",
+            "/usr/bin/timeout -k {KILL_AFTER} {}",
             seconds(cmd)
         ));
         for word in &cmd.argv {
@@ -128,7 +133,7 @@ fn seconds(cmd: &Cmd) -> u64 {
 pub fn hello(nonce: &str, hold: bool) -> String {
     let hold = if hold { "; exec cat >/dev/null" } else { "" };
     format!(
-        "{{ {}; f B; uname -n; id -u; cat /proc/sys/kernel/random/boot_id || echo; command -v curl || echo; f E 0 0{hold}; }}\n",
+        "{{ {}; f B; uname -n; id -u; read -r i </proc/sys/kernel/random/boot_id; echo \"$i\"; command -v curl || echo; f E 0 0{hold}; }}\n",
         framed(nonce)
     )
 }
