@@ -1,36 +1,12 @@
 //! Programs that answer with something else than they should, or not at all: what is read of them is then not known.
 
-use std::collections::BTreeMap;
+mod state;
 
 use lockstep_modules::contract::cmd::Output;
-use serde::{Deserialize, Serialize};
+pub use state::Broken;
+pub(crate) use state::{Answers, Programs};
 
 use crate::world::{Proc, Reply, World};
-
-/// What a broken program does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Broken {
-    /// It prints something unreadable, and says that all went well.
-    Garbage,
-    /// It prints nothing, and says that all went well.
-    Nothing,
-    /// It prints more than anybody keeps.
-    TooMuch,
-    /// It fails.
-    Fails,
-    /// It is from before the command (cobra's `command.go`).
-    Unknown,
-    /// It never ends.
-    Never,
-    /// It does what it should, and what it prints is lost.
-    Mute,
-}
-
-/// Which programs are broken, by words of their command.
-pub(crate) type Programs = BTreeMap<String, Broken>;
-
-/// What programs say instead of what they should, with a success, by the words of their whole command.
-pub(crate) type Answers = BTreeMap<String, String>;
 
 impl World {
     /// This very command says this from now on, on every member.

@@ -11,26 +11,22 @@ mod maps;
 mod mutes;
 mod osds;
 mod placement;
+mod seen;
 mod severity;
+mod state;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
-use crate::microcluster;
 use crate::product::Product;
 use crate::world::{Due, World};
 pub(crate) use command::command;
-use faults::Faults;
 pub(crate) use maps::disks;
-pub(crate) use mutes::Raised;
 pub(crate) use severity::Severity;
-
-/// A release of Ceph, as in `("19.2.3", "squid")`.
-type Version = (String, String);
+pub(crate) use state::{Ceph, Event, Osd, Raised};
+use state::{Daemon, rank};
 
 pub(crate) struct MicroCeph;
 
@@ -57,12 +53,12 @@ impl Product for MicroCeph {
     }
 
     fn stop(&self, world: &mut World, member: &str) {
-        microcluster::stop(world, self.snap(), member);
+        world.daemon_stops(self.snap(), member);
         stop(world, member);
     }
 
     fn start(&self, world: &mut World, member: &str) {
-        microcluster::start(world, self.snap(), member);
+        world.daemon_starts(self.snap(), member);
         start(world, member);
     }
 
@@ -74,97 +70,6 @@ impl Product for MicroCeph {
     fn link_changed(&self, world: &mut World, member: &str) {
         link_changed(world, member);
     }
-}
-
-/// The storage cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ceph {
-    pub(crate) mons: BTreeMap<String, Mon>,
-    mgrs: BTreeMap<String, Daemon>,
-    /// The host of the active manager.
-    mgr: Option<String>,
-    mdss: BTreeMap<String, Daemon>,
-    /// The host of the metadata server that serves the file system.
-    mds: Option<String>,
-    /// There is a file system. Without one all metadata servers stand by.
-    filesystem: bool,
-    pub(crate) osds: BTreeMap<u32, Osd>,
-    /// OSDs whose disks are encrypted: the monitors keep their keys.
-    #[serde(default)]
-    keys: BTreeSet<u32>,
-    pub(crate) pgs: u64,
-    pub(crate) flags: BTreeSet<String>,
-    pub(crate) host_flags: BTreeMap<String, BTreeSet<String>>,
-    require_osd_release: String,
-    min_mon_release: String,
-    /// How often the monitors' map has changed since the beginning.
-    #[serde(default)]
-    monmap_changes: u64,
-    /// Placement groups are catching up until then.
-    recovering_until: u64,
-    /// The host whose OSDs made the placement groups unclean last.
-    unclean_by: Option<String>,
-    /// A manager that has just begun knows nothing of placement groups until then.
-    unknown_until: u64,
-    /// What monitors go on telling of placement groups while there is no manager.
-    told_last: Option<String>,
-    /// When OSDs have reported what has become of the placement groups, and what is shown of them until then.
-    #[serde(default)]
-    reported_at: u64,
-    #[serde(default)]
-    shown: String,
-    /// The number of the monitors' last election.
-    #[serde(default)]
-    election: u64,
-    /// Modules of the manager that were switched on.
-    #[serde(default)]
-    pub(crate) modules: BTreeSet<String>,
-    /// Health codes that are muted, and whether for good.
-    #[serde(default)]
-    mutes: BTreeMap<String, mutes::Mute>,
-    faults: Faults,
-    epoch: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mon {
-    running: bool,
-    pub(crate) in_quorum: bool,
-    version: Version,
-}
-
-/// A manager or metadata server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Daemon {
-    running: bool,
-    version: Version,
-}
-
-/// An OSD: its process, and whether the cluster's map has it up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Osd {
-    pub(crate) host: String,
-    running: bool,
-    pub(crate) up: bool,
-    /// The number of the map in which it came up.
-    #[serde(default)]
-    up_from: u64,
-    version: Version,
-}
-
-/// What happens by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Event {
-    MonJoins(String),
-    /// The other monitors notice that one is silent.
-    MonMissed(String),
-    MgrTakesOver,
-    MdsTakesOver,
-    OsdUp(u32),
-    /// The OSDs of a host are reported as silent by their peers.
-    OsdsMissed(String),
-    /// MicroCeph looks whether an upgrade is over (`PostRefresh` in `ceph/start.go`), for the so-and-so-manieth time.
-    FinishUpgrade(u32),
 }
 
 /// By how much an election of the monitors raises its number: one for its begin, and one for its end.
@@ -192,7 +97,7 @@ const FINISH_TRIES: u32 = 10;
 
 fn stop(world: &mut World, member: &str) {
     watch::on_stop(world, member);
-    let state = health::pg_state(world).to_owned();
+    let state = seen::pg_state(world).to_owned();
     let now = world.now;
     let ceph = &mut world.ceph;
     ceph.epoch += 1;
@@ -351,7 +256,7 @@ fn mgr_takes_over(world: &mut World) {
         world.ceph.told_last = None;
     }
     if next.is_none() && world.ceph.mgr.is_some() {
-        world.ceph.told_last = Some(health::pg_state(world).to_owned());
+        world.ceph.told_last = Some(seen::pg_state(world).to_owned());
     }
     world.ceph.mgr = next;
 }
@@ -376,7 +281,7 @@ fn osd_up(world: &mut World, id: u32) {
     if osd.up || !osd.running || !world.answers(&osd.host) {
         return;
     }
-    let (now, shown) = (world.now, health::pg_state(world).to_owned());
+    let (now, shown) = (world.now, seen::pg_state(world).to_owned());
     let ceph = &mut world.ceph;
     if let Some(osd) = ceph.osds.get_mut(&id) {
         osd.up = true;
@@ -398,45 +303,5 @@ fn finish_upgrade(world: &mut World, tries: u32) {
         }
     } else if tries < FINISH_TRIES {
         world.schedule(FINISH, Due::Ceph(Event::FinishUpgrade(tries + 1)));
-    }
-}
-
-impl Ceph {
-    fn monmap_epoch(&self) -> u64 {
-        1 + self.monmap_changes
-    }
-
-    /// The daemons' kinds and versions, as `ceph versions` counts them: OSDs only while they are up, but a monitor that is
-    /// out of quorum too, with what it ran last.
-    fn versions(&self) -> Vec<(&'static str, Version)> {
-        let mons = self.mons.values();
-        let running = |d: &&Daemon| d.running;
-        let up = self.osds.values().filter(|osd| osd.up);
-        mons.map(|mon| ("mon", mon.version.clone()))
-            .chain(
-                self.mgrs
-                    .values()
-                    .filter(running)
-                    .map(|d| ("mgr", d.version.clone())),
-            )
-            .chain(up.map(|osd| ("osd", osd.version.clone())))
-            .chain(
-                self.mdss
-                    .values()
-                    .filter(running)
-                    .map(|d| ("mds", d.version.clone())),
-            )
-            .collect()
-    }
-}
-
-/// The number of a major release, by its name.
-fn rank(name: &str) -> u64 {
-    match name {
-        "quincy" => 17,
-        "reef" => 18,
-        "squid" => 19,
-        "tentacle" => 20,
-        _ => 0,
     }
 }

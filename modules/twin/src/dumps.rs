@@ -5,7 +5,6 @@ use std::sync::Arc;
 use lockstep_modules::contract::cmd::Cmd;
 
 use crate::files::Node;
-use crate::programs;
 use crate::world::{Proc, Reply, World};
 
 /// `sh -c 'umask 077; out=$1; shift; …' sh FILE PROGRAM…`: the file gets what the program prints. 74 where it can't.
@@ -13,7 +12,7 @@ use crate::world::{Proc, Reply, World};
 /// `sh -c 'printf '%s\n' "$@" | PROGRAM…' NAME LINE…`: the program reads the lines.
 pub(crate) fn sh(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
     if let Some(inner) = piped(proc) {
-        return programs::look(world, &inner);
+        return world.answer(&inner);
     }
     let ["-c", script, "sh", path, argv @ ..] = args else {
         return Reply::fail(127, "sh: not understood by the twin\n");
@@ -83,7 +82,7 @@ fn print(world: &mut World, proc: &Proc, argv: &[&str]) -> Reply {
             let mut list = proc.clone();
             Arc::make_mut(&mut list.cmd).argv =
                 [program, "cluster", "list"].map(str::to_owned).to_vec();
-            match programs::look(world, &list) {
+            match world.answer(&list) {
                 Reply::Exit(output) if output.success() => {
                     dump("CREATE TABLE core_cluster_members (id INTEGER PRIMARY KEY, name TEXT);")
                 }
@@ -94,7 +93,7 @@ fn print(world: &mut World, proc: &Proc, argv: &[&str]) -> Reply {
             "OVSDB JSON 42 0123456789abcdef0123456789abcdef01234567\n{{\"name\":\"{database}\"}}\n"
         )),
         ["/usr/bin/tar", ..] => Reply::out("an archive\n"),
-        _ => programs::look(world, proc),
+        _ => world.answer(proc),
     }
 }
 

@@ -1,30 +1,18 @@
 //! A few files of a member, and the programs that touch them: as GNU coreutils 9 behave and speak with `LC_ALL=C`.
 
+mod state;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lockstep_modules::contract::cmd::Output;
 use lockstep_modules::ops::lock;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::programs;
+pub(crate) use state::Files;
+pub use state::Node;
+
 use crate::world::{Proc, Reply, World};
-
-/// What is at a path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Node {
-    /// A folder.
-    Folder,
-    /// A file with this text.
-    File(String),
-    /// A symbolic link to this target.
-    Link(String),
-}
-
-/// The files of the members that are there beside those of a fresh system, by member and path.
-pub(crate) type Files = BTreeMap<String, BTreeMap<String, Node>>;
 
 /// Folders that every member has.
 const SYSTEM: [&str; 7] = [
@@ -192,7 +180,7 @@ pub(crate) fn flock(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
     }
     let mut inner = proc.clone();
     Arc::make_mut(&mut inner.cmd).argv = program.iter().map(|word| (*word).to_owned()).collect();
-    programs::look(world, &inner)
+    world.answer(&inner)
 }
 
 /// `readlink PATH`: silent about whatever is no link.

@@ -1,52 +1,11 @@
 //! What a machine has of its own: its snapd, its kernel, its room, its clock; and the programs that tell of them.
 
-use serde::{Deserialize, Serialize};
+mod state;
+
+pub(crate) use state::{Client, Host};
 
 use crate::dialects::Trait;
-use crate::programs::app;
 use crate::world::{Reply, World};
-
-/// A machine's own properties. One that isn't mentioned is an ordinary machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Host {
-    /// What it calls itself, if not by its member's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The release of Ubuntu: `24.04`.
-    pub(crate) os: String,
-    /// The version of snapd.
-    pub snapd: String,
-    /// The version of the kernel.
-    pub kernel: String,
-    /// Bytes that are free on its disk.
-    pub free: u64,
-    /// Milliseconds that its clock is ahead.
-    pub ahead: i64,
-}
-
-impl Default for Host {
-    fn default() -> Self {
-        Self {
-            name: None,
-            os: "24.04".to_owned(),
-            snapd: "2.76".to_owned(),
-            kernel: "6.8.0-31-generic".to_owned(),
-            free: 40 << 30,
-            ahead: 0,
-        }
-    }
-}
-
-/// A program of a snap that somebody runs on a member: its services aside, what keeps a snap from being refreshed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Client {
-    pub(crate) member: String,
-    pub(crate) snap: String,
-    /// The app's name in its snap.
-    pub(crate) app: String,
-    pub(crate) pid: u32,
-}
 
 /// Where the processes of people begin to be counted.
 const PID: u32 = 4242;
@@ -68,7 +27,7 @@ impl World {
 
     /// Somebody runs a program of a snap on a member: `lxc`, `ceph`.
     pub(crate) fn run_client(&mut self, member: &str, program: &str) {
-        let Some((snap, app)) = app(program) else {
+        let Some((snap, app)) = World::app(program) else {
             return;
         };
         let pid = PID + u32::try_from(self.clients.len()).unwrap_or(0);

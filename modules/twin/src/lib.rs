@@ -19,6 +19,7 @@ mod machine;
 mod microcluster;
 mod ovn;
 mod product;
+mod products;
 mod programs;
 mod rules;
 mod scenario;

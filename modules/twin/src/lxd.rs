@@ -5,26 +5,22 @@ mod client;
 mod evacuation;
 mod faults;
 mod instance;
+mod members;
 mod operation;
 #[cfg(test)]
 mod samples;
-
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
+mod state;
 
 pub(crate) use client::{lxc, lxd};
-pub use instance::Instance;
-pub(crate) use instance::Kind;
-use operation::Operation;
+use members::{HEARTBEAT, RESTART, down, offline};
+pub(crate) use members::{serves, state};
+pub use state::Instance;
+pub(crate) use state::{Bucket, Daemon, Event, Kind, Lxd, Node, Pool, StoragePool};
 
 use crate::dialects::Trait;
 use crate::product::Product;
 use crate::snapd;
 use crate::world::{Due, World};
-
-/// Memory of a virtual machine without `limits.memory`.
-const LIVE_DEFAULT: u64 = 1 << 30;
 
 pub(crate) struct LxdProduct;
 
@@ -62,124 +58,9 @@ impl Product for LxdProduct {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Lxd {
-    pub(crate) nodes: BTreeMap<String, Node>,
-    pub(crate) instances: Vec<Instance>,
-    pub(crate) pools: BTreeMap<String, Pool>,
-    #[serde(default)]
-    pub(crate) buckets: Vec<Bucket>,
-    pub(crate) config: BTreeMap<String, String>,
-    operations: Vec<Operation>,
-    faults: faults::Faults,
-    /// Members that don't refresh themselves when they lag behind.
-    pub(crate) no_self_update: Vec<String>,
-}
-
-/// A member's row in the database, and its daemon.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Node {
-    /// Schema, and count of API extensions: what decides whether members block each other.
-    pub(crate) version: (u32, u32),
-    pub(crate) daemon: Daemon,
-    /// When the daemon stopped, while it is down.
-    stopped: u64,
-    /// When it was last ready to serve.
-    ready: u64,
-    /// Shown from the moment an evacuation begins, whatever still runs here.
-    pub(crate) evacuated: bool,
-    /// Bytes.
-    memory: u64,
-    config: BTreeMap<String, String>,
-    groups: Vec<String>,
-}
-
-/// A storage pool; a local one is on each member.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Pool {
-    pub(crate) driver: String,
-    /// Bytes, of each member's part where it is local.
-    pub(crate) size: u64,
-}
-
-/// A storage pool as a scenario has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StoragePool {
-    pub name: String,
-    /// Its driver: `zfs`, `btrfs`, `ceph`, `cephobject`, …
-    pub driver: String,
-}
-
-/// A storage bucket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bucket {
-    pub name: String,
-    pub pool: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Daemon {
-    Down,
-    /// It exits because its version is behind, and systemd starts it again.
-    Crashing,
-    Starting,
-    /// It waits for the other members to align their versions: it votes and sends heartbeats, and serves no API.
-    Waiting,
-    Ready,
-}
-
-/// What happens by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Event {
-    /// A daemon compares its version with the others'.
-    Align(String),
-    /// A member that lags behind refreshes itself.
-    SelfUpdate(String),
-    /// A daemon that crashed is started again.
-    Restart(String),
-    /// The leader looks whether a member has been offline for too long.
-    Heal(String),
-    /// An operation gets on.
-    Work(String),
-}
-
 /// From a daemon's start to its comparing versions, in milliseconds.
 const START: u64 = 2500;
-/// From a daemon's end to systemd's starting it again.
-const RESTART: u64 = 1000;
-/// A member without heartbeats counts as offline after this (`cluster.offline_threshold`).
-const OFFLINE: u64 = 20_000;
-/// A lagging member notices with the next heartbeat, and then waits for up to 30 s.
-const HEARTBEAT: u64 = 10_000;
 const SELF_UPDATE: u64 = 30_000;
-/// From a daemon's being ready to its peers' hearing from it about instances (seen on real members: some seconds).
-const HEARD: u64 = 6000;
-
-impl Node {
-    pub(crate) fn new(version: (u32, u32)) -> Self {
-        Self {
-            version,
-            daemon: Daemon::Ready,
-            stopped: 0,
-            ready: 0,
-            evacuated: false,
-            memory: 16 << 30,
-            config: BTreeMap::new(),
-            groups: vec!["default".to_owned()],
-        }
-    }
-
-    /// Its daemon exits, as it may have done before.
-    fn exits(&mut self, now: u64) {
-        if self.daemon != Daemon::Crashing {
-            self.stopped = now;
-        }
-        self.daemon = Daemon::Crashing;
-    }
-}
-
 /// A cluster that is found as it is: daemons that are ahead of others wait for them, and so do those that were started again
 /// behind others, or they exit, as their release has it. Those that only run on have had their try to refresh themselves.
 pub(crate) fn found(world: &mut World, restarted: &[String]) {
@@ -227,28 +108,6 @@ fn instances_stop(world: &mut World, member: &str) {
         let what = format!("{} stopped with LXD on {member}", stopped.join(", "));
         world.violated("instances-left-alone", what);
     }
-}
-
-/// The daemon is gone, and with it what it was doing.
-fn down(world: &mut World, member: &str) {
-    let healing = world.lxd.config.get("cluster.healing_threshold");
-    let healing = healing.and_then(|text| text.parse::<u64>().ok());
-    if let Some(seconds) = healing.filter(|seconds| *seconds > 0) {
-        let after = (seconds * 1000).max(OFFLINE) + HEARTBEAT;
-        world.schedule(after, Due::Lxd(Event::Heal(member.to_owned())));
-    }
-    world.lxd.operations.retain(|op| op.member != member);
-    let now = world.now;
-    if let Some(node) = world.lxd.nodes.get_mut(member) {
-        node.daemon = Daemon::Down;
-        node.stopped = now;
-    }
-}
-
-/// A daemon dies of itself; systemd starts it again.
-fn crash(world: &mut World, member: &str) {
-    down(world, member);
-    world.schedule(RESTART, Due::Lxd(Event::Restart(member.to_owned())));
 }
 
 /// A daemon that is ready starts what ran before, unless its member is evacuated.
@@ -385,76 +244,4 @@ fn align(world: &mut World, member: &str) {
         );
         world.schedule(delay, Due::Lxd(Event::SelfUpdate(name)));
     }
-}
-
-/// Why a member's API isn't served to its own clients.
-fn unserved(world: &World, member: &str) -> Option<&'static str> {
-    match world.lxd.nodes.get(member)?.daemon {
-        Daemon::Ready => None,
-        Daemon::Starting | Daemon::Waiting => Some("LXD daemon setup in progress"),
-        Daemon::Down | Daemon::Crashing => Some(
-            "LXD unix socket not accessible: Get \"http://unix.socket/1.0\": dial unix /var/snap/lxd/common/lxd/unix.socket: connect: connection refused",
-        ),
-    }
-}
-
-/// Whether its process is there at all.
-fn runs(daemon: Daemon) -> bool {
-    !matches!(daemon, Daemon::Down | Daemon::Crashing)
-}
-
-fn has_quorum(world: &World) -> bool {
-    let all = world.lxd.nodes.len().min(3);
-    let voters = world.lxd.nodes.iter().take(3);
-    2 * voters
-        .filter(|(name, n)| world.answers(name) && runs(n.daemon))
-        .count()
-        > all
-}
-
-pub(crate) fn serves(world: &World, member: &str) -> bool {
-    world.answers(member) && unserved(world, member).is_none()
-}
-
-/// For how long nobody has heard of a member, in milliseconds.
-fn silence(world: &World, name: &str) -> u64 {
-    let Some(node) = world.lxd.nodes.get(name) else {
-        return u64::MAX;
-    };
-    match node.daemon {
-        Daemon::Down | Daemon::Crashing => world.now - node.stopped,
-        _ if !world.answers(name) => OFFLINE + 1,
-        _ => 0,
-    }
-}
-
-fn offline(world: &World, name: &str) -> bool {
-    silence(world, name) > OFFLINE
-}
-
-/// A member's state as another one has it (`lxd/db/node.go`).
-pub(crate) fn state(world: &World, asked: &str, name: &str) -> (&'static str, String) {
-    let Some(node) = world.lxd.nodes.get(name) else {
-        return ("Offline", String::new());
-    };
-    if node.evacuated {
-        return ("Evacuated", "Unavailable due to maintenance".to_owned());
-    }
-    let silent = silence(world, name);
-    if silent > OFFLINE {
-        let since = world.timestamp(world.now.saturating_sub(silent));
-        return (
-            "Offline",
-            format!("No heartbeat for {}s ({since})", silent / 1000),
-        );
-    }
-    let others = || world.lxd.nodes.values().map(|n| n.version);
-    let behind = others().any(|v| v > node.version);
-    let message = match world.has(asked, Trait::LxdAligns) {
-        true if behind => "LXD version is older than other members",
-        true if others().any(|v| v < node.version) => "LXD version is newer than other members",
-        false if behind => "Needs updating to newer version",
-        _ => return ("Online", "Fully operational".to_owned()),
-    };
-    ("Blocked", message.to_owned())
 }

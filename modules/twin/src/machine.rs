@@ -1,55 +1,15 @@
 //! A machine: its power, its link, and what losing them does to what runs on it.
 
-use serde::{Deserialize, Serialize};
+mod state;
 
-use crate::product::{self, Product};
-use crate::snapd::Snapd;
+pub(crate) use state::Event;
+pub(crate) use state::Machine;
+
+use crate::product::Product;
 use crate::world::{Due, World};
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Machine {
-    pub(crate) address: String,
-    pub(crate) link: bool,
-    pub(crate) power: bool,
-    /// Whether none of its processes gets on, though it has power.
-    #[serde(default)]
-    pub(crate) frozen: bool,
-    /// The kernel's id of this boot.
-    pub(crate) boot_id: String,
-    pub curl: bool,
-    /// When it last began or ceased to answer.
-    #[serde(default)]
-    pub(crate) turned: u64,
-    pub(crate) snapd: Snapd,
-}
-
-/// What happens to machines by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Event {
-    /// It has been switched on, and is up.
-    Up(String),
-}
 
 /// From power-on to the network's being up, in milliseconds.
 const BOOT: u64 = 40_000;
-
-impl Machine {
-    /// Whether it answers on the network.
-    #[must_use]
-    pub fn answers(&self) -> bool {
-        self.link && self.power && !self.frozen
-    }
-
-    /// Whether its kernel answers and nothing else does.
-    pub(crate) fn hangs(&self) -> bool {
-        self.link && self.power && self.frozen
-    }
-
-    /// Whether its processes get on.
-    pub(crate) fn lives(&self) -> bool {
-        self.power && !self.frozen
-    }
-}
 
 pub(crate) fn happen(world: &mut World, event: Event) {
     match event {
@@ -68,7 +28,7 @@ impl World {
             change(machine);
             machine.turned = now;
         }
-        for product in product::ALL {
+        for product in World::PRODUCTS {
             product.link_changed(self, member);
         }
     }
@@ -87,10 +47,10 @@ impl World {
     pub(crate) fn power_off(&mut self, member: &str) {
         self.turn(member, |machine| machine.power = false);
         self.kill_all(member);
-        for product in product::ALL {
+        for product in World::PRODUCTS {
             product.power_lost(self, member);
         }
-        for product in product::ALL {
+        for product in World::PRODUCTS {
             product.stop(self, member);
         }
     }
@@ -108,7 +68,7 @@ impl World {
             machine.power = true;
             machine.boot_id = format!("b007b007-0000-4000-8000-{:012}", boot % 1_000_000_000_000);
         });
-        for snap in product::ALL.map(Product::snap) {
+        for snap in World::PRODUCTS.map(Product::snap) {
             if self.installed(member, snap).is_some_and(|s| s.active) {
                 self.services_start(member, snap);
             }

@@ -5,17 +5,18 @@
 //! when it is told of a change, or after 30 s.
 
 pub(crate) mod overview;
-
-use std::collections::{BTreeMap, BTreeSet};
+mod state;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::dialects::Trait;
 use crate::product::Product;
 use crate::world::{Due, Proc, Reply, World};
-use crate::{ceph, ovn, product};
+use crate::{ceph, ovn};
+
+pub(crate) use state::{Daemon, Micro, Row};
 
 /// The product that is nothing but its daemon.
 pub(crate) struct MicroCloud;
@@ -24,49 +25,6 @@ impl Product for MicroCloud {
     fn snap(&self) -> &'static str {
         "microcloud"
     }
-}
-
-/// One of the three clusters.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Micro {
-    pub(crate) port: u16,
-    pub(crate) rows: BTreeMap<String, Row>,
-    /// Members whose daemon doesn't come up when it is started.
-    #[serde(default)]
-    lost: BTreeSet<String>,
-    /// Other services that end soon after they were started: member and name.
-    #[serde(default)]
-    lost_services: BTreeSet<(String, String)>,
-}
-
-impl Micro {
-    /// A database on this port, of these members, whose daemons are ready.
-    pub(crate) fn ready(port: u16, members: &[String]) -> Self {
-        let (schema, daemon) = (1, Daemon::Ready);
-        let row = |name: &String| (name.clone(), Row { schema, daemon });
-        Self {
-            port,
-            rows: members.iter().map(row).collect(),
-            ..Self::default()
-        }
-    }
-}
-
-/// A member's row, and its daemon.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Row {
-    pub(crate) schema: u32,
-    pub(crate) daemon: Daemon,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Daemon {
-    Down,
-    Starting,
-    Waiting,
-    Ready,
-    /// It exits because its version is behind, and systemd starts it again.
-    Crashing,
 }
 
 /// From a daemon's start to its first comparison, in milliseconds (seen: online 0.3 s after snapd was done).
@@ -111,28 +69,6 @@ fn row_mut<'a>(world: &'a mut World, snap: &str, member: &str) -> Option<&'a mut
     world.micro.get_mut(snap)?.rows.get_mut(member)
 }
 
-pub(crate) fn stop(world: &mut World, snap: &str, member: &str) {
-    if let Some(row) = row_mut(world, snap, member) {
-        row.daemon = Daemon::Down;
-    }
-}
-
-pub(crate) fn start(world: &mut World, snap: &str, member: &str) {
-    let Some(schema) = world.release(member, snap).map(|r| r.schema) else {
-        return;
-    };
-    if let Some(row) = row_mut(world, snap, member) {
-        row.daemon = Daemon::Starting;
-        row.schema = schema;
-    }
-    settle_after(world, START, snap, member);
-}
-
-pub(crate) fn is_down(world: &World, snap: &str, member: &str) -> bool {
-    let row = world.micro.get(snap).and_then(|m| m.rows.get(member));
-    row.is_some_and(|row| row.daemon == Daemon::Down)
-}
-
 /// A daemon compares its row with the others'.
 pub(crate) fn settle(world: &mut World, snap: &str, member: &str) {
     let Some(micro) = world.micro.get_mut(snap) else {
@@ -174,7 +110,7 @@ pub(crate) fn settle(world: &mut World, snap: &str, member: &str) {
         for other in waiting {
             settle_after(world, NOTICE, snap, &other);
         }
-        if let Some(product) = product::of(snap) {
+        if let Some(product) = World::product(snap) {
             product.ready(world);
         }
     }
@@ -343,7 +279,7 @@ pub(crate) fn services<'a>(world: &'a World, member: &str, snap: &str) -> Vec<Se
         .rows
         .get(member)
         .is_some_and(|row| row.daemon != Daemon::Down);
-    let product = product::of(snap);
+    let product = World::product(snap);
     let others = product.map_or(&[][..], |product| product.services());
     let placed = |name: &str| product.is_some_and(|product| product.places(world, member, name));
     let service = |name: &'static str, enabled: bool, active: bool| Service {
@@ -491,6 +427,31 @@ fn listed<'a>(
 }
 
 impl World {
+    /// The daemon of a snap ends on a member.
+    pub(crate) fn daemon_stops(&mut self, snap: &str, member: &str) {
+        if let Some(row) = row_mut(self, snap, member) {
+            row.daemon = Daemon::Down;
+        }
+    }
+
+    /// The daemon of a snap starts on a member, in the revision that is linked now.
+    pub(crate) fn daemon_starts(&mut self, snap: &str, member: &str) {
+        let Some(schema) = self.release(member, snap).map(|r| r.schema) else {
+            return;
+        };
+        if let Some(row) = row_mut(self, snap, member) {
+            row.daemon = Daemon::Starting;
+            row.schema = schema;
+        }
+        settle_after(self, START, snap, member);
+    }
+
+    /// Whether the daemon of a snap is down on a member.
+    pub(crate) fn daemon_is_down(&self, snap: &str, member: &str) -> bool {
+        let row = self.micro.get(snap).and_then(|m| m.rows.get(member));
+        row.is_some_and(|row| row.daemon == Daemon::Down)
+    }
+
     /// The daemon of MicroCeph, MicroOVN or MicroCloud doesn't come up on a member when it is started.
     pub fn lose_daemon(&mut self, snap: &str, member: &str) {
         if let Some(micro) = self.micro.get_mut(snap) {
@@ -517,7 +478,7 @@ impl World {
             .get_mut(snap)
             .map(|micro| std::mem::take(&mut micro.lost));
         for member in lost.into_iter().flatten() {
-            start(self, snap, &member);
+            self.daemon_starts(snap, &member);
         }
     }
 

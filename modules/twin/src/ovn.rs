@@ -5,21 +5,19 @@ mod certificates;
 mod faults;
 mod placement;
 mod schema;
+mod state;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-
-use crate::microcluster;
 use crate::product::Product;
 use crate::world::{Due, World};
 pub(crate) use appctl::{appctl, sbctl};
 pub(crate) use certificates::{certificates, openssl};
 use schema::expect_conversion;
 pub(crate) use schema::status;
+use state::DATABASES;
+pub(crate) use state::{Database, Event, Ovn, Server};
 
 pub(crate) struct MicroOvn;
 
@@ -51,12 +49,12 @@ impl Product for MicroOvn {
     }
 
     fn stop(&self, world: &mut World, member: &str) {
-        microcluster::stop(world, self.snap(), member);
+        world.daemon_stops(self.snap(), member);
         stop(world, member);
     }
 
     fn start(&self, world: &mut World, member: &str) {
-        microcluster::start(world, self.snap(), member);
+        world.daemon_starts(self.snap(), member);
         start(world, member);
     }
 
@@ -69,88 +67,10 @@ impl Product for MicroOvn {
     }
 }
 
-/// The network's databases.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ovn {
-    pub(crate) northbound: Raft,
-    pub(crate) southbound: Raft,
-    /// The schemas that the databases have now.
-    schemas: (String, String),
-    /// A conversion is waited for.
-    converting: bool,
-    faults: faults::Faults,
-    #[serde(default)]
-    certificates: certificates::Dates,
-}
-
-/// A database's servers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Raft {
-    pub(crate) servers: BTreeMap<String, Server>,
-    pub(crate) leader: Option<String>,
-    term: u64,
-    /// Milliseconds without a leader after which an election begins.
-    election_timer: u64,
-    elected_at: u64,
-}
-
-/// A server: its short id, and whether it runs and has joined.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Server {
-    id: String,
-    running: bool,
-    pub(crate) joined: bool,
-    /// When the others last heard of it, if that is over.
-    silent_since: Option<u64>,
-}
-
-/// One of the two databases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Database {
-    Northbound,
-    Southbound,
-}
-
-const DATABASES: [Database; 2] = [Database::Northbound, Database::Southbound];
-
-/// What happens by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Event {
-    /// A server that was started has joined the others.
-    Joins(String),
-    /// Nobody has heard of a leader for longer than the election timer.
-    Election(Database),
-    /// The servers have agreed on another election timer.
-    Timer(Database, u64),
-    /// The daemon that leads conversions looks whether one is due.
-    Convert,
-}
-
 /// From the start of a server to its being connected to all others, in milliseconds.
 const JOINS: u64 = 2000;
 /// An election takes about so long.
 const ELECTION: u64 = 1000;
-
-impl Ovn {
-    fn raft(&self, database: Database) -> &Raft {
-        match database {
-            Database::Northbound => &self.northbound,
-            Database::Southbound => &self.southbound,
-        }
-    }
-
-    fn raft_mut(&mut self, database: Database) -> &mut Raft {
-        match database {
-            Database::Northbound => &mut self.northbound,
-            Database::Southbound => &mut self.southbound,
-        }
-    }
-
-    /// The databases' election timers, in milliseconds.
-    pub(crate) fn timers(&self) -> [(Database, u64); 2] {
-        DATABASES.map(|database| (database, self.raft(database).election_timer))
-    }
-}
 
 fn stop(world: &mut World, member: &str) {
     watch::on_stop(world, member);

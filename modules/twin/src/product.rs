@@ -1,9 +1,5 @@
 //! What is common to the products: each is a snap whose daemons run on members.
 
-use crate::ceph::MicroCeph;
-use crate::lxd::LxdProduct;
-use crate::microcluster::{self, MicroCloud};
-use crate::ovn::MicroOvn;
 use crate::world::World;
 
 /// A product. What the world does with all of them it does by this.
@@ -32,17 +28,17 @@ pub(crate) trait Product: Sync {
 
     /// Its daemons end on a member, whatever ended them.
     fn stop(&self, world: &mut World, member: &str) {
-        microcluster::stop(world, self.snap(), member);
+        world.daemon_stops(self.snap(), member);
     }
 
     /// Its daemons start on a member, in the revision that is linked now.
     fn start(&self, world: &mut World, member: &str) {
-        microcluster::start(world, self.snap(), member);
+        world.daemon_starts(self.snap(), member);
     }
 
     /// Whether its daemons are down on a member.
     fn is_down(&self, world: &World, member: &str) -> bool {
-        microcluster::is_down(world, self.snap(), member)
+        world.daemon_is_down(self.snap(), member)
     }
 
     /// A daemon that waited for the others serves its database.
@@ -53,12 +49,4 @@ pub(crate) trait Product: Sync {
 
     /// A member lost its power.
     fn power_lost(&self, _world: &mut World, _member: &str) {}
-}
-
-/// All products, in the order in which their daemons start at boot.
-pub(crate) const ALL: [&dyn Product; 4] = [&MicroCeph, &MicroOvn, &LxdProduct, &MicroCloud];
-
-/// The product of this snap.
-pub(crate) fn of(snap: &str) -> Option<&'static dyn Product> {
-    ALL.into_iter().find(|product| product.snap() == snap)
 }

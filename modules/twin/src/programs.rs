@@ -3,7 +3,6 @@
 use lockstep_modules::contract::cmd::Cmd;
 
 use crate::microcluster::overview;
-use crate::product::{self, Product};
 use crate::world::{Proc, Reply, World};
 use crate::{ceph, dumps, files, host, lxd, microcluster, ovn, snapd};
 
@@ -19,20 +18,6 @@ fn program(cmd: &Cmd) -> &str {
 
 fn name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
-}
-
-/// The snap whose program a command is. While it runs, that snap can't be refreshed on the member.
-pub(crate) fn snap_of(cmd: &Cmd) -> Option<(&'static str, &str)> {
-    app(effective_program(cmd))
-}
-
-/// The snap that a program is of, and the app's name there. Some are called by an alias.
-pub(crate) fn app(program: &str) -> Option<(&'static str, &str)> {
-    let (snap, name) = program.split_once('.').unwrap_or((program, program));
-    let is_of =
-        |product: &&dyn Product| product.snap() == snap || product.aliases().contains(&snap);
-    let product = product::ALL.into_iter().find(is_of)?;
-    Some((product.snap(), name))
 }
 
 /// What the start of Ceph's client takes, in milliseconds.
@@ -56,13 +41,20 @@ pub(crate) fn extra_latency(world: &World, cmd: &Cmd) -> u64 {
     }
 }
 
-/// Has a command look at the world.
-pub(crate) fn look(world: &mut World, proc: &Proc) -> Reply {
-    if let Some(reply) = world.broken(proc) {
-        return reply;
+impl World {
+    /// The snap whose program a command is. While it runs, that snap can't be refreshed on the member.
+    pub(crate) fn snap_of(cmd: &Cmd) -> Option<(&'static str, &str)> {
+        Self::app(effective_program(cmd))
     }
-    let reply = answer(world, proc);
-    world.muted(proc, reply)
+
+    /// What a command's program answers when it looks at the world now.
+    pub(crate) fn answer(&mut self, proc: &Proc) -> Reply {
+        if let Some(reply) = self.broken(proc) {
+            return reply;
+        }
+        let reply = answer(self, proc);
+        self.muted(proc, reply)
+    }
 }
 
 fn answer(world: &mut World, proc: &Proc) -> Reply {
@@ -70,7 +62,7 @@ fn answer(world: &mut World, proc: &Proc) -> Reply {
     if world.machines.contains(&proc.member) {
         return stranger(&proc.cmd);
     }
-    if let Some((snap, _)) = app(program(&proc.cmd)) {
+    if let Some((snap, _)) = World::app(program(&proc.cmd)) {
         let installed = world.installed(&proc.member, snap);
         if !installed.is_some_and(|s| s.active) {
             return missing(&proc.cmd);

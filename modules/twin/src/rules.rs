@@ -17,38 +17,19 @@
 //!
 //! The twin's parts report the breaking of theirs.
 
+mod state;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_modules::contract::cmd::Cmd;
 use lockstep_modules::contract::component::Component;
-use serde::{Deserialize, Serialize};
+pub(crate) use state::Violation;
+pub(crate) use state::{Look, Rules};
 
 use crate::files::Node;
 use crate::machine::Machine;
 use crate::ovn::Database;
 use crate::world::{Due, World};
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Violation {
-    /// When, in milliseconds.
-    pub at: u64,
-    pub rule: String,
-    pub what: String,
-    /// The path of the step that broke it, or the command where the step isn't known.
-    pub step: String,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Rules {
-    /// When members were last asked to refresh LXD: that outlives the controller.
-    #[serde(default)]
-    lxd_asked: BTreeMap<String, u64>,
-    violations: Vec<Violation>,
-    /// The members whose services were stopped on somebody's demand and aren't back, by snap.
-    stopped: BTreeMap<String, BTreeSet<String>>,
-    /// The step that changed a setting last.
-    switched: BTreeMap<String, String>,
-}
 
 /// What is switched on in a cluster. It is looked at around every command.
 #[derive(Debug, PartialEq, Eq)]
@@ -95,13 +76,6 @@ impl Settings {
 
 /// Where a run's lock is on a member.
 const LOCK: &str = "/var/lib/lockstep/lock";
-
-/// A rule that takes time to be broken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Look {
-    /// The first member's LXD was refreshed then: the others must have been asked to follow.
-    LxdTogether { since: u64, step: String },
-}
 
 /// How long the members that are ahead of the others may be left alone, in milliseconds.
 const TOGETHER: u64 = 30_000;

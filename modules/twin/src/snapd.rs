@@ -7,46 +7,26 @@ mod faults;
 mod file;
 #[cfg(test)]
 mod samples;
-
-use std::collections::BTreeMap;
+mod state;
 
 use lockstep_modules::contract::cmd::Output;
-use serde::{Deserialize, Serialize};
 
-pub(crate) use api::curl;
 use change::RATE;
 use change::Target;
-pub(crate) use change::{Change, task_done};
+pub(crate) use change::task_done;
 pub(crate) use clients::find;
+use clients::wrapped;
 pub(crate) use file::stage;
+pub(crate) use state::{Change, Installed, Snapd};
 
 use crate::dialects::{self, numbers};
-use crate::world::{Reply, World};
+use crate::world::{Proc, Reply, World};
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Snapd {
-    pub(crate) snaps: BTreeMap<String, Installed>,
-    pub(crate) changes: Vec<Change>,
-    pub(crate) last_change: u64,
-    pub(crate) last_task: u64,
-    /// Post-refresh hooks that fail, by snap: for how many more refreshes.
-    pub(crate) failing_hooks: BTreeMap<String, u32>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Installed {
-    pub(crate) revision: u32,
-    pub(crate) version: String,
-    pub(crate) tracking: String,
-    pub(crate) cohort: String,
-    pub(crate) held: bool,
-    pub(crate) active: bool,
-}
-
-impl Snapd {
-    /// The change of a snap that is in progress.
-    pub(crate) fn under_way(&self, snap: &str) -> Option<&Change> {
-        self.changes.iter().find(|c| c.snap == snap && !c.ready())
+/// `curl … --unix-socket /run/snapd.socket http://localhost/v2/…`
+pub(crate) fn curl(world: &World, proc: &Proc, args: &[&str]) -> Reply {
+    match args.last() {
+        Some(&"http://localhost/v2/download") => file::download(world, proc, args),
+        _ => api::curl(world, proc, args),
     }
 }
 
@@ -271,23 +251,6 @@ fn unknown_channel(world: &World, name: &str, channel: &str) -> String {
         "{what}\n\n{}\n       Please be mindful that different tracks may include different features.\n       Get more information with 'snap info {name}'.\n",
         lines.concat()
     )
-}
-
-/// Wrapped to a terminal's width, with what follows indented under the first word behind `error:`.
-fn wrapped(text: &str) -> String {
-    let (mut lines, mut line) = (Vec::new(), String::new());
-    for word in text.split(' ') {
-        if line.len() + 1 + word.len() > 79 {
-            lines.push(std::mem::replace(&mut line, " ".repeat(7) + word));
-        } else {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines.push(line);
-    lines.join("\n")
 }
 
 /// snapd refreshes a snap by itself, to what the channel has.

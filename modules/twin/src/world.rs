@@ -1,5 +1,7 @@
 //! The world: members, what is due when, and the commands that run.
 
+mod time;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,21 +10,18 @@ use lockstep_modules::contract::cmd::{Cmd, End, Output};
 use lockstep_modules::contract::reach::Facts;
 use serde::{Deserialize, Serialize};
 
-use crate::ceph::Ceph;
-use crate::faults::Faults;
+use crate::broken::{Answers, Programs};
+use crate::ceph::{Ceph, Event as CephEvent};
+use crate::faults::{Event as FaultEvent, Faults};
 use crate::files::Files;
 use crate::host::{Client, Host};
-use crate::lxd::Lxd;
-use crate::machine::{self, Machine};
+use crate::lxd::{Event as LxdEvent, Lxd};
+use crate::machine::{Event as MachineEvent, Machine};
 use crate::microcluster::Micro;
-use crate::ovn::Ovn;
-use crate::rules::{self, Rules};
+use crate::ovn::{Event as OvnEvent, Ovn};
+use crate::rules::{Look, Rules};
 use crate::snapd::Installed;
 use crate::store::Store;
-use crate::{broken, ceph, lxd, microcluster, ovn, product, programs, snapd};
-
-/// How long an ordinary command takes, in milliseconds.
-const LATENCY: u64 = 40;
 
 /// A simulated cluster. Times are milliseconds since [`World::epoch`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -57,9 +56,9 @@ pub struct World {
     #[serde(default)]
     pub machines: BTreeSet<String>,
     #[serde(default)]
-    pub(crate) broken: broken::Programs,
+    pub(crate) broken: Programs,
     #[serde(default)]
-    pub(crate) answers: broken::Answers,
+    pub(crate) answers: Answers,
     /// The step that what happens now was asked for by; empty where nobody asked.
     #[serde(skip)]
     pub(crate) cause: String,
@@ -115,21 +114,21 @@ pub(crate) enum Due {
     /// A command has something to say.
     Proc(u64),
     /// A machine, or the way to it, changes.
-    Machine(machine::Event),
+    Machine(MachineEvent),
     /// A fault's time has come, or is over.
-    Fault(crate::faults::Event),
+    Fault(FaultEvent),
     /// A rule is looked at that takes time to be broken.
-    Rule(rules::Look),
+    Rule(Look),
     /// The current task of a snapd change is done.
     Task { member: String, change: u64 },
     /// A microcluster daemon looks at the versions of its peers.
     Micro { snap: String, member: String },
     /// Something of Ceph's comes up again.
-    Ceph(ceph::Event),
+    Ceph(CephEvent),
     /// Something of OVN's comes up again.
-    Ovn(ovn::Event),
+    Ovn(OvnEvent),
     /// Something of LXD's happens.
-    Lxd(lxd::Event),
+    Lxd(LxdEvent),
 }
 
 /// A command that runs on a member. It goes on whoever may have gone away.
@@ -191,15 +190,6 @@ pub(crate) enum Reply {
 /// A value as programs print it that write JSON, on one line.
 pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
-}
-
-/// The step that a command is run for; where that isn't known, the command.
-fn cause_of(cmd: &Cmd) -> String {
-    if cmd.step.is_empty() {
-        cmd.display()
-    } else {
-        cmd.step.clone()
-    }
 }
 
 impl Reply {
@@ -270,27 +260,6 @@ impl World {
         due.map_or(0, |due| due.at - self.now)
     }
 
-    /// Lets time pass until `now`.
-    pub fn advance(&mut self, now: u64) {
-        while let Some(due) = self.due.pop_if(|due| due.at <= now) {
-            self.now = self.now.max(due.at);
-            match due.what {
-                Due::Proc(id) => self.look_at(id),
-                Due::Machine(event) => machine::happen(self, event),
-                Due::Fault(event) => self.fault_event(event),
-                Due::Rule(look) => rules::look(self, look),
-                Due::Task { member, change } => snapd::task_done(self, &member, change),
-                Due::Micro { snap, member } => microcluster::settle(self, &snap, &member),
-                Due::Ceph(event) => ceph::happen(self, event),
-                Due::Ovn(event) => ovn::happen(self, event),
-                Due::Lxd(event) => lxd::happen(self, event),
-            }
-            self.rules_on_return();
-            self.cause.clear();
-        }
-        self.now = self.now.max(now);
-    }
-
     /// What a machine tells of itself.
     pub(crate) fn facts(&self, member: &str) -> Option<Facts> {
         if self.machines.contains(member) {
@@ -335,30 +304,6 @@ impl World {
         self.log.len() - 1
     }
 
-    /// Starts a command on a member. It has a look at the world after its latency.
-    pub fn spawn(&mut self, member: &str, cmd: &Cmd) -> u64 {
-        self.spawned += 1;
-        let id = self.spawned;
-        let latency = LATENCY + programs::extra_latency(self, cmd);
-        self.cause = cause_of(cmd);
-        self.rules_on_command(member, cmd);
-        self.last_command = self.now;
-        let entry = (!self.unlogged).then(|| self.logged(member, cmd));
-        let proc = Proc {
-            id,
-            member: member.to_owned(),
-            cmd: Arc::new(cmd.clone()),
-            began: self.now,
-            entry,
-            output: None,
-            strange: false,
-        };
-        self.procs.insert(id, proc);
-        self.cause.clear();
-        self.schedule(latency, Due::Proc(id));
-        id
-    }
-
     fn typed(&mut self, argv: &[String]) -> Arc<[String]> {
         if let Some(known) = self.typed.get(argv) {
             return Arc::clone(known);
@@ -398,84 +343,6 @@ impl World {
         self.procs
             .values()
             .filter(move |p| p.member == member && p.output.is_none())
-    }
-
-    fn look_at(&mut self, id: u64) {
-        let Some(proc) = self.procs.get(&id).filter(|p| p.output.is_none()).cloned() else {
-            return;
-        };
-        if self.members.get(&proc.member).is_some_and(|m| !m.lives()) {
-            return self.schedule(1000, Due::Proc(id));
-        }
-        let left = u64::try_from(proc.cmd.timeout.as_millis())
-            .unwrap_or(u64::MAX)
-            .saturating_sub(self.now - proc.began);
-        self.cause = cause_of(&proc.cmd);
-        let before = self.settings_from(&proc.member);
-        let changed = self.take_changed();
-        let reply = programs::look(self, &proc);
-        self.rules_on_settings(&proc.member, &before);
-        if let Some(entry) = proc.entry.and_then(|at| self.log.get_mut(at)) {
-            entry.changed |= self.changed;
-        }
-        self.changed |= changed;
-        let output = match reply {
-            _ if left == 0 => Output {
-                end: End::TimedOut,
-                ..Output::exit(0, "", "")
-            },
-            Reply::Exit(output) => output,
-            Reply::Stranger(_) if proc.cmd.planned.is_some() => {
-                let planned = proc.cmd.planned.clone().unwrap_or_default();
-                Output::exit(planned.code, planned.stdout, "")
-            }
-            Reply::Stranger(output) => {
-                if let Some(proc) = self.procs.get_mut(&id) {
-                    proc.strange = self.strangers == Strangers::Unknown;
-                }
-                match self.strangers {
-                    Strangers::Succeed => Output::exit(0, "", ""),
-                    Strangers::Missing | Strangers::Unknown => output,
-                }
-            }
-            Reply::Again(after) => return self.schedule(after.min(left), Due::Proc(id)),
-            Reply::Hang => return self.schedule(left, Due::Proc(id)),
-        };
-        if let Some(entry) = proc.entry.and_then(|at| self.log.get_mut(at)) {
-            entry.end = Some(output.end);
-        }
-        if let Some(proc) = self.procs.get_mut(&id) {
-            proc.output = Some(output);
-        }
-    }
-
-    /// The services of a snap stop on a member, because it is refreshed.
-    pub(crate) fn services_stop(&mut self, member: &str, snap: &str) {
-        self.rules_on_stop(member, snap);
-        self.faults_on_stop(member, snap);
-        self.daemons_stop(member, snap);
-    }
-
-    /// The daemons of a snap end on a member, whatever ended them.
-    pub(crate) fn daemons_stop(&mut self, member: &str, snap: &str) {
-        if let Some(product) = product::of(snap) {
-            product.stop(self, member);
-        }
-    }
-
-    /// The services of a snap start on a member, in the revision that is linked now.
-    pub(crate) fn services_start(&mut self, member: &str, snap: &str) {
-        if self.faults.no_return(member, snap) {
-            return;
-        }
-        if let Some(product) = product::of(snap) {
-            product.start(self, member);
-        }
-    }
-
-    /// Whether the daemons of a snap are down on a member.
-    pub(crate) fn is_down(&self, member: &str, snap: &str) -> bool {
-        product::of(snap).is_some_and(|product| product.is_down(self, member))
     }
 
     /// What is in the revision of a snap that is linked on a member.

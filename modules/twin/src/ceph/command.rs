@@ -3,7 +3,8 @@
 use lockstep_modules::contract::cmd::Output;
 use serde::Serialize;
 
-use super::{groups, health, maps, mutes, osds, rank, watch};
+use super::state::rank;
+use super::{groups, health, maps, mutes, osds, seen, watch};
 use crate::world::{Proc, Reply, World, json};
 
 /// `microceph.ceph …`. Without a command it reads commands, one a line, and prints what each of them prints; it ends with 0
@@ -13,7 +14,7 @@ pub(crate) fn command(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
     if !words.is_empty() {
         return one(world, proc, args, &words);
     }
-    if !health::has_quorum(world) {
+    if !seen::has_quorum(world) {
         return without_quorum(world, proc, args);
     }
     let (mut stdout, mut stderr) = (String::new(), String::new());
@@ -40,7 +41,7 @@ fn one(world: &mut World, proc: &Proc, args: &[&str], words: &[&str]) -> Reply {
             .map_or_else(String::new, maps::long);
         return Reply::out(format!("{version}\n"));
     }
-    if !health::has_quorum(world) {
+    if !seen::has_quorum(world) {
         return without_quorum(world, proc, args);
     }
     match words {

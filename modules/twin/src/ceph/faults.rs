@@ -1,38 +1,8 @@
 //! What can go wrong with Ceph, on purpose.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
-
-use super::{Event, Severity, health::Check};
+use super::severity::Severity;
+use super::state::{Check, Event};
 use crate::world::{Due, World};
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Faults {
-    /// OSDs that don't come back when their host's services start.
-    pub(super) lost_osds: BTreeSet<u32>,
-    /// Monitors that don't join the quorum when they start.
-    pub(super) lost_mons: BTreeSet<String>,
-    /// Placement groups stay as they are once the OSDs of this member have come back.
-    unclean_after: BTreeSet<String>,
-    /// They do, from now on.
-    pub(super) unclean: bool,
-    /// Checks that stay raised.
-    pub(super) raised: BTreeMap<String, Check>,
-    /// Checks that are raised when the services of a member start.
-    raised_after: BTreeMap<String, (String, Check)>,
-    pub(super) release_not_required: bool,
-    /// Flags that the operator has set: for a host, or for all.
-    pub(super) operators: BTreeSet<(Option<String>, String)>,
-}
-
-impl Faults {
-    /// The services of a member start: what was to go wrong then does.
-    pub(super) fn begin_with(&mut self, member: &str) {
-        self.unclean |= self.unclean_after.contains(member);
-        self.raised.extend(self.raised_after.remove(member));
-    }
-}
 
 impl World {
     /// An OSD that doesn't come back when its member's services start.

@@ -7,12 +7,12 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::health;
+use super::seen;
 use crate::world::World;
 
 /// `ceph pg stat`
 pub(super) fn stat(world: &World) -> Value {
-    let states = health::pgs_by_state(world).into_iter();
+    let states = seen::pgs_by_state(world).into_iter();
     let states: Value = states
         .map(|(name, num)| json!({"name": name, "num": num}))
         .collect();
@@ -58,7 +58,7 @@ pub(super) fn of_osd(world: &World, id: u32) -> Option<Groups<'_>> {
     } else {
         ceph.epoch
     };
-    let state = health::pg_state(world);
+    let state = seen::pg_state(world);
     let group = |n: u64| Group {
         pgid: format!("1.{n:x}"),
         version: "0'0",

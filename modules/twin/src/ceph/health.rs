@@ -2,35 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::maps;
+use super::seen::{FSID, in_quorum, pg_state, pgs_by_state};
 use super::severity::Severity;
-use super::{Osd, maps, mutes, rank};
+use super::state::{Check, Checks, Mute, Osd, rank};
 use crate::dialects::numbers;
 use crate::world::World;
-
-/// A health check that is raised.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Check {
-    severity: Severity,
-    pub(super) message: String,
-    pub(super) count: usize,
-    detail: Vec<String>,
-}
-
-impl Check {
-    pub(super) fn new(severity: impl Into<Severity>, message: &str) -> Self {
-        Self {
-            severity: severity.into(),
-            message: message.to_owned(),
-            count: 1,
-            detail: Vec::new(),
-        }
-    }
-}
-
-pub(super) type Checks = BTreeMap<String, Check>;
 
 fn warn(checks: &mut Checks, code: &str, message: &str, count: usize, detail: Vec<String>) {
     let check = Check {
@@ -39,62 +18,6 @@ fn warn(checks: &mut Checks, code: &str, message: &str, count: usize, detail: Ve
         ..Check::new(Severity::Warning, message)
     };
     checks.insert(code.to_owned(), check);
-}
-
-/// Whether a monitor is in quorum as the monitors have it. One that was cut off is for some seconds more.
-pub(super) fn in_quorum(world: &World, host: &str) -> bool {
-    world.ceph.mons.get(host).is_some_and(|mon| mon.in_quorum)
-}
-
-/// Whether enough monitors answer for a command to get anywhere.
-pub(super) fn has_quorum(world: &World) -> bool {
-    let mons = &world.ceph.mons;
-    let answering = mons
-        .keys()
-        .filter(|host| in_quorum(world, host) && world.answers(host));
-    2 * answering.count() > mons.len()
-}
-
-/// How the placement groups are.
-pub(super) fn real_pg_state(world: &World) -> &'static str {
-    let ceph = &world.ceph;
-    let down = ceph.osds.values().filter(|osd| !osd.up);
-    let hosts: BTreeSet<&str> = down.map(|osd| osd.host.as_str()).collect();
-    if hosts.len() > ceph.can_lose() {
-        "undersized+degraded+peered"
-    } else if !hosts.is_empty() || ceph.faults.unclean {
-        "active+undersized+degraded"
-    } else if world.now < ceph.recovering_until {
-        "active+recovering+degraded"
-    } else {
-        "active+clean"
-    }
-}
-
-/// How they are, as far as the manager has told the monitors.
-pub(super) fn pg_state(world: &World) -> &str {
-    match (&world.ceph.mgr, &world.ceph.told_last) {
-        (None, Some(state)) => state,
-        _ if world.now < world.ceph.unknown_until => "unknown",
-        _ if world.now < world.ceph.reported_at => &world.ceph.shown,
-        _ => real_pg_state(world),
-    }
-}
-
-/// How many placement groups are in which state. There is one object, and only the placement group that holds it is degraded
-/// where copies are missing: the others have nothing to miss.
-pub(super) fn pgs_by_state(world: &World) -> Vec<(String, u64)> {
-    let (state, pgs) = (pg_state(world), world.ceph.pgs);
-    let empty = state.replace("+degraded", "");
-    if empty == state || pgs < 2 {
-        return vec![(state.to_owned(), pgs)];
-    }
-    let empty = if empty == "active+recovering" {
-        "active+clean".to_owned()
-    } else {
-        empty
-    };
-    vec![(empty, pgs - 1), (state.to_owned(), 1)]
 }
 
 /// `ceph -s -f json`
@@ -158,12 +81,10 @@ pub(super) fn status(world: &World) -> Value {
     })
 }
 
-pub(super) const FSID: &str = "71f66c83-6e08-492c-b55f-c9a166e69ffc";
-
 /// The health, in `ceph -s` and, with `detail`, in `ceph health detail`.
 pub(super) fn health(world: &World, detail: bool) -> Value {
     let checks = checks(world);
-    let mutes = mutes::in_force(world, &checks);
+    let mutes = mutes_in_force(world, &checks);
     let unmuted = checks.iter().filter(|(code, _)| !mutes.contains_key(code));
     let worst = unmuted.map(|(_, check)| check.severity).max();
     let shown = checks.iter().map(|(code, check)| {
@@ -174,7 +95,7 @@ pub(super) fn health(world: &World, detail: bool) -> Value {
         }
         (code.clone(), shown)
     });
-    json!({"status": worst.unwrap_or_default(), "checks": shown.collect::<serde_json::Map<_, _>>(), "mutes": mutes::json(&mutes)})
+    json!({"status": worst.unwrap_or_default(), "checks": shown.collect::<serde_json::Map<_, _>>(), "mutes": mutes_json(&mutes)})
 }
 
 pub(super) fn checks(world: &World) -> Checks {
@@ -385,4 +306,18 @@ fn about_keys(world: &World, checks: &mut Checks) {
         };
         checks.insert(format!("AUTH_INSECURE_{code}"), check);
     }
+}
+
+/// The mutes that are in force, of those that were set.
+fn mutes_in_force<'a>(world: &'a World, checks: &Checks) -> BTreeMap<&'a String, &'a Mute> {
+    let holds = |(code, mute): &(&String, &Mute)| {
+        mute.sticky || checks.get(*code).is_some_and(|c| c.count <= mute.count)
+    };
+    world.ceph.mutes.iter().filter(holds).collect()
+}
+
+/// As `ceph health detail` has them.
+fn mutes_json(mutes: &BTreeMap<&String, &Mute>) -> Value {
+    let mute = |(code, mute): (&&String, &&Mute)| json!({"code": code, "sticky": mute.sticky, "summary": mute.summary, "count": mute.count});
+    mutes.iter().map(mute).collect()
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{Version, health, rank};
+use super::seen;
+use super::state::{Version, rank};
 use crate::world::World;
 
 /// `ceph version 19.2.3 (sha) squid (stable)`
@@ -47,10 +48,10 @@ pub(super) fn mon_dump(world: &World) -> Value {
         .mons
         .keys()
         .enumerate()
-        .filter(|(_, name)| health::in_quorum(world, name))
+        .filter(|(_, name)| seen::in_quorum(world, name))
         .map(|(rank, _)| rank);
     json!({
-        "epoch": ceph.monmap_epoch(), "fsid": health::FSID, "min_mon_release": rank(&ceph.min_mon_release), "min_mon_release_name": ceph.min_mon_release,
+        "epoch": ceph.monmap_epoch(), "fsid": seen::FSID, "min_mon_release": rank(&ceph.min_mon_release), "min_mon_release_name": ceph.min_mon_release,
         "election_strategy": 1, "stretch_mode": false, "tiebreaker_mon": "", "mons": mons.collect::<Vec<_>>(), "quorum": quorum.collect::<Vec<_>>(),
     })
 }

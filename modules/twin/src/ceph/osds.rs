@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Osd, health};
+use super::seen;
+use super::state::Osd;
 use crate::world::World;
 
 /// `{}`
@@ -71,7 +72,7 @@ pub(super) fn dump(world: &World) -> Dump<'_> {
         epoch: ceph.epoch,
         flags: flags.join(","),
         flags_set: flags,
-        fsid: health::FSID,
+        fsid: seen::FSID,
         osds: ceph.osds.iter().map(state).collect(),
         pools: [Pool {
             min_size: ceph.size() - ceph.can_lose(),

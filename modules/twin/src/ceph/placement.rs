@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ceph, Daemon, Mon, Osd, Version, rank};
+use super::state::{Ceph, Daemon, Mon, Osd, Version, rank};
 use crate::world::World;
 
 /// Placement groups of the first pool.

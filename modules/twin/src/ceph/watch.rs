@@ -1,6 +1,6 @@
 //! What must never happen to the storage, watched whenever a member's services stop and whenever a flag is cleared.
 
-use super::health;
+use super::seen;
 use crate::world::World;
 
 /// The services of MicroCeph are about to stop on a member, because it is refreshed.
@@ -13,14 +13,14 @@ pub(super) fn on_stop(world: &mut World, member: &str) {
     let stay = ceph
         .mons
         .keys()
-        .filter(|host| *host != member && health::in_quorum(world, host))
+        .filter(|host| *host != member && seen::in_quorum(world, host))
         .count();
     // What was lost before can't be lost by this; with one or two monitors it can't be kept.
-    if all >= 3 && health::in_quorum(world, member) && 2 * stay <= all {
+    if all >= 3 && seen::in_quorum(world, member) && 2 * stay <= all {
         let what = format!("microceph stops on {member}, and {stay} of {all} monitors are left");
         world.violated("quorum-kept", what);
     }
-    let state = health::real_pg_state(world);
+    let state = seen::real_pg_state(world);
     let its_own = world.ceph.unclean_by.as_deref() == Some(member);
     if state != "active+clean" && !its_own {
         let what = format!("microceph stops on {member} while placement groups are {state}");

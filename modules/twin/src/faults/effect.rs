@@ -4,7 +4,7 @@ use lockstep_modules::contract::near::hint;
 
 use super::{Arg, Event, Fault, Trouble, When};
 use crate::ceph::Severity;
-use crate::product::{self, Product};
+use crate::product::Product;
 use crate::snapd;
 use crate::world::{Due, World};
 
@@ -33,7 +33,7 @@ impl World {
 
     fn check_fault(&self, fault: &Fault) -> Result<(), String> {
         let members: Vec<&str> = self.members.keys().map(String::as_str).collect();
-        let snaps = product::ALL.map(Product::snap);
+        let snaps = World::PRODUCTS.map(Product::snap);
         let among = |what: &str, name: &str, all: &[&str]| {
             if all.contains(&name) {
                 return Ok(());

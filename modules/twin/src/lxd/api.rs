@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::instance::Kind;
-use super::operation::{self, What};
-use super::{Daemon, HEARD, Pool, evacuation, offline, serves, state};
+use super::members::{HEARD, offline, serves, state};
+use super::state::{Daemon, Kind, Pool, What, root_on_ceph};
+use super::{evacuation, operation};
 use crate::dialects::{self, Trait};
 use crate::world::{Proc, World};
 
@@ -89,7 +89,7 @@ pub(super) fn answer(world: &mut World, proc: &Proc, request: &Request<'_>) -> A
             {"config": {}, "description": "", "managed": false, "name": "eth0", "status": "", "type": "physical", "used_by": []},
         ])),
         ("GET", ["1.0", "profiles"]) => Answer::Sync(json!([
-            {"config": {}, "description": "", "devices": super::instance::root_on_ceph(), "name": "default", "project": "default",
+            {"config": {}, "description": "", "devices": root_on_ceph(), "name": "default", "project": "default",
              "used_by": []},
         ])),
         ("GET", ["1.0", "projects"]) => {

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::api::{Answer, Request, answer};
-use super::{has_quorum, operation, runs, unserved};
+use super::members::{has_quorum, runs, unserved};
+use super::operation;
 use crate::dialects::Trait;
 use crate::world::{Proc, Reply, World};
 

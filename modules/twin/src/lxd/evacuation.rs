@@ -2,8 +2,9 @@
 //! member's new state written down before the first one is touched.
 
 use super::instance::{Fate, LAST_STATE, ORIGIN, target};
-use super::operation::{self, Operation, Stage, What};
-use super::{Daemon, Event, serves};
+use super::members::{crash, offline, serves};
+use super::operation;
+use super::state::{Daemon, Event, Instance, Node, Operation, Stage, What};
 use crate::dialects::Trait;
 use crate::world::{Due, World};
 
@@ -61,7 +62,7 @@ pub(super) fn evacuate(world: &mut World, member: &str, mode: &str, asked_by: u6
         .instances
         .iter()
         .filter(|i| i.location == member)
-        .map(super::Instance::key)
+        .map(Instance::key)
         .collect();
     go_on_with(world, id, here)
 }
@@ -85,7 +86,7 @@ pub(super) fn restore(world: &mut World, member: &str, mode: &str, asked_by: u64
     let away = instances
         .iter()
         .filter(|i| i.set(ORIGIN) == Some(member) && i.location != member);
-    let todo = here.chain(away).map(super::Instance::key).collect();
+    let todo = here.chain(away).map(Instance::key).collect();
     go_on_with(world, id, todo)
 }
 
@@ -139,20 +140,20 @@ fn too_few_voters(world: &World, member: &str) -> bool {
         0..=2 => 1,
         _ => 3,
     };
-    let here = |name: &&&String| !super::offline(world, name) && !is_evacuated(world, name);
+    let here = |name: &&&String| !offline(world, name) && !is_evacuated(world, name);
     let online = names.iter().take(voters).filter(here).count();
     let spare = names.iter().skip(voters).any(|name| here(&name));
     let votes = names.iter().take(voters).any(|name| *name == member);
     votes && !spare && online.saturating_sub(1) < (voters - 1) / 2 + 1
 }
 
-fn find<'a>(world: &'a World, key: &Key) -> Option<&'a super::Instance> {
+fn find<'a>(world: &'a World, key: &Key) -> Option<&'a Instance> {
     let all = &world.lxd.instances;
     all.iter()
         .find(|i| (&i.project, &i.name) == (&key.0, &key.1))
 }
 
-fn find_mut<'a>(world: &'a mut World, key: &Key) -> Option<&'a mut super::Instance> {
+fn find_mut<'a>(world: &'a mut World, key: &Key) -> Option<&'a mut Instance> {
     let all = &mut world.lxd.instances;
     all.iter_mut()
         .find(|i| (&i.project, &i.name) == (&key.0, &key.1))
@@ -166,7 +167,7 @@ pub(super) fn work(world: &mut World, id: &str) {
     else {
         return;
     };
-    let down = |n: &super::Node| matches!(n.daemon, Daemon::Down | Daemon::Starting);
+    let down = |n: &Node| matches!(n.daemon, Daemon::Down | Daemon::Starting);
     if world.lxd.nodes.get(&op.member).is_none_or(down) {
         return;
     }
@@ -210,7 +211,7 @@ fn next(world: &mut World, op: &Operation) {
         What::Evacuate if fate == Fate::Crash => {
             // What it had set up to undo is undone on the way down, so the member gets its state back (seen on 5.0.2).
             set_evacuated(world, &op.member, false);
-            super::crash(world, &op.member);
+            crash(world, &op.member);
         }
         What::Evacuate if instance.running && fate != Fate::Live => {
             stop(world, op, &key);

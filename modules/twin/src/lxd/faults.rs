@@ -1,30 +1,9 @@
 //! What can go wrong with LXD and its instances, on purpose.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
+use super::state::Faults;
 use crate::world::World;
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Faults {
-    /// Instances that can't be migrated, by name: for how many more attempts.
-    pub(super) stuck: BTreeMap<String, u32>,
-    /// Instances that don't start, by name: for how many more attempts.
-    pub(super) broken: BTreeMap<String, u32>,
-    /// Instances that an evacuation passes over without a word.
-    pub(super) overlooked: BTreeSet<String>,
-    /// Members that have no part in the database.
-    pub(super) voteless: BTreeSet<String>,
-    /// Storage pools that a member doesn't get at: pool and member.
-    #[serde(default)]
-    pub(super) unavailable: BTreeSet<(String, String)>,
-    /// What every migration takes beyond the ordinary, in milliseconds.
-    pub(super) slow: u64,
-    /// For how much longer operations that have ended are remembered, in milliseconds.
-    #[serde(default)]
-    pub(super) remembers: u64,
-}
 
 impl Faults {
     fn strikes(list: &mut BTreeMap<String, u32>, name: &str) -> bool {

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use super::{LIVE_DEFAULT, offline};
+use super::members::offline;
+use super::state::{Instance, Kind, default_memory, default_project, default_size, root_on_ceph};
 use crate::dialects::Trait;
 use crate::world::World;
+
+/// Memory of a virtual machine without `limits.memory`.
+const LIVE_DEFAULT: u64 = 1 << 30;
 
 /// Where an instance is to go back to.
 pub(super) const ORIGIN: &str = "volatile.evacuate.origin";
@@ -23,90 +25,6 @@ const REMOTE: [&str; 6] = [
     "pure",
     "alletra",
 ];
-
-/// A container or virtual machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Instance {
-    /// Its name.
-    pub name: String,
-    /// The member that it is on.
-    pub location: String,
-    /// Its project.
-    #[serde(default = "default_project")]
-    pub project: String,
-    /// What it is.
-    #[serde(default)]
-    pub kind: Kind,
-    /// Whether it runs.
-    #[serde(default = "yes")]
-    pub running: bool,
-    /// Its configuration, profiles and volatile keys included.
-    #[serde(default)]
-    pub config: BTreeMap<String, String>,
-    /// Its devices, those of its profiles included.
-    #[serde(default = "root_on_ceph")]
-    pub devices: BTreeMap<String, BTreeMap<String, String>>,
-    /// Bytes of memory that it uses while it runs.
-    #[serde(default = "default_memory")]
-    pub memory: u64,
-    /// Bytes on its root disk.
-    #[serde(default = "default_size")]
-    pub size: u64,
-    /// Whether stopping it deletes it.
-    #[serde(default)]
-    pub ephemeral: bool,
-    /// When it was last started, in milliseconds.
-    #[serde(default)]
-    pub started: u64,
-}
-
-/// What an instance is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A container.
-    #[default]
-    Container,
-    /// A virtual machine.
-    VirtualMachine,
-}
-
-fn default_project() -> String {
-    "default".to_owned()
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn default_memory() -> u64 {
-    256 << 20
-}
-
-fn default_size() -> u64 {
-    1 << 30
-}
-
-/// What MicroCloud's default profile gives an instance: a root disk in Ceph, and a port on OVN.
-pub(super) fn root_on_ceph() -> BTreeMap<String, BTreeMap<String, String>> {
-    let device = |pairs: [(&str, &str); 3]| {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
-    };
-    BTreeMap::from([
-        (
-            "eth0".to_owned(),
-            device([("name", "eth0"), ("network", "default"), ("type", "nic")]),
-        ),
-        (
-            "root".to_owned(),
-            device([("path", "/"), ("pool", "remote"), ("type", "disk")]),
-        ),
-    ])
-}
 
 /// What an evacuation does with an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,52 +2,13 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::state::{Operation, What};
 use crate::world::World;
 
 /// How long LXD remembers an operation that has ended (`lxd/operations/operations.go`).
 const REMEMBERED: u64 = 5000;
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Operation {
-    pub(super) id: String,
-    pub(super) what: What,
-    /// The member that does it, and whose restart ends it.
-    pub(super) member: String,
-    pub(super) asked_by: u64,
-    pub(super) mode: String,
-    pub(super) created: u64,
-    pub(super) updated: u64,
-    /// The text behind `evacuation_progress`.
-    pub(super) progress: String,
-    /// How it ended: an empty text for success.
-    pub(super) ended: Option<String>,
-    /// The instances that it hasn't come to yet, by project and name.
-    pub(super) todo: VecDeque<(String, String)>,
-    /// The instance that it is at, and what is being done with it.
-    pub(super) at: Option<((String, String), Stage)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum What {
-    Evacuate,
-    Restore,
-    Start,
-    Stop,
-    Migrate,
-}
-
-/// What is being done with an instance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Stage {
-    /// A restore says what it will fetch before it stops it.
-    Announced,
-    Stopping,
-    Moving(String),
-    Starting,
-}
 
 impl What {
     /// `lxd/db/operationtype/operation_type.go`

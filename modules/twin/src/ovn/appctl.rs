@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Database, Event, Raft, Server};
+use super::state::{Database, Event, Raft, Server};
 use crate::world::{Due, Reply, World};
 
 /// From a change of the election timer to its being in force, in milliseconds.

@@ -1,7 +1,5 @@
 //! The certificates of OVN's services on each member: `microovn certificates list`, and `openssl` that reads their dates.
 
-use std::collections::BTreeMap;
-
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde_json::{Value, json};
@@ -21,9 +19,6 @@ const SERVICES: [(&str, &str, bool); 6] = [
     ("ovn-controller", "OVN Chassis Service", false),
     ("client", "Client", false),
 ];
-
-/// When certificates end that don't end as they usually do, by member and service.
-pub(super) type Dates = BTreeMap<String, BTreeMap<String, Timestamp>>;
 
 /// Years from a certificate's making to its end, and the CA's.
 const YEARS: i64 = 2;

@@ -1,21 +1,9 @@
 //! What can go wrong with OVN, on purpose.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
-
-use super::{Event, JOINS, expect_conversion};
+use super::JOINS;
+use super::schema::expect_conversion;
+use super::state::Event;
 use crate::world::{Due, World};
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Faults {
-    /// Members whose servers don't join when they start.
-    pub(super) lost_servers: BTreeSet<String>,
-    /// Entries that a member's servers don't get committed.
-    pub(super) uncommitted: BTreeMap<String, u64>,
-    /// The conversion fails, and is not tried again.
-    pub(super) conversion_fails: bool,
-}
 
 impl World {
     /// The database servers of a member don't join the others again when its services start.

@@ -1,6 +1,6 @@
 //! Where OVN's databases live.
 
-use super::{DATABASES, Ovn, Raft, Server};
+use super::state::{DATABASES, Ovn, Raft, Server};
 use crate::world::World;
 
 /// Short ids of servers, as real ones had them.

@@ -1,6 +1,6 @@
 //! The schemas of OVN's databases, their conversion, and what `microovn status` tells of it.
 
-use super::Event;
+use super::state::Event;
 use crate::dialects::Trait;
 use crate::microcluster::Daemon;
 use crate::world::{Due, World};

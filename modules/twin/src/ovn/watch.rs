@@ -1,6 +1,6 @@
 //! What must never happen to the network's databases, watched whenever a member's services stop.
 
-use super::DATABASES;
+use super::state::DATABASES;
 use crate::world::World;
 
 /// The services of MicroOVN are about to stop on a member, because it is refreshed.

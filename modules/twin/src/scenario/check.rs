@@ -6,7 +6,7 @@ use lockstep_modules::contract::component::Component;
 use lockstep_modules::contract::near::hint;
 
 use super::{Published, Scenario};
-use crate::programs::app;
+use crate::world::World;
 
 /// What can't be: the word to be looked for in the file, and a sentence.
 type Wrong = (String, String);
@@ -80,7 +80,7 @@ impl Scenario {
             };
             self.on_member("a client", name)
                 .map_err(|(_, what)| wrong(what))?;
-            if app(program).is_none() {
+            if World::app(program).is_none() {
                 let what = format!("the client {program:?} is no program of a component's snap");
                 return Err(wrong(what));
             }

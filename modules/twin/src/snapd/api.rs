@@ -3,8 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::change::{Change, Task};
-use super::{Installed, Snapd, file};
+use super::state::{Change, Installed, Snapd, Task};
 use crate::dialects::Trait;
 use crate::host::Host;
 use crate::microcluster::{self, Service};
@@ -14,16 +13,13 @@ use crate::world::{Proc, Reply, World, json as printed};
 const FOREVER_HOURS: i64 = 290 * 8766;
 
 /// `curl … --unix-socket /run/snapd.socket http://localhost/v2/…`
-pub(crate) fn curl(world: &World, proc: &Proc, args: &[&str]) -> Reply {
+pub(super) fn curl(world: &World, proc: &Proc, args: &[&str]) -> Reply {
     let Some(url) = args
         .last()
         .and_then(|url| url.strip_prefix("http://localhost"))
     else {
         return Reply::fail(7, "curl: (7) Couldn't connect to server\n");
     };
-    if url == "/v2/download" {
-        return file::download(world, proc, args);
-    }
     Reply::out(printed(&answer(world, &proc.member, url)))
 }
 

@@ -1,103 +1,8 @@
 //! Changes: what snapd does to a snap, task by task, and how it undoes that.
 
-use std::cell::OnceCell;
-
-use serde::ser::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::RawValue;
-
-use crate::product::{self, Product};
+use super::state::{Change, DOWNLOAD, Goal, RE_REFRESH, Task};
+use crate::product::Product;
 use crate::world::{Due, Reply, World};
-
-/// A change. It belongs to snapd, not to whoever asked for it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(remote = "Self")]
-pub(crate) struct Change {
-    pub(crate) id: u64,
-    pub(crate) kind: String,
-    pub(crate) summary: String,
-    pub(crate) snap: String,
-    pub(crate) tasks: Vec<Task>,
-    pub(crate) spawned: u64,
-    pub(crate) ready_at: Option<u64>,
-    pub(crate) err: String,
-    /// The step that asked for it; empty where nobody did.
-    step: String,
-    goal: Goal,
-    /// The task that is being done, or undone.
-    at: usize,
-    undoing: bool,
-    /// Somebody wants it to end and to be undone.
-    #[serde(default)]
-    aborted: bool,
-    /// How it is written down, once it is over: a world is written down again and again, and most of it are such changes.
-    #[serde(skip)]
-    written: OnceCell<Box<RawValue>>,
-}
-
-impl Serialize for Change {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if !self.ready() {
-            return Self::serialize(self, serializer);
-        }
-        let written = match self.written.get() {
-            Some(written) => written,
-            None => {
-                let text = self.text().map_err(S::Error::custom)?;
-                self.written.get_or_init(|| text)
-            }
-        };
-        written.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Change {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::deserialize(deserializer)
-    }
-}
-
-/// What a refresh goes to, and what it came from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Goal {
-    revision: u32,
-    version: String,
-    channel: String,
-    cohort: String,
-    was_revision: u32,
-    was_version: String,
-    was_channel: String,
-    was_cohort: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Task {
-    pub(crate) id: u64,
-    pub(crate) kind: String,
-    pub(crate) summary: String,
-    pub(crate) status: String,
-    pub(crate) total: u64,
-    pub(crate) spawned: u64,
-    pub(crate) ready_at: Option<u64>,
-    takes: u64,
-    #[serde(default)]
-    began: Option<u64>,
-}
-
-impl Task {
-    /// How much of its total is done: bytes of a download, and all or nothing of anything else.
-    pub(crate) fn done(&self, now: u64) -> u64 {
-        match self.status.as_str() {
-            "Do" => 0,
-            "Doing" if self.kind == DOWNLOAD && self.takes > 0 => {
-                let spent = now - self.began.unwrap_or(now);
-                self.total * spent.min(self.takes) / self.takes
-            }
-            "Doing" if self.kind != RE_REFRESH => 0,
-            _ => self.total,
-        }
-    }
-}
 
 /// Bytes a second that a download gets.
 pub(crate) const RATE: u64 = 25_000_000;
@@ -105,37 +10,11 @@ pub(crate) const RATE: u64 = 25_000_000;
 /// How often `snap watch` looks.
 const WATCH: u64 = 100;
 
-const DOWNLOAD: &str = "download-snap";
-
 /// The task that stops the services of a snap.
 const STOP: &str = "stop-snap-services";
 
-/// The task behind a refresh that looks for a further one, for which it asks the store.
-const RE_REFRESH: &str = "check-rerefresh";
-
 /// Task kinds that stay `Done` when the rest is undone (`overlord/snapstate/snapmgr.go`).
 const NOT_UNDONE: [&str; 4] = ["prerequisites", "validate-snap", "discard-snap", RE_REFRESH];
-
-impl Change {
-    fn text(&self) -> serde_json::Result<Box<RawValue>> {
-        let mut text = Vec::new();
-        Self::serialize(self, &mut serde_json::Serializer::new(&mut text))?;
-        serde_json::from_slice(&text)
-    }
-
-    pub(crate) fn ready(&self) -> bool {
-        self.ready_at.is_some()
-    }
-
-    /// The status that snapd gives a change: the most telling one among its tasks (`overlord/state/change.go`).
-    pub(crate) fn status(&self) -> &'static str {
-        let order = [
-            "Abort", "Undoing", "Undo", "Doing", "Do", "Wait", "Error", "Undone", "Done", "Hold",
-        ];
-        let has = |status: &&&str| self.tasks.iter().any(|task| task.status == **status);
-        order.iter().find(has).unwrap_or(&"Done")
-    }
-}
 
 /// The tasks of a refresh from the store: kind, milliseconds, summary; as snapd 2.68 took on real machines with small snaps. A
 /// download takes what its size takes, and the services of a snap stop as long as they take.
@@ -180,7 +59,7 @@ fn pipeline(
             .replace("{to}", &to.to_string());
         let takes = match kind {
             DOWNLOAD => size * 1000 / RATE,
-            STOP => product::of(snap).map_or(0, Product::stops_in),
+            STOP => World::product(snap).map_or(0, Product::stops_in),
             _ => millis.parse().ok()?,
         };
         Some((kind, summary, takes))

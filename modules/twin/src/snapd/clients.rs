@@ -1,9 +1,6 @@
 //! Programs of a snap that run on a member: each keeps its snap from being refreshed, and shows in a scope of its own
 //! (`sandbox/cgroup/tracking.go`).
 
-use super::wrapped;
-use crate::product;
-use crate::programs::snap_of;
 use crate::world::{Reply, World};
 
 /// A process of a snap's program.
@@ -27,7 +24,7 @@ fn all(world: &World, member: &str) -> Vec<Client> {
         pid: 4242,
     });
     let asked = world.running(member).filter_map(|proc| {
-        let (snap, app) = snap_of(&proc.cmd)?;
+        let (snap, app) = World::snap_of(&proc.cmd)?;
         Some(Client {
             snap: snap.to_owned(),
             app: app.to_owned(),
@@ -39,7 +36,7 @@ fn all(world: &World, member: &str) -> Vec<Client> {
 
 /// The program of a snap that people use.
 fn program(snap: &str) -> &str {
-    let aliases = product::of(snap).map_or(&[][..], |product| product.aliases());
+    let aliases = World::product(snap).map_or(&[][..], |product| product.aliases());
     aliases.first().copied().unwrap_or(snap)
 }
 
@@ -71,4 +68,21 @@ pub(crate) fn find(world: &World, member: &str, args: &[&str]) -> Reply {
         format!("==> /sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice/{scope}/cgroup.procs <==\n{pid}\n")
     });
     Reply::out(files.collect::<String>())
+}
+
+/// Wrapped to a terminal's width, with what follows indented under the first word behind `error:`.
+pub(super) fn wrapped(text: &str) -> String {
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for word in text.split(' ') {
+        if line.len() + 1 + word.len() > 79 {
+            lines.push(std::mem::replace(&mut line, " ".repeat(7) + word));
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.push(line);
+    lines.join("\n")
 }
