@@ -35,6 +35,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// For how long a manager is waited for: what was asked before there is one is answered then.
 const MANAGER: Duration = Duration::from_secs(10);
 
+/// Where an OSD doesn't answer, or there are hundreds, what they report by themselves is soon as new.
+const REPORT: Duration = Duration::from_secs(3);
+
 /// What a picture is made of, as monitors have it.
 const MAPS: [&str; 7] = [
     "status", "mon dump", "mgr stat", "mds stat", "osd dump", "osd tree", "versions",
@@ -53,6 +56,13 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     args: &[&str],
 ) -> Result<(Member, T), OpError> {
     cx.ask_json(members, &command(args)).await
+}
+
+/// Has every OSD report now: otherwise each does so every 5 s (`mgr_stats_period`). It changes nothing else (`OSD.cc`, and
+/// Ceph's own tests begin with it; seen with 18.2.7: 0.5 s for three).
+fn report() -> Cmd {
+    let head = ["/snap/bin/microceph.ceph", "--connect-timeout", "3"];
+    Cmd::root(head.into_iter().chain(["tell", "osd.*", "flush_pg_stats"])).timeout(REPORT)
 }
 
 /// Gives one process of the client several questions, which it reads as lines.
@@ -289,6 +299,19 @@ impl Picture {
         problems.extend(self.down_elsewhere(member));
         problems.extend(self.dump.hindering_flags());
         problems
+    }
+
+    /// Where all OSDs are up and placement groups aren't clean, or were reported on before their OSD came up, the manager may
+    /// not know yet how they are: has them reported, for the next look. Whatever becomes of it, that look decides.
+    pub(crate) async fn have_reported(&self, cx: &Cx) {
+        let unreported = self.groups.iter().any(|(id, groups)| {
+            let since = self.dump.up_from(*id).unwrap_or(u64::MAX);
+            groups.unreported_since(since).0 > 0
+        });
+        let down = self.down_elsewhere(None);
+        if down.is_empty() && (unreported || self.status.has_unclean_groups()) {
+            let _ = cx.cmd(&self.asked, &report()).await;
+        }
     }
 
     fn aside(&self, member: &Member) -> Aside {

@@ -150,6 +150,7 @@ async fn look(
     }
     let old = stale(member, args.spared.as_ref(), &picture);
     if !old.is_empty() {
+        picture.have_reported(cx).await;
         return Err(Unmet::NotYet(old.join("; ")));
     }
     Ok(WaitOut {
@@ -187,6 +188,7 @@ pub(super) async fn whole(
     if problems.is_empty() {
         return Ok(picture);
     }
+    picture.have_reported(cx).await;
     Err(Unmet::NotYet(with_place(&picture, None, &problems)))
 }
 

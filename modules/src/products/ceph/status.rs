@@ -267,6 +267,11 @@ impl Status {
         problems
     }
 
+    /// Whether placement groups aren't clean, as far as is known.
+    pub(super) fn has_unclean_groups(&self) -> bool {
+        !self.unclean(Aside::default()).is_empty()
+    }
+
     fn unclean(&self, aside: Aside) -> Vec<String> {
         let mut problems = Vec::new();
         let pgmap = &self.pgmap;

@@ -11,8 +11,13 @@ use crate::world::{Proc, Reply, World, json};
 /// whatever becomes of them, and what fails leaves only its error (`src/ceph.in`, seen with 18.2.7).
 pub(crate) fn command(world: &mut World, proc: &Proc, args: &[&str]) -> Reply {
     let words = words(args);
-    if !words.is_empty() {
-        return one(world, proc, args, &words);
+    match words[..] {
+        [] => {}
+        // Not among commands that are read: "Can not use 'tell' in interactive mode." (seen with 18.2.7)
+        ["tell", "osd.*", "flush_pg_stats"] if seen::has_quorum(world) => {
+            return groups::flush(world);
+        }
+        _ => return one(world, proc, args, &words),
     }
     if !seen::has_quorum(world) {
         return without_quorum(world, proc, args);

@@ -4,11 +4,12 @@
 //! tells them: for some seconds after an OSD is back, placement groups are shown as they were before it went (seen with
 //! 18.2.7: clean, with reports from before, for up to 4 s).
 
+use lockstep_modules::contract::cmd::Output;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::seen;
-use crate::world::World;
+use crate::world::{Reply, World};
 
 /// `ceph pg stat`
 pub(super) fn stat(world: &World) -> Value {
@@ -20,6 +21,24 @@ pub(super) fn stat(world: &World) -> Value {
         "num_pg_by_state": states, "num_pgs": world.ceph.pgs, "num_bytes": 459_280, "total_bytes": 3_221_225_472_u64,
         "total_avail_bytes": 3_139_436_544_u64, "total_used_bytes": 81_788_928, "total_used_raw_bytes": 81_788_928,
     }})
+}
+
+/// `ceph tell osd.* flush_pg_stats`: the OSDs report now, one after the other. One that is down is an error, and one that
+/// doesn't answer is waited for (seen with 18.2.7).
+pub(super) fn flush(world: &mut World) -> Reply {
+    let (mut stdout, mut stderr) = (String::new(), String::new());
+    for (id, osd) in &world.ceph.osds {
+        if !osd.up {
+            stderr += &format!("Error ENXIO: problem getting command descriptions from osd.{id}\n");
+        } else if world.answers(&osd.host) {
+            stdout += &format!("osd.{id}: {}\n", 120_259_084_348 + world.now);
+        } else {
+            return Reply::Hang;
+        }
+    }
+    world.ceph.reported_at = world.ceph.reported_at.min(world.now);
+    let code = if stderr.is_empty() { 0 } else { 6 };
+    Reply::Exit(Output::exit(code, stdout, stderr))
 }
 
 /// Whether there is such an OSD, and it is down.
