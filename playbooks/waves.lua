@@ -19,7 +19,8 @@ waves.shipped = {
 
 -- The stages of a run with these parameters, for whoever watches it.
 function waves.stages(p)
-	local stages = p.backup ~= false and { "Backup" } or {}
+	local stages = { "Record" }
+	stages[#stages + 1] = p.backup ~= false and "Backup" or nil
 	stages[#stages + 1] = p.stage ~= false and "Downloads" or nil
 	for _, component in ipairs(flow.chosen(p)) do
 		stages[#stages + 1] = component.title
@@ -303,16 +304,27 @@ local function unfetched(status, missing)
 	return lines
 end
 
--- What runs side by side before the first member is refreshed. Returns where the backups are, by member.
-local function prepare(p, status, chain)
-	local folders, jobs = {}, {}
+-- What runs side by side before the first member is refreshed. Returns where the backups are, by member, and what must be
+-- the same at the end.
+local function prepare(p, before, chain)
+	---@type any
+	local lasting
+	local folders = {}
+	local jobs = {
+		{
+			name = "Record",
+			run = function()
+				lasting = status.lasting {}
+			end,
+		},
+	}
 	if p.backup == false then
 		log.warn "no backup is taken (backup = false)"
 	else
 		jobs[#jobs + 1] = {
 			name = "Backup",
 			run = function()
-				folders = back_up(status)
+				folders = back_up(before)
 			end,
 		}
 	end
@@ -320,8 +332,8 @@ local function prepare(p, status, chain)
 		jobs[#jobs + 1] = {
 			name = "Downloads",
 			run = function()
-				local _, missing = fetch(status, chain)
-				for _, line in ipairs(unfetched(status, missing)) do
+				local _, missing = fetch(before, chain)
+				for _, line in ipairs(unfetched(before, missing)) do
 					log.warn("not fetched ahead, so its refresh downloads it: " .. line)
 				end
 			end,
@@ -330,7 +342,7 @@ local function prepare(p, status, chain)
 	parallel(jobs, function(job)
 		job.run()
 	end)
-	return folders
+	return folders, lasting
 end
 
 -- Checks everything that speaks against continuing. The arguments of preflight.read and preflight.require.
@@ -390,8 +402,7 @@ function waves.run(given)
 		if #chain == 0 then
 			return { changed = {}, components = {}, notes = notes(before) }
 		end
-		local lasting = status.lasting {}
-		local folders = prepare(p, before, chain)
+		local folders, lasting = prepare(p, before, chain)
 		local moved, noted = {}, {}
 		evacuation.around(p, flow.component(before, "lxd"), chain, function(away)
 			for i, plan in ipairs(chain) do

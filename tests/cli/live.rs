@@ -225,6 +225,7 @@ fn the_stages_are_those_that_the_parameters_leave() {
     assert_eq!(
         of(&update),
         [
+            "Record",
             "Backup",
             "Downloads",
             "MicroCeph",
@@ -235,7 +236,7 @@ fn the_stages_are_those_that_the_parameters_leave() {
     );
     let only = ["--only", "lxd,microcloud", "--backup=false"];
     let only = [&update[..], &only].concat();
-    assert_eq!(of(&only), ["Downloads", "LXD", "MicroCloud"]);
+    assert_eq!(of(&only), ["Record", "Downloads", "LXD", "MicroCloud"]);
     let upgrade = [
         "upgrade",
         "--cluster",
@@ -243,7 +244,7 @@ fn the_stages_are_those_that_the_parameters_leave() {
         "--microovn",
         "24.03/stable",
     ];
-    assert_eq!(of(&upgrade), ["Backup", "Downloads", "MicroOVN"]);
+    assert_eq!(of(&upgrade), ["Record", "Backup", "Downloads", "MicroOVN"]);
 }
 
 /// The beginning of a run that runs a program on each of two members, of which one talks while the other is silent.

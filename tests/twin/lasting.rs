@@ -14,7 +14,7 @@ fn what_must_last_is_read_first_and_compared_at_the_end() {
     let mut bench = Bench::update(3);
     bench.run().done();
     let steps = bench.history().steps;
-    let lasting = &steps["status.lasting#1"];
+    let lasting = &steps["Record/status.lasting#1"];
     let refreshes = steps.values().filter(|step| step.op == "snap.refresh");
     let first = refreshes.filter_map(|step| step.began).min().unwrap();
     assert!(lasting.ended.unwrap() <= first);
