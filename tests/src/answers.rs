@@ -14,6 +14,13 @@ use serde_json::{Value, json};
 
 use crate::{Bench, Ended};
 
+/// Whether an op is a gate, by the last word of its name.
+#[must_use]
+pub fn is_gate(op: &str) -> bool {
+    let verb = op.rsplit('.').next().unwrap_or(op);
+    ["finish", "wait", "require", "verify", "spare", "unharmed"].contains(&verb)
+}
+
 /// The arguments that an op requires, as they make sense on a cluster.
 fn required(op: &OpDef) -> Value {
     let mut args = sample(&op.args);

@@ -7,7 +7,7 @@ use lockstep::engine::Finish;
 use lockstep_modules::contract::cmd::{Cmd, Output};
 use lockstep_modules::contract::op::Effect;
 use lockstep_modules::contract::schema::sample;
-use lockstep_tests::answers::ops_of_members;
+use lockstep_tests::answers::{is_gate, ops_of_members};
 use lockstep_tests::{Bench, Ended};
 use lockstep_twin::World;
 use serde_json::{Value, json};
@@ -18,9 +18,6 @@ struct Called {
     args: Value,
     world: World,
 }
-
-/// Gates by the last word of their op, as the runner knows them.
-const GATES: [&str; 5] = ["wait", "require", "verify", "spare", "unharmed"];
 
 /// What has to be there before an op is called, and its arguments: made of what that returned.
 fn before(op: &str) -> (&'static str, fn(&Value) -> Value) {
@@ -108,7 +105,7 @@ impl Called {
 
     /// Whether a result says that all is well.
     fn is_well(&self, result: &Value) -> bool {
-        let gate = GATES.contains(&self.op.rsplit('.').next().unwrap());
+        let gate = is_gate(&self.op);
         gate || ["ok", "healthy"]
             .iter()
             .any(|name| result[*name] == json!(true))
@@ -217,7 +214,7 @@ fn nothing_is_taken_for_well_whatever_a_program_says() {
     let (mut cases, mut opened) = (0, Vec::new());
     for (called, (result, played)) in called.iter().zip(&healthy) {
         let well = result.as_ref().is_some_and(|result| called.is_well(result));
-        let gate = GATES.contains(&called.op.rsplit('.').next().unwrap());
+        let gate = is_gate(&called.op);
         assert!(
             well || !gate,
             "{} {} doesn't open where all is well",

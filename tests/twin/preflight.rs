@@ -119,8 +119,36 @@ fn every_check_says_what_is_wrong_and_what_to_do() {
             true,
             |_| {},
         )),
+        update(|w| w.track("micro02", "microcloud", "3/stable")),
+        update(|w| disturb(w, "cohort-apart:microcloud,micro02")),
+        update(|w| disturb(w, "running-app:lxd,micro02")),
+        refused(bench(
+            "upgrade",
+            &json!({"to": "3", "skip": ["microovn"]}),
+            true,
+            |w| {
+                by_hand(w, "micro02", &["/usr/bin/snap", "refresh", "microovn"]);
+                w.advance(w.now + 60_000);
+            },
+        )),
     ];
-    insta::assert_snapshot!(reported.join("\n---\n"));
+    let reported = reported.join("\n---\n");
+    for check in CHECKS {
+        let begins = format!("{}: ", check.name);
+        let mut lines = reported.lines().map(str::trim_start);
+        assert!(
+            lines.any(|line| line.starts_with(&begins)),
+            "nothing here fails the check {}",
+            check.name
+        );
+    }
+    insta::assert_snapshot!(reported);
+}
+
+/// A fault that is there from now on.
+fn disturb(world: &mut World, fault: &str) {
+    world.inject(fault.parse().unwrap()).unwrap();
+    world.advance(world.now + 1000);
 }
 
 #[test]
