@@ -13,7 +13,7 @@ mod path;
 mod products;
 pub mod tables;
 mod verdict;
-mod version;
+pub(crate) mod version;
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,9 @@
 //! Programs that answer with something else than they should, or not at all: what is read of them is then not known.
 
-mod state;
+pub(crate) mod state;
 
 use lockstep_modules::contract::cmd::Output;
 pub use state::Broken;
-pub(crate) use state::{Answers, Programs};
 
 use crate::world::{Proc, Reply, World};
 

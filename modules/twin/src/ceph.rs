@@ -12,8 +12,8 @@ mod mutes;
 mod osds;
 mod placement;
 mod seen;
-mod severity;
-mod state;
+pub(crate) mod severity;
+pub(crate) mod state;
 #[cfg(test)]
 mod tests;
 mod watch;

@@ -1,6 +1,6 @@
 //! A few files of a member, and the programs that touch them: as GNU coreutils 9 behave and speak with `LC_ALL=C`.
 
-mod state;
+pub(crate) mod state;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,6 @@ use lockstep_modules::contract::cmd::Output;
 use lockstep_modules::ops::lock;
 use sha2::{Digest, Sha256};
 
-pub(crate) use state::Files;
 pub use state::Node;
 
 use crate::world::{Proc, Reply, World};

@@ -1,6 +1,6 @@
 //! What a machine has of its own: its snapd, its kernel, its room, its clock; and the programs that tell of them.
 
-mod state;
+pub(crate) mod state;
 
 pub(crate) use state::{Client, Host};
 

@@ -9,13 +9,13 @@ mod members;
 mod operation;
 #[cfg(test)]
 mod samples;
-mod state;
+pub(crate) mod state;
 
 pub(crate) use client::{lxc, lxd};
 use members::{HEARTBEAT, RESTART, down, offline};
 pub(crate) use members::{serves, state};
 pub use state::Instance;
-pub(crate) use state::{Bucket, Daemon, Event, Kind, Lxd, Node, Pool, StoragePool};
+pub(crate) use state::{Bucket, Daemon, Event, Kind, Node, Pool, StoragePool};
 
 use crate::dialects::Trait;
 use crate::product::Product;

@@ -1,6 +1,6 @@
 //! A machine: its power, its link, and what losing them does to what runs on it.
 
-mod state;
+pub(crate) mod state;
 
 pub(crate) use state::Event;
 pub(crate) use state::Machine;

@@ -5,7 +5,7 @@
 //! when it is told of a change, or after 30 s.
 
 pub(crate) mod overview;
-mod state;
+pub(crate) mod state;
 
 use jiff::Timestamp;
 use serde::Serialize;

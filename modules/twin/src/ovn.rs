@@ -5,7 +5,7 @@ mod certificates;
 mod faults;
 mod placement;
 mod schema;
-mod state;
+pub(crate) mod state;
 #[cfg(test)]
 mod tests;
 mod watch;

@@ -17,14 +17,14 @@
 //!
 //! The twin's parts report the breaking of theirs.
 
-mod state;
+pub(crate) mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_modules::contract::cmd::Cmd;
 use lockstep_modules::contract::component::Component;
+pub(crate) use state::Look;
 pub(crate) use state::Violation;
-pub(crate) use state::{Look, Rules};
 
 use crate::files::Node;
 use crate::machine::Machine;

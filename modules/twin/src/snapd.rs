@@ -7,7 +7,7 @@ mod faults;
 mod file;
 #[cfg(test)]
 mod samples;
-mod state;
+pub(crate) mod state;
 
 use lockstep_modules::contract::cmd::Output;
 

@@ -10,17 +10,17 @@ use lockstep_modules::contract::cmd::{Cmd, End, Output};
 use lockstep_modules::contract::reach::Facts;
 use serde::{Deserialize, Serialize};
 
-use crate::broken::{Answers, Programs};
-use crate::ceph::{Ceph, Event as CephEvent};
+use crate::broken::state::{Answers, Programs};
+use crate::ceph::state::{Ceph, Event as CephEvent};
 use crate::faults::{Event as FaultEvent, Faults};
-use crate::files::Files;
-use crate::host::{Client, Host};
-use crate::lxd::{Event as LxdEvent, Lxd};
-use crate::machine::{Event as MachineEvent, Machine};
-use crate::microcluster::Micro;
-use crate::ovn::{Event as OvnEvent, Ovn};
-use crate::rules::{Look, Rules};
-use crate::snapd::Installed;
+use crate::files::state::Files;
+use crate::host::state::{Client, Host};
+use crate::lxd::state::{Event as LxdEvent, Lxd};
+use crate::machine::state::{Event as MachineEvent, Machine};
+use crate::microcluster::state::Micro;
+use crate::ovn::state::{Event as OvnEvent, Ovn};
+use crate::rules::state::{Look, Rules};
+use crate::snapd::state::Installed;
 use crate::store::Store;
 
 /// A simulated cluster. Times are milliseconds since [`World::epoch`].

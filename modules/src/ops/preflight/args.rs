@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::tables::{Hazard, Path, Set, Together, Track};
+use super::tables::rows::{Hazard, Path, Set, Together, Track};
 use crate::contract::component::Component;
 use crate::contract::schema::Channel;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 
-use super::tables::Hazard;
+use super::tables::rows::Hazard;
 use super::version::Version;
 use crate::contract::cx::Cx;
 use crate::contract::error::OpError;

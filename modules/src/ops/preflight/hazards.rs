@@ -6,8 +6,7 @@ use super::checks::{Found, Seen};
 use super::facts::Facts;
 use super::host::Host;
 use super::moves::track;
-use super::tables::Hazard;
-use super::tables::{self, Range, Together};
+use super::tables::rows::{self, Hazard, Range, Together};
 use super::version::Version;
 use crate::contract::component::Component;
 use crate::contract::schema::Member;
@@ -153,7 +152,7 @@ impl Seen<'_> {
     /// The version that a revision brings. Where its own tells nothing, its track may have a version.
     fn brings(&self, component: Component, channel: &str, text: &str) -> Result<Version, String> {
         let mut tracks = self.args.tracks.iter();
-        let named = |t: &&tables::Track| t.component == component && t.name == track(channel);
+        let named = |t: &&rows::Track| t.component == component && t.name == track(channel);
         Version::parse(text)
             .or_else(|| Some(tracks.find(named)?.version.clone()))
             .ok_or_else(|| format!("{channel} has {text:?}, which has no version"))
@@ -215,7 +214,7 @@ impl Seen<'_> {
             Met::Yes(evidence) if !met.is_empty() => {
                 parts.push(met.to_string());
                 parts.extend(evidence);
-                let known = hazard.known.filter(|k| *k != tables::Known::Documented);
+                let known = hazard.known.filter(|k| *k != rows::Known::Documented);
                 parts.extend(known.map(|k| k.word().to_owned()));
                 found.against.push(parts.join("; "));
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::checks::{Found, Seen};
 use super::moves::track;
-use super::tables::{self, Path};
+use super::tables::rows::{self, Path};
 use super::version::Version;
 use crate::contract::component::Component;
 use crate::ops::status::ComponentStatus;
@@ -193,8 +193,8 @@ impl Seen<'_> {
     }
 
     /// The set that all components are to be moved to, if it is one.
-    fn target_set(&self) -> Option<&tables::Set> {
-        let is_target = |set: &&tables::Set| {
+    fn target_set(&self) -> Option<&rows::Set> {
+        let is_target = |set: &&rows::Set| {
             let mut all = Component::ALL.iter();
             all.all(|c| self.args.channels.get(c.snap()) == Some(set.channel(*c)))
         };
@@ -222,7 +222,7 @@ impl Seen<'_> {
         })?;
         let left = Component::ALL.into_iter().filter(|c| !self.args.chosen(*c));
         let skip: String = left.map(|c| format!(" --skip {c}")).collect();
-        let command = |set: &tables::Set| format!("lockstep upgrade --to {}{skip}", set.name);
+        let command = |set: &rows::Set| format!("lockstep upgrade --to {}{skip}", set.name);
         Some(in_runs(&[command(between), command(target)]))
     }
 }

@@ -1,7 +1,7 @@
 //! The tables that upgrades are judged by: which tracks follow which, and what is known to go wrong. They are files beside
 //! the playbooks, so that a site can have its own.
 
-mod rows;
+pub(crate) mod rows;
 mod rules;
 
 use serde_json::Value;
@@ -9,7 +9,6 @@ use serde_json::Value;
 use crate::contract::near;
 
 pub use rows::Set;
-pub(crate) use rows::{Hazard, Known, Path, Range, Together, Track};
 
 /// The tables, by the stem of their file.
 const TABLES: [&str; 2] = ["compatibility", "hazards"];

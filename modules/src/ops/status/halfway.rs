@@ -13,7 +13,7 @@ use crate::contract::cx::Unmet;
 use crate::contract::error::{Kind, OpError};
 use crate::contract::schema::Member;
 use crate::ops::lxd;
-use crate::ops::preflight::Version;
+use crate::ops::preflight::version::Version;
 use crate::ops::snap::Installed;
 use crate::products::microcluster::{self, Row, State, Views};
 use crate::products::snapd::{Presence, Revision};

@@ -3,7 +3,7 @@
 use lockstep_modules::contract::near::hint;
 
 use super::{Arg, Event, Fault, Trouble, When};
-use crate::ceph::Severity;
+use crate::ceph::severity::Severity;
 use crate::product::Product;
 use crate::snapd;
 use crate::world::{Due, World};

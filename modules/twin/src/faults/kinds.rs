@@ -2,7 +2,7 @@
 
 use lockstep_modules::contract::near::hint;
 
-use crate::ceph::Severity;
+use crate::ceph::severity::Severity;
 
 /// A kind of fault, as it is written and explained.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::snapd::Snapd;
+use crate::snapd::state::Snapd;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {

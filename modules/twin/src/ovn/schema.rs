@@ -2,7 +2,7 @@
 
 use super::state::Event;
 use crate::dialects::Trait;
-use crate::microcluster::Daemon;
+use crate::microcluster::state::{Daemon, Row};
 use crate::world::{Due, World};
 
 /// From the moment when all members expect the new schema to its being there, in milliseconds.
@@ -13,9 +13,7 @@ const LOOK: u64 = 2000;
 /// The schemas that all members' releases expect, if they agree and all can be asked.
 fn common_expectation(world: &World) -> Option<(String, String)> {
     let micro = world.micro.get("microovn")?;
-    let ready = |(name, row): (&String, &crate::microcluster::Row)| {
-        row.daemon == Daemon::Ready && world.answers(name)
-    };
+    let ready = |(name, row): (&String, &Row)| row.daemon == Daemon::Ready && world.answers(name);
     if !micro.rows.iter().all(ready) {
         return None;
     }
