@@ -11,6 +11,7 @@ pub mod cx;
 pub mod error;
 pub mod near;
 pub mod op;
+pub mod path;
 pub mod reach;
 pub mod run;
 pub mod schema;

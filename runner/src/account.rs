@@ -20,8 +20,8 @@ use serde_json::Value;
 pub(crate) use crate::event::Change;
 use crate::event::Outcome;
 use crate::journal::ClusterRef;
-use crate::path::StepPath;
 use crate::window::{self, Window};
+use lockstep_modules::contract::path::StepPath;
 
 pub(crate) use events::{EventLog, Line};
 pub(crate) use fold::ended;

@@ -5,7 +5,7 @@ use lockstep_modules::contract::schema::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 
 /// One call of an op, with its place in the run.
 #[derive(Clone, Debug, PartialEq)]

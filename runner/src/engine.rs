@@ -33,10 +33,10 @@ use crate::call::Call;
 use crate::event::{Change, Event, Interruption, StepInfo};
 use crate::failure::Failure;
 use crate::journal::{By, Choice, Head, Journal, JournalError, Record, Suspended};
-use crate::path::StepPath;
 use crate::script::{Demand, Script};
 use attempt::{Attempt, Verdict};
 use host::{RunHost, Wait, Witness};
+use lockstep_modules::contract::path::StepPath;
 
 pub(crate) use approved::{Approved, Planned};
 pub use divergence::Divergence;

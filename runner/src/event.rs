@@ -20,8 +20,8 @@ use crate::bounds::{OUTPUT, TEXT, shorten};
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::journal::By;
-use crate::path::StepPath;
 use crate::secret::Secrets;
+use lockstep_modules::contract::path::StepPath;
 
 /// The version of the stream. A new field or event doesn't change it: readers leave out what they don't know. It changes
 /// when a word comes to mean something else, or goes.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::call::Call;
-use crate::path::StepPath;
 use crate::source::Source;
+use lockstep_modules::contract::path::StepPath;
 
 /// Where in the evidence of a failure stands what a run left on that has ended otherwise well: what is typed to switch it
 /// off, by what it is.

@@ -33,9 +33,9 @@ pub use words::{ClusterRef, Suspended};
 
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::path::StepPath;
 use crate::programs::Captured;
 use crate::store::StoreError;
+use lockstep_modules::contract::path::StepPath;
 
 /// The version of the format. Format 2 has no sittings, and in 3 a run stops for a reason in words; both are read as well. A
 /// journal of any other is refused.

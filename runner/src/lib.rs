@@ -19,7 +19,6 @@ pub mod generate;
 pub mod journal;
 mod metrics;
 mod notify;
-pub mod path;
 pub mod plan;
 mod private;
 pub mod programs;

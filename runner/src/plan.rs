@@ -26,10 +26,10 @@ use crate::event::{Event, Heard, Stamped};
 use crate::failure::Failure;
 use crate::foreseen::{self, Foreseen};
 use crate::journal::Record;
-use crate::path::{StepPath, or_empty};
 use crate::programs;
 use crate::script::UNKNOWN;
 use crate::trial::{Ended, Piece, Trial};
+use lockstep_modules::contract::path::{StepPath, or_empty};
 
 pub(crate) use file::{KEPT, PlanError};
 

@@ -33,10 +33,10 @@ pub use playbook::{API, Param, ParamKind, Playbook};
 
 use crate::call::{Call, Options};
 use crate::failure::Failure;
-use crate::path::StepPath;
 pub use crate::source::{Source, Sources};
 pub(crate) use convert::UNKNOWN;
 use convert::{ToLua, to_json};
+use lockstep_modules::contract::path::StepPath;
 use raised::{cut, read_failure};
 pub(crate) use sandbox::is_of_lua;
 use shared::{BUDGET, Shared, StrandState};

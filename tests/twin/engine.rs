@@ -6,7 +6,7 @@ use std::time::Duration;
 use lockstep::engine::{Answer, Decisions, Finish};
 use lockstep::event::Event;
 use lockstep::journal::{By, Choice, Crash, Record};
-use lockstep::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 use lockstep_tests::{Bench, Ended};
 use serde_json::json;
 

@@ -10,6 +10,7 @@ use lockstep_modules::contract::cluster::{Cluster, MemberConfig, SshConfig};
 use lockstep_modules::contract::cx::{Cx, Host, Note};
 use lockstep_modules::contract::error::OpError;
 use lockstep_modules::contract::op::Registry;
+use lockstep_modules::contract::path::StepPath;
 use lockstep_modules::contract::reach::Transport;
 use lockstep_modules::contract::run::{Run, Sitting};
 use lockstep_modules::contract::schema::Span;
@@ -55,7 +56,7 @@ impl Host for Controller {
         self.run.began
     }
 
-    fn witness<'a>(&'a self, _: &'a str, _: Value) -> LocalBoxFuture<'a, Result<(), OpError>> {
+    fn witness<'a>(&'a self, _: &'a StepPath, _: Value) -> LocalBoxFuture<'a, Result<(), OpError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -63,7 +64,7 @@ impl Host for Controller {
         Box::pin(std::future::ready(None))
     }
 
-    fn note(&self, _: &str, _: Note<'_>) {}
+    fn note(&self, _: &StepPath, _: Note<'_>) {}
 }
 
 impl Controller {

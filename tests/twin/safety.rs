@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use lockstep::engine::{Decisions, Finish};
 use lockstep::journal::{Crash, Phase};
-use lockstep::path::StepPath;
 use lockstep_modules::contract::error::Kind;
+use lockstep_modules::contract::path::StepPath;
 use lockstep_tests::{Bench, Ended};
 use lockstep_twin::{Node, Scenario};
 use serde_json::json;

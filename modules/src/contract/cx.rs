@@ -20,6 +20,7 @@ use crate::contract::claim;
 use crate::contract::cluster::Cluster;
 use crate::contract::cmd::{Cmd, Guard, Output};
 use crate::contract::error::{Kind, OpError};
+use crate::contract::path::StepPath;
 use crate::contract::reach::{ContactError, Facts, Transport, Turn};
 use crate::contract::run::Run;
 use crate::contract::schema::{Member, Span};
@@ -35,12 +36,15 @@ pub trait Host {
     /// The time, which is virtual against the twin.
     fn now(&self) -> Timestamp;
     /// Makes `data` durable under the step `path` before it resolves.
-    fn witness<'a>(&'a self, path: &'a str, data: Value)
-    -> LocalBoxFuture<'a, Result<(), OpError>>;
+    fn witness<'a>(
+        &'a self,
+        path: &'a StepPath,
+        data: Value,
+    ) -> LocalBoxFuture<'a, Result<(), OpError>>;
     /// Asks the operator. None where nobody is there to be asked.
     fn ask<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Option<bool>>;
     /// Tells whoever watches. Bears no correctness.
-    fn note(&self, path: &str, note: Note<'_>);
+    fn note(&self, path: &StepPath, note: Note<'_>);
 }
 
 /// How much a line of the log matters.
@@ -151,7 +155,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// The context of one attempt of one step.
 pub struct Cx {
     host: Rc<dyn Host>,
-    path: String,
+    path: StepPath,
     timeout: Span,
     deadline: Instant,
     left: RefCell<Vec<Value>>,
@@ -171,7 +175,7 @@ impl Cx {
     /// A context for the step `path`, which has until `timeout` from now. `left` are the witnesses of earlier attempts.
     pub fn new(
         host: Rc<dyn Host>,
-        path: impl Into<String>,
+        path: impl Into<StepPath>,
         timeout: Span,
         left: Vec<Value>,
     ) -> Self {
@@ -216,7 +220,7 @@ impl Cx {
 
     /// The step's path, for example `MicroCeph/micro2/snap.refresh#1`.
     #[must_use]
-    pub fn path(&self) -> &str {
+    pub fn path(&self) -> &StepPath {
         &self.path
     }
 
@@ -430,7 +434,7 @@ impl Cx {
 
     fn own(&self, cmd: &Cmd, guard: Option<&Guard>) -> Cmd {
         Cmd {
-            step: self.path.clone(),
+            step: self.path.to_string(),
             guard: guard.cloned(),
             ..cmd.clone()
         }

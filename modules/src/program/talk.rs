@@ -65,7 +65,7 @@ impl<'a> Talk<'a> {
             op: self.name,
             args: filled(&self.op.args, args),
             run: &self.cx.run().id,
-            step: self.cx.path(),
+            step: self.cx.path().as_str(),
             members: self.cx.members(),
             machines: cluster.machines.iter().map(|m| m.name.as_str()).collect(),
             seconds: left.as_secs(),

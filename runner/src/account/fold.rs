@@ -17,8 +17,8 @@ use crate::failure::Failure;
 use crate::journal::{
     By, Choice, ClusterRef, Head, History, JournalError, Record, Suspended, readable,
 };
-use crate::path::StepPath;
 use crate::window;
+use lockstep_modules::contract::path::StepPath;
 
 impl Account {
     /// What is known of the run of this name: from the texts of its journal and its events, or why there is none, and

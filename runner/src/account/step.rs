@@ -12,7 +12,7 @@ use super::between;
 use crate::event::{CommandEnd, OUT, Transcript};
 use crate::failure::Failure;
 use crate::journal::By;
-use crate::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 
 /// A step, with all that is known of it.
 #[derive(Clone, Debug, Serialize)]

@@ -10,7 +10,7 @@ use super::{State, span};
 use crate::event::Interruption;
 use crate::failure::Failure;
 use crate::journal::Choice;
-use crate::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 
 /// Something that happened to the run as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::case::Case;
 use crate::failure::Failure;
-use crate::path::{StepPath, or_empty};
+use lockstep_modules::contract::path::{StepPath, or_empty};
 
 /// Something that is wrong, where it comes from, and what shows it.
 #[derive(Clone, Debug, PartialEq, Serialize)]

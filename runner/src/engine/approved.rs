@@ -6,7 +6,7 @@ use lockstep_modules::contract::op::Effect;
 use serde_json::Value;
 
 use crate::call::Call;
-use crate::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 
 /// A step that a run may take.
 #[derive(Clone, Debug)]

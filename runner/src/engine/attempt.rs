@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use super::host::RunHost;
 use crate::bounds;
 use crate::journal::By;
-use crate::path::StepPath;
 use crate::secret::Secrets;
+use lockstep_modules::contract::path::StepPath;
 
 /// How long an op may run past its own deadline before it is cut off.
 const GRACE: Duration = Duration::from_secs(120);
@@ -115,7 +115,7 @@ impl Attempt {
             let began = Instant::now();
             let cx = Cx::new(
                 Rc::clone(&self.host) as Rc<dyn Host>,
-                self.path.as_str(),
+                self.path.clone(),
                 self.timeout,
                 left,
             );
@@ -172,7 +172,7 @@ impl Attempt {
         }
         let cx = Rc::new(Cx::new(
             Rc::clone(&self.host) as Rc<dyn Host>,
-            self.path.as_str(),
+            self.path.clone(),
             self.timeout,
             left,
         ));
@@ -256,7 +256,7 @@ impl<'a> Away<'a> {
             member: &member,
             reason: &error.message,
         };
-        self.attempt.host.note(self.attempt.path.as_str(), note);
+        self.attempt.host.note(&self.attempt.path, note);
         self.member.clone_from(&error.member);
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::call::{Call, canonical};
 use crate::journal::{History, Step};
-use crate::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 
 /// Where the playbook and the journal part.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

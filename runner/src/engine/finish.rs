@@ -6,7 +6,7 @@ use super::divergence::Divergence;
 use crate::event::{Event, Outcome};
 use crate::failure::Failure;
 use crate::journal::{JournalError, Suspended};
-use crate::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 
 /// How a run ended, or paused.
 #[derive(Debug)]

@@ -21,8 +21,8 @@ use super::tools::{Answer, Asker, Tools};
 use crate::bounds;
 use crate::clock::Clock;
 use crate::event::{CommandEnd, Event, Events};
-use crate::path::StepPath;
 use crate::secret::Secrets;
+use lockstep_modules::contract::path::StepPath;
 
 /// Something that must be on disk before the op that left it continues.
 pub(super) struct Witness {
@@ -105,7 +105,7 @@ impl Host for RunHost {
 
     fn witness<'a>(
         &'a self,
-        path: &'a str,
+        path: &'a StepPath,
         data: Value,
     ) -> LocalBoxFuture<'a, Result<(), OpError>> {
         Box::pin(async move {
@@ -116,7 +116,7 @@ impl Host for RunHost {
                 return Err(bounds::overflow(why, None));
             }
             let witness = Witness {
-                path: path.into(),
+                path: path.clone(),
                 data,
                 written,
             };
@@ -135,9 +135,9 @@ impl Host for RunHost {
         })
     }
 
-    fn note(&self, path: &str, note: Note<'_>) {
+    fn note(&self, path: &StepPath, note: Note<'_>) {
         if let Note::Waits(until) = note {
-            let path = path.into();
+            let path = path.clone();
             // Where nobody hears it the run is over.
             let _ = self.waits.send(Wait { path, until });
             return;
@@ -145,7 +145,7 @@ impl Host for RunHost {
         if !self.events.follows_steps() && !matches!(note, Note::Log { .. }) {
             return;
         }
-        let path = StepPath::from(path);
+        let path = path.clone();
         self.events.emit(match note {
             Note::Waits(_) => return,
             Note::Printed { member, lines } => match self.secrets.last_line(lines) {

@@ -18,8 +18,8 @@ use super::{Begin, Decisions, Engine, EngineError, Finish, Resume};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::journal::{By, Choice, History, Phase, Record, Step, Suspended};
-use crate::path::StepPath;
 use crate::script::Demand;
+use lockstep_modules::contract::path::StepPath;
 
 /// The op that shows what the cluster is like. A resumed run looks with it before it does anything.
 const LOOK: &str = "status.read";
@@ -42,8 +42,8 @@ fn no_answer(members: &[&str]) -> String {
 }
 
 /// Whether a fact is about a member. The lock is kept on each of them.
-fn is_about(key: &str, member: &str) -> bool {
-    key.split('/').any(|part| part == member)
+fn is_about(key: &str, name: &str) -> bool {
+    key.split('/').any(|part| part == name)
 }
 
 impl Engine {

@@ -7,7 +7,7 @@ use lockstep_modules::contract::run::{Run, Sitting};
 use serde_json::Value;
 
 use crate::journal::{Head, History};
-use crate::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 
 /// From where a run starts.
 pub enum Start {

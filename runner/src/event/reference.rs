@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Change, CommandEnd, Event, Interruption, Outcome, Stamped, StepInfo, VERSION};
 use crate::failure::Failure;
 use crate::journal::By;
-use crate::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 
 const HEAD: &str = "\
 <!-- Made from `runner/src/event.rs`: edit that, and run cargo generate. -->

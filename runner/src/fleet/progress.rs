@@ -15,9 +15,9 @@ use super::look::{standing_of, why};
 use super::rings::{Entry, Rollout};
 use crate::failure::Failure;
 use crate::journal::{History, Phase, Step, Suspended};
-use crate::path::StepPath;
 use crate::runs::standing::standing;
 use crate::runs::{Runs, RunsError};
+use lockstep_modules::contract::path::StepPath;
 
 /// A rollout as it stands.
 #[derive(Clone, Debug, Serialize)]

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{By, Choice, Head, JournalError, Record, Suspended};
 use crate::failure::Failure;
-use crate::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 
 /// How far a step is.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 
 /// Which cluster a run is about. On disk a text, as it was named: a file's path, `twin:4`, `twin, NAME` of a rehearsal, or
 /// `fleet:FILE` of a rollout.

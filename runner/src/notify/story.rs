@@ -17,7 +17,7 @@ use crate::config::Topic;
 use crate::failure::Failure;
 use crate::fleet::Rollout;
 use crate::journal::{Head, Record, Suspended};
-use crate::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 
 /// Something that happened in a run and is told.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::excerpt::Ink;
 use super::harmless::one_line;
 use crate::event::{Event, Interruption, Stamped, StepInfo};
-use crate::path::StepPath;
 use crate::window::{self, Window};
+use lockstep_modules::contract::path::StepPath;
 
 /// The columns of a terminal that doesn't tell its size.
 pub(crate) const WIDTH: usize = 100;

@@ -12,7 +12,7 @@ use super::excerpt::Ink;
 use super::harmless::{harmless, lines};
 use crate::event::{Event, Interruption, Reporter, Stamped, StepInfo};
 use crate::journal::By;
-use crate::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 
 /// How often a step that waits says what it waits for, in seconds.
 const PATIENCE: i64 = 10;

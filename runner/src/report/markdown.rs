@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::date;
 use super::harmless::harmless;
 use crate::account::{Account, Progress, What, span};
-use crate::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 
 /// The report of a run. `suggestions` are what can be typed, where it waits for somebody.
 pub(crate) fn ticket(account: &Account, suggestions: Option<&str>) -> String {

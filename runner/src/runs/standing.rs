@@ -4,7 +4,7 @@ use lockstep_modules::contract::error::Kind;
 use lockstep_modules::contract::standing::Standing;
 
 use crate::journal::{History, Phase};
-use crate::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 
 /// Where a run stands. `running`: a process has it.
 pub(crate) fn standing(history: &History, running: bool) -> Standing {

@@ -57,7 +57,7 @@ impl Host for Talker {
         Timestamp::UNIX_EPOCH
     }
 
-    fn witness<'a>(&'a self, _: &'a str, _: Value) -> LocalBoxFuture<'a, Result<(), OpError>> {
+    fn witness<'a>(&'a self, _: &'a StepPath, _: Value) -> LocalBoxFuture<'a, Result<(), OpError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -65,7 +65,7 @@ impl Host for Talker {
         Box::pin(std::future::ready(None))
     }
 
-    fn note(&self, _: &str, note: Note<'_>) {
+    fn note(&self, _: &StepPath, note: Note<'_>) {
         if let Note::Printed { lines, .. } = note {
             let after = self.began.elapsed().as_millis();
             self.reported.borrow_mut().push((after, lines.to_owned()));

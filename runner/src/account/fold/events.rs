@@ -10,7 +10,7 @@ use crate::account::{Command, Output, Progress, Session, What, between};
 use crate::event::{Change, CommandEnd, Event, Stamped};
 use crate::failure::Failure;
 use crate::journal::By;
-use crate::path::StepPath;
+use lockstep_modules::contract::path::StepPath;
 
 impl Fold {
     pub(super) fn event(&mut self, Stamped { at, event, .. }: Stamped) {

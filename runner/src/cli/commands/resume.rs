@@ -21,12 +21,12 @@ use crate::cli::{modules, params, print, target};
 use crate::config::Config;
 use crate::engine::{Decisions, EngineError, Finish, Held};
 use crate::journal::{ClusterRef, History, Step};
-use crate::path::StepPath;
 use crate::programs::Captured;
 use crate::report::harmless;
 use crate::report::hold::{self, Suggestion, assumed};
 use crate::secret::Secrets;
 use crate::session::{Choices, Played, SessionError, TakenUp};
+use lockstep_modules::contract::path::StepPath;
 
 /// How a run is continued.
 #[derive(Args, Default)]

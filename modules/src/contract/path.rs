@@ -15,7 +15,8 @@ pub struct StepPath(Arc<str>);
 
 impl StepPath {
     /// The path of the `count`th step with this op in this scope. Labels have neither `/` nor `#`.
-    pub(crate) fn new(scope: &[String], op: &str, count: u32) -> Self {
+    #[must_use]
+    pub fn new(scope: &[String], op: &str, count: u32) -> Self {
         let mut parts: Vec<&str> = scope.iter().map(String::as_str).collect();
         parts.push(op);
         Self(format!("{}#{count}", parts.join("/")).into())
@@ -28,7 +29,8 @@ impl StepPath {
     }
 
     /// The outermost label, if the step stands in any.
-    pub(crate) fn stage(&self) -> Option<&str> {
+    #[must_use]
+    pub fn stage(&self) -> Option<&str> {
         self.0.split_once('/').map(|(stage, _)| stage)
     }
 
@@ -106,21 +108,24 @@ impl PartialEq<&str> for StepPath {
 }
 
 /// Perhaps a step's path: on the wire the empty text stands for none.
-pub(crate) mod or_empty {
+pub mod or_empty {
     use serde::{Deserialize, Deserializer, Serializer};
 
     use super::StepPath;
 
-    pub(crate) fn serialize<S: Serializer>(
-        path: &Option<StepPath>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
+    /// As text.
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn serialize<S: Serializer>(path: &Option<StepPath>, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(path.as_ref().map_or("", StepPath::as_str))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<StepPath>, D::Error> {
+    /// From text.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<StepPath>, D::Error> {
         let text = String::deserialize(from)?;
         Ok((!text.is_empty()).then(|| text.into()))
     }
