@@ -118,7 +118,7 @@ function microceph.noout(args) end
 ---
 --- All monitors in quorum, a manager, all OSDs up and in, all placement groups clean, no code that speaks against it. With a member: its services run, its OSDs are all there, its daemons run what its snap has, and its MicroCeph daemon is online, or waits for the members that don't have the release yet.
 ---
---- With `spared`, nothing counts that may be older than the refresh: the member's OSDs have come up since, its monitor was in an election since, and each placement group of its OSDs was reported on since they came up.
+--- With `spared`, nothing counts that may be older than the refresh: the member's OSDs have come up since, its monitor was in an election since, and each placement group of its OSDs was reported on since they came up. Where only such reports are missing, all OSDs are told to report now (`flush_pg_stats`), which changes nothing else.
 ---@param args microceph.wait.Args
 ---@return microceph.wait.Result
 function microceph.wait(args) end

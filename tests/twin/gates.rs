@@ -290,7 +290,7 @@ fn placement_groups_are_believed_once_they_were_reported_on() {
     bench.fault("crash:microceph,micro02@7s");
     bench.run().done();
     let old = |event: &&lockstep::event::Stamped| matches!(&event.event, Event::Progress { text, .. } if text.contains("have not been reported since it came up"));
-    // The OSDs are told to report at the first look that finds it so, instead of waited for.
+    // The OSDs are told to report at the first look that finds it so, instead of being waited for.
     assert_eq!(bench.events.iter().filter(old).count(), 1);
 }
 

@@ -35,7 +35,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// For how long a manager is waited for: what was asked before there is one is answered then.
 const MANAGER: Duration = Duration::from_secs(10);
 
-/// Where an OSD doesn't answer, or there are hundreds, what they report by themselves is soon as new.
+/// Longer isn't waited for an OSD that doesn't answer, or for hundreds of them: their own reports come as soon.
 const REPORT: Duration = Duration::from_secs(3);
 
 /// What a picture is made of, as monitors have it.
@@ -304,14 +304,20 @@ impl Picture {
     /// Where all OSDs are up and placement groups aren't clean, or were reported on before their OSD came up, the manager may
     /// not know yet how they are: has them reported, for the next look. Whatever becomes of it, that look decides.
     pub(crate) async fn have_reported(&self, cx: &Cx) {
-        let unreported = self.groups.iter().any(|(id, groups)| {
-            let since = self.dump.up_from(*id).unwrap_or(u64::MAX);
-            groups.unreported_since(since).0 > 0
-        });
-        let down = self.down_elsewhere(None);
-        if down.is_empty() && (unreported || self.status.has_unclean_groups()) {
+        let old = self.status.has_unclean_groups() || self.unreported().next().is_some();
+        if old && self.down_elsewhere(None).is_empty() {
             let _ = cx.cmd(&self.asked, &report()).await;
         }
+    }
+
+    /// The OSDs that have placement groups which nobody has reported on since they came up: how many, of how many.
+    pub(crate) fn unreported(&self) -> impl Iterator<Item = (i64, usize, usize)> {
+        let each = self.groups.iter().map(|(id, groups)| {
+            let since = self.dump.up_from(*id).unwrap_or(u64::MAX);
+            let (unreported, all) = groups.unreported_since(since);
+            (*id, unreported, all)
+        });
+        each.filter(|(_, unreported, _)| *unreported > 0)
     }
 
     fn aside(&self, member: &Member) -> Aside {

@@ -35,7 +35,8 @@ const SHORT: Duration = Duration::from_secs(3);
 /// online, or waits for the members that don't have the release yet.
 ///
 /// With `spared`, nothing counts that may be older than the refresh: the member's OSDs have come up since, its monitor was
-/// in an election since, and each placement group of its OSDs was reported on since they came up.
+/// in an election since, and each placement group of its OSDs was reported on since they came up. Where only such reports
+/// are missing, all OSDs are told to report now (`flush_pg_stats`), which changes nothing else.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WaitArgs {
@@ -221,15 +222,11 @@ fn stale(member: &Member, spared: Option<&SpareOut>, picture: &Picture) -> Vec<S
             ));
         }
     }
-    for (id, groups) in &picture.groups {
-        let since = picture.dump.up_from(*id).unwrap_or(u64::MAX);
-        let (unreported, all) = groups.unreported_since(since);
-        if unreported > 0 {
-            old.push(format!(
-                "of {all} placement groups on osd.{id}, {unreported} have not been reported since it came up"
-            ));
-        }
-    }
+    old.extend(picture.unreported().map(|(id, unreported, all)| {
+        format!(
+            "of {all} placement groups on osd.{id}, {unreported} have not been reported since it came up"
+        )
+    }));
     old
 }
 
